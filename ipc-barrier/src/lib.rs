@@ -1,0 +1,1 @@
+//! Placeholder of the layout; filled in by the commits that follow.
