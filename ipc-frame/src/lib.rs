@@ -1,1 +1,50 @@
-//! Placeholder of the layout; filled in by the commits that follow.
+//! Frames in fixed buffers, with no operating system, no allocation and no unsafe code.
+//!
+//! ```text
+//! Queue::push ──▶ [header|payload][header|payload]… ──▶ any bytes ──▶ Decoder::space
+//!      ▲                                                                   │
+//!   retire                                                   Decoder::next_frame ──▶ Frame
+//! ```
+//!
+//! A frame is a header of fixed size and a payload. A [`Queue`] keeps outgoing frames until they
+//! are retired, so that they can be sent again; a [`Decoder`] is read into in place and yields
+//! frames that borrow from it. The bytes are described in `docs/WIRE.md`.
+//!
+//! ```
+//! use ipc_frame::{Decoder, Flags, Header, Kind, Queue};
+//!
+//! let mut queue = Queue::<256, 4>::new();
+//! queue.push(Header::new(Kind::Request, 7, 1), &[b"hello, ", b"world"])?;
+//!
+//! let mut decoder = Decoder::<256>::new();
+//! queue.send_with(|batch| {
+//!     let mut len = 0;
+//!     for piece in batch.pieces() {
+//!         decoder.space()[..piece.len()].copy_from_slice(piece);
+//!         decoder.filled(piece.len());
+//!         len += piece.len();
+//!     }
+//!     Ok::<_, ipc_frame::DecodeError>(Some(len))
+//! })?;
+//!
+//! let frame = decoder.next_frame()?.ok_or("not yet whole")?;
+//! assert_eq!(frame.header().method, 7);
+//! assert_eq!(frame.payload(), b"hello, world");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(any(feature = "std", test))]
+extern crate std;
+
+mod decode;
+mod header;
+mod queue;
+mod text;
+
+pub use decode::{DecodeError, Decoder, Frame};
+pub use header::{Flags, Header, HeaderError, Kind, MAX_FDS};
+pub use queue::{Batch, FrameNumber, PushError, Queue, Reservation};
+pub use text::Text;

@@ -1,0 +1,261 @@
+//! Bytes arrive in any pieces; whole frames come out, borrowed from the buffer they arrived in.
+
+use core::fmt;
+use core::ops::Range;
+
+use crate::header::{Header, HeaderError};
+
+/// A frame that lies in a decoder's buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    header: Header,
+    payload: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    pub(crate) const fn new(header: Header, payload: &'a [u8]) -> Self {
+        Self { header, payload }
+    }
+
+    /// Returns the header.
+    pub const fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Returns the payload, as long as the decoder's borrow lasts.
+    pub const fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+}
+
+/// Turns a stream of bytes into frames, in a buffer of `N` bytes that holds any whole frame
+/// whose header and payload are at most `N` bytes long.
+///
+/// Read into [`space`](Self::space), tell the count to [`filled`](Self::filled), then take
+/// frames until there is none. A frame's limit is checked on its header, before any of its
+/// payload is awaited.
+pub struct Decoder<const N: usize> {
+    buffer: [u8; N],
+    /// What has arrived and was not yet given out.
+    pending: Range<usize>,
+    /// The payload of the frame given out last; it lies before `pending`.
+    current: Range<usize>,
+    /// Bytes ever put into the buffer.
+    received: u64,
+    failed: Option<DecodeError>,
+}
+
+impl<const N: usize> Decoder<N> {
+    /// An empty decoder.
+    pub const fn new() -> Self {
+        const { assert!(N >= Header::SIZE, "a decoder holds at least a header") };
+        const { assert!(N <= 0x7fff_ffff, "lengths fit in 31 bits") };
+        Self { buffer: [0; N], pending: 0..0, current: 0..0, received: 0, failed: None }
+    }
+
+    /// Returns the room for further bytes: all that is not taken by what is pending.
+    ///
+    /// Ends the frame given out last. It is never empty while no whole frame is pending. What
+    /// is pending may be moved to the front, and each byte is moved at most once a frame.
+    pub fn space(&mut self) -> &mut [u8] {
+        if self.pending.start > 0 {
+            self.buffer.copy_within(self.pending.clone(), 0);
+            self.pending = 0..self.pending.len();
+        }
+        self.current = 0..0;
+        self.buffer.get_mut(self.pending.end..).unwrap_or_default()
+    }
+
+    /// Tells that `len` bytes were put at the start of [`space`](Self::space). A `len` over the
+    /// space's length counts as its length.
+    pub fn filled(&mut self, len: usize) {
+        let len = len.min(N - self.pending.end);
+        self.pending.end += len;
+        self.received = self.received.wrapping_add(len as u64);
+    }
+
+    /// Returns the next whole frame, or `None` while its end has not yet arrived.
+    ///
+    /// # Errors
+    /// The sender's fault each time. The stream is out of step then: the decoder gives the same
+    /// error for ever and must be replaced together with its connection.
+    pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, DecodeError> {
+        let header = self.advance()?;
+        Ok(header.map(|header| Frame { header, payload: self.payload() }))
+    }
+
+    /// Goes on to the next whole frame and returns its header; [`payload`](Self::payload) then
+    /// gives its bytes. For callers that must decide before they borrow.
+    ///
+    /// # Errors
+    /// As [`next_frame`](Self::next_frame).
+    pub fn advance(&mut self) -> Result<Option<Header>, DecodeError> {
+        let Some((header, len)) = self.peek()? else {
+            return Ok(None);
+        };
+        let end = self.pending.start + len;
+        self.current = self.pending.start + Header::SIZE..end;
+        self.pending.start = end;
+        Ok(Some(header))
+    }
+
+    /// Returns the payload of the frame that was given out last; empty after
+    /// [`space`](Self::space).
+    pub fn payload(&self) -> &[u8] {
+        self.buffer.get(self.current.clone()).unwrap_or_default()
+    }
+
+    /// Returns whether a call of [`next_frame`](Self::next_frame) would give a frame or an error.
+    pub fn has_frame(&mut self) -> bool {
+        !matches!(self.peek(), Ok(None))
+    }
+
+    /// Returns how many bytes came before the first one not yet given out: where in the stream
+    /// the next frame begins.
+    pub const fn position(&self) -> u64 {
+        self.received.wrapping_sub((self.pending.end - self.pending.start) as u64)
+    }
+
+    /// Returns how many bytes were ever put in.
+    pub const fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// The next frame's header and whole length, if all of it has arrived.
+    fn peek(&mut self) -> Result<Option<(Header, usize)>, DecodeError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let pending = self.buffer.get(self.pending.clone()).unwrap_or_default();
+        let Some((bytes, rest)) = pending.split_first_chunk() else {
+            return Ok(None);
+        };
+        match check::<N>(bytes) {
+            Ok((header, len)) => Ok((len <= rest.len()).then_some((header, Header::SIZE + len))),
+            Err(error) => {
+                self.failed = Some(error);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Reads a header and its payload's length, which fits in a buffer of `N` bytes.
+fn check<const N: usize>(bytes: &[u8; Header::SIZE]) -> Result<(Header, usize), DecodeError> {
+    let header = Header::decode(bytes).map_err(DecodeError::Header)?;
+    let capacity = N - Header::SIZE;
+    match usize::try_from(header.len) {
+        Ok(len) if len <= capacity => Ok((header, len)),
+        _ => Err(DecodeError::TooLong { len: header.len, capacity }),
+    }
+}
+
+impl<const N: usize> Default for Decoder<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A stream that cannot be decoded any further, by the sender's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The header itself is refused.
+    Header(HeaderError),
+    /// The payload is longer than the buffer can hold.
+    TooLong {
+        /// Bytes of payload announced.
+        len: u32,
+        /// Bytes of payload that fit.
+        capacity: usize,
+    },
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(error) => error.fmt(f),
+            Self::TooLong { len, capacity } => {
+                write!(f, "a payload of {len} bytes, over the capacity of {capacity}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for DecodeError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::header::Kind;
+    use std::vec::Vec;
+
+    fn frame(id: u64, payload: &[u8]) -> Vec<u8> {
+        let len = u32::try_from(payload.len()).unwrap();
+        let mut bytes = Header { len, ..Header::new(Kind::Request, 9, id) }.encode().to_vec();
+        bytes.extend_from_slice(payload);
+        bytes
+    }
+
+    /// Feeds the pieces one by one and returns every frame's id and payload.
+    fn decode<const N: usize>(pieces: &[&[u8]]) -> Vec<(u64, Vec<u8>)> {
+        let mut decoder = Decoder::<N>::new();
+        let mut frames = Vec::new();
+        for mut piece in pieces.iter().copied() {
+            while !piece.is_empty() {
+                let space = decoder.space();
+                let len = piece.len().min(space.len());
+                assert!(len > 0, "space is never empty after frames were taken");
+                space[..len].copy_from_slice(&piece[..len]);
+                decoder.filled(len);
+                piece = &piece[len..];
+                while let Some(frame) = decoder.next_frame().unwrap() {
+                    frames.push((frame.header().id, frame.payload().to_vec()));
+                }
+            }
+        }
+        assert_eq!(decoder.position(), decoder.received());
+        frames
+    }
+
+    /// Every cut and every pair of cuts of three frames, in a buffer that just holds the longest.
+    #[test]
+    fn every_pair_of_cuts_gives_the_same_frames() {
+        let stream = [frame(1, b"one"), frame(2, b""), frame(3, b"a longer one")].concat();
+        let expected =
+            Vec::from([(1, b"one".to_vec()), (2, Vec::new()), (3, b"a longer one".to_vec())]);
+        for first in 0..=stream.len() {
+            for second in first..=stream.len() {
+                let pieces = [&stream[..first], &stream[first..second], &stream[second..]];
+                assert_eq!(decode::<36>(&pieces), expected, "cuts at {first} and {second}");
+                assert_eq!(decode::<512>(&pieces), expected, "cuts at {first} and {second}");
+            }
+        }
+    }
+
+    #[test]
+    fn decoder_refuses_a_length_over_its_capacity_on_the_header_alone() {
+        let mut decoder = Decoder::<64>::new();
+        let header = Header { len: u32::MAX, ..Header::new(Kind::Reply, 0, 1) }.encode();
+        decoder.space()[..Header::SIZE].copy_from_slice(&header);
+        decoder.filled(Header::SIZE);
+        let error = DecodeError::TooLong { len: u32::MAX, capacity: 40 };
+        assert_eq!(decoder.next_frame().unwrap_err(), error);
+        assert!(decoder.has_frame());
+        decoder.filled(10);
+        assert_eq!(decoder.next_frame().unwrap_err(), error, "the error stays");
+    }
+
+    #[test]
+    fn a_frame_of_exactly_the_capacity_fits() {
+        let stream = frame(1, &[7; 40]);
+        assert_eq!(decode::<64>(&[&stream]), Vec::from([(1, Vec::from([7; 40]))]));
+    }
+
+    #[test]
+    fn filled_beyond_the_space_counts_as_the_space() {
+        let mut decoder = Decoder::<32>::new();
+        decoder.filled(usize::MAX);
+        assert_eq!(decoder.received(), 32);
+    }
+}

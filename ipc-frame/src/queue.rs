@@ -1,0 +1,583 @@
+//! Outgoing frames, kept until they are retired, so that what was not begun can be sent again.
+
+use core::fmt;
+use core::ops::Range;
+
+use heapless::{Deque, Vec};
+
+use crate::decode::Frame;
+use crate::header::{Flags, Header};
+
+/// Most pieces that one batch is made of. Frames that lie side by side are one piece.
+const PIECES: usize = 8;
+
+/// The number of a frame in its queue, in the order of pushing, wrapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameNumber(u32);
+
+impl FrameNumber {
+    /// Returns how many frames were pushed from `first` up to this one, wrapping.
+    pub const fn since(self, first: Self) -> u32 {
+        self.0.wrapping_sub(first.0)
+    }
+}
+
+/// What is to be sent next: bytes in pieces, and whose descriptors go with the first of them.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    pieces: Vec<&'a [u8], PIECES>,
+    with_fds: Option<FrameNumber>,
+}
+
+impl<'a> Batch<'a> {
+    /// Returns the bytes, in order.
+    pub fn pieces(&self) -> &[&'a [u8]] {
+        &self.pieces
+    }
+
+    /// Returns the frame that the batch begins with, if descriptors go with its first byte.
+    pub const fn with_fds(&self) -> Option<FrameNumber> {
+        self.with_fds
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    start: usize,
+    len: usize,
+    fd_count: u16,
+    retired: bool,
+}
+
+/// A queue of at most `FRAMES` frames in a ring of `BYTES` bytes.
+///
+/// Frames go in at [`push`](Self::push), out at [`send_with`](Self::send_with), and away at
+/// [`retire`](Self::retire). Between sending and retiring they can be sent again after
+/// [`rewind`](Self::rewind). Each frame lies in one piece, so that a frame that wraps leaves the
+/// bytes before it unused; an empty queue always takes a frame of `BYTES` bytes.
+pub struct Queue<const BYTES: usize, const FRAMES: usize> {
+    bytes: [u8; BYTES],
+    entries: Deque<Entry, FRAMES>,
+    /// The number of the entry at the front.
+    first: FrameNumber,
+    /// The entry that is sent next, and how much of it went out already.
+    cursor: usize,
+    offset: usize,
+    fd_sequence: u32,
+}
+
+impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
+    /// Bytes of payload in the longest frame that the queue takes.
+    pub const CAPACITY: usize = BYTES - Header::SIZE;
+
+    /// An empty queue.
+    pub const fn new() -> Self {
+        const { assert!(BYTES >= Header::SIZE, "a queue holds at least a header") };
+        const { assert!(BYTES <= 0x7fff_ffff, "lengths fit in 31 bits") };
+        Self {
+            bytes: [0; BYTES],
+            entries: Deque::new(),
+            first: FrameNumber(0),
+            cursor: 0,
+            offset: 0,
+            fd_sequence: 0,
+        }
+    }
+
+    /// Appends a frame whose payload is the pieces, one after the other. The header's `len` and
+    /// `fd_sequence` are filled in here.
+    ///
+    /// # Errors
+    /// Nothing is appended then: [`PushError::TooLong`] for a frame that will never fit,
+    /// [`PushError::Full`] for one that will once others are retired.
+    pub fn push(&mut self, header: Header, pieces: &[&[u8]]) -> Result<FrameNumber, PushError> {
+        let len = pieces.iter().fold(0_usize, |sum, piece| sum.saturating_add(piece.len()));
+        let mut reservation = self.reserve(len)?;
+        let mut rest = reservation.payload();
+        for piece in pieces {
+            let (place, after) = rest.split_at_mut_checked(piece.len()).unwrap_or_default();
+            place.copy_from_slice(piece);
+            rest = after;
+        }
+        Ok(reservation.commit(header, len))
+    }
+
+    /// Finds room for a payload of up to `len` bytes that is to be written in place.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub fn reserve(&mut self, len: usize) -> Result<Reservation<'_, BYTES, FRAMES>, PushError> {
+        if len > Self::CAPACITY {
+            return Err(PushError::TooLong { len, capacity: Self::CAPACITY });
+        }
+        let start = self.room_for(len).ok_or(PushError::Full)?;
+        Ok(Reservation { queue: self, start, len })
+    }
+
+    /// Returns whether a frame with a payload of `len` bytes would be taken now.
+    pub fn has_room_for(&self, len: usize) -> bool {
+        len <= Self::CAPACITY && self.room_for(len).is_some()
+    }
+
+    /// Offers the next bytes to `send`, which tells how many of them it took, `None` for none.
+    /// Returns what `send` returned, `Ok(None)` also when there is nothing to send.
+    ///
+    /// A frame with descriptors begins its own batch and is stamped with their sequence; further
+    /// frames without any follow in the same batch. Retired frames are passed over unless they
+    /// are half sent.
+    ///
+    /// # Errors
+    /// Only those of `send`; nothing counts as sent then.
+    pub fn send_with<E>(
+        &mut self,
+        send: impl FnOnce(&Batch<'_>) -> Result<Option<usize>, E>,
+    ) -> Result<Option<usize>, E> {
+        self.pass_over_retired();
+        let Some(entry) = self.entries.get(self.cursor) else {
+            return Ok(None);
+        };
+        if entry.fd_count > 0 && self.offset == 0 {
+            let header = self.bytes.get_mut(entry.start..).unwrap_or_default();
+            Header::stamp_fd_sequence(header, self.fd_sequence);
+        }
+        let sent = send(&self.batch())?;
+        self.sent(sent.unwrap_or(0));
+        Ok(sent)
+    }
+
+    /// Returns the first frame that was not sent at all, where nothing is half sent.
+    pub fn next_unsent(&mut self) -> Option<(FrameNumber, Frame<'_>)> {
+        self.pass_over_retired();
+        let entry = self.entries.get(self.cursor).filter(|_| self.offset == 0)?;
+        let bytes = self.bytes.get(entry.start..entry.start + entry.len)?;
+        let (header, payload) = bytes.split_first_chunk()?;
+        let number = self.number_of(self.cursor);
+        Some((number, Frame::new(Header::decode(header).ok()?, payload)))
+    }
+
+    /// Counts the frame that [`next_unsent`](Self::next_unsent) gave as sent: it was handed over
+    /// by another way than bytes.
+    pub fn pass_unsent(&mut self) {
+        self.pass_over_retired();
+        if self.offset == 0 && self.cursor < self.entries.len() {
+            self.cursor += 1;
+        }
+    }
+
+    /// Lets go of a frame: it has its outcome. Its room is free once those before it are retired
+    /// too. A frame that is not in the queue any more is left alone.
+    pub fn retire(&mut self, number: FrameNumber) {
+        let entry = self.index_of(number).and_then(|index| self.entries.get_mut(index));
+        if let Some(entry) = entry {
+            entry.retired = true;
+        }
+        self.reclaim();
+    }
+
+    /// Lets go of every frame that is sent.
+    pub fn retire_sent(&mut self) {
+        for index in 0..self.cursor {
+            if let Some(entry) = self.entries.get_mut(index) {
+                entry.retired = true;
+            }
+        }
+        self.reclaim();
+    }
+
+    /// Begins anew for another receiver: all frames that are not retired count as unsent, marked
+    /// [`Flags::RESENT`] where any byte of them had gone out, and the descriptors' sequence
+    /// starts at zero.
+    pub fn rewind(&mut self) {
+        let begun = self.cursor + usize::from(self.offset > 0);
+        for entry in self.entries.iter().take(begun) {
+            Header::stamp_flags(
+                self.bytes.get_mut(entry.start..).unwrap_or_default(),
+                Flags::RESENT,
+            );
+        }
+        self.cursor = 0;
+        self.offset = 0;
+        self.fd_sequence = 0;
+        self.reclaim();
+    }
+
+    /// Returns whether any byte of the frame went out since the last [`rewind`](Self::rewind).
+    pub fn is_begun(&self, number: FrameNumber) -> bool {
+        self.index_of(number)
+            .is_none_or(|index| index < self.cursor || (index == self.cursor && self.offset > 0))
+    }
+
+    /// Returns whether there is something to send.
+    pub fn has_unsent(&self) -> bool {
+        self.offset > 0 || self.entries.iter().skip(self.cursor).any(|entry| !entry.retired)
+    }
+
+    /// Returns whether no frame is kept.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn number_of(&self, index: usize) -> FrameNumber {
+        // An index is below FRAMES, and a queue of 2^32 frames does not fit in memory.
+        FrameNumber(self.first.0.wrapping_add(u32::try_from(index).unwrap_or(u32::MAX)))
+    }
+
+    fn index_of(&self, number: FrameNumber) -> Option<usize> {
+        let index = usize::try_from(number.since(self.first)).ok()?;
+        (index < self.entries.len()).then_some(index)
+    }
+
+    /// Where a frame with such a payload would start.
+    fn room_for(&self, len: usize) -> Option<usize> {
+        let len = Header::SIZE + len;
+        if self.entries.is_full() {
+            return None;
+        }
+        let (Some(front), Some(back)) = (self.entries.front(), self.entries.back()) else {
+            return (len <= BYTES).then_some(0);
+        };
+        let end = back.start + back.len;
+        if back.start < front.start {
+            (len <= front.start - end).then_some(end)
+        } else if len <= BYTES - end {
+            Some(end)
+        } else {
+            (len <= front.start).then_some(0)
+        }
+    }
+
+    fn batch(&self) -> Batch<'_> {
+        let mut batch = Batch { pieces: Vec::new(), with_fds: None };
+        let mut offset = self.offset;
+        let mut run = 0..0;
+        for (index, entry) in self.entries.iter().enumerate().skip(self.cursor) {
+            let begins_batch = index == self.cursor;
+            if entry.fd_count > 0 && offset == 0 {
+                if !begins_batch {
+                    break;
+                }
+                batch.with_fds = Some(self.number_of(index));
+            }
+            if entry.retired && !begins_batch {
+                continue;
+            }
+            let range = entry.start + offset..entry.start + entry.len;
+            offset = 0;
+            if run.end == range.start && !run.is_empty() {
+                run.end = range.end;
+                continue;
+            }
+            if !self.add_piece(&mut batch, run) {
+                return batch;
+            }
+            run = range;
+        }
+        self.add_piece(&mut batch, run);
+        batch
+    }
+
+    /// Answers false where the list is full: the piece goes with the next batch then.
+    fn add_piece<'a>(&'a self, batch: &mut Batch<'a>, run: Range<usize>) -> bool {
+        run.is_empty() || batch.pieces.push(self.bytes.get(run).unwrap_or_default()).is_ok()
+    }
+
+    /// Moves the cursors over `len` bytes that went out.
+    fn sent(&mut self, mut len: usize) {
+        while len > 0 {
+            self.pass_over_retired();
+            let Some(entry) = self.entries.get(self.cursor) else {
+                return;
+            };
+            if self.offset == 0 {
+                self.fd_sequence = self.fd_sequence.wrapping_add(u32::from(entry.fd_count));
+            }
+            let rest = entry.len - self.offset;
+            if len < rest {
+                self.offset += len;
+                return;
+            }
+            len -= rest;
+            self.cursor += 1;
+            self.offset = 0;
+        }
+        self.reclaim();
+    }
+
+    fn pass_over_retired(&mut self) {
+        while self.offset == 0 && self.entries.get(self.cursor).is_some_and(|entry| entry.retired) {
+            self.cursor += 1;
+        }
+    }
+
+    fn reclaim(&mut self) {
+        self.pass_over_retired();
+        while self.cursor > 0 && self.entries.front().is_some_and(|entry| entry.retired) {
+            self.entries.pop_front();
+            self.first = FrameNumber(self.first.0.wrapping_add(1));
+            self.cursor -= 1;
+        }
+    }
+}
+
+impl<const BYTES: usize, const FRAMES: usize> Default for Queue<BYTES, FRAMES> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Room in a queue for one frame. Dropping it appends nothing.
+pub struct Reservation<'a, const BYTES: usize, const FRAMES: usize> {
+    queue: &'a mut Queue<BYTES, FRAMES>,
+    start: usize,
+    len: usize,
+}
+
+impl<const BYTES: usize, const FRAMES: usize> Reservation<'_, BYTES, FRAMES> {
+    /// Returns the room for the payload.
+    pub fn payload(&mut self) -> &mut [u8] {
+        let start = self.start + Header::SIZE;
+        self.queue.bytes.get_mut(start..start + self.len).unwrap_or_default()
+    }
+
+    /// Appends the frame with the first `len` bytes of the room as its payload. A `len` over
+    /// the room counts as all of it.
+    pub fn commit(self, header: Header, len: usize) -> FrameNumber {
+        let len = len.min(self.len);
+        // The queue's capacity fits in 31 bits, which its constructor checks.
+        let header =
+            Header { len: u32::try_from(len).unwrap_or(u32::MAX), fd_sequence: 0, ..header };
+        let queue = self.queue;
+        if let Some(place) = queue.bytes.get_mut(self.start..self.start + Header::SIZE) {
+            place.copy_from_slice(&header.encode());
+        }
+        let entry = Entry {
+            start: self.start,
+            len: Header::SIZE + len,
+            fd_count: header.fd_count,
+            retired: false,
+        };
+        // There is room: `room_for` answered that the entries are not full.
+        _ = queue.entries.push_back(entry);
+        queue.number_of(queue.entries.len() - 1)
+    }
+}
+
+/// A frame that was not appended. The queue is as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PushError {
+    /// The payload is longer than the queue's whole capacity.
+    TooLong {
+        /// Bytes of payload asked for.
+        len: usize,
+        /// Bytes of payload that fit in the empty queue.
+        capacity: usize,
+    },
+    /// There is no room until frames are retired.
+    Full,
+}
+
+impl fmt::Display for PushError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { len, capacity } => {
+                write!(f, "a payload of {len} bytes, over the queue's capacity of {capacity}")
+            }
+            Self::Full => f.write_str("the queue is full"),
+        }
+    }
+}
+
+impl core::error::Error for PushError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::Decoder;
+    use crate::header::Kind;
+    use core::convert::Infallible;
+    use std::collections::VecDeque;
+    use std::vec::Vec as StdVec;
+
+    /// Sends up to `limit` bytes into the decoder; returns the bytes taken and who had fds.
+    fn send<const B: usize, const F: usize>(
+        queue: &mut Queue<B, F>,
+        limit: usize,
+        wire: &mut StdVec<u8>,
+    ) -> (usize, Option<FrameNumber>) {
+        let mut fds = None;
+        let sent = queue.send_with(|batch| {
+            fds = batch.with_fds();
+            let before = wire.len();
+            wire.extend(batch.pieces().iter().copied().flatten().take(limit));
+            Ok::<_, Infallible>(Some(wire.len() - before))
+        });
+        (sent.unwrap().unwrap_or(0), fds)
+    }
+
+    fn ids(wire: &[u8]) -> StdVec<u64> {
+        let mut decoder = Decoder::<4096>::new();
+        decoder.space()[..wire.len()].copy_from_slice(wire);
+        decoder.filled(wire.len());
+        let mut ids = StdVec::new();
+        while let Some(frame) = decoder.next_frame().unwrap() {
+            ids.push(frame.header().id);
+        }
+        ids
+    }
+
+    #[test]
+    fn rewind_sends_again_what_is_not_retired() {
+        let mut queue = Queue::<256, 4>::new();
+        let header = |id| Header::new(Kind::Request, 1, id);
+        let first = queue.push(header(1), &[b"a"]).unwrap();
+        queue.push(header(2), &[b"b"]).unwrap();
+        queue.push(header(3), &[b"c"]).unwrap();
+        let mut wire = StdVec::new();
+        send(&mut queue, 60, &mut wire);
+        queue.retire(first);
+        queue.rewind();
+        let mut wire = StdVec::new();
+        send(&mut queue, usize::MAX, &mut wire);
+        assert_eq!(ids(&wire), [2, 3]);
+        assert_eq!(wire[5], Flags::RESENT.bits(), "the second was sent before");
+        assert!(!queue.has_unsent());
+    }
+
+    #[test]
+    fn frames_with_fds_begin_their_own_batch_and_are_numbered() {
+        let mut queue = Queue::<512, 8>::new();
+        for (id, fd_count) in [(1, 0), (2, 3), (3, 0), (4, 2)] {
+            queue.push(Header { fd_count, ..Header::new(Kind::Request, 1, id) }, &[]).unwrap();
+        }
+        let mut batches = StdVec::new();
+        while queue.has_unsent() {
+            let mut wire = StdVec::new();
+            let (_, fds) = send(&mut queue, usize::MAX, &mut wire);
+            let header = Header::decode(wire[..24].try_into().unwrap()).unwrap();
+            batches.push((ids(&wire), fds.is_some(), header.fd_sequence));
+        }
+        let expected: [(StdVec<u64>, bool, u32); 3] =
+            [([1].into(), false, 0), ([2, 3].into(), true, 0), ([4].into(), true, 3)];
+        assert_eq!(batches, expected);
+    }
+
+    #[test]
+    fn a_half_sent_frame_is_finished_although_retired() {
+        let mut queue = Queue::<256, 4>::new();
+        let number = queue.push(Header::new(Kind::Request, 1, 1), &[b"payload"]).unwrap();
+        let mut wire = StdVec::new();
+        send(&mut queue, 25, &mut wire);
+        queue.retire(number);
+        assert!(queue.has_unsent() && !queue.is_empty());
+        send(&mut queue, usize::MAX, &mut wire);
+        queue.retire_sent();
+        assert_eq!(ids(&wire), [1]);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn a_retired_frame_that_was_not_sent_never_is() {
+        let mut queue = Queue::<256, 4>::new();
+        queue.push(Header::new(Kind::Request, 1, 1), &[]).unwrap();
+        let second = queue.push(Header::new(Kind::Request, 1, 2), &[]).unwrap();
+        queue.push(Header::new(Kind::Request, 1, 3), &[]).unwrap();
+        queue.retire(second);
+        let mut wire = StdVec::new();
+        send(&mut queue, usize::MAX, &mut wire);
+        assert_eq!(ids(&wire), [1, 3]);
+    }
+
+    #[test]
+    fn push_tells_too_long_from_full() {
+        let mut queue = Queue::<64, 2>::new();
+        let header = Header::new(Kind::Request, 1, 1);
+        let error = queue.push(header, &[&[0; 41]]).unwrap_err();
+        assert_eq!(error, PushError::TooLong { len: 41, capacity: 40 });
+        queue.push(header, &[&[0; 30]]).unwrap();
+        assert_eq!(queue.push(header, &[]).unwrap_err(), PushError::Full);
+        queue.pass_unsent();
+        queue.retire_sent();
+        queue.push(header, &[&[0; 40]]).unwrap();
+    }
+
+    /// Random pushes, partial sends, retirements and rewinds beside a plain model.
+    #[test]
+    fn queue_agrees_with_a_model() {
+        for seed in 1..200_u64 {
+            let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+            let mut random = move |below: usize| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                usize::try_from(state >> 33).unwrap() % below
+            };
+            let mut queue = Queue::<300, 6>::new();
+            // (id, number, bytes on the wire, retired)
+            let mut model: VecDeque<(u64, FrameNumber, usize, bool)> = VecDeque::new();
+            let mut wire = StdVec::new();
+            let mut expected = StdVec::new();
+            let (mut cursor, mut offset) = (0, 0);
+            for id in 0..400 {
+                match random(6) {
+                    0 | 1 => {
+                        let payload = std::vec![0; random(120)];
+                        let header = Header::new(Kind::Request, 1, id);
+                        if let Ok(number) = queue.push(header, &[&payload]) {
+                            model.push_back((id, number, 24 + payload.len(), false));
+                        } else {
+                            assert!(!model.is_empty(), "an empty queue takes any frame");
+                        }
+                    }
+                    2 | 3 => {
+                        let (mut len, _) = send(&mut queue, random(200), &mut wire);
+                        while cursor < model.len() && (len > 0 || model[cursor].3) {
+                            let (id, _, size, retired) = model[cursor];
+                            if retired && offset == 0 {
+                                cursor += 1;
+                            } else if len == 0 {
+                                break;
+                            } else if len < size - offset {
+                                offset += len;
+                                len = 0;
+                            } else {
+                                len -= size - offset;
+                                offset = 0;
+                                cursor += 1;
+                                expected.push(id);
+                            }
+                        }
+                    }
+                    4 if !model.is_empty() => {
+                        let index = random(model.len());
+                        queue.retire(model[index].1);
+                        model[index].3 = true;
+                    }
+                    5 if random(8) == 0 => {
+                        assert_eq!(ids(&wire), expected, "seed {seed}");
+                        queue.rewind();
+                        wire.clear();
+                        expected.clear();
+                        (cursor, offset) = (0, 0);
+                    }
+                    _ => {}
+                }
+                while cursor < model.len() && offset == 0 && model[cursor].3 {
+                    cursor += 1;
+                }
+                while cursor > 0 && model.front().is_some_and(|entry| entry.3) {
+                    model.pop_front();
+                    cursor -= 1;
+                }
+                if wire.len() > 3000 && offset == 0 {
+                    assert_eq!(ids(&wire), expected, "seed {seed}");
+                    wire.clear();
+                    expected.clear();
+                }
+                let unsent = offset > 0 || model.iter().skip(cursor).any(|entry| !entry.3);
+                assert_eq!(queue.has_unsent(), unsent, "seed {seed}");
+                assert_eq!(queue.is_empty(), model.is_empty(), "seed {seed}");
+            }
+        }
+    }
+}

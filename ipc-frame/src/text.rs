@@ -1,0 +1,86 @@
+//! A short text in a fixed buffer, for reasons and refusals.
+
+use core::fmt;
+
+/// A text of at most `N` bytes, kept in place and always valid UTF-8.
+///
+/// What does not fit is cut at a character's boundary. `N` is at most 255.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Text<const N: usize> {
+    len: u8,
+    bytes: [u8; N],
+}
+
+impl<const N: usize> Text<N> {
+    /// The text of no bytes.
+    pub const EMPTY: Self = {
+        assert!(N <= 255, "a Text holds at most 255 bytes");
+        Self { len: 0, bytes: [0; N] }
+    };
+
+    /// Copies as much of the text as fits.
+    #[expect(clippy::indexing_slicing, reason = "const fn; both lengths are checked by the loop")]
+    #[expect(clippy::cast_possible_truncation, reason = "N is at most 255, checked above")]
+    pub const fn new(text: &str) -> Self {
+        let mut copy = Self::EMPTY;
+        let source = text.as_bytes();
+        let mut len = if source.len() < N { source.len() } else { N };
+        while !text.is_char_boundary(len) {
+            len -= 1;
+        }
+        let mut index = 0;
+        while index < len {
+            copy.bytes[index] = source[index];
+            index += 1;
+        }
+        copy.len = len as u8;
+        copy
+    }
+
+    /// Copies as much as is valid UTF-8 from bytes of unknown origin.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        match core::str::from_utf8(bytes) {
+            Ok(text) => Self::new(text),
+            Err(error) => {
+                let valid = bytes.get(..error.valid_up_to()).unwrap_or_default();
+                Self::new(core::str::from_utf8(valid).unwrap_or_default())
+            }
+        }
+    }
+
+    /// Returns the text.
+    pub fn as_str(&self) -> &str {
+        let bytes = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
+        core::str::from_utf8(bytes).unwrap_or_default()
+    }
+}
+
+impl<const N: usize> fmt::Debug for Text<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl<const N: usize> fmt::Display for Text<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_cut_at_a_character() {
+        assert_eq!(Text::<4>::new("abcdef").as_str(), "abcd");
+        assert_eq!(Text::<4>::new("abcé").as_str(), "abc");
+        assert_eq!(Text::<0>::new("a").as_str(), "");
+    }
+
+    #[test]
+    fn text_keeps_what_is_valid_of_foreign_bytes() {
+        assert_eq!(Text::<8>::from_bytes(b"ab\xffcd").as_str(), "ab");
+        assert_eq!(Text::<8>::from_bytes("né".as_bytes()).as_str(), "né");
+    }
+}
