@@ -110,6 +110,14 @@ impl<const N: usize> Decoder<N> {
         !matches!(self.peek(), Ok(None))
     }
 
+    /// Forgets everything, for a new connection.
+    pub fn reset(&mut self) {
+        self.pending = 0..0;
+        self.current = 0..0;
+        self.received = 0;
+        self.failed = None;
+    }
+
     /// Returns how many bytes came before the first one not yet given out: where in the stream
     /// the next frame begins.
     pub const fn position(&self) -> u64 {

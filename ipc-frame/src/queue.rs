@@ -207,6 +207,12 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
             .is_none_or(|index| index < self.cursor || (index == self.cursor && self.offset > 0))
     }
 
+    /// Returns whether all of the frame went out since the last [`rewind`](Self::rewind), or it
+    /// is not in the queue any more.
+    pub fn is_sent(&self, number: FrameNumber) -> bool {
+        self.index_of(number).is_none_or(|index| index < self.cursor)
+    }
+
     /// Returns whether there is something to send.
     pub fn has_unsent(&self) -> bool {
         self.offset > 0 || self.entries.iter().skip(self.cursor).any(|entry| !entry.retired)

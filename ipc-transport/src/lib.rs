@@ -1,1 +1,71 @@
-//! Placeholder of the layout; filled in by the commits that follow.
+//! Transports for frames and file descriptors, with deadlines and one place for waiting.
+//!
+//! ```text
+//! Outbox (frames + their fds) ──▶ Transport / PassFds ──▶ Inbox (frames + their fds)
+//!                                 Stream, Loopback, …
+//! ```
+//!
+//! A [`Transport`] moves bytes and knows nothing of frames; one that can also carry file
+//! descriptors is [`PassFds`]. Without the feature `socket` only the contract, the in-memory
+//! [`Loopback`] and [`Instant`] remain, and the crate builds for bare metal.
+//!
+//! ```
+//! # #[cfg(feature = "socket")] {
+//! use ipc_frame::{Header, Kind};
+//! use ipc_transport::{Inbox, Outbox, Stream};
+//!
+//! let (mut left, mut right) = Stream::pair()?;
+//! let mut outbox = Outbox::<1024, 8>::new();
+//! let mut inbox = Inbox::<1024>::new();
+//!
+//! outbox.push(Header::new(Kind::Request, 1, 1), &[b"ping"])?;
+//! outbox.flush(&mut left)?;
+//! inbox.receive(&mut right)?;
+//! let header = inbox.advance()?.ok_or("not yet whole")?;
+//! assert_eq!(inbox.current().payload, b"ping");
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![no_std]
+
+#[cfg(any(feature = "std", test))]
+extern crate std;
+
+mod clock;
+#[cfg(feature = "socket")]
+mod descriptor;
+mod errno;
+#[cfg(feature = "socket")]
+mod inbox;
+mod loopback;
+#[cfg(feature = "socket")]
+mod outbox;
+#[cfg(feature = "socket")]
+mod page;
+#[cfg(feature = "socket")]
+mod pass_fds;
+#[cfg(feature = "socket")]
+mod stream;
+mod transport;
+#[cfg(feature = "socket")]
+mod wait;
+
+pub use clock::Instant;
+#[cfg(feature = "socket")]
+pub use descriptor::{above_stdio, close_all_but, duplicate, open_stdio};
+pub use errno::{Errno, SystemError};
+#[cfg(feature = "socket")]
+pub use inbox::{Arrival, FdsLost, Inbox, InboxError};
+pub use loopback::{Loopback, LoopbackEnd};
+#[cfg(feature = "socket")]
+pub use outbox::{Flushed, Outbox};
+#[cfg(feature = "socket")]
+pub use page::SharedPage;
+#[cfg(feature = "socket")]
+pub use pass_fds::{PassFds, Received};
+#[cfg(feature = "socket")]
+pub use stream::{Blocking, Stream};
+pub use transport::{Transport, TransportError};
+#[cfg(feature = "socket")]
+pub use wait::{Interest, Watched, wait};

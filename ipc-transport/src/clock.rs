@@ -1,0 +1,74 @@
+//! The monotonic clock: points in time as a number of nanoseconds.
+
+use core::ops::{Add, Sub};
+use core::time::Duration;
+
+/// A point in time on the kernel's monotonic clock (`CLOCK_MONOTONIC`, clock_gettime(2)), in
+/// nanoseconds; the same clock in every process of the machine. It stands still during suspend.
+///
+/// Arithmetic stops at the ends of its range instead of wrapping: 584 years.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// A point that never comes.
+    pub const NEVER: Self = Self(u64::MAX);
+
+    /// The point that lies `nanoseconds` after the clock's own beginning.
+    pub const fn from_nanoseconds(nanoseconds: u64) -> Self {
+        Self(nanoseconds)
+    }
+
+    /// Returns the nanoseconds since the clock's own beginning.
+    pub const fn as_nanoseconds(self) -> u64 {
+        self.0
+    }
+
+    /// Returns the time since `earlier`, zero where `earlier` is the later one.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+#[cfg(feature = "socket")]
+impl Instant {
+    /// Reads the clock. On most machines this is no system call (vdso(7)).
+    pub fn now() -> Self {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+        let nanoseconds = u64::try_from(now.tv_nsec).unwrap_or(0);
+        Self(seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds))
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(nanoseconds))
+    }
+}
+
+impl Sub<Duration> for Instant {
+    type Output = Self;
+
+    fn sub(self, duration: Duration) -> Self {
+        let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(nanoseconds))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arithmetic_stops_at_the_ends() {
+        assert_eq!(Instant::NEVER + Duration::MAX, Instant::NEVER);
+        let zero = Instant::from_nanoseconds(0);
+        assert_eq!(zero - Duration::MAX, zero);
+        assert_eq!(zero.since(Instant::NEVER), Duration::ZERO);
+        assert_eq!((zero + Duration::from_micros(2)).as_nanoseconds(), 2_000);
+    }
+}

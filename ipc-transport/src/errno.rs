@@ -1,0 +1,119 @@
+//! The kernel's error numbers, as values that are errors with and without `std`.
+
+use core::fmt;
+
+/// An error number of the kernel (errno(3)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errno(pub i32);
+
+impl Errno {
+    /// Returns the symbolic name of the numbers that Linux gives on all of its platforms alike.
+    pub const fn name(self) -> Option<&'static str> {
+        Some(match self.0 {
+            1 => "EPERM",
+            2 => "ENOENT",
+            4 => "EINTR",
+            5 => "EIO",
+            9 => "EBADF",
+            10 => "ECHILD",
+            11 => "EAGAIN",
+            12 => "ENOMEM",
+            13 => "EACCES",
+            14 => "EFAULT",
+            16 => "EBUSY",
+            17 => "EEXIST",
+            20 => "ENOTDIR",
+            21 => "EISDIR",
+            22 => "EINVAL",
+            23 => "ENFILE",
+            24 => "EMFILE",
+            27 => "EFBIG",
+            28 => "ENOSPC",
+            30 => "EROFS",
+            32 => "EPIPE",
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => write!(f, "{name} ({})", self.0),
+            None => write!(f, "error number {}", self.0),
+        }
+    }
+}
+
+impl core::error::Error for Errno {}
+
+impl From<i32> for Errno {
+    fn from(number: i32) -> Self {
+        Self(number)
+    }
+}
+
+#[cfg(feature = "socket")]
+impl From<rustix::io::Errno> for Errno {
+    fn from(error: rustix::io::Errno) -> Self {
+        Self(error.raw_os_error())
+    }
+}
+
+/// The number of an error that came from the kernel; zero for any other.
+#[cfg(feature = "std")]
+impl From<std::io::Error> for Errno {
+    fn from(error: std::io::Error) -> Self {
+        Self(error.raw_os_error().unwrap_or(0))
+    }
+}
+
+/// A system call that failed for a reason that is nobody's but the system's: its name and the
+/// kernel's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SystemError {
+    /// The call, as its manual page names it.
+    pub call: &'static str,
+    /// What the kernel answered.
+    pub errno: Errno,
+}
+
+impl SystemError {
+    /// Names the call of an error; for `map_err`.
+    pub fn of<E: Into<Errno>>(call: &'static str) -> impl FnOnce(E) -> Self {
+        move |error| Self { call, errno: error.into() }
+    }
+}
+
+impl fmt::Display for SystemError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.call, self.errno)
+    }
+}
+
+impl core::error::Error for SystemError {}
+
+#[cfg(feature = "std")]
+impl From<SystemError> for std::io::Error {
+    fn from(error: SystemError) -> Self {
+        Self::from_raw_os_error(error.errno.0)
+    }
+}
+
+#[cfg(all(test, feature = "socket"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_agree_with_the_kernel() {
+        assert_eq!(Errno::from(rustix::io::Errno::NOSPC).name(), Some("ENOSPC"));
+        assert_eq!(Errno::from(rustix::io::Errno::MFILE).name(), Some("EMFILE"));
+        assert_eq!(Errno::from(rustix::io::Errno::PIPE).name(), Some("EPIPE"));
+    }
+
+    #[test]
+    fn system_error_shows_call_and_number() {
+        let error = SystemError::of::<i32>("socketpair")(24);
+        assert_eq!(std::format!("{error}"), "socketpair: EMFILE (24)");
+    }
+}

@@ -1,0 +1,178 @@
+//! Outgoing frames with the descriptors that they own.
+
+use heapless::{Deque, Vec, VecView};
+use ipc_frame::{Frame, FrameNumber, Header, MAX_FDS, PushError, Queue};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::pass_fds::PassFds;
+use crate::transport::TransportError;
+
+/// Most descriptors that an outbox holds for its frames together.
+const HELD: usize = 256;
+
+/// What [`Outbox::flush`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flushed {
+    /// Bytes that went out.
+    pub len: usize,
+    /// Everything went out; otherwise the transport would block.
+    pub complete: bool,
+}
+
+/// A [`Queue`] whose frames own descriptors: at most 256 at a time, all frames together.
+///
+/// A frame keeps its descriptors until it is retired, so that it can be sent again with them.
+pub struct Outbox<const BYTES: usize, const FRAMES: usize> {
+    queue: Queue<BYTES, FRAMES>,
+    /// In the order of the frames; `None` where the frame is retired or handed over.
+    fds: Deque<(FrameNumber, Option<OwnedFd>), HELD>,
+}
+
+impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
+    /// Bytes of payload in the longest frame that is taken.
+    pub const CAPACITY: usize = Queue::<BYTES, FRAMES>::CAPACITY;
+
+    /// An empty outbox.
+    pub const fn new() -> Self {
+        Self { queue: Queue::new(), fds: Deque::new() }
+    }
+
+    /// Appends a frame without descriptors.
+    ///
+    /// # Errors
+    /// As [`Queue::push`].
+    pub fn push(&mut self, header: Header, pieces: &[&[u8]]) -> Result<FrameNumber, PushError> {
+        self.queue.push(Header { fd_count: 0, ..header }, pieces)
+    }
+
+    /// Appends a frame that owns `fds`, which are taken out of the list.
+    ///
+    /// # Errors
+    /// As [`Queue::push`], and [`PushError::Full`] where there is no room for the descriptors.
+    /// The list is untouched then.
+    pub fn push_with(
+        &mut self,
+        header: Header,
+        pieces: &[&[u8]],
+        fds: &mut VecView<OwnedFd>,
+    ) -> Result<FrameNumber, PushError> {
+        let fd_count = u16::try_from(fds.len()).unwrap_or(u16::MAX);
+        if fd_count > MAX_FDS || HELD - self.fds.len() < fds.len() {
+            return Err(PushError::Full);
+        }
+        let number = self.queue.push(Header { fd_count, ..header }, pieces)?;
+        for fd in fds.drain(..) {
+            _ = self.fds.push_back((number, Some(fd)));
+        }
+        Ok(number)
+    }
+
+    /// Returns whether a frame of such a payload and so many descriptors would be taken now.
+    pub fn has_room_for(&self, len: usize, fd_count: usize) -> bool {
+        self.queue.has_room_for(len) && fd_count <= HELD - self.fds.len()
+    }
+
+    /// Sends until nothing is left or the transport would block: one system call for many
+    /// frames, and one more for each frame with descriptors.
+    ///
+    /// # Errors
+    /// Those of the transport. What was sent before stays sent; the rest stays queued.
+    pub fn flush(&mut self, transport: &mut impl PassFds) -> Result<Flushed, TransportError> {
+        let mut flushed = Flushed { len: 0, complete: true };
+        while self.queue.has_unsent() {
+            let fds = &self.fds;
+            let sent = self.queue.send_with(|batch| match batch.with_fds() {
+                None => transport.send(batch.pieces()),
+                Some(number) => transport.send_with(batch.pieces(), &owned_by(fds, number)),
+            })?;
+            match sent {
+                Some(len) => flushed.len += len,
+                None => return Ok(Flushed { complete: false, ..flushed }),
+            }
+        }
+        Ok(flushed)
+    }
+
+    /// Returns the first frame that was not sent at all; see [`Queue::next_unsent`].
+    pub fn next_unsent(&mut self) -> Option<(FrameNumber, Frame<'_>)> {
+        self.queue.next_unsent()
+    }
+
+    /// Hands over the descriptors of a frame that goes another way than through a transport.
+    pub fn take_fds(&mut self, number: FrameNumber, taken: &mut VecView<OwnedFd>) {
+        for (owner, fd) in &mut self.fds {
+            if *owner == number {
+                // Without room it is dropped, and so closed.
+                _ = fd.take().map(|fd| taken.push(fd));
+            }
+        }
+    }
+
+    /// Counts the next frame as sent; see [`Queue::pass_unsent`].
+    pub fn pass_unsent(&mut self) {
+        self.queue.pass_unsent();
+    }
+
+    /// Lets go of a frame and closes its descriptors; see [`Queue::retire`].
+    pub fn retire(&mut self, number: FrameNumber) {
+        if !self.fds.is_empty() {
+            for (owner, fd) in &mut self.fds {
+                if *owner == number {
+                    *fd = None;
+                }
+            }
+            self.drop_empty();
+        }
+        self.queue.retire(number);
+    }
+
+    /// Lets go of every frame that is sent and closes their descriptors.
+    pub fn retire_sent(&mut self) {
+        if !self.fds.is_empty() {
+            for (owner, fd) in &mut self.fds {
+                if self.queue.is_sent(*owner) {
+                    *fd = None;
+                }
+            }
+            self.drop_empty();
+        }
+        self.queue.retire_sent();
+    }
+
+    /// Begins anew for another receiver; see [`Queue::rewind`].
+    pub fn rewind(&mut self) {
+        self.queue.rewind();
+    }
+
+    /// Returns whether any of the frame went out; see [`Queue::is_begun`].
+    pub fn is_begun(&self, number: FrameNumber) -> bool {
+        self.queue.is_begun(number)
+    }
+
+    /// Returns whether there is something to send.
+    pub fn has_unsent(&self) -> bool {
+        self.queue.has_unsent()
+    }
+
+    fn drop_empty(&mut self) {
+        while self.fds.front().is_some_and(|(_, fd)| fd.is_none()) {
+            self.fds.pop_front();
+        }
+    }
+}
+
+impl<const BYTES: usize, const FRAMES: usize> Default for Outbox<BYTES, FRAMES> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn owned_by(
+    fds: &Deque<(FrameNumber, Option<OwnedFd>), HELD>,
+    number: FrameNumber,
+) -> Vec<BorrowedFd<'_>, HELD> {
+    fds.iter()
+        .filter(|(owner, _)| *owner == number)
+        .filter_map(|(_, fd)| fd.as_ref().map(AsFd::as_fd))
+        .collect()
+}

@@ -1,0 +1,49 @@
+//! The capability of carrying file descriptors, for transports that have it.
+
+use heapless::VecView;
+use rustix::fd::{BorrowedFd, OwnedFd};
+
+use crate::transport::{Transport, TransportError};
+
+/// What one call received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Bytes at the start of the space.
+    pub len: usize,
+    /// The kernel or the list had no room for some of the descriptors (`MSG_CTRUNC`); those are
+    /// closed. A frame's own count tells which frame lost them.
+    pub fds_truncated: bool,
+}
+
+/// A [`Transport`] that also carries descriptors (`SCM_RIGHTS`, unix(7)).
+///
+/// The contract goes on:
+///
+/// - Descriptors ride on the first byte that their call sends: `Ok(None)` sends none of them,
+///   `Ok(Some(_))` all of them, however few bytes were taken. The sender keeps its own.
+/// - Received descriptors are close-on-exec and belong to the receiver. One call gives the
+///   descriptors of at most one sending call, and no byte of any later one that carried some.
+/// - Plain [`receive`](Transport::receive) drops the descriptors of the bytes that it takes.
+pub trait PassFds: Transport {
+    /// Sends bytes as [`Transport::send`] does, with descriptors on the first of them.
+    ///
+    /// # Errors
+    /// Also [`TransportError::TooManyFds`], [`TransportError::TooManyInFlight`] and
+    /// [`TransportError::FdsRefused`].
+    fn send_with(
+        &mut self,
+        pieces: &[&[u8]],
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Option<usize>, TransportError>;
+
+    /// Receives bytes as [`Transport::receive`] does, and appends the descriptors that came with
+    /// them. Those that the list has no room for are closed.
+    ///
+    /// # Errors
+    /// As [`Transport::receive`].
+    fn receive_with(
+        &mut self,
+        space: &mut [u8],
+        fds: &mut VecView<OwnedFd>,
+    ) -> Result<Option<Received>, TransportError>;
+}

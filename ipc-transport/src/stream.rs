@@ -1,0 +1,268 @@
+//! The stream socketpair: bytes in order, and descriptors beside them.
+
+use core::mem::MaybeUninit;
+use core::time::Duration;
+
+use heapless::{Vec, VecView};
+use rustix::cmsg_space;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::{Errno, IoSlice, IoSliceMut};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType,
+};
+
+use crate::descriptor::above_stdio;
+use crate::errno::SystemError;
+use crate::pass_fds::{PassFds, Received};
+use crate::transport::{Transport, TransportError};
+
+/// Most pieces that one system call takes; what is beyond them is left for the next.
+const PIECES: usize = 16;
+const MAX_FDS: usize = ipc_frame::MAX_FDS as usize;
+const CONTROL: usize = cmsg_space!(ScmRights(MAX_FDS));
+
+/// One end of a stream socket of the family `AF_UNIX` (unix(7)).
+///
+/// Every call asks not to wait by `MSG_DONTWAIT`; the socket's own mode, which another process
+/// may share, is never changed. [`blocking`](Self::blocking) gives a view whose calls wait.
+#[doc(alias = "socketpair")]
+#[derive(Debug)]
+pub struct Stream {
+    fd: OwnedFd,
+}
+
+impl Stream {
+    /// Makes two connected ends, close-on-exec and at descriptors above 2.
+    ///
+    /// # Errors
+    /// `EMFILE` and `ENFILE`; see socketpair(2).
+    pub fn pair() -> Result<(Self, Self), SystemError> {
+        let (left, right) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .map_err(SystemError::of("socketpair"))?;
+        Ok((Self { fd: above_stdio(left)? }, Self { fd: above_stdio(right)? }))
+    }
+
+    /// Returns a view on the same socket whose calls wait for room and for bytes.
+    pub fn blocking(&mut self) -> Blocking<'_> {
+        Blocking { fd: self.fd.as_fd() }
+    }
+
+    /// Bounds how long a [`blocking`](Self::blocking) receive waits (`SO_RCVTIMEO`, socket(7)).
+    /// Set once, it costs nothing later; the kernel rounds up to its tick.
+    ///
+    /// # Errors
+    /// `EDOM` for a time out of range.
+    pub fn set_receive_timeout(&mut self, timeout: Duration) -> Result<(), SystemError> {
+        set_socket_timeout(&self.fd, Timeout::Recv, Some(timeout))
+            .map_err(SystemError::of("setsockopt SO_RCVTIMEO"))
+    }
+
+    /// Ends the sending direction: the peer receives what is under way and then
+    /// [`TransportError::Closed`]. Receiving goes on.
+    ///
+    /// # Errors
+    /// `ENOTCONN` where the peer is gone already.
+    pub fn close_sending(&mut self) -> Result<(), SystemError> {
+        rustix::net::shutdown(&self.fd, Shutdown::Write).map_err(SystemError::of("shutdown"))
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl From<OwnedFd> for Stream {
+    /// Takes over a connected stream socket that came from elsewhere.
+    fn from(fd: OwnedFd) -> Self {
+        Self { fd }
+    }
+}
+
+impl Transport for Stream {
+    fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
+        send(self.fd.as_fd(), pieces, SendFlags::DONTWAIT)
+    }
+
+    fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
+        receive(self.fd.as_fd(), space, RecvFlags::DONTWAIT)
+    }
+}
+
+impl PassFds for Stream {
+    fn send_with(
+        &mut self,
+        pieces: &[&[u8]],
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Option<usize>, TransportError> {
+        send_with(self.fd.as_fd(), pieces, fds, SendFlags::DONTWAIT)
+    }
+
+    fn receive_with(
+        &mut self,
+        space: &mut [u8],
+        fds: &mut VecView<OwnedFd>,
+    ) -> Result<Option<Received>, TransportError> {
+        receive_with(self.fd.as_fd(), space, fds, RecvFlags::DONTWAIT)
+    }
+}
+
+/// A view of a [`Stream`] whose calls wait: sending for room without end, receiving for bytes
+/// at most as long as [`Stream::set_receive_timeout`] says. `Ok(None)` from receiving means that
+/// this time is over.
+#[derive(Debug)]
+pub struct Blocking<'a> {
+    fd: BorrowedFd<'a>,
+}
+
+impl Transport for Blocking<'_> {
+    fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
+        send(self.fd, pieces, SendFlags::empty())
+    }
+
+    fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
+        receive(self.fd, space, RecvFlags::empty())
+    }
+}
+
+impl PassFds for Blocking<'_> {
+    fn send_with(
+        &mut self,
+        pieces: &[&[u8]],
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Option<usize>, TransportError> {
+        send_with(self.fd, pieces, fds, SendFlags::empty())
+    }
+
+    fn receive_with(
+        &mut self,
+        space: &mut [u8],
+        fds: &mut VecView<OwnedFd>,
+    ) -> Result<Option<Received>, TransportError> {
+        receive_with(self.fd, space, fds, RecvFlags::empty())
+    }
+}
+
+fn send(
+    fd: BorrowedFd<'_>,
+    pieces: &[&[u8]],
+    flags: SendFlags,
+) -> Result<Option<usize>, TransportError> {
+    match pieces {
+        [] => Ok(None),
+        [piece] => sent("send", || rustix::net::send(fd, piece, flags | SendFlags::NOSIGNAL)),
+        _ => send_with(fd, pieces, &[], flags),
+    }
+}
+
+fn send_with(
+    fd: BorrowedFd<'_>,
+    pieces: &[&[u8]],
+    fds: &[BorrowedFd<'_>],
+    flags: SendFlags,
+) -> Result<Option<usize>, TransportError> {
+    if fds.len() > MAX_FDS {
+        return Err(TransportError::TooManyFds { count: fds.len() });
+    }
+    if pieces.iter().all(|piece| piece.is_empty()) {
+        return Ok(None);
+    }
+    let slices: Vec<IoSlice<'_>, PIECES> =
+        pieces.iter().take(PIECES).map(|piece| IoSlice::new(piece)).collect();
+    let mut space = [MaybeUninit::uninit(); CONTROL];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() {
+        // The space is made for this many.
+        _ = control.push(SendAncillaryMessage::ScmRights(fds));
+    }
+    sent("sendmsg", || rustix::net::sendmsg(fd, &slices, &mut control, flags | SendFlags::NOSIGNAL))
+}
+
+/// Sees to all that a sending call may answer.
+fn sent(
+    call: &'static str,
+    mut attempt: impl FnMut() -> Result<usize, Errno>,
+) -> Result<Option<usize>, TransportError> {
+    loop {
+        return match attempt() {
+            Ok(0) => Ok(None),
+            Ok(len) => Ok(Some(len)),
+            Err(Errno::INTR) => continue,
+            Err(Errno::AGAIN) => Ok(None),
+            Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => Err(TransportError::Closed),
+            Err(Errno::TOOMANYREFS) => Err(TransportError::TooManyInFlight),
+            Err(Errno::PERM) => Err(TransportError::FdsRefused),
+            Err(error) => Err(TransportError::System(SystemError::of(call)(error))),
+        };
+    }
+}
+
+fn receive(
+    fd: BorrowedFd<'_>,
+    space: &mut [u8],
+    flags: RecvFlags,
+) -> Result<Option<usize>, TransportError> {
+    if space.is_empty() {
+        return Ok(None);
+    }
+    received("recv", || rustix::net::recv(fd, &mut *space, flags).map(|(len, _)| (len, len)))
+}
+
+fn receive_with(
+    fd: BorrowedFd<'_>,
+    space: &mut [u8],
+    fds: &mut VecView<OwnedFd>,
+    flags: RecvFlags,
+) -> Result<Option<Received>, TransportError> {
+    if space.is_empty() {
+        return Ok(None);
+    }
+    // For as many as one message carries: with less room the kernel would drop some.
+    let mut control_space = [MaybeUninit::uninit(); CONTROL];
+    let mut control = RecvAncillaryBuffer::new(&mut control_space);
+    let flags = flags | RecvFlags::CMSG_CLOEXEC;
+    let answer = received("recvmsg", || {
+        let mut slices = [IoSliceMut::new(space)];
+        let message = rustix::net::recvmsg(fd, &mut slices, &mut control, flags)?;
+        Ok((message.bytes, message))
+    })?;
+    let Some(message) = answer else {
+        return Ok(None);
+    };
+    let mut fds_truncated = message.flags.contains(ReturnFlags::CTRUNC);
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(arrived) = message {
+            for fd in arrived {
+                // What the list cannot hold is dropped, and so closed.
+                fds_truncated |= fds.push(fd).is_err();
+            }
+        }
+    }
+    Ok(Some(Received { len: message.bytes, fds_truncated }))
+}
+
+/// Sees to all that a receiving call may answer; `attempt` gives the bytes and the result.
+fn received<T>(
+    call: &'static str,
+    mut attempt: impl FnMut() -> Result<(usize, T), Errno>,
+) -> Result<Option<T>, TransportError> {
+    loop {
+        return match attempt() {
+            // The kernel gives all data first, then ECONNRESET where the peer left some of ours
+            // unread, then the end.
+            Ok((0, _)) | Err(Errno::CONNRESET) => Err(TransportError::Closed),
+            Ok((_, answer)) => Ok(Some(answer)),
+            Err(Errno::INTR) => continue,
+            Err(Errno::AGAIN) => Ok(None),
+            Err(error) => Err(TransportError::System(SystemError::of(call)(error))),
+        };
+    }
+}
