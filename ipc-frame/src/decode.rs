@@ -42,7 +42,6 @@ pub struct Decoder<const N: usize> {
     current: Range<usize>,
     /// Bytes ever put into the buffer.
     received: u64,
-    failed: Option<DecodeError>,
 }
 
 impl<const N: usize> Decoder<N> {
@@ -50,7 +49,7 @@ impl<const N: usize> Decoder<N> {
     pub const fn new() -> Self {
         const { assert!(N >= Header::SIZE, "a decoder holds at least a header") };
         const { assert!(N <= 0x7fff_ffff, "lengths fit in 31 bits") };
-        Self { buffer: [0; N], pending: 0..0, current: 0..0, received: 0, failed: None }
+        Self { buffer: [0; N], pending: 0..0, current: 0..0, received: 0 }
     }
 
     /// Returns the room for further bytes: all that is not taken by what is pending.
@@ -106,7 +105,7 @@ impl<const N: usize> Decoder<N> {
     }
 
     /// Returns whether a call of [`next_frame`](Self::next_frame) would give a frame or an error.
-    pub fn has_frame(&mut self) -> bool {
+    pub fn has_frame(&self) -> bool {
         !matches!(self.peek(), Ok(None))
     }
 
@@ -115,7 +114,6 @@ impl<const N: usize> Decoder<N> {
         self.pending = 0..0;
         self.current = 0..0;
         self.received = 0;
-        self.failed = None;
     }
 
     /// Returns how many bytes came before the first one not yet given out: where in the stream
@@ -130,21 +128,13 @@ impl<const N: usize> Decoder<N> {
     }
 
     /// The next frame's header and whole length, if all of it has arrived.
-    fn peek(&mut self) -> Result<Option<(Header, usize)>, DecodeError> {
-        if let Some(error) = self.failed {
-            return Err(error);
-        }
+    fn peek(&self) -> Result<Option<(Header, usize)>, DecodeError> {
         let pending = self.buffer.get(self.pending.clone()).unwrap_or_default();
         let Some((bytes, rest)) = pending.split_first_chunk() else {
             return Ok(None);
         };
-        match check::<N>(bytes) {
-            Ok((header, len)) => Ok((len <= rest.len()).then_some((header, Header::SIZE + len))),
-            Err(error) => {
-                self.failed = Some(error);
-                Err(error)
-            }
-        }
+        let (header, len) = check::<N>(bytes)?;
+        Ok((len <= rest.len()).then_some((header, Header::SIZE + len)))
     }
 }
 

@@ -138,7 +138,7 @@ impl<const BYTES: usize> Inbox<BYTES> {
     }
 
     /// Returns whether [`advance`](Self::advance) would give a frame or an error.
-    pub fn has_frame(&mut self) -> bool {
+    pub fn has_frame(&self) -> bool {
         self.decoder.has_frame()
     }
 

@@ -1,0 +1,62 @@
+//! Whether the process has one thread only, which a fork that goes on to run code needs.
+
+#![expect(unsafe_code, reason = "rustix marks unshare as unsafe, for flags not used here")]
+
+use core::mem::MaybeUninit;
+
+use rustix::fs::{CWD, Mode, OFlags, RawDir};
+use rustix::io::Errno;
+use rustix::thread::UnshareFlags;
+
+use crate::fork::ForkError;
+
+/// Of linux/sched.h; rustix does not list it.
+const CLONE_VM: u32 = 0x100;
+
+/// Kernels before 4.3 may answer EINVAL while somebody reads /proc/PID; it passes.
+const ATTEMPTS: usize = 8;
+
+/// Answers `Ok` where the calling thread is the only one.
+///
+/// `unshare(CLONE_VM)` does nothing but answer that question. Where a filter refuses it, or the
+/// answer is no, which qemu's user mode gives always, the tasks in /proc are counted.
+pub(crate) fn only_one() -> Result<(), ForkError> {
+    for _ in 0..ATTEMPTS {
+        // SAFETY: what unshare may make unsafe is CLONE_FILES, which is not asked for.
+        match unsafe { rustix::thread::unshare_unsafe(UnshareFlags::from_bits_retain(CLONE_VM)) } {
+            Ok(()) => return Ok(()),
+            Err(Errno::INVAL) => {}
+            Err(_refused_or_unknown) => break,
+        }
+    }
+    match count_tasks() {
+        Ok(1) => Ok(()),
+        Ok(count) => Err(ForkError::Threads { count }),
+        Err(_unreadable) => Err(ForkError::ThreadsUnknown),
+    }
+}
+
+fn count_tasks() -> Result<usize, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let list = rustix::fs::openat(CWD, "/proc/self/task", flags, Mode::empty())?;
+    let mut buffer = [MaybeUninit::uninit(); 1024];
+    let mut entries = RawDir::new(&list, &mut buffer);
+    let mut count = 0;
+    while let Some(entry) = entries.next() {
+        count += usize::from(!entry?.file_name().to_bytes().starts_with(b"."));
+    }
+    Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_thread_is_seen_and_counted() {
+        // The test harness itself runs every test in a thread beside the main one.
+        let count = count_tasks().unwrap();
+        assert!(count >= 2);
+        assert!(matches!(only_one(), Err(ForkError::Threads { count: 2.. })));
+    }
+}
