@@ -164,6 +164,13 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         }
     }
 
+    /// Counts everything as sent: nobody is there to receive it.
+    pub fn discard_unsent(&mut self) {
+        self.cursor = self.entries.len();
+        self.offset = 0;
+        self.reclaim();
+    }
+
     /// Lets go of a frame: it has its outcome. Its room is free once those before it are retired
     /// too. A frame that is not in the queue any more is left alone.
     pub fn retire(&mut self, number: FrameNumber) {
@@ -216,6 +223,11 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
     /// Returns whether there is something to send.
     pub fn has_unsent(&self) -> bool {
         self.offset > 0 || self.entries.iter().skip(self.cursor).any(|entry| !entry.retired)
+    }
+
+    /// Returns whether any byte of a frame that is still kept went out.
+    pub fn has_sent(&self) -> bool {
+        self.cursor > 0 || self.offset > 0
     }
 
     /// Returns whether no frame is kept.

@@ -90,7 +90,7 @@ impl<const BYTES: usize> Inbox<BYTES> {
         &mut self,
         transport: &mut impl PassFds,
     ) -> Result<Option<usize>, TransportError> {
-        if self.batches.is_full() {
+        if !self.takes_fds() {
             return Ok(None);
         }
         let mut fds: Vec<OwnedFd, PER_CALL> = Vec::new();
@@ -146,6 +146,11 @@ impl<const BYTES: usize> Inbox<BYTES> {
     /// written becomes part of the stream by [`filled`](Self::filled).
     pub fn space(&mut self) -> &mut [u8] {
         self.decoder.space()
+    }
+
+    /// Returns whether another call's descriptors can be taken before frames are.
+    pub fn takes_fds(&self) -> bool {
+        !self.batches.is_full()
     }
 
     /// Adds the first `len` bytes of [`space`](Self::space) to the stream, and the descriptors

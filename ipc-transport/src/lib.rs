@@ -59,7 +59,7 @@ pub use errno::{Errno, SystemError};
 pub use inbox::{Arrival, FdsLost, Inbox, InboxError};
 pub use loopback::{Loopback, LoopbackEnd};
 #[cfg(feature = "socket")]
-pub use outbox::{Flushed, Outbox};
+pub use outbox::{Flushed, Outbox, Room};
 #[cfg(feature = "socket")]
 pub use page::SharedPage;
 #[cfg(feature = "socket")]

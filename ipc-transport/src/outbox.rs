@@ -1,7 +1,8 @@
 //! Outgoing frames with the descriptors that they own.
 
-use heapless::{Deque, Vec, VecView};
-use ipc_frame::{Frame, FrameNumber, Header, MAX_FDS, PushError, Queue};
+use heapless::deque::{Deque, DequeView};
+use heapless::{Vec, VecView};
+use ipc_frame::{Frame, FrameNumber, Header, MAX_FDS, PushError, Queue, Reservation};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::pass_fds::PassFds;
@@ -9,6 +10,8 @@ use crate::transport::TransportError;
 
 /// Most descriptors that an outbox holds for its frames together.
 const HELD: usize = 256;
+
+type Held = Deque<(FrameNumber, Option<OwnedFd>), HELD>;
 
 /// What [`Outbox::flush`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +28,7 @@ pub struct Flushed {
 pub struct Outbox<const BYTES: usize, const FRAMES: usize> {
     queue: Queue<BYTES, FRAMES>,
     /// In the order of the frames; `None` where the frame is retired or handed over.
-    fds: Deque<(FrameNumber, Option<OwnedFd>), HELD>,
+    fds: Held,
 }
 
 impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
@@ -61,10 +64,16 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
             return Err(PushError::Full);
         }
         let number = self.queue.push(Header { fd_count, ..header }, pieces)?;
-        for fd in fds.drain(..) {
-            _ = self.fds.push_back((number, Some(fd)));
-        }
+        hold(&mut self.fds, number, fds);
         Ok(number)
+    }
+
+    /// Finds room for a payload of up to `len` bytes that is to be written in place.
+    ///
+    /// # Errors
+    /// As [`Queue::reserve`].
+    pub fn reserve(&mut self, len: usize) -> Result<Room<'_, BYTES, FRAMES>, PushError> {
+        Ok(Room { reservation: self.queue.reserve(len)?, fds: &mut self.fds })
     }
 
     /// Returns whether a frame of such a payload and so many descriptors would be taken now.
@@ -99,11 +108,11 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
     }
 
     /// Hands over the descriptors of a frame that goes another way than through a transport.
-    pub fn take_fds(&mut self, number: FrameNumber, taken: &mut VecView<OwnedFd>) {
+    pub fn take_fds(&mut self, number: FrameNumber, taken: &mut DequeView<OwnedFd>) {
         for (owner, fd) in &mut self.fds {
             if *owner == number {
                 // Without room it is dropped, and so closed.
-                _ = fd.take().map(|fd| taken.push(fd));
+                _ = fd.take().map(|fd| taken.push_back(fd));
             }
         }
     }
@@ -139,6 +148,11 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
         self.queue.retire_sent();
     }
 
+    /// Counts everything as sent: nobody is there to receive it.
+    pub fn discard_unsent(&mut self) {
+        self.queue.discard_unsent();
+    }
+
     /// Begins anew for another receiver; see [`Queue::rewind`].
     pub fn rewind(&mut self) {
         self.queue.rewind();
@@ -149,9 +163,19 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
         self.queue.is_begun(number)
     }
 
+    /// Returns whether all of the frame went out; see [`Queue::is_sent`].
+    pub fn is_sent(&self, number: FrameNumber) -> bool {
+        self.queue.is_sent(number)
+    }
+
     /// Returns whether there is something to send.
     pub fn has_unsent(&self) -> bool {
         self.queue.has_unsent()
+    }
+
+    /// Returns whether any frame that is not retired went out; see [`Queue::has_sent`].
+    pub fn has_sent(&self) -> bool {
+        self.queue.has_sent()
     }
 
     fn drop_empty(&mut self) {
@@ -167,10 +191,36 @@ impl<const BYTES: usize, const FRAMES: usize> Default for Outbox<BYTES, FRAMES> 
     }
 }
 
-fn owned_by(
-    fds: &Deque<(FrameNumber, Option<OwnedFd>), HELD>,
-    number: FrameNumber,
-) -> Vec<BorrowedFd<'_>, HELD> {
+/// Room in an outbox for one frame. Dropping it appends nothing.
+pub struct Room<'a, const BYTES: usize, const FRAMES: usize> {
+    reservation: Reservation<'a, BYTES, FRAMES>,
+    fds: &'a mut Held,
+}
+
+impl<const BYTES: usize, const FRAMES: usize> Room<'_, BYTES, FRAMES> {
+    /// Returns the room for the payload.
+    pub fn payload(&mut self) -> &mut [u8] {
+        self.reservation.payload()
+    }
+
+    /// Appends the frame with the first `len` bytes of the room as its payload and with `fds`,
+    /// which are taken out of the list. Those that the outbox has no room for are closed, and
+    /// the receiver is told of their loss.
+    pub fn commit(self, header: Header, len: usize, fds: &mut VecView<OwnedFd>) -> FrameNumber {
+        let fd_count = u16::try_from(fds.len()).unwrap_or(u16::MAX).min(MAX_FDS);
+        let number = self.reservation.commit(Header { fd_count, ..header }, len);
+        hold(self.fds, number, fds);
+        number
+    }
+}
+
+fn hold(held: &mut Held, number: FrameNumber, fds: &mut VecView<OwnedFd>) {
+    for fd in fds.drain(..) {
+        _ = held.push_back((number, Some(fd)));
+    }
+}
+
+fn owned_by(fds: &Held, number: FrameNumber) -> Vec<BorrowedFd<'_>, HELD> {
     fds.iter()
         .filter(|(owner, _)| *owner == number)
         .filter_map(|(_, fd)| fd.as_ref().map(AsFd::as_fd))
