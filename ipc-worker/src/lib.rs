@@ -1,1 +1,65 @@
-//! Placeholder of the layout; filled in by the commits that follow.
+//! A worker process for all that may block, so that the main process never does.
+//!
+//! ```text
+//!  main                                                    worker
+//!  try_call ─▶ slots ─▶ outbox ─── frames and fds ───▶ inbox ─▶ Handler::handle
+//!  next_event ◀─ inbox ◀────────── frames and fds ──── outbox ◀─ Handler::settle
+//!                  └────── a shared word per request decides who has it ──────┘
+//! ```
+//!
+//! Main makes calls and takes events; [`Worker::turn`] does all input and output, a bounded
+//! amount of it. Every request that was taken has exactly one [`Outcome`], also when the worker
+//! is killed: what had not begun is sent again to the next worker, what was running is reported.
+//!
+//! ```
+//! use core::time::Duration;
+//! use ipc_worker::{Call, Event, Instant, Outcome, Refusal, Reply, Request, Start, Worker};
+//!
+//! fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+//!     match request.method() {
+//!         1 => reply.put(&request.bytes().len().to_le_bytes()),
+//!         _ => Err(Refusal::UNKNOWN_METHOD),
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // `Start::fork(handle)` runs it in a process of its own; in line, the rest is the same.
+//! let mut worker = Worker::<&str>::start(Start::inline(handle))?;
+//! let deadline = Instant::now() + Duration::from_secs(5);
+//! worker.call_until(Call::new(1, &[b"some ", b"bytes"]), "count", deadline, |event| {
+//!     let Event::Done { tag: "count", outcome: Outcome::Reply(reply) } = event else {
+//!         panic!("no reply: {event:?}");
+//!     };
+//!     assert_eq!(reply.bytes(), 10_usize.to_le_bytes());
+//! })?;
+//! # Ok(())
+//! # }
+//! ```
+
+#![no_std]
+
+#[cfg(any(feature = "std", test))]
+extern crate std;
+
+mod call;
+mod child;
+mod event;
+mod handler;
+mod refusal;
+mod serve;
+mod slots;
+mod start;
+mod supervise;
+mod table;
+mod worker;
+
+pub use call::{Again, Call, NotTaken, Why};
+pub use event::{Event, Lost, Outcome, ReplyView};
+pub use handler::{Handler, HandlerFn, Reply, Request};
+pub use ipc_barrier::{Ended, Reason};
+pub use ipc_transport::Instant;
+pub use refusal::Refusal;
+pub use slots::RequestId;
+pub use start::{Start, StartError};
+pub use supervise::{GiveUp, Restart};
+pub use worker::Worker;

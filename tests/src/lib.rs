@@ -1,1 +1,7 @@
-//! Placeholder of the layout; filled in by the commits that follow.
+//! What the tests across crates and processes share: a runner that gives each case a process.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+pub mod cases;
+pub mod counting;
+pub mod fds;

@@ -1,0 +1,115 @@
+//! What main asks of a worker, and why it may not be taken.
+
+use core::fmt;
+
+use ipc_transport::{Instant, SystemError};
+use rustix::fd::BorrowedFd;
+
+/// Whether a request may go to the next worker when the one that had it is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// If its handler had not begun. The default.
+    IfNotBegun,
+    /// Also if its handler was running: a request that does no harm when it runs twice.
+    Always,
+    /// Not once any of it was sent.
+    Never,
+}
+
+/// A request. It is only borrowed: what is taken is copied, its descriptors are duplicated.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// What the handler is asked to do; the numbers are the program's own.
+    pub method: u16,
+    /// The bytes, in pieces that are sent one after the other.
+    pub pieces: &'a [&'a [u8]],
+    /// Descriptors that the handler is given, at most 253.
+    pub fds: &'a [BorrowedFd<'a>],
+    /// When main wants an outcome at the latest.
+    pub deadline: Option<Instant>,
+    /// Whether it may be sent again.
+    pub again: Again,
+}
+
+impl<'a> Call<'a> {
+    /// A call without descriptors or deadline, sent again if it had not begun.
+    pub const fn new(method: u16, pieces: &'a [&'a [u8]]) -> Self {
+        Self { method, pieces, fds: &[], deadline: None, again: Again::IfNotBegun }
+    }
+
+    /// The same with descriptors, at most 253.
+    pub const fn fds(self, fds: &'a [BorrowedFd<'a>]) -> Self {
+        Self { fds, ..self }
+    }
+
+    /// The same with a deadline: at that time it has an outcome, whatever the worker does.
+    pub const fn deadline(self, deadline: Instant) -> Self {
+        Self { deadline: Some(deadline), ..self }
+    }
+
+    /// The same with another word on being sent again.
+    pub const fn again(self, again: Again) -> Self {
+        Self { again, ..self }
+    }
+}
+
+/// A request that was not taken. Nothing else ever happens to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotTaken<Tag> {
+    /// The caller's tag, given back.
+    pub tag: Tag,
+    /// Why.
+    pub why: Why,
+}
+
+impl<Tag> fmt::Display for NotTaken<Tag> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.why.fmt(f)
+    }
+}
+
+impl<Tag: fmt::Debug> core::error::Error for NotTaken<Tag> {}
+
+/// Why a request was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Why {
+    /// All slots, bytes or places for descriptors are in use. There is room again after events.
+    Full,
+    /// The bytes are longer than a request may ever be.
+    TooLong {
+        /// Bytes of the request.
+        len: usize,
+        /// Bytes of the longest request.
+        capacity: usize,
+    },
+    /// More descriptors than one request carries.
+    TooManyFds {
+        /// Descriptors of the request.
+        count: usize,
+        /// The most that one request carries.
+        capacity: usize,
+    },
+    /// A descriptor could not be duplicated: mostly `EMFILE`.
+    NoFdLeft(SystemError),
+    /// The worker was stopped or given up.
+    Stopped,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("as many requests are under way as fit"),
+            Self::TooLong { len, capacity } => {
+                write!(f, "a request of {len} bytes, over the limit of {capacity}")
+            }
+            Self::TooManyFds { count, capacity } => {
+                write!(f, "a request with {count} descriptors, over the limit of {capacity}")
+            }
+            Self::NoFdLeft(error) => write!(f, "a descriptor cannot be duplicated: {error}"),
+            Self::Stopped => f.write_str("the worker is stopped"),
+        }
+    }
+}
+
+impl core::error::Error for Why {}

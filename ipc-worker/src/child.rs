@@ -1,0 +1,95 @@
+//! The worker's process from its first moment on: set up, meet main, serve, exit.
+
+#![expect(unsafe_code, reason = "signals by the raw system call, and closing foreign descriptors")]
+
+use heapless::Vec;
+use ipc_barrier::{ChildEnd, Guard, Stage, exit};
+use ipc_transport::{Inbox, Outbox, Stream, SystemError, close_all_but, open_stdio};
+use rustix::fd::{AsFd, AsRawFd, RawFd};
+use syscalls::{Sysno, syscall};
+
+use crate::handler::Handler;
+use crate::serve::{Served, Server};
+use crate::slots::Slots;
+
+/// Which step of the set-up failed.
+const SIGNALS: Stage = Stage(1);
+const STANDARD_STREAMS: Stage = Stage(2);
+const DESCRIPTORS: Stage = Stage(3);
+const PREPARE: Stage = Stage(4);
+
+/// Exit statuses, of sysexits.h where they have one.
+const SET_UP_FAILED: i32 = 71;
+const NOT_SETTLED: i32 = 74;
+const BROKEN_STREAM: i32 = 76;
+
+/// Room for the kept descriptors and the worker's own.
+const OPEN: usize = 40;
+
+/// Runs the worker and ends its process. The guard sees to it that nothing unwinds past here.
+pub(crate) fn run<H: Handler, const SLOTS: usize, const BYTES: usize>(
+    _guard: Guard,
+    mut end: ChildEnd,
+    mut stream: Stream,
+    slots: &Slots,
+    (handler, keep): (&mut H, &[RawFd]),
+) -> ! {
+    if let Err((stage, error)) = set_up(&end, &stream, keep) {
+        end.fail(stage, error.errno, error.call);
+        exit(SET_UP_FAILED);
+    }
+    if let Err(refusal) = handler.prepare() {
+        end.fail(PREPARE, refusal.code, refusal.text.as_str());
+        exit(SET_UP_FAILED);
+    }
+    end.place();
+    drop(end);
+    let mut server = Server {
+        handler,
+        slots,
+        inbox: Inbox::<BYTES>::new(),
+        outbox: Outbox::<BYTES, SLOTS>::new(),
+    };
+    match server.serve(&mut stream.blocking()) {
+        Served::Finished => exit(0),
+        Served::NotSettled => exit(NOT_SETTLED),
+        Served::Broken => exit(BROKEN_STREAM),
+    }
+}
+
+fn set_up(end: &ChildEnd, stream: &Stream, keep: &[RawFd]) -> Result<(), (Stage, SystemError)> {
+    ignore_signals().map_err(|error| (SIGNALS, error))?;
+    open_stdio().map_err(|error| (STANDARD_STREAMS, error))?;
+    let mut open: Vec<RawFd, OPEN> = Vec::new();
+    let own = end.descriptors().map(|fd| fd.as_raw_fd());
+    for &fd in own.iter().chain(&[stream.as_fd().as_raw_fd()]).chain(keep) {
+        // Three, one and at most 32 fit.
+        _ = open.push(fd);
+    }
+    // SAFETY: this process never returns to the values of main that own what is closed; those
+    // that the handler uses are listed by the caller of `Start::keep`.
+    unsafe { close_all_but(&mut open) }.map_err(|error| (DESCRIPTORS, error))
+}
+
+/// Ignores what a terminal or a service manager sends to the whole group, and SIGPIPE.
+fn ignore_signals() -> Result<(), SystemError> {
+    const SIGHUP: usize = 1;
+    const SIGINT: usize = 2;
+    const SIGPIPE: usize = 13;
+    const SIGTERM: usize = 15;
+    const SIG_IGN: usize = 1;
+    /// Bytes of the kernel's signal mask; 64 signals.
+    const MASK_SIZE: usize = 8;
+    #[cfg(any(target_arch = "mips", target_arch = "mips64"))]
+    compile_error!("the kernel's sigaction begins with its flags here");
+    // The kernel's sigaction (rt_sigaction(2)): the handler, then flags, a restorer on some
+    // machines, and the mask, which are all zero.
+    let ignore: [usize; 8] = [SIG_IGN, 0, 0, 0, 0, 0, 0, 0];
+    for signal in [SIGHUP, SIGINT, SIGPIPE, SIGTERM] {
+        // SAFETY: the kernel only reads `ignore`, which is longer than its structure; no handler
+        // is installed and no old one asked for.
+        unsafe { syscall!(Sysno::rt_sigaction, signal, ignore.as_ptr(), 0, MASK_SIZE) }
+            .map_err(|error| SystemError::of("rt_sigaction")(error.into_raw()))?;
+    }
+    Ok(())
+}

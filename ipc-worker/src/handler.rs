@@ -1,0 +1,120 @@
+//! The worker's work: what a program implements, and what it is given for each request.
+
+use heapless::VecView;
+use heapless::deque::DequeView;
+use ipc_frame::Flags;
+use rustix::fd::OwnedFd;
+
+use crate::refusal::Refusal;
+use crate::slots::Claim;
+
+/// A handler that is a plain function.
+pub type HandlerFn = fn(&mut Request<'_>, &mut Reply<'_>) -> Result<(), Refusal>;
+
+/// What runs in the worker, one request at a time, and may block.
+///
+/// Functions and closures are handlers; a struct is one that keeps state.
+pub trait Handler {
+    /// Runs once in the worker before main is told that it is ready, and again in each new one.
+    ///
+    /// # Errors
+    /// A refusal makes the start fail, with the code as the kernel's number.
+    fn prepare(&mut self) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// Answers one request: what is put into `reply` is sent if the result is `Ok`.
+    ///
+    /// # Errors
+    /// A refusal is sent in the reply's stead; main sees it as the request's outcome.
+    fn handle(&mut self, request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal>;
+
+    /// Runs once for each batch, after its requests and before their replies are sent: the place
+    /// for one fdatasync.
+    ///
+    /// # Errors
+    /// A refusal ends the worker before the replies are sent: main sees the requests of the
+    /// batch as lost (done), and the worker's exit with status 74.
+    fn settle(&mut self) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+impl<F> Handler for F
+where
+    F: FnMut(&mut Request<'_>, &mut Reply<'_>) -> Result<(), Refusal>,
+{
+    fn handle(&mut self, request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+        self(request, reply)
+    }
+}
+
+/// A request as its handler sees it.
+#[derive(Debug)]
+pub struct Request<'a> {
+    pub(crate) method: u16,
+    pub(crate) flags: Flags,
+    pub(crate) bytes: &'a [u8],
+    pub(crate) fds: &'a mut DequeView<OwnedFd>,
+    pub(crate) claim: Option<Claim<'a>>,
+}
+
+impl<'a> Request<'a> {
+    /// Returns what the handler is asked to do.
+    pub const fn method(&self) -> u16 {
+        self.method
+    }
+
+    /// Returns the bytes, the pieces joined.
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Takes the next descriptor, in the caller's order, close-on-exec. Those that are left are
+    /// closed after the handler.
+    pub fn take_fd(&mut self) -> Option<OwnedFd> {
+        self.fds.pop_front()
+    }
+
+    /// Returns whether the request was sent to another worker before, whose handler had not
+    /// begun, or had if the caller allowed that.
+    pub const fn is_resent(&self) -> bool {
+        self.flags.contains(Flags::RESENT)
+    }
+
+    /// Returns whether main has given the request up meanwhile: a long handler may stop then.
+    pub fn is_cancelled(&self) -> bool {
+        self.claim.as_ref().is_some_and(Claim::is_revoked)
+    }
+}
+
+/// Room for the answer, reserved before the handler runs: `BYTES / 2 - 24` bytes of a worker's
+/// `BYTES`.
+#[derive(Debug)]
+pub struct Reply<'a> {
+    pub(crate) space: &'a mut [u8],
+    pub(crate) len: usize,
+    pub(crate) fds: &'a mut VecView<OwnedFd>,
+}
+
+impl Reply<'_> {
+    /// Appends bytes.
+    ///
+    /// # Errors
+    /// [`Refusal::REPLY_TOO_LONG`]; nothing was appended then.
+    pub fn put(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        let end = self.len.checked_add(bytes.len()).ok_or(Refusal::REPLY_TOO_LONG)?;
+        let place = self.space.get_mut(self.len..end).ok_or(Refusal::REPLY_TOO_LONG)?;
+        place.copy_from_slice(bytes);
+        self.len = end;
+        Ok(())
+    }
+
+    /// Adds a descriptor, at most 253.
+    ///
+    /// # Errors
+    /// [`Refusal::REPLY_TOO_LONG`]; the descriptor is closed then.
+    pub fn put_fd(&mut self, fd: OwnedFd) -> Result<(), Refusal> {
+        self.fds.push(fd).map_err(|_closed| Refusal::REPLY_TOO_LONG)
+    }
+}

@@ -1,0 +1,115 @@
+//! A handler's refusal: a code and a short text, on the wire and off it.
+
+use core::fmt;
+
+use ipc_frame::Text;
+use ipc_transport::{Errno, SystemError};
+
+/// Bytes of text in a refusal.
+const TEXT: usize = 60;
+
+/// Why a handler did not do what it was asked for.
+///
+/// Codes of zero and above are the program's own, or the kernel's error numbers where the refusal
+/// was made from one; those below are this library's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The code.
+    pub code: i32,
+    /// What to show, at most 60 bytes.
+    pub text: Text<TEXT>,
+}
+
+impl Refusal {
+    /// Bytes of the longest refusal on the wire.
+    pub(crate) const SIZE: usize = 4 + TEXT;
+
+    /// The handler does not know the method.
+    pub const UNKNOWN_METHOD: Self = Self::new(-1, "unknown method");
+    /// The request's descriptors did not all arrive, so that the handler was not asked.
+    pub const FDS_LOST: Self = Self::new(-2, "descriptors were lost on the way");
+    /// The reply does not fit in the room for it.
+    pub const REPLY_TOO_LONG: Self = Self::new(-3, "the reply is too long");
+
+    /// A refusal with a code of the program's own. A longer text is cut.
+    pub const fn new(code: i32, text: &str) -> Self {
+        Self { code, text: Text::new(text) }
+    }
+
+    /// Writes the refusal into a payload and returns its length, zero where there is no room.
+    pub(crate) fn encode(&self, payload: &mut [u8]) -> usize {
+        let text = self.text.as_str().as_bytes();
+        let Some((code, rest)) = payload.split_first_chunk_mut() else {
+            return 0;
+        };
+        let Some(place) = rest.get_mut(..text.len()) else {
+            return 0;
+        };
+        *code = self.code.to_le_bytes();
+        place.copy_from_slice(text);
+        4 + text.len()
+    }
+
+    /// Reads what a worker has sent, whatever it is.
+    pub(crate) fn decode(payload: &[u8]) -> Self {
+        match payload.split_first_chunk() {
+            Some((code, text)) => {
+                Self { code: i32::from_le_bytes(*code), text: Text::from_bytes(text) }
+            }
+            None => Self::new(0, ""),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (code {})", self.text, self.code)
+    }
+}
+
+impl core::error::Error for Refusal {}
+
+impl From<SystemError> for Refusal {
+    fn from(error: SystemError) -> Self {
+        Self::new(error.errno.0, error.call)
+    }
+}
+
+impl From<Errno> for Refusal {
+    fn from(errno: Errno) -> Self {
+        Self::new(errno.0, errno.name().unwrap_or("system error"))
+    }
+}
+
+impl From<rustix::io::Errno> for Refusal {
+    fn from(errno: rustix::io::Errno) -> Self {
+        Errno::from(errno).into()
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<std::io::Error> for Refusal {
+    fn from(error: std::io::Error) -> Self {
+        Errno::from(error).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusal_survives_the_wire() {
+        let refusal = Refusal::new(-7, "no such file or directory");
+        let mut payload = [0; Refusal::SIZE];
+        let len = refusal.encode(&mut payload);
+        assert_eq!(Refusal::decode(&payload[..len]), refusal);
+    }
+
+    #[test]
+    fn whatever_a_worker_sends_is_a_refusal() {
+        assert_eq!(Refusal::decode(b"").code, 0);
+        assert_eq!(Refusal::decode(b"\x05\0\0\0\xff\xfe").text.as_str(), "");
+        assert_eq!(Refusal::decode(&[b'a'; 500]).text.as_str().len(), TEXT);
+    }
+}

@@ -1,0 +1,149 @@
+//! The worker's side: requests in, handlers run, answers out in batches. It names no transport.
+
+use core::time::Duration;
+
+use heapless::Vec;
+use ipc_frame::{Header, Kind, MAX_FDS};
+use ipc_transport::{FdsLost, Inbox, Instant, Outbox, PassFds, TransportError};
+use rustix::fd::OwnedFd;
+
+use crate::handler::{Handler, Reply, Request};
+use crate::refusal::Refusal;
+use crate::slots::{RequestId, Slots};
+
+/// Once the oldest unsent answer is older than this, it goes out before the next request.
+const OLDEST: Duration = Duration::from_micros(100);
+
+/// Descriptors of one reply.
+pub(crate) type ReplyFds = Vec<OwnedFd, { MAX_FDS as usize }>;
+
+/// How serving came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Served {
+    /// Main is gone, and all that it had sent is done.
+    Finished,
+    /// The handler could not settle a batch.
+    NotSettled,
+    /// The stream is out of step or broken.
+    Broken,
+}
+
+/// What a worker of `BYTES` bytes each way needs to serve.
+pub(crate) struct Server<'a, H, const SLOTS: usize, const BYTES: usize> {
+    pub(crate) handler: &'a mut H,
+    pub(crate) slots: &'a Slots,
+    pub(crate) inbox: Inbox<BYTES>,
+    pub(crate) outbox: Outbox<BYTES, SLOTS>,
+}
+
+impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BYTES> {
+    /// Bytes that a reply may have.
+    const REPLY: usize = reply_capacity(BYTES);
+
+    /// Serves until main closes. The transport's calls wait.
+    pub(crate) fn serve(&mut self, transport: &mut impl PassFds) -> Served {
+        loop {
+            let batch = self.work(transport).and_then(|()| self.flush(transport));
+            if let Err(served) = batch {
+                return served;
+            }
+            match self.inbox.receive(transport) {
+                Ok(_) => {}
+                Err(TransportError::Closed) => return Served::Finished,
+                Err(_) => return Served::Broken,
+            }
+        }
+    }
+
+    /// Runs the handler for every whole request in the inbox.
+    fn work(&mut self, transport: &mut impl PassFds) -> Result<(), Served> {
+        let mut oldest = None;
+        while let Some(header) = self.inbox.advance().map_err(|_| Served::Broken)? {
+            if header.kind != Kind::Request {
+                return Err(Served::Broken);
+            }
+            let is_old = oldest.is_some_and(|oldest| Instant::now().since(oldest) > OLDEST);
+            let has_room = self.outbox.has_room_for(Self::REPLY, usize::from(MAX_FDS));
+            if self.outbox.has_unsent() && (is_old || !has_room) {
+                self.flush(transport)?;
+                oldest = None;
+            }
+            self.run(&header)?;
+            oldest = oldest.or_else(|| Some(Instant::now()));
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, header: &Header) -> Result<(), Served> {
+        let Some(claim) = RequestId::from_wire(header.id).and_then(|id| self.slots.claim(id))
+        else {
+            return Ok(());
+        };
+        let mut room = self.outbox.reserve(Self::REPLY).map_err(|_| Served::Broken)?;
+        let arrival = self.inbox.current();
+        let mut request = Request {
+            method: header.method,
+            flags: header.flags,
+            bytes: arrival.payload,
+            fds: arrival.fds,
+            claim: Some(claim),
+        };
+        let mut fds = ReplyFds::new();
+        let (kind, len) =
+            answer(self.handler, &mut request, arrival.fds_lost, (room.payload(), &mut fds));
+        claim.done();
+        room.commit(Header::new(kind, 0, header.id), len, &mut fds);
+        Ok(())
+    }
+
+    /// Settles the batch and sends its answers.
+    fn flush(&mut self, transport: &mut impl PassFds) -> Result<(), Served> {
+        if !self.outbox.has_unsent() {
+            return Ok(());
+        }
+        self.handler.settle().map_err(|_| Served::NotSettled)?;
+        while self.outbox.has_unsent() {
+            match self.outbox.flush(transport) {
+                // The work goes on for a main that is gone; only nobody hears of it.
+                Err(TransportError::Closed) => self.outbox.discard_unsent(),
+                Ok(flushed) if flushed.complete => {}
+                Ok(_) | Err(TransportError::TooManyInFlight) => rest(),
+                Err(_) => return Err(Served::Broken),
+            }
+        }
+        self.outbox.retire_sent();
+        Ok(())
+    }
+}
+
+/// Waits for the receivers of other descriptors in flight to catch up.
+fn rest() {
+    _ = ipc_transport::wait(&mut [], Some(Instant::now() + Duration::from_millis(1)));
+}
+
+/// Bytes that a reply may have in a worker of `bytes` bytes each way.
+pub(crate) const fn reply_capacity(bytes: usize) -> usize {
+    bytes / 2 - Header::SIZE
+}
+
+/// Runs the handler for one request. It returns the answer's kind and length; the bytes and
+/// descriptors are where the reply's room is.
+pub(crate) fn answer<H: Handler>(
+    handler: &mut H,
+    request: &mut Request<'_>,
+    fds_lost: Option<FdsLost>,
+    (space, fds): (&mut [u8], &mut ReplyFds),
+) -> (Kind, usize) {
+    let mut reply = Reply { space, len: 0, fds };
+    let result = match fds_lost {
+        None => handler.handle(request, &mut reply),
+        Some(_) => Err(Refusal::FDS_LOST),
+    };
+    match result {
+        Ok(()) => (Kind::Reply, reply.len),
+        Err(refusal) => {
+            reply.fds.clear();
+            (Kind::Refusal, refusal.encode(reply.space))
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! When a worker that ended is followed by another: one policy, with time as an argument.
+
+use core::fmt;
+use core::time::Duration;
+
+use ipc_transport::Instant;
+
+use crate::start::StartError;
+
+/// How workers follow one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restart {
+    /// The first restart is at once; the second waits this long, each further one twice as long.
+    pub delay: Duration,
+    /// The longest delay.
+    pub delay_cap: Duration,
+    /// A worker that stays up for this long is healthy: the next restart is a first one again.
+    pub healthy_after: Duration,
+    /// Ends within `window` after which there is no further worker.
+    pub limit: u32,
+    /// The time in which ends are counted.
+    pub window: Duration,
+    /// How often a request with [`Again::Always`](crate::Again::Always) may begin anew.
+    pub resend_limit: u8,
+}
+
+impl Restart {
+    /// Delays from 0.1 s to 10 s, healthy after 1 s, at most 20 ends in a minute.
+    pub const STANDARD: Self = Self {
+        delay: Duration::from_millis(100),
+        delay_cap: Duration::from_secs(10),
+        healthy_after: Duration::from_secs(1),
+        limit: 20,
+        window: Duration::from_secs(60),
+        resend_limit: 3,
+    };
+
+    /// Always at once and without a limit. A worker that cannot start keeps main busy then.
+    pub const AT_ONCE: Self = Self {
+        delay: Duration::ZERO,
+        delay_cap: Duration::ZERO,
+        healthy_after: Duration::ZERO,
+        limit: u32::MAX,
+        window: Duration::ZERO,
+        resend_limit: 3,
+    };
+
+    /// Never: the first end is the last.
+    pub const NEVER: Self = Self { limit: 0, ..Self::STANDARD };
+}
+
+/// Why there is no further worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GiveUp {
+    /// Workers ended too often.
+    TooManyEnds {
+        /// Ends within the window.
+        count: u32,
+        /// The window.
+        window: Duration,
+        /// Why the last one did not start, if it did not.
+        last: Option<StartError>,
+    },
+    /// None can be started, now or later.
+    CannotStart(StartError),
+    /// The handler's `settle` has refused in line, where no process can be ended for it.
+    NotSettled(crate::Refusal),
+}
+
+impl fmt::Display for GiveUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooManyEnds { count, window, last } => {
+                write!(f, "the worker ended {count} times within {} s", window.as_secs())?;
+                last.map_or(Ok(()), |error| write!(f, "; at last it did not start: {error}"))
+            }
+            Self::CannotStart(error) => write!(f, "no worker can be started: {error}"),
+            Self::NotSettled(refusal) => write!(f, "the work could not be settled: {refusal}"),
+        }
+    }
+}
+
+impl core::error::Error for GiveUp {}
+
+/// What follows an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    StartAt(Instant),
+    GiveUp { count: u32 },
+}
+
+/// Counts ends and decides on what follows.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    policy: Restart,
+    /// Ends since a worker was last healthy.
+    in_a_row: u32,
+    /// Ends in the window that began then.
+    ends: u32,
+    window_start: Instant,
+    started: Instant,
+}
+
+impl Supervisor {
+    pub(crate) const fn new(policy: Restart) -> Self {
+        let zero = Instant::from_nanoseconds(0);
+        Self { policy, in_a_row: 0, ends: 0, window_start: zero, started: Instant::NEVER }
+    }
+
+    pub(crate) const fn policy(&self) -> &Restart {
+        &self.policy
+    }
+
+    /// Takes note that a worker is ready.
+    pub(crate) const fn started(&mut self, now: Instant) {
+        self.started = now;
+    }
+
+    /// Takes note that a worker has ended, or did not even start.
+    pub(crate) fn ended(&mut self, now: Instant) -> Next {
+        let started = core::mem::replace(&mut self.started, Instant::NEVER);
+        if started != Instant::NEVER && now.since(started) >= self.policy.healthy_after {
+            self.in_a_row = 0;
+        }
+        if now.since(self.window_start) > self.policy.window {
+            self.window_start = now;
+            self.ends = 0;
+        }
+        self.ends = self.ends.saturating_add(1);
+        if self.ends > self.policy.limit {
+            return Next::GiveUp { count: self.ends };
+        }
+        let delay = self.delay();
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        Next::StartAt(now + delay)
+    }
+
+    fn delay(&self) -> Duration {
+        let Some(doublings) = self.in_a_row.checked_sub(1) else {
+            return Duration::ZERO;
+        };
+        let factor = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
+        self.policy.delay.saturating_mul(factor).min(self.policy.delay_cap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T0: Instant = Instant::from_nanoseconds(1_000_000_000_000);
+
+    fn ms(count: u64) -> Duration {
+        Duration::from_millis(count)
+    }
+
+    #[test]
+    fn first_restart_is_at_once_then_delays_grow_to_the_cap() {
+        let mut supervisor = Supervisor::new(Restart { limit: u32::MAX, ..Restart::STANDARD });
+        let mut delays = std::vec::Vec::new();
+        for _ in 0..40 {
+            supervisor.started(T0);
+            let Next::StartAt(at) = supervisor.ended(T0) else { panic!("gave up") };
+            delays.push(at.since(T0));
+        }
+        assert_eq!(delays[..5], [ms(0), ms(100), ms(200), ms(400), ms(800)]);
+        assert_eq!(delays[39], ms(10_000));
+    }
+
+    #[test]
+    fn a_worker_that_stayed_up_is_followed_at_once() {
+        let mut supervisor = Supervisor::new(Restart::STANDARD);
+        supervisor.ended(T0);
+        supervisor.started(T0);
+        assert_eq!(supervisor.ended(T0 + ms(999)), Next::StartAt(T0 + ms(999) + ms(100)));
+        supervisor.started(T0);
+        assert_eq!(supervisor.ended(T0 + ms(1000)), Next::StartAt(T0 + ms(1000)));
+    }
+
+    #[test]
+    fn one_that_never_started_is_not_healthy_however_long_it_took() {
+        let mut supervisor = Supervisor::new(Restart::STANDARD);
+        supervisor.ended(T0);
+        let later = T0 + ms(30_000);
+        assert_eq!(supervisor.ended(later), Next::StartAt(later + ms(100)));
+    }
+
+    #[test]
+    fn too_many_ends_in_a_window_are_the_end() {
+        let mut supervisor = Supervisor::new(Restart { limit: 2, ..Restart::STANDARD });
+        supervisor.ended(T0);
+        supervisor.ended(T0 + ms(59_000));
+        let third = supervisor.ended(T0 + ms(59_500));
+        assert_eq!(third, Next::GiveUp { count: 3 });
+        let mut patient = Supervisor::new(Restart { limit: 2, ..Restart::STANDARD });
+        for minute in 0..10 {
+            let now = T0 + Duration::from_secs(61 * minute);
+            assert!(matches!(patient.ended(now), Next::StartAt(_)));
+        }
+        assert_eq!(Supervisor::new(Restart::NEVER).ended(T0), Next::GiveUp { count: 1 });
+    }
+}

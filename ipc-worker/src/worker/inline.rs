@@ -1,0 +1,100 @@
+//! The handler in main itself: the same queue, table and events, without a process.
+
+use heapless::Deque;
+use ipc_barrier::{Reason, Stage};
+use ipc_frame::{Header, MAX_FDS};
+use ipc_transport::Errno;
+use rustix::fd::OwnedFd;
+
+use crate::event::Lost;
+use crate::handler::{Handler, Request};
+use crate::serve::{ReplyFds, answer, reply_capacity};
+use crate::start::StartError;
+use crate::supervise::GiveUp;
+use crate::table::Ending;
+use crate::worker::Worker;
+use crate::worker::life::Phase;
+
+const FDS: usize = MAX_FDS as usize;
+
+impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLOTS, BYTES> {
+    pub(super) fn start_inline(&mut self) -> Result<(), StartError> {
+        self.start.handler.prepare().map_err(|refusal| {
+            let (errno, text) = (Errno(refusal.code), refusal.text.as_str());
+            StartError::Failed(Reason { stage: Stage(4), errno, text: ipc_frame::Text::new(text) })
+        })?;
+        self.phase = Phase::Inline { fd_sequence: 0 };
+        Ok(())
+    }
+
+    /// Runs the handler for what is queued, as far as the answers fit, and settles it.
+    pub(super) fn run_inline(&mut self) {
+        if self.inbox.has_frame() {
+            return;
+        }
+        let mut ran = false;
+        while self.run_next() {
+            ran = true;
+        }
+        if !ran {
+            return;
+        }
+        if let Err(refusal) = self.start.handler.settle() {
+            self.inbox.reset();
+            for (id, under_way) in &self.table.in_order() {
+                if self.outbox.is_sent(under_way.frame) {
+                    self.outbox.retire(under_way.frame);
+                    self.table.end(*id, Ending::Lost(Lost::Done));
+                }
+            }
+            self.give_up(GiveUp::NotSettled(refusal));
+        }
+    }
+
+    /// Runs the handler for the next request; answers false where none is left or nothing fits.
+    fn run_next(&mut self) -> bool {
+        let Phase::Inline { fd_sequence } = &mut self.phase else {
+            return false;
+        };
+        let has_room = self.inbox.takes_fds();
+        let space = self.inbox.space();
+        let Some((number, _)) = self.outbox.next_unsent() else {
+            return false;
+        };
+        if !has_room || space.len() < Header::SIZE + reply_capacity(BYTES) {
+            return false;
+        }
+        let mut fds = Deque::<OwnedFd, FDS>::new();
+        self.outbox.take_fds(number, &mut fds);
+        let Some((_, frame)) = self.outbox.next_unsent() else {
+            return false;
+        };
+        let Some((head, payload)) = space.split_first_chunk_mut() else {
+            return false;
+        };
+        let header = frame.header();
+        let mut request = Request {
+            method: header.method,
+            flags: header.flags,
+            bytes: frame.payload(),
+            fds: &mut fds,
+            claim: None,
+        };
+        let mut reply_fds = ReplyFds::new();
+        let room = payload.get_mut(..reply_capacity(BYTES)).unwrap_or_default();
+        let (kind, len) =
+            answer(&mut self.start.handler, &mut request, None, (room, &mut reply_fds));
+        let fd_count = u16::try_from(reply_fds.len()).unwrap_or(MAX_FDS);
+        *head = Header {
+            len: u32::try_from(len).unwrap_or(u32::MAX),
+            fd_count,
+            fd_sequence: if fd_count > 0 { *fd_sequence } else { 0 },
+            ..Header::new(kind, 0, header.id)
+        }
+        .encode();
+        *fd_sequence = fd_sequence.wrapping_add(u32::from(fd_count));
+        self.inbox.filled(Header::SIZE + len, reply_fds);
+        self.outbox.pass_unsent();
+        true
+    }
+}

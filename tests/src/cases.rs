@@ -1,0 +1,144 @@
+//! Runs each case in a process of its own, with one thread, and prints as the test harness does.
+//!
+//! A test that forks must not run beside other threads, and one that counts descriptors or
+//! children must not see those of another case.
+
+#![expect(unsafe_code, reason = "a process for each case needs fork and process groups")]
+
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// The longest that a case may take; a hang is a failure, not a wait.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+const PASSED: i32 = 0;
+const FAILED: i32 = 1;
+const SKIPPED: i32 = 77;
+
+/// A case: its name and what it does.
+pub struct Case {
+    /// The fact that it shows.
+    pub name: &'static str,
+    /// Panics where the fact does not hold.
+    pub run: fn(),
+}
+
+/// Lists functions as cases under their own names.
+#[macro_export]
+macro_rules! cases {
+    ($($case:ident),* $(,)?) => {
+        fn main() -> std::process::ExitCode {
+            $crate::cases::run(&[$($crate::cases::Case { name: stringify!($case), run: $case }),*])
+        }
+    };
+}
+
+/// Ends a case that needs what this machine lacks, and says aloud how to get it.
+pub fn skip(what: &str, install: &str) -> ! {
+    println!("skipped: {what} (install with: {install})");
+    leave(SKIPPED)
+}
+
+/// Runs the cases whose names contain one of the arguments, all without arguments.
+pub fn run(cases: &[Case]) -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let filters: Vec<&String> = arguments.iter().filter(|word| !word.starts_with('-')).collect();
+    if arguments.iter().any(|word| word == "--list") {
+        for case in cases {
+            println!("{}: test", case.name);
+        }
+        return ExitCode::SUCCESS;
+    }
+    let chosen: Vec<&Case> = cases
+        .iter()
+        .filter(|case| {
+            filters.is_empty() || filters.iter().any(|filter| case.name.contains(filter.as_str()))
+        })
+        .collect();
+    println!("\nrunning {} tests", chosen.len());
+    let start = Instant::now();
+    let (mut passed, mut skipped, mut failures) = (0, 0, Vec::new());
+    for case in &chosen {
+        let verdict = match run_one(case) {
+            Some(PASSED) => {
+                passed += 1;
+                "ok"
+            }
+            Some(SKIPPED) => {
+                skipped += 1;
+                "ignored"
+            }
+            Some(_) => {
+                failures.push(case.name);
+                "FAILED"
+            }
+            None => {
+                failures.push(case.name);
+                "FAILED (no end within the deadline)"
+            }
+        };
+        println!("test {} ... {verdict}", case.name);
+    }
+    if !failures.is_empty() {
+        println!("\nfailures:\n    {}", failures.join("\n    "));
+    }
+    println!(
+        "\ntest result: {}. {passed} passed; {} failed; {skipped} ignored; 0 measured; {} filtered \
+         out; finished in {:.2}s\n",
+        if failures.is_empty() { "ok" } else { "FAILED" },
+        failures.len(),
+        cases.len() - chosen.len(),
+        start.elapsed().as_secs_f64()
+    );
+    if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs a case in a child and returns its status; `None` where it did not end in time.
+fn run_one(case: &Case) -> Option<i32> {
+    _ = std::io::stdout().flush();
+    // SAFETY: this program has one thread, so that the child may do anything.
+    match unsafe { libc::fork() } {
+        -1 => panic!("fork: {}", std::io::Error::last_os_error()),
+        0 => {
+            // SAFETY: no memory is involved. A group of its own lets a hang be killed whole.
+            unsafe { libc::setpgid(0, 0) };
+            let result = catch_unwind(AssertUnwindSafe(case.run));
+            leave(if result.is_ok() { PASSED } else { FAILED })
+        }
+        child => wait(child),
+    }
+}
+
+fn wait(child: i32) -> Option<i32> {
+    let start = Instant::now();
+    loop {
+        let mut status = 0;
+        // SAFETY: the kernel writes the status into the variable.
+        let waited = unsafe { libc::waitpid(child, &raw mut status, libc::WNOHANG) };
+        if waited == child {
+            let exited = libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status));
+            kill_group(child);
+            return Some(exited.unwrap_or(FAILED));
+        }
+        if start.elapsed() > DEADLINE {
+            kill_group(child);
+            // SAFETY: the status is not asked for.
+            unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Ends whatever the case has left behind.
+fn kill_group(group: i32) {
+    // SAFETY: no memory is involved; the group is the case's own.
+    unsafe { libc::kill(-group, libc::SIGKILL) };
+}
+
+fn leave(status: i32) -> ! {
+    _ = std::io::stdout().flush();
+    ipc_barrier::exit(status)
+}
