@@ -1,1 +1,56 @@
-fn main() {}
+//! The one door for tools: `cargo xtask VERB`, one file per verb.
+
+mod ci;
+mod demo;
+mod failure;
+mod process;
+mod steps;
+mod test;
+mod tiny;
+mod workspace;
+
+use std::process::ExitCode;
+
+use lexopt::Arg::{Long, Short, Value};
+
+use failure::Failure;
+
+const HELP: &str = "\
+The one door for this project's tools.
+
+Usage: cargo xtask VERB [OPTIONS]
+
+Verbs:
+  demo    drive the example daemon logd under load, kill its worker, count every message
+  test    run all tests, and the static program with no C library
+  ci      everything that must hold: format, lints, tests, docs, bare metal
+
+Options:
+  -h, --help    print this help; `cargo xtask VERB --help` prints that of a verb
+
+Exit codes: 0 all is well, 1 something failed, 2 wrong arguments";
+
+fn main() -> ExitCode {
+    match run(lexopt::Parser::from_env()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
+    match args.next()? {
+        Some(Long("help") | Short('h')) => {
+            println!("{HELP}");
+            Ok(())
+        }
+        Some(Value(verb)) if verb == "demo" => demo::run(args),
+        Some(Value(verb)) if verb == "test" => test::run(args),
+        Some(Value(verb)) if verb == "ci" => ci::run(args),
+        Some(Value(verb)) => Err(Failure::Arguments(format!("no verb {verb:?}"))),
+        Some(other) => Err(other.unexpected().into()),
+        None => Err(Failure::Arguments("no verb".into())),
+    }
+}

@@ -1,0 +1,74 @@
+//! The messages that the demo sends: each can be made again from its phase and number.
+
+use super::phase::Phase;
+
+/// Begins the part of a message that names it.
+const MARK: &str = "xtask-demo message ";
+
+/// One syslog message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Message {
+    pub(crate) phase: Phase,
+    pub(crate) number: u64,
+}
+
+impl Message {
+    /// The datagram: RFC 3164 and RFC 5424 in turn. The time in it is fixed, since a line in the
+    /// files is compared with the whole text.
+    pub(crate) fn text(self) -> String {
+        let Self { phase, number } = self;
+        let key = phase.key();
+        if number % 2 == 0 {
+            format!("<13>Oct 11 22:14:15 demo xtask[1]: {MARK}{key} {number} of the demo, as 3164")
+        } else {
+            format!(
+                "<165>1 2003-10-11T22:14:15.003Z demo.example.org xtask 1 ID47 \
+                 [demo@32473 phase=\"{key}\"] {MARK}{key} {number} of the demo, as 5424"
+            )
+        }
+    }
+
+    /// Finds the message that the line ends with; `None` when it is torn or not one of ours.
+    pub(crate) fn at_end_of(line: &str) -> Option<Self> {
+        let (_, name) = line.split_once(MARK)?;
+        let mut words = name.split(' ');
+        let phase = Phase::from_key(words.next()?)?;
+        let message = Self { phase, number: words.next()?.parse().ok()? };
+        let before = line.strip_suffix(&message.text())?;
+        // A second head stands in a line that was torn and then written on.
+        let torn = before.contains("<13>") || before.contains("<165>");
+        (!torn).then_some(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_is_found_at_the_end_of_its_line() {
+        for number in [0, 1, 12_345] {
+            let message = Message { phase: Phase::Killed, number };
+            let line = format!("2026-01-02T03:04:05Z {}", message.text());
+            assert_eq!(Message::at_end_of(&line), Some(message));
+        }
+    }
+
+    #[test]
+    fn torn_line_holds_no_message() {
+        let text = Message { phase: Phase::Worker, number: 1_234 }.text();
+        for len in 0..text.len() {
+            assert_eq!(Message::at_end_of(&text[..len]), None, "cut at {len}");
+        }
+        for start in 1..text.len() {
+            assert_eq!(Message::at_end_of(&text[start..]), None, "begun at {start}");
+        }
+    }
+
+    #[test]
+    fn two_messages_in_a_line_are_torn() {
+        let [one, two] = [1, 2].map(|number| Message { phase: Phase::Worker, number }.text());
+        assert_eq!(Message::at_end_of(&format!("{one}{two}")), None);
+        assert_eq!(Message::at_end_of(&format!("{}{two}", &one[..6])), None);
+    }
+}

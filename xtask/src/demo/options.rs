@@ -1,0 +1,101 @@
+//! The demo's command line.
+
+use std::{fmt::Display, ops::RangeInclusive, path::PathBuf};
+
+use lexopt::{
+    Arg::{Long, Short},
+    ValueExt as _,
+};
+
+use super::daemon::STALL;
+use crate::failure::Failure;
+
+pub(crate) const HELP: &str = "\
+Drives logd, a small syslog daemon, with real datagrams: first with its writing in line, then
+with the same writing in a worker process, which is then killed and stopped under load. In both
+modes the medium is made slow: each write stalls for 200 ms in each 250 ms. At the end every
+message is looked up in the files. Takes less than a minute besides the build.
+
+Usage: cargo xtask demo [OPTIONS]
+
+Options:
+      --seconds N    seconds of load in line, and again with the worker (default 8, 1 to 60)
+      --rate N       messages per second (default 400, 1 to 20000)
+      --path DIR     write below DIR (default: the folder for temporary files)
+      --no-stall     leave the medium as it is
+      --json FILE    write the figures to FILE, too
+  -h, --help         print this help
+
+Exit codes: 0 if every check at the end is ok, 1 if one failed, 2 wrong arguments";
+
+const SECONDS: RangeInclusive<u64> = 1..=60;
+const RATE: RangeInclusive<u64> = 1..=20_000;
+
+/// What to run.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) seconds: u64,
+    pub(crate) rate: u64,
+    pub(crate) path: Option<PathBuf>,
+    /// As logd's option takes it.
+    pub(crate) stall: Option<&'static str>,
+    pub(crate) json: Option<PathBuf>,
+}
+
+impl Options {
+    /// Reads the command line; `None` when it asks for help.
+    pub(crate) fn parse(mut args: lexopt::Parser) -> Result<Option<Self>, Failure> {
+        let mut options =
+            Self { seconds: 8, rate: 400, path: None, stall: Some(STALL), json: None };
+        while let Some(arg) = args.next()? {
+            match arg {
+                Long("help") | Short('h') => return Ok(None),
+                Long("seconds") => options.seconds = number(&mut args, "--seconds", SECONDS)?,
+                Long("rate") => options.rate = number(&mut args, "--rate", RATE)?,
+                Long("path") => options.path = Some(args.value()?.into()),
+                Long("no-stall") => options.stall = None,
+                Long("json") => options.json = Some(args.value()?.into()),
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        Ok(Some(options))
+    }
+}
+
+fn number(
+    args: &mut lexopt::Parser,
+    name: impl Display,
+    range: RangeInclusive<u64>,
+) -> Result<u64, Failure> {
+    let number = args.value()?.parse()?;
+    if range.contains(&number) {
+        return Ok(number);
+    }
+    let (least, most) = range.into_inner();
+    Err(Failure::Arguments(format!("{name} must be {least} to {most}, not {number}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Option<Options>, Failure> {
+        Options::parse(lexopt::Parser::from_args(args))
+    }
+
+    #[test]
+    fn options_are_read() {
+        let args = ["--seconds", "3", "--rate=50", "--no-stall", "--path", "/mnt", "--json=a"];
+        let options = parse(&args).unwrap().unwrap();
+        let (path, json) = (Some("/mnt".into()), Some("a".into()));
+        assert_eq!(options, Options { seconds: 3, rate: 50, path, stall: None, json });
+        assert_eq!(parse(&["--help"]).unwrap(), None);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for args in [["--seconds", "0"], ["--rate", "x"], ["--speed", "1"], ["more", "--path"]] {
+            assert!(matches!(parse(&args), Err(Failure::Arguments(_))), "{args:?}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Steps that run one after the other, each timed, and the table of how they ended.
+
+use std::{
+    fmt,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use crate::{failure::Failure, workspace::Workspace};
+
+/// One thing to check.
+pub(crate) struct Step {
+    name: &'static str,
+    work: Work,
+}
+
+enum Work {
+    Command(Command),
+    Call(fn(&Workspace) -> Result<(), Failure>),
+    Skip(&'static str),
+}
+
+impl Step {
+    /// A step that passes when the command exits with 0.
+    pub(crate) fn command(name: &'static str, command: Command) -> Self {
+        Self { name, work: Work::Command(command) }
+    }
+
+    /// A step that passes when the function does.
+    pub(crate) fn call(
+        name: &'static str,
+        function: fn(&Workspace) -> Result<(), Failure>,
+    ) -> Self {
+        Self { name, work: Work::Call(function) }
+    }
+
+    /// A step that cannot run here; `why` says what it is and what would make it run.
+    pub(crate) fn skip(name: &'static str, why: &'static str) -> Self {
+        Self { name, work: Work::Skip(why) }
+    }
+}
+
+/// Runs every step, also after one that failed, and prints the table.
+pub(crate) fn run(workspace: &Workspace, steps: Vec<Step>) -> Result<(), Failure> {
+    let rows: Vec<Row> = steps.into_iter().map(|step| Row::of(workspace, step)).collect();
+    println!("\n{:28} {:8} {:>7}", "step", "result", "seconds");
+    for row in &rows {
+        println!("{:28} {:8} {:>7.1}", row.name, row.ended.to_string(), row.time.as_secs_f64());
+    }
+    for row in &rows {
+        if let Ended::Skipped(why) = row.ended {
+            println!("skipped: {why}");
+        }
+    }
+    match rows.iter().filter(|row| row.ended == Ended::Failed).count() {
+        0 => Ok(()),
+        1 => Err(Failure::Failed("one step failed; its output is above".into())),
+        count => Err(Failure::Failed(format!("{count} steps failed; their output is above"))),
+    }
+}
+
+/// Runs a command with its output going where ours goes, and says which one it is.
+pub(crate) fn run_command(command: &mut Command) -> Result<(), Failure> {
+    let shown = shown(command);
+    println!("$ {shown}");
+    let status = command.status().map_err(Failure::of(&format!("run `{shown}`")))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Failure::Failed(format!("`{shown}` ended with {status}")))
+    }
+}
+
+struct Row {
+    name: &'static str,
+    ended: Ended,
+    time: Duration,
+}
+
+impl Row {
+    fn of(workspace: &Workspace, step: Step) -> Self {
+        println!("\n== {}", step.name);
+        let start = Instant::now();
+        let ended = match step.work {
+            Work::Command(mut command) => Ended::of(run_command(&mut command)),
+            Work::Call(function) => Ended::of(function(workspace)),
+            Work::Skip(why) => {
+                println!("skipped: {why}");
+                Ended::Skipped(why)
+            }
+        };
+        let time = start.elapsed();
+        println!("== {}: {ended} in {:.1} s", step.name, time.as_secs_f64());
+        Self { name: step.name, ended, time }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Ended {
+    Passed,
+    Failed,
+    Skipped(&'static str),
+}
+
+impl Ended {
+    fn of(result: Result<(), Failure>) -> Self {
+        match result {
+            Ok(()) => Self::Passed,
+            Err(failure) => {
+                eprintln!("{failure}");
+                Self::Failed
+            }
+        }
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Skipped(_) => "skipped",
+        })
+    }
+}
+
+/// Writes the command as one would type it in the root.
+fn shown(command: &Command) -> String {
+    let variables = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let mut words: Vec<String> = variables
+        .map(|(name, value)| format!("{}='{}'", name.display(), value.display()))
+        .collect();
+    let program = Path::new(command.get_program());
+    words.push(program.file_name().unwrap_or(program.as_os_str()).display().to_string());
+    words.extend(command.get_args().map(|arg| arg.display().to_string()));
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_is_shown_as_one_would_type_it() {
+        let mut command = Command::new("/opt/bin/cargo");
+        command.args(["doc", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
+        assert_eq!(shown(&command), "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps");
+    }
+
+    #[test]
+    fn command_that_fails_is_a_failure() {
+        assert!(run_command(&mut Command::new("true")).is_ok());
+        assert!(run_command(&mut Command::new("false")).is_err());
+    }
+}

@@ -1,0 +1,41 @@
+//! `cargo xtask test`: all tests of the workspace, and the static program with no C library.
+
+use lexopt::Arg::{Long, Short};
+
+use crate::{
+    failure::Failure,
+    steps::{self, Step},
+    tiny,
+    workspace::Workspace,
+};
+
+const HELP: &str = "\
+Runs all tests of the workspace, then builds and runs tests/tiny, a static program with no C
+library that links all four crates (x86_64 Linux only).
+
+Usage: cargo xtask test
+
+Options:
+  -h, --help    print this help";
+
+/// Runs the verb.
+pub(crate) fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
+    match args.next()? {
+        Some(Long("help") | Short('h')) => {
+            println!("{HELP}");
+            Ok(())
+        }
+        Some(other) => Err(other.unexpected().into()),
+        None => {
+            let workspace = Workspace::find()?;
+            let steps = steps(&workspace).into();
+            steps::run(&workspace, steps)
+        }
+    }
+}
+
+/// Returns what the verb runs.
+pub(crate) fn steps(workspace: &Workspace) -> [Step; 2] {
+    let tests = workspace.cargo(&["test", "--locked", "--workspace"]);
+    [Step::command("test", tests), tiny::step()]
+}

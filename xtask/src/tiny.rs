@@ -1,0 +1,63 @@
+//! Builds and runs `tests/tiny`, the static program with no C library: a workspace of its own.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    failure::Failure,
+    process,
+    steps::{self, Step},
+    workspace::Workspace,
+};
+
+const TIME: Duration = Duration::from_secs(60);
+
+/// Returns the step that builds and runs the program.
+pub(crate) fn step() -> Step {
+    if cfg!(all(target_arch = "x86_64", target_os = "linux")) {
+        Step::call("tests/tiny", build_and_run)
+    } else {
+        Step::skip("tests/tiny", "tests/tiny (x86_64 Linux only)")
+    }
+}
+
+/// Returns a command of cargo on the program's workspace.
+pub(crate) fn cargo(workspace: &Workspace, args: &[&str]) -> Command {
+    let mut command = workspace.cargo(args);
+    command.args(["--manifest-path", "tests/tiny/Cargo.toml"]);
+    command
+}
+
+fn build_and_run(workspace: &Workspace) -> Result<(), Failure> {
+    let mut build = cargo(workspace, &["build", "--release", "--locked"]);
+    build.args(["--config", "profile.release.strip=true", "--target-dir", "tests/tiny/target"]);
+    steps::run_command(&mut build)?;
+
+    let program = workspace.root().join("tests/tiny/target/release/tiny");
+    let file = fs::metadata(&program).map_err(Failure::of("find the program just built"))?;
+    run(&program)?;
+    println!("tests/tiny: ok, {} bytes stripped", file.len());
+    Ok(())
+}
+
+fn run(program: &Path) -> Result<(), Failure> {
+    println!("$ tests/tiny/target/release/tiny");
+    let mut child = Command::new(program)
+        .stdin(Stdio::null())
+        .spawn()
+        .map_err(Failure::of("start tests/tiny"))?;
+    let ended = process::wait_until(&mut child, Instant::now() + TIME)
+        .map_err(Failure::of("wait for tests/tiny"))?;
+    match ended {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => Err(Failure::Failed(format!("tests/tiny ended with {status}"))),
+        None => {
+            child.kill().map_err(Failure::of("kill tests/tiny"))?;
+            Err(Failure::Failed(format!("tests/tiny still ran after {} s", TIME.as_secs())))
+        }
+    }
+}
