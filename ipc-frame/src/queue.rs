@@ -191,6 +191,15 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         self.reclaim();
     }
 
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.first = FrameNumber(0);
+        self.cursor = 0;
+        self.offset = 0;
+        self.fd_sequence = 0;
+    }
+
     /// Begins anew for another receiver: all frames that are not retired count as unsent, marked
     /// [`Flags::RESENT`] where any byte of them had gone out, and the descriptors' sequence
     /// starts at zero.

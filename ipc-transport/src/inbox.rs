@@ -179,6 +179,15 @@ impl<const BYTES: usize> Inbox<BYTES> {
         self.fd_sequence = 0;
     }
 
+    /// Empties the inbox of a process that was forked from its owner: the descriptors are not
+    /// closed, since in this process their numbers are not the inbox's any more.
+    pub fn forget(&mut self) {
+        while let Some(fd) = self.waiting.pop_front().or_else(|| self.current.pop_front()) {
+            core::mem::forget(fd);
+        }
+        self.reset();
+    }
+
     /// Gives the frame that begins at `start` what came with its first byte.
     fn claim(&mut self, start: u64, header: Header) -> Result<(), InboxError> {
         if header.fd_sequence != self.fd_sequence {

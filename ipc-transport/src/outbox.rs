@@ -153,6 +153,15 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
         self.queue.discard_unsent();
     }
 
+    /// Empties the outbox of a process that was forked from its owner: the descriptors are not
+    /// closed, since in this process their numbers are not the outbox's any more.
+    pub fn forget(&mut self) {
+        while let Some((_, fd)) = self.fds.pop_front() {
+            core::mem::forget(fd);
+        }
+        self.queue.clear();
+    }
+
     /// Begins anew for another receiver; see [`Queue::rewind`].
     pub fn rewind(&mut self) {
         self.queue.rewind();

@@ -26,14 +26,26 @@ const BROKEN_STREAM: i32 = 76;
 /// Room for the kept descriptors and the worker's own.
 const OPEN: usize = 40;
 
+/// What a worker's process goes on with; the rest of main's memory it leaves alone.
+pub(crate) struct Legacy<'a, H, const SLOTS: usize, const BYTES: usize> {
+    pub(crate) end: ChildEnd,
+    pub(crate) stream: Stream,
+    pub(crate) slots: &'a Slots,
+    pub(crate) handler: &'a mut H,
+    pub(crate) keep: &'a [RawFd],
+    /// Main's own buffers, to be used again: the kernel copies only the pages that are written.
+    pub(crate) inbox: &'a mut Inbox<BYTES>,
+    pub(crate) outbox: &'a mut Outbox<BYTES, SLOTS>,
+}
+
 /// Runs the worker and ends its process. The guard sees to it that nothing unwinds past here.
 pub(crate) fn run<H: Handler, const SLOTS: usize, const BYTES: usize>(
     _guard: Guard,
-    mut end: ChildEnd,
-    mut stream: Stream,
-    slots: &Slots,
-    (handler, keep): (&mut H, &[RawFd]),
+    legacy: Legacy<'_, H, SLOTS, BYTES>,
 ) -> ! {
+    let Legacy { mut end, mut stream, slots, handler, keep, inbox, outbox } = legacy;
+    inbox.forget();
+    outbox.forget();
     if let Err((stage, error)) = set_up(&end, &stream, keep) {
         end.fail(stage, error.errno, error.call);
         exit(SET_UP_FAILED);
@@ -44,12 +56,7 @@ pub(crate) fn run<H: Handler, const SLOTS: usize, const BYTES: usize>(
     }
     end.place();
     drop(end);
-    let mut server = Server {
-        handler,
-        slots,
-        inbox: Inbox::<BYTES>::new(),
-        outbox: Outbox::<BYTES, SLOTS>::new(),
-    };
+    let mut server = Server { handler, slots, inbox, outbox };
     match server.serve(&mut stream.blocking()) {
         Served::Finished => exit(0),
         Served::NotSettled => exit(NOT_SETTLED),

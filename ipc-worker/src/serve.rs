@@ -32,8 +32,8 @@ pub(crate) enum Served {
 pub(crate) struct Server<'a, H, const SLOTS: usize, const BYTES: usize> {
     pub(crate) handler: &'a mut H,
     pub(crate) slots: &'a Slots,
-    pub(crate) inbox: Inbox<BYTES>,
-    pub(crate) outbox: Outbox<BYTES, SLOTS>,
+    pub(crate) inbox: &'a mut Inbox<BYTES>,
+    pub(crate) outbox: &'a mut Outbox<BYTES, SLOTS>,
 }
 
 impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BYTES> {

@@ -9,7 +9,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::{AsFd, BorrowedFd};
 
 use crate::call::Again;
-use crate::child;
+use crate::child::{self, Legacy};
 use crate::event::Lost;
 use crate::handler::Handler;
 use crate::slots::Slots;
@@ -210,8 +210,16 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         let child = match fork()? {
             Fork::Parent(child) => child,
             Fork::Child(guard) => {
-                let own = (&mut self.start.handler, &*self.start.keep);
-                child::run::<H, SLOTS, BYTES>(guard, barrier.into_child(), theirs, &slots, own)
+                let legacy = Legacy {
+                    end: barrier.into_child(),
+                    stream: theirs,
+                    slots: &slots,
+                    handler: &mut self.start.handler,
+                    keep: &self.start.keep,
+                    inbox: &mut self.inbox,
+                    outbox: &mut self.outbox,
+                };
+                child::run(guard, legacy)
             }
         };
         let mut process = Process::new(child, stream, slots, now);
