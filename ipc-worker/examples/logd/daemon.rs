@@ -1,0 +1,191 @@
+//! Main's loop: a tick, a socket, a worker, and no call that waits for anything else.
+
+use std::time::{Duration, SystemTime};
+
+use heapless::Vec;
+use ipc_transport::{Instant, Interest, Watched, wait};
+use ipc_worker::{Call, Start, Worker};
+use rustix::fd::{AsFd, AsRawFd};
+
+use crate::Trouble;
+use crate::disk::{APPEND, Disk, REOPEN};
+use crate::ledger::{Job, Ledger, Name};
+use crate::listener::{Arrived, Listener};
+use crate::options::Options;
+use crate::say::complain;
+use crate::signals::Signals;
+use crate::stats::Stats;
+
+/// Bytes of the longest message; longer ones are cut.
+const MESSAGE: usize = 16 << 10;
+/// Bytes of a request beside the message: its time of receipt.
+const HEAD: usize = 8;
+/// Messages under way, and bytes for them: what clients may send during a stall.
+const SLOTS: usize = 256;
+const BYTES: usize = 64 << 10;
+/// Messages that one round of the loop takes at most.
+const BATCH: usize = 64;
+/// How long stopping may take.
+const STOP: Duration = Duration::from_secs(60);
+
+/// The daemon while it runs.
+pub(crate) struct Daemon {
+    worker: Worker<Job, Disk, SLOTS, BYTES>,
+    listener: Listener,
+    signals: Signals,
+    ledger: Ledger,
+    intake: Intake,
+    /// When stopping must be over, once it has begun.
+    stop_until: Option<Instant>,
+    reopen: bool,
+    buffer: Box<[u8]>,
+}
+
+/// Whether messages are taken from the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Intake {
+    Open,
+    /// The worker is too far behind: clients wait in the kernel.
+    Paused,
+    /// Everything that was accepted is taken.
+    Drained,
+}
+
+impl Daemon {
+    /// Starts the worker. The process must still have one thread.
+    pub(crate) fn start(
+        disk: Disk,
+        listener: Listener,
+        signals: Signals,
+        options: &Options,
+    ) -> Result<Self, Trouble> {
+        let dir = disk.dir().as_raw_fd();
+        let start = match options.inline {
+            true => Start::inline(disk),
+            false => Start::fork(disk).keep(&[dir]),
+        };
+        let worker = Worker::start(start).map_err(|error| {
+            Trouble::at(format_args!("--dir {}", options.dir.display()))(&error)
+        })?;
+        let now = Instant::now();
+        let stats = Stats::new(now, options.stats);
+        let (pid, child) = (std::process::id(), worker.pid().unwrap_or(0));
+        stats.print("ready", now, format_args!(" pid={pid} worker={child}"));
+        Ok(Self {
+            worker,
+            listener,
+            signals,
+            ledger: Ledger::new(stats),
+            intake: Intake::Open,
+            stop_until: None,
+            reopen: false,
+            buffer: vec![0; MESSAGE].into_boxed_slice(),
+        })
+    }
+
+    /// Serves until it is told to stop, and writes what was accepted until then.
+    pub(crate) fn run(mut self) -> Result<(), Trouble> {
+        while !self.is_over() {
+            self.wait();
+            self.ledger.stats.tick(Instant::now());
+            self.heed_signals();
+            self.read()?;
+            self.worker.turn(Instant::now());
+            let pid = self.worker.pid();
+            while let Some(event) = self.worker.next_event() {
+                self.ledger.note(event, pid);
+            }
+        }
+        let left = self.worker.under_way();
+        let deadline = self.stop_until.unwrap_or_else(Instant::now);
+        self.worker.stop(deadline, |event| self.ledger.note(event, None));
+        self.ledger.stats.print_figures("end", Instant::now());
+        match self.ledger.gave_up() {
+            Some(reason) => Err(Trouble(reason.clone())),
+            None if left > 0 || self.intake != Intake::Drained => {
+                Err(Trouble("stopped before everything was written".to_owned()))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let is_done = self.intake == Intake::Drained && self.worker.under_way() == 0;
+        let is_late = self.stop_until.is_some_and(|until| until <= Instant::now());
+        is_done || is_late || self.ledger.gave_up().is_some()
+    }
+
+    /// Waits for the next tick, a message, an event or a signal, whichever is first.
+    fn wait(&self) {
+        let tick = self.ledger.stats.next_tick();
+        let wake = self.worker.next_deadline().map_or(tick, |next| next.min(tick));
+        let input = |fd| Watched::new(fd, Interest::Input);
+        let [stop, reopen] = self.signals.watched();
+        let listener = Some(self.listener.as_fd()).filter(|_| self.intake == Intake::Open);
+        let fds = [Some(self.worker.as_fd()), Some(stop), Some(reopen), listener];
+        let mut watched: Vec<Watched<'_>, 4> = fds.into_iter().flatten().map(input).collect();
+        // A wait that fails is a short one: everything is looked at in any case.
+        _ = wait(&mut watched, Some(wake));
+    }
+
+    fn heed_signals(&mut self) {
+        let told = self.signals.take();
+        self.reopen |= told.reopen;
+        if told.stop > 0 {
+            let is_first = self.stop_until.is_none() && told.stop == 1;
+            let patience = if is_first { STOP } else { Duration::ZERO };
+            self.stop_until = Some(Instant::now() + patience);
+            self.listener.close();
+        }
+        if self.reopen && self.worker.has_room_for(0, 0) {
+            self.reopen = self.worker.try_call(Call::new(REOPEN, &[]), Job::Reopen).is_err();
+        }
+    }
+
+    /// Takes messages from the socket, as long as the worker has room for the longest.
+    fn read(&mut self) -> Result<(), Trouble> {
+        if self.intake == Intake::Drained {
+            return Ok(());
+        }
+        for _ in 0..BATCH {
+            if !self.worker.has_room_for(HEAD + MESSAGE, 0) {
+                self.ledger.stats.counts.paused += u64::from(self.intake == Intake::Open);
+                self.intake = Intake::Paused;
+                return Ok(());
+            }
+            self.intake = Intake::Open;
+            let arrived = self.listener.receive(&mut self.buffer);
+            match arrived.map_err(|error| Trouble::at("--socket")(&error))? {
+                Arrived::Message { len } => self.forward(len),
+                Arrived::Cut { len } => {
+                    complain(format_args!("a message of {len} bytes was cut to {MESSAGE}"));
+                    self.forward(MESSAGE);
+                }
+                Arrived::Nothing => {
+                    if self.stop_until.is_some() {
+                        self.intake = Intake::Drained;
+                    }
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands the message at the start of the buffer to the worker.
+    fn forward(&mut self, len: usize) {
+        self.ledger.stats.counts.received += 1;
+        let message = self.buffer.get(..len).unwrap_or_default();
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let nanos = since_epoch.unwrap_or_default().as_nanos();
+        let time = u64::try_from(nanos).unwrap_or(u64::MAX).to_le_bytes();
+        let job = Job::Append(Name::of(message));
+        if let Err(not_taken) = self.worker.try_call(Call::new(APPEND, &[&time, message]), job) {
+            // There was room a moment ago, so that this is a fault of ours; say so by name.
+            if let Job::Append(name) = not_taken.tag {
+                self.ledger.stats.counts.lost += 1;
+                complain(format_args!("lost ({}): {name}", not_taken.why));
+            }
+        }
+    }
+}

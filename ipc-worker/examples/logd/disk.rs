@@ -1,0 +1,227 @@
+//! The work that may block: append, rotate, sync. It runs in the worker, or in line.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::time::Duration;
+
+use ipc_transport::Instant;
+use ipc_worker::{Handler, Refusal, Reply, Request};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, openat, renameat, unlinkat};
+use rustix::io::Errno;
+
+use crate::line;
+use crate::options::{Options, Stall};
+use crate::say::complain;
+
+/// Method: append a message. The time of receipt, 8 bytes of nanoseconds, and the datagram.
+pub(crate) const APPEND: u16 = 1;
+/// Method: open `log` anew.
+pub(crate) const REOPEN: u16 = 2;
+
+/// How long to wait before a full disk is tried again.
+const FULL: Duration = Duration::from_secs(1);
+
+/// A directory of logs, and the file that is appended to.
+pub(crate) struct Disk {
+    dir: OwnedFd,
+    rotate_bytes: u64,
+    keep: u32,
+    stall: Option<Stall>,
+    log: Option<Log>,
+    line: Vec<u8>,
+    full: bool,
+}
+
+/// The file that is appended to, always ending with a whole line.
+struct Log {
+    file: File,
+    len: u64,
+    unsynced: bool,
+}
+
+impl Disk {
+    pub(crate) fn new(dir: OwnedFd, options: &Options) -> Self {
+        let &Options { rotate_bytes, keep, stall, .. } = options;
+        Self { dir, rotate_bytes, keep, stall, log: None, line: Vec::new(), full: false }
+    }
+
+    /// The directory, which the worker must keep.
+    pub(crate) fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// Appends a message whole, however long a full disk takes.
+    fn append(&mut self, message: &[u8]) -> Result<(), Refusal> {
+        let (time, text) =
+            message.split_first_chunk().ok_or(Refusal::new(0, "a message without a time"))?;
+        self.line.clear();
+        line::format(&mut self.line, Duration::from_nanos(u64::from_le_bytes(*time)), text);
+        while let Err(error) = self.try_append() {
+            if !is_full(&error) {
+                return Err(error.into());
+            }
+            if !self.full {
+                complain(format_args!("the disk is full: {error}; trying again every second"));
+                self.full = true;
+            }
+            std::thread::sleep(FULL);
+        }
+        if self.full {
+            complain(format_args!("there is room on the disk again"));
+            self.full = false;
+        }
+        Ok(())
+    }
+
+    /// Appends the line, or leaves the file as it was.
+    fn try_append(&mut self) -> io::Result<()> {
+        let len = u64::try_from(self.line.len()).unwrap_or(u64::MAX);
+        if self.log.as_ref().is_some_and(|log| log.len > 0 && log.len + len > self.rotate_bytes) {
+            self.rotate()?;
+        }
+        if let Some(stall) = self.stall {
+            stall.wait();
+        }
+        let log = match &mut self.log {
+            Some(log) => log,
+            None => self.log.insert(Log::open(self.dir.as_fd())?),
+        };
+        log.append(&self.line)
+    }
+
+    /// Renames `log` to `log.1`, `log.1` to `log.2` and so on, from the oldest down, so that a
+    /// kill between two of them loses nothing.
+    fn rotate(&mut self) -> io::Result<()> {
+        self.sync()?;
+        self.log = None;
+        if self.keep == 0 {
+            unlinkat(&self.dir, "log", rustix::fs::AtFlags::empty())?;
+            return Ok(());
+        }
+        let oldest = (1..self.keep).take_while(|&number| self.exists(number)).last().unwrap_or(0);
+        for number in (1..=oldest).rev() {
+            renameat(&self.dir, name(number), &self.dir, name(number + 1))?;
+        }
+        renameat(&self.dir, name(0), &self.dir, name(1))?;
+        rustix::fs::fsync(&self.dir)?;
+        Ok(())
+    }
+
+    fn exists(&self, number: u32) -> bool {
+        let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+        rustix::fs::statat(&self.dir, name(number), flags).is_ok()
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        match &mut self.log {
+            Some(log) => log.sync(),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Handler for Disk {
+    fn prepare(&mut self) -> Result<(), Refusal> {
+        self.log = Some(Log::open(self.dir.as_fd()).map_err(|error| {
+            Refusal::new(error.raw_os_error().unwrap_or(0), "cannot open the log in --dir")
+        })?);
+        Ok(())
+    }
+
+    fn handle(&mut self, request: &mut Request<'_>, _: &mut Reply<'_>) -> Result<(), Refusal> {
+        match request.method() {
+            APPEND => self.append(request.bytes()),
+            REOPEN => {
+                self.sync()?;
+                self.log = Some(Log::open(self.dir.as_fd())?);
+                Ok(())
+            }
+            _ => Err(Refusal::UNKNOWN_METHOD),
+        }
+    }
+
+    fn settle(&mut self) -> Result<(), Refusal> {
+        self.sync().map_err(|error| {
+            complain(format_args!("what was written could not be synced: {error}"));
+            error.into()
+        })
+    }
+}
+
+impl Log {
+    /// Opens or makes `log`, and cuts an unfinished last line.
+    fn open(dir: BorrowedFd<'_>) -> io::Result<Self> {
+        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP;
+        let mut file = File::from(openat(dir, "log", flags, mode)?);
+        let len = whole_lines(&mut file)?;
+        if len < file.metadata()?.len() {
+            file.set_len(len)?;
+        }
+        Ok(Self { file, len, unsynced: false })
+    }
+
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        if let Err(error) = self.file.write_all(line) {
+            // The half line goes; should that fail too, the next opening cuts it.
+            _ = self.file.set_len(self.len);
+            return Err(error);
+        }
+        self.len += u64::try_from(line.len()).unwrap_or(0);
+        self.unsynced = true;
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        if !std::mem::take(&mut self.unsynced) {
+            return Ok(());
+        }
+        match self.file.sync_data() {
+            // What is no file, a FIFO say, has nothing to sync (fsync(2)).
+            Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(()),
+            result => result,
+        }
+    }
+}
+
+/// Returns the length of the file up to and with its last newline.
+fn whole_lines(file: &mut File) -> io::Result<u64> {
+    const CHUNK: u64 = 4096;
+    let mut buffer = [0; 4096];
+    let mut end = file.metadata()?.len();
+    while end > 0 {
+        let start = end.saturating_sub(CHUNK);
+        let len = usize::try_from(end - start).unwrap_or(buffer.len());
+        let chunk = buffer.get_mut(..len).unwrap_or_default();
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(chunk)?;
+        if let Some(index) = chunk.iter().rposition(|&byte| byte == b'\n') {
+            return Ok(start + u64::try_from(index).unwrap_or(0) + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+fn name(number: u32) -> String {
+    match number {
+        0 => "log".to_owned(),
+        number => format!("log.{number}"),
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    let full = [Errno::NOSPC, Errno::DQUOT].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|number| full.contains(&number))
+}
+
+impl Stall {
+    /// Waits while the clock is in the stalled stretch of its period.
+    fn wait(self) {
+        let since_start = u128::from(Instant::now().as_nanoseconds());
+        let into_period = since_start % self.period.as_nanos();
+        let rest = self.length.as_nanos().saturating_sub(into_period);
+        std::thread::sleep(Duration::from_nanos(u64::try_from(rest).unwrap_or(0)));
+    }
+}

@@ -1,0 +1,132 @@
+//! What becomes of each message, and who is told.
+
+use std::fmt;
+
+use heapless::Vec;
+use ipc_transport::Instant;
+use ipc_worker::{Ended, Event, Lost, Outcome};
+
+use crate::line;
+use crate::say::complain;
+use crate::stats::Stats;
+
+/// Bytes by which a message is named.
+const NAME: usize = 256;
+
+/// What a request is for, given back with its outcome.
+#[expect(clippy::large_enum_variant, reason = "there is no heap, and most are the large one")]
+pub(crate) enum Job {
+    /// A message, by the start of its text.
+    Append(Name),
+    /// The log is opened anew.
+    Reopen,
+}
+
+/// The start of a message as it stands in its line.
+pub(crate) struct Name(Vec<u8, NAME>);
+
+impl Name {
+    pub(crate) fn of(text: &[u8]) -> Self {
+        let mut name = Vec::new();
+        line::escape(&mut Capped(&mut name), text);
+        Self(name)
+    }
+}
+
+/// Takes bytes as long as they fit.
+struct Capped<'a>(&'a mut Vec<u8, NAME>);
+
+impl Extend<u8> for Capped<'_> {
+    fn extend<T: IntoIterator<Item = u8>>(&mut self, bytes: T) {
+        for byte in bytes {
+            _ = self.0.push(byte);
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.0))
+    }
+}
+
+/// Counts outcomes, names what was lost and remembers why it is over.
+pub(crate) struct Ledger {
+    pub(crate) stats: Stats,
+    /// A new worker has not yet replied.
+    awaits_reply: bool,
+    gave_up: Option<String>,
+}
+
+impl Ledger {
+    pub(crate) const fn new(stats: Stats) -> Self {
+        Self { stats, awaits_reply: false, gave_up: None }
+    }
+
+    /// Why there is no worker any more.
+    pub(crate) const fn gave_up(&self) -> Option<&String> {
+        self.gave_up.as_ref()
+    }
+
+    /// Takes note of an event; `worker` is the process that there is now.
+    pub(crate) fn note(&mut self, event: Event<'_, Job>, worker: Option<i32>) {
+        match event {
+            Event::Done { tag: Job::Append(name), outcome } => self.note_message(&name, &outcome),
+            Event::Done { tag: Job::Reopen, outcome: Outcome::Reply(_) } => {}
+            Event::Done { tag: Job::Reopen, outcome } => {
+                complain(format_args!("the log could not be reopened: {outcome:?}"));
+            }
+            Event::Died(ended) => self.note_death(ended),
+            Event::Started { resent } => {
+                self.stats.counts.resent += resent;
+                self.awaits_reply = true;
+                let rest = format_args!(" worker={} resent={resent}", worker.unwrap_or(0));
+                self.stats.print("started", Instant::now(), rest);
+            }
+            Event::GaveUp(reason) => self.gave_up = Some(reason.to_string()),
+        }
+    }
+
+    fn note_message(&mut self, name: &Name, outcome: &Outcome<'_>) {
+        let counts = &mut self.stats.counts;
+        match outcome {
+            Outcome::Reply(_) => {
+                counts.written += 1;
+                if std::mem::take(&mut self.awaits_reply) {
+                    self.stats.print("first-reply", Instant::now(), format_args!(""));
+                }
+            }
+            Outcome::Lost(Lost::Done) => {
+                counts.written += 1;
+                complain(format_args!("written but perhaps not synced: {name}"));
+            }
+            Outcome::Lost(Lost::Running) => {
+                counts.lost += 1;
+                complain(format_args!("lost (running): {name}"));
+            }
+            Outcome::Refused(refusal) => {
+                counts.refused += 1;
+                complain(format_args!("not written: {refusal}: {name}"));
+            }
+            Outcome::Lost(Lost::NotBegun) | Outcome::DeadlinePassed | Outcome::Cancelled => {
+                counts.lost += 1;
+                complain(format_args!("lost (not begun): {name}"));
+            }
+        }
+    }
+
+    fn note_death(&mut self, ended: Ended) {
+        self.stats.counts.deaths += 1;
+        complain(format_args!("the worker ended: {ended}"));
+        let now = Instant::now();
+        match ended {
+            Ended::Exited(status) => {
+                self.stats.print("died", now, format_args!(" ended=exited:{status}"));
+            }
+            Ended::Killed(signal) => {
+                self.stats.print("died", now, format_args!(" ended=killed:{signal}"));
+            }
+            Ended::Unknown => self.stats.print("died", now, format_args!(" ended=unknown")),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The socket that clients send to, and its name in the file system.
+
+use std::path::{Path, PathBuf};
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{FileType, Stat, lstat};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType, bind, connect,
+    recv, shutdown, socket_with,
+};
+use rustix::process::umask;
+
+use crate::Trouble;
+
+/// A datagram socket bound to a path, which goes when this does.
+pub(crate) struct Listener {
+    socket: OwnedFd,
+    path: PathBuf,
+    /// Which file the path was when it was bound.
+    file: Option<(u64, u64)>,
+}
+
+/// What a look at the socket gave.
+pub(crate) enum Arrived {
+    /// A message of so many bytes at the start of the buffer.
+    Message { len: usize },
+    /// One that is longer than the buffer, cut at its end.
+    Cut { len: usize },
+    /// None for now.
+    Nothing,
+}
+
+impl Listener {
+    /// Binds the path. A socket that nobody listens at is stale and is replaced.
+    pub(crate) fn bind(path: &Path, mode: u32) -> Result<Self, Trouble> {
+        let trouble = |error: &dyn std::fmt::Display| {
+            Trouble::at(format_args!("--socket {}", path.display()))(error)
+        };
+        let address = SocketAddrUnix::new(path).map_err(|error| trouble(&error))?;
+        let socket = new_socket().map_err(|error| trouble(&error))?;
+        let mut bound = bind_with_mode(&socket, &address, mode);
+        if bound == Err(Errno::ADDRINUSE) {
+            make_way(path, &address).map_err(|why| trouble(&why))?;
+            bound = bind_with_mode(&socket, &address, mode);
+        }
+        bound.map_err(|error| trouble(&error))?;
+        let file = lstat(path).ok().map(|stat| identity(&stat));
+        Ok(Self { socket, path: path.to_owned(), file })
+    }
+
+    /// Takes the next message, without waiting.
+    pub(crate) fn receive(&self, buffer: &mut [u8]) -> Result<Arrived, Errno> {
+        let capacity = buffer.len();
+        loop {
+            let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
+            return match recv(&self.socket, &mut *buffer, flags) {
+                Ok((_, len)) if len > capacity => Ok(Arrived::Cut { len }),
+                Ok((len, _)) => Ok(Arrived::Message { len }),
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => Ok(Arrived::Nothing),
+                Err(error) => Err(error),
+            };
+        }
+    }
+
+    /// Takes no further messages from now on; those that were accepted can still be received.
+    pub(crate) fn close(&self) {
+        self.unlink();
+        // It is a socket of ours, so that this does not fail.
+        _ = shutdown(&self.socket, Shutdown::Read);
+    }
+
+    /// Removes the path if it still is this socket.
+    fn unlink(&self) {
+        let now = lstat(&self.path).ok().map(|stat| identity(&stat));
+        if now.is_some() && now == self.file {
+            _ = rustix::fs::unlink(&self.path);
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.unlink();
+    }
+}
+
+fn identity(stat: &Stat) -> (u64, u64) {
+    (stat.st_dev, stat.st_ino)
+}
+
+fn new_socket() -> Result<OwnedFd, Errno> {
+    socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+}
+
+fn bind_with_mode(socket: &OwnedFd, address: &SocketAddrUnix, mode: u32) -> Result<(), Errno> {
+    // The mask decides, so that the socket never has other permissions for a moment.
+    let before = umask(rustix::fs::Mode::from_bits_truncate(0o777 & !mode));
+    let bound = bind(socket, address);
+    umask(before);
+    bound
+}
+
+/// Removes a stale socket. Whatever else is at the path stays.
+fn make_way(path: &Path, address: &SocketAddrUnix) -> Result<(), String> {
+    let stat = lstat(path).map_err(|error| error.to_string())?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
+        return Err("exists and is no socket".to_owned());
+    }
+    let probe = new_socket().map_err(|error| error.to_string())?;
+    match connect(&probe, address) {
+        Err(Errno::CONNREFUSED) => {
+            rustix::fs::unlink(path).map_err(|error| format!("a stale socket stays: {error}"))
+        }
+        Ok(()) | Err(Errno::PROTOTYPE) => Err("is in use by another program".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,78 @@
+//! logd: a small syslog daemon whose main process never touches a disk.
+//!
+//! ```text
+//! clients ─ datagrams ─▶ main: socket, 1 kHz tick ─ requests ─▶ worker: append, rotate, sync
+//!                           └─ pauses reading while the worker is behind, and drops nothing
+//! ```
+
+mod daemon;
+mod disk;
+mod ledger;
+mod line;
+mod listener;
+mod options;
+mod say;
+mod signals;
+mod stats;
+
+use std::fmt;
+use std::process::ExitCode;
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
+
+use crate::options::{Asked, Options};
+use crate::say::complain;
+
+/// Exit status for a wrong command line, as most tools have it.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    match options::parse(std::env::args_os()) {
+        Ok(Asked::Help) => {
+            print!("{}", options::HELP);
+            ExitCode::SUCCESS
+        }
+        Ok(Asked::Version) => {
+            println!("logd {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+        Ok(Asked::Run(options)) => match run(&options) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(trouble) => {
+                complain(format_args!("{trouble}"));
+                ExitCode::FAILURE
+            }
+        },
+        Err(error) => {
+            complain(format_args!("{error}\nTry 'logd --help'."));
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+/// What ends the daemon, in words for the one who started it.
+struct Trouble(String);
+
+impl Trouble {
+    /// Says what was tried when the error came.
+    fn at(what: impl fmt::Display) -> impl FnOnce(&dyn fmt::Display) -> Self {
+        move |error| Self(format!("{what}: {error}"))
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Opens what main needs, in the order in which it may fail, and serves until it is told to stop.
+fn run(options: &Options) -> Result<(), Trouble> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = openat(CWD, &options.dir, flags, Mode::empty())
+        .map_err(|error| Trouble::at(format_args!("--dir {}", options.dir.display()))(&error))?;
+    let signals = signals::Signals::register().map_err(|error| Trouble::at("signals")(&error))?;
+    let listener = listener::Listener::bind(&options.socket, options.mode)?;
+    let disk = disk::Disk::new(dir, options);
+    daemon::Daemon::start(disk, listener, signals, options)?.run()
+}

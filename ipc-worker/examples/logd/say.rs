@@ -1,0 +1,25 @@
+//! Words to the outside, without ever waiting for it.
+
+use std::fmt;
+
+use ipc_transport::{Instant, Interest, Watched, wait};
+use rustix::fd::BorrowedFd;
+
+/// The longest text that a pipe takes whole without waiting once it has room (pipe(7)).
+const LONGEST: usize = 4096;
+
+/// Writes a line for people to standard error.
+pub(crate) fn complain(text: fmt::Arguments<'_>) {
+    say(rustix::stdio::stderr(), format!("logd: {text}\n").as_bytes());
+}
+
+/// Writes a text if the receiver has room for it now; else it is left out.
+pub(crate) fn say(fd: BorrowedFd<'_>, text: &[u8]) {
+    let text = text.get(..LONGEST).unwrap_or(text);
+    let mut watched = [Watched::new(fd, Interest::Output)];
+    let at_once = Some(Instant::from_nanoseconds(0));
+    if wait(&mut watched, at_once).unwrap_or(false) {
+        // A reader that is gone is no trouble of ours.
+        _ = rustix::io::write(fd, text);
+    }
+}

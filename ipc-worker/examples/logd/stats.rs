@@ -1,0 +1,117 @@
+//! What the daemon counts, and its figures as lines of text.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+use ipc_transport::Instant;
+
+use crate::say::say;
+
+/// A tick is due this often.
+pub(crate) const TICK: Duration = Duration::from_millis(1);
+
+/// How often a line of figures is printed.
+const LINE: Duration = Duration::from_secs(1);
+
+/// Counts since the start.
+#[derive(Default)]
+pub(crate) struct Counts {
+    pub(crate) received: u64,
+    pub(crate) written: u64,
+    pub(crate) lost: u64,
+    pub(crate) refused: u64,
+    pub(crate) resent: usize,
+    pub(crate) deaths: u64,
+    pub(crate) paused: u64,
+}
+
+/// The ticks since the last line, and when the next one is due.
+struct Ticks {
+    due: Instant,
+    count: u64,
+    on_time: u64,
+    /// How many ticks were late by how many microseconds, in buckets of about 3 %.
+    late: BTreeMap<u64, u64>,
+}
+
+/// The daemon's figures, printed if asked for.
+pub(crate) struct Stats {
+    pub(crate) counts: Counts,
+    ticks: Ticks,
+    line_due: Instant,
+    prints: bool,
+}
+
+impl Stats {
+    pub(crate) fn new(now: Instant, prints: bool) -> Self {
+        let ticks = Ticks { due: now + TICK, count: 0, on_time: 0, late: BTreeMap::new() };
+        Self { counts: Counts::default(), ticks, line_due: now + LINE, prints }
+    }
+
+    /// When the next tick is due.
+    pub(crate) const fn next_tick(&self) -> Instant {
+        self.ticks.due
+    }
+
+    /// Serves every tick that is due, each with its own lateness: a loop that was away for
+    /// 200 ms has missed 200 of them.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        while self.ticks.due <= now {
+            let late = now.since(self.ticks.due);
+            self.ticks.count += 1;
+            self.ticks.on_time += u64::from(late < TICK);
+            if self.prints {
+                let micros = u64::try_from(late.as_micros()).unwrap_or(u64::MAX);
+                *self.ticks.late.entry(bucket(micros)).or_default() += 1;
+            }
+            self.ticks.due = self.ticks.due + TICK;
+        }
+        if now >= self.line_due {
+            self.print_figures("second", now);
+            self.line_due = self.line_due + LINE;
+        }
+    }
+
+    /// Prints that something happened, with what belongs to it.
+    pub(crate) fn print(&self, word: &str, now: Instant, rest: std::fmt::Arguments<'_>) {
+        if self.prints {
+            let line = format!("{word} t={}{rest}\n", now.as_nanoseconds());
+            say(rustix::stdio::stdout(), line.as_bytes());
+        }
+    }
+
+    /// Prints the counts, and the ticks since the last time.
+    pub(crate) fn print_figures(&mut self, word: &str, now: Instant) {
+        let mut late = String::new();
+        for (micros, count) in &self.ticks.late {
+            let comma = if late.is_empty() { "" } else { "," };
+            // Writing to memory does not fail.
+            _ = write!(late, "{comma}{micros}:{count}");
+        }
+        if late.is_empty() {
+            late.push('-');
+        }
+        let Counts { received, written, lost, refused, resent, deaths, paused } = self.counts;
+        let Ticks { count, on_time, .. } = self.ticks;
+        self.print(
+            word,
+            now,
+            format_args!(
+                " received={received} written={written} lost={lost} refused={refused} \
+                 resent={resent} deaths={deaths} ticks={count} on_time={on_time} \
+                 paused={paused} late={late}"
+            ),
+        );
+        self.ticks.count = 0;
+        self.ticks.on_time = 0;
+        self.ticks.late.clear();
+    }
+}
+
+/// The lower bound of a number's bucket: its five leading binary digits after the first.
+const fn bucket(micros: u64) -> u64 {
+    let bits = u64::BITS - micros.leading_zeros();
+    let dropped = bits.saturating_sub(6);
+    micros >> dropped << dropped
+}
