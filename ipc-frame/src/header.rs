@@ -134,6 +134,11 @@ impl Header {
         }
     }
 
+    /// Reads the id from a header that is already encoded.
+    pub(crate) fn id_of(bytes: &[u8]) -> Option<u64> {
+        bytes.get(field::ID)?.first_chunk().map(|id| u64::from_le_bytes(*id))
+    }
+
     /// Writes the sequence number into a header that is already encoded.
     pub(crate) fn stamp_fd_sequence(bytes: &mut [u8], fd_sequence: u32) {
         if let Some(field) = bytes.get_mut(field::FD_SEQUENCE) {

@@ -15,13 +15,6 @@ const PIECES: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameNumber(u32);
 
-impl FrameNumber {
-    /// Returns how many frames were pushed from `first` up to this one, wrapping.
-    pub const fn since(self, first: Self) -> u32 {
-        self.0.wrapping_sub(first.0)
-    }
-}
-
 /// What is to be sent next: bytes in pieces, and whose descriptors go with the first of them.
 #[derive(Debug)]
 pub struct Batch<'a> {
@@ -155,6 +148,12 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         Some((number, Frame::new(Header::decode(header).ok()?, payload)))
     }
 
+    /// Returns the ids of the frames that are not retired, in the order in which they were pushed.
+    pub fn ids(&self) -> impl Iterator<Item = u64> {
+        let kept = self.entries.iter().filter(|entry| !entry.retired);
+        kept.filter_map(|entry| Header::id_of(self.bytes.get(entry.start..)?))
+    }
+
     /// Counts the frame that [`next_unsent`](Self::next_unsent) gave as sent: it was handed over
     /// by another way than bytes.
     pub fn pass_unsent(&mut self) {
@@ -250,7 +249,7 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
     }
 
     fn index_of(&self, number: FrameNumber) -> Option<usize> {
-        let index = usize::try_from(number.since(self.first)).ok()?;
+        let index = usize::try_from(number.0.wrapping_sub(self.first.0)).ok()?;
         (index < self.entries.len()).then_some(index)
     }
 

@@ -52,7 +52,7 @@ pub fn open_stdio() -> Result<(), SystemError> {
     Ok(())
 }
 
-/// Closes every descriptor of the process but 0, 1, 2 and those listed; `keep` is sorted by it.
+/// Closes every descriptor of the process but 0, 1, 2 and those listed.
 ///
 /// It asks the kernel to (close_range(2), kernel 5.9), and where that is refused or unknown reads
 /// `/proc/self/fd`. It never counts up to the limit.
@@ -63,8 +63,7 @@ pub fn open_stdio() -> Result<(), SystemError> {
 /// # Safety
 /// Nothing in this process uses a descriptor that is closed here afterwards, nor drops a value
 /// that owns one. That is so in a forked child that never returns to the values of its parent.
-pub unsafe fn close_all_but(keep: &mut [RawFd]) -> Result<(), SystemError> {
-    keep.sort_unstable();
+pub unsafe fn close_all_but(keep: &[RawFd]) -> Result<(), SystemError> {
     match close_gaps(keep) {
         Ok(()) => Ok(()),
         Err(_unknown_or_refused) => close_listed(keep),
@@ -73,9 +72,10 @@ pub unsafe fn close_all_but(keep: &mut [RawFd]) -> Result<(), SystemError> {
 
 fn close_gaps(keep: &[RawFd]) -> Result<(), syscalls::Errno> {
     let mut first = FIRST;
-    for &kept in keep.iter().filter(|&&kept| kept >= FIRST) {
+    // The list is short, so that looking for the next one beats sorting it.
+    while let Some(&kept) = keep.iter().filter(|&&kept| kept >= first).min() {
         close_range(first, kept - 1)?;
-        first = first.max(kept.saturating_add(1));
+        first = kept.saturating_add(1);
     }
     close_range(first, RawFd::MAX)
 }
@@ -100,7 +100,7 @@ fn close_listed(keep: &[RawFd]) -> Result<(), SystemError> {
         let entry = entry.map_err(SystemError::of("getdents64"))?;
         let name = entry.file_name().to_str().unwrap_or_default();
         let Ok(number) = name.parse::<RawFd>() else { continue };
-        if number >= FIRST && number != own && keep.binary_search(&number).is_err() {
+        if number >= FIRST && number != own && !keep.contains(&number) {
             // SAFETY: that nobody uses the descriptor any more is the caller's promise.
             unsafe { rustix::io::close(number) };
         }

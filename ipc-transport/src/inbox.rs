@@ -10,9 +10,9 @@ use rustix::fd::OwnedFd;
 use crate::pass_fds::PassFds;
 use crate::transport::TransportError;
 
-/// Receiving calls whose descriptors wait for their frame. Once all whole frames are taken, only
-/// the half frame at the end can still have a claim, so that two would do.
-const BATCHES: usize = 4;
+/// Receiving calls whose descriptors wait for their frame: once all whole frames are taken, only
+/// the half frame at the end can still have a claim, and one more call may follow.
+const BATCHES: usize = 2;
 const PER_CALL: usize = MAX_FDS as usize;
 const HELD: usize = BATCHES * PER_CALL;
 

@@ -107,6 +107,11 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
         self.queue.next_unsent()
     }
 
+    /// Returns the ids of the frames that are not retired, in order; see [`Queue::ids`].
+    pub fn ids(&self) -> impl Iterator<Item = u64> {
+        self.queue.ids()
+    }
+
     /// Hands over the descriptors of a frame that goes another way than through a transport.
     pub fn take_fds(&mut self, number: FrameNumber, taken: &mut DequeView<OwnedFd>) {
         for (owner, fd) in &mut self.fds {

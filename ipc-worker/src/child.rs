@@ -75,7 +75,7 @@ fn set_up(end: &ChildEnd, stream: &Stream, keep: &[RawFd]) -> Result<(), (Stage,
     }
     // SAFETY: this process never returns to the values of main that own what is closed; those
     // that the handler uses are listed by the caller of `Start::keep`.
-    unsafe { close_all_but(&mut open) }.map_err(|error| (DESCRIPTORS, error))
+    unsafe { close_all_but(&open) }.map_err(|error| (DESCRIPTORS, error))
 }
 
 /// Ignores what a terminal or a service manager sends to the whole group, and SIGPIPE.

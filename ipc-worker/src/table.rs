@@ -136,27 +136,6 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
         Some((id, self.release(id)?, ending))
     }
 
-    /// Returns the requests under way in the order in which they were taken.
-    pub(crate) fn in_order(&self) -> Vec<(RequestId, UnderWay), SLOTS> {
-        let mut list: Vec<_, SLOTS> = (0_u16..)
-            .zip(&self.slots)
-            .filter_map(|(slot, entry)| match entry.state {
-                State::UnderWay(under_way) => {
-                    Some((RequestId { slot, generation: entry.generation }, under_way))
-                }
-                _ => None,
-            })
-            .collect();
-        if let Some((_, first)) = list.first() {
-            // Numbers wrap; all that are under way lie within half of their range.
-            let origin = first.frame;
-            list.sort_unstable_by_key(|(_, entry)| {
-                i64::from(entry.frame.since(origin).cast_signed())
-            });
-        }
-        list
-    }
-
     /// Returns a request whose deadline has passed.
     pub(crate) fn next_expired(&mut self, now: Instant) -> Option<(RequestId, UnderWay)> {
         if self.earliest > now {
@@ -227,24 +206,6 @@ mod tests {
         let next = insert(&mut table, &mut queue, 8, Instant::NEVER).unwrap();
         assert_eq!((next.slot, next.generation), (id.slot, id.generation + 1));
         assert_eq!(table.finish(id), None, "the slot's new request is another one");
-    }
-
-    #[test]
-    fn the_order_is_that_of_taking_whatever_the_slots() {
-        let (mut table, mut queue) = (Table::<u32, 8>::new(), Queue::new());
-        let ids: std::vec::Vec<_> = (0..8)
-            .map(|tag| insert(&mut table, &mut queue, tag, Instant::NEVER).unwrap())
-            .collect();
-        for index in [5, 0, 3] {
-            table.finish(ids[index]);
-        }
-        for tag in [10, 11] {
-            insert(&mut table, &mut queue, tag, Instant::NEVER).unwrap();
-        }
-        let order: std::vec::Vec<_> =
-            table.in_order().iter().map(|(id, _)| table.slots[usize::from(id.slot)].tag).collect();
-        let expected = [1, 2, 4, 6, 7, 10, 11].map(Some);
-        assert_eq!(order, expected);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::serve::reply_capacity;
 use crate::slots::RequestId;
 use crate::start::{Start, StartError};
 use crate::supervise::{GiveUp, Supervisor};
-use crate::table::{Ending, Table};
+use crate::table::{Ending, Table, UnderWay};
 use life::Phase;
 
 /// Processes that were killed and given up but are not yet reaped, at most.
@@ -239,6 +239,13 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         while let Some((id, under_way)) = self.table.next_expired(now) {
             self.end(id, under_way.frame, Ending::DeadlinePassed);
         }
+    }
+
+    /// Returns the requests under way, in the order in which they were taken: that in which
+    /// their frames are queued.
+    fn in_order(&self) -> Vec<(RequestId, UnderWay), SLOTS> {
+        let ids = self.outbox.ids().filter_map(RequestId::from_wire);
+        ids.filter_map(|id| Some((id, self.table.get(id)?))).collect()
     }
 
     /// Takes a request back from the worker and ends it.

@@ -41,7 +41,7 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         }
         if let Err(refusal) = self.start.handler.settle() {
             self.inbox.reset();
-            for (id, under_way) in &self.table.in_order() {
+            for (id, under_way) in &self.in_order() {
                 if self.outbox.is_sent(under_way.frame) {
                     self.outbox.retire(under_way.frame);
                     self.table.end(*id, Ending::Lost(Lost::Done));

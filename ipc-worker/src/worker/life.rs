@@ -204,7 +204,7 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         let (mut stream, theirs) = Stream::pair()?;
         stream.set_receive_timeout(SLICE)?;
         let slots = Slots::new(SLOTS)?;
-        for (id, _) in &self.table.in_order() {
+        for (id, _) in &self.in_order() {
             slots.queue(*id);
         }
         let child = match fork()? {
@@ -308,8 +308,10 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         };
         match received {
             Ok(received) => {
-                let idle = received.is_none() && sent == 0;
-                if idle || now.since(process.looked) >= LOOK {
+                // A blocking receive that brought something has shown life enough.
+                let is_busy = patience == Patience::Slice && received.is_some();
+                let is_idle = received.is_none() && sent == 0;
+                if is_idle || (!is_busy && now.since(process.looked) >= LOOK) {
                     process.looked = now;
                     if process.child.try_wait().is_some() {
                         self.begin_leaving(now, false);
@@ -413,7 +415,7 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
     /// next one, or it ends here.
     pub(super) fn settle_fates(&mut self, slots: &Slots, is_last: bool) {
         let limit = self.supervisor.policy().resend_limit;
-        for (id, under_way) in &self.table.in_order() {
+        for (id, under_way) in &self.in_order() {
             let was_sent = self.outbox.is_begun(under_way.frame);
             // What was never sent cannot have begun, whatever the page says.
             let fate = if was_sent { slots.take_back(*id) } else { Lost::NotBegun };
@@ -475,7 +477,7 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
 
     /// Ends every request that no worker has.
     pub(super) fn lose_all(&mut self) {
-        for (id, under_way) in &self.table.in_order() {
+        for (id, under_way) in &self.in_order() {
             self.outbox.retire(under_way.frame);
             self.table.end(*id, Ending::Lost(Lost::NotBegun));
         }
