@@ -29,7 +29,11 @@ pub struct Case {
 #[macro_export]
 macro_rules! cases {
     ($($case:ident),* $(,)?) => {
-        fn main() -> std::process::ExitCode {
+        $crate::cases! { main: $($case),* }
+    };
+    // With a name for the function, where the program has a `main` of its own.
+    ($main:ident: $($case:ident),* $(,)?) => {
+        fn $main() -> std::process::ExitCode {
             $crate::cases::run(&[$($crate::cases::Case { name: stringify!($case), run: $case }),*])
         }
     };

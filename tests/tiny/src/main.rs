@@ -1,0 +1,148 @@
+//! A static program with no C library, no heap and no unwinding, that links all four crates:
+//! frames, a fork met at the barrier, and a worker that is asked with a descriptor.
+//!
+//! It ends with status 0, or with the number of the step that failed.
+
+#![no_std]
+#![no_main]
+
+mod start;
+
+use core::time::Duration;
+
+use ipc_barrier::{Barrier, Ended, Fork, exit, fork_raw};
+use ipc_frame::{Decoder, Header, Kind, Queue};
+use ipc_transport::{Instant, Interest, Watched, wait};
+use ipc_worker::{Call, Event, Outcome, Refusal, Reply, Request, Start, Worker};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+const SLOTS: usize = 8;
+const BYTES: usize = 4096;
+
+/// How long all of it may take.
+const LIMIT: Duration = Duration::from_secs(20);
+
+const WRITE: u16 = 1;
+const TEXT: &[u8] = b"through the descriptor";
+const DONE: &[u8] = b"tiny: forked, met at the barrier, one request with a descriptor answered\n";
+
+/// The step that failed, and the exit status that says so.
+#[derive(Clone, Copy)]
+enum Failed {
+    Frame = 1,
+    Barrier,
+    Fork,
+    Meet,
+    Reap,
+    Pipe,
+    Start,
+    Call,
+    Reply,
+    Bytes,
+    Stop,
+}
+
+fn run() -> Result<(), Failed> {
+    let deadline = Instant::now() + LIMIT;
+    frame()?;
+    meet(deadline)?;
+    ask(deadline)?;
+    start::say(DONE);
+    Ok(())
+}
+
+/// Sends a frame from a queue to a decoder. Not inlined, like the next: the buffers of one step
+/// need not lie under those of another.
+#[inline(never)]
+fn frame() -> Result<(), Failed> {
+    let mut queue = Queue::<BYTES, SLOTS>::new();
+    let mut decoder = Decoder::<BYTES>::new();
+    let header = Header::new(Kind::Request, WRITE, 1);
+    queue.push(header, &[TEXT]).map_err(|_| Failed::Frame)?;
+    queue.send_with(|batch| {
+        let mut len = 0;
+        for piece in batch.pieces() {
+            let space = decoder.space().get_mut(..piece.len()).ok_or(Failed::Frame)?;
+            space.copy_from_slice(piece);
+            decoder.filled(piece.len());
+            len += piece.len();
+        }
+        Ok(Some(len))
+    })?;
+    match decoder.next_frame() {
+        Ok(Some(frame)) if frame.payload() == TEXT => Ok(()),
+        _ => Err(Failed::Frame),
+    }
+}
+
+/// Forks, meets the child at a barrier and reaps it.
+#[expect(unsafe_code, reason = "the raw fork")]
+fn meet(deadline: Instant) -> Result<(), Failed> {
+    let barrier = Barrier::new().map_err(|_| Failed::Barrier)?;
+    // SAFETY: this program has no C library and one thread.
+    let mut child = match unsafe { fork_raw() }.map_err(|_| Failed::Fork)? {
+        Fork::Child(_guard) => {
+            let met = barrier.into_child().place_and_sync_until(deadline);
+            exit(met.map_or(Failed::Meet as i32, |()| 0));
+        }
+        Fork::Parent(child) => child,
+    };
+    let end = barrier.into_parent().watching(&child).map_err(|_| Failed::Barrier);
+    end?.place_and_sync_until(deadline).map_err(|_| Failed::Meet)?;
+    match child.wait_until(deadline) {
+        Ok(Ended::Exited(0)) => Ok(()),
+        _ => Err(Failed::Reap),
+    }
+}
+
+/// Starts a worker, has it write to a pipe that it is given, and stops it.
+#[expect(unsafe_code, reason = "the worker is forked by the raw call")]
+#[inline(never)]
+fn ask(deadline: Instant) -> Result<(), Failed> {
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(|_| Failed::Pipe)?;
+    // SAFETY: this program has no C library and one thread, and starts none.
+    let start = unsafe { Start::fork_raw(write) };
+    // Not by `map_err`, which would hold the worker's buffers a second time.
+    let Ok(mut worker) = Worker::<(), _, SLOTS, BYTES>::start(start) else {
+        return Err(Failed::Start);
+    };
+
+    let mut answered = false;
+    let fds = [writer.as_fd()];
+    let call = Call::new(WRITE, &[TEXT]).fds(&fds);
+    let called = worker.call_until(call, (), deadline, |event| {
+        if let Event::Done { outcome: Outcome::Reply(reply), .. } = event {
+            answered = reply.bytes() == TEXT.len().to_le_bytes();
+        }
+    });
+    called.map_err(|_| Failed::Call)?;
+    if !answered {
+        return Err(Failed::Reply);
+    }
+    read(&reader, deadline)?;
+
+    match worker.stop(deadline, |_| {}) {
+        Some(Ended::Exited(0)) => Ok(()),
+        _ => Err(Failed::Stop),
+    }
+}
+
+/// What the worker does: it writes the request's bytes to its descriptor and tells how many.
+fn write(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+    let Some(fd) = request.take_fd().filter(|_| request.method() == WRITE) else {
+        return Err(Refusal::UNKNOWN_METHOD);
+    };
+    let len = rustix::io::write(&fd, request.bytes())?;
+    reply.put(&len.to_le_bytes())
+}
+
+/// Reads what the worker has written.
+fn read(reader: &OwnedFd, deadline: Instant) -> Result<(), Failed> {
+    let mut text = [0; TEXT.len()];
+    let ready = wait(&mut [Watched::new(reader.as_fd(), Interest::Input)], Some(deadline));
+    match (ready, rustix::io::read(reader, &mut text)) {
+        (Ok(true), Ok(_)) if text == TEXT => Ok(()),
+        _ => Err(Failed::Bytes),
+    }
+}
