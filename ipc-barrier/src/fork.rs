@@ -13,6 +13,12 @@ use crate::child::Child;
 /// Status of a child that ended because its [`Guard`] was dropped; the same as a panic's.
 const DROPPED: i32 = 101;
 
+/// What the parent is sent when the child ends (signal(7)).
+const SIGCHLD: usize = if cfg!(any(target_arch = "mips", target_arch = "mips64")) { 18 } else { 17 };
+
+/// The first arguments of clone: flags and no stack, the other way round on s390 (clone(2)).
+const CLONE: [usize; 2] = if cfg!(target_arch = "s390x") { [0, SIGCHLD] } else { [SIGCHLD, 0] };
+
 /// In which of the two processes the program goes on.
 #[derive(Debug)]
 pub enum Fork {
@@ -26,6 +32,9 @@ pub enum Fork {
 ///
 /// Without it a child could unwind into the frames of its parent's program, run the parent's
 /// destructors and go on as a second one. The end is an `_exit` with status 101.
+///
+/// Take it by `match`, as `Fork::Child(_guard)`: the `else` of a `let` begins only after what did
+/// not match, the guard too, was dropped.
 #[derive(Debug)]
 #[must_use = "dropping the guard ends the child"]
 pub struct Guard(());
@@ -77,11 +86,8 @@ pub fn fork() -> Result<Fork, ForkError> {
 /// The program has no C library and one thread; or the child only makes system calls and then
 /// exits or calls exec.
 pub unsafe fn fork_raw() -> Result<Fork, ForkError> {
-    const SIGCHLD: usize = 17;
-    #[cfg(any(target_arch = "s390x", target_arch = "mips", target_arch = "mips64"))]
-    compile_error!("clone takes other arguments or SIGCHLD another number here");
     // SAFETY: without CLONE_VM the child has memory of its own; the rest the caller promises.
-    let pid = unsafe { syscall!(Sysno::clone, SIGCHLD, 0, 0, 0, 0) };
+    let pid = unsafe { syscall!(Sysno::clone, CLONE[0], CLONE[1], 0, 0, 0) };
     let pid = pid.map_err(|error| SystemError::of("clone")(error.into_raw()));
     let pid = pid.map_err(ForkError::System)?;
     Ok(sides(i32::try_from(pid).unwrap_or(0)))

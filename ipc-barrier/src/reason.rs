@@ -39,8 +39,8 @@ impl fmt::Display for Reason {
 /// Which of the two places in the page is whose.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Place {
-    Parents,
-    Childs,
+    Parent,
+    Child,
 }
 
 /// The page in which both sides may leave a reason.
@@ -99,8 +99,8 @@ impl Reasons {
 
     fn place(&self, place: Place) -> &[AtomicU32] {
         let start = match place {
-            Place::Parents => 0,
-            Place::Childs => WORDS,
+            Place::Parent => 0,
+            Place::Child => WORDS,
         };
         self.0.words().get(start..start + WORDS).unwrap_or_default()
     }
@@ -113,12 +113,12 @@ mod tests {
     #[test]
     fn reason_is_read_as_written() {
         let reasons = Reasons::new().unwrap();
-        assert_eq!(reasons.read(Place::Childs), None);
+        assert_eq!(reasons.read(Place::Child), None);
         let reason =
             Reason { stage: Stage(3), errno: Errno(-1), text: Text::new("pivot_root of ünï") };
-        reasons.write(Place::Childs, &reason);
-        assert_eq!(reasons.read(Place::Childs), Some(reason));
-        assert_eq!(reasons.read(Place::Parents), None);
+        reasons.write(Place::Child, &reason);
+        assert_eq!(reasons.read(Place::Child), Some(reason));
+        assert_eq!(reasons.read(Place::Parent), None);
     }
 
     #[test]
@@ -127,9 +127,9 @@ mod tests {
         for word in reasons.0.words() {
             word.store(u32::MAX, Ordering::Relaxed);
         }
-        assert_eq!(reasons.read(Place::Parents), None, "the mark is not ours");
-        reasons.place(Place::Parents)[0].store(WRITTEN, Ordering::Relaxed);
-        let reason = reasons.read(Place::Parents).unwrap();
+        assert_eq!(reasons.read(Place::Parent), None, "the mark is not ours");
+        reasons.place(Place::Parent)[0].store(WRITTEN, Ordering::Relaxed);
+        let reason = reasons.read(Place::Parent).unwrap();
         assert_eq!((reason.stage, reason.text.as_str()), (Stage(u16::MAX), ""));
     }
 }

@@ -23,6 +23,18 @@ const SET_UP_FAILED: i32 = 71;
 const NOT_SETTLED: i32 = 74;
 const BROKEN_STREAM: i32 = 76;
 
+/// The kernel's `struct sigaction` with the handler `SIG_IGN` (rt_sigaction(2)). Flags, mask and,
+/// on some machines, a restorer are zero, so that only the handler's place matters: the first
+/// word, and on mips the second.
+const IGNORE: [usize; 8] = {
+    let is_mips = cfg!(any(target_arch = "mips", target_arch = "mips64"));
+    if is_mips { [0, 1, 0, 0, 0, 0, 0, 0] } else { [1, 0, 0, 0, 0, 0, 0, 0] }
+};
+
+/// Bytes of the kernel's signal mask.
+const MASK_SIZE: usize =
+    if cfg!(any(target_arch = "mips", target_arch = "mips64")) { 16 } else { 8 };
+
 /// Room for the kept descriptors and the worker's own.
 const OPEN: usize = 40;
 
@@ -84,18 +96,10 @@ fn ignore_signals() -> Result<(), SystemError> {
     const SIGINT: usize = 2;
     const SIGPIPE: usize = 13;
     const SIGTERM: usize = 15;
-    const SIG_IGN: usize = 1;
-    /// Bytes of the kernel's signal mask; 64 signals.
-    const MASK_SIZE: usize = 8;
-    #[cfg(any(target_arch = "mips", target_arch = "mips64"))]
-    compile_error!("the kernel's sigaction begins with its flags here");
-    // The kernel's sigaction (rt_sigaction(2)): the handler, then flags, a restorer on some
-    // machines, and the mask, which are all zero.
-    let ignore: [usize; 8] = [SIG_IGN, 0, 0, 0, 0, 0, 0, 0];
     for signal in [SIGHUP, SIGINT, SIGPIPE, SIGTERM] {
-        // SAFETY: the kernel only reads `ignore`, which is longer than its structure; no handler
+        // SAFETY: the kernel only reads `IGNORE`, which is longer than its structure; no handler
         // is installed and no old one asked for.
-        unsafe { syscall!(Sysno::rt_sigaction, signal, ignore.as_ptr(), 0, MASK_SIZE) }
+        unsafe { syscall!(Sysno::rt_sigaction, signal, IGNORE.as_ptr(), 0, MASK_SIZE) }
             .map_err(|error| SystemError::of("rt_sigaction")(error.into_raw()))?;
     }
     Ok(())

@@ -25,12 +25,13 @@ pub struct Restart {
 }
 
 impl Restart {
-    /// Delays from 0.1 s to 10 s, healthy after 1 s, at most 20 ends in a minute.
+    /// Delays from 0.1 s to 10 s, healthy after 1 s, at most 10 ends in a minute: a worker that
+    /// cannot stay up is given up after about half a minute.
     pub const STANDARD: Self = Self {
         delay: Duration::from_millis(100),
         delay_cap: Duration::from_secs(10),
         healthy_after: Duration::from_secs(1),
-        limit: 20,
+        limit: 10,
         window: Duration::from_secs(60),
         resend_limit: 3,
     };
@@ -184,6 +185,19 @@ mod tests {
         supervisor.ended(T0);
         let later = T0 + ms(30_000);
         assert_eq!(supervisor.ended(later), Next::StartAt(later + ms(100)));
+    }
+
+    #[test]
+    fn a_worker_that_never_stays_up_is_given_up() {
+        let mut supervisor = Supervisor::new(Restart::STANDARD);
+        let mut now = T0;
+        loop {
+            match supervisor.ended(now) {
+                Next::StartAt(at) => now = at,
+                Next::GiveUp { .. } => break,
+            }
+            assert!(now.since(T0) < Restart::STANDARD.window, "it goes on for ever");
+        }
     }
 
     #[test]
