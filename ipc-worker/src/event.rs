@@ -1,12 +1,15 @@
 //! What main is told: outcomes, deaths and starts.
 
+use core::fmt;
+use core::time::Duration;
+
 use heapless::deque::DequeView;
 use ipc_barrier::Ended;
 use ipc_transport::FdsLost;
 use rustix::fd::OwnedFd;
 
 use crate::refusal::Refusal;
-use crate::supervise::GiveUp;
+use crate::start::StartError;
 
 /// What [`Worker::next_event`](crate::Worker::next_event) gives.
 #[derive(Debug)]
@@ -80,3 +83,37 @@ impl<'a> ReplyView<'a> {
         self.fds_lost
     }
 }
+
+/// Why there is no further worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GiveUp {
+    /// Workers ended too often.
+    TooManyEnds {
+        /// Ends within the window.
+        count: u32,
+        /// The window.
+        window: Duration,
+        /// Why the last one did not start, if it did not.
+        last: Option<StartError>,
+    },
+    /// None can be started, now or later.
+    CannotStart(StartError),
+    /// The handler's `settle` has refused in line, where no process can be ended for it.
+    NotSettled(Refusal),
+}
+
+impl fmt::Display for GiveUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooManyEnds { count, window, last } => {
+                write!(f, "the worker ended {count} times within {} s", window.as_secs())?;
+                last.map_or(Ok(()), |error| write!(f, "; at last it did not start: {error}"))
+            }
+            Self::CannotStart(error) => write!(f, "no worker can be started: {error}"),
+            Self::NotSettled(refusal) => write!(f, "the work could not be settled: {refusal}"),
+        }
+    }
+}
+
+impl core::error::Error for GiveUp {}

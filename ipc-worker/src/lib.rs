@@ -54,12 +54,12 @@ mod table;
 mod worker;
 
 pub use call::{Again, Call, NotTaken, Why};
-pub use event::{Event, Lost, Outcome, ReplyView};
+pub use event::{Event, GiveUp, Lost, Outcome, ReplyView};
 pub use handler::{Handler, HandlerFn, Reply, Request};
 pub use ipc_barrier::{Ended, Reason};
 pub use ipc_transport::Instant;
 pub use refusal::Refusal;
 pub use slots::RequestId;
 pub use start::{Start, StartError};
-pub use supervise::{GiveUp, Restart};
+pub use supervise::Restart;
 pub use worker::Worker;

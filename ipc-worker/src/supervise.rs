@@ -1,11 +1,8 @@
 //! When a worker that ended is followed by another: one policy, with time as an argument.
 
-use core::fmt;
 use core::time::Duration;
 
 use ipc_transport::Instant;
-
-use crate::start::StartError;
 
 /// How workers follow one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,40 +46,6 @@ impl Restart {
     /// Never: the first end is the last.
     pub const NEVER: Self = Self { limit: 0, ..Self::STANDARD };
 }
-
-/// Why there is no further worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum GiveUp {
-    /// Workers ended too often.
-    TooManyEnds {
-        /// Ends within the window.
-        count: u32,
-        /// The window.
-        window: Duration,
-        /// Why the last one did not start, if it did not.
-        last: Option<StartError>,
-    },
-    /// None can be started, now or later.
-    CannotStart(StartError),
-    /// The handler's `settle` has refused in line, where no process can be ended for it.
-    NotSettled(crate::Refusal),
-}
-
-impl fmt::Display for GiveUp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooManyEnds { count, window, last } => {
-                write!(f, "the worker ended {count} times within {} s", window.as_secs())?;
-                last.map_or(Ok(()), |error| write!(f, "; at last it did not start: {error}"))
-            }
-            Self::CannotStart(error) => write!(f, "no worker can be started: {error}"),
-            Self::NotSettled(refusal) => write!(f, "the work could not be settled: {refusal}"),
-        }
-    }
-}
-
-impl core::error::Error for GiveUp {}
 
 /// What follows an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,11 +154,8 @@ mod tests {
     fn a_worker_that_never_stays_up_is_given_up() {
         let mut supervisor = Supervisor::new(Restart::STANDARD);
         let mut now = T0;
-        loop {
-            match supervisor.ended(now) {
-                Next::StartAt(at) => now = at,
-                Next::GiveUp { .. } => break,
-            }
+        while let Next::StartAt(at) = supervisor.ended(now) {
+            now = at;
             assert!(now.since(T0) < Restart::STANDARD.window, "it goes on for ever");
         }
     }

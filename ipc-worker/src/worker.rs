@@ -1,9 +1,13 @@
 //! Main's side of a worker: calls in, events out, and one `turn` that does all input and output.
 
 mod call;
+mod exchange;
 mod inline;
+mod launch;
+mod leave;
 mod life;
 mod stop;
+mod watch;
 
 use heapless::Vec;
 use ipc_barrier::{Child, Ended};
@@ -12,13 +16,13 @@ use ipc_transport::{Inbox, Instant, Outbox, SystemError, above_stdio};
 use rustix::event::epoll;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::event::{Event, Outcome, ReplyView};
+use crate::event::{Event, GiveUp, Outcome, ReplyView};
 use crate::handler::{Handler, HandlerFn};
 use crate::refusal::Refusal;
 use crate::serve::reply_capacity;
 use crate::slots::RequestId;
 use crate::start::{Start, StartError};
-use crate::supervise::{GiveUp, Supervisor};
+use crate::supervise::Supervisor;
 use crate::table::{Ending, Table, UnderWay};
 use life::Phase;
 

@@ -1,7 +1,5 @@
 //! Making calls: taken at once or not at all, or waited for to a deadline.
 
-use core::time::Duration;
-
 use heapless::Vec;
 use ipc_frame::{Header, Kind, MAX_FDS};
 use ipc_transport::{Instant, Interest, Watched, duplicate, wait};
@@ -13,7 +11,7 @@ use crate::handler::Handler;
 use crate::slots::RequestId;
 use crate::table::{Ending, UnderWay};
 use crate::worker::Worker;
-use crate::worker::life::{Patience, SLICE};
+use crate::worker::exchange::{Patience, SLICE};
 
 const FDS: usize = MAX_FDS as usize;
 
@@ -163,6 +161,3 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         !self.stopping && self.is_running()
     }
 }
-
-/// What the blocking receive's time-out is set to must leave room for the kernel's rounding.
-const _: () = assert!(SLICE.as_millis() >= Duration::from_millis(20).as_millis());

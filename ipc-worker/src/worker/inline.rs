@@ -6,11 +6,10 @@ use ipc_frame::{Header, MAX_FDS};
 use ipc_transport::Errno;
 use rustix::fd::OwnedFd;
 
-use crate::event::Lost;
+use crate::event::{GiveUp, Lost};
 use crate::handler::{Handler, Request};
 use crate::serve::{ReplyFds, answer, reply_capacity};
 use crate::start::StartError;
-use crate::supervise::GiveUp;
 use crate::table::Ending;
 use crate::worker::Worker;
 use crate::worker::life::Phase;

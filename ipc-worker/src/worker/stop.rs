@@ -8,7 +8,8 @@ use ipc_transport::Instant;
 use crate::event::Event;
 use crate::handler::Handler;
 use crate::worker::Worker;
-use crate::worker::life::{GRACE, Phase, Process};
+use crate::worker::leave::GRACE;
+use crate::worker::life::{Phase, Process};
 
 impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLOTS, BYTES> {
     /// Stops the worker: no new requests, every outcome given to the closure, the process ended

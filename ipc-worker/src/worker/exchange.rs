@@ -1,0 +1,94 @@
+//! The traffic with a worker that serves: what is queued goes out, what has come is taken in.
+
+use core::time::Duration;
+
+use ipc_transport::{Instant, TransportError};
+use rustix::fd::AsFd;
+
+use crate::handler::Handler;
+use crate::worker::Worker;
+use crate::worker::life::{Phase, SOON};
+use crate::worker::watch::watch_room;
+
+/// The longest that one blocking receive lasts: so late is a death noticed at which the socket
+/// stays open since another process holds it too.
+pub(super) const SLICE: Duration = Duration::from_millis(100);
+
+/// How often the process of a busy worker is looked at.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Whether an exchange may wait for bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    None,
+    Slice,
+}
+
+impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLOTS, BYTES> {
+    /// Whether one blocking receive may stand for a poll and a receive.
+    pub(super) const fn can_block(&self) -> bool {
+        match &self.phase {
+            Phase::Serving(process) => {
+                !process.watches_room && !process.broken && self.news.started.is_none()
+            }
+            _ => false,
+        }
+    }
+
+    /// Sends what is queued and receives once.
+    pub(super) fn exchange(&mut self, now: Instant, patience: Patience) {
+        let expects = self.outbox.has_sent();
+        let sent = self.send(now);
+        let Phase::Serving(process) = &mut self.phase else {
+            return;
+        };
+        let received = match patience {
+            _ if process.broken => return self.begin_leaving(now, true),
+            // Nothing can have been answered yet, so that the call would be in vain.
+            Patience::None if sent > 0 && !expects => return,
+            Patience::Slice if process.watches_room => return,
+            Patience::None => self.inbox.receive(&mut process.stream),
+            Patience::Slice => self.inbox.receive(&mut process.stream.blocking()),
+        };
+        match received {
+            Ok(received) => {
+                // A blocking receive that brought something has shown life enough.
+                let is_busy = patience == Patience::Slice && received.is_some();
+                let is_idle = received.is_none() && sent == 0;
+                if is_idle || (!is_busy && now.since(process.looked) >= LOOK) {
+                    process.looked = now;
+                    if process.child.try_wait().is_some() {
+                        self.begin_leaving(now, false);
+                    }
+                }
+            }
+            // Replies were all received before this; an error says as much as an end.
+            Err(_) => self.begin_leaving(now, true),
+        }
+    }
+
+    /// Sends what is queued, unless a start is still to be told: calls made upon that go first.
+    fn send(&mut self, now: Instant) -> usize {
+        let Phase::Serving(process) = &mut self.phase else {
+            return 0;
+        };
+        let held_back = self.news.started.is_some() || now < process.send_after;
+        if held_back || process.send_closed || !self.outbox.has_unsent() {
+            return 0;
+        }
+        match self.outbox.flush(&mut process.stream) {
+            Ok(flushed) => {
+                if process.watches_room == flushed.complete {
+                    process.watches_room = !flushed.complete;
+                    let (epoll, stream) = (self.epoll.as_fd(), process.stream.as_fd());
+                    process.broken |= watch_room(epoll, stream, process.watches_room).is_err();
+                }
+                return flushed.len;
+            }
+            Err(TransportError::Closed) => process.send_closed = true,
+            Err(TransportError::TooManyInFlight) => process.send_after = now + SOON,
+            Err(_) => process.broken = true,
+        }
+        0
+    }
+}

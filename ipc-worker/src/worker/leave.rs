@@ -1,0 +1,171 @@
+//! The end of a process and what follows: last words, its status, its requests' fates, another.
+
+use core::mem;
+use core::time::Duration;
+
+use ipc_barrier::{Child, Ended, ForkError};
+use ipc_transport::Instant;
+use rustix::fd::AsFd;
+
+use crate::call::Again;
+use crate::event::{GiveUp, Lost};
+use crate::handler::Handler;
+use crate::slots::Slots;
+use crate::start::StartError;
+use crate::supervise::Next;
+use crate::table::Ending;
+use crate::worker::Worker;
+use crate::worker::launch::not_started;
+use crate::worker::life::{Leaving, Phase, SOON};
+use crate::worker::watch::unwatch;
+
+/// How long a process that was killed is waited for before its status counts as unknown: one in
+/// uninterruptible sleep ignores even SIGKILL.
+pub(super) const GRACE: Duration = Duration::from_millis(200);
+
+/// How soon to try again where too many killed processes are still there.
+const LATER: Duration = Duration::from_secs(1);
+
+impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLOTS, BYTES> {
+    /// Makes an end of a worker that has ended, has closed or is of no use.
+    pub(super) fn begin_leaving(&mut self, now: Instant, drained: bool) {
+        match mem::replace(&mut self.phase, Phase::Stopped) {
+            Phase::Serving(mut process) => {
+                // For one that is ending by itself this changes nothing, not even its status.
+                _ = process.child.kill();
+                if drained {
+                    unwatch(self.epoll.as_fd(), process.stream.as_fd());
+                }
+                let ended = process.child.try_wait();
+                let leaving = Leaving { process, since: now, ended, drained, unmet: None };
+                self.phase = Phase::Leaving(leaving);
+            }
+            phase => self.phase = phase,
+        }
+    }
+
+    /// Takes a leaving worker's last words, waits for its status, and then sees to its requests.
+    pub(super) fn leave(&mut self, now: Instant) {
+        let Phase::Leaving(leaving) = &mut self.phase else {
+            return;
+        };
+        leaving.process.looked = now;
+        leaving.ended = leaving.ended.or_else(|| leaving.process.child.try_wait());
+        if !leaving.drained && !self.inbox.has_frame() {
+            match self.inbox.receive(&mut leaving.process.stream) {
+                Ok(Some(_)) => return,
+                Ok(None) if leaving.ended.is_none() => {}
+                // With the process gone nothing more comes, whoever else holds the socket.
+                Ok(None) | Err(_) => {
+                    leaving.drained = true;
+                    unwatch(self.epoll.as_fd(), leaving.process.stream.as_fd());
+                }
+            }
+        }
+        let is_over = leaving.ended.is_some() || now.since(leaving.since) >= GRACE;
+        if leaving.drained && is_over && !self.has_event() {
+            self.bury(now);
+        }
+    }
+
+    fn bury(&mut self, now: Instant) {
+        let Phase::Leaving(leaving) = mem::replace(&mut self.phase, Phase::Stopped) else {
+            return;
+        };
+        let Leaving { process, ended, unmet, .. } = leaving;
+        self.inbox.reset();
+        if unmet.is_none() {
+            self.settle_fates(&process.slots, false);
+            self.news.died = Some(ended.unwrap_or(Ended::Unknown));
+        }
+        self.outbox.rewind();
+        if let Some(pidfd) = process.child.pidfd() {
+            unwatch(self.epoll.as_fd(), pidfd);
+        }
+        if ended.is_none() {
+            self.put_aside(process.child);
+        }
+        let error = unmet.map(|_| not_started(unmet, ended.unwrap_or(Ended::Unknown)));
+        self.follow(now, error);
+    }
+
+    /// Reads each request's fate from the page of the worker that is gone: it is kept for the
+    /// next one, or it ends here.
+    pub(super) fn settle_fates(&mut self, slots: &Slots, is_last: bool) {
+        let limit = self.supervisor.policy().resend_limit;
+        for (id, under_way) in &self.in_order() {
+            let was_sent = self.outbox.is_begun(under_way.frame);
+            // What was never sent cannot have begun, whatever the page says.
+            let fate = if was_sent { slots.take_back(*id) } else { Lost::NotBegun };
+            let goes_on = match fate {
+                Lost::NotBegun => !was_sent || under_way.again != Again::Never,
+                Lost::Running => under_way.again == Again::Always && under_way.begun < limit,
+                Lost::Done => false,
+            };
+            if is_last || !goes_on {
+                self.outbox.retire(under_way.frame);
+                self.table.end(*id, Ending::Lost(fate));
+                continue;
+            }
+            self.resent += usize::from(was_sent);
+            if fate == Lost::Running {
+                self.table.count_begun(*id);
+            }
+        }
+    }
+
+    /// Decides what follows a worker that is gone.
+    fn follow(&mut self, now: Instant, error: Option<StartError>) {
+        if self.stopping && self.table.under_way() == 0 {
+            return;
+        }
+        match self.supervisor.ended(now) {
+            Next::StartAt(at) if at <= now && error.is_none() => self.restart(now),
+            Next::StartAt(at) => self.phase = Phase::Resting { until: at.max(now + SOON) },
+            Next::GiveUp { count } => {
+                let window = self.supervisor.policy().window;
+                self.give_up(GiveUp::TooManyEnds { count, window, last: error });
+            }
+        }
+    }
+
+    pub(super) fn restart(&mut self, now: Instant) {
+        let Some(fork) = self.start.fork else {
+            return;
+        };
+        if self.unreaped.is_full() {
+            self.phase = Phase::Resting { until: now + LATER };
+            return;
+        }
+        self.phase = Phase::Stopped;
+        match self.launch(fork, now) {
+            Ok(()) => {}
+            Err(
+                error @ StartError::Fork(ForkError::Threads { .. } | ForkError::ThreadsUnknown),
+            ) => self.give_up(GiveUp::CannotStart(error)),
+            Err(error) => self.follow(now, Some(error)),
+        }
+    }
+
+    pub(super) fn give_up(&mut self, reason: GiveUp) {
+        self.lose_all();
+        self.phase = Phase::Stopped;
+        self.news.gave_up = Some(reason);
+    }
+
+    /// Ends every request that no worker has.
+    pub(super) fn lose_all(&mut self) {
+        for (id, under_way) in &self.in_order() {
+            self.outbox.retire(under_way.frame);
+            self.table.end(*id, Ending::Lost(Lost::NotBegun));
+        }
+    }
+
+    /// Keeps a killed process until it can be reaped.
+    pub(super) fn put_aside(&mut self, mut child: Child) {
+        if child.try_wait().is_none() {
+            // There is room: a worker is only started while there is.
+            _ = self.unreaped.push(child);
+        }
+    }
+}
