@@ -66,6 +66,8 @@ pub struct Inbox<const BYTES: usize> {
     current: Deque<OwnedFd, PER_CALL>,
     lost: Option<FdsLost>,
     fd_sequence: u32,
+    /// The stream is of no further use.
+    failed: Option<InboxError>,
 }
 
 impl<const BYTES: usize> Inbox<BYTES> {
@@ -78,6 +80,7 @@ impl<const BYTES: usize> Inbox<BYTES> {
             current: Deque::new(),
             lost: None,
             fd_sequence: 0,
+            failed: None,
         }
     }
 
@@ -117,6 +120,9 @@ impl<const BYTES: usize> Inbox<BYTES> {
     pub fn advance(&mut self) -> Result<Option<Header>, InboxError> {
         self.current.clear();
         self.lost = None;
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
         let start = self.decoder.position();
         let Some(header) = self.decoder.advance().map_err(InboxError::Decode)? else {
             self.close_strays();
@@ -139,7 +145,7 @@ impl<const BYTES: usize> Inbox<BYTES> {
 
     /// Returns whether [`advance`](Self::advance) would give a frame or an error.
     pub fn has_frame(&self) -> bool {
-        self.decoder.has_frame()
+        self.failed.is_some() || self.decoder.has_frame()
     }
 
     /// Returns room to write a frame into that did not come through a transport; what is
@@ -158,6 +164,9 @@ impl<const BYTES: usize> Inbox<BYTES> {
     pub fn filled(&mut self, len: usize, fds: impl IntoIterator<Item = OwnedFd>) {
         let start = self.decoder.received();
         self.decoder.filled(len);
+        if !self.takes_fds() {
+            return;
+        }
         let before = self.waiting.len();
         for fd in fds {
             _ = self.waiting.push_back(fd);
@@ -177,6 +186,7 @@ impl<const BYTES: usize> Inbox<BYTES> {
         self.current.clear();
         self.lost = None;
         self.fd_sequence = 0;
+        self.failed = None;
     }
 
     /// Empties the inbox of a process that was forked from its owner: the descriptors are not
@@ -191,10 +201,10 @@ impl<const BYTES: usize> Inbox<BYTES> {
     /// Gives the frame that begins at `start` what came with its first byte.
     fn claim(&mut self, start: u64, header: Header) -> Result<(), InboxError> {
         if header.fd_sequence != self.fd_sequence {
-            return Err(InboxError::FdSequence {
-                expected: self.fd_sequence,
-                got: header.fd_sequence,
-            });
+            let (expected, got) = (self.fd_sequence, header.fd_sequence);
+            let error = InboxError::FdSequence { expected, got };
+            self.failed = Some(error);
+            return Err(error);
         }
         self.fd_sequence = self.fd_sequence.wrapping_add(u32::from(header.fd_count));
         self.close_before(start);

@@ -68,12 +68,21 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
         Ok(number)
     }
 
-    /// Finds room for a payload of up to `len` bytes that is to be written in place.
+    /// Finds room for a payload of up to `len` bytes that is to be written in place, and for up to
+    /// `fd_count` descriptors, at most 253.
     ///
     /// # Errors
-    /// As [`Queue::reserve`].
-    pub fn reserve(&mut self, len: usize) -> Result<Room<'_, BYTES, FRAMES>, PushError> {
-        Ok(Room { reservation: self.queue.reserve(len)?, fds: &mut self.fds })
+    /// As [`Queue::reserve`], and [`PushError::Full`] where there is no room for the descriptors.
+    pub fn reserve(
+        &mut self,
+        len: usize,
+        fd_count: usize,
+    ) -> Result<Room<'_, BYTES, FRAMES>, PushError> {
+        if fd_count > HELD - self.fds.len() {
+            return Err(PushError::Full);
+        }
+        let reservation = self.queue.reserve(len)?;
+        Ok(Room { reservation, fds: &mut self.fds, fd_count: fd_count.min(usize::from(MAX_FDS)) })
     }
 
     /// Returns whether a frame of such a payload and so many descriptors would be taken now.
@@ -209,6 +218,7 @@ impl<const BYTES: usize, const FRAMES: usize> Default for Outbox<BYTES, FRAMES> 
 pub struct Room<'a, const BYTES: usize, const FRAMES: usize> {
     reservation: Reservation<'a, BYTES, FRAMES>,
     fds: &'a mut Held,
+    fd_count: usize,
 }
 
 impl<const BYTES: usize, const FRAMES: usize> Room<'_, BYTES, FRAMES> {
@@ -218,10 +228,10 @@ impl<const BYTES: usize, const FRAMES: usize> Room<'_, BYTES, FRAMES> {
     }
 
     /// Appends the frame with the first `len` bytes of the room as its payload and with `fds`,
-    /// which are taken out of the list. Those that the outbox has no room for are closed, and
-    /// the receiver is told of their loss.
+    /// which are taken out of the list. Those beyond what was reserved are closed.
     pub fn commit(self, header: Header, len: usize, fds: &mut VecView<OwnedFd>) -> FrameNumber {
-        let fd_count = u16::try_from(fds.len()).unwrap_or(u16::MAX).min(MAX_FDS);
+        fds.truncate(self.fd_count);
+        let fd_count = u16::try_from(fds.len()).unwrap_or(MAX_FDS);
         let number = self.reservation.commit(Header { fd_count, ..header }, len);
         hold(self.fds, number, fds);
         number

@@ -7,16 +7,18 @@ use heapless::{Vec, VecView};
 use rustix::cmsg_space;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, IoSlice, IoSliceMut};
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType,
 };
 
+use crate::clock::Instant;
 use crate::descriptor::above_stdio;
 use crate::errno::SystemError;
 use crate::pass_fds::{PassFds, Received};
 use crate::transport::{Transport, TransportError};
+use crate::wait::{Interest, Watched, wait};
 
 /// Most pieces that one system call takes; what is beyond them is left for the next.
 const PIECES: usize = 16;
@@ -58,7 +60,7 @@ impl Stream {
     /// Set once, it costs nothing later; the kernel rounds up to its tick.
     ///
     /// # Errors
-    /// `EDOM` for a time out of range.
+    /// `EINVAL` for no time at all, `EDOM` for one out of range.
     pub fn set_receive_timeout(&mut self, timeout: Duration) -> Result<(), SystemError> {
         set_socket_timeout(&self.fd, Timeout::Recv, Some(timeout))
             .map_err(SystemError::of("setsockopt SO_RCVTIMEO"))
@@ -117,7 +119,7 @@ impl PassFds for Stream {
 
 /// A view of a [`Stream`] whose calls wait: sending for room without end, receiving for bytes
 /// at most as long as [`Stream::set_receive_timeout`] says. `Ok(None)` from receiving means that
-/// this time is over.
+/// this time is over; where a signal came meanwhile, it may have been up to twice as long.
 #[derive(Debug)]
 pub struct Blocking<'a> {
     fd: BorrowedFd<'a>,
@@ -158,7 +160,9 @@ fn send(
 ) -> Result<Option<usize>, TransportError> {
     match pieces {
         [] => Ok(None),
-        [piece] => sent("send", || rustix::net::send(fd, piece, flags | SendFlags::NOSIGNAL)),
+        [piece] => {
+            sent("send", false, || rustix::net::send(fd, piece, flags | SendFlags::NOSIGNAL))
+        }
         _ => send_with(fd, pieces, &[], flags),
     }
 }
@@ -175,20 +179,23 @@ fn send_with(
     if pieces.iter().all(|piece| piece.is_empty()) {
         return Ok(None);
     }
+    let pieces = pieces.iter().filter(|piece| !piece.is_empty());
     let slices: Vec<IoSlice<'_>, PIECES> =
-        pieces.iter().take(PIECES).map(|piece| IoSlice::new(piece)).collect();
+        pieces.take(PIECES).map(|piece| IoSlice::new(piece)).collect();
     let mut space = [MaybeUninit::uninit(); CONTROL];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() {
         // The space is made for this many.
         _ = control.push(SendAncillaryMessage::ScmRights(fds));
     }
-    sent("sendmsg", || rustix::net::sendmsg(fd, &slices, &mut control, flags | SendFlags::NOSIGNAL))
+    let flags = flags | SendFlags::NOSIGNAL;
+    sent("sendmsg", !fds.is_empty(), || rustix::net::sendmsg(fd, &slices, &mut control, flags))
 }
 
 /// Sees to all that a sending call may answer.
 fn sent(
     call: &'static str,
+    with_fds: bool,
     mut attempt: impl FnMut() -> Result<usize, Errno>,
 ) -> Result<Option<usize>, TransportError> {
     loop {
@@ -199,7 +206,7 @@ fn sent(
             Err(Errno::AGAIN) => Ok(None),
             Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => Err(TransportError::Closed),
             Err(Errno::TOOMANYREFS) => Err(TransportError::TooManyInFlight),
-            Err(Errno::PERM) => Err(TransportError::FdsRefused),
+            Err(Errno::PERM) if with_fds => Err(TransportError::FdsRefused),
             Err(error) => Err(TransportError::System(SystemError::of(call)(error))),
         };
     }
@@ -213,7 +220,9 @@ fn receive(
     if space.is_empty() {
         return Ok(None);
     }
-    received("recv", || rustix::net::recv(fd, &mut *space, flags).map(|(len, _)| (len, len)))
+    received((fd, "recv"), flags, |flags| {
+        rustix::net::recv(fd, &mut *space, flags).map(|(len, _)| (len, len))
+    })
 }
 
 fn receive_with(
@@ -229,7 +238,7 @@ fn receive_with(
     let mut control_space = [MaybeUninit::uninit(); CONTROL];
     let mut control = RecvAncillaryBuffer::new(&mut control_space);
     let flags = flags | RecvFlags::CMSG_CLOEXEC;
-    let answer = received("recvmsg", || {
+    let answer = received((fd, "recvmsg"), flags, |flags| {
         let mut slices = [IoSliceMut::new(space)];
         let message = rustix::net::recvmsg(fd, &mut slices, &mut control, flags)?;
         Ok((message.bytes, message))
@@ -242,7 +251,8 @@ fn receive_with(
         if let RecvAncillaryMessage::ScmRights(arrived) = message {
             for fd in arrived {
                 // What the list cannot hold is dropped, and so closed.
-                fds_truncated |= fds.push(fd).is_err();
+                let kept = above_stdio(fd).is_ok_and(|fd| fds.push(fd).is_ok());
+                fds_truncated |= !kept;
             }
         }
     }
@@ -251,18 +261,38 @@ fn receive_with(
 
 /// Sees to all that a receiving call may answer; `attempt` gives the bytes and the result.
 fn received<T>(
-    call: &'static str,
-    mut attempt: impl FnMut() -> Result<(usize, T), Errno>,
+    (fd, call): (BorrowedFd<'_>, &'static str),
+    mut flags: RecvFlags,
+    mut attempt: impl FnMut(RecvFlags) -> Result<(usize, T), Errno>,
 ) -> Result<Option<T>, TransportError> {
     loop {
-        return match attempt() {
+        return match attempt(flags) {
             // The kernel gives all data first, then ECONNRESET where the peer left some of ours
             // unread, then the end.
             Ok((0, _)) | Err(Errno::CONNRESET) => Err(TransportError::Closed),
             Ok((_, answer)) => Ok(Some(answer)),
-            Err(Errno::INTR) => continue,
+            Err(Errno::INTR) => {
+                if !flags.contains(RecvFlags::DONTWAIT) && wait_out(fd)? {
+                    flags |= RecvFlags::DONTWAIT;
+                }
+                continue;
+            }
             Err(Errno::AGAIN) => Ok(None),
             Err(error) => Err(TransportError::System(SystemError::of(call)(error))),
         };
     }
+}
+
+/// Waits in the place of a receive that a signal has interrupted: made again, it would begin its
+/// whole time-out anew, and signals could prolong it for ever. Answers false where it has none.
+fn wait_out(fd: BorrowedFd<'_>) -> Result<bool, TransportError> {
+    let timeout = socket_timeout(fd, Timeout::Recv)
+        .map_err(SystemError::of("getsockopt SO_RCVTIMEO"))
+        .map_err(TransportError::System)?;
+    let Some(timeout) = timeout else {
+        return Ok(false);
+    };
+    let deadline = Some(Instant::now() + timeout);
+    wait(&mut [Watched::new(fd, Interest::Input)], deadline).map_err(TransportError::System)?;
+    Ok(true)
 }

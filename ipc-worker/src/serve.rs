@@ -79,7 +79,8 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
         else {
             return Ok(());
         };
-        let mut room = self.outbox.reserve(Self::REPLY).map_err(|_| Served::Broken)?;
+        let mut room =
+            self.outbox.reserve(Self::REPLY, MAX_FDS.into()).map_err(|_| Served::Broken)?;
         let arrival = self.inbox.current();
         let mut request = Request {
             method: header.method,
