@@ -16,6 +16,10 @@ use crate::rules::{ABORTION, Cause, Goal, Progress, Rules};
 /// A deadline that has always passed: look, do not wait.
 const AT_ONCE: Option<Instant> = Some(Instant::from_nanoseconds(0));
 
+/// Looks that tell all there is at one moment: tokens first, and the end behind them. Once a
+/// deadline has passed there are no more, since a peer that places without end has always news.
+const LOOKS: usize = 2;
+
 /// A barrier before the fork. Each process turns its copy into its own end.
 ///
 /// A barrier that was not split cannot place:
@@ -37,8 +41,8 @@ pub struct Barrier {
     to_child: OwnedFd,
     to_parent: OwnedFd,
     /// Carries nothing; that an end is closed shows to the other (pipe(7)).
-    parents_pipe: OwnedFd,
-    childs_pipe: OwnedFd,
+    parent_pipe: OwnedFd,
+    child_pipe: OwnedFd,
     reasons: Reasons,
 }
 
@@ -54,16 +58,16 @@ impl Barrier {
         };
         let (to_child, to_parent) = (counter()?, counter()?);
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(SystemError::of("pipe2"))?;
-        let (parents_pipe, childs_pipe) = (above_stdio(reader)?, above_stdio(writer)?);
-        Ok(Self { to_child, to_parent, parents_pipe, childs_pipe, reasons: Reasons::new()? })
+        let (parent_pipe, child_pipe) = (above_stdio(reader)?, above_stdio(writer)?);
+        Ok(Self { to_child, to_parent, parent_pipe, child_pipe, reasons: Reasons::new()? })
     }
 
     /// Becomes the parent's end and closes what belongs to the child.
     pub fn into_parent(self) -> ParentEnd {
         End::new(
-            Place::Parents,
-            Place::Childs,
-            Lane { mine: self.to_child, theirs: self.to_parent, pipe: self.parents_pipe },
+            Place::Parent,
+            Place::Child,
+            Lane { mine: self.to_child, theirs: self.to_parent, pipe: self.parent_pipe },
             self.reasons,
         )
     }
@@ -71,9 +75,9 @@ impl Barrier {
     /// Becomes the child's end and closes what belongs to the parent.
     pub fn into_child(self) -> ChildEnd {
         End::new(
-            Place::Childs,
-            Place::Parents,
-            Lane { mine: self.to_parent, theirs: self.to_child, pipe: self.childs_pipe },
+            Place::Child,
+            Place::Parent,
+            Lane { mine: self.to_parent, theirs: self.to_child, pipe: self.child_pipe },
             self.reasons,
         )
     }
@@ -125,9 +129,13 @@ impl ParentEnd {
     /// has no pidfd, nothing is added.
     ///
     /// # Errors
-    /// `EMFILE`; dropping the end is an abortion then.
+    /// `EMFILE`, and after [`watch`](End::watch) also `ENOMEM` and `ENOSPC`; dropping the end is
+    /// an abortion then.
     pub fn watching(mut self, child: &Child) -> Result<Self, SystemError> {
         self.pidfd = child.duplicate_pidfd()?;
+        if let (Some(watch), Some(pidfd)) = (&self.watch, &self.pidfd) {
+            add(watch, pidfd.as_fd(), epoll::EventFlags::IN)?;
+        }
         Ok(self)
     }
 }
@@ -198,14 +206,10 @@ impl<Side> End<Side> {
         let watch =
             epoll::create(epoll::CreateFlags::CLOEXEC).map_err(SystemError::of("epoll_create1"))?;
         let watch = above_stdio(watch)?;
-        let none = epoll::EventData::new_u64(0);
-        let add = |fd: BorrowedFd<'_>, flags| {
-            epoll::add(&watch, fd, none, flags).map_err(SystemError::of("epoll_ctl"))
-        };
-        add(self.lane.theirs.as_fd(), epoll::EventFlags::IN)?;
-        add(self.lane.pipe.as_fd(), epoll::EventFlags::empty())?;
+        add(&watch, self.lane.theirs.as_fd(), epoll::EventFlags::IN)?;
+        add(&watch, self.lane.pipe.as_fd(), epoll::EventFlags::empty())?;
         if let Some(pidfd) = &self.pidfd {
-            add(pidfd.as_fd(), epoll::EventFlags::IN)?;
+            add(&watch, pidfd.as_fd(), epoll::EventFlags::IN)?;
         }
         Ok(watch)
     }
@@ -229,7 +233,8 @@ impl<Side> End<Side> {
         let mut value = [0; 8];
         loop {
             match rustix::io::read(&self.lane.theirs, &mut value) {
-                Ok(8) => {
+                // A counter that is zero cannot be read: what gives that is none.
+                Ok(8) if value != [0; 8] => {
                     self.rules.drained(u64::from_ne_bytes(value));
                     return true;
                 }
@@ -244,12 +249,17 @@ impl<Side> End<Side> {
     }
 
     fn wait_for(&mut self, goal: Goal, deadline: Option<Instant>) -> Result<(), Unmet> {
+        let mut looks: usize = 0;
         loop {
             match self.rules.progress(goal) {
                 Progress::Met => return Ok(()),
                 Progress::Never => return Err(self.unmet()),
                 Progress::NotYet => {}
             }
+            if looks >= LOOKS && deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Err(Unmet::TimedOut);
+            }
+            looks = looks.saturating_add(1);
             match self.look(deadline) {
                 Ok(Seen::Nothing) => return Err(Unmet::TimedOut),
                 Ok(Seen::News) => _ = self.drain(),
@@ -277,7 +287,7 @@ impl<Side> End<Side> {
             return Ok(Seen::Nothing);
         }
         let [theirs, pipe, pidfd] = &watched;
-        Ok(if theirs.is_broken() || pipe.is_broken() {
+        Ok(if theirs.is_broken() || pipe.is_broken() || pidfd.is_broken() {
             Seen::Broken
         } else if pipe.is_over() || pidfd.is_ready() {
             Seen::End
@@ -293,6 +303,11 @@ impl<Side> End<Side> {
             None => Unmet::Aborted(None),
         }
     }
+}
+
+fn add(watch: &OwnedFd, fd: BorrowedFd<'_>, flags: epoll::EventFlags) -> Result<(), SystemError> {
+    let none = epoll::EventData::new_u64(0);
+    epoll::add(watch, fd, none, flags).map_err(SystemError::of("epoll_ctl"))
 }
 
 /// What a look at the peer has shown.

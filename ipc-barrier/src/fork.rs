@@ -14,7 +14,8 @@ use crate::child::Child;
 const DROPPED: i32 = 101;
 
 /// What the parent is sent when the child ends (signal(7)).
-const SIGCHLD: usize = if cfg!(any(target_arch = "mips", target_arch = "mips64")) { 18 } else { 17 };
+const SIGCHLD: usize =
+    if cfg!(any(target_arch = "mips", target_arch = "mips64")) { 18 } else { 17 };
 
 /// The first arguments of clone: flags and no stack, the other way round on s390 (clone(2)).
 const CLONE: [usize; 2] = if cfg!(target_arch = "s390x") { [0, SIGCHLD] } else { [SIGCHLD, 0] };
