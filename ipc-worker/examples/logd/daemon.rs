@@ -96,13 +96,15 @@ impl Daemon {
                 self.ledger.note(event, pid);
             }
         }
+        self.listener.close();
         let left = self.worker.under_way();
         let deadline = self.stop_until.unwrap_or_else(Instant::now);
         self.worker.stop(deadline, |event| self.ledger.note(event, None));
+        let unread = self.name_unread();
         self.ledger.stats.print_figures("end", Instant::now());
         match self.ledger.gave_up() {
             Some(reason) => Err(Trouble(reason.clone())),
-            None if left > 0 || self.intake != Intake::Drained => {
+            None if left > 0 || unread > 0 => {
                 Err(Trouble("stopped before everything was written".to_owned()))
             }
             None => Ok(()),
@@ -170,6 +172,22 @@ impl Daemon {
             }
         }
         Ok(())
+    }
+
+    /// Names what was accepted and cannot be written any more, and counts it. The socket takes
+    /// nothing further, so that this ends.
+    fn name_unread(&mut self) -> u64 {
+        let mut count = 0;
+        while let Ok(Arrived::Message { len } | Arrived::Cut { len }) =
+            self.listener.receive(&mut self.buffer)
+        {
+            let message = self.buffer.get(..len).unwrap_or(&self.buffer);
+            complain(format_args!("lost (not read): {}", Name::of(message)));
+            count += 1;
+        }
+        self.ledger.stats.counts.received += count;
+        self.ledger.stats.counts.lost += count;
+        count
     }
 
     /// Hands the message at the start of the buffer to the worker.

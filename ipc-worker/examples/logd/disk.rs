@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipc_transport::Instant;
 use ipc_worker::{Handler, Refusal, Reply, Request};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Mode, OFlags, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
 use crate::line;
@@ -30,20 +30,28 @@ pub(crate) struct Disk {
     stall: Option<Stall>,
     log: Option<Log>,
     line: Vec<u8>,
+    /// The disk is full, which has been said.
     full: bool,
+    /// The log cannot be rotated, which has been said.
+    stuck: bool,
+    /// Why what was written since the last reply may not last.
+    unsynced: Option<io::Error>,
 }
 
 /// The file that is appended to, always ending with a whole line.
 struct Log {
     file: File,
     len: u64,
+    /// A half line stands behind `len`.
+    torn: bool,
     unsynced: bool,
 }
 
 impl Disk {
     pub(crate) fn new(dir: OwnedFd, options: &Options) -> Self {
         let &Options { rotate_bytes, keep, stall, .. } = options;
-        Self { dir, rotate_bytes, keep, stall, log: None, line: Vec::new(), full: false }
+        let (log, line, unsynced) = (None, Vec::new(), None);
+        Self { dir, rotate_bytes, keep, stall, log, line, full: false, stuck: false, unsynced }
     }
 
     /// The directory, which the worker must keep.
@@ -78,52 +86,79 @@ impl Disk {
     fn try_append(&mut self) -> io::Result<()> {
         let len = u64::try_from(self.line.len()).unwrap_or(u64::MAX);
         if self.log.as_ref().is_some_and(|log| log.len > 0 && log.len + len > self.rotate_bytes) {
-            self.rotate()?;
+            self.rotate_or_go_on();
         }
         if let Some(stall) = self.stall {
             stall.wait();
         }
-        let log = match &mut self.log {
-            Some(log) => log,
-            None => self.log.insert(Log::open(self.dir.as_fd())?),
+        let log = self.log.take().map_or_else(|| self.open(), Ok)?;
+        self.log.insert(log).append(&self.line)
+    }
+
+    /// Opens or makes `log`.
+    fn open(&mut self) -> io::Result<Log> {
+        let log = Log::open(self.dir.as_fd())?;
+        // A new name is to last as long as what stands under it.
+        self.note_sync(rustix::fs::fsync(&self.dir).map_err(io::Error::from));
+        Ok(log)
+    }
+
+    /// Begins a new file, or goes on with the present one: a message is worth more than a limit.
+    fn rotate_or_go_on(&mut self) {
+        let Err(error) = self.rotate() else {
+            self.stuck = false;
+            return;
         };
-        log.append(&self.line)
+        if !std::mem::replace(&mut self.stuck, true) {
+            complain(format_args!("the log cannot be rotated and grows on: {error}"));
+        }
     }
 
     /// Renames `log` to `log.1`, `log.1` to `log.2` and so on, from the oldest down, so that a
     /// kill between two of them loses nothing.
     fn rotate(&mut self) -> io::Result<()> {
-        self.sync()?;
-        self.log = None;
+        self.sync();
         if self.keep == 0 {
-            unlinkat(&self.dir, "log", rustix::fs::AtFlags::empty())?;
-            return Ok(());
+            return self.part(unlinkat(&self.dir, "log", AtFlags::empty()));
         }
         let oldest = (1..self.keep).take_while(|&number| self.exists(number)).last().unwrap_or(0);
         for number in (1..=oldest).rev() {
             renameat(&self.dir, name(number), &self.dir, name(number + 1))?;
         }
-        renameat(&self.dir, name(0), &self.dir, name(1))?;
-        rustix::fs::fsync(&self.dir)?;
+        self.part(renameat(&self.dir, name(0), &self.dir, name(1)))
+    }
+
+    /// Leaves the open file, once its name is gone, whoever took it.
+    fn part(&mut self, taken: Result<(), Errno>) -> io::Result<()> {
+        match taken {
+            Ok(()) | Err(Errno::NOENT) => self.log = None,
+            Err(error) => return Err(error.into()),
+        }
         Ok(())
     }
 
     fn exists(&self, number: u32) -> bool {
-        let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
         rustix::fs::statat(&self.dir, name(number), flags).is_ok()
     }
 
-    fn sync(&mut self) -> io::Result<()> {
-        match &mut self.log {
-            Some(log) => log.sync(),
-            None => Ok(()),
+    /// Syncs what was written. A failure is kept for [`settle`](Handler::settle).
+    fn sync(&mut self) {
+        let result = self.log.as_mut().map_or(Ok(()), Log::sync);
+        self.note_sync(result);
+    }
+
+    fn note_sync(&mut self, result: io::Result<()>) {
+        match result {
+            Err(error) if !is_no_file(&error) => self.unsynced = Some(error),
+            _ => {}
         }
     }
 }
 
 impl Handler for Disk {
     fn prepare(&mut self) -> Result<(), Refusal> {
-        self.log = Some(Log::open(self.dir.as_fd()).map_err(|error| {
+        self.log = Some(self.open().map_err(|error| {
             Refusal::new(error.raw_os_error().unwrap_or(0), "cannot open the log in --dir")
         })?);
         Ok(())
@@ -133,8 +168,8 @@ impl Handler for Disk {
         match request.method() {
             APPEND => self.append(request.bytes()),
             REOPEN => {
-                self.sync()?;
-                self.log = Some(Log::open(self.dir.as_fd())?);
+                self.sync();
+                self.log = Some(self.open()?);
                 Ok(())
             }
             _ => Err(Refusal::UNKNOWN_METHOD),
@@ -142,9 +177,10 @@ impl Handler for Disk {
     }
 
     fn settle(&mut self) -> Result<(), Refusal> {
-        self.sync().map_err(|error| {
+        self.sync();
+        self.unsynced.take().map_or(Ok(()), |error| {
             complain(format_args!("what was written could not be synced: {error}"));
-            error.into()
+            Err(error.into())
         })
     }
 }
@@ -159,13 +195,16 @@ impl Log {
         if len < file.metadata()?.len() {
             file.set_len(len)?;
         }
-        Ok(Self { file, len, unsynced: false })
+        Ok(Self { file, len, torn: false, unsynced: false })
     }
 
     fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.torn {
+            self.cut()?;
+        }
         if let Err(error) = self.file.write_all(line) {
-            // The half line goes; should that fail too, the next opening cuts it.
-            _ = self.file.set_len(self.len);
+            // The half line goes, if not now then before the next one comes.
+            self.torn = self.cut().is_err();
             return Err(error);
         }
         self.len += u64::try_from(line.len()).unwrap_or(0);
@@ -173,15 +212,17 @@ impl Log {
         Ok(())
     }
 
+    /// Removes what stands behind the last whole line.
+    fn cut(&mut self) -> io::Result<()> {
+        match self.file.set_len(self.len) {
+            Err(error) if !is_no_file(&error) => return Err(error),
+            _ => self.torn = false,
+        }
+        Ok(())
+    }
+
     fn sync(&mut self) -> io::Result<()> {
-        if !std::mem::take(&mut self.unsynced) {
-            return Ok(());
-        }
-        match self.file.sync_data() {
-            // What is no file, a FIFO say, has nothing to sync (fsync(2)).
-            Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(()),
-            result => result,
-        }
+        if std::mem::take(&mut self.unsynced) { self.file.sync_data() } else { Ok(()) }
     }
 }
 
@@ -214,6 +255,11 @@ fn name(number: u32) -> String {
 fn is_full(error: &io::Error) -> bool {
     let full = [Errno::NOSPC, Errno::DQUOT].map(Errno::raw_os_error);
     error.raw_os_error().is_some_and(|number| full.contains(&number))
+}
+
+/// What is no file, a FIFO say, has nothing to sync or to cut (fsync(2), ftruncate(2)).
+fn is_no_file(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::INVAL.raw_os_error())
 }
 
 impl Stall {

@@ -72,16 +72,21 @@ impl Ledger {
     pub(crate) fn note(&mut self, event: Event<'_, Job>, worker: Option<i32>) {
         match event {
             Event::Done { tag: Job::Append(name), outcome } => self.note_message(&name, &outcome),
-            Event::Done { tag: Job::Reopen, outcome: Outcome::Reply(_) } => {}
-            Event::Done { tag: Job::Reopen, outcome } => {
-                complain(format_args!("the log could not be reopened: {outcome:?}"));
+            Event::Done { tag: Job::Reopen, outcome: Outcome::Refused(refusal) } => {
+                complain(format_args!("the log could not be reopened: {refusal}"));
             }
+            // If it was lost with its worker, the next one opens the log anew in any case.
+            Event::Done { tag: Job::Reopen, .. } => {}
             Event::Died(ended) => self.note_death(ended),
             Event::Started { resent } => {
                 self.stats.counts.resent += resent;
                 self.awaits_reply = true;
-                let rest = format_args!(" worker={} resent={resent}", worker.unwrap_or(0));
-                self.stats.print("started", Instant::now(), rest);
+                let worker = worker.unwrap_or(0);
+                self.stats.print(
+                    "started",
+                    Instant::now(),
+                    format_args!(" worker={worker} resent={resent}"),
+                );
             }
             Event::GaveUp(reason) => self.gave_up = Some(reason.to_string()),
         }

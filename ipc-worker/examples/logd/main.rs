@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use crate::options::{Asked, Options};
-use crate::say::complain;
+use crate::say::{complain, say};
 
 /// Exit status for a wrong command line, as most tools have it.
 const USAGE: u8 = 2;
@@ -29,11 +29,14 @@ const USAGE: u8 = 2;
 fn main() -> ExitCode {
     match options::parse(std::env::args_os()) {
         Ok(Asked::Help) => {
-            print!("{}", options::HELP);
+            say(rustix::stdio::stdout(), options::HELP.as_bytes());
             ExitCode::SUCCESS
         }
         Ok(Asked::Version) => {
-            println!("logd {}", env!("CARGO_PKG_VERSION"));
+            say(
+                rustix::stdio::stdout(),
+                concat!("logd ", env!("CARGO_PKG_VERSION"), "\n").as_bytes(),
+            );
             ExitCode::SUCCESS
         }
         Ok(Asked::Run(options)) => match run(&options) {

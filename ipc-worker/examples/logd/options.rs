@@ -24,7 +24,8 @@ Usage: logd --socket PATH --dir DIR [options]
 Signals: SIGTERM and SIGINT write what has been received and stop; a second one does not wait
 for the disk. SIGHUP reopens DIR/log.
 
-Exit status: 0 stopped with nothing lost, 1 failed or something was lost, 2 wrong arguments.
+Exit status: 0 stopped as told, 1 failed or stopped before everything was written, 2 wrong
+arguments.
 ";
 
 /// What the command line asks for.
@@ -73,8 +74,10 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
             other => return Err(other.unexpected()),
         }
     }
-    let socket = socket.ok_or("--socket PATH is missing")?;
-    let dir = dir.ok_or("--dir DIR is missing")?;
+    // An empty name would bind an address of the kernel's choice, which nobody knows.
+    let given = |path: &PathBuf| !path.as_os_str().is_empty();
+    let socket = socket.filter(given).ok_or("--socket PATH is missing")?;
+    let dir = dir.filter(given).ok_or("--dir DIR is missing")?;
     Ok(Asked::Run(Options { socket, dir, mode, rotate_bytes, keep, inline, stats, stall }))
 }
 

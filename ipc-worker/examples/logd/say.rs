@@ -1,6 +1,7 @@
 //! Words to the outside, without ever waiting for it.
 
 use std::fmt;
+use std::io::IoSlice;
 
 use ipc_transport::{Instant, Interest, Watched, wait};
 use rustix::fd::BorrowedFd;
@@ -13,13 +14,17 @@ pub(crate) fn complain(text: fmt::Arguments<'_>) {
     say(rustix::stdio::stderr(), format!("logd: {text}\n").as_bytes());
 }
 
-/// Writes a text if the receiver has room for it now; else it is left out.
+/// Writes lines if the receiver has room for them now; else they are left out. What is too long
+/// is cut, and still ends its line.
 pub(crate) fn say(fd: BorrowedFd<'_>, text: &[u8]) {
-    let text = text.get(..LONGEST).unwrap_or(text);
+    let (text, end) = match text.get(..LONGEST - 1) {
+        Some(cut) if text.len() > LONGEST => (cut, &b"\n"[..]),
+        _ => (text, &b""[..]),
+    };
     let mut watched = [Watched::new(fd, Interest::Output)];
     let at_once = Some(Instant::from_nanoseconds(0));
     if wait(&mut watched, at_once).unwrap_or(false) {
         // A reader that is gone is no trouble of ours.
-        _ = rustix::io::write(fd, text);
+        _ = rustix::io::writev(fd, &[IoSlice::new(text), IoSlice::new(end)]);
     }
 }
