@@ -5,3 +5,10 @@
 pub mod cases;
 pub mod counting;
 pub mod fds;
+pub mod forked;
+pub mod seccomp;
+pub mod storm;
+
+#[doc = include_str!("../../README.md")]
+#[cfg(doctest)]
+pub struct Readme;

@@ -17,5 +17,8 @@ fn main() {
     for arg in ARGS {
         println!("cargo::rustc-link-arg-bins={arg}");
     }
-    println!("cargo::rustc-link-arg-bins=-T{}/link.ld", env!("CARGO_MANIFEST_DIR"));
+    // Cargo runs build scripts in the folder of their package, the linker elsewhere.
+    let script = std::env::current_dir().map(|folder| folder.join("link.ld"));
+    let script = script.unwrap_or_else(|_| "link.ld".into());
+    println!("cargo::rustc-link-arg-bins=-T{}", script.display());
 }

@@ -1,0 +1,52 @@
+//! A storm of signals, each of which interrupts whatever call is waiting.
+
+#![expect(unsafe_code, reason = "handlers and timers of signals have no safe form")]
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn count(_signal: libc::c_int) {
+    COUNT.fetch_add(1, Ordering::Relaxed);
+}
+
+/// `SIGALRM` again and again, into a handler without `SA_RESTART`, until it is dropped. A child
+/// that is forked meanwhile has none.
+#[must_use = "dropping the storm ends it"]
+pub struct Storm(());
+
+impl Storm {
+    /// Begins a storm with one signal in each period of less than a second.
+    pub fn begin(period: Duration) -> Self {
+        // SAFETY: all zeroes is a valid sigaction: no flags, an empty mask.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = count as extern "C" fn(libc::c_int) as usize;
+        // SAFETY: the handler only adds to an atomic, which a handler may.
+        let result =
+            unsafe { libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut()) };
+        assert_eq!(result, 0, "sigaction");
+        set_timer(period);
+        Self(())
+    }
+
+    /// Returns how many signals this process was given.
+    pub fn signals() -> usize {
+        COUNT.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Storm {
+    fn drop(&mut self) {
+        set_timer(Duration::ZERO);
+    }
+}
+
+fn set_timer(period: Duration) {
+    let period = libc::timeval { tv_sec: 0, tv_usec: period.subsec_micros().into() };
+    let timer = libc::itimerval { it_interval: period, it_value: period };
+    // SAFETY: the kernel only reads the timer.
+    let result =
+        unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
+    assert_eq!(result, 0, "setitimer");
+}

@@ -1,0 +1,188 @@
+//! The daemon as a process: built once, spawned, asked, and killed with what it has started.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::home::{DEADLINE, Home, eventually, read};
+
+static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+
+/// Builds the program, so that what is tested is what stands in the source.
+pub(crate) fn build() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["build", "--locked", "--package", "ipc-worker", "--example", "logd"])
+        .args(["--message-format", "json"])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "logd cannot be built");
+    let messages = String::from_utf8(output.stdout).unwrap();
+    let path = messages
+        .lines()
+        .filter_map(|line| line.split_once(r#""executable":""#))
+        .filter_map(|(_, rest)| rest.split('"').next())
+        .find(|path| path.ends_with("logd"))
+        .unwrap();
+    PROGRAM.set(path.into()).unwrap();
+}
+
+/// Returns a command with these arguments, in the home and with its output in files there.
+pub(crate) fn command(home: &Home, arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM.get().unwrap());
+    command
+        .args(arguments)
+        .current_dir(home.path("."))
+        .stdin(Stdio::null())
+        .stdout(File::create(home.path("stdout")).unwrap())
+        .stderr(File::create(home.path("stderr")).unwrap());
+    command
+}
+
+/// A daemon that runs; it is killed when this goes.
+pub(crate) struct Logd<'a> {
+    home: &'a Home,
+    child: Child,
+}
+
+/// A line of figures: its word and its fields.
+#[derive(Debug)]
+pub(crate) struct Figures {
+    pub(crate) word: String,
+    pub(crate) fields: HashMap<String, String>,
+}
+
+impl<'a> Logd<'a> {
+    /// Starts a daemon for the home's socket and directory, and waits until it is ready.
+    pub(crate) fn start(home: &'a Home, arguments: &[&str]) -> Self {
+        let mut command = command(home, &["--socket", "socket", "--dir", "logs", "--stats"]);
+        let mut logd = Self { home, child: command.args(arguments).spawn().unwrap() };
+        eventually("the daemon to be ready", || {
+            if let Some(status) = logd.child.try_wait().unwrap() {
+                panic!("{status}: {}", logd.said());
+            }
+            logd.figures("ready").pop()
+        });
+        logd
+    }
+
+    /// Returns what it has said on standard error.
+    pub(crate) fn said(&self) -> String {
+        String::from_utf8(read(&self.home.path("stderr"))).unwrap()
+    }
+
+    /// Returns how many lines of standard error contain these words.
+    pub(crate) fn said_count(&self, words: &str) -> usize {
+        self.said().lines().filter(|line| line.contains(words)).count()
+    }
+
+    pub(crate) fn await_said(&self, words: &str) {
+        eventually(words, || (self.said_count(words) > 0).then_some(()));
+    }
+
+    /// Returns its whole lines of figures that begin with the word.
+    pub(crate) fn figures(&self, word: &str) -> Vec<Figures> {
+        let mut all = figures(self.home);
+        all.retain(|figures| figures.word == word);
+        all
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Returns the worker that was started last.
+    pub(crate) fn worker(&self) -> Option<Pid> {
+        let started = figures(self.home).into_iter().rfind(|it| it.fields.contains_key("worker"));
+        started.and_then(|it| Pid::from_raw(it.fields["worker"].parse().unwrap()))
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    pub(crate) fn signal_worker(&self, signal: Signal) {
+        kill_process(self.worker().unwrap(), signal).unwrap();
+    }
+
+    /// Kills the worker and waits until another one is ready.
+    pub(crate) fn replace_worker(&self) {
+        let before = self.figures("started").len();
+        self.signal_worker(Signal::KILL);
+        eventually("a new worker", || (self.figures("started").len() > before).then_some(()));
+    }
+
+    /// Returns a socket that sends to the daemon, and never waits longer than the deadline.
+    pub(crate) fn client(&self) -> UnixDatagram {
+        let client = UnixDatagram::unbound().unwrap();
+        client.connect(self.home.socket()).unwrap();
+        client.set_write_timeout(Some(DEADLINE)).unwrap();
+        client
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    pub(crate) fn await_end(&mut self) -> ExitStatus {
+        eventually("the daemon to end", || self.child.try_wait().unwrap())
+    }
+
+    /// Stops it with SIGTERM; it must end well, and its socket's path with it.
+    pub(crate) fn stop(&mut self) -> Figures {
+        self.signal(Signal::TERM);
+        self.expect_good_end()
+    }
+
+    /// Waits for an end with nothing left to be written, and returns the last figures.
+    pub(crate) fn expect_good_end(&mut self) -> Figures {
+        let status = self.await_end();
+        assert_eq!(status.code(), Some(0), "{}", self.said());
+        assert!(!self.home.socket().exists(), "the socket's path stays");
+        self.figures("end").pop().unwrap()
+    }
+}
+
+impl Drop for Logd<'_> {
+    fn drop(&mut self) {
+        let runs = self.child.try_wait().is_ok_and(|status| status.is_none());
+        let worker = self.worker().filter(|_| runs);
+        _ = self.child.kill();
+        _ = self.child.wait();
+        // One that runs ends by itself now; one that is stopped does not.
+        _ = worker.map(|worker| kill_process(worker, Signal::KILL));
+        if std::thread::panicking() {
+            eprintln!("the daemon has said:\n{}", self.said());
+        }
+    }
+}
+
+impl Figures {
+    pub(crate) fn number(&self, key: &str) -> u64 {
+        self.fields[key].parse().unwrap()
+    }
+}
+
+fn figures(home: &Home) -> Vec<Figures> {
+    let text = fs::read_to_string(home.path("stdout")).unwrap();
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    whole
+        .lines()
+        .map(|line| {
+            let mut words = line.split(' ').map(str::to_owned);
+            let word = words.next().unwrap();
+            let fields = words.map(|field| {
+                let (key, value) = field.split_once('=').unwrap();
+                (key.to_owned(), value.to_owned())
+            });
+            Figures { word, fields: fields.collect() }
+        })
+        .collect()
+}

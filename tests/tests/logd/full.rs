@@ -1,0 +1,191 @@
+//! A full disk: a small tmpfs in a mount namespace of the case's own.
+
+#![expect(unsafe_code, reason = "a mount namespace is a system call away")]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use ipc_tests::cases::skip;
+use rustix::process::{Signal, getgid, getuid};
+
+use crate::daemon::Logd;
+use crate::home::{Home, eventually, lines, read};
+use crate::tracer::Tracer;
+
+/// Bytes that a tmpfs gives at once.
+const PAGE: u64 = 4096;
+
+/// A home whose directory is a file system with little room.
+struct Small {
+    home: Home,
+}
+
+impl Small {
+    /// Mounts it, or ends the case where that is not allowed.
+    fn new() -> Self {
+        if !has_own_mounts() {
+            skip("a mount namespace is not allowed here", "run as root or allow user namespaces");
+        }
+        let home = Home::new();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=128k", "tmpfs"])
+            .arg(home.dir())
+            .status();
+        if !mounted.is_ok_and(|status| status.success()) {
+            drop(home);
+            skip("a tmpfs cannot be mounted here", "run as root or allow user namespaces");
+        }
+        Self { home }
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.home.dir().join("ballast")
+    }
+
+    /// Fills the disk up to the last byte, but for so many pages.
+    fn fill(&self, free_pages: u64) {
+        let mut ballast = File::create(self.ballast()).unwrap();
+        let error = loop {
+            if let Err(error) = ballast.write_all(&[0; 4096]) {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
+        let len = ballast.metadata().unwrap().len();
+        ballast.set_len(len - free_pages * PAGE).unwrap();
+    }
+
+    fn free(&self) {
+        fs::remove_file(self.ballast()).unwrap();
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        // Best effort: the namespace goes with the case.
+        _ = Command::new("umount").arg("--lazy").arg(self.home.dir()).status();
+    }
+}
+
+/// Moves this process, which still has one thread, to mounts of its own.
+fn has_own_mounts() -> bool {
+    let (user, group) = (getuid(), getgid());
+    // SAFETY: no memory is involved; the process belongs to this case alone.
+    let is_root = unsafe { libc::unshare(libc::CLONE_NEWNS) } == 0;
+    if !is_root {
+        // SAFETY: as above.
+        if unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS) } != 0 {
+            return false;
+        }
+        let maps = [
+            ("setgroups", "deny".to_owned()),
+            ("uid_map", format!("0 {user} 1")),
+            ("gid_map", format!("0 {group} 1")),
+        ];
+        for (name, text) in maps {
+            let file = OpenOptions::new().write(true).open(format!("/proc/self/{name}"));
+            if file.and_then(|mut file| file.write_all(text.as_bytes())).is_err() {
+                return false;
+            }
+        }
+    }
+    let private = Command::new("mount").args(["--make-rprivate", "/"]).status();
+    private.is_ok_and(|status| status.success())
+}
+
+fn text(number: usize) -> String {
+    format!("message {number} {}", "m".repeat(3000))
+}
+
+/// Fills the disk but for a page, and sends more than there is room for.
+fn send_too_much(small: &Small, logd: &Logd<'_>, count: usize) {
+    small.fill(1);
+    let client = logd.client();
+    for number in 0..count {
+        client.send(text(number).as_bytes()).unwrap();
+    }
+    logd.await_said("the disk is full");
+}
+
+fn check_all(small: &Small, logd: &Logd<'_>, count: usize) {
+    assert!(small.home.texts().into_iter().eq((0..count).map(text)), "once and in order");
+    assert_eq!(logd.said_count("the disk is full"), 1, "{}", logd.said());
+    assert_eq!(logd.said_count("there is room on the disk again"), 1, "{}", logd.said());
+    assert_eq!(logd.said().lines().count(), 2, "{}", logd.said());
+}
+
+pub(crate) fn a_full_disk_is_waited_for_and_loses_nothing() {
+    let small = Small::new();
+    let mut logd = Logd::start(&small.home, &[]);
+    send_too_much(&small, &logd, 15);
+    // More than two further attempts, each of which writes a half line for a moment.
+    std::thread::sleep(Duration::from_millis(2500));
+    eventually("only whole lines", || {
+        let bytes = read(&small.home.log(0));
+        bytes.ends_with(b"\n").then_some(bytes)
+    });
+    small.free();
+    small.home.await_lines(15);
+    logd.await_said("there is room on the disk again");
+    let end = logd.stop();
+    check_all(&small, &logd, 15);
+    let keys = ["received", "written", "lost", "refused", "deaths"];
+    assert_eq!(keys.map(|key| end.number(key)), [15, 15, 0, 0, 0]);
+}
+
+pub(crate) fn sigterm_on_a_full_disk_waits_for_room() {
+    let small = Small::new();
+    let mut logd = Logd::start(&small.home, &["--rotate-bytes", "5000", "--keep", "100"]);
+    send_too_much(&small, &logd, 8);
+    logd.signal(Signal::TERM);
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(logd.is_running(), "{}", logd.said());
+    small.free();
+    logd.expect_good_end();
+    check_all(&small, &logd, 8);
+}
+
+/// The next lines were glued to the half one.
+pub(crate) fn repro_a_half_line_that_cannot_be_cut_at_once_is_cut_later() {
+    let small = Small::new();
+    Tracer::require();
+    let mut logd = Logd::start(&small.home, &[]);
+    let tracer = fail_cuts(&small, &logd);
+    send_too_much(&small, &logd, 6);
+    assert!(!read(&small.home.log(0)).ends_with(b"\n"), "the half line is there");
+    drop(tracer);
+    small.free();
+    small.home.await_lines(6);
+    logd.stop();
+    assert_eq!(lines(&read(&small.home.log(0))).len(), 6);
+    check_all(&small, &logd, 6);
+}
+
+pub(crate) fn a_half_line_of_a_killed_worker_is_cut_by_the_next() {
+    let small = Small::new();
+    Tracer::require();
+    let mut logd = Logd::start(&small.home, &[]);
+    let tracer = fail_cuts(&small, &logd);
+    send_too_much(&small, &logd, 6);
+    assert!(!read(&small.home.log(0)).ends_with(b"\n"), "the half line is there");
+    // Stopped, so that it does not find the room.
+    logd.signal_worker(Signal::STOP);
+    small.free();
+    logd.replace_worker();
+    drop(tracer);
+    let end = logd.stop();
+    let others = (0..6).filter(|&number| number != 1).map(text);
+    assert!(small.home.texts().into_iter().eq(others), "{}", logd.said());
+    let keys = ["received", "written", "lost", "deaths"];
+    assert_eq!(keys.map(|key| end.number(key)), [6, 5, 1, 1], "{}", logd.said());
+    assert_eq!(logd.said_count("lost (running): message 1 "), 1, "{}", logd.said());
+}
+
+/// Lets no half line be cut; the worker tries again as on a full disk.
+fn fail_cuts(small: &Small, logd: &Logd<'_>) -> Tracer {
+    let inject = ["trace=ftruncate", "inject=ftruncate:error=ENOSPC"];
+    Tracer::attach(&small.home, logd.worker().unwrap(), &inject)
+}

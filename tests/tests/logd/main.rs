@@ -1,0 +1,80 @@
+//! The example daemon as a user has it: a program, a socket, a directory and signals.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod daemon;
+mod files;
+mod full;
+mod home;
+mod load;
+mod start;
+mod stop;
+mod text;
+mod tracer;
+mod worker;
+
+use std::process::ExitCode;
+
+use files::*;
+use full::*;
+use start::*;
+use stop::*;
+use text::*;
+use worker::*;
+
+fn main() -> ExitCode {
+    // Once, before the cases: each of them is a process of its own.
+    daemon::build();
+    run()
+}
+
+ipc_tests::cases! { run:
+    both_forms_become_one_line_that_ends_with_the_text_as_sent,
+    control_bytes_become_hex_and_all_else_passes,
+    an_empty_datagram_is_a_line_without_text,
+    a_priority_becomes_facility_and_severity,
+    what_is_no_priority_counts_as_user_notice,
+    what_is_over_long_is_cut_and_said,
+    logger_of_util_linux_works,
+    mode_is_exactly_the_sockets_permissions,
+    wrong_arguments_exit_with_2_and_leave_no_socket,
+    help_and_version_exit_with_0,
+    repro_help_without_a_reader_is_no_panic,
+    a_dir_that_cannot_be_used_is_an_error,
+    a_socket_path_that_cannot_be_bound_is_an_error,
+    a_stale_socket_is_replaced,
+    a_socket_in_use_is_an_error_and_stays_in_use,
+    what_is_no_socket_is_an_error_and_stays,
+    stats_have_the_documented_form,
+    without_stats_nothing_is_printed,
+    sigterm_under_load_loses_nothing,
+    sigint_under_load_loses_nothing,
+    sigterm_under_load_in_line_loses_nothing,
+    repro_a_second_sigterm_ends_at_once_and_names_what_is_lost,
+    sighup_opens_a_new_log,
+    a_log_that_cannot_be_reopened_is_said_and_the_old_one_stays,
+    rotation_keeps_size_and_order,
+    no_more_older_files_stay_than_were_asked_for,
+    keep_0_leaves_only_the_log,
+    a_line_over_the_limit_has_a_file_of_its_own,
+    an_unfinished_last_line_is_cut_at_the_start,
+    in_line_the_files_are_the_same,
+    repro_a_rotation_that_fails_loses_no_message,
+    repro_a_log_that_was_removed_is_no_failed_rotation,
+    a_killed_worker_loses_only_what_was_running,
+    a_worker_killed_amid_long_lines_leaves_only_whole_ones,
+    a_stopped_worker_makes_clients_wait_and_loses_nothing,
+    a_full_disk_is_waited_for_and_loses_nothing,
+    sigterm_on_a_full_disk_waits_for_room,
+    repro_a_half_line_that_cannot_be_cut_at_once_is_cut_later,
+    a_half_line_of_a_killed_worker_is_cut_by_the_next,
+    a_failed_sync_ends_the_worker_and_the_next_goes_on,
+    in_line_a_failed_sync_ends_the_daemon,
+    repro_a_sync_that_fails_at_a_rotation_ends_the_worker_too,
+    main_touches_no_disk_after_the_start,
+}

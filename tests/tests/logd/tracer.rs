@@ -1,0 +1,59 @@
+//! strace on one process of the daemon, to see its system calls or to make one fail.
+
+use std::process::{Child, Command, Stdio};
+
+use ipc_tests::cases::skip;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::home::{Home, eventually, read};
+
+/// An attached strace; it lets go when this is dropped.
+pub(crate) struct Tracer(Child);
+
+impl Tracer {
+    /// Ends the case, before it has begun anything, where attaching is not possible.
+    pub(crate) fn require() {
+        let home = Home::new();
+        let mut sleep = Command::new("sleep").arg("60").spawn().unwrap();
+        let tracer = Self::try_attach(&home, Pid::from_child(&sleep), &[]);
+        let said = String::from_utf8(read(&home.path("strace.said"))).unwrap();
+        let is_possible = tracer.is_some();
+        drop(tracer);
+        sleep.kill().unwrap();
+        sleep.wait().unwrap();
+        if !is_possible {
+            drop(home);
+            print!("{said}");
+            skip("strace is missing or may not attach", "apt install strace, and run as root");
+        }
+    }
+
+    pub(crate) fn attach(home: &Home, process: Pid, expressions: &[&str]) -> Self {
+        Self::try_attach(home, process, expressions).unwrap()
+    }
+
+    fn try_attach(home: &Home, process: Pid, expressions: &[&str]) -> Option<Self> {
+        let said = home.path("strace.said");
+        let mut command = Command::new("strace");
+        command.arg("-o").arg(home.path("strace"));
+        command.args(expressions.iter().flat_map(|expression| ["-e", *expression]));
+        command.arg("-p").arg(process.as_raw_nonzero().to_string());
+        command.stdin(Stdio::null()).stderr(std::fs::File::create(&said).unwrap());
+        let mut tracer = Self(command.spawn().ok()?);
+        let is_attached = eventually("strace to attach or to fail", || {
+            let has_ended = tracer.0.try_wait().unwrap().is_some();
+            let is_attached = String::from_utf8_lossy(&read(&said)).contains("attached");
+            (has_ended || is_attached).then_some(!has_ended)
+        });
+        is_attached.then_some(tracer)
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        if self.0.try_wait().is_ok_and(|status| status.is_none()) {
+            _ = kill_process(Pid::from_child(&self.0), Signal::INT);
+            _ = self.0.wait();
+        }
+    }
+}

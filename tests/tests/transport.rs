@@ -1,0 +1,1125 @@
+//! The transports' laws, and descriptors that reach their own frames whatever happens on the way.
+
+#![expect(
+    unsafe_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, and closes standard streams"
+)]
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use heapless::{Vec as FixedVec, VecView};
+use ipc_frame::{DecodeError, Header, Kind, MAX_FDS, PushError};
+use ipc_tests::cases::skip;
+use ipc_tests::forked::{end_of, forked, soon};
+use ipc_tests::storm::Storm;
+use ipc_tests::{cases, fds};
+use ipc_transport::{
+    FdsLost, Inbox, InboxError, Instant, Interest, Loopback, Outbox, PassFds, Received, Stream,
+    Transport, TransportError, Watched, above_stdio, duplicate, open_stdio, wait,
+};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+type Fds = FixedVec<OwnedFd, 253>;
+
+/// A file that can be told from every other by [`id_of`].
+fn file() -> OwnedFd {
+    tempfile::tempfile().unwrap().into()
+}
+
+fn id_of(fd: impl AsFd) -> u64 {
+    rustix::fs::fstat(fd).unwrap().st_ino
+}
+
+/// A frame as it stands on the wire.
+fn frame(id: u64, fds: (u16, u32), payload: &[u8]) -> Vec<u8> {
+    let header = Header {
+        len: u32::try_from(payload.len()).unwrap(),
+        fd_count: fds.0,
+        fd_sequence: fds.1,
+        ..Header::new(Kind::Request, 1, id)
+    };
+    let mut bytes = header.encode().to_vec();
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// What a frame brought, with nothing borrowed.
+#[derive(Debug, PartialEq)]
+struct Got {
+    id: u64,
+    payload: Vec<u8>,
+    files: Vec<u64>,
+    lost: Option<FdsLost>,
+}
+
+fn got(id: u64, payload: &[u8], files: &[u64]) -> Got {
+    Got { id, payload: payload.to_vec(), files: files.to_vec(), lost: None }
+}
+
+/// Takes every whole frame of an inbox.
+fn take<const N: usize>(inbox: &mut Inbox<N>, list: &mut Vec<Got>) {
+    while let Some(header) = inbox.advance().unwrap() {
+        let arrival = inbox.current();
+        let files = arrival.fds.iter().map(id_of).collect();
+        assert!(arrival.fds.iter().all(is_cloexec));
+        let payload = arrival.payload.to_vec();
+        list.push(Got { id: header.id, payload, files, lost: arrival.fds_lost });
+    }
+}
+
+/// Receives and takes until nothing is there.
+fn take_all<const N: usize>(inbox: &mut Inbox<N>, from: &mut impl PassFds, list: &mut Vec<Got>) {
+    loop {
+        let received = inbox.receive(from).unwrap();
+        take(inbox, list);
+        if received.is_none() {
+            return;
+        }
+    }
+}
+
+fn is_cloexec(fd: &OwnedFd) -> bool {
+    rustix::io::fcntl_getfd(fd).unwrap().contains(rustix::io::FdFlags::CLOEXEC)
+}
+
+/// Changes how many descriptors the process may open.
+fn limit_fds(limit: u64) {
+    let whole = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(limit), ..whole }).unwrap();
+}
+
+/// Sends nothing in between but what was sent: a transport with any number of short writes.
+struct Short<'a> {
+    inner: &'a mut Stream,
+    /// Bytes that the next calls take at most; `None` would block.
+    lens: VecDeque<Option<usize>>,
+}
+
+impl Short<'_> {
+    fn cut<'p>(&mut self, pieces: &[&'p [u8]]) -> Option<Vec<&'p [u8]>> {
+        let mut rest = self.lens.pop_front().unwrap_or(Some(usize::MAX))?;
+        let mut cut = Vec::new();
+        for piece in pieces {
+            let len = piece.len().min(rest);
+            cut.push(&piece[..len]);
+            rest -= len;
+        }
+        Some(cut)
+    }
+}
+
+impl Transport for Short<'_> {
+    fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
+        match self.cut(pieces) {
+            Some(pieces) => self.inner.send(&pieces),
+            None => Ok(None),
+        }
+    }
+
+    fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
+        self.inner.receive(space)
+    }
+}
+
+impl PassFds for Short<'_> {
+    fn send_with(
+        &mut self,
+        pieces: &[&[u8]],
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Option<usize>, TransportError> {
+        match self.cut(pieces) {
+            Some(pieces) => self.inner.send_with(&pieces, fds),
+            None => Ok(None),
+        }
+    }
+
+    fn receive_with(
+        &mut self,
+        space: &mut [u8],
+        fds: &mut VecView<OwnedFd>,
+    ) -> Result<Option<Received>, TransportError> {
+        self.inner.receive_with(space, fds)
+    }
+}
+
+/// The laws of [`Transport`], in the words of its contract.
+fn keeps_the_laws<A: Transport, B: Transport>(mut left: A, mut right: B) {
+    let mut space = [0; 64];
+    // Would block: nothing there, nothing offered, no space.
+    assert_eq!(right.receive(&mut space), Ok(None));
+    assert_eq!(left.send(&[]), Ok(None));
+    assert_eq!(left.send(&[&[], &[]]), Ok(None));
+    assert_eq!(left.send(&[b"a", &[], b"bc"]), Ok(Some(3)));
+    assert_eq!(right.receive(&mut []), Ok(None), "no space takes nothing");
+    assert_eq!(right.receive(&mut space[..2]), Ok(Some(2)));
+    assert_eq!(&space[..2], b"ab");
+    assert_eq!(right.receive(&mut space), Ok(Some(1)));
+    assert_eq!(space[0], b'c');
+    // Order, counts, and what is full: every byte arrives once.
+    let (mut sent, mut arrived, mut was_full) = (0_usize, 0_usize, 0);
+    let pattern: Vec<u8> = (0..=250).collect();
+    let mut big = vec![0; 3_000];
+    while was_full < 3 {
+        let at = sent % pattern.len();
+        match left.send(&[&pattern[at..], &pattern, &pattern]).unwrap() {
+            Some(len) => {
+                assert!(len > 0 && len <= 3 * pattern.len() - at);
+                sent += len;
+            }
+            None => {
+                was_full += 1;
+                while let Some(len) = right.receive(&mut big).unwrap() {
+                    for byte in &big[..len] {
+                        assert_eq!(usize::from(*byte), arrived % pattern.len());
+                        arrived += 1;
+                    }
+                }
+                assert_eq!(arrived, sent);
+            }
+        }
+    }
+    // Both ways at once.
+    assert_eq!(right.send(&[b"back"]), Ok(Some(4)));
+    assert_eq!(left.send(&[b"last words"]), Ok(Some(10)));
+    assert_eq!(left.receive(&mut space), Ok(Some(4)));
+    assert_eq!(right.send(&[b"unread"]), Ok(Some(6)));
+    // Death: the last words first, and then the end, for ever.
+    drop(left);
+    assert_eq!(right.send(&[b"x"]), Err(TransportError::Closed));
+    assert_eq!(right.receive(&mut space[..4]), Ok(Some(4)));
+    assert_eq!(right.receive(&mut space[4..]), Ok(Some(6)));
+    assert_eq!(&space[..10], b"last words");
+    for _ in 0..3 {
+        assert_eq!(right.receive(&mut space), Err(TransportError::Closed));
+        assert_eq!(right.send(&[b"x"]), Err(TransportError::Closed));
+    }
+}
+
+fn stream_keeps_the_laws() {
+    let (left, right) = Stream::pair().unwrap();
+    keeps_the_laws(left, right);
+}
+
+fn stream_keeps_the_laws_in_a_storm_of_signals() {
+    let _storm = Storm::begin(Duration::from_micros(60));
+    for _ in 0..50 {
+        let (left, right) = Stream::pair().unwrap();
+        keeps_the_laws(left, right);
+    }
+}
+
+fn loopback_keeps_the_laws() {
+    let mut loopback = Loopback::<1000>::new();
+    for _ in 0..3 {
+        let (left, right) = loopback.ends();
+        keeps_the_laws(left, right);
+    }
+    let mut single = Loopback::<16>::new();
+    let (mut left, mut right) = single.ends();
+    assert_eq!(left.send(&[&[7; 20]]), Ok(Some(16)), "as many as fit");
+    assert_eq!(left.send(&[&[7; 20]]), Ok(None), "full");
+    assert_eq!(right.receive(&mut [0; 5]), Ok(Some(5)));
+    assert_eq!(left.send(&[&[7; 20]]), Ok(Some(5)));
+    assert_eq!(left.receive(&mut [0; 5]), Ok(None), "the directions are apart");
+}
+
+fn repro_empty_pieces_hide_none_that_come_after() {
+    let (mut left, mut right) = Stream::pair().unwrap();
+    let mut pieces: Vec<&[u8]> = vec![&[]; 40];
+    pieces.push(b"here");
+    assert_eq!(left.send(&pieces), Ok(Some(4)));
+    let null = File::open("/dev/null").unwrap();
+    assert_eq!(left.send_with(&pieces, &[null.as_fd()]), Ok(Some(4)));
+    let (mut space, mut fds) = ([0; 16], Fds::new());
+    assert_eq!(right.receive(&mut space[..4]), Ok(Some(4)));
+    let received = right.receive_with(&mut space, &mut fds).unwrap().unwrap();
+    assert_eq!((received.len, fds.len()), (4, 1));
+}
+
+fn more_pieces_than_one_call_takes_go_out_in_order() {
+    let (mut left, mut right) = Stream::pair().unwrap();
+    let bytes: Vec<u8> = (0..100).collect();
+    let mut rest: Vec<&[u8]> = bytes.chunks(1).collect();
+    while !rest.is_empty() {
+        let sent = left.send(&rest).unwrap().unwrap();
+        rest.drain(..sent);
+    }
+    let mut space = [0; 200];
+    assert_eq!(right.receive(&mut space), Ok(Some(100)));
+    assert_eq!(space[..100], bytes);
+}
+
+fn descriptors_reach_their_frames_in_batches() {
+    let (mut left, mut right) = Stream::pair().unwrap();
+    let mut outbox = Outbox::<4096, 32>::new();
+    let mut inbox = Inbox::<4096>::new();
+    let before = fds::open().len();
+    let mut sequence = 0;
+    for round in 0..50_usize {
+        let mut expected = Vec::new();
+        for index in 0..12_usize {
+            let count = [0, 2, 0, 0, 1, 3, 0][(index + round) % 7];
+            let mut fds = Fds::new();
+            for _ in 0..count {
+                fds.push(file()).unwrap();
+            }
+            let files: Vec<u64> = fds.iter().map(id_of).collect();
+            let payload = vec![u8::try_from(index).unwrap(); index * 5];
+            let header = Header::new(Kind::Request, 1, sequence);
+            outbox.push_with(header, &[&payload], &mut fds).unwrap();
+            expected.push(got(sequence, &payload, &files));
+            sequence += 1;
+        }
+        assert!(outbox.flush(&mut left).unwrap().complete);
+        let mut list = Vec::new();
+        take_all(&mut inbox, &mut right, &mut list);
+        assert_eq!(list, expected);
+        outbox.retire_sent();
+        assert_eq!(fds::open().len(), before, "all copies are closed");
+    }
+}
+
+/// A stream of five frames, two with descriptors, is cut at every two places; the descriptors
+/// ride on the first byte of their frame.
+fn every_cut_of_a_stream_gives_each_frame_its_own_descriptors() {
+    let files = [file(), file(), file()];
+    let ids = files.each_ref().map(id_of);
+    let frames = [
+        frame(1, (0, 0), b"abc"),
+        frame(2, (2, 0), b"defg"),
+        frame(3, (0, 0), b""),
+        frame(4, (1, 2), b"hi"),
+        frame(5, (0, 0), b"jklmn"),
+    ];
+    let begin = |index: usize| frames[..index].iter().map(Vec::len).sum::<usize>();
+    let bytes = frames.concat();
+    let expected = [
+        got(1, b"abc", &[]),
+        got(2, b"defg", &ids[..2]),
+        got(3, b"", &[]),
+        got(4, b"hi", &ids[2..]),
+        got(5, b"jklmn", &[]),
+    ];
+    let before = fds::open().len();
+    for first in 1..bytes.len() {
+        for second in (first..bytes.len()).step_by(3) {
+            for at_once in [true, false] {
+                let (mut left, mut right) = Stream::pair().unwrap();
+                let mut inbox = Inbox::<256>::new();
+                let mut list = Vec::new();
+                let mut cuts = vec![0, first, second, begin(1), begin(3), bytes.len()];
+                cuts.sort_unstable();
+                cuts.dedup();
+                for range in cuts.windows(2) {
+                    let piece = &bytes[range[0]..range[1]];
+                    let own: &[OwnedFd] = match range[0] {
+                        at if at == begin(1) => &files[..2],
+                        at if at == begin(3) => &files[2..],
+                        _ => &[],
+                    };
+                    let own: Vec<BorrowedFd<'_>> = own.iter().map(AsFd::as_fd).collect();
+                    assert_eq!(left.send_with(&[piece], &own), Ok(Some(piece.len())));
+                    if !at_once {
+                        take_all(&mut inbox, &mut right, &mut list);
+                    }
+                }
+                take_all(&mut inbox, &mut right, &mut list);
+                assert_eq!(list, expected, "cut at {first} and {second}, at once: {at_once}");
+            }
+        }
+    }
+    assert_eq!(fds::open().len(), before);
+}
+
+fn short_writes_and_full_sockets_keep_frames_and_descriptors() {
+    let mut state = 0x9e37_79b9_u32;
+    let mut random = move |below: u32| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        usize::try_from(state % below).unwrap()
+    };
+    let (mut left, mut right) = Stream::pair().unwrap();
+    let mut outbox = Outbox::<4096, 16>::new();
+    let mut inbox = Inbox::<1024>::new();
+    let mut expected = Vec::new();
+    let mut list = Vec::new();
+    for id in 0..600 {
+        let mut fds = Fds::new();
+        for _ in 0..[0, 0, 1, 3][random(4)] {
+            fds.push(file()).unwrap();
+        }
+        let payload = vec![u8::try_from(id % 251).unwrap(); random(150)];
+        let files: Vec<u64> = fds.iter().map(id_of).collect();
+        let header = Header::new(Kind::Request, 1, id);
+        while outbox.push_with(header, &[&payload], &mut fds).is_err() {
+            let lens = (0..4).map(|_| Some(random(60)).filter(|&len| len > 3)).collect();
+            outbox.flush(&mut Short { inner: &mut left, lens }).unwrap();
+            outbox.retire_sent();
+            take_all(&mut inbox, &mut right, &mut list);
+        }
+        assert!(fds.is_empty());
+        expected.push(got(id, &payload, &files));
+    }
+    assert!(outbox.flush(&mut left).unwrap().complete);
+    take_all(&mut inbox, &mut right, &mut list);
+    assert_eq!(list, expected);
+}
+
+fn a_socket_that_is_full_keeps_frames_and_descriptors() {
+    let (mut left, mut right) = Stream::pair().unwrap();
+    let mut outbox = Outbox::<16_384, 16>::new();
+    let mut inbox = Inbox::<16_384>::new();
+    let (mut expected, mut list, mut full) = (Vec::new(), Vec::new(), 0);
+    let files = [file(), file()];
+    let ids = files.each_ref().map(id_of);
+    for id in 0..1_000 {
+        let mut fds = Fds::new();
+        let count = usize::try_from(id % 3).unwrap();
+        for file in &files[..count] {
+            fds.push(duplicate(file.as_fd()).unwrap()).unwrap();
+        }
+        let payload = vec![u8::try_from(id % 251).unwrap(); 900];
+        let header = Header::new(Kind::Request, 1, id);
+        while outbox.push_with(header, &[&payload], &mut fds) == Err(PushError::Full) {
+            if !outbox.flush(&mut left).unwrap().complete {
+                full += 1;
+                let again = outbox.flush(&mut left).unwrap();
+                assert_eq!((again.len, again.complete), (0, false));
+                take_all(&mut inbox, &mut right, &mut list);
+            }
+            outbox.retire_sent();
+        }
+        expected.push(got(id, &payload, &ids[..count]));
+    }
+    while !outbox.flush(&mut left).unwrap().complete {
+        take_all(&mut inbox, &mut right, &mut list);
+    }
+    take_all(&mut inbox, &mut right, &mut list);
+    assert!(full > 0, "it never was full");
+    assert_eq!(list, expected);
+}
+
+fn descriptors_that_nobody_asked_for_are_closed() {
+    let (mut left, mut right) = Stream::pair().unwrap();
+    let mut inbox = Inbox::<4096>::new();
+    let (null, own) = (File::open("/dev/null").unwrap(), file());
+    let many = vec![null.as_fd(); 253];
+    let before = fds::open().len();
+    for round in 0..20_u32 {
+        let mut list = Vec::new();
+        // On a frame that announces none, in the middle of one, and beside one that has its own.
+        let plain = frame(1, (0, 0), b"plain");
+        left.send_with(&[&plain[..7]], &many).unwrap();
+        take_all(&mut inbox, &mut right, &mut list);
+        left.send_with(&[&plain[7..]], &many).unwrap();
+        left.send_with(&[&frame(2, (1, round), b"own")], &[own.as_fd()]).unwrap();
+        left.send_with(&[&plain], &many).unwrap();
+        take_all(&mut inbox, &mut right, &mut list);
+        let expected =
+            [got(1, b"plain", &[]), got(2, b"own", &[id_of(&own)]), got(1, b"plain", &[])];
+        assert_eq!(list, expected);
+        assert_eq!(fds::open().len(), before, "round {round}");
+    }
+}
+
+fn more_descriptors_than_announced_are_a_loss_and_closed() {
+    let (mut left, mut right) = Stream::pair().unwrap();
+    let mut inbox = Inbox::<4096>::new();
+    let null = File::open("/dev/null").unwrap();
+    let before = fds::open().len();
+    let mut list = Vec::new();
+    left.send_with(&[&frame(1, (1, 0), b"")], &[null.as_fd(), null.as_fd()]).unwrap();
+    left.send_with(&[&frame(2, (1, 1), b"")], &[null.as_fd()]).unwrap();
+    left.send_with(&[&frame(3, (2, 2), b"")], &[]).unwrap();
+    take_all(&mut inbox, &mut right, &mut list);
+    assert_eq!(list[0].lost, Some(FdsLost { expected: 1, got: 2 }));
+    assert_eq!((list[1].lost, list[1].files.len()), (None, 1));
+    assert_eq!(list[2].lost, Some(FdsLost { expected: 2, got: 0 }));
+    assert_eq!(fds::open().len(), before);
+}
+
+fn no_descriptor_goes_to_a_neighbour_of_its_frame() {
+    let (stray, own) = (file(), file());
+    let before = fds::open().len();
+    // A neighbour that announces none but brings one, and one that brings too many.
+    let neighbours: [(u16, &[&OwnedFd], Option<FdsLost>); 2] =
+        [(0, &[&stray], None), (1, &[&stray, &stray], Some(FdsLost { expected: 1, got: 2 }))];
+    for (announced, brought, lost) in neighbours {
+        for own_first in [false, true] {
+            let (mut left, mut right) = Stream::pair().unwrap();
+            let mut inbox = Inbox::<256>::new();
+            let brought: Vec<BorrowedFd<'_>> = brought.iter().map(AsFd::as_fd).collect();
+            let sequences = if own_first { [announced, 0] } else { [0, announced] };
+            let neighbour = frame(1, (announced, u32::from(sequences[0])), b"");
+            let its_own = frame(2, (1, u32::from(sequences[1])), b"");
+            if own_first {
+                left.send_with(&[&its_own], &[own.as_fd()]).unwrap();
+            }
+            left.send_with(&[&neighbour], &brought).unwrap();
+            if !own_first {
+                left.send_with(&[&its_own], &[own.as_fd()]).unwrap();
+            }
+            // Both lie in the inbox before a frame is taken.
+            while inbox.receive(&mut right).unwrap().is_some() {}
+            let mut list = Vec::new();
+            take_all(&mut inbox, &mut right, &mut list);
+            list.sort_by_key(|got| got.id);
+            assert_eq!((list[0].lost, list[0].files.len()), (lost, 0));
+            assert_eq!(list[1], got(2, b"", &[id_of(&own)]), "{announced} {own_first}");
+            drop((left, right, inbox));
+            assert_eq!(fds::open().len(), before);
+        }
+    }
+}
+
+fn descriptors_of_the_next_frame_do_not_stand_in_for_lost_ones() {
+    let (lost, own) = (file(), file());
+    let (mut left, mut right) = Stream::pair().unwrap();
+    let mut inbox = Inbox::<256>::new();
+    limit_fds(64);
+    let null = File::open("/dev/null").unwrap();
+    left.send_with(&[&frame(1, (1, 0), b"")], &[lost.as_fd()]).unwrap();
+    left.send_with(&[&frame(2, (1, 1), b"")], &[own.as_fd()]).unwrap();
+    let hoard: Vec<File> = std::iter::from_fn(|| null.try_clone().ok()).collect();
+    assert!(inbox.receive(&mut right).unwrap().is_some());
+    drop(hoard);
+    assert!(inbox.receive(&mut right).unwrap().is_some());
+    let mut list = Vec::new();
+    take_all(&mut inbox, &mut right, &mut list);
+    assert_eq!(list[0].lost, Some(FdsLost { expected: 1, got: 0 }));
+    assert_eq!(list[1], got(2, b"", &[id_of(&own)]));
+}
+
+fn descriptors_lost_for_want_of_room_are_told_with_their_numbers() {
+    let (mut left, mut right) = Stream::pair().unwrap();
+    let mut outbox = Outbox::<4096, 32>::new();
+    let mut inbox = Inbox::<4096>::new();
+    let own = file();
+    limit_fds(64);
+    let null = File::open("/dev/null").unwrap();
+    for round in 0..100 {
+        let before = fds::open().len();
+        let mut push = |count: usize| {
+            let mut fds = Fds::new();
+            for _ in 0..count {
+                fds.push(duplicate(own.as_fd()).unwrap()).unwrap();
+            }
+            outbox.push_with(Header::new(Kind::Request, 1, round), &[b"x"], &mut fds).unwrap();
+        };
+        for count in [3, 0, 2, 1] {
+            push(count);
+        }
+        assert!(outbox.flush(&mut left).unwrap().complete);
+        outbox.retire_sent();
+        let mut hoard: Vec<File> = std::iter::from_fn(|| null.try_clone().ok()).collect();
+        // Room for none, or for two of three.
+        let room = if round % 2 == 0 { 0 } else { 2 };
+        hoard.truncate(hoard.len() - room);
+        let mut list = Vec::new();
+        assert!(inbox.receive(&mut right).unwrap().is_some());
+        take(&mut inbox, &mut list);
+        assert_eq!(list[0].lost, Some(FdsLost { expected: 3, got: room }), "round {round}");
+        drop(hoard);
+        take_all(&mut inbox, &mut right, &mut list);
+        let files: Vec<usize> = list.iter().map(|got| got.files.len()).collect();
+        assert_eq!(files, [0, 0, 2, 1], "the others have theirs");
+        assert!(list[1..].iter().all(|got| got.lost.is_none()));
+        assert!(list.iter().all(|got| got.payload == b"x"));
+        assert_eq!(fds::open().len(), before, "round {round}");
+    }
+}
+
+fn a_descriptor_sequence_out_of_step_is_an_error() {
+    let null = File::open("/dev/null").unwrap();
+    let (mut left, mut right) = Stream::pair().unwrap();
+    let mut inbox = Inbox::<256>::new();
+    left.send_with(&[&frame(1, (1, 0), b"")], &[null.as_fd()]).unwrap();
+    left.send_with(&[&frame(2, (1, 5), b"")], &[null.as_fd()]).unwrap();
+    let before = fds::open().len();
+    while inbox.receive(&mut right).unwrap().is_some() {}
+    assert_eq!(inbox.advance().unwrap().unwrap().id, 1);
+    let expected = InboxError::FdSequence { expected: 1, got: 5 };
+    assert_eq!(inbox.advance().unwrap_err(), expected);
+    inbox.reset();
+    assert_eq!(fds::open().len(), before);
+    left.send_with(&[&frame(3, (1, 0), b"")], &[null.as_fd()]).unwrap();
+    let mut list = Vec::new();
+    take_all(&mut inbox, &mut right, &mut list);
+    assert_eq!((list[0].id, list[0].lost, list[0].files.len()), (3, None, 1), "begun anew");
+}
+
+fn from_none_to_253_descriptors_in_one_message() {
+    let (mut left, mut right) = Stream::pair().unwrap();
+    let (null, other) = (File::open("/dev/null").unwrap(), file());
+    let (mut space, mut fds) = ([0; 16], Fds::new());
+    for count in [0, 1, 2, 7, 252, 253] {
+        let mut list = vec![null.as_fd(); count];
+        if let Some(last) = list.last_mut() {
+            *last = other.as_fd();
+        }
+        assert_eq!(left.send_with(&[b"x"], &list), Ok(Some(1)));
+        let received = right.receive_with(&mut space, &mut fds).unwrap().unwrap();
+        assert_eq!(received, Received { len: 1, fds_truncated: false });
+        assert_eq!(fds.len(), count);
+        assert!(fds.iter().all(is_cloexec));
+        if let Some(last) = fds.last() {
+            assert_eq!(id_of(last), id_of(&other), "the order is kept");
+        }
+        fds.clear();
+    }
+    let many = vec![null.as_fd(); 254];
+    let refused = left.send_with(&[b"x"], &many);
+    assert_eq!(refused, Err(TransportError::TooManyFds { count: 254 }));
+    assert_eq!(right.receive(&mut space), Ok(None), "nothing was sent");
+}
+
+fn what_a_list_cannot_hold_is_closed_and_told() {
+    let (mut left, mut right) = Stream::pair().unwrap();
+    let null = File::open("/dev/null").unwrap();
+    let before = fds::open().len();
+    left.send_with(&[b"x"], &[null.as_fd(); 5]).unwrap();
+    let mut fds = FixedVec::<OwnedFd, 2>::new();
+    let received = right.receive_with(&mut [0; 4], &mut fds).unwrap().unwrap();
+    assert_eq!((received.fds_truncated, fds.len()), (true, 2));
+    drop(fds);
+    left.send_with(&[b"x"], &[null.as_fd(); 5]).unwrap();
+    assert_eq!(right.receive(&mut [0; 4]), Ok(Some(1)));
+    assert_eq!(fds::open().len(), before, "plain receiving drops them");
+}
+
+fn every_socket_is_closed_on_exec_and_lies_above_the_standard_streams() {
+    for fd in 0..3 {
+        // SAFETY: this case uses none of the three afterwards.
+        unsafe { libc::close(fd) };
+    }
+    let (left, right) = Stream::pair().unwrap();
+    let mut low = fds::open();
+    low.retain(|&fd| fd < 3);
+    assert_eq!(low, []);
+    for stream in [&left, &right] {
+        let fd = duplicate(stream.as_fd()).unwrap();
+        assert!(stream.as_fd().as_raw_fd() > 2 && fd.as_raw_fd() > 2 && is_cloexec(&fd));
+        let flags = rustix::io::fcntl_getfd(stream).unwrap();
+        assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+    }
+    let moved = above_stdio(File::open("/dev/zero").unwrap().into()).unwrap();
+    assert!(moved.as_raw_fd() > 2 && is_cloexec(&moved));
+    open_stdio().unwrap();
+    low = fds::open();
+    low.retain(|&fd| fd < 3);
+    assert_eq!(low, [0, 1, 2]);
+    // What is open already is left as it is.
+    let before = id_of(std::io::stdin());
+    open_stdio().unwrap();
+    assert_eq!(id_of(std::io::stdin()), before);
+}
+
+fn the_last_words_of_a_dead_peer_come_before_its_end() {
+    for unread in [false, true] {
+        for with_fds in [false, true] {
+            let (mut left, mut right) = Stream::pair().unwrap();
+            if unread {
+                // The kernel answers a death over unread bytes with an error of its own.
+                right.send(&[b"never read"]).unwrap();
+            }
+            let mut child = forked(|| {
+                let own = File::open("/dev/null").unwrap();
+                left.send_with(&[b"last "], &[own.as_fd()]).unwrap();
+                left.send(&[b"words"]).unwrap();
+            });
+            drop(left);
+            end_of(&mut child);
+            let (mut words, mut space, mut fds) = (Vec::new(), [0; 64], Fds::new());
+            let end = loop {
+                let received = if with_fds {
+                    right.receive_with(&mut space, &mut fds).map(|got| got.map(|got| got.len))
+                } else {
+                    right.receive(&mut space)
+                };
+                match received {
+                    Ok(len) => words.extend_from_slice(&space[..len.unwrap()]),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!((words.as_slice(), end), (b"last words".as_slice(), TransportError::Closed));
+            assert_eq!(fds.len(), usize::from(with_fds));
+            assert_eq!(right.receive(&mut space), Err(TransportError::Closed));
+            let after = right.receive_with(&mut space, &mut fds);
+            assert_eq!(after.unwrap_err(), TransportError::Closed);
+        }
+    }
+}
+
+fn sending_to_a_dead_peer_is_closed_and_raises_no_signal() {
+    // SAFETY: no handler is installed; a SIGPIPE would end this case.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    let null = File::open("/dev/null").unwrap();
+    let (mut left, right) = Stream::pair().unwrap();
+    drop(right);
+    for _ in 0..3 {
+        assert_eq!(left.send(&[b"x"]), Err(TransportError::Closed));
+        assert_eq!(left.send(&[b"x", b"y"]), Err(TransportError::Closed));
+        assert_eq!(left.send_with(&[b"x"], &[null.as_fd()]), Err(TransportError::Closed));
+        assert_eq!(left.blocking().send(&[b"x"]), Err(TransportError::Closed));
+        assert_eq!(left.blocking().send_with(&[b"x"], &[]), Err(TransportError::Closed));
+    }
+    let mut outbox = Outbox::<256, 4>::new();
+    outbox.push(Header::new(Kind::Request, 1, 1), &[b"kept"]).unwrap();
+    assert_eq!(outbox.flush(&mut left), Err(TransportError::Closed));
+    assert!(outbox.has_unsent() && !outbox.has_sent(), "the frame is kept");
+    let (mut left, mut right) = Stream::pair().unwrap();
+    outbox.flush(&mut left).unwrap();
+    let (mut inbox, mut list) = (Inbox::<256>::new(), Vec::new());
+    take_all(&mut inbox, &mut right, &mut list);
+    assert_eq!(list, [got(1, b"kept", &[])]);
+}
+
+fn closing_the_sending_direction_leaves_the_other() {
+    let (mut left, mut right) = Stream::pair().unwrap();
+    left.send(&[b"bye"]).unwrap();
+    left.close_sending().unwrap();
+    let mut space = [0; 8];
+    assert_eq!(right.receive(&mut space), Ok(Some(3)));
+    assert_eq!(right.receive(&mut space), Err(TransportError::Closed));
+    assert_eq!(right.send(&[b"answer"]), Ok(Some(6)));
+    assert_eq!(left.receive(&mut space), Ok(Some(6)));
+    assert_eq!(left.send(&[b"x"]), Err(TransportError::Closed));
+}
+
+fn a_blocking_receive_ends_at_its_time_out() {
+    let (mut left, mut right) = Stream::pair().unwrap();
+    let time = Duration::from_millis(60);
+    right.set_receive_timeout(time).unwrap();
+    let (mut space, mut fds) = ([0; 8], Fds::new());
+    for with_fds in [false, true] {
+        let begin = Instant::now();
+        if with_fds {
+            assert_eq!(right.blocking().receive_with(&mut space, &mut fds), Ok(None));
+        } else {
+            assert_eq!(right.blocking().receive(&mut space), Ok(None));
+        }
+        let passed = Instant::now().since(begin);
+        assert!(passed >= time && passed < Duration::from_secs(10), "{passed:?}");
+    }
+    assert_eq!(right.receive(&mut space), Ok(None), "the plain form does not wait");
+    left.send(&[b"x"]).unwrap();
+    assert_eq!(right.blocking().receive(&mut space), Ok(Some(1)));
+}
+
+fn repro_a_storm_of_signals_prolongs_no_blocking_receive() {
+    let (mut left, mut right) = Stream::pair().unwrap();
+    right.set_receive_timeout(Duration::from_millis(100)).unwrap();
+    let storm = Storm::begin(Duration::from_millis(5));
+    let (mut space, mut fds) = ([0; 8], Fds::new());
+    for with_fds in [false, true] {
+        let begin = Instant::now();
+        if with_fds {
+            assert_eq!(right.blocking().receive_with(&mut space, &mut fds), Ok(None));
+        } else {
+            assert_eq!(right.blocking().receive(&mut space), Ok(None));
+        }
+        let passed = Instant::now().since(begin);
+        assert!(passed >= Duration::from_millis(100), "{passed:?}");
+    }
+    assert!(Storm::signals() > 10);
+    let null = File::open("/dev/null").unwrap();
+    let mut child = forked(|| {
+        std::thread::sleep(Duration::from_millis(30));
+        left.send_with(&[b"in time"], &[null.as_fd()]).unwrap();
+    });
+    right.set_receive_timeout(Duration::from_secs(20)).unwrap();
+    let received = right.blocking().receive_with(&mut space, &mut fds).unwrap();
+    assert_eq!(received, Some(Received { len: 7, fds_truncated: false }));
+    assert_eq!(fds.len(), 1);
+    end_of(&mut child);
+    drop(storm);
+}
+
+fn a_blocking_receive_without_time_out_waits_through_signals() {
+    let (mut left, mut right) = Stream::pair().unwrap();
+    let mut child = forked(|| {
+        std::thread::sleep(Duration::from_millis(100));
+        left.send(&[b"x"]).unwrap();
+    });
+    let _storm = Storm::begin(Duration::from_millis(1));
+    assert_eq!(right.blocking().receive(&mut [0; 8]), Ok(Some(1)));
+    end_of(&mut child);
+}
+
+fn a_blocking_send_waits_for_room() {
+    let (mut left, mut right) = Stream::pair().unwrap();
+    let mut child = forked(|| {
+        let bytes = vec![7; 1 << 20];
+        let mut sent = 0;
+        let _storm = Storm::begin(Duration::from_micros(300));
+        while sent < bytes.len() {
+            sent += left.blocking().send(&[&bytes[sent..]]).unwrap().unwrap();
+        }
+    });
+    drop(left);
+    let (mut space, mut arrived) = (vec![0; 4096], 0);
+    loop {
+        std::thread::sleep(Duration::from_micros(50));
+        match right.blocking().receive(&mut space) {
+            Ok(len) => arrived += len.unwrap(),
+            Err(error) => break assert_eq!(error, TransportError::Closed),
+        }
+    }
+    assert_eq!(arrived, 1 << 20);
+    assert_eq!(end_of(&mut child), ipc_barrier::Ended::Exited(0));
+}
+
+fn random_bytes_and_descriptors_are_refused_without_harm() {
+    let null = File::open("/dev/null").unwrap();
+    let before = fds::open().len();
+    let mut refused = 0;
+    for seed in 1..1_500_u64 {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut random = move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        };
+        let (mut left, mut right) = Stream::pair().unwrap();
+        let mut inbox = Inbox::<512>::new();
+        'peer: for _ in 0..20 {
+            let noise: Vec<u8> = (0..random()[0] / 4).flat_map(|_| random()).collect();
+            // Some begin as a frame does, so that more than the first check is reached.
+            let [kind, len, fd_count, sequence, ..] = random();
+            let announced = (u16::from(fd_count % 4), u32::from(sequence % 3));
+            let mut bytes = frame(7, announced, &noise[..usize::from(len).min(noise.len())]);
+            match kind % 8 {
+                0 => bytes = noise,
+                1 => bytes[usize::from(kind) % 24] = len,
+                2 => bytes.truncate(usize::from(len)),
+                _ => {}
+            }
+            let given = vec![null.as_fd(); usize::from(sequence % 6)];
+            if left.send_with(&[&bytes], &given).is_err() {
+                break;
+            }
+            while inbox.receive(&mut right).unwrap().is_some() {
+                loop {
+                    match inbox.advance() {
+                        Ok(None) => break,
+                        Ok(Some(header)) => {
+                            let arrival = inbox.current();
+                            assert!(arrival.payload.len() <= 488);
+                            let is_whole =
+                                arrival.fds.iter().count() == usize::from(header.fd_count);
+                            assert_eq!(is_whole, arrival.fds_lost.is_none());
+                        }
+                        Err(_) => {
+                            refused += 1;
+                            break 'peer;
+                        }
+                    }
+                }
+            }
+        }
+        drop((left, right, inbox));
+    }
+    assert!(refused > 1_000, "{refused}");
+    assert_eq!(fds::open().len(), before);
+}
+
+fn a_forged_length_is_refused_at_its_header() {
+    let (mut left, mut right) = Stream::pair().unwrap();
+    let mut inbox = Inbox::<256>::new();
+    let header = Header { len: u32::MAX, ..Header::new(Kind::Request, 1, 1) };
+    left.send(&[&header.encode()]).unwrap();
+    inbox.receive(&mut right).unwrap();
+    let expected = InboxError::Decode(DecodeError::TooLong { len: u32::MAX, capacity: 232 });
+    assert_eq!(inbox.advance().unwrap_err(), expected);
+    assert_eq!(inbox.advance().unwrap_err(), expected, "for ever");
+}
+
+fn frames_that_wait_keep_further_descriptors_in_the_socket() {
+    let (mut left, mut right) = Stream::pair().unwrap();
+    let mut inbox = Inbox::<4096>::new();
+    let files: Vec<OwnedFd> = (0..20).map(|_| file()).collect();
+    for (index, file) in files.iter().enumerate() {
+        let sequence = u32::try_from(index).unwrap();
+        left.send_with(&[&frame(u64::from(sequence), (1, sequence), b"")], &[file.as_fd()])
+            .unwrap();
+    }
+    let mut calls = 0;
+    while inbox.receive(&mut right).unwrap().is_some() {
+        calls += 1;
+    }
+    assert!(calls > 0 && calls < files.len(), "then frames must be taken: {calls}");
+    let mut list = Vec::new();
+    take(&mut inbox, &mut list);
+    take_all(&mut inbox, &mut right, &mut list);
+    let arrived: Vec<u64> = list.iter().flat_map(|got| got.files.iter().copied()).collect();
+    assert_eq!(arrived, files.iter().map(id_of).collect::<Vec<u64>>());
+}
+
+/// More than there is room for, by a caller that did not ask first.
+fn repro_descriptors_without_room_are_closed_and_go_to_no_other_frame() {
+    let mut inbox = Inbox::<4096>::new();
+    let before = fds::open().len();
+    let mut ids = Vec::new();
+    let mut fill = |inbox: &mut Inbox<4096>| {
+        let file = file();
+        let sequence = u32::try_from(ids.len()).unwrap();
+        let bytes = frame(u64::from(sequence), (1, sequence), b"");
+        inbox.space()[..bytes.len()].copy_from_slice(&bytes);
+        ids.push(id_of(&file));
+        inbox.filled(bytes.len(), [file]);
+        ids.len()
+    };
+    let mut room = 0;
+    while inbox.takes_fds() {
+        room = fill(&mut inbox);
+    }
+    fill(&mut inbox);
+    assert_eq!(inbox.advance().unwrap().unwrap().id, 0);
+    fill(&mut inbox);
+    let mut list = Vec::new();
+    take(&mut inbox, &mut list);
+    for (index, got) in list.iter().enumerate() {
+        let index = index + 1;
+        if index == room {
+            assert_eq!(got.lost, Some(FdsLost { expected: 1, got: 0 }));
+        } else {
+            assert_eq!((got.lost, &got.files[..]), (None, &ids[index..=index]), "{index}");
+        }
+    }
+    assert_eq!(list.len(), room + 1);
+    assert_eq!(fds::open().len(), before);
+}
+
+/// More descriptors than a message carries, given to a frame written in place.
+fn repro_a_reply_with_too_many_descriptors_does_not_stop_the_outbox() {
+    let (mut left, mut right) = Stream::pair().unwrap();
+    let mut outbox = Outbox::<4096, 32>::new();
+    let before = fds::open().len();
+    let null = File::open("/dev/null").unwrap();
+    let mut fds: FixedVec<OwnedFd, 255> = FixedVec::new();
+    while fds.len() < 255 {
+        fds.push(duplicate(null.as_fd()).unwrap()).unwrap();
+    }
+    let header = Header::new(Kind::Reply, 0, 1);
+    outbox.reserve(4, 253).unwrap().commit(header, 4, &mut fds);
+    assert_eq!(outbox.reserve(4, 4).err(), Some(PushError::Full), "253 of 256 are held");
+    outbox.push(Header::new(Kind::Reply, 0, 2), &[]).unwrap();
+    assert!(outbox.flush(&mut left).unwrap().complete);
+    let (mut inbox, mut list) = (Inbox::<4096>::new(), Vec::new());
+    take_all(&mut inbox, &mut right, &mut list);
+    assert_eq!(list.len(), 2);
+    assert_eq!((list[0].lost, list[0].files.len()), (None, 253), "as many as were reserved");
+    outbox.retire_sent();
+    drop((null, inbox));
+    assert_eq!(fds::open().len(), before);
+}
+
+fn an_outbox_gives_back_what_it_has_no_room_for() {
+    let mut outbox = Outbox::<256, 2>::new();
+    let null = File::open("/dev/null").unwrap();
+    let header = Header::new(Kind::Request, 1, 1);
+    let mut list = Fds::new();
+    list.push(duplicate(null.as_fd()).unwrap()).unwrap();
+    let refused = outbox.push_with(header, &[&[0; 300]], &mut list).unwrap_err();
+    assert_eq!(refused, PushError::TooLong { len: 300, capacity: 232 });
+    assert_eq!(list.len(), 1, "the list is untouched");
+    outbox.push(header, &[]).unwrap();
+    outbox.push(header, &[]).unwrap();
+    assert_eq!(outbox.push_with(header, &[], &mut list), Err(PushError::Full));
+    assert_eq!(list.len(), 1);
+}
+
+fn frames_go_out_again_with_their_descriptors_until_they_are_retired() {
+    let mut outbox = Outbox::<1024, 8>::new();
+    let before = fds::open().len();
+    let (first, second) = (file(), file());
+    let ids = [id_of(&first), id_of(&second)];
+    let header = |id| Header::new(Kind::Request, 1, id);
+    let mut fds = Fds::new();
+    fds.push(first).unwrap();
+    let retired = outbox.push_with(header(1), &[b"one"], &mut fds).unwrap();
+    fds.push(second).unwrap();
+    outbox.push_with(header(2), &[b"two"], &mut fds).unwrap();
+    for round in 0..3 {
+        let (mut left, mut right) = Stream::pair().unwrap();
+        outbox.flush(&mut left).unwrap();
+        let (mut inbox, mut list) = (Inbox::<1024>::new(), Vec::new());
+        take_all(&mut inbox, &mut right, &mut list);
+        let all = [got(1, b"one", &ids[..1]), got(2, b"two", &ids[1..])];
+        assert_eq!(list, all[usize::from(round > 0)..]);
+        outbox.retire(retired);
+        outbox.rewind();
+    }
+    assert_eq!(fds::open().len(), before + 1, "only what is not retired is held");
+    drop(outbox);
+    assert_eq!(fds::open().len(), before);
+}
+
+fn an_inbox_closes_what_it_holds() {
+    let null = File::open("/dev/null").unwrap();
+    let before = fds::open().len();
+    for by_reset in [true, false] {
+        let (mut left, mut right) = Stream::pair().unwrap();
+        let mut inbox = Inbox::<256>::new();
+        left.send_with(&[&frame(1, (2, 0), b"")], &[null.as_fd(); 2]).unwrap();
+        left.send_with(&[&frame(2, (3, 2), b"half")[..26]], &[null.as_fd(); 3]).unwrap();
+        while inbox.receive(&mut right).unwrap().is_some() {}
+        assert_eq!(inbox.advance().unwrap().unwrap().id, 1);
+        assert_eq!(fds::open().len(), before + 7);
+        let kept = inbox.current().fds.pop_front().unwrap();
+        assert_eq!(inbox.advance().unwrap(), None);
+        assert_eq!(fds::open().len(), before + 6, "what was left of the first is closed");
+        if by_reset {
+            inbox.reset();
+            assert_eq!(fds::open().len(), before + 3);
+        }
+        drop((left, right, inbox));
+        assert_eq!(fds::open().len(), before + 1);
+        drop(kept);
+    }
+}
+
+fn a_peer_that_sends_its_own_end_is_closed_once_that_is() {
+    let (mut left, mut right) = Stream::pair().unwrap();
+    let mut inbox = Inbox::<256>::new();
+    let own = duplicate(left.as_fd()).unwrap();
+    left.send_with(&[&frame(1, (1, 0), b"me")], &[own.as_fd()]).unwrap();
+    drop((left, own));
+    assert!(inbox.receive(&mut right).unwrap().is_some());
+    assert_eq!(inbox.advance().unwrap().unwrap().id, 1);
+    assert_eq!(inbox.receive(&mut right), Ok(None), "this process holds it now");
+    assert_eq!(inbox.advance().unwrap(), None);
+    assert_eq!(inbox.receive(&mut right), Err(TransportError::Closed));
+}
+
+fn a_wait_lasts_until_its_deadline_and_sees_what_is_ready() {
+    let (mut left, right) = Stream::pair().unwrap();
+    let _storm = Storm::begin(Duration::from_micros(200));
+    let deadline = Instant::now() + Duration::from_millis(60);
+    let mut watched = [Watched::new(right.as_fd(), Interest::Input)];
+    assert_eq!(wait(&mut watched, Some(deadline)), Ok(false));
+    assert!(Instant::now() >= deadline);
+    assert!(!watched[0].is_ready());
+    left.send(&[b"x"]).unwrap();
+    let mut watched = [
+        Watched::new(right.as_fd(), Interest::Both),
+        Watched::new(left.as_fd(), Interest::Input),
+        Watched::new(left.as_fd(), Interest::End),
+    ];
+    assert_eq!(wait(&mut watched, Some(soon())), Ok(true));
+    assert!(watched[0].is_readable() && !watched[0].is_over() && !watched[0].is_broken());
+    assert!(!watched[1].is_ready() && !watched[2].is_ready());
+    let fd = duplicate(left.as_fd()).unwrap();
+    drop((left, fd));
+    let mut watched = [Watched::new(right.as_fd(), Interest::End)];
+    assert_eq!(wait(&mut watched, None), Ok(true));
+    assert!(watched[0].is_over());
+    let many = || Watched::new(right.as_fd(), Interest::End);
+    let mut nine = [(); 9].map(|()| many());
+    assert_eq!(wait(&mut nine, Some(soon())).unwrap_err().errno.0, libc::EINVAL);
+    assert_eq!(wait(&mut [], Some(Instant::from_nanoseconds(1))), Ok(false));
+}
+
+fn too_many_descriptors_in_flight_keep_the_frame_until_receivers_catch_up() {
+    // The limit is that of open descriptors, counted for each user, and not for root.
+    // SAFETY: no memory is involved.
+    let result = unsafe { libc::setuid(4_000_123) };
+    if result != 0 && rustix::process::geteuid().is_root() {
+        skip("a user without privileges", "a user namespace with more than root in it");
+    }
+    limit_fds(32);
+    let null = File::open("/dev/null").unwrap();
+    let (mut left, mut right) = Stream::pair().unwrap();
+    let mut inbox = Inbox::<256>::new();
+    let mut sequence = 0;
+    loop {
+        let full = left.send_with(&[&frame(1, (20, sequence), b"")], &[null.as_fd(); 20]);
+        if full == Err(TransportError::TooManyInFlight) {
+            break;
+        }
+        full.unwrap();
+        sequence += 20;
+        assert!(sequence < 10_000, "there is no limit");
+    }
+    assert_eq!(left.send(&[b""]), Ok(None), "bytes alone may pass, these are none");
+    let mut outbox = Outbox::<256, 4>::new();
+    let mut own = Fds::new();
+    own.push(duplicate(null.as_fd()).unwrap()).unwrap();
+    outbox.push_with(Header::new(Kind::Request, 1, 2), &[b"kept"], &mut own).unwrap();
+    assert_eq!(outbox.flush(&mut left), Err(TransportError::TooManyInFlight));
+    let mut list = Vec::new();
+    take_all(&mut inbox, &mut right, &mut list);
+    assert_eq!(list.len(), usize::try_from(sequence / 20).unwrap());
+    inbox.reset();
+    assert!(outbox.flush(&mut left).unwrap().complete);
+    list.clear();
+    take_all(&mut inbox, &mut right, &mut list);
+    assert_eq!((list[0].payload.as_slice(), list[0].files.len()), (&b"kept"[..], 1));
+}
+
+fn a_receiver_that_refuses_descriptors_is_told_from_one_that_is_gone() {
+    const SO_PASSRIGHTS: libc::c_int = 83;
+    let null = File::open("/dev/null").unwrap();
+    let (mut left, mut right) = Stream::pair().unwrap();
+    let (off, len) = (0_i32, libc::socklen_t::try_from(size_of::<i32>()).unwrap());
+    let fd = right.as_fd().as_raw_fd();
+    let value = (&raw const off).cast();
+    // SAFETY: the kernel reads the value, which lives beyond the call, and its length is right.
+    let result = unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, SO_PASSRIGHTS, value, len) };
+    if result != 0 {
+        skip("SO_PASSRIGHTS", "a kernel of version 6.16 or later");
+    }
+    let refused = left.send_with(&[b"x"], &[null.as_fd()]);
+    assert_eq!(refused, Err(TransportError::FdsRefused));
+    assert_eq!(left.send(&[b"bytes pass"]), Ok(Some(10)));
+    assert_eq!(right.receive(&mut [0; 16]), Ok(Some(10)));
+}
+
+const _: () = assert!(MAX_FDS == 253);
+
+cases! {
+    stream_keeps_the_laws,
+    stream_keeps_the_laws_in_a_storm_of_signals,
+    loopback_keeps_the_laws,
+    repro_empty_pieces_hide_none_that_come_after,
+    more_pieces_than_one_call_takes_go_out_in_order,
+    descriptors_reach_their_frames_in_batches,
+    every_cut_of_a_stream_gives_each_frame_its_own_descriptors,
+    short_writes_and_full_sockets_keep_frames_and_descriptors,
+    a_socket_that_is_full_keeps_frames_and_descriptors,
+    descriptors_that_nobody_asked_for_are_closed,
+    more_descriptors_than_announced_are_a_loss_and_closed,
+    no_descriptor_goes_to_a_neighbour_of_its_frame,
+    descriptors_of_the_next_frame_do_not_stand_in_for_lost_ones,
+    descriptors_lost_for_want_of_room_are_told_with_their_numbers,
+    a_descriptor_sequence_out_of_step_is_an_error,
+    from_none_to_253_descriptors_in_one_message,
+    what_a_list_cannot_hold_is_closed_and_told,
+    every_socket_is_closed_on_exec_and_lies_above_the_standard_streams,
+    the_last_words_of_a_dead_peer_come_before_its_end,
+    sending_to_a_dead_peer_is_closed_and_raises_no_signal,
+    closing_the_sending_direction_leaves_the_other,
+    a_blocking_receive_ends_at_its_time_out,
+    repro_a_storm_of_signals_prolongs_no_blocking_receive,
+    a_blocking_receive_without_time_out_waits_through_signals,
+    a_blocking_send_waits_for_room,
+    random_bytes_and_descriptors_are_refused_without_harm,
+    a_forged_length_is_refused_at_its_header,
+    frames_that_wait_keep_further_descriptors_in_the_socket,
+    repro_descriptors_without_room_are_closed_and_go_to_no_other_frame,
+    repro_a_reply_with_too_many_descriptors_does_not_stop_the_outbox,
+    an_outbox_gives_back_what_it_has_no_room_for,
+    frames_go_out_again_with_their_descriptors_until_they_are_retired,
+    an_inbox_closes_what_it_holds,
+    a_peer_that_sends_its_own_end_is_closed_once_that_is,
+    a_wait_lasts_until_its_deadline_and_sees_what_is_ready,
+    too_many_descriptors_in_flight_keep_the_frame_until_receivers_catch_up,
+    a_receiver_that_refuses_descriptors_is_told_from_one_that_is_gone,
+}
