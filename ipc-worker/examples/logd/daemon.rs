@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use heapless::Vec;
 use ipc_transport::{Instant, Interest, Watched, wait};
-use ipc_worker::{Call, Start, Worker};
+use ipc_worker::{Call, Restart, Start, Worker};
 use rustix::fd::{AsFd, AsRawFd};
 
 use crate::Trouble;
@@ -25,6 +25,8 @@ const SLOTS: usize = 256;
 const BYTES: usize = 64 << 10;
 /// Messages that one round of the loop takes at most.
 const BATCH: usize = 64;
+/// A log daemon goes on trying, every 10 s at last: its clients wait, and nothing is lost.
+const RESTART: Restart = Restart { limit: u32::MAX, ..Restart::STANDARD };
 /// How long stopping may take.
 const STOP: Duration = Duration::from_secs(60);
 
@@ -62,7 +64,7 @@ impl Daemon {
         let dir = disk.dir().as_raw_fd();
         let start = match options.inline {
             true => Start::inline(disk),
-            false => Start::fork(disk).keep(&[dir]),
+            false => Start::fork(disk).keep(&[dir]).restart(RESTART),
         };
         let worker = Worker::start(start).map_err(|error| {
             Trouble::at(format_args!("--dir {}", options.dir.display()))(&error)

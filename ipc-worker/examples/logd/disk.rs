@@ -1,16 +1,16 @@
 //! The work that may block: append, rotate, sync. It runs in the worker, or in line.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io;
 use std::time::Duration;
 
 use ipc_transport::Instant;
 use ipc_worker::{Handler, Refusal, Reply, Request};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, renameat, unlinkat};
 use rustix::io::Errno;
 
 use crate::line;
+use crate::log::{Log, is_no_file};
 use crate::options::{Options, Stall};
 use crate::say::complain;
 
@@ -36,15 +36,6 @@ pub(crate) struct Disk {
     stuck: bool,
     /// Why what was written since the last reply may not last.
     unsynced: Option<io::Error>,
-}
-
-/// The file that is appended to, always ending with a whole line.
-struct Log {
-    file: File,
-    len: u64,
-    /// A half line stands behind `len`.
-    torn: bool,
-    unsynced: bool,
 }
 
 impl Disk {
@@ -159,7 +150,11 @@ impl Disk {
 impl Handler for Disk {
     fn prepare(&mut self) -> Result<(), Refusal> {
         self.log = Some(self.open().map_err(|error| {
-            Refusal::new(error.raw_os_error().unwrap_or(0), "cannot open the log in --dir")
+            let text = match error.kind() {
+                io::ErrorKind::WouldBlock => "another process writes to the log in --dir",
+                _ => "cannot open the log in --dir",
+            };
+            Refusal::new(error.raw_os_error().unwrap_or(0), text)
         })?);
         Ok(())
     }
@@ -169,7 +164,10 @@ impl Handler for Disk {
             APPEND => self.append(request.bytes()),
             REOPEN => {
                 self.sync();
-                self.log = Some(self.open()?);
+                let is_same = self.log.as_ref().is_some_and(|log| log.is_named(self.dir.as_fd()));
+                if !is_same {
+                    self.log = Some(self.open()?);
+                }
                 Ok(())
             }
             _ => Err(Refusal::UNKNOWN_METHOD),
@@ -185,66 +183,6 @@ impl Handler for Disk {
     }
 }
 
-impl Log {
-    /// Opens or makes `log`, and cuts an unfinished last line.
-    fn open(dir: BorrowedFd<'_>) -> io::Result<Self> {
-        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP;
-        let mut file = File::from(openat(dir, "log", flags, mode)?);
-        let len = whole_lines(&mut file)?;
-        if len < file.metadata()?.len() {
-            file.set_len(len)?;
-        }
-        Ok(Self { file, len, torn: false, unsynced: false })
-    }
-
-    fn append(&mut self, line: &[u8]) -> io::Result<()> {
-        if self.torn {
-            self.cut()?;
-        }
-        if let Err(error) = self.file.write_all(line) {
-            // The half line goes, if not now then before the next one comes.
-            self.torn = self.cut().is_err();
-            return Err(error);
-        }
-        self.len += u64::try_from(line.len()).unwrap_or(0);
-        self.unsynced = true;
-        Ok(())
-    }
-
-    /// Removes what stands behind the last whole line.
-    fn cut(&mut self) -> io::Result<()> {
-        match self.file.set_len(self.len) {
-            Err(error) if !is_no_file(&error) => return Err(error),
-            _ => self.torn = false,
-        }
-        Ok(())
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        if std::mem::take(&mut self.unsynced) { self.file.sync_data() } else { Ok(()) }
-    }
-}
-
-/// Returns the length of the file up to and with its last newline.
-fn whole_lines(file: &mut File) -> io::Result<u64> {
-    const CHUNK: u64 = 4096;
-    let mut buffer = [0; 4096];
-    let mut end = file.metadata()?.len();
-    while end > 0 {
-        let start = end.saturating_sub(CHUNK);
-        let len = usize::try_from(end - start).unwrap_or(buffer.len());
-        let chunk = buffer.get_mut(..len).unwrap_or_default();
-        file.seek(SeekFrom::Start(start))?;
-        file.read_exact(chunk)?;
-        if let Some(index) = chunk.iter().rposition(|&byte| byte == b'\n') {
-            return Ok(start + u64::try_from(index).unwrap_or(0) + 1);
-        }
-        end = start;
-    }
-    Ok(0)
-}
-
 fn name(number: u32) -> String {
     match number {
         0 => "log".to_owned(),
@@ -255,11 +193,6 @@ fn name(number: u32) -> String {
 fn is_full(error: &io::Error) -> bool {
     let full = [Errno::NOSPC, Errno::DQUOT].map(Errno::raw_os_error);
     error.raw_os_error().is_some_and(|number| full.contains(&number))
-}
-
-/// What is no file, a FIFO say, has nothing to sync or to cut (fsync(2), ftruncate(2)).
-fn is_no_file(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(Errno::INVAL.raw_os_error())
 }
 
 impl Stall {

@@ -10,6 +10,7 @@ mod disk;
 mod ledger;
 mod line;
 mod listener;
+mod log;
 mod options;
 mod say;
 mod signals;

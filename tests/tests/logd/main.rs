@@ -50,6 +50,7 @@ ipc_tests::cases! { run:
     a_stale_socket_is_replaced,
     a_socket_in_use_is_an_error_and_stays_in_use,
     what_is_no_socket_is_an_error_and_stays,
+    a_log_that_another_process_writes_is_an_error,
     stats_have_the_documented_form,
     without_stats_nothing_is_printed,
     sigterm_under_load_loses_nothing,

@@ -243,3 +243,13 @@ pub(crate) fn without_stats_nothing_is_printed() {
     assert_eq!(read(&home.path("stdout")), b"");
     assert_eq!(read(&home.path("stderr")), b"");
 }
+
+pub(crate) fn a_log_that_another_process_writes_is_an_error() {
+    use rustix::fs::{FlockOperation, flock};
+    let home = Home::new();
+    let other = fs::File::create(home.log(0)).unwrap();
+    flock(&other, FlockOperation::LockExclusive).unwrap();
+    let [socket, dir] = [home.socket(), home.dir()].map(|path| path.to_str().unwrap().to_owned());
+    fails(&home, &socket, &dir, "another process writes to the log");
+    assert!(!home.socket().exists());
+}
