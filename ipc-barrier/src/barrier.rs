@@ -265,13 +265,19 @@ impl<Side> End<Side> {
                 Ok(Seen::News) => _ = self.drain(),
                 // A last look at the counter: tokens placed before a death count.
                 Ok(Seen::End) => {
-                    if !self.drain() {
+                    if !self.has_tokens() || !self.drain() {
                         self.rules.gone();
                     }
                 }
                 Ok(Seen::Broken) | Err(_) => self.rules.broken(),
             }
         }
+    }
+
+    /// Whether a read would not wait: the peer shares the counter's mode and may have changed it.
+    fn has_tokens(&self) -> bool {
+        let mut watched = [Watched::new(self.lane.theirs.as_fd(), Interest::Input)];
+        wait(&mut watched, AT_ONCE).unwrap_or(false)
     }
 
     /// Waits until the peer has posted or is gone.

@@ -71,7 +71,9 @@ impl Child {
     /// # Errors
     /// `EPERM` where the child has other privileges by now.
     pub fn kill(&mut self) -> Result<(), SystemError> {
-        if self.try_wait().is_some() {
+        // Whose status is lost may still run: another process may be its parent by now.
+        let ended = self.try_wait();
+        if matches!(ended, Some(Ended::Exited(_) | Ended::Killed(_))) {
             return Ok(());
         }
         let killed = match self.pidfd() {
@@ -81,9 +83,10 @@ impl Child {
         match killed {
             Ok(()) | Err(Errno::SRCH) => Ok(()),
             // Not waited for yet, so the number is still the child's.
-            Err(_refused_or_unknown) => {
+            Err(_refused_or_unknown) if ended.is_none() => {
                 kill_process(self.pid, Signal::KILL).map_err(SystemError::of("kill"))
             }
+            Err(_) => Ok(()),
         }
     }
 
