@@ -75,7 +75,10 @@ fn close_gaps(keep: &[RawFd]) -> Result<(), syscalls::Errno> {
     // The list is short, so that looking for the next one beats sorting it.
     while let Some(&kept) = keep.iter().filter(|&&kept| kept >= first).min() {
         close_range(first, kept - 1)?;
-        first = kept.saturating_add(1);
+        match kept.checked_add(1) {
+            Some(next) => first = next,
+            None => return Ok(()),
+        }
     }
     close_range(first, RawFd::MAX)
 }

@@ -66,6 +66,13 @@ impl Stream {
             .map_err(SystemError::of("setsockopt SO_RCVTIMEO"))
     }
 
+    /// Returns how many bytes wait to be received (`FIONREAD`, unix(7)).
+    pub fn waiting(&self) -> usize {
+        // It is a socket, so that this does not fail.
+        let waiting = rustix::io::ioctl_fionread(&self.fd).unwrap_or(0);
+        usize::try_from(waiting).unwrap_or(usize::MAX)
+    }
+
     /// Ends the sending direction: the peer receives what is under way and then
     /// [`TransportError::Closed`]. Receiving goes on.
     ///
