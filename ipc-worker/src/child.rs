@@ -23,17 +23,24 @@ const SET_UP_FAILED: i32 = 71;
 const NOT_SETTLED: i32 = 74;
 const BROKEN_STREAM: i32 = 76;
 
-/// The kernel's `struct sigaction` with the handler `SIG_IGN` (rt_sigaction(2)). Flags, mask and,
-/// on some machines, a restorer are zero, so that only the handler's place matters: the first
-/// word, and on mips the second.
-const IGNORE: [usize; 8] = {
-    let is_mips = cfg!(any(target_arch = "mips", target_arch = "mips64"));
-    if is_mips { [0, 1, 0, 0, 0, 0, 0, 0] } else { [1, 0, 0, 0, 0, 0, 0, 0] }
-};
+/// The kernel's `struct sigaction`, and more (rt_sigaction(2)). Flags, mask and, on some machines,
+/// a restorer may all be zero here, so that only the handler's place matters.
+type Action = [usize; 40];
 
-/// Bytes of the kernel's signal mask.
-const MASK_SIZE: usize =
-    if cfg!(any(target_arch = "mips", target_arch = "mips64")) { 16 } else { 8 };
+const IS_MIPS: bool = cfg!(any(target_arch = "mips", target_arch = "mips64"));
+/// Where the handler stands: first, and on mips after the flags.
+const HANDLER: usize = if IS_MIPS { 1 } else { 0 };
+/// Bytes of the kernel's signal mask, and how many signals there are.
+const MASK_SIZE: usize = if IS_MIPS { 16 } else { 8 };
+const SIGNALS_COUNT: usize = MASK_SIZE * 8;
+
+/// `SIG_DFL` and `SIG_IGN`.
+const DEFAULT: Action = [0; 40];
+const IGNORE: Action = {
+    let mut action = DEFAULT;
+    action[HANDLER] = 1;
+    action
+};
 
 /// Room for the kept descriptors and the worker's own.
 const OPEN: usize = 40;
@@ -52,10 +59,12 @@ pub(crate) struct Legacy<'a, H, const SLOTS: usize, const BYTES: usize> {
 
 /// Runs the worker and ends its process. The guard sees to it that nothing unwinds past here.
 pub(crate) fn run<H: Handler, const SLOTS: usize, const BYTES: usize>(
-    _guard: Guard,
+    guard: Guard,
     legacy: Legacy<'_, H, SLOTS, BYTES>,
 ) -> ! {
     let Legacy { mut end, mut stream, slots, handler, keep, inbox, outbox } = legacy;
+    // Dropped before those above: main shall see the panic's status, not a closed socket first.
+    let _guard = guard;
     inbox.forget();
     outbox.forget();
     if let Err((stage, error)) = set_up(&end, &stream, keep) {
@@ -77,7 +86,7 @@ pub(crate) fn run<H: Handler, const SLOTS: usize, const BYTES: usize>(
 }
 
 fn set_up(end: &ChildEnd, stream: &Stream, keep: &[RawFd]) -> Result<(), (Stage, SystemError)> {
-    ignore_signals().map_err(|error| (SIGNALS, error))?;
+    reset_signals().map_err(|error| (SIGNALS, error))?;
     open_stdio().map_err(|error| (STANDARD_STREAMS, error))?;
     let mut open: Vec<RawFd, OPEN> = Vec::new();
     let own = end.descriptors().map(|fd| fd.as_raw_fd());
@@ -90,17 +99,36 @@ fn set_up(end: &ChildEnd, stream: &Stream, keep: &[RawFd]) -> Result<(), (Stage,
     unsafe { close_all_but(&open) }.map_err(|error| (DESCRIPTORS, error))
 }
 
-/// Ignores what a terminal or a service manager sends to the whole group, and SIGPIPE.
-fn ignore_signals() -> Result<(), SystemError> {
+/// Ignores what a terminal or a service manager sends to the whole group, and SIGPIPE; all other
+/// signals that main handles have their default action again. A handler of main's would go on in
+/// this process, and write to numbers that are other descriptors here.
+fn reset_signals() -> Result<(), SystemError> {
     const SIGHUP: usize = 1;
     const SIGINT: usize = 2;
     const SIGPIPE: usize = 13;
     const SIGTERM: usize = 15;
-    for signal in [SIGHUP, SIGINT, SIGPIPE, SIGTERM] {
-        // SAFETY: the kernel only reads `IGNORE`, which is longer than its structure; no handler
-        // is installed and no old one asked for.
-        unsafe { syscall!(Sysno::rt_sigaction, signal, IGNORE.as_ptr(), 0, MASK_SIZE) }
-            .map_err(|error| SystemError::of("rt_sigaction")(error.into_raw()))?;
+    for signal in 1..=SIGNALS_COUNT {
+        if [SIGHUP, SIGINT, SIGPIPE, SIGTERM].contains(&signal) {
+            set_action(signal, &IGNORE)?;
+        } else if action(signal).is_some_and(|action| action[HANDLER] > 1) {
+            set_action(signal, &DEFAULT)?;
+        }
     }
     Ok(())
+}
+
+fn set_action(signal: usize, action: &Action) -> Result<(), SystemError> {
+    // SAFETY: the kernel only reads `action`, which is longer than its structure; no handler is
+    // installed and no old one asked for.
+    unsafe { syscall!(Sysno::rt_sigaction, signal, action.as_ptr(), 0, MASK_SIZE) }
+        .map(|_| ())
+        .map_err(|error| SystemError::of("rt_sigaction")(error.into_raw()))
+}
+
+/// What the process does upon a signal; `None` for a number that is no signal here.
+fn action(signal: usize) -> Option<Action> {
+    let mut action = DEFAULT;
+    // SAFETY: the kernel writes its structure into `action`, which is longer; nothing is changed.
+    unsafe { syscall!(Sysno::rt_sigaction, signal, 0, action.as_mut_ptr(), MASK_SIZE) }.ok()?;
+    Some(action)
 }

@@ -34,8 +34,9 @@ impl<H> Start<H> {
     /// Runs the handler in a forked process (fork(2)).
     ///
     /// Each new worker begins with the handler as it stood here. In the child every descriptor
-    /// is closed but 0, 1, 2 and those of [`keep`](Self::keep), and SIGINT, SIGTERM, SIGHUP and
-    /// SIGPIPE are ignored: it ends when main closes.
+    /// is closed but 0, 1, 2 and those of [`keep`](Self::keep). SIGINT, SIGTERM, SIGHUP and SIGPIPE
+    /// are ignored: it ends when main closes. Other signals that main handles have their default
+    /// action.
     #[cfg(feature = "libc")]
     pub fn fork(handler: H) -> Self {
         Self::new(handler, Some(ipc_barrier::fork))

@@ -18,6 +18,9 @@ const FDS: usize = MAX_FDS as usize;
 impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLOTS, BYTES> {
     /// Returns whether a request of up to a quarter of `BYTES` without descriptors would be
     /// taken now. See [`has_room_for`](Self::has_room_for) for others.
+    ///
+    /// Room comes back in the order of the requests: one that runs long keeps the places of those
+    /// after it, also when they are cancelled.
     pub fn has_room(&self) -> bool {
         self.has_room_for(BYTES / 4, 0)
     }

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use ipc_transport::{Instant, TransportError};
 use rustix::fd::AsFd;
+use rustix::io::Errno;
 
 use crate::handler::Handler;
 use crate::worker::Worker;
@@ -51,6 +52,8 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
             Patience::Slice => self.inbox.receive(&mut process.stream.blocking()),
         };
         match received {
+            // A peer that is gone has data or an end for us: this one only does not listen.
+            Ok(None) if process.send_closed => self.begin_leaving(now, false),
             Ok(received) => {
                 // A blocking receive that brought something has shown life enough.
                 let is_busy = patience == Patience::Slice && received.is_some();
@@ -73,22 +76,37 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
             return 0;
         };
         let held_back = self.news.started.is_some() || now < process.send_after;
-        if held_back || process.send_closed || !self.outbox.has_unsent() {
+        if held_back || process.send_closed || process.broken {
             return 0;
         }
+        let mut sent = 0;
+        // Also what was waiting for room may have been taken back meanwhile.
+        let mut watches_room = false;
         match self.outbox.flush(&mut process.stream) {
             Ok(flushed) => {
-                if process.watches_room == flushed.complete {
-                    process.watches_room = !flushed.complete;
-                    let (epoll, stream) = (self.epoll.as_fd(), process.stream.as_fd());
-                    process.broken |= watch_room(epoll, stream, process.watches_room).is_err();
-                }
-                return flushed.len;
+                sent = flushed.len;
+                watches_room = !flushed.complete;
             }
-            Err(TransportError::Closed) => process.send_closed = true,
-            Err(TransportError::TooManyInFlight) => process.send_after = now + SOON,
-            Err(_) => process.broken = true,
+            Err(error) if passes(&error) => process.send_after = now + SOON,
+            // Replies that the worker has written are still taken.
+            Err(_) => process.send_closed = true,
         }
-        0
+        if watches_room != process.watches_room {
+            process.watches_room = watches_room;
+            let (epoll, stream) = (self.epoll.as_fd(), process.stream.as_fd());
+            process.broken |= watch_room(epoll, stream, watches_room).is_err();
+        }
+        sent
+    }
+}
+
+/// Whether the same call may do a little later.
+fn passes(error: &TransportError) -> bool {
+    match error {
+        TransportError::TooManyInFlight => true,
+        TransportError::System(error) => {
+            [Errno::NOBUFS, Errno::NOMEM].map(Into::into).contains(&error.errno)
+        }
+        _ => false,
     }
 }

@@ -22,7 +22,13 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         let Some(fork) = self.start.fork else {
             return self.start_inline();
         };
-        self.launch(fork, Instant::now())?;
+        if let Err(error) = self.launch(fork, Instant::now()) {
+            for child in &mut self.unreaped {
+                // It was killed; one that does not end even so cannot be helped.
+                _ = child.wait_until(Instant::now() + GRACE);
+            }
+            return Err(error);
+        }
         let Phase::Starting { end, deadline, .. } = &mut self.phase else {
             return Ok(());
         };

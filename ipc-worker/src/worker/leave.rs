@@ -10,13 +10,13 @@ use rustix::fd::AsFd;
 use crate::call::Again;
 use crate::event::{GiveUp, Lost};
 use crate::handler::Handler;
-use crate::slots::Slots;
+use crate::slots::{RequestId, Slots};
 use crate::start::StartError;
 use crate::supervise::Next;
-use crate::table::Ending;
+use crate::table::{Ending, UnderWay};
 use crate::worker::Worker;
 use crate::worker::launch::not_started;
-use crate::worker::life::{Leaving, Phase, SOON};
+use crate::worker::life::{Leaving, Phase, Process, SOON};
 use crate::worker::watch::unwatch;
 
 /// How long a process that was killed is waited for before its status counts as unknown: one in
@@ -37,7 +37,8 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
                     unwatch(self.epoll.as_fd(), process.stream.as_fd());
                 }
                 let ended = process.child.try_wait();
-                let leaving = Leaving { process, since: now, ended, drained, unmet: None };
+                let (left, unmet) = (None, None);
+                let leaving = Leaving { process, since: now, ended, drained, left, unmet };
                 self.phase = Phase::Leaving(leaving);
             }
             phase => self.phase = phase,
@@ -51,18 +52,24 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         };
         leaving.process.looked = now;
         leaving.ended = leaving.ended.or_else(|| leaving.process.child.try_wait());
+        let is_over = leaving.ended.is_some() || now.since(leaving.since) >= GRACE;
         if !leaving.drained && !self.inbox.has_frame() {
+            if is_over && leaving.left.is_none() {
+                leaving.left = Some(leaving.process.stream.waiting());
+            }
             match self.inbox.receive(&mut leaving.process.stream) {
-                Ok(Some(_)) => return,
-                Ok(None) if leaving.ended.is_none() => {}
-                // With the process gone nothing more comes, whoever else holds the socket.
-                Ok(None) | Err(_) => {
-                    leaving.drained = true;
-                    unwatch(self.epoll.as_fd(), leaving.process.stream.as_fd());
+                Ok(Some(len)) if leaving.left.is_none_or(|left| left > len) => {
+                    leaving.left = leaving.left.map(|left| left - len);
+                    return;
                 }
+                Ok(None) if !is_over => {}
+                // All that the process had written was taken, whoever else holds the socket.
+                Ok(_) | Err(_) => leaving.drained = true,
             }
         }
-        let is_over = leaving.ended.is_some() || now.since(leaving.since) >= GRACE;
+        if leaving.drained {
+            unwatch(self.epoll.as_fd(), leaving.process.stream.as_fd());
+        }
         if leaving.drained && is_over && !self.has_event() {
             self.bury(now);
         }
@@ -79,12 +86,9 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
             self.news.died = Some(ended.unwrap_or(Ended::Unknown));
         }
         self.outbox.rewind();
-        if let Some(pidfd) = process.child.pidfd() {
-            unwatch(self.epoll.as_fd(), pidfd);
-        }
-        if ended.is_none() {
-            self.put_aside(process.child);
-        }
+        // Before another is forked, which would inherit what is still open.
+        let Process { child, .. } = process;
+        self.put_aside(child);
         let error = unmet.map(|_| not_started(unmet, ended.unwrap_or(Ended::Unknown)));
         self.follow(now, error);
     }
@@ -103,8 +107,7 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
                 Lost::Done => false,
             };
             if is_last || !goes_on {
-                self.outbox.retire(under_way.frame);
-                self.table.end(*id, Ending::Lost(fate));
+                self.lose(*id, under_way, fate);
                 continue;
             }
             self.resent += usize::from(was_sent);
@@ -156,16 +159,33 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
     /// Ends every request that no worker has.
     pub(super) fn lose_all(&mut self) {
         for (id, under_way) in &self.in_order() {
-            self.outbox.retire(under_way.frame);
-            self.table.end(*id, Ending::Lost(Lost::NotBegun));
+            self.lose(*id, under_way, Lost::NotBegun);
         }
     }
 
-    /// Keeps a killed process until it can be reaped.
-    pub(super) fn put_aside(&mut self, mut child: Child) {
-        if child.try_wait().is_none() {
-            // There is room: a worker is only started while there is.
-            _ = self.unreaped.push(child);
-        }
+    fn lose(&mut self, id: RequestId, under_way: &UnderWay, fate: Lost) {
+        // One that is sent again has begun before, in a worker that was lost.
+        let fate = if under_way.begun > 0 && fate == Lost::NotBegun { Lost::Running } else { fate };
+        self.outbox.retire(under_way.frame);
+        self.table.end(id, Ending::Lost(fate));
+    }
+
+    /// Keeps a process that was made to end until it is reaped; it stays watched until then.
+    pub(super) fn put_aside(&mut self, child: Child) {
+        // There is room: a worker is only started while there is.
+        _ = self.unreaped.push(child);
+        self.reap();
+    }
+
+    /// Lets go of the processes that have ended by now.
+    pub(super) fn reap(&mut self) {
+        let epoll = self.epoll.as_fd();
+        self.unreaped.retain_mut(|child| {
+            let is_left = child.try_wait().is_none();
+            if let Some(pidfd) = child.pidfd().filter(|_| !is_left) {
+                unwatch(epoll, pidfd);
+            }
+            is_left
+        });
     }
 }

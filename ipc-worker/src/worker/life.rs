@@ -8,7 +8,7 @@ use ipc_transport::{Instant, Stream};
 use crate::handler::Handler;
 use crate::slots::Slots;
 use crate::worker::Worker;
-use crate::worker::exchange::Patience;
+use crate::worker::exchange::{Patience, SLICE};
 use crate::worker::leave::GRACE;
 
 /// How soon to try again what cannot be watched.
@@ -55,6 +55,8 @@ pub(super) struct Leaving {
     pub(super) ended: Option<Ended>,
     /// Nothing further can arrive.
     pub(super) drained: bool,
+    /// Bytes of its last words that are still to be taken, once it has ended.
+    pub(super) left: Option<usize>,
     /// Why it never was ready, if it was not.
     pub(super) unmet: Option<Unmet>,
 }
@@ -108,7 +110,7 @@ impl Phase {
 impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLOTS, BYTES> {
     /// The part of a turn that the phase decides on.
     pub(super) fn live(&mut self, now: Instant) {
-        self.unreaped.retain_mut(|child| child.try_wait().is_none());
+        self.reap();
         match self.phase {
             Phase::Inline { .. } => self.run_inline(),
             Phase::Starting { .. } => self.meet(now),
@@ -119,6 +121,10 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         }
     }
 
+    fn wants_to_send(&self, process: &Process) -> bool {
+        !process.watches_room && !process.send_closed && self.outbox.has_unsent()
+    }
+
     /// When the phase wants the next turn at the latest.
     pub(super) fn life_deadline(&self) -> Instant {
         const AT_ONCE: Instant = Instant::from_nanoseconds(0);
@@ -126,16 +132,15 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
             Phase::Inline { .. } if self.outbox.has_unsent() => AT_ONCE,
             Phase::Starting { deadline, .. } => *deadline,
             Phase::Serving(process) if process.broken => AT_ONCE,
-            Phase::Serving(process) if process.watches_room || process.send_closed => {
-                Instant::NEVER
-            }
-            Phase::Serving(process) if self.outbox.has_unsent() => process.send_after,
+            Phase::Serving(process) if self.wants_to_send(process) => process.send_after,
             Phase::Leaving(leaving) if leaving.ended.is_some() => AT_ONCE,
             Phase::Leaving(Leaving { process, since, .. }) => match process.child.pidfd() {
                 Some(_) => *since + GRACE,
                 None => process.looked + SOON,
             },
             Phase::Resting { until } => *until,
+            // Without a descriptor for the process, its end may show nowhere else.
+            Phase::Serving(process) if process.child.pidfd().is_none() => process.looked + SLICE,
             Phase::Inline { .. } | Phase::Serving(_) | Phase::Stopped => Instant::NEVER,
         }
     }

@@ -2,14 +2,16 @@
 
 use core::mem;
 
+use heapless::Vec;
 use ipc_barrier::{Child, Ended};
-use ipc_transport::Instant;
+use ipc_transport::{Instant, Interest, Watched, wait};
+use rustix::fd::AsFd;
 
 use crate::event::Event;
 use crate::handler::Handler;
 use crate::worker::Worker;
 use crate::worker::leave::GRACE;
-use crate::worker::life::{Phase, Process};
+use crate::worker::life::{Phase, Process, SOON};
 
 impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLOTS, BYTES> {
     /// Stops the worker: no new requests, every outcome given to the closure, the process ended
@@ -34,9 +36,7 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
             Phase::Leaving(leaving) => {
                 Some(self.end_process(leaving.process, Instant::now(), &mut on_event))
             }
-            Phase::Starting { mut process, .. } => {
-                Some(end_child(&mut process.child, Instant::now()))
-            }
+            Phase::Starting { mut process, .. } => Some(end_child(&mut process.child)),
             Phase::Inline { .. } | Phase::Resting { .. } | Phase::Stopped => None,
         };
         self.lose_all();
@@ -53,24 +53,53 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         let deadline = if self.under_way() == 0 { deadline } else { Instant::now() };
         // A worker that is gone already needs no word.
         _ = process.stream.close_sending();
-        let ended = end_child(&mut process.child, deadline);
-        // Its last words: no more than the socket holds.
-        while let Ok(Some(_)) = self.inbox.receive(&mut process.stream) {
+        let ended = match self.await_end(&mut process, deadline, on_event) {
+            Some(ended) => ended,
+            None => end_child(&mut process.child),
+        };
+        // Its last words, and no more: another process may hold the socket and write on.
+        let mut left = process.stream.waiting();
+        while let (1.., Ok(Some(len))) = (left, self.inbox.receive(&mut process.stream)) {
+            left = left.saturating_sub(len);
             self.tell_all(None, on_event);
         }
         self.settle_fates(&process.slots, true);
-        if ended == Ended::Unknown {
-            self.put_aside(process.child);
-        }
+        self.put_aside(process.child);
         ended
+    }
+
+    /// Waits for the process to end, and takes what it still writes: it may wait for that.
+    fn await_end(
+        &mut self,
+        process: &mut Process,
+        deadline: Instant,
+        on_event: &mut impl FnMut(Event<'_, Tag>),
+    ) -> Option<Ended> {
+        let mut listens = true;
+        loop {
+            let ended = process.child.try_wait();
+            let now = Instant::now();
+            if ended.is_some() || now >= deadline {
+                return ended;
+            }
+            if listens {
+                listens = self.inbox.receive(&mut process.stream).is_ok();
+                self.tell_all(None, on_event);
+            }
+            // Where an end shows nowhere, look again soon.
+            let soon = if process.child.pidfd().is_some() { deadline } else { now + SOON };
+            let input = |fd| Watched::new(fd, Interest::Input);
+            let stream = Some(process.stream.as_fd()).filter(|_| listens);
+            let fds = [stream, process.child.pidfd()].into_iter().flatten();
+            let mut watched: Vec<Watched<'_>, 2> = fds.map(input).collect();
+            // Should the wait fail, the look is early, which harms nothing.
+            _ = wait(&mut watched, Some(soon.min(deadline)));
+        }
     }
 }
 
-/// Waits for a child that knows that it shall end; kills it at the deadline.
-fn end_child(child: &mut Child, deadline: Instant) -> Ended {
-    if let Ok(ended) = child.wait_until(deadline) {
-        return ended;
-    }
+/// Kills a child, unless it has ended by itself.
+fn end_child(child: &mut Child) -> Ended {
     // What cannot be killed is left, as `stop` says.
     _ = child.kill();
     child.wait_until(Instant::now() + GRACE).unwrap_or(Ended::Unknown)
