@@ -1,0 +1,280 @@
+//! Faults of the worker that were found and mended: each case is one that failed before.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    unsafe_code,
+    reason = "a test fails by panicking; a hostile worker writes to descriptors it does not own"
+)]
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use ipc_barrier::Fork;
+use ipc_frame::{Header, Kind};
+use ipc_tests::{cases, fds};
+use ipc_transport::{Interest, Watched, wait};
+use ipc_worker::{
+    Again, Call, Ended, Event, Handler, Instant, Lost, Outcome, Refusal, Reply, Request, Restart,
+    Start, Worker,
+};
+use rustix::process::{Pid, Signal, kill_process};
+
+const ECHO: u16 = 1;
+const SLEEP_MS: u16 = 2;
+const DEAF: u16 = 3;
+const HEIR: u16 = 4;
+const LONG: u16 = 5;
+const RAISE: u16 = 6;
+
+/// How much longer a bounded wait may take on a busy machine.
+const SLACK: Duration = Duration::from_secs(4);
+
+fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+    match request.method() {
+        ECHO => reply.put(request.bytes()),
+        SLEEP_MS => {
+            let time = u64::from_le_bytes(request.bytes().try_into().unwrap());
+            std::thread::sleep(Duration::from_millis(time));
+            reply.put(b"slept")
+        }
+        DEAF => {
+            rustix::net::shutdown(own_socket(), rustix::net::Shutdown::Read).unwrap();
+            std::thread::sleep(Duration::from_secs(600));
+            Ok(())
+        }
+        HEIR => leave_a_flooding_heir(),
+        LONG => {
+            // The smallest that the kernel allows, less than the reply.
+            rustix::net::sockopt::set_socket_send_buffer_size(own_socket(), 1)?;
+            std::thread::sleep(Duration::from_millis(100));
+            reply.put(&[7; 16_000])
+        }
+        RAISE => {
+            let mut file = File::create(std::str::from_utf8(request.bytes()).unwrap())?;
+            // The lowest free number in this process: main's pipe had it, or one near.
+            let copies: Vec<File> = (0..8).map(|_| file.try_clone().unwrap()).collect();
+            kill_process(rustix::process::getpid(), Signal::USR1)?;
+            drop(copies);
+            reply.put(&std::io::Seek::stream_position(&mut file)?.to_le_bytes())
+        }
+        _ => Err(Refusal::UNKNOWN_METHOD),
+    }
+}
+
+/// The one descriptor beside the standard ones is the socket to main.
+fn own_socket() -> BorrowedFd<'static> {
+    let number = fds::open().into_iter().find(|&fd| fd > 2).unwrap();
+    // SAFETY: it is open as long as the worker runs.
+    unsafe { BorrowedFd::borrow_raw(number) }
+}
+
+/// Ends the worker, and leaves a process that holds its socket and writes frames into it for 6 s.
+fn leave_a_flooding_heir() -> ! {
+    let frames = Header::new(Kind::Reply, 0, u64::MAX).encode().repeat(5000);
+    match ipc_barrier::fork().unwrap() {
+        Fork::Parent(_) => ipc_barrier::exit(3),
+        Fork::Child(_guard) => {
+            let end = Instant::now() + Duration::from_secs(6);
+            while Instant::now() < end {
+                _ = rustix::io::write(own_socket(), &frames);
+            }
+            ipc_barrier::exit(0)
+        }
+    }
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(30)
+}
+
+fn worker(restart: Restart) -> Worker<u32> {
+    let start = Start::fork(handle as ipc_worker::HandlerFn).restart(restart);
+    Worker::<u32>::start(start).unwrap()
+}
+
+/// Turns until the event has come, and returns all that came.
+fn turn_until<H: Handler, const S: usize, const B: usize>(
+    worker: &mut Worker<u32, H, S, B>,
+    wanted: &str,
+) -> String {
+    let (limit, mut list) = (soon(), String::new());
+    loop {
+        worker.turn(Instant::now());
+        while let Some(event) = worker.next_event() {
+            list += &format!("{event:?}\n");
+        }
+        if list.contains(wanted) {
+            return list;
+        }
+        assert!(Instant::now() < limit, "no {wanted:?} in {list}");
+        let deadline = worker.next_deadline().map_or(limit, |next| next.min(limit));
+        wait(&mut [Watched::new(worker.as_fd(), Interest::Input)], Some(deadline)).unwrap();
+    }
+}
+
+fn signal(worker: &Worker<u32>, signal: Signal) {
+    kill_process(Pid::from_raw(worker.pid().unwrap()).unwrap(), signal).unwrap();
+}
+
+fn repro_requests_taken_back_while_there_is_no_room_leave_main_idle() {
+    let mut worker = worker(Restart::STANDARD);
+    signal(&worker, Signal::STOP);
+    let bytes = [7; 400];
+    for tag in 0..4000 {
+        let deadline = Instant::now() + Duration::from_millis(1);
+        _ = worker.try_call(Call::new(ECHO, &[&bytes]).deadline(deadline), tag);
+        worker.turn(Instant::now());
+        while worker.next_event().is_some() {}
+    }
+    std::thread::sleep(Duration::from_millis(5));
+    worker.turn(Instant::now());
+    while worker.next_event().is_some() {}
+    assert_eq!(worker.under_way(), 0);
+    signal(&worker, Signal::CONT);
+    let (end, mut turns) = (Instant::now() + Duration::from_secs(1), 0);
+    while Instant::now() < end {
+        let deadline = worker.next_deadline().map_or(end, |next| next.min(end));
+        wait(&mut [Watched::new(worker.as_fd(), Interest::Input)], Some(deadline)).unwrap();
+        worker.turn(Instant::now());
+        while worker.next_event().is_some() {}
+        turns += 1;
+    }
+    assert!(turns < 1000, "{turns} turns in a second with nothing to do");
+}
+
+fn repro_an_heir_that_writes_on_does_not_hide_the_death() {
+    let mut worker = worker(Restart::STANDARD);
+    let start = Instant::now();
+    worker.try_call(Call::new(HEIR, &[]), 1).unwrap();
+    let list = turn_until(&mut worker, "Started");
+    assert!(list.contains("Died(Exited(3))"), "{list}");
+    assert!(Instant::now().since(start) < SLACK, "{list}");
+}
+
+fn repro_an_heir_that_writes_on_does_not_hold_stop() {
+    let mut worker = worker(Restart::STANDARD);
+    let start = Instant::now();
+    worker.try_call(Call::new(HEIR, &[]), 1).unwrap();
+    worker.turn(Instant::now());
+    worker.stop(start + Duration::from_millis(500), |_| ());
+    assert!(Instant::now().since(start) < SLACK);
+}
+
+fn repro_a_request_that_had_begun_is_never_lost_as_not_begun() {
+    let mut worker = worker(Restart::NEVER);
+    let time = 600_000_u64.to_le_bytes();
+    worker.try_call(Call::new(SLEEP_MS, &[&time]).again(Again::Always), 1).unwrap();
+    worker.turn(Instant::now());
+    std::thread::sleep(Duration::from_millis(200));
+    signal(&worker, Signal::KILL);
+    let list = turn_until(&mut worker, "GaveUp");
+    assert!(list.contains(&format!("{:?}", Lost::Running)), "{list}");
+    assert!(!list.contains(&format!("{:?}", Lost::NotBegun)), "{list}");
+}
+
+fn repro_a_worker_that_does_not_listen_is_replaced() {
+    let mut worker = worker(Restart::STANDARD);
+    worker.try_call(Call::new(DEAF, &[]), 1).unwrap();
+    worker.turn(Instant::now());
+    std::thread::sleep(Duration::from_millis(200));
+    worker.try_call(Call::new(ECHO, &[b"heard"]), 2).unwrap();
+    let list = turn_until(&mut worker, "Reply");
+    assert!(list.contains("Died(Killed(9))") && list.contains("Running"), "{list}");
+}
+
+fn repro_stop_takes_a_late_reply_that_the_worker_waits_to_send() {
+    let mut worker = worker(Restart::STANDARD);
+    let deadline = Instant::now() + Duration::from_millis(20);
+    worker.try_call(Call::new(LONG, &[]).deadline(deadline), 1).unwrap();
+    turn_until(&mut worker, "DeadlinePassed");
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(worker.stop(soon(), |_| ()), Some(Ended::Exited(0)));
+}
+
+fn repro_mains_signal_handlers_do_not_run_in_the_worker() {
+    let (reader, writer) = UnixStream::pair().unwrap();
+    // The handler writes to a number, as those of most programs do.
+    HANDLER_FD.store(writer.as_raw_fd(), std::sync::atomic::Ordering::Relaxed);
+    // SAFETY: the handler only makes a system call.
+    unsafe { libc::signal(libc::SIGUSR1, on_signal as extern "C" fn(i32) as libc::sighandler_t) };
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mut worker = worker(Restart::STANDARD);
+    let path = file.path().to_str().unwrap().as_bytes();
+    worker.try_call(Call::new(RAISE, &[path]), 1).unwrap();
+    let list = turn_until(&mut worker, "Died");
+    assert!(list.contains("Killed(10)"), "the default action of SIGUSR1: {list}");
+    assert_eq!(std::fs::read(file.path()).unwrap(), b"", "main's handler wrote into it");
+    drop(reader);
+}
+
+static HANDLER_FD: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(-1);
+
+extern "C" fn on_signal(_: i32) {
+    let number = HANDLER_FD.load(std::sync::atomic::Ordering::Relaxed);
+    // SAFETY: whatever the number is by now is the point.
+    let fd = unsafe { BorrowedFd::borrow_raw(number) };
+    _ = rustix::io::write(fd, b"S");
+}
+
+/// The child makes the barrier's counters blocking, which main shares with it.
+struct Blocker;
+
+impl Handler for Blocker {
+    fn prepare(&mut self) -> Result<(), Refusal> {
+        for number in fds::open().into_iter().filter(|&fd| fd > 2) {
+            // SAFETY: the file is given up again below.
+            let file = unsafe { File::from_raw_fd(number) };
+            let flags = rustix::fs::fcntl_getfl(&file).unwrap();
+            rustix::fs::fcntl_setfl(&file, flags - rustix::fs::OFlags::NONBLOCK).unwrap();
+            _ = file.into_raw_fd();
+        }
+        ipc_barrier::exit(5)
+    }
+
+    fn handle(&mut self, _: &mut Request<'_>, _: &mut Reply<'_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+fn repro_a_child_that_makes_the_counters_blocking_does_not_hold_main() {
+    let start = Start::fork(Blocker).ready_within(Duration::from_secs(2));
+    let Err(error) = Worker::<u32, _>::start(start) else { panic!("it started") };
+    assert_eq!(error, ipc_worker::StartError::Died(Ended::Exited(5)));
+}
+
+fn replies_that_were_written_come_before_a_death_is_told() {
+    let mut worker = worker(Restart::STANDARD);
+    for tag in 0..20 {
+        worker.try_call(Call::new(ECHO, &[b"x"]), tag).unwrap();
+    }
+    worker.turn(Instant::now());
+    std::thread::sleep(Duration::from_millis(200));
+    signal(&worker, Signal::KILL);
+    let mut replies = 0;
+    let limit = soon();
+    loop {
+        worker.turn(Instant::now());
+        match worker.next_event() {
+            Some(Event::Done { outcome: Outcome::Reply(_), .. }) => replies += 1,
+            Some(Event::Died(_)) => break,
+            Some(other) => panic!("{other:?}"),
+            None => assert!(Instant::now() < limit),
+        }
+    }
+    assert_eq!(replies, 20);
+}
+
+cases! {
+    repro_requests_taken_back_while_there_is_no_room_leave_main_idle,
+    repro_an_heir_that_writes_on_does_not_hide_the_death,
+    repro_an_heir_that_writes_on_does_not_hold_stop,
+    repro_a_request_that_had_begun_is_never_lost_as_not_begun,
+    repro_a_worker_that_does_not_listen_is_replaced,
+    repro_stop_takes_a_late_reply_that_the_worker_waits_to_send,
+    repro_mains_signal_handlers_do_not_run_in_the_worker,
+    repro_a_child_that_makes_the_counters_blocking_does_not_hold_main,
+    replies_that_were_written_come_before_a_death_is_told,
+}
