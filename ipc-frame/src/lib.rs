@@ -8,7 +8,10 @@
 //!
 //! A frame is a header of fixed size and a payload. A [`Queue`] keeps outgoing frames until they
 //! are retired, so that they can be sent again; a [`Decoder`] is read into in place and yields
-//! frames that borrow from it. The bytes are described in `docs/WIRE.md`.
+//! frames that borrow from it. A payload is any bytes, or a message of a type that says how it is
+//! written and read ([`Encode`], [`Decode`]; with the feature `postcard` every type of serde). Two
+//! programs that did not fork from one another begin with a [`Hello`]. The bytes are described in
+//! `docs/WIRE.md`.
 //!
 //! ```
 //! use ipc_frame::{Decoder, Flags, Header, Kind, Queue};
@@ -40,11 +43,24 @@
 extern crate std;
 
 mod decode;
+mod fixed;
 mod header;
+mod hello;
+mod kind;
+mod message;
+#[cfg(feature = "postcard")]
+mod postcard;
 mod queue;
 mod text;
+#[cfg(test)]
+mod vectors;
 
 pub use decode::{DecodeError, Decoder, Frame};
-pub use header::{Flags, Header, HeaderError, Kind, MAX_FDS};
+pub use header::{Flags, Header, HeaderError, MAX_FDS};
+pub use hello::{BuildId, Hello, HelloError, Limits};
+pub use kind::{Field, Kind};
+pub use message::{Bounded, Decode, Encode, EncodeError, MessageError};
+#[cfg(feature = "postcard")]
+pub use postcard::Postcard;
 pub use queue::{Batch, FrameNumber, PushError, Queue, Reservation};
 pub use text::Text;

@@ -1,12 +1,16 @@
 //! Outgoing frames, kept until they are retired, so that what was not begun can be sent again.
 
-use core::fmt;
 use core::ops::Range;
 
 use heapless::{Deque, Vec};
 
 use crate::decode::Frame;
-use crate::header::{Flags, Header};
+use crate::header::Header;
+
+mod message;
+mod reservation;
+
+pub use reservation::{PushError, Reservation};
 
 /// Most pieces that one batch is made of. Frames that lie side by side are one piece.
 const PIECES: usize = 8;
@@ -199,16 +203,13 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         self.fd_sequence = 0;
     }
 
-    /// Begins anew for another receiver: all frames that are not retired count as unsent, marked
-    /// [`Flags::RESENT`] where any byte of them had gone out, and the descriptors' sequence
-    /// starts at zero.
+    /// Begins anew for another receiver: all frames that are not retired count as unsent, and the
+    /// descriptors' sequence starts at zero. Requests of which any byte had gone out are marked
+    /// [`Flags::RESENT`](crate::Flags::RESENT).
     pub fn rewind(&mut self) {
         let begun = self.cursor + usize::from(self.offset > 0);
         for entry in self.entries.iter().take(begun) {
-            Header::stamp_flags(
-                self.bytes.get_mut(entry.start..).unwrap_or_default(),
-                Flags::RESENT,
-            );
+            Header::stamp_resent(self.bytes.get_mut(entry.start..).unwrap_or_default());
         }
         self.cursor = 0;
         self.offset = 0;
@@ -350,71 +351,6 @@ impl<const BYTES: usize, const FRAMES: usize> Default for Queue<BYTES, FRAMES> {
         Self::new()
     }
 }
-
-/// Room in a queue for one frame. Dropping it appends nothing.
-pub struct Reservation<'a, const BYTES: usize, const FRAMES: usize> {
-    queue: &'a mut Queue<BYTES, FRAMES>,
-    start: usize,
-    len: usize,
-}
-
-impl<const BYTES: usize, const FRAMES: usize> Reservation<'_, BYTES, FRAMES> {
-    /// Returns the room for the payload.
-    pub fn payload(&mut self) -> &mut [u8] {
-        let start = self.start + Header::SIZE;
-        self.queue.bytes.get_mut(start..start + self.len).unwrap_or_default()
-    }
-
-    /// Appends the frame with the first `len` bytes of the room as its payload. A `len` over
-    /// the room counts as all of it.
-    pub fn commit(self, header: Header, len: usize) -> FrameNumber {
-        let len = len.min(self.len);
-        // The queue's capacity fits in 31 bits, which its constructor checks.
-        let header =
-            Header { len: u32::try_from(len).unwrap_or(u32::MAX), fd_sequence: 0, ..header };
-        let queue = self.queue;
-        if let Some(place) = queue.bytes.get_mut(self.start..self.start + Header::SIZE) {
-            place.copy_from_slice(&header.encode());
-        }
-        let entry = Entry {
-            start: self.start,
-            len: Header::SIZE + len,
-            fd_count: header.fd_count,
-            retired: false,
-        };
-        // There is room: `room_for` answered that the entries are not full.
-        _ = queue.entries.push_back(entry);
-        queue.number_of(queue.entries.len() - 1)
-    }
-}
-
-/// A frame that was not appended. The queue is as it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PushError {
-    /// The payload is longer than the queue's whole capacity.
-    TooLong {
-        /// Bytes of payload asked for.
-        len: usize,
-        /// Bytes of payload that fit in the empty queue.
-        capacity: usize,
-    },
-    /// There is no room until frames are retired.
-    Full,
-}
-
-impl fmt::Display for PushError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLong { len, capacity } => {
-                write!(f, "a payload of {len} bytes, over the queue's capacity of {capacity}")
-            }
-            Self::Full => f.write_str("the queue is full"),
-        }
-    }
-}
-
-impl core::error::Error for PushError {}
 
 #[cfg(test)]
 mod tests;

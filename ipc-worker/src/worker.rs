@@ -213,7 +213,7 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
                 }
             };
             let asked = RequestId::from_wire(header.id)
-                .filter(|_| header.kind != Kind::Request)
+                .filter(|_| matches!(header.kind, Kind::Reply | Kind::Refusal))
                 .and_then(|id| Some((id, self.table.get(id)?.frame)))
                 .filter(|&(_, frame)| self.outbox.is_sent(frame));
             let Some((id, frame)) = asked else {

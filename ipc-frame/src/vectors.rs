@@ -1,0 +1,155 @@
+//! The golden vectors of `docs/WIRE.md`, read from the file and checked in both directions.
+
+mod meaning;
+
+use std::string::{String, ToString as _};
+use std::vec::Vec;
+use std::{env, fs};
+
+use self::meaning::{Meaning, bytes};
+use crate::{Decoder, Hello, Kind};
+
+/// The limit that the document gives its receiver, and a header.
+const BYTES: usize = 40 + 24;
+
+/// An interpreter is some hundred times slower: it tries some lengths of pieces only.
+const STEP: usize = if cfg!(miri) { 40 } else { 1 };
+
+/// Returns the rows of the fenced blocks of that name, each split into its columns.
+fn rows(block: &str) -> Vec<Vec<String>> {
+    let package = env::var("CARGO_MANIFEST_DIR").unwrap();
+    let document = fs::read_to_string(package + "/../docs/WIRE.md").unwrap();
+    let fence = std::format!("```{block}");
+    let mut rows = Vec::new();
+    let mut inside = false;
+    for line in document.lines() {
+        if line.starts_with("```") {
+            inside = line == fence;
+        } else if inside {
+            rows.push(line.split('|').map(|column| column.trim().to_string()).collect());
+        }
+    }
+    assert!(!rows.is_empty(), "docs/WIRE.md has no block {block}");
+    rows
+}
+
+/// Feeds the bytes in pieces of `len` and returns what they mean.
+fn decode(bytes: &[u8], len: usize) -> Meaning {
+    let mut decoder = Decoder::<BYTES>::new();
+    let mut meaning = Meaning::default();
+    for mut piece in bytes.chunks(len) {
+        while !piece.is_empty() && !meaning.is_refused() {
+            let space = decoder.space();
+            let (now, later) = piece.split_at(piece.len().min(space.len()));
+            space[..now.len()].copy_from_slice(now);
+            decoder.filled(now.len());
+            piece = later;
+            take(&mut decoder, &mut meaning);
+        }
+    }
+    let is_empty = bytes.is_empty();
+    if !meaning.is_refused() && (is_empty || decoder.position() < decoder.received()) {
+        meaning.incomplete();
+    }
+    meaning
+}
+
+fn take(decoder: &mut Decoder<BYTES>, meaning: &mut Meaning) {
+    loop {
+        match decoder.next_frame() {
+            Ok(None) => return,
+            Ok(Some(frame)) => meaning.frame(&frame),
+            Err(error) => meaning.refuse(error),
+        }
+        if meaning.is_refused() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn every_vector_means_what_the_document_says_however_it_is_cut() {
+    for row in rows("vectors") {
+        let [name, hex, meaning] = &row[..] else { panic!("not three columns: {row:?}") };
+        let bytes = bytes(hex);
+        for len in (1..=bytes.len().max(1)).step_by(STEP) {
+            assert_eq!(decode(&bytes, len).to_string(), *meaning, "{name} in pieces of {len}");
+        }
+    }
+}
+
+#[test]
+fn every_vector_is_written_as_its_bytes() {
+    for row in rows("vectors") {
+        let [name, hex, meaning] = &row[..] else { panic!("not three columns: {row:?}") };
+        let (frames, complete) = meaning::encode(meaning);
+        let bytes = bytes(hex);
+        assert!(bytes.starts_with(&frames), "{name}: {frames:02x?}");
+        assert!(!complete || frames.len() == bytes.len(), "{name}");
+    }
+}
+
+#[test]
+fn both_sides_agree_as_the_document_says() {
+    for row in rows("agreement") {
+        let [name, ours, theirs, result] = &row[..] else { panic!("not four columns: {row:?}") };
+        let [ours, theirs] = [ours, theirs].map(|hex| Hello::decode(&bytes(hex)).unwrap());
+        assert_eq!(meaning::agreed(ours.agree(&theirs)), *result, "{name}");
+        assert_eq!(ours.agree(&theirs).ok(), theirs.agree(&ours).ok(), "{name}");
+    }
+}
+
+#[test]
+fn every_kind_and_every_error_has_a_vector() {
+    let rows = [rows("vectors"), rows("agreement")].concat();
+    let parts = || rows.iter().filter_map(|row| row.last()).flat_map(|text| text.split(" ; "));
+    let has = |start: &str| {
+        parts().any(|part| part == start || part.starts_with(&std::format!("{start} ")))
+    };
+    for kind in Kind::ALL {
+        assert!(has(&kind.to_string()), "no vector for {kind}");
+    }
+    for name in meaning::names() {
+        assert!(has(&std::format!("error {name}")), "no vector for {name}");
+    }
+}
+
+#[test]
+fn names_of_vectors_are_unique() {
+    let mut names: Vec<String> = rows("vectors").into_iter().map(|row| row[0].clone()).collect();
+    names.sort();
+    let count = names.len();
+    names.dedup();
+    assert_eq!(names.len(), count);
+}
+
+#[cfg(feature = "postcard")]
+#[test]
+fn every_typed_vector_is_written_and_read_as_the_document_says() {
+    use crate::{Decode, Encode, Postcard};
+    use std::fmt::Debug;
+
+    fn check<'a, T>(name: &str, value: T, bytes: &'a [u8])
+    where
+        T: serde::Serialize + serde::Deserialize<'a> + PartialEq + Debug,
+    {
+        let mut space = [0; BYTES];
+        let len = Postcard(&value).encode(&mut space).unwrap();
+        assert_eq!(&space[..len], bytes, "{name}");
+        assert_eq!(Postcard::decode(bytes), Ok(Postcard(value)), "{name}");
+    }
+
+    for row in rows("typed") {
+        let (name, bytes) = (row[0].as_str(), bytes(&row[1]));
+        match name {
+            "u32" => check(name, 300_u32, &bytes),
+            "text" => check(name, "hello", &bytes),
+            "bytes" => check(name, &[0_u8, 0xff][..], &bytes),
+            "negative" => check(name, -2_i32, &bytes),
+            "struct" => check(name, (300_u32, "hi", true), &bytes),
+            "absent" => check(name, None::<u8>, &bytes),
+            "present" => check(name, Some(7_u8), &bytes),
+            _ => panic!("no value for the typed vector {name}"),
+        }
+    }
+}

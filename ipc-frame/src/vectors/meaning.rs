@@ -1,0 +1,190 @@
+//! What a vector's bytes mean, in the words of the document.
+
+use core::fmt;
+use std::format;
+use std::string::{String, ToString as _};
+use std::vec::Vec;
+
+use crate::{
+    BuildId, DecodeError, Flags, Frame, Header, HeaderError, Hello, HelloError, Kind, Limits,
+};
+
+/// Makes the function that writes an error as the document does, and the list of all of them: a
+/// variant without a name does not compile, and a name without a vector fails a test.
+macro_rules! errors {
+    ($all:ident, $function:ident($error:ty) { $($pattern:pat => $text:literal,)* }) => {
+        const $all: &[&str] = &[$($text),*];
+
+        fn $function(error: $error) -> String {
+            match error {
+                $($pattern => format!($text),)*
+            }
+        }
+    };
+}
+
+errors!(REFUSALS, refusal(DecodeError) {
+    DecodeError::Header(HeaderError::UnknownKind { kind }) => "unknown-kind kind={kind}",
+    DecodeError::Header(HeaderError::UnknownFlags { flags }) => "unknown-flags flags={flags:#x}",
+    DecodeError::Header(HeaderError::ReservedNotZero { reserved }) =>
+        "reserved-not-zero reserved={reserved:#x}",
+    DecodeError::Header(HeaderError::FieldNotUsed { kind, field, value }) =>
+        "field-not-used kind={kind} field={field} value={value}",
+    DecodeError::Header(HeaderError::TooManyFds { fd_count }) => "too-many-fds fds={fd_count}",
+    DecodeError::Header(HeaderError::SequenceWithoutFds { fd_sequence }) =>
+        "sequence-without-fds sequence={fd_sequence}",
+    DecodeError::TooLong { len, capacity } => "too-long len={len} capacity={capacity}",
+});
+
+errors!(DISAGREEMENTS, disagreement(HelloError) {
+    HelloError::WrongLen { len } => "hello-wrong-len len={len}",
+    HelloError::VersionMismatch { ours, theirs } =>
+        "hello-version-mismatch ours={ours} theirs={theirs}",
+    HelloError::ReservedNotZero { offset, reserved } =>
+        "hello-reserved-not-zero offset={offset} reserved={reserved:#x}",
+    HelloError::TooManyFds { fd_count } => "hello-too-many-fds fds={fd_count}",
+    HelloError::BuildMismatch { ours, theirs } =>
+        "hello-build-mismatch ours={ours} theirs={theirs}",
+});
+
+/// Returns the names of all errors.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    let texts = [REFUSALS, DISAGREEMENTS, &["fd-sequence"]];
+    texts.into_iter().flatten().filter_map(|text| text.split(' ').next())
+}
+
+/// The frames so far, and what ended them.
+#[derive(Default)]
+pub(super) struct Meaning {
+    parts: Vec<String>,
+    /// Descriptors announced so far.
+    fd_sequence: u32,
+    refused: bool,
+}
+
+impl Meaning {
+    pub(super) fn frame(&mut self, frame: &Frame<'_>) {
+        let Header { kind, fd_count, fd_sequence: got, .. } = *frame.header();
+        let expected = self.fd_sequence;
+        if fd_count > 0 && got != expected {
+            return self.error(&format!("fd-sequence expected={expected} got={got}"));
+        }
+        self.fd_sequence = expected.wrapping_add(fd_count.into());
+        match Hello::decode(frame.payload()) {
+            Ok(hello) if kind == Kind::Hello => {
+                self.parts.push(format!("hello {}build={}", limits(hello.limits), hello.build));
+            }
+            Err(error) if kind == Kind::Hello => self.error(&disagreement(error)),
+            _ => self.parts.push(text(frame)),
+        }
+    }
+
+    pub(super) fn refuse(&mut self, error: DecodeError) {
+        self.error(&refusal(error));
+    }
+
+    pub(super) fn incomplete(&mut self) {
+        self.parts.push("incomplete".into());
+    }
+
+    pub(super) const fn is_refused(&self) -> bool {
+        self.refused
+    }
+
+    fn error(&mut self, error: &str) {
+        self.parts.push(format!("error {error}"));
+        self.refused = true;
+    }
+}
+
+impl fmt::Display for Meaning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.parts.join(" ; "))
+    }
+}
+
+/// Writes what [`Hello::agree`] came to.
+pub(super) fn agreed(result: Result<Limits, HelloError>) -> String {
+    match result {
+        Ok(agreed) => format!("agreed {}", limits(agreed)).trim_end().into(),
+        Err(error) => format!("error {}", disagreement(error)),
+    }
+}
+
+fn limits(Limits { payload_len, fd_count }: Limits) -> String {
+    format!("payload_limit={payload_len} fd_limit={fd_count} ")
+}
+
+fn text(frame: &Frame<'_>) -> String {
+    let header = frame.header();
+    let mut words = Vec::from([header.kind.to_string()]);
+    let mut word = |is_shown: bool, word: String| {
+        if is_shown {
+            words.push(word);
+        }
+    };
+    word(header.flags.contains(Flags::RESENT), "resent".into());
+    word(header.method != 0, format!("method={:#x}", header.method));
+    word(header.id != 0, format!("id={:#x}", header.id));
+    word(header.fd_count != 0, format!("fds={}", header.fd_count));
+    word(header.fd_sequence != 0, format!("sequence={}", header.fd_sequence));
+    let payload: String = frame.payload().iter().map(|byte| format!("{byte:02x}")).collect();
+    word(!payload.is_empty(), format!("payload={payload}"));
+    words.join(" ")
+}
+
+/// Writes the frames of a meaning, and tells whether they are all of it.
+pub(super) fn encode(meaning: &str) -> (Vec<u8>, bool) {
+    let mut bytes = Vec::new();
+    for part in meaning.split(" ; ") {
+        let mut words = part.split(' ');
+        let first = words.next().unwrap();
+        if first == "incomplete" || first == "error" {
+            return (bytes, false);
+        }
+        let kind = Kind::ALL.into_iter().find(|kind| kind.to_string() == first).unwrap();
+        let mut header = Header::new(kind, 0, 0);
+        let mut hello =
+            Hello { limits: Limits { payload_len: 0, fd_count: 0 }, build: BuildId::ANY };
+        let mut payload = Vec::new();
+        for word in words {
+            let (field, value) = word.split_once('=').unwrap_or((word, ""));
+            match field {
+                "resent" => header.flags = Flags::RESENT,
+                "method" => header.method = number(value).try_into().unwrap(),
+                "id" => header.id = number(value),
+                "fds" => header.fd_count = number(value).try_into().unwrap(),
+                "sequence" => header.fd_sequence = number(value).try_into().unwrap(),
+                "payload" => payload = self::bytes(value),
+                "payload_limit" => hello.limits.payload_len = number(value).try_into().unwrap(),
+                "fd_limit" => hello.limits.fd_count = number(value).try_into().unwrap(),
+                "build" => hello.build = BuildId(self::bytes(value).try_into().unwrap()),
+                _ => panic!("no field {field}"),
+            }
+        }
+        if kind == Kind::Hello {
+            payload = hello.encode().into();
+        }
+        header.len = payload.len().try_into().unwrap();
+        assert_eq!(header.check(), Ok(()), "{part}");
+        bytes.extend(header.encode());
+        bytes.extend(payload);
+    }
+    (bytes, true)
+}
+
+fn number(text: &str) -> u64 {
+    match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16).unwrap(),
+        None => text.parse().unwrap(),
+    }
+}
+
+/// Returns the bytes of hexadecimal text, with or without blanks.
+pub(super) fn bytes(hex: &str) -> Vec<u8> {
+    let digits: Vec<char> = hex.chars().filter(|char| !char.is_whitespace()).collect();
+    digits
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap())
+        .collect()
+}
