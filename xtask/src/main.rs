@@ -1,12 +1,16 @@
 //! The one door for tools: `cargo xtask VERB`, one file per verb.
 
 mod ci;
+mod deep;
 mod demo;
 mod failure;
+mod fuzz;
+mod miri;
 mod process;
 mod steps;
 mod test;
 mod tiny;
+mod tools;
 mod workspace;
 
 use std::process::ExitCode;
@@ -24,6 +28,9 @@ Verbs:
   demo    drive the example daemon logd under load, kill its worker, count every message
   test    run all tests, and the static program with no C library
   ci      everything that must hold: format, lints, tests, docs, bare metal
+  fuzz    any bytes into what decodes them
+  miri    the tests of ipc-frame in an interpreter that sees undefined behaviour
+  deep    what takes too long for ci: a minute of fuzz, and miri
 
 Options:
   -h, --help    print this help; `cargo xtask VERB --help` prints that of a verb
@@ -49,6 +56,9 @@ fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
         Some(Value(verb)) if verb == "demo" => demo::run(args),
         Some(Value(verb)) if verb == "test" => test::run(args),
         Some(Value(verb)) if verb == "ci" => ci::run(args),
+        Some(Value(verb)) if verb == "fuzz" => fuzz::run(args),
+        Some(Value(verb)) if verb == "miri" => miri::run(args),
+        Some(Value(verb)) if verb == "deep" => deep::run(args),
         Some(Value(verb)) => Err(Failure::Arguments(format!("no verb {verb:?}"))),
         Some(other) => Err(other.unexpected().into()),
         None => Err(Failure::Arguments("no verb".into())),

@@ -10,8 +10,8 @@ use crate::{
 };
 
 const HELP: &str = "\
-Runs all tests of the workspace, then builds and runs tests/tiny, a static program with no C
-library that links all four crates (x86_64 Linux only).
+Runs all tests of the workspace, those of the feature postcard, then builds and runs tests/tiny, a
+static program with no C library that links all four crates (x86_64 Linux only).
 
 Usage: cargo xtask test
 
@@ -35,7 +35,12 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
 }
 
 /// Returns what the verb runs.
-pub(crate) fn steps(workspace: &Workspace) -> [Step; 2] {
-    let tests = workspace.cargo(&["test", "--locked", "--workspace"]);
-    [Step::command("test", tests), tiny::step()]
+pub(crate) fn steps(workspace: &Workspace) -> [Step; 3] {
+    let test = |args: &[&str]| workspace.cargo(&[&["test", "--locked"], args].concat());
+    let postcard = ["--package", "ipc-frame", "--features", "postcard"];
+    [
+        Step::command("test", test(&["--workspace"])),
+        Step::command("test postcard", test(&postcard)),
+        tiny::step(),
+    ]
 }

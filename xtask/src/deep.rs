@@ -1,0 +1,39 @@
+//! `cargo xtask deep`: what takes too long to run before every change.
+
+use lexopt::Arg::{Long, Short};
+
+use crate::{
+    failure::Failure,
+    fuzz, miri,
+    steps::{self, Step},
+    workspace::Workspace,
+};
+
+const HELP: &str = "\
+Runs what takes too long for `cargo xtask ci`: a minute of fuzzing, and miri. Every step runs, also
+after one that failed; what is not installed is skipped, and said to be.
+
+Usage: cargo xtask deep
+
+Options:
+  -h, --help    print this help";
+
+/// Runs the verb.
+pub(crate) fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
+    match args.next()? {
+        Some(Long("help") | Short('h')) => {
+            println!("{HELP}");
+            Ok(())
+        }
+        Some(other) => Err(other.unexpected().into()),
+        None => {
+            let workspace = Workspace::find()?;
+            steps::run(&workspace, plan(&workspace))
+        }
+    }
+}
+
+fn plan(workspace: &Workspace) -> Vec<Step> {
+    let minute = fuzz::Limits { inputs: None, seconds: Some(60) };
+    vec![fuzz::step(workspace, "fuzz decode", "decode", minute), miri::step(workspace)]
+}

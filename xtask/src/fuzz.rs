@@ -1,0 +1,134 @@
+//! `cargo xtask fuzz`: bytes of no origin into what decodes them.
+
+use std::ffi::OsString;
+
+use lexopt::{
+    Arg::{Long, Short, Value},
+    Parser, ValueExt as _,
+};
+
+use crate::{
+    failure::Failure,
+    steps::{self, Step},
+    tools,
+    workspace::Workspace,
+};
+
+const HELP: &str = "\
+Feeds a decoder with inputs that nobody thought of, until all of them are done or one breaks it.
+Needs nightly Rust and cargo-fuzz; says that it skipped where they are missing.
+
+Usage: cargo xtask fuzz TARGET [OPTIONS]
+
+Targets:
+  decode    bytes in any pieces into the decoder of frames
+  hello     the first frame between two programs
+  text      the text of reasons and refusals
+  typed     messages in the postcard format
+
+Options:
+  --inputs N     end after so many inputs [default: 10000000 where no time is given]
+  --seconds N    end after so many seconds
+  -h, --help     print this help
+
+The inputs found are kept in ipc-frame/fuzz/corpus, one that breaks something in
+ipc-frame/fuzz/artifacts.";
+
+const TARGETS: [&str; 4] = ["decode", "hello", "text", "typed"];
+const INPUTS: u64 = 10_000_000;
+/// Longer inputs are slower and find nothing new: the decoder under test holds 64 bytes.
+const LONGEST: &str = "-max_len=512";
+
+/// How long to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) inputs: Option<u64>,
+    pub(crate) seconds: Option<u64>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Options {
+    target: &'static str,
+    limits: Limits,
+}
+
+/// Runs the verb.
+pub(crate) fn run(args: Parser) -> Result<(), Failure> {
+    let Some(Options { target, limits }) = parse(args)? else {
+        println!("{HELP}");
+        return Ok(());
+    };
+    let workspace = Workspace::find()?;
+    let step = step(&workspace, "fuzz", target, limits);
+    steps::run(&workspace, vec![step])
+}
+
+/// Returns the step that feeds the target, or says why it cannot run here.
+pub(crate) fn step(
+    workspace: &Workspace,
+    name: &'static str,
+    target: &str,
+    limits: Limits,
+) -> Step {
+    if !tools::has_nightly(workspace, None) {
+        return Step::skip(name, "fuzzing (install with: rustup toolchain install nightly)");
+    }
+    if !tools::has_nightly(workspace, Some("fuzz")) {
+        return Step::skip(name, "fuzzing (install with: cargo install --locked cargo-fuzz)");
+    }
+    let mut fuzz = tools::nightly(workspace, &["fuzz", "run", "--fuzz-dir", "ipc-frame/fuzz"]);
+    fuzz.args([target, "--", LONGEST, "-print_final_stats=1"]);
+    fuzz.args(limits.inputs.map(|inputs| format!("-runs={inputs}")));
+    fuzz.args(limits.seconds.map(|seconds| format!("-max_total_time={seconds}")));
+    Step::command(name, fuzz)
+}
+
+/// Reads the command line; `None` where help is asked for.
+fn parse(mut args: Parser) -> Result<Option<Options>, Failure> {
+    let mut target = None;
+    let mut limits = Limits { inputs: None, seconds: None };
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("inputs") => limits.inputs = Some(args.value()?.parse()?),
+            Long("seconds") => limits.seconds = Some(args.value()?.parse()?),
+            Value(name) if target.is_none() => target = Some(known(&name)?),
+            Long("help") | Short('h') => return Ok(None),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let target = target.ok_or_else(|| Failure::Arguments("no target".into()))?;
+    if limits.inputs.is_none() && limits.seconds.is_none() {
+        limits.inputs = Some(INPUTS);
+    }
+    Ok(Some(Options { target, limits }))
+}
+
+fn known(name: &OsString) -> Result<&'static str, Failure> {
+    let target = TARGETS.into_iter().find(|target| name == target);
+    target.ok_or_else(|| Failure::Arguments(format!("no target {name:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(args: &[&str]) -> Result<Option<Options>, Failure> {
+        parse(Parser::from_args(args))
+    }
+
+    #[test]
+    fn ten_million_inputs_are_meant_where_nothing_is_said() {
+        let limits = |args: &[&str]| parsed(args).unwrap().unwrap().limits;
+        let inputs = Some(INPUTS);
+        assert_eq!(limits(&["decode"]), Limits { inputs, seconds: None });
+        let seconds = Some(9);
+        assert_eq!(limits(&["text", "--seconds", "9"]), Limits { inputs: None, seconds });
+    }
+
+    #[test]
+    fn unknown_targets_and_options_are_wrong_arguments() {
+        for args in [&["nothing"][..], &[], &["decode", "--inputs", "x"], &["decode", "text"]] {
+            assert!(matches!(parsed(args), Err(Failure::Arguments(_))), "{args:?}");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! `cargo xtask miri`: the tests of ipc-frame in an interpreter that sees undefined behaviour.
+
+use lexopt::Arg::{Long, Short};
+
+use crate::{
+    failure::Failure,
+    steps::{self, Step},
+    tools,
+    workspace::Workspace,
+};
+
+const HELP: &str = "\
+Runs the tests of ipc-frame, with all features, in miri. Needs nightly Rust with its components
+miri and rust-src; says that it skipped where they are missing.
+
+Usage: cargo xtask miri
+
+Options:
+  -h, --help    print this help";
+
+/// Runs the verb.
+pub(crate) fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
+    match args.next()? {
+        Some(Long("help") | Short('h')) => {
+            println!("{HELP}");
+            Ok(())
+        }
+        Some(other) => Err(other.unexpected().into()),
+        None => {
+            let workspace = Workspace::find()?;
+            let step = step(&workspace);
+            steps::run(&workspace, vec![step])
+        }
+    }
+}
+
+/// Returns the step that runs the tests, or says why it cannot run here.
+pub(crate) fn step(workspace: &Workspace) -> Step {
+    const NAME: &str = "miri";
+    if !tools::has_nightly(workspace, None) {
+        return Step::skip(NAME, "miri (install with: rustup toolchain install nightly)");
+    }
+    if !tools::has_nightly(workspace, Some("miri")) {
+        let why = "miri (install with: rustup component add --toolchain nightly miri rust-src)";
+        return Step::skip(NAME, why);
+    }
+    let test = ["miri", "test", "--locked", "--package", "ipc-frame", "--all-features"];
+    let mut miri = tools::nightly(workspace, &test);
+    // The golden vectors are read from a file.
+    miri.env("MIRIFLAGS", "-Zmiri-disable-isolation");
+    Step::command(NAME, miri)
+}
