@@ -32,6 +32,8 @@
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+#[cfg(feature = "socket")]
+mod blocking;
 mod clock;
 #[cfg(feature = "socket")]
 mod descriptor;
@@ -46,11 +48,17 @@ mod page;
 #[cfg(feature = "socket")]
 mod pass_fds;
 #[cfg(feature = "socket")]
+mod seqpacket;
+#[cfg(feature = "socket")]
+mod socket;
+#[cfg(feature = "socket")]
 mod stream;
 mod transport;
 #[cfg(feature = "socket")]
 mod wait;
 
+#[cfg(feature = "socket")]
+pub use blocking::Blocking;
 pub use clock::Instant;
 #[cfg(feature = "socket")]
 pub use descriptor::{above_stdio, close_all_but, duplicate, open_stdio};
@@ -65,7 +73,11 @@ pub use page::SharedPage;
 #[cfg(feature = "socket")]
 pub use pass_fds::{PassFds, Received};
 #[cfg(feature = "socket")]
-pub use stream::{Blocking, Stream};
+pub use seqpacket::Seqpacket;
+#[cfg(feature = "socket")]
+pub use socket::Socket;
+#[cfg(feature = "socket")]
+pub use stream::Stream;
 pub use transport::{Transport, TransportError};
 #[cfg(feature = "socket")]
 pub use wait::{Interest, Watched, wait};

@@ -49,6 +49,14 @@ pub enum TransportError {
     TooManyInFlight,
     /// The receiver refuses descriptors (`EPERM`: `SO_PASSRIGHTS` is off, kernel 6.16).
     FdsRefused,
+    /// A packet that had to be cut, so that bytes are lost. The peer's fault, which sends longer
+    /// packets than was agreed on, and final: every later receive tells the same.
+    PacketTooLong {
+        /// Bytes in the packet.
+        len: usize,
+        /// Bytes that there was room for.
+        capacity: usize,
+    },
     /// Any other failure of the system.
     System(SystemError),
 }
@@ -62,6 +70,9 @@ impl fmt::Display for TransportError {
             }
             Self::TooManyInFlight => f.write_str("too many descriptors in flight"),
             Self::FdsRefused => f.write_str("the receiver refuses descriptors"),
+            Self::PacketTooLong { len, capacity } => {
+                write!(f, "a packet of {len} bytes, over the limit of {capacity}")
+            }
             Self::System(error) => error.fmt(f),
         }
     }

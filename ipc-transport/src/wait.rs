@@ -94,6 +94,22 @@ pub fn wait(watched: &mut [Watched<'_>], deadline: Option<Instant>) -> Result<bo
     }
 }
 
+/// Returns whether the other side of a socket sends no more (`POLLRDHUP`, poll(2)).
+pub(crate) fn is_hung_up(fd: BorrowedFd<'_>) -> Result<bool, SystemError> {
+    let mut polled = [PollFd::from_borrowed_fd(fd, PollFlags::RDHUP)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    loop {
+        match rustix::event::poll(&mut polled, Some(&now)) {
+            Ok(_) => {
+                let [polled] = &polled;
+                return Ok(polled.revents().intersects(PollFlags::RDHUP | PollFlags::HUP));
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(SystemError::of("poll")(error)),
+        }
+    }
+}
+
 fn timeout(deadline: Option<Instant>) -> Option<Timespec> {
     let deadline = deadline.filter(|&deadline| deadline != Instant::NEVER)?;
     let rest = match deadline.as_nanoseconds() {
