@@ -34,6 +34,8 @@ extern crate std;
 
 #[cfg(feature = "socket")]
 mod blocking;
+#[cfg(feature = "socket")]
+mod byte_pair;
 mod clock;
 #[cfg(feature = "socket")]
 mod descriptor;
@@ -59,6 +61,8 @@ mod wait;
 
 #[cfg(feature = "socket")]
 pub use blocking::Blocking;
+#[cfg(feature = "socket")]
+pub use byte_pair::BytePair;
 pub use clock::Instant;
 #[cfg(feature = "socket")]
 pub use descriptor::{above_stdio, close_all_but, duplicate, open_stdio};
