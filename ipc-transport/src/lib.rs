@@ -49,6 +49,11 @@ mod outbox;
 mod page;
 #[cfg(feature = "socket")]
 mod pass_fds;
+#[cfg(not(feature = "socket"))]
+#[path = "no_riders.rs"]
+mod riders;
+#[cfg(feature = "socket")]
+mod riders;
 #[cfg(feature = "socket")]
 mod seqpacket;
 #[cfg(feature = "socket")]
