@@ -135,6 +135,7 @@ fn main() -> ExitCode {
     descriptors!(list, stream);
     descriptors!(list, seqpacket);
     descriptors!(list, seqpacket_of_small_packets);
+    descriptors!(list, loopback);
     sockets!(list, stream);
     sockets!(list, seqpacket);
     own!(list, packets:
