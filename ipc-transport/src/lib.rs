@@ -40,6 +40,7 @@ mod clock;
 #[cfg(feature = "socket")]
 mod descriptor;
 mod errno;
+mod faulty;
 #[cfg(feature = "socket")]
 mod inbox;
 mod loopback;
@@ -72,6 +73,7 @@ pub use clock::Instant;
 #[cfg(feature = "socket")]
 pub use descriptor::{above_stdio, close_all_but, duplicate, open_stdio};
 pub use errno::{Errno, SystemError};
+pub use faulty::{Faults, Faulty};
 #[cfg(feature = "socket")]
 pub use inbox::{Arrival, FdsLost, Inbox, InboxError};
 pub use loopback::{Loopback, LoopbackEnd};
