@@ -10,6 +10,7 @@
 mod bytes;
 mod cuts;
 mod descriptors;
+mod faults;
 mod hostile;
 mod modes;
 mod packets;
@@ -119,12 +120,18 @@ fn main() -> ExitCode {
     bytes!(list, tcp);
     bytes!(list, terminal);
     bytes!(list, terminal_without_waiting);
+    bytes!(list, faulty_stream);
+    bytes!(list, faulty_seqpacket);
+    bytes!(list, faulty_loopback);
+    bytes!(list, faulty_pipes);
     cuts!(list, stream);
     cuts!(list, seqpacket);
     cuts!(list, loopback);
     cuts!(list, pipes);
     cuts!(list, tcp);
     cuts!(list, terminal_without_waiting);
+    cuts!(list, faulty_loopback);
+    cuts!(list, faulty_pipes);
     local!(list, stream);
     local!(list, seqpacket);
     local!(list, seqpacket_of_small_packets);
@@ -132,10 +139,17 @@ fn main() -> ExitCode {
     local!(list, pipes);
     local!(list, terminal);
     local!(list, terminal_without_waiting);
+    local!(list, faulty_stream);
+    local!(list, faulty_seqpacket);
+    local!(list, faulty_loopback);
+    local!(list, faulty_pipes);
     descriptors!(list, stream);
     descriptors!(list, seqpacket);
     descriptors!(list, seqpacket_of_small_packets);
     descriptors!(list, loopback);
+    descriptors!(list, faulty_stream);
+    descriptors!(list, faulty_seqpacket);
+    descriptors!(list, faulty_loopback);
     sockets!(list, stream);
     sockets!(list, seqpacket);
     own!(list, packets:
@@ -144,6 +158,10 @@ fn main() -> ExitCode {
         a_packet_that_had_to_be_cut_is_an_error_with_its_numbers,
         packets_over_the_buffer_go_in_smaller_ones,
         a_blocking_receive_waits_for_a_packet_and_sees_the_end,
+    );
+    own!(list, faults:
+        lost_descriptors_are_told_and_the_next_frame_is_right,
+        a_dropped_connection_ends_after_whole_frames,
     );
     own!(list, modes:
         the_mode_of_a_shared_description_is_never_changed,

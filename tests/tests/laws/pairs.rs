@@ -6,7 +6,7 @@ use std::io::pipe;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 
-use ipc_transport::{BytePair, Loopback, LoopbackEnd, Seqpacket, Stream};
+use ipc_transport::{BytePair, Faults, Faulty, Loopback, LoopbackEnd, Seqpacket, Stream};
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
@@ -23,7 +23,7 @@ pub(crate) fn seqpacket_of_small_packets() -> (Seqpacket<7>, Seqpacket<7>) {
     Seqpacket::pair().unwrap()
 }
 
-type End = LoopbackEnd<'static, 1000>;
+pub(crate) type End = LoopbackEnd<'static, 1000>;
 
 pub(crate) fn loopback() -> (End, End) {
     Box::leak(Box::new(Loopback::<1000>::new())).ends()
@@ -72,6 +72,26 @@ fn pty(mode: OFlags) -> (OwnedFd, OwnedFd) {
         rustix::fs::fcntl_setfl(&control, OFlags::RDWR | OFlags::NONBLOCK).unwrap();
     }
     (terminal, control)
+}
+
+fn harmless<T>((left, right): (T, T)) -> (Faulty<T>, Faulty<T>) {
+    (Faulty::new(left, Faults::HARMLESS, 11), Faulty::new(right, Faults::HARMLESS, 12))
+}
+
+pub(crate) fn faulty_stream() -> (Faulty<Stream>, Faulty<Stream>) {
+    harmless(stream())
+}
+
+pub(crate) fn faulty_seqpacket() -> (Faulty<Seqpacket>, Faulty<Seqpacket>) {
+    harmless(seqpacket())
+}
+
+pub(crate) fn faulty_loopback() -> (Faulty<End>, Faulty<End>) {
+    harmless(loopback())
+}
+
+pub(crate) fn faulty_pipes() -> (Faulty<BytePair>, Faulty<BytePair>) {
+    harmless(pipes())
 }
 
 /// Undoes what the standard library does at the start of a program.
