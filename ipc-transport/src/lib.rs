@@ -43,6 +43,10 @@ mod errno;
 mod faulty;
 #[cfg(feature = "socket")]
 mod inbox;
+#[cfg(feature = "socket")]
+mod inherit;
+#[cfg(feature = "socket")]
+mod listen;
 mod loopback;
 #[cfg(feature = "socket")]
 mod outbox;
@@ -50,6 +54,8 @@ mod outbox;
 mod page;
 #[cfg(feature = "socket")]
 mod pass_fds;
+#[cfg(feature = "socket")]
+mod peer;
 #[cfg(not(feature = "socket"))]
 #[path = "no_riders.rs"]
 mod riders;
@@ -76,6 +82,10 @@ pub use errno::{Errno, SystemError};
 pub use faulty::{Faults, Faulty};
 #[cfg(feature = "socket")]
 pub use inbox::{Arrival, FdsLost, Inbox, InboxError};
+#[cfg(feature = "socket")]
+pub use inherit::{InheritError, inherit};
+#[cfg(feature = "socket")]
+pub use listen::{BindError, Listener, connect};
 pub use loopback::{Loopback, LoopbackEnd};
 #[cfg(feature = "socket")]
 pub use outbox::{Flushed, Outbox, Room};
@@ -83,6 +93,8 @@ pub use outbox::{Flushed, Outbox, Room};
 pub use page::SharedPage;
 #[cfg(feature = "socket")]
 pub use pass_fds::{PassFds, Received};
+#[cfg(feature = "socket")]
+pub use peer::Peer;
 #[cfg(feature = "socket")]
 pub use seqpacket::Seqpacket;
 #[cfg(feature = "socket")]
