@@ -6,8 +6,10 @@ use heapless::VecView;
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
+use crate::clock::Instant;
 use crate::errno::SystemError;
 use crate::pass_fds::{PassFds, Received};
+use crate::patience::Patience;
 use crate::socket::{Pace, Socket};
 use crate::transport::{Transport, TransportError};
 
@@ -18,11 +20,40 @@ use crate::transport::{Transport, TransportError};
 #[derive(Debug)]
 pub struct Blocking<'a, S> {
     socket: &'a mut S,
+    patience: Patience,
 }
 
 impl<'a, S: Socket> Blocking<'a, S> {
     pub(crate) const fn new(socket: &'a mut S) -> Self {
-        Self { socket }
+        Self { socket, patience: Patience::SLEEP }
+    }
+
+    /// Lets receiving look for a while before it sleeps. That time comes before the one of
+    /// `set_receive_timeout`.
+    #[must_use]
+    pub const fn with(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+
+    fn receive_patiently(
+        &mut self,
+        space: &mut [u8],
+        mut fds: Option<&mut VecView<OwnedFd>>,
+    ) -> Result<Option<Received>, TransportError> {
+        if !self.patience.spin.is_zero() {
+            let end = Instant::now() + self.patience.spin;
+            loop {
+                let answer = self.socket.receive_at(Pace::Now, space, fds.as_deref_mut())?;
+                if answer.is_some() {
+                    return Ok(answer);
+                }
+                if Instant::now() >= end {
+                    break;
+                }
+                core::hint::spin_loop();
+            }
+        }
+        self.socket.receive_at(Pace::Wait, space, fds)
     }
 }
 
@@ -32,7 +63,7 @@ impl<S: Socket> Transport for Blocking<'_, S> {
     }
 
     fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
-        Ok(self.socket.receive_at(Pace::Wait, space, None)?.map(|received| received.len))
+        Ok(self.receive_patiently(space, None)?.map(|received| received.len))
     }
 }
 
@@ -50,7 +81,7 @@ impl<S: Socket> PassFds for Blocking<'_, S> {
         space: &mut [u8],
         fds: &mut VecView<OwnedFd>,
     ) -> Result<Option<Received>, TransportError> {
-        self.socket.receive_at(Pace::Wait, space, Some(fds))
+        self.receive_patiently(space, Some(fds))
     }
 }
 

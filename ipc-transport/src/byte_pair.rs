@@ -5,18 +5,14 @@ use rustix::fs::{FileType, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 
-use crate::clock::Instant;
 use crate::descriptor::{above_stdio, duplicate};
 use crate::errno::SystemError;
 use crate::socket::gather;
 use crate::transport::{Transport, TransportError};
-use crate::wait::{Interest, Watched, wait};
+use crate::wait::{Interest, PAST, Watched, wait};
 
 /// What a pipe takes without waiting once it says that there is room (`PIPE_BUF`, pipe(7)).
 const PIPE_LEN: usize = 4096;
-
-/// A deadline that only looks.
-const PAST: Instant = Instant::from_nanoseconds(0);
 
 /// `RWF_NOSIGNAL`, kernel 6.18.
 const NOSIGNAL: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x100);

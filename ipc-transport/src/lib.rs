@@ -55,6 +55,8 @@ mod page;
 #[cfg(feature = "socket")]
 mod pass_fds;
 #[cfg(feature = "socket")]
+mod patience;
+#[cfg(feature = "socket")]
 mod peer;
 #[cfg(not(feature = "socket"))]
 #[path = "no_riders.rs"]
@@ -94,6 +96,8 @@ pub use page::SharedPage;
 #[cfg(feature = "socket")]
 pub use pass_fds::{PassFds, Received};
 #[cfg(feature = "socket")]
+pub use patience::Patience;
+#[cfg(feature = "socket")]
 pub use peer::Peer;
 #[cfg(feature = "socket")]
 pub use seqpacket::Seqpacket;
@@ -103,4 +107,4 @@ pub use socket::Socket;
 pub use stream::Stream;
 pub use transport::{Transport, TransportError};
 #[cfg(feature = "socket")]
-pub use wait::{Interest, Watched, wait};
+pub use wait::{Interest, Waiter, Watched, wait};

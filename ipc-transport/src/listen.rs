@@ -9,11 +9,10 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags};
 use rustix::path::Arg;
 
-use crate::clock::Instant;
 use crate::descriptor::above_stdio;
 use crate::errno::SystemError;
 use crate::socket::Socket;
-use crate::wait::{Interest, Watched, wait};
+use crate::wait::{Interest, PAST, Watched, wait};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
@@ -111,7 +110,7 @@ impl<S: Socket> Listener<S> {
         loop {
             if self.may_wait {
                 let mut watched = [Watched::new(self.socket.as_fd(), Interest::Input)];
-                if !wait(&mut watched, Some(Instant::from_nanoseconds(0)))? {
+                if !wait(&mut watched, Some(PAST))? {
                     return Ok(None);
                 }
             }

@@ -16,8 +16,9 @@ use crate::clock::Instant;
 use crate::descriptor::above_stdio;
 use crate::errno::SystemError;
 use crate::pass_fds::Received;
+use crate::patience::Patience;
 use crate::transport::TransportError;
-use crate::wait::{Interest, Watched, wait};
+use crate::wait::{Interest, Waiter, Watched};
 
 /// Most pieces that one system call takes; what is beyond them is left for the next.
 const PIECES: usize = 16;
@@ -213,7 +214,7 @@ impl Calls {
                 Err(Errno::CONNRESET) => Ok(Answer::Reset),
                 Err(Errno::INTR) => {
                     self.interruptions += 1;
-                    if pace == Pace::Wait && wait_out(self.fd.as_fd())? {
+                    if pace == Pace::Wait && self.wait_out()? {
                         pace = Pace::Now;
                     }
                     continue;
@@ -223,24 +224,28 @@ impl Calls {
             };
         }
     }
+
+    /// Waits in the place of a receive that a signal has interrupted: made again, it would begin
+    /// its whole time-out anew, and signals could prolong it for ever. Answers false where it has
+    /// none.
+    fn wait_out(&mut self) -> Result<bool, TransportError> {
+        let timeout = socket_timeout(&self.fd, Timeout::Recv)
+            .map_err(SystemError::of("getsockopt SO_RCVTIMEO"))
+            .map_err(TransportError::System)?;
+        let Some(timeout) = timeout else {
+            return Ok(false);
+        };
+        let deadline = Some(Instant::now() + timeout);
+        let mut waiter = Waiter::new(Patience::SLEEP);
+        let mut watched = [Watched::new(self.fd.as_fd(), Interest::Input)];
+        let waited = waiter.wait(&mut watched, deadline);
+        self.interruptions += waiter.interruptions();
+        waited.map(|_| true).map_err(TransportError::System)
+    }
 }
 
 pub(crate) fn close_sending(fd: BorrowedFd<'_>) -> Result<(), SystemError> {
     rustix::net::shutdown(fd, Shutdown::Write).map_err(SystemError::of("shutdown"))
-}
-
-/// Waits in the place of a receive that a signal has interrupted: made again, it would begin its
-/// whole time-out anew, and signals could prolong it for ever. Answers false where it has none.
-fn wait_out(fd: BorrowedFd<'_>) -> Result<bool, TransportError> {
-    let timeout = socket_timeout(fd, Timeout::Recv)
-        .map_err(SystemError::of("getsockopt SO_RCVTIMEO"))
-        .map_err(TransportError::System)?;
-    let Some(timeout) = timeout else {
-        return Ok(false);
-    };
-    let deadline = Some(Instant::now() + timeout);
-    wait(&mut [Watched::new(fd, Interest::Input)], deadline).map_err(TransportError::System)?;
-    Ok(true)
 }
 
 /// Collects what one call takes of the pieces: at most `limit` bytes.
