@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! Outbox (frames + their fds) ──▶ Transport / PassFds ──▶ Inbox (frames + their fds)
-//!                                 Stream, Loopback, …
+//!                                 Stream, Seqpacket, BytePair, Loopback, Faulty<…>
 //! ```
 //!
 //! A [`Transport`] moves bytes and knows nothing of frames; one that can also carry file
-//! descriptors is [`PassFds`]. Without the feature `socket` only the contract, the in-memory
-//! [`Loopback`] and [`Instant`] remain, and the crate builds for bare metal.
+//! descriptors is [`PassFds`]. Two programs meet by a [`Listener`] and [`connect`], or over a
+//! socket that one was started with ([`inherit`]). Without the feature `socket` only the contract,
+//! the in-memory [`Loopback`], the faults of [`Faulty`] and [`Instant`] remain, and the crate
+//! builds for bare metal.
 //!
 //! ```
 //! # #[cfg(feature = "socket")] {
