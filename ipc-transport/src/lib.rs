@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! Outbox (frames + their fds) ──▶ Transport / PassFds ──▶ Inbox (frames + their fds)
-//!                                 Stream, Loopback, …
+//!                                 Stream, Seqpacket, BytePair, Loopback, Faulty<…>
 //! ```
 //!
 //! A [`Transport`] moves bytes and knows nothing of frames; one that can also carry file
-//! descriptors is [`PassFds`]. Without the feature `socket` only the contract, the in-memory
-//! [`Loopback`] and [`Instant`] remain, and the crate builds for bare metal.
+//! descriptors is [`PassFds`]. Two programs meet by a [`Listener`] and [`connect`], or over a
+//! socket that one was started with ([`inherit`]). Without the feature `socket` only the contract,
+//! the in-memory [`Loopback`], the faults of [`Faulty`] and [`Instant`] remain, and the crate
+//! builds for bare metal.
 //!
 //! ```
 //! # #[cfg(feature = "socket")] {
@@ -32,12 +34,21 @@
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+#[cfg(feature = "socket")]
+mod blocking;
+#[cfg(feature = "socket")]
+mod byte_pair;
 mod clock;
 #[cfg(feature = "socket")]
 mod descriptor;
 mod errno;
+mod faulty;
 #[cfg(feature = "socket")]
 mod inbox;
+#[cfg(feature = "socket")]
+mod inherit;
+#[cfg(feature = "socket")]
+mod listen;
 mod loopback;
 #[cfg(feature = "socket")]
 mod outbox;
@@ -46,17 +57,39 @@ mod page;
 #[cfg(feature = "socket")]
 mod pass_fds;
 #[cfg(feature = "socket")]
+mod patience;
+#[cfg(feature = "socket")]
+mod peer;
+#[cfg(not(feature = "socket"))]
+#[path = "no_riders.rs"]
+mod riders;
+#[cfg(feature = "socket")]
+mod riders;
+#[cfg(feature = "socket")]
+mod seqpacket;
+#[cfg(feature = "socket")]
+mod socket;
+#[cfg(feature = "socket")]
 mod stream;
 mod transport;
 #[cfg(feature = "socket")]
 mod wait;
 
+#[cfg(feature = "socket")]
+pub use blocking::Blocking;
+#[cfg(feature = "socket")]
+pub use byte_pair::BytePair;
 pub use clock::Instant;
 #[cfg(feature = "socket")]
 pub use descriptor::{above_stdio, close_all_but, duplicate, open_stdio};
 pub use errno::{Errno, SystemError};
+pub use faulty::{Faults, Faulty};
 #[cfg(feature = "socket")]
 pub use inbox::{Arrival, FdsLost, Inbox, InboxError};
+#[cfg(feature = "socket")]
+pub use inherit::{InheritError, inherit};
+#[cfg(feature = "socket")]
+pub use listen::{BindError, Listener, connect};
 pub use loopback::{Loopback, LoopbackEnd};
 #[cfg(feature = "socket")]
 pub use outbox::{Flushed, Outbox, Room};
@@ -65,7 +98,15 @@ pub use page::SharedPage;
 #[cfg(feature = "socket")]
 pub use pass_fds::{PassFds, Received};
 #[cfg(feature = "socket")]
-pub use stream::{Blocking, Stream};
+pub use patience::Patience;
+#[cfg(feature = "socket")]
+pub use peer::Peer;
+#[cfg(feature = "socket")]
+pub use seqpacket::Seqpacket;
+#[cfg(feature = "socket")]
+pub use socket::Socket;
+#[cfg(feature = "socket")]
+pub use stream::Stream;
 pub use transport::{Transport, TransportError};
 #[cfg(feature = "socket")]
-pub use wait::{Interest, Watched, wait};
+pub use wait::{Interest, Waiter, Watched, wait};

@@ -4,9 +4,13 @@ use core::cell::RefCell;
 
 use heapless::Deque;
 
+use crate::riders::Riders;
 use crate::transport::{Transport, TransportError};
 
 /// Two rings of `N` bytes, one for each direction. It belongs to one thread.
+///
+/// With the feature `socket` it also carries descriptors: duplicates, at most 253 a call and 506
+/// under way in each direction.
 ///
 /// ```
 /// use ipc_transport::{Loopback, Transport};
@@ -24,14 +28,71 @@ pub struct Loopback<const N: usize> {
     back: RefCell<Ring<N>>,
 }
 
-struct Ring<const N: usize> {
+/// The bytes of one direction, and what rides on them.
+pub(crate) struct Ring<const N: usize> {
     bytes: Deque<u8, N>,
-    closed: bool,
+    /// How many bytes were ever received.
+    position: u64,
+    pub(crate) riders: Riders,
+    sender_gone: bool,
+    receiver_gone: bool,
 }
 
 impl<const N: usize> Ring<N> {
     const fn new() -> Self {
-        Self { bytes: Deque::new(), closed: false }
+        Self {
+            bytes: Deque::new(),
+            position: 0,
+            riders: Riders::new(),
+            sender_gone: false,
+            receiver_gone: false,
+        }
+    }
+
+    /// Where the next byte to be received stands in the stream.
+    pub(crate) const fn front(&self) -> u64 {
+        self.position
+    }
+
+    pub(crate) fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
+        if self.receiver_gone {
+            return Err(TransportError::Closed);
+        }
+        let mut count = 0;
+        for &byte in pieces.iter().copied().flatten() {
+            if self.bytes.push_back(byte).is_err() {
+                break;
+            }
+            count += 1;
+        }
+        Ok((count > 0).then_some(count))
+    }
+
+    pub(crate) fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
+        if self.bytes.is_empty() && self.sender_gone {
+            return Err(TransportError::Closed);
+        }
+        let mut count = 0;
+        for place in space {
+            let Some(byte) = self.bytes.pop_front() else { break };
+            *place = byte;
+            count += 1;
+        }
+        self.position += u64::try_from(count).unwrap_or(u64::MAX);
+        Ok((count > 0).then_some(count))
+    }
+}
+
+#[cfg(feature = "socket")]
+impl<const N: usize> Ring<N> {
+    /// Where the next byte to be sent will stand.
+    pub(crate) fn back(&self) -> u64 {
+        self.position + u64::try_from(self.bytes.len()).unwrap_or(u64::MAX)
+    }
+
+    /// Returns whether the other end is gone, so that sending is of no use.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.receiver_gone
     }
 }
 
@@ -58,44 +119,30 @@ impl<const N: usize> Default for Loopback<N> {
 
 /// One end of a [`Loopback`].
 pub struct LoopbackEnd<'a, const N: usize> {
-    outgoing: &'a RefCell<Ring<N>>,
-    incoming: &'a RefCell<Ring<N>>,
+    pub(crate) outgoing: &'a RefCell<Ring<N>>,
+    pub(crate) incoming: &'a RefCell<Ring<N>>,
 }
 
 impl<const N: usize> Transport for LoopbackEnd<'_, N> {
     fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
-        let mut ring = self.outgoing.borrow_mut();
-        if ring.closed {
-            return Err(TransportError::Closed);
-        }
-        let mut count = 0;
-        for &byte in pieces.iter().copied().flatten() {
-            if ring.bytes.push_back(byte).is_err() {
-                break;
-            }
-            count += 1;
-        }
-        Ok((count > 0).then_some(count))
+        self.outgoing.borrow_mut().send(pieces)
     }
 
     fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
         let mut ring = self.incoming.borrow_mut();
-        if ring.closed && ring.bytes.is_empty() {
-            return Err(TransportError::Closed);
-        }
-        let mut count = 0;
-        for place in space {
-            let Some(byte) = ring.bytes.pop_front() else { break };
-            *place = byte;
-            count += 1;
-        }
-        Ok((count > 0).then_some(count))
+        let received = ring.receive(space)?;
+        let position = ring.front();
+        ring.riders.drop_before(position);
+        Ok(received)
     }
 }
 
 impl<const N: usize> Drop for LoopbackEnd<'_, N> {
     fn drop(&mut self) {
-        self.outgoing.borrow_mut().closed = true;
-        self.incoming.borrow_mut().closed = true;
+        self.outgoing.borrow_mut().sender_gone = true;
+        let mut incoming = self.incoming.borrow_mut();
+        incoming.receiver_gone = true;
+        // Nobody will receive them.
+        incoming.riders.drop_before(u64::MAX);
     }
 }

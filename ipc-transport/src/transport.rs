@@ -8,16 +8,22 @@ use crate::errno::SystemError;
 ///
 /// The contract, which the laws in `tests/` state one by one:
 ///
-/// - **Order.** Bytes arrive in the order in which they were sent, none twice, none missing.
+/// - **Order.** Bytes arrive in the order in which they were sent, none twice, none missing, each
+///   direction apart from the other. Where one send ends and the next begins is not kept.
 /// - **Counts.** `Ok(Some(n))` means that the first `n` bytes offered were taken, or that `n`
-///   bytes lie at the start of the space; `n` may be any number from 1 to what was offered.
+///   bytes lie at the start of the space; `n` may be any number from 1 to what was offered. A
+///   count says what the transport has taken, not what the peer has received.
 /// - **Would block.** `Ok(None)` means that nothing was taken and nothing changed: the same call
 ///   may be made again later. So does an offer of no bytes, or of no space.
+/// - **Giving up.** Nothing is kept of a call between calls: after any answer the same call, another
+///   or none may follow, so that whoever gives up loses and doubles nothing.
 /// - **Death.** What a peer had sent before it ended is received first, and
-///   [`TransportError::Closed`] after it, for ever. Sending may tell `Closed` earlier: a sender
-///   that is told so still receives until receiving says so too.
+///   [`TransportError::Closed`] after it, for ever. Sending may tell `Closed` earlier, and may take
+///   some bytes at first where they lie in buffers on the way: a sender that is told `Closed` still
+///   receives until receiving says so too. No signal is raised.
 /// - **Interruption.** Signals are not seen: a call that was interrupted is made again inside.
-/// - **Errors.** After any error other than `Closed` nothing of that call was taken.
+/// - **Errors.** After any error other than `Closed` and
+///   [`TransportError::PacketTooLong`] nothing of that call was taken, and it may be made again.
 pub trait Transport {
     /// Sends the first bytes of the pieces, in order, as many as are taken at once.
     ///
@@ -49,6 +55,14 @@ pub enum TransportError {
     TooManyInFlight,
     /// The receiver refuses descriptors (`EPERM`: `SO_PASSRIGHTS` is off, kernel 6.16).
     FdsRefused,
+    /// A packet that had to be cut, so that bytes are lost. The peer's fault, which sends longer
+    /// packets than was agreed on, and final: every later receive tells the same.
+    PacketTooLong {
+        /// Bytes in the packet.
+        len: usize,
+        /// Bytes that there was room for.
+        capacity: usize,
+    },
     /// Any other failure of the system.
     System(SystemError),
 }
@@ -62,6 +76,9 @@ impl fmt::Display for TransportError {
             }
             Self::TooManyInFlight => f.write_str("too many descriptors in flight"),
             Self::FdsRefused => f.write_str("the receiver refuses descriptors"),
+            Self::PacketTooLong { len, capacity } => {
+                write!(f, "a packet of {len} bytes, over the limit of {capacity}")
+            }
             Self::System(error) => error.fmt(f),
         }
     }

@@ -6,6 +6,7 @@ use rustix::fd::BorrowedFd;
 
 use crate::clock::Instant;
 use crate::errno::SystemError;
+use crate::patience::Patience;
 
 /// Most descriptors that one call of [`wait`] watches.
 const MAX_WATCHED: usize = 8;
@@ -59,16 +60,98 @@ impl<'fd> Watched<'fd> {
     }
 }
 
-/// Waits until one of the descriptors is ready or the deadline has come, and returns whether one
-/// is ready. No deadline waits for ever; one that has passed only looks.
-///
-/// Signals do not end the wait. It watches at most 8 descriptors.
+/// Waits as [`Waiter::wait`] does, asleep and without counting.
 ///
 /// # Errors
 /// `EINVAL` for more than 8 descriptors, `ENOMEM` from the kernel; see poll(2).
 pub fn wait(watched: &mut [Watched<'_>], deadline: Option<Instant>) -> Result<bool, SystemError> {
-    let mut polled: Vec<PollFd<'_>, MAX_WATCHED> = Vec::new();
-    for watched in watched.iter() {
+    Waiter::new(Patience::SLEEP).wait(watched, deadline)
+}
+
+/// The one who waits: with how much patience, and how often signals came in between.
+#[derive(Debug)]
+pub struct Waiter {
+    patience: Patience,
+    interruptions: u64,
+}
+
+impl Waiter {
+    /// One that no signal has interrupted yet.
+    pub const fn new(patience: Patience) -> Self {
+        Self { patience, interruptions: 0 }
+    }
+
+    /// Waits until one of the descriptors is ready or the deadline has come, and returns whether
+    /// one is ready. No deadline waits for ever; one that has passed only looks.
+    ///
+    /// Signals do not end the wait. It watches at most 8 descriptors.
+    ///
+    /// # Errors
+    /// `EINVAL` for more than 8 descriptors, `ENOMEM` from the kernel; see poll(2).
+    pub fn wait(
+        &mut self,
+        watched: &mut [Watched<'_>],
+        deadline: Option<Instant>,
+    ) -> Result<bool, SystemError> {
+        let mut polled = polled(watched)?;
+        let is_ready = self.spin(&mut polled, deadline)? || self.poll(&mut polled, deadline)?;
+        for (watched, polled) in watched.iter_mut().zip(&polled) {
+            watched.seen = polled.revents();
+        }
+        Ok(is_ready)
+    }
+
+    /// Returns how many times a signal has interrupted a wait, which went on.
+    pub const fn interruptions(&self) -> u64 {
+        self.interruptions
+    }
+
+    /// Looks again and again until the patience or the time is over.
+    fn spin(
+        &mut self,
+        polled: &mut [PollFd<'_>],
+        deadline: Option<Instant>,
+    ) -> Result<bool, SystemError> {
+        if self.patience.spin.is_zero() || is_past(deadline) {
+            return Ok(false);
+        }
+        let end = Instant::now() + self.patience.spin;
+        let end = deadline.map_or(end, |deadline| end.min(deadline));
+        while Instant::now() < end {
+            if self.poll(polled, Some(PAST))? {
+                return Ok(true);
+            }
+            core::hint::spin_loop();
+        }
+        Ok(false)
+    }
+
+    fn poll(
+        &mut self,
+        polled: &mut [PollFd<'_>],
+        deadline: Option<Instant>,
+    ) -> Result<bool, SystemError> {
+        loop {
+            match rustix::event::poll(polled, timeout(deadline).as_ref()) {
+                Ok(count) => return Ok(count > 0),
+                // The deadline is absolute, so that a storm of signals cannot prolong the wait.
+                Err(rustix::io::Errno::INTR) => self.interruptions += 1,
+                Err(error) => return Err(SystemError::of("poll")(error)),
+            }
+        }
+    }
+}
+
+/// A deadline that only looks.
+pub(crate) const PAST: Instant = Instant::from_nanoseconds(0);
+
+fn is_past(deadline: Option<Instant>) -> bool {
+    deadline == Some(PAST)
+}
+
+fn polled<'fd>(watched: &[Watched<'fd>]) -> Result<Vec<PollFd<'fd>, MAX_WATCHED>, SystemError> {
+    let mut polled = Vec::new();
+    for watched in watched {
         let events = match watched.interest {
             Interest::End => PollFlags::empty(),
             Interest::Input => PollFlags::IN,
@@ -79,15 +162,19 @@ pub fn wait(watched: &mut [Watched<'_>], deadline: Option<Instant>) -> Result<bo
             return Err(SystemError::of("poll")(rustix::io::Errno::INVAL));
         }
     }
+    Ok(polled)
+}
+
+/// Returns whether the other side of a socket sends no more (`POLLRDHUP`, poll(2)).
+pub(crate) fn is_hung_up(fd: BorrowedFd<'_>) -> Result<bool, SystemError> {
+    let mut polled = [PollFd::from_borrowed_fd(fd, PollFlags::RDHUP)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     loop {
-        match rustix::event::poll(&mut polled, timeout(deadline).as_ref()) {
-            Ok(count) => {
-                for (watched, polled) in watched.iter_mut().zip(&polled) {
-                    watched.seen = polled.revents();
-                }
-                return Ok(count > 0);
+        match rustix::event::poll(&mut polled, Some(&now)) {
+            Ok(_) => {
+                let [polled] = &polled;
+                return Ok(polled.revents().intersects(PollFlags::RDHUP | PollFlags::HUP));
             }
-            // The deadline is absolute, so that a storm of signals cannot prolong the wait.
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(SystemError::of("poll")(error)),
         }

@@ -1,4 +1,4 @@
-//! The transports' laws, and descriptors that reach their own frames whatever happens on the way.
+//! The transports' first laws, and descriptors that reach their own frames whatever happens on the way.
 
 #![expect(
     unsafe_code,
@@ -19,8 +19,8 @@ use ipc_tests::forked::{end_of, forked, soon};
 use ipc_tests::storm::Storm;
 use ipc_tests::{cases, fds};
 use ipc_transport::{
-    FdsLost, Inbox, InboxError, Instant, Interest, Loopback, Outbox, PassFds, Received, Stream,
-    Transport, TransportError, Watched, above_stdio, duplicate, open_stdio, wait,
+    FdsLost, Inbox, InboxError, Instant, Interest, Loopback, Outbox, PassFds, Patience, Received,
+    Stream, Transport, TransportError, Waiter, Watched, above_stdio, duplicate, open_stdio, wait,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -1027,6 +1027,68 @@ fn a_wait_lasts_until_its_deadline_and_sees_what_is_ready() {
     assert_eq!(wait(&mut [], Some(Instant::from_nanoseconds(1))), Ok(false));
 }
 
+fn spinning_changes_no_answer() {
+    let patience = Patience { spin: Duration::from_millis(5) };
+    let (mut left, mut right) = Stream::pair().unwrap();
+    right.set_receive_timeout(Duration::from_millis(20)).unwrap();
+    let mut space = [0; 16];
+    let start = Instant::now();
+    assert_eq!(right.blocking().with(patience).receive(&mut space), Ok(None));
+    assert!(Instant::now().since(start) >= Duration::from_millis(19));
+    let null = File::open("/dev/null").unwrap();
+    left.send_with(&[b"word"], &[null.as_fd()]).unwrap();
+    let mut fds = Fds::new();
+    let received = right.blocking().with(patience).receive_with(&mut space, &mut fds);
+    assert_eq!(received, Ok(Some(Received { len: 4, fds_truncated: false })));
+    assert_eq!(fds.len(), 1);
+    let mut waiter = Waiter::new(patience);
+    let watch = |waiter: &mut Waiter, deadline| {
+        let mut watched = [Watched::new(right.as_fd(), Interest::Input)];
+        (waiter.wait(&mut watched, deadline), watched[0].is_readable(), watched[0].is_over())
+    };
+    for spin in [Duration::ZERO, Duration::from_millis(5), Duration::from_secs(100)] {
+        waiter = Waiter::new(Patience { spin });
+        let start = Instant::now();
+        let deadline = start + Duration::from_millis(20);
+        assert_eq!(watch(&mut waiter, Some(deadline)), (Ok(false), false, false));
+        assert!(Instant::now() >= deadline && Instant::now().since(start).as_secs() < 10);
+        let past = Some(Instant::from_nanoseconds(0));
+        assert_eq!(watch(&mut waiter, past), (Ok(false), false, false));
+    }
+    left.send(&[b"x"]).unwrap();
+    assert_eq!(watch(&mut waiter, None), (Ok(true), true, false));
+    drop(left);
+    assert_eq!(watch(&mut waiter, Some(soon())), (Ok(true), true, true));
+    assert_eq!(right.blocking().with(patience).receive(&mut space), Ok(Some(1)));
+    let end = right.blocking().with(patience).receive(&mut space);
+    assert_eq!(end, Err(TransportError::Closed));
+}
+
+fn nobody_spins_with_one_cpu() {
+    let all = rustix::thread::sched_getaffinity(None).unwrap();
+    let expected = if all.count() > 1 { Patience::SPIN } else { Patience::SLEEP };
+    assert_eq!(Patience::SPIN.where_parallel(), expected);
+    let first = (0..1_024).find(|&cpu| all.is_set(cpu)).unwrap();
+    let mut one = rustix::thread::CpuSet::new();
+    one.set(first);
+    rustix::thread::sched_setaffinity(None, &one).unwrap();
+    assert_eq!(Patience::SPIN.where_parallel(), Patience::SLEEP);
+}
+
+fn interruptions_are_counted() {
+    let (_left, mut right) = Stream::pair().unwrap();
+    right.set_receive_timeout(Duration::from_millis(30)).unwrap();
+    let mut waiter = Waiter::new(Patience::SLEEP);
+    let _storm = Storm::begin(Duration::from_millis(2));
+    let mut watched = [Watched::new(right.as_fd(), Interest::Input)];
+    let deadline = Instant::now() + Duration::from_millis(40);
+    assert_eq!(waiter.wait(&mut watched, Some(deadline)), Ok(false));
+    assert!(waiter.interruptions() > 0);
+    assert_eq!(right.interruptions(), 0);
+    assert_eq!(right.blocking().receive(&mut [0; 8]), Ok(None));
+    assert!(right.interruptions() > 0);
+}
+
 fn too_many_descriptors_in_flight_keep_the_frame_until_receivers_catch_up() {
     // The limit is that of open descriptors, counted for each user, and not for root.
     // SAFETY: no memory is involved.
@@ -1120,6 +1182,9 @@ cases! {
     an_inbox_closes_what_it_holds,
     a_peer_that_sends_its_own_end_is_closed_once_that_is,
     a_wait_lasts_until_its_deadline_and_sees_what_is_ready,
+    spinning_changes_no_answer,
+    nobody_spins_with_one_cpu,
+    interruptions_are_counted,
     too_many_descriptors_in_flight_keep_the_frame_until_receivers_catch_up,
     a_receiver_that_refuses_descriptors_is_told_from_one_that_is_gone,
 }

@@ -1,0 +1,94 @@
+//! A view of a socket whose calls wait.
+
+use core::time::Duration;
+
+use heapless::VecView;
+use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+
+use crate::clock::Instant;
+use crate::errno::SystemError;
+use crate::pass_fds::{PassFds, Received};
+use crate::patience::Patience;
+use crate::socket::{Pace, Socket};
+use crate::transport::{Transport, TransportError};
+
+/// A view of a [`Stream`](crate::Stream) or [`Seqpacket`](crate::Seqpacket) whose calls wait:
+/// sending for room without end, receiving for bytes at most as long as `set_receive_timeout`
+/// says. `Ok(None)` from receiving means that this time is over; where a signal came meanwhile,
+/// it may have been up to twice as long.
+#[derive(Debug)]
+pub struct Blocking<'a, S> {
+    socket: &'a mut S,
+    patience: Patience,
+}
+
+impl<'a, S: Socket> Blocking<'a, S> {
+    pub(crate) const fn new(socket: &'a mut S) -> Self {
+        Self { socket, patience: Patience::SLEEP }
+    }
+
+    /// Lets receiving look for a while before it sleeps. That time comes before the one of
+    /// `set_receive_timeout`.
+    #[must_use]
+    pub const fn with(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+
+    fn receive_patiently(
+        &mut self,
+        space: &mut [u8],
+        mut fds: Option<&mut VecView<OwnedFd>>,
+    ) -> Result<Option<Received>, TransportError> {
+        if !self.patience.spin.is_zero() {
+            let end = Instant::now() + self.patience.spin;
+            loop {
+                let answer = self.socket.receive_at(Pace::Now, space, fds.as_deref_mut())?;
+                if answer.is_some() {
+                    return Ok(answer);
+                }
+                if Instant::now() >= end {
+                    break;
+                }
+                core::hint::spin_loop();
+            }
+        }
+        self.socket.receive_at(Pace::Wait, space, fds)
+    }
+}
+
+impl<S: Socket> Transport for Blocking<'_, S> {
+    fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
+        self.socket.send_at(Pace::Wait, pieces, &[])
+    }
+
+    fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
+        Ok(self.receive_patiently(space, None)?.map(|received| received.len))
+    }
+}
+
+impl<S: Socket> PassFds for Blocking<'_, S> {
+    fn send_with(
+        &mut self,
+        pieces: &[&[u8]],
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Option<usize>, TransportError> {
+        self.socket.send_at(Pace::Wait, pieces, fds)
+    }
+
+    fn receive_with(
+        &mut self,
+        space: &mut [u8],
+        fds: &mut VecView<OwnedFd>,
+    ) -> Result<Option<Received>, TransportError> {
+        self.receive_patiently(space, Some(fds))
+    }
+}
+
+pub(crate) fn set_receive_timeout(
+    fd: BorrowedFd<'_>,
+    timeout: Duration,
+) -> Result<(), SystemError> {
+    set_socket_timeout(fd, Timeout::Recv, Some(timeout))
+        .map_err(SystemError::of("setsockopt SO_RCVTIMEO"))
+}

@@ -1,0 +1,270 @@
+//! Two byte descriptors that belong together, one to read and one to write.
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{FileType, OFlags};
+use rustix::io::{Errno, ReadWriteFlags};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
+
+use crate::descriptor::{above_stdio, duplicate};
+use crate::errno::SystemError;
+use crate::socket::gather;
+use crate::transport::{Transport, TransportError};
+use crate::wait::{Interest, PAST, Watched, wait};
+
+/// What a pipe takes without waiting once it says that there is room (`PIPE_BUF`, pipe(7)).
+const PIPE_LEN: usize = 4096;
+
+/// `RWF_NOSIGNAL`, kernel 6.18.
+const NOSIGNAL: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x100);
+
+/// Any two descriptors of bytes, without file descriptors beside them: the ends of two pipes, a
+/// TCP or vsock connection, a terminal, a character device such as `/dev/rpmsg0`.
+///
+/// The mode of the descriptors, which another process may share, is never changed, and yet no
+/// call waits, by what each can do:
+///
+/// - Sockets are asked not to wait in each call (`MSG_DONTWAIT`).
+/// - Everything else is looked at before (poll(2)), one system call more. A blocking pipe is then
+///   written at most 4,096 bytes at a time, and a blocking terminal single bytes, since it
+///   promises room for no more; open a terminal with `O_NONBLOCK` where that is too slow. With a
+///   further process at the same end of a blocking pipe or device, which can take what was seen,
+///   a call may wait.
+///
+/// The end of a pipe's reader is seen by that look, too. Between the look and the write there
+/// remains a moment in which a broken pipe raises `SIGPIPE` on kernels before 6.18: ignore that
+/// signal, as the start of every Rust program with `std` does.
+///
+/// A terminal passes bytes unchanged only in raw mode (termios(3)), and its hang-up (`EIO`) is the
+/// end. A device of messages must be given space for a whole one. TCP throws away what is under
+/// way to a peer that ends with bytes unread; and it only knows of a peer without power by its
+/// own time-outs.
+///
+/// ```
+/// use ipc_transport::{BytePair, Transport};
+///
+/// let (input, output) = std::io::pipe()?;
+/// let mut echo = BytePair::new(input.into(), output.into())?;
+/// echo.send(&[b"he", b"llo"])?;
+/// let mut space = [0; 8];
+/// assert_eq!(echo.receive(&mut space)?, Some(5));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// It cannot carry descriptors, so that this compiles with a stream:
+///
+/// ```
+/// fn pass(to: &mut ipc_transport::Stream, fd: rustix::fd::BorrowedFd<'_>) {
+///     _ = ipc_transport::PassFds::send_with(to, &[b"x"], &[fd]);
+/// }
+/// ```
+///
+/// and does not with a byte pair:
+///
+/// ```compile_fail,E0277
+/// fn pass(to: &mut ipc_transport::BytePair, fd: rustix::fd::BorrowedFd<'_>) {
+///     _ = ipc_transport::PassFds::send_with(to, &[b"x"], &[fd]);
+/// }
+/// ```
+#[derive(Debug)]
+pub struct BytePair {
+    input: End,
+    output: End,
+}
+
+/// One descriptor, and how it is kept from waiting.
+#[derive(Debug)]
+struct End {
+    fd: OwnedFd,
+    kind: Kind,
+    /// Most bytes that a write is given.
+    longest: usize,
+    /// The kernel knows writing without a signal.
+    without_signal: bool,
+    interruptions: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Socket,
+    Terminal,
+    Other,
+}
+
+impl BytePair {
+    /// Takes over a descriptor to read from and one to write to.
+    ///
+    /// # Errors
+    /// `EMFILE` where one is below 3 and cannot be moved; both are closed then.
+    pub fn new(input: OwnedFd, output: OwnedFd) -> Result<Self, SystemError> {
+        Ok(Self { input: End::new(input)?, output: End::new(output)? })
+    }
+
+    /// Takes over one descriptor for both directions.
+    ///
+    /// # Errors
+    /// `EMFILE` where it cannot be duplicated; it is closed then.
+    pub fn both(fd: OwnedFd) -> Result<Self, SystemError> {
+        let output = duplicate(fd.as_fd())?;
+        Self::new(fd, output)
+    }
+
+    /// Returns the descriptor that is read from, to wait on for input.
+    pub fn input(&self) -> BorrowedFd<'_> {
+        self.input.fd.as_fd()
+    }
+
+    /// Returns the descriptor that is written to, to wait on for output.
+    pub fn output(&self) -> BorrowedFd<'_> {
+        self.output.fd.as_fd()
+    }
+
+    /// Returns how many calls a signal has interrupted; each was made again.
+    pub const fn interruptions(&self) -> u64 {
+        self.input.interruptions + self.output.interruptions
+    }
+}
+
+impl Transport for BytePair {
+    fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
+        if pieces.iter().all(|piece| piece.is_empty()) {
+            return Ok(None);
+        }
+        match self.output.kind {
+            Kind::Socket => self.output.send(pieces),
+            Kind::Terminal | Kind::Other => self.output.write(pieces),
+        }
+    }
+
+    fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
+        if space.is_empty() {
+            return Ok(None);
+        }
+        match self.input.kind {
+            Kind::Socket => self.input.receive(space),
+            Kind::Terminal | Kind::Other => self.input.read(space),
+        }
+    }
+}
+
+impl End {
+    fn new(fd: OwnedFd) -> Result<Self, SystemError> {
+        let fd = above_stdio(fd)?;
+        let stat = rustix::fs::fstat(&fd).map_err(SystemError::of("fstat"))?;
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Socket => Kind::Socket,
+            FileType::CharacterDevice if rustix::termios::isatty(&fd) => Kind::Terminal,
+            _ => Kind::Other,
+        };
+        let mode = rustix::fs::fcntl_getfl(&fd).map_err(SystemError::of("fcntl"))?;
+        let longest = match kind {
+            _ if mode.contains(OFlags::NONBLOCK) => usize::MAX,
+            Kind::Socket => usize::MAX,
+            Kind::Terminal => 1,
+            Kind::Other => PIPE_LEN,
+        };
+        Ok(Self { fd, kind, longest, without_signal: true, interruptions: 0 })
+    }
+
+    fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
+        let slices = gather(pieces, usize::MAX);
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let fd = self.fd.as_fd();
+        let answer = again(&mut self.interruptions, || {
+            rustix::net::sendmsg(fd, &slices, &mut SendAncillaryBuffer::default(), flags)
+        });
+        self.settle("sendmsg", answer)
+    }
+
+    fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
+        let fd = self.fd.as_fd();
+        let answer = again(&mut self.interruptions, || {
+            rustix::net::recv(fd, &mut *space, RecvFlags::DONTWAIT).map(|(len, _)| len)
+        });
+        self.received("recv", answer)
+    }
+
+    fn write(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
+        let seen = self.look(Interest::Output)?;
+        if seen.is_over() {
+            return Err(TransportError::Closed);
+        }
+        if !seen.is_ready() {
+            return Ok(None);
+        }
+        let slices = gather(pieces, self.longest);
+        let fd = self.fd.as_fd();
+        if self.without_signal {
+            // At the file's own position, as write(2) does.
+            let answer = again(&mut self.interruptions, || {
+                rustix::io::pwritev2(fd, &slices, u64::MAX, NOSIGNAL)
+            });
+            match answer {
+                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM) => {
+                    self.without_signal = false;
+                }
+                answer => return self.settle("pwritev2", answer),
+            }
+        }
+        let fd = self.fd.as_fd();
+        let answer = again(&mut self.interruptions, || rustix::io::writev(fd, &slices));
+        self.settle("writev", answer)
+    }
+
+    fn read(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
+        // The end is told by the read, after all that was written before it.
+        if !self.look(Interest::Input)?.is_ready() {
+            return Ok(None);
+        }
+        let fd = self.fd.as_fd();
+        let answer = again(&mut self.interruptions, || rustix::io::read(fd, &mut *space));
+        self.received("read", answer)
+    }
+
+    fn look(&self, interest: Interest) -> Result<Watched<'_>, TransportError> {
+        let mut watched = [Watched::new(self.fd.as_fd(), interest)];
+        wait(&mut watched, Some(PAST)).map_err(TransportError::System)?;
+        let [seen] = watched;
+        Ok(seen)
+    }
+
+    fn received(
+        &self,
+        call: &'static str,
+        answer: Result<usize, Errno>,
+    ) -> Result<Option<usize>, TransportError> {
+        match answer {
+            Ok(0) => Err(TransportError::Closed),
+            answer => self.settle(call, answer),
+        }
+    }
+
+    /// Sees to all else that a call may answer.
+    fn settle(
+        &self,
+        call: &'static str,
+        answer: Result<usize, Errno>,
+    ) -> Result<Option<usize>, TransportError> {
+        match answer {
+            Ok(0) | Err(Errno::AGAIN) => Ok(None),
+            Ok(len) => Ok(Some(len)),
+            Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN | Errno::SHUTDOWN) => {
+                Err(TransportError::Closed)
+            }
+            Err(Errno::IO) if self.kind == Kind::Terminal => Err(TransportError::Closed),
+            Err(error) => Err(TransportError::System(SystemError::of(call)(error))),
+        }
+    }
+}
+
+/// Makes a call that a signal has interrupted again.
+fn again<T>(
+    interruptions: &mut u64,
+    mut attempt: impl FnMut() -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    loop {
+        match attempt() {
+            Err(Errno::INTR) => *interruptions += 1,
+            answer => return answer,
+        }
+    }
+}

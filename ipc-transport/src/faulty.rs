@@ -1,0 +1,273 @@
+//! A transport that fails now and then, the same way for the same seed.
+
+use heapless::Vec;
+
+use crate::errno::{Errno, SystemError};
+use crate::transport::{Transport, TransportError};
+
+/// Most pieces that a call passes on.
+const PIECES: usize = 16;
+
+/// What goes wrong and how often: each chance is out of 256 for a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Faults {
+    /// Sends are cut: only some of the first bytes offered are taken.
+    pub split: u8,
+    /// Receives are cut: only some of the space is used.
+    pub truncate: u8,
+    /// Calls begin a delay: up to four of them, this one included, would block.
+    pub delay: u8,
+    /// Calls fail once with [`Faults::ERROR`].
+    pub fail: u8,
+    /// Receives lose the descriptors that came, as for a receiver that may open no more.
+    pub drop_fds: u8,
+    /// Calls find that the connection is closed, for ever.
+    pub disconnect: u8,
+}
+
+impl Faults {
+    /// None at all.
+    pub const NONE: Self =
+        Self { split: 0, truncate: 0, delay: 0, fail: 0, drop_fds: 0, disconnect: 0 };
+
+    /// Short counts, delays and passing errors: all that the contract of a transport allows while
+    /// nothing is lost.
+    pub const HARMLESS: Self =
+        Self { split: 128, truncate: 128, delay: 64, fail: 16, ..Self::NONE };
+
+    /// Also descriptors that are lost, a few connections, and everything more often.
+    pub const HARSH: Self =
+        Self { split: 160, truncate: 160, delay: 80, fail: 32, drop_fds: 64, disconnect: 2 };
+
+    /// The error of a call that fails. Nothing of the call was taken.
+    pub const ERROR: TransportError =
+        TransportError::System(SystemError { call: "faulty", errno: Errno(5) });
+}
+
+/// A transport with faults of its own: it splits, truncates, delays, fails and drops.
+///
+/// What it does follows from the seed and the calls alone. It is pluggable over any transport,
+/// with descriptors where that has them.
+///
+/// ```
+/// use ipc_transport::{Faults, Faulty, Loopback, Transport};
+///
+/// let mut loopback = Loopback::<64>::new();
+/// let (left, mut right) = loopback.ends();
+/// let mut left = Faulty::new(left, Faults { split: 255, ..Faults::NONE }, 1);
+/// let mut rest = &b"hello"[..];
+/// while let Some(sent) = left.send(&[rest])? {
+///     rest = &rest[sent..];
+/// }
+/// assert_eq!(right.receive(&mut [0; 8])?, Some(5));
+/// # Ok::<(), ipc_transport::TransportError>(())
+/// ```
+#[derive(Debug)]
+pub struct Faulty<T> {
+    /// Gone once the connection is dropped.
+    inner: Option<T>,
+    faults: Faults,
+    state: u64,
+    /// Calls that would still block.
+    delay: u8,
+}
+
+/// Where a call goes on: the transport inside, and what of the offer it is given.
+type Passage<'t, T, O> = Result<Option<(&'t mut T, O)>, TransportError>;
+
+/// How a call goes.
+enum Course {
+    Delayed,
+    Goes,
+}
+
+impl<T> Faulty<T> {
+    /// Makes a transport faulty.
+    pub const fn new(inner: T, faults: Faults, seed: u64) -> Self {
+        // The generator stands still at zero.
+        Self {
+            inner: Some(inner),
+            faults,
+            state: seed.wrapping_add(0x9e37_79b9_7f4a_7c15),
+            delay: 0,
+        }
+    }
+
+    /// Returns the transport inside, unless its connection was dropped.
+    pub fn into_inner(self) -> Option<T> {
+        self.inner
+    }
+
+    /// Changes what goes wrong from now on.
+    pub const fn replace_faults(&mut self, faults: Faults) {
+        self.faults = faults;
+    }
+
+    /// The next number (xorshift).
+    const fn next(&mut self) -> u64 {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        self.state
+    }
+
+    const fn happens(&mut self, chance: u8) -> bool {
+        // The upper bits are the better ones.
+        chance > 0 && (self.next() >> 56) <= chance as u64
+    }
+
+    /// Returns a number from 1 to `limit`, or `limit` itself where nothing is cut.
+    fn cut(&mut self, chance: u8, limit: usize) -> usize {
+        if limit < 2 || !self.happens(chance) {
+            return limit;
+        }
+        let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+        usize::try_from(1 + (self.next() >> 8) % limit).unwrap_or(usize::MAX)
+    }
+
+    fn course(&mut self) -> Result<Course, TransportError> {
+        if self.happens(self.faults.disconnect) {
+            self.inner = None;
+        }
+        if self.inner.is_none() {
+            return Err(TransportError::Closed);
+        }
+        if self.delay == 0 && self.happens(self.faults.delay) {
+            self.delay = 1 + u8::try_from(self.next() >> 62).unwrap_or(0);
+        }
+        if self.delay > 0 {
+            self.delay -= 1;
+            return Ok(Course::Delayed);
+        }
+        if self.happens(self.faults.fail) {
+            return Err(Faults::ERROR);
+        }
+        Ok(Course::Goes)
+    }
+
+    /// Returns the transport and what of the pieces goes out, unless nothing does this time.
+    fn sending<'p>(&mut self, pieces: &[&'p [u8]]) -> Passage<'_, T, Vec<&'p [u8], PIECES>> {
+        let Course::Goes = self.course()? else {
+            return Ok(None);
+        };
+        let len = pieces.iter().map(|piece| piece.len()).sum();
+        let mut rest = self.cut(self.faults.split, len);
+        let mut cut = Vec::new();
+        for piece in pieces.iter().filter(|piece| !piece.is_empty()).take(PIECES) {
+            let piece = piece.get(..rest).unwrap_or(piece);
+            rest -= piece.len();
+            _ = cut.push(piece);
+        }
+        Ok(self.inner.as_mut().map(|inner| (inner, cut)))
+    }
+
+    /// Returns the transport and what of the space is used, unless nothing comes this time.
+    fn receiving<'s>(&mut self, space: &'s mut [u8]) -> Passage<'_, T, &'s mut [u8]> {
+        let Course::Goes = self.course()? else {
+            return Ok(None);
+        };
+        let len = self.cut(self.faults.truncate, space.len());
+        let space = space.get_mut(..len).unwrap_or_default();
+        Ok(self.inner.as_mut().map(|inner| (inner, space)))
+    }
+}
+
+impl<T: Transport> Transport for Faulty<T> {
+    fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
+        match self.sending(pieces)? {
+            Some((inner, pieces)) => inner.send(&pieces),
+            None => Ok(None),
+        }
+    }
+
+    fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
+        match self.receiving(space)? {
+            Some((inner, space)) => inner.receive(space),
+            None => Ok(None),
+        }
+    }
+}
+
+#[cfg(feature = "socket")]
+mod with_fds {
+    use heapless::VecView;
+    use rustix::fd::{BorrowedFd, OwnedFd};
+
+    use super::Faulty;
+    use crate::pass_fds::{PassFds, Received};
+    use crate::transport::TransportError;
+
+    impl<T: PassFds> PassFds for Faulty<T> {
+        fn send_with(
+            &mut self,
+            pieces: &[&[u8]],
+            fds: &[BorrowedFd<'_>],
+        ) -> Result<Option<usize>, TransportError> {
+            match self.sending(pieces)? {
+                Some((inner, pieces)) => inner.send_with(&pieces, fds),
+                None => Ok(None),
+            }
+        }
+
+        fn receive_with(
+            &mut self,
+            space: &mut [u8],
+            fds: &mut VecView<OwnedFd>,
+        ) -> Result<Option<Received>, TransportError> {
+            let lost = self.happens(self.faults.drop_fds);
+            let before = fds.len();
+            let Some((inner, space)) = self.receiving(space)? else {
+                return Ok(None);
+            };
+            let Some(mut received) = inner.receive_with(space, fds)? else {
+                return Ok(None);
+            };
+            if lost && fds.len() > before {
+                fds.truncate(before);
+                received.fds_truncated = true;
+            }
+            Ok(Some(received))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loopback::Loopback;
+
+    fn answers(seed: u64) -> std::vec::Vec<Result<Option<usize>, TransportError>> {
+        let mut loopback = Loopback::<64>::new();
+        let (left, mut right) = loopback.ends();
+        let mut left = Faulty::new(left, Faults::HARSH, seed);
+        let call = |_| {
+            let answer = left.send(&[b"hello", b"world"]);
+            _ = right.receive(&mut [0; 64]);
+            answer
+        };
+        (0..200).map(call).collect()
+    }
+
+    #[test]
+    fn faults_follow_from_the_seed() {
+        assert_eq!(answers(1), answers(1));
+        assert_ne!(answers(1), answers(2));
+        assert!(answers(3).contains(&Err(Faults::ERROR)));
+        assert!(answers(3).contains(&Ok(None)));
+    }
+
+    #[test]
+    fn a_dropped_connection_is_the_end_for_both() {
+        let mut loopback = Loopback::<64>::new();
+        let (left, mut right) = loopback.ends();
+        let mut left = Faulty::new(left, Faults { disconnect: 20, ..Faults::NONE }, 1);
+        let mut sent = 0;
+        while let Ok(answer) = left.send(&[b"x"]) {
+            sent += answer.unwrap_or(0);
+        }
+        assert_eq!(left.receive(&mut [0; 8]), Err(TransportError::Closed));
+        let mut space = [0; 64];
+        assert_eq!(right.receive(&mut space), Ok(Some(sent)), "the last words first");
+        assert_eq!(right.receive(&mut space), Err(TransportError::Closed));
+    }
+}

@@ -1,0 +1,213 @@
+//! Meeting at a path: a listener that accepts, and a connection to one.
+
+use core::fmt;
+use core::marker::PhantomData;
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{FileType, Mode, OFlags, Stat, lstat};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags};
+use rustix::path::Arg;
+
+use crate::descriptor::above_stdio;
+use crate::errno::SystemError;
+use crate::socket::Socket;
+use crate::wait::{Interest, PAST, Watched, wait};
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 128;
+
+/// A socket at a path that accepts connections of one kind: [`Stream`](crate::Stream) or
+/// [`Seqpacket`](crate::Seqpacket).
+///
+/// Dropping it removes the path, if that still is its own; a child that was forked meanwhile must
+/// not drop it.
+///
+/// ```no_run
+/// use ipc_transport::{Listener, Peer, Stream};
+///
+/// let mut listener = Listener::<Stream>::bind("/run/daemon.socket", 0o660)?;
+/// while let Some(stream) = listener.accept()? {
+///     println!("process {}", Peer::of(&stream)?.pid);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Listener<S> {
+    socket: OwnedFd,
+    /// What to remove at the end.
+    path: Option<(SocketAddrUnix, FileId)>,
+    /// Accepting could wait, since somebody else made the socket.
+    may_wait: bool,
+    kind: PhantomData<fn() -> S>,
+}
+
+/// Which file a path is: its device and number.
+type FileId = (u64, u64);
+
+/// Why a path could not be bound. Whatever is at the path stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BindError {
+    /// Somebody listens there already.
+    InUse,
+    /// Something is there that is no socket.
+    NoSocket,
+    /// Any other failure of the system: the path is too long (`ENAMETOOLONG`), its directory is
+    /// not there (`ENOENT`) or not ours (`EACCES`).
+    System(SystemError),
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse => f.write_str("the path is in use by another program"),
+            Self::NoSocket => f.write_str("the path exists and is no socket"),
+            Self::System(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for BindError {}
+
+impl<S: Socket> Listener<S> {
+    /// Binds a path and listens there. A socket that was left behind, which nobody listens at, is
+    /// replaced. Whoever has the permissions of `mode`, less the process's umask, may connect.
+    ///
+    /// Two programs that replace the same path in the same moment may both succeed; the one that
+    /// then finds the path to be another's is told [`BindError::InUse`].
+    ///
+    /// # Errors
+    /// See [`BindError`].
+    pub fn bind(path: impl Arg, mode: u32) -> Result<Self, BindError> {
+        let address = SocketAddrUnix::new(path).map_err(of("bind"))?;
+        let socket = new_socket::<S>().map_err(of("socket"))?;
+        // The file takes its permissions from the socket: it never has others for a moment.
+        let mode = Mode::from_raw_mode(mode & 0o777);
+        rustix::fs::fchmod(&socket, mode).map_err(of("fchmod"))?;
+        match rustix::net::bind(&socket, &address) {
+            Err(Errno::ADDRINUSE) => {
+                make_way::<S>(&address)?;
+                rustix::net::bind(&socket, &address).map_err(of("bind"))?;
+            }
+            bound => bound.map_err(of("bind"))?,
+        }
+        let file = file_at(&address).map_err(of("lstat"))?;
+        rustix::net::listen(&socket, BACKLOG).map_err(of("listen"))?;
+        if file_at(&address) != Ok(file) {
+            return Err(BindError::InUse);
+        }
+        Ok(Self { socket, path: Some((address, file)), may_wait: false, kind: PhantomData })
+    }
+
+    /// Takes the next connection, close-on-exec and at a descriptor above 2, or answers `None`
+    /// where there is none. It never waits, except that where another process accepts at the
+    /// same inherited, blocking socket, that one may be quicker.
+    ///
+    /// # Errors
+    /// `EMFILE` and `ENFILE`: the connection stays for a later call.
+    pub fn accept(&mut self) -> Result<Option<S>, SystemError> {
+        loop {
+            if self.may_wait {
+                let mut watched = [Watched::new(self.socket.as_fd(), Interest::Input)];
+                if !wait(&mut watched, Some(PAST))? {
+                    return Ok(None);
+                }
+            }
+            return match rustix::net::accept_with(&self.socket, SocketFlags::CLOEXEC) {
+                Ok(fd) => Ok(Some(above_stdio(fd)?.into())),
+                Err(Errno::INTR | Errno::CONNABORTED) => continue,
+                Err(Errno::AGAIN) => Ok(None),
+                Err(error) => Err(SystemError::of("accept4")(error)),
+            };
+        }
+    }
+
+    /// Takes over a socket that listens already.
+    pub(crate) fn from_inherited(socket: OwnedFd) -> Result<Self, SystemError> {
+        let mode = rustix::fs::fcntl_getfl(&socket).map_err(SystemError::of("fcntl"))?;
+        let may_wait = !mode.contains(OFlags::NONBLOCK);
+        Ok(Self { socket, path: None, may_wait, kind: PhantomData })
+    }
+}
+
+impl<S> AsFd for Listener<S> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl<S> Drop for Listener<S> {
+    fn drop(&mut self) {
+        if let Some((address, file)) = &self.path {
+            if file_at(address) == Ok(*file) {
+                _ = unlink(address);
+            }
+        }
+    }
+}
+
+/// Connects to a listener at a path. `Ok(None)` where too many connections wait there to be
+/// accepted: it may be tried again.
+///
+/// ```no_run
+/// let stream: Option<ipc_transport::Stream> = ipc_transport::connect("/run/daemon.socket")?;
+/// # Ok::<(), ipc_transport::SystemError>(())
+/// ```
+///
+/// # Errors
+/// `ENOENT` and `ECONNREFUSED` where nobody listens, `EPROTOTYPE` where the listener is of another
+/// kind, `EACCES` without permission; see connect(2).
+pub fn connect<S: Socket>(path: impl Arg) -> Result<Option<S>, SystemError> {
+    let address = SocketAddrUnix::new(path).map_err(SystemError::of("connect"))?;
+    let socket = new_socket::<S>().map_err(SystemError::of("socket"))?;
+    loop {
+        match rustix::net::connect(&socket, &address) {
+            Ok(()) => break,
+            Err(Errno::AGAIN) => return Ok(None),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(SystemError::of("connect")(error)),
+        }
+    }
+    // Nobody else has this socket yet; its blocking view needs the mode.
+    rustix::fs::fcntl_setfl(&socket, OFlags::RDWR).map_err(SystemError::of("fcntl"))?;
+    Ok(Some(socket.into()))
+}
+
+fn of(call: &'static str) -> impl FnOnce(Errno) -> BindError {
+    move |error| BindError::System(SystemError::of(call)(error))
+}
+
+/// A socket that does not wait, close-on-exec and above 2.
+fn new_socket<S: Socket>() -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, S::KIND, flags, None)?;
+    above_stdio(socket).map_err(|error| Errno::from_raw_os_error(error.errno.0))
+}
+
+/// Removes a socket that nobody listens at. Whatever else is at the path stays.
+fn make_way<S: Socket>(address: &SocketAddrUnix) -> Result<(), BindError> {
+    let stat = stat_at(address).map_err(of("lstat"))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
+        return Err(BindError::NoSocket);
+    }
+    let probe = new_socket::<S>().map_err(of("socket"))?;
+    match rustix::net::connect(&probe, address) {
+        Err(Errno::CONNREFUSED) => unlink(address).map_err(of("unlink")),
+        // Another kind of socket listens, or one whose queue is full.
+        Ok(()) | Err(Errno::PROTOTYPE | Errno::AGAIN) => Err(BindError::InUse),
+        Err(error) => Err(of("connect")(error)),
+    }
+}
+
+fn stat_at(address: &SocketAddrUnix) -> Result<Stat, Errno> {
+    lstat(address.path_bytes().unwrap_or_default())
+}
+
+fn file_at(address: &SocketAddrUnix) -> Result<FileId, Errno> {
+    stat_at(address).map(|stat| (stat.st_dev, stat.st_ino))
+}
+
+fn unlink(address: &SocketAddrUnix) -> Result<(), Errno> {
+    rustix::fs::unlink(address.path_bytes().unwrap_or_default())
+}

@@ -1,0 +1,228 @@
+//! The socket of packets: bytes in order as everywhere, moved in records, with descriptors.
+
+use core::time::Duration;
+
+use heapless::VecView;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::{Errno, ioctl_fionread};
+use rustix::net::SocketType;
+
+use crate::blocking::{Blocking, set_receive_timeout};
+use crate::errno::SystemError;
+use crate::pass_fds::{PassFds, Received};
+use crate::socket::{Answer, Calls, Pace, Socket, close_sending};
+use crate::transport::{Transport, TransportError};
+use crate::wait::is_hung_up;
+
+/// Most empty packets that one call passes over.
+const EMPTY_PACKETS: usize = 16;
+
+/// One end of a socket of packets of the family `AF_UNIX` (`SOCK_SEQPACKET`, unix(7)).
+///
+/// It keeps the contract of bytes: a call sends one packet of up to `PACKET` bytes and leaves the
+/// rest for the next, and a packet for which the receiver's space is too small is given out in
+/// parts. What does not fit goes into `PACKET` bytes of the receiver's own, in the same system
+/// call, so that both ends must be made with the same `PACKET`. At most 212,960 bytes pass with
+/// the system's usual buffers; where it allows less, smaller packets are sent.
+///
+/// An empty packet, which reads like the end, is never sent and is passed over on receipt.
+///
+/// ```
+/// use ipc_transport::{Seqpacket, Transport};
+///
+/// let (mut left, mut right) = Seqpacket::<4096>::pair()?;
+/// left.send(&[b"he", b"llo"])?;
+/// let mut space = [0; 3];
+/// assert_eq!(right.receive(&mut space)?, Some(3));
+/// assert_eq!(right.receive(&mut space)?, Some(2), "the rest is kept");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(alias = "SOCK_SEQPACKET")]
+#[derive(Debug)]
+pub struct Seqpacket<const PACKET: usize = 4096> {
+    calls: Calls,
+    /// The longest packet that the kernel has not yet refused.
+    longest: usize,
+    /// The part of a packet that found no room in the caller's space: `start..end`.
+    rest: [u8; PACKET],
+    start: usize,
+    end: usize,
+    /// The peer sent a packet that had to be cut.
+    failed: Option<TransportError>,
+}
+
+impl<const PACKET: usize> Seqpacket<PACKET> {
+    /// Makes two connected ends, close-on-exec and at descriptors above 2.
+    ///
+    /// # Errors
+    /// `EMFILE` and `ENFILE`; see socketpair(2).
+    pub fn pair() -> Result<(Self, Self), SystemError> {
+        let (left, right) = Calls::pair(SocketType::SEQPACKET)?;
+        Ok((left.into(), right.into()))
+    }
+
+    /// Returns a view on the same socket whose calls wait for room and for bytes.
+    pub fn blocking(&mut self) -> Blocking<'_, Self> {
+        Blocking::new(self)
+    }
+
+    /// Bounds how long a [`blocking`](Self::blocking) receive waits (`SO_RCVTIMEO`, socket(7)).
+    /// Set once, it costs nothing later; the kernel rounds up to its tick.
+    ///
+    /// # Errors
+    /// `EINVAL` for no time at all, `EDOM` for one out of range.
+    pub fn set_receive_timeout(&mut self, timeout: Duration) -> Result<(), SystemError> {
+        set_receive_timeout(self.as_fd(), timeout)
+    }
+
+    /// Ends the sending direction: the peer receives what is under way and then
+    /// [`TransportError::Closed`]. Receiving goes on.
+    ///
+    /// # Errors
+    /// `ENOTCONN` where the peer is gone already.
+    pub fn close_sending(&mut self) -> Result<(), SystemError> {
+        close_sending(self.as_fd())
+    }
+
+    /// Returns how many calls a signal has interrupted; each was made again.
+    pub const fn interruptions(&self) -> u64 {
+        self.calls.interruptions
+    }
+
+    /// Gives out what is left of the packet before.
+    fn take_rest(&mut self, space: &mut [u8]) -> Option<Received> {
+        let rest = self.rest.get(self.start..self.end).filter(|rest| !rest.is_empty())?;
+        let len = rest.len().min(space.len());
+        for (place, byte) in space.iter_mut().zip(rest) {
+            *place = *byte;
+        }
+        self.start += len;
+        Some(Received { len, fds_truncated: false })
+    }
+
+    /// Splits a packet into what lies in the caller's space and what lies in `rest`.
+    fn taken(&mut self, received: Received, space: usize) -> Result<Received, TransportError> {
+        let capacity = space.saturating_add(PACKET);
+        if received.len > capacity {
+            let error = TransportError::PacketTooLong { len: received.len, capacity };
+            self.failed = Some(error);
+            return Err(error);
+        }
+        (self.start, self.end) = (0, received.len.saturating_sub(space));
+        Ok(Received { len: received.len.min(space), ..received })
+    }
+
+    /// Tells the end from an empty packet: the sending direction is closed for good and no byte
+    /// is left in it.
+    fn is_over(&self) -> Result<bool, TransportError> {
+        let system = |call| move |error| TransportError::System(SystemError::of(call)(error));
+        let fd = self.calls.fd.as_fd();
+        if !is_hung_up(fd).map_err(TransportError::System)? {
+            return Ok(false);
+        }
+        // Of several packets the sum. Nothing can be added any more.
+        Ok(ioctl_fionread(fd).map_err(system("ioctl FIONREAD"))? == 0)
+    }
+}
+
+impl<const PACKET: usize> AsFd for Seqpacket<PACKET> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.calls.fd.as_fd()
+    }
+}
+
+impl<const PACKET: usize> From<OwnedFd> for Seqpacket<PACKET> {
+    /// Takes over a connected socket of packets that came from elsewhere, unchecked.
+    fn from(fd: OwnedFd) -> Self {
+        const { assert!(PACKET > 0, "a packet holds at least one byte") };
+        let calls = Calls::new(fd);
+        Self { calls, longest: PACKET, rest: [0; PACKET], start: 0, end: 0, failed: None }
+    }
+}
+
+impl<const PACKET: usize> Socket for Seqpacket<PACKET> {
+    const KIND: SocketType = SocketType::SEQPACKET;
+
+    fn send_at(
+        &mut self,
+        pace: Pace,
+        pieces: &[&[u8]],
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Option<usize>, TransportError> {
+        loop {
+            match self.calls.send(pace, (pieces, self.longest), fds) {
+                Err(TransportError::System(error))
+                    if error.errno == Errno::MSGSIZE.into() && self.longest > 1 =>
+                {
+                    // Over the socket's buffer, which somebody has made smaller.
+                    self.longest /= 2;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    fn receive_at(
+        &mut self,
+        pace: Pace,
+        space: &mut [u8],
+        mut fds: Option<&mut VecView<OwnedFd>>,
+    ) -> Result<Option<Received>, TransportError> {
+        if space.is_empty() {
+            return Ok(None);
+        }
+        if let Some(received) = self.take_rest(space) {
+            return Ok(Some(received));
+        }
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let room = space.len();
+        let before = fds.as_ref().map_or(0, |fds| fds.len());
+        for _ in 0..EMPTY_PACKETS {
+            let slices = [&mut *space, &mut self.rest];
+            match self.calls.receive_with(pace, slices, fds.as_deref_mut())? {
+                Answer::Bytes(received) => {
+                    let taken = self.taken(received, room);
+                    if let (Err(_), Some(fds)) = (&taken, fds) {
+                        fds.truncate(before);
+                    }
+                    return taken.map(Some);
+                }
+                Answer::Nothing => return Ok(None),
+                Answer::Empty if self.is_over()? => return Err(TransportError::Closed),
+                // ECONNRESET is told once and first; the last packets come after it.
+                Answer::Empty | Answer::Reset => {}
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl<const PACKET: usize> Transport for Seqpacket<PACKET> {
+    fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
+        self.send_at(Pace::Now, pieces, &[])
+    }
+
+    fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
+        Ok(self.receive_at(Pace::Now, space, None)?.map(|received| received.len))
+    }
+}
+
+impl<const PACKET: usize> PassFds for Seqpacket<PACKET> {
+    fn send_with(
+        &mut self,
+        pieces: &[&[u8]],
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Option<usize>, TransportError> {
+        self.send_at(Pace::Now, pieces, fds)
+    }
+
+    fn receive_with(
+        &mut self,
+        space: &mut [u8],
+        fds: &mut VecView<OwnedFd>,
+    ) -> Result<Option<Received>, TransportError> {
+        self.receive_at(Pace::Now, space, Some(fds))
+    }
+}

@@ -1,0 +1,166 @@
+//! A stream of three frames, cut at every two places by the sender and by the receiver.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use heapless::VecView;
+use ipc_frame::{Decoder, Header, Kind};
+use ipc_tests::fds;
+use ipc_transport::{Inbox, PassFds, Received, Transport, TransportError};
+
+use crate::bytes::{patiently, send_all, settled};
+use crate::descriptors::{file, id_of};
+
+/// A frame as it stands on the wire.
+pub(crate) fn frame(id: u64, fds: (u16, u32), payload: &[u8]) -> Vec<u8> {
+    let header = Header {
+        len: u32::try_from(payload.len()).unwrap(),
+        fd_count: fds.0,
+        fd_sequence: fds.1,
+        ..Header::new(Kind::Request, 1, id)
+    };
+    let mut bytes = header.encode().to_vec();
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// Gives what lies between its cuts, a piece in each call.
+struct Cut<'a, T> {
+    inner: &'a mut T,
+    cuts: Vec<usize>,
+    position: usize,
+}
+
+impl<'a, T> Cut<'a, T> {
+    fn new(inner: &'a mut T, cuts: &[usize]) -> Self {
+        Self { inner, cuts: cuts.to_vec(), position: 0 }
+    }
+
+    fn limit(&self, space: &[u8]) -> usize {
+        let next = self.cuts.iter().find(|&&cut| cut > self.position);
+        next.map_or(space.len(), |next| space.len().min(next - self.position))
+    }
+}
+
+impl<T: Transport> Transport for Cut<'_, T> {
+    fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
+        self.inner.send(pieces)
+    }
+
+    fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
+        let limit = self.limit(space);
+        let answer = self.inner.receive(&mut space[..limit])?;
+        self.position += answer.unwrap_or(0);
+        Ok(answer)
+    }
+}
+
+impl<T: PassFds> PassFds for Cut<'_, T> {
+    fn send_with(
+        &mut self,
+        pieces: &[&[u8]],
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Option<usize>, TransportError> {
+        self.inner.send_with(pieces, fds)
+    }
+
+    fn receive_with(
+        &mut self,
+        space: &mut [u8],
+        fds: &mut VecView<OwnedFd>,
+    ) -> Result<Option<Received>, TransportError> {
+        let limit = self.limit(space);
+        let answer = self.inner.receive_with(&mut space[..limit], fds)?;
+        self.position += answer.map_or(0, |received| received.len);
+        Ok(answer)
+    }
+}
+
+/// Every place to cut at, and every two.
+fn cuts(len: usize) -> impl Iterator<Item = [usize; 2]> {
+    (1..len).flat_map(move |first| (first..len).map(move |second| [first, second]))
+}
+
+/// Sends the bytes in the pieces between the cuts; descriptors go with the byte at `own.0`.
+fn send_cut(to: &mut impl PassFds, bytes: &[u8], cuts: &[usize], own: (usize, &[OwnedFd])) {
+    let mut places = vec![0, own.0, bytes.len()];
+    places.extend_from_slice(cuts);
+    places.sort_unstable();
+    places.dedup();
+    for range in places.windows(2) {
+        let mut rest = &bytes[range[0]..range[1]];
+        let mut fds: Vec<BorrowedFd<'_>> = own.1.iter().map(AsFd::as_fd).collect();
+        if range[0] != own.0 {
+            fds.clear();
+        }
+        while !rest.is_empty() {
+            rest = &rest[patiently(|| settled(to.send_with(&[rest], &fds)))..];
+            fds.clear();
+        }
+    }
+}
+
+pub(crate) fn every_pair_of_cuts_gives_the_second_frame_its_descriptors<A: PassFds, B: PassFds>(
+    pair: fn() -> (A, B),
+) {
+    let files = [file(), file()];
+    let ids = files.each_ref().map(id_of);
+    let frames = [frame(1, (0, 0), b"abc"), frame(2, (2, 0), b"de"), frame(3, (0, 0), b"f")];
+    let (bytes, second) = (frames.concat(), frames[0].len());
+    let before = fds::open().len();
+    let (mut left, mut right) = pair();
+    let before_one = fds::open().len();
+    for places in cuts(bytes.len()) {
+        for by_sender in [true, false] {
+            let (sender, receiver) =
+                if by_sender { (places, [0; 2]) } else { ([second; 2], places) };
+            send_cut(&mut left, &bytes, &sender, (second, &files));
+            let mut cut = Cut::new(&mut right, &receiver);
+            let (mut inbox, mut id) = (Inbox::<256>::new(), 0);
+            while id < 3 {
+                patiently(|| settled(inbox.receive(&mut cut)));
+                while let Some(header) = inbox.advance().unwrap() {
+                    id += 1;
+                    let arrival = inbox.current();
+                    assert_eq!(header.id, id, "cut at {places:?}");
+                    let index = usize::try_from(id - 1).unwrap();
+                    assert_eq!(arrival.payload, &frames[index][24..], "cut at {places:?}");
+                    let expected: &[u64] = if id == 2 { &ids } else { &[] };
+                    let got: Vec<u64> = arrival.fds.iter().map(id_of).collect();
+                    assert_eq!((arrival.fds_lost, &got[..]), (None, expected), "{places:?}");
+                }
+            }
+        }
+    }
+    assert_eq!(fds::open().len(), before_one);
+    drop((left, right));
+    assert!(fds::open().len() <= before);
+}
+
+pub(crate) fn every_pair_of_cuts_decodes_alike<A: Transport, B: Transport>(pair: fn() -> (A, B)) {
+    let frames = [frame(1, (0, 0), b"abc"), frame(2, (0, 0), b"de"), frame(3, (0, 0), b"f")];
+    let bytes = frames.concat();
+    let (mut left, mut right) = pair();
+    for places in cuts(bytes.len()) {
+        for by_sender in [true, false] {
+            if by_sender {
+                send_all(&mut left, &bytes[..places[0]]);
+                send_all(&mut left, &bytes[places[0]..places[1]]);
+                send_all(&mut left, &bytes[places[1]..]);
+            } else {
+                send_all(&mut left, &bytes);
+            }
+            let mut cut = Cut::new(&mut right, if by_sender { &[] } else { &places });
+            let (mut decoder, mut list) = (Decoder::<256>::new(), Vec::new());
+            while list.len() < 3 {
+                let len = patiently(|| settled(cut.receive(decoder.space())));
+                decoder.filled(len);
+                while let Some(frame) = decoder.next_frame().unwrap() {
+                    let mut wire = frame.header().encode().to_vec();
+                    wire.extend_from_slice(frame.payload());
+                    list.push(wire);
+                }
+            }
+            assert_eq!(list, frames, "cut at {places:?}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The laws: each sentence of the transports' contract as a function, run over every transport.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod bytes;
+mod cuts;
+mod descriptors;
+mod faults;
+mod hostile;
+mod modes;
+mod packets;
+mod pairs;
+
+use std::process::ExitCode;
+
+use ipc_tests::cases::{Case, run};
+use ipc_tests::counting::Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+macro_rules! cases_of {
+    ($list:ident, $pair:ident, $theme:ident: $($law:ident),* $(,)?) => {
+        $($list.push(Case {
+            name: concat!(stringify!($pair), "::", stringify!($law)),
+            run: || $theme::$law(pairs::$pair),
+        });)*
+    };
+}
+
+/// What every transport keeps.
+macro_rules! bytes {
+    ($list:ident, $pair:ident) => {
+        cases_of!($list, $pair, bytes:
+            bytes_arrive_in_order_none_twice_none_missing,
+            a_count_is_from_one_to_what_was_offered,
+            nothing_offered_is_nothing_taken,
+            would_block_takes_nothing_and_leaves_all_as_it_was,
+            after_would_block_anything_else_may_be_offered,
+            the_directions_are_apart,
+            the_last_words_come_before_the_end_and_the_end_is_for_ever,
+            a_sender_told_of_the_end_still_receives_and_gets_no_signal,
+            signals_are_not_seen,
+        );
+        cases_of!($list, $pair, hostile:
+            random_bytes_end_in_a_typed_error,
+            forged_lengths_end_in_a_typed_error,
+            half_a_frame_and_silence_end_at_a_deadline,
+            a_peer_that_dies_at_each_call_leaves_nothing,
+        );
+    };
+}
+
+/// What follows for frames. Not run where every byte is a call.
+macro_rules! cuts {
+    ($list:ident, $pair:ident) => {
+        cases_of!($list, $pair, cuts: every_pair_of_cuts_decodes_alike);
+    };
+}
+
+/// What those keep that carry descriptors.
+macro_rules! descriptors {
+    ($list:ident, $pair:ident) => {
+        cases_of!($list, $pair, descriptors:
+            descriptors_ride_on_the_first_byte_of_their_call,
+            all_go_however_few_bytes_were_taken,
+            would_block_sends_no_descriptor,
+            from_none_to_253_arrive_in_order_and_closed_on_exec,
+            one_call_gives_those_of_one_sending_call_and_no_later_byte,
+            plain_receiving_drops_descriptors,
+            what_the_list_cannot_hold_is_closed_and_told,
+            descriptors_under_way_are_closed_with_the_connection,
+        );
+        cases_of!($list, $pair, cuts: every_pair_of_cuts_gives_the_second_frame_its_descriptors);
+        cases_of!($list, $pair, hostile:
+            descriptors_nobody_asked_for_are_closed,
+            random_bytes_and_descriptors_leave_nothing,
+        );
+    };
+}
+
+/// What those keep where no network lies between.
+macro_rules! local {
+    ($list:ident, $pair:ident) => {
+        cases_of!($list, $pair, bytes: what_the_dead_left_unread_costs_no_last_words);
+    };
+}
+
+/// What those keep whose receiver may be out of descriptors, or whose peer holds a socket.
+macro_rules! sockets {
+    ($list:ident, $pair:ident) => {
+        cases_of!($list, $pair, descriptors: a_thousand_losses_leave_the_stream_in_step);
+        cases_of!($list, $pair, hostile: a_peer_that_sends_its_own_end_is_closed_once_that_is);
+    };
+}
+
+/// What belongs to one transport.
+macro_rules! own {
+    ($list:ident, $theme:ident: $($case:ident),* $(,)?) => {
+        $($list.push(Case {
+            name: concat!(stringify!($theme), "::", stringify!($case)),
+            run: $theme::$case,
+        });)*
+    };
+}
+
+#[expect(clippy::vec_init_then_push, reason = "one line for each transport reads better")]
+fn main() -> ExitCode {
+    let mut list = Vec::new();
+    bytes!(list, stream);
+    bytes!(list, seqpacket);
+    bytes!(list, seqpacket_of_small_packets);
+    bytes!(list, loopback);
+    bytes!(list, pipes);
+    bytes!(list, tcp);
+    bytes!(list, terminal);
+    bytes!(list, terminal_without_waiting);
+    bytes!(list, faulty_stream);
+    bytes!(list, faulty_seqpacket);
+    bytes!(list, faulty_loopback);
+    bytes!(list, faulty_pipes);
+    cuts!(list, stream);
+    cuts!(list, seqpacket);
+    cuts!(list, loopback);
+    cuts!(list, pipes);
+    cuts!(list, tcp);
+    cuts!(list, terminal_without_waiting);
+    cuts!(list, faulty_loopback);
+    cuts!(list, faulty_pipes);
+    local!(list, stream);
+    local!(list, seqpacket);
+    local!(list, seqpacket_of_small_packets);
+    local!(list, loopback);
+    local!(list, pipes);
+    local!(list, terminal);
+    local!(list, terminal_without_waiting);
+    local!(list, faulty_stream);
+    local!(list, faulty_seqpacket);
+    local!(list, faulty_loopback);
+    local!(list, faulty_pipes);
+    descriptors!(list, stream);
+    descriptors!(list, seqpacket);
+    descriptors!(list, seqpacket_of_small_packets);
+    descriptors!(list, loopback);
+    descriptors!(list, faulty_stream);
+    descriptors!(list, faulty_seqpacket);
+    descriptors!(list, faulty_loopback);
+    sockets!(list, stream);
+    sockets!(list, seqpacket);
+    own!(list, packets:
+        empty_packets_are_not_taken_for_the_end,
+        empty_packets_at_the_end_do_not_hide_it,
+        a_packet_that_had_to_be_cut_is_an_error_with_its_numbers,
+        packets_over_the_buffer_go_in_smaller_ones,
+        a_blocking_receive_waits_for_a_packet_and_sees_the_end,
+    );
+    own!(list, faults:
+        lost_descriptors_are_told_and_the_next_frame_is_right,
+        a_dropped_connection_ends_after_whole_frames,
+    );
+    own!(list, modes:
+        the_mode_of_a_shared_description_is_never_changed,
+        pipes_do_without_newer_calls,
+        pipes_do_with_refused_calls,
+        descriptors_lie_above_the_standard_streams,
+        what_cannot_be_written_to_is_the_systems_error,
+    );
+    run(&list)
+}

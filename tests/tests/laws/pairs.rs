@@ -1,0 +1,101 @@
+//! Every transport, as two connected ends. Where they differ, it is the left one that dies.
+
+#![expect(unsafe_code, reason = "signal dispositions have no safe form")]
+
+use std::io::pipe;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+
+use ipc_transport::{BytePair, Faults, Faulty, Loopback, LoopbackEnd, Seqpacket, Stream};
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+
+pub(crate) fn stream() -> (Stream, Stream) {
+    Stream::pair().unwrap()
+}
+
+pub(crate) fn seqpacket() -> (Seqpacket, Seqpacket) {
+    Seqpacket::pair().unwrap()
+}
+
+pub(crate) fn seqpacket_of_small_packets() -> (Seqpacket<7>, Seqpacket<7>) {
+    Seqpacket::pair().unwrap()
+}
+
+pub(crate) type End = LoopbackEnd<'static, 1000>;
+
+pub(crate) fn loopback() -> (End, End) {
+    Box::leak(Box::new(Loopback::<1000>::new())).ends()
+}
+
+pub(crate) fn pipes() -> (BytePair, BytePair) {
+    let ((here, there), (home, back)) = (pipe().unwrap(), pipe().unwrap());
+    let left = BytePair::new(home.into(), there.into()).unwrap();
+    (left, BytePair::new(here.into(), back.into()).unwrap())
+}
+
+pub(crate) fn tcp() -> (BytePair, BytePair) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let left = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let right = listener.accept().unwrap().0;
+    // What waits for more is not for this kind of traffic.
+    left.set_nodelay(true).unwrap();
+    right.set_nodelay(true).unwrap();
+    (BytePair::both(left.into()).unwrap(), BytePair::both(right.into()).unwrap())
+}
+
+/// A raw terminal and its controlling side. What is written to a terminal is lost where that side
+/// ends first; so it is the terminal's end that dies.
+pub(crate) fn terminal() -> (BytePair, BytePair) {
+    let (terminal, control) = pty(OFlags::empty());
+    (BytePair::both(terminal).unwrap(), BytePair::both(control).unwrap())
+}
+
+pub(crate) fn terminal_without_waiting() -> (BytePair, BytePair) {
+    let (terminal, control) = pty(OFlags::NONBLOCK);
+    (BytePair::both(terminal).unwrap(), BytePair::both(control).unwrap())
+}
+
+fn pty(mode: OFlags) -> (OwnedFd, OwnedFd) {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let control = openpt(flags).unwrap();
+    grantpt(&control).unwrap();
+    unlockpt(&control).unwrap();
+    let name = ptsname(&control, Vec::new()).unwrap();
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | mode;
+    let terminal = rustix::fs::open(&name, flags, Mode::empty()).unwrap();
+    let mut attributes = tcgetattr(&terminal).unwrap();
+    attributes.make_raw();
+    tcsetattr(&terminal, OptionalActions::Now, &attributes).unwrap();
+    if mode.contains(OFlags::NONBLOCK) {
+        rustix::fs::fcntl_setfl(&control, OFlags::RDWR | OFlags::NONBLOCK).unwrap();
+    }
+    (terminal, control)
+}
+
+fn harmless<T>((left, right): (T, T)) -> (Faulty<T>, Faulty<T>) {
+    (Faulty::new(left, Faults::HARMLESS, 11), Faulty::new(right, Faults::HARMLESS, 12))
+}
+
+pub(crate) fn faulty_stream() -> (Faulty<Stream>, Faulty<Stream>) {
+    harmless(stream())
+}
+
+pub(crate) fn faulty_seqpacket() -> (Faulty<Seqpacket>, Faulty<Seqpacket>) {
+    harmless(seqpacket())
+}
+
+pub(crate) fn faulty_loopback() -> (Faulty<End>, Faulty<End>) {
+    harmless(loopback())
+}
+
+pub(crate) fn faulty_pipes() -> (Faulty<BytePair>, Faulty<BytePair>) {
+    harmless(pipes())
+}
+
+/// Undoes what the standard library does at the start of a program.
+pub(crate) fn sigpipe_kills() {
+    // SAFETY: the default action involves no code of this program.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
