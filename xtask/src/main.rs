@@ -1,5 +1,6 @@
 //! The one door for tools: `cargo xtask VERB`, one file per verb.
 
+mod bench;
 mod ci;
 mod demo;
 mod failure;
@@ -24,6 +25,7 @@ Verbs:
   demo    drive the example daemon logd under load, kill its worker, count every message
   test    run all tests, and the static program with no C library
   ci      everything that must hold: format, lints, tests, docs, bare metal
+  bench   measure beside the bare calls of the system, and print the ratios
 
 Options:
   -h, --help    print this help; `cargo xtask VERB --help` prints that of a verb
@@ -49,6 +51,7 @@ fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
         Some(Value(verb)) if verb == "demo" => demo::run(args),
         Some(Value(verb)) if verb == "test" => test::run(args),
         Some(Value(verb)) if verb == "ci" => ci::run(args),
+        Some(Value(verb)) if verb == "bench" => bench::run(args),
         Some(Value(verb)) => Err(Failure::Arguments(format!("no verb {verb:?}"))),
         Some(other) => Err(other.unexpected().into()),
         None => Err(Failure::Arguments("no verb".into())),
