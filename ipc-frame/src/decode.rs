@@ -88,6 +88,7 @@ impl<const N: usize> Decoder<N> {
     ///
     /// # Errors
     /// As [`next_frame`](Self::next_frame).
+    #[inline]
     pub fn advance(&mut self) -> Result<Option<Header>, DecodeError> {
         let Some((header, len)) = self.peek()? else {
             return Ok(None);
@@ -128,6 +129,7 @@ impl<const N: usize> Decoder<N> {
     }
 
     /// The next frame's header and whole length, if all of it has arrived.
+    #[inline]
     fn peek(&self) -> Result<Option<(Header, usize)>, DecodeError> {
         let pending = self.buffer.get(self.pending.clone()).unwrap_or_default();
         let Some((bytes, rest)) = pending.split_first_chunk() else {
@@ -139,6 +141,7 @@ impl<const N: usize> Decoder<N> {
 }
 
 /// Reads a header and its payload's length, which fits in a buffer of `N` bytes.
+#[inline]
 fn check<const N: usize>(bytes: &[u8; Header::SIZE]) -> Result<(Header, usize), DecodeError> {
     let header = Header::decode(bytes).map_err(DecodeError::Header)?;
     let capacity = N - Header::SIZE;
