@@ -53,7 +53,8 @@ pub struct Queue<const BYTES: usize, const FRAMES: usize> {
     entries: Deque<Entry, FRAMES>,
     /// The number of the entry at the front.
     first: FrameNumber,
-    /// The entry that is sent next, and how much of it went out already.
+    /// The entry that is sent next, and how much of it went out already. It is not retired unless
+    /// it is half sent.
     cursor: usize,
     offset: usize,
     fd_sequence: u32,
@@ -125,7 +126,6 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         &mut self,
         send: impl FnOnce(&Batch<'_>) -> Result<Option<usize>, E>,
     ) -> Result<Option<usize>, E> {
-        self.pass_over_retired();
         let Some(entry) = self.entries.get(self.cursor) else {
             return Ok(None);
         };
@@ -140,7 +140,6 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
 
     /// Returns the first frame that was not sent at all, where nothing is half sent.
     pub fn next_unsent(&mut self) -> Option<(FrameNumber, Frame<'_>)> {
-        self.pass_over_retired();
         let entry = self.entries.get(self.cursor).filter(|_| self.offset == 0)?;
         let bytes = self.bytes.get(entry.start..entry.start + entry.len)?;
         let (header, payload) = bytes.split_first_chunk()?;
@@ -157,9 +156,9 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
     /// Counts the frame that [`next_unsent`](Self::next_unsent) gave as sent: it was handed over
     /// by another way than bytes.
     pub fn pass_unsent(&mut self) {
-        self.pass_over_retired();
         if self.offset == 0 && self.cursor < self.entries.len() {
             self.cursor += 1;
+            self.pass_over_retired();
         }
     }
 
@@ -182,12 +181,9 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
 
     /// Lets go of every frame that is sent.
     pub fn retire_sent(&mut self) {
-        for index in 0..self.cursor {
-            if let Some(entry) = self.entries.get_mut(index) {
-                entry.retired = true;
-            }
+        for _ in 0..self.cursor {
+            self.drop_front();
         }
-        self.reclaim();
     }
 
     /// Forgets everything.
@@ -230,7 +226,8 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
 
     /// Returns whether there is something to send.
     pub fn has_unsent(&self) -> bool {
-        self.offset > 0 || self.entries.iter().skip(self.cursor).any(|entry| !entry.retired)
+        // What the cursor points at is never a retired frame, unless it is half sent.
+        self.cursor < self.entries.len()
     }
 
     /// Returns whether any byte of a frame that is still kept went out.
@@ -310,7 +307,6 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
     /// Moves the cursors over `len` bytes that went out.
     fn sent(&mut self, mut len: usize) {
         while len > 0 {
-            self.pass_over_retired();
             let Some(entry) = self.entries.get(self.cursor) else {
                 return;
             };
@@ -325,6 +321,7 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
             len -= rest;
             self.cursor += 1;
             self.offset = 0;
+            self.pass_over_retired();
         }
         self.reclaim();
     }
@@ -338,10 +335,15 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
     fn reclaim(&mut self) {
         self.pass_over_retired();
         while self.cursor > 0 && self.entries.front().is_some_and(|entry| entry.retired) {
-            self.entries.pop_front();
-            self.first = FrameNumber(self.first.0.wrapping_add(1));
-            self.cursor -= 1;
+            self.drop_front();
         }
+    }
+
+    /// Takes away the frame at the front, which was sent.
+    fn drop_front(&mut self) {
+        self.entries.pop_front();
+        self.first = FrameNumber(self.first.0.wrapping_add(1));
+        self.cursor = self.cursor.saturating_sub(1);
     }
 }
 
