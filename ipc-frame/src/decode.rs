@@ -57,7 +57,9 @@ impl<const N: usize> Decoder<N> {
     /// Ends the frame given out last. It is never empty while no whole frame is pending. What
     /// is pending may be moved to the front, and each byte is moved at most once a frame.
     pub fn space(&mut self) -> &mut [u8] {
-        if self.pending.start > 0 {
+        if self.pending.is_empty() {
+            self.pending = 0..0;
+        } else if self.pending.start > 0 {
             self.buffer.copy_within(self.pending.clone(), 0);
             self.pending = 0..self.pending.len();
         }

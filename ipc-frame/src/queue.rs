@@ -271,29 +271,27 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
 
     fn batch(&self) -> Batch<'_> {
         let mut batch = Batch { pieces: Vec::new(), with_fds: None };
-        let mut offset = self.offset;
-        let mut run = 0..0;
-        for (index, entry) in self.entries.iter().enumerate().skip(self.cursor) {
-            let begins_batch = index == self.cursor;
-            if entry.fd_count > 0 && offset == 0 {
-                if !begins_batch {
-                    break;
+        let Some(first) = self.entries.get(self.cursor) else {
+            return batch;
+        };
+        if first.fd_count > 0 && self.offset == 0 {
+            batch.with_fds = Some(self.number_of(self.cursor));
+        }
+        let mut run = first.start + self.offset..first.start + first.len;
+        for index in self.cursor + 1..self.entries.len() {
+            let Some(entry) = self.entries.get(index).filter(|entry| entry.fd_count == 0) else {
+                break;
+            };
+            if entry.retired {
+                continue;
+            }
+            if run.end != entry.start {
+                if !self.add_piece(&mut batch, run) {
+                    return batch;
                 }
-                batch.with_fds = Some(self.number_of(index));
+                run = entry.start..entry.start;
             }
-            if entry.retired && !begins_batch {
-                continue;
-            }
-            let range = entry.start + offset..entry.start + entry.len;
-            offset = 0;
-            if run.end == range.start && !run.is_empty() {
-                run.end = range.end;
-                continue;
-            }
-            if !self.add_piece(&mut batch, run) {
-                return batch;
-            }
-            run = range;
+            run.end = entry.start + entry.len;
         }
         self.add_piece(&mut batch, run);
         batch
@@ -301,7 +299,7 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
 
     /// Answers false where the list is full: the piece goes with the next batch then.
     fn add_piece<'a>(&'a self, batch: &mut Batch<'a>, run: Range<usize>) -> bool {
-        run.is_empty() || batch.pieces.push(self.bytes.get(run).unwrap_or_default()).is_ok()
+        batch.pieces.push(self.bytes.get(run).unwrap_or_default()).is_ok()
     }
 
     /// Moves the cursors over `len` bytes that went out.
