@@ -164,23 +164,16 @@ impl Header {
     }
 }
 
-#[expect(clippy::indexing_slicing, reason = "offsets come from the table, never from a peer")]
-const fn take<const WIDTH: usize>(bytes: &[u8; Header::SIZE], at: usize) -> [u8; WIDTH] {
-    let mut field = [0; WIDTH];
-    let mut index = 0;
-    while index < WIDTH {
-        field[index] = bytes[at + index];
-        index += 1;
-    }
-    field
+#[inline]
+fn take<const WIDTH: usize>(bytes: &[u8; Header::SIZE], at: usize) -> [u8; WIDTH] {
+    // The offsets come from the table, so that there are as many bytes.
+    bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; WIDTH])
 }
 
-#[expect(clippy::indexing_slicing, reason = "offsets come from the table, never from a peer")]
-const fn put<const WIDTH: usize>(bytes: &mut [u8; Header::SIZE], at: usize, field: [u8; WIDTH]) {
-    let mut index = 0;
-    while index < WIDTH {
-        bytes[at + index] = field[index];
-        index += 1;
+#[inline]
+fn put<const WIDTH: usize>(bytes: &mut [u8; Header::SIZE], at: usize, field: [u8; WIDTH]) {
+    if let Some(place) = bytes.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+        *place = field;
     }
 }
 
