@@ -90,16 +90,19 @@ impl From<OwnedFd> for Stream {
 }
 
 impl Transport for Stream {
+    #[inline]
     fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
         send(self.fd.as_fd(), pieces, SendFlags::DONTWAIT)
     }
 
+    #[inline]
     fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
         receive(self.fd.as_fd(), space, RecvFlags::DONTWAIT)
     }
 }
 
 impl PassFds for Stream {
+    #[inline]
     fn send_with(
         &mut self,
         pieces: &[&[u8]],
@@ -108,6 +111,7 @@ impl PassFds for Stream {
         send_with(self.fd.as_fd(), pieces, fds, SendFlags::DONTWAIT)
     }
 
+    #[inline]
     fn receive_with(
         &mut self,
         space: &mut [u8],
@@ -126,16 +130,19 @@ pub struct Blocking<'a> {
 }
 
 impl Transport for Blocking<'_> {
+    #[inline]
     fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
         send(self.fd, pieces, SendFlags::empty())
     }
 
+    #[inline]
     fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
         receive(self.fd, space, RecvFlags::empty())
     }
 }
 
 impl PassFds for Blocking<'_> {
+    #[inline]
     fn send_with(
         &mut self,
         pieces: &[&[u8]],
@@ -144,6 +151,7 @@ impl PassFds for Blocking<'_> {
         send_with(self.fd, pieces, fds, SendFlags::empty())
     }
 
+    #[inline]
     fn receive_with(
         &mut self,
         space: &mut [u8],
@@ -153,6 +161,7 @@ impl PassFds for Blocking<'_> {
     }
 }
 
+#[inline]
 fn send(
     fd: BorrowedFd<'_>,
     pieces: &[&[u8]],
@@ -167,6 +176,7 @@ fn send(
     }
 }
 
+#[inline]
 fn send_with(
     fd: BorrowedFd<'_>,
     pieces: &[&[u8]],
@@ -193,6 +203,7 @@ fn send_with(
 }
 
 /// Sees to all that a sending call may answer.
+#[inline]
 fn sent(
     call: &'static str,
     with_fds: bool,
@@ -212,6 +223,7 @@ fn sent(
     }
 }
 
+#[inline]
 fn receive(
     fd: BorrowedFd<'_>,
     space: &mut [u8],
@@ -225,6 +237,7 @@ fn receive(
     })
 }
 
+#[inline]
 fn receive_with(
     fd: BorrowedFd<'_>,
     space: &mut [u8],
@@ -260,6 +273,7 @@ fn receive_with(
 }
 
 /// Sees to all that a receiving call may answer; `attempt` gives the bytes and the result.
+#[inline]
 fn received<T>(
     (fd, call): (BorrowedFd<'_>, &'static str),
     mut flags: RecvFlags,
