@@ -181,6 +181,11 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
 
     /// Lets go of every frame that is sent.
     pub fn retire_sent(&mut self) {
+        if self.cursor == self.entries.len() {
+            self.first = self.number_of(self.cursor);
+            self.cursor = 0;
+            self.entries.clear();
+        }
         for _ in 0..self.cursor {
             self.drop_front();
         }
@@ -302,13 +307,15 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         batch.pieces.push(self.bytes.get(run).unwrap_or_default()).is_ok()
     }
 
-    /// Moves the cursors over `len` bytes that went out.
+    /// Moves the cursors over `len` bytes that went out, and over what is retired after them.
     fn sent(&mut self, mut len: usize) {
-        while len > 0 {
-            let Some(entry) = self.entries.get(self.cursor) else {
-                return;
-            };
-            if self.offset == 0 {
+        while let Some(entry) = self.entries.get(self.cursor) {
+            if entry.retired && self.offset == 0 {
+                self.cursor += 1;
+                continue;
+            } else if len == 0 {
+                break;
+            } else if self.offset == 0 {
                 self.fd_sequence = self.fd_sequence.wrapping_add(u32::from(entry.fd_count));
             }
             let rest = entry.len - self.offset;
@@ -319,7 +326,6 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
             len -= rest;
             self.cursor += 1;
             self.offset = 0;
-            self.pass_over_retired();
         }
         self.reclaim();
     }
