@@ -62,8 +62,8 @@ impl fmt::Display for Goal {
 /// What a row misses, in words; empty where all its goals are met, `None` where it has none but
 /// to allocate nothing, and does not.
 pub fn judge(row: &Row) -> Option<Vec<String>> {
-    /// What start and end of a traced run may add to each operation.
-    const SLACK: f64 = 0.02;
+    /// What looking at the worker's process every 10 ms may add to each operation.
+    const SLACK: f64 = 0.05;
     if row.plan.subject == Subject::Bare {
         return None;
     }
