@@ -66,7 +66,9 @@ impl<const N: usize> Decoder<N> {
     /// Ends the frame given out last. It is never empty while no whole frame is pending. What
     /// is pending may be moved to the front, and each byte is moved at most once a frame.
     pub fn space(&mut self) -> &mut [u8] {
-        if self.pending.start > 0 {
+        if self.pending.is_empty() {
+            self.pending = 0..0;
+        } else if self.pending.start > 0 {
             self.buffer.copy_within(self.pending.clone(), 0);
             self.pending = 0..self.pending.len();
         }
@@ -97,6 +99,7 @@ impl<const N: usize> Decoder<N> {
     ///
     /// # Errors
     /// As [`next_frame`](Self::next_frame).
+    #[inline]
     pub fn advance(&mut self) -> Result<Option<Header>, DecodeError> {
         let Some((header, len)) = self.peek()? else {
             return Ok(None);
@@ -137,6 +140,7 @@ impl<const N: usize> Decoder<N> {
     }
 
     /// The next frame's header and whole length, if all of it has arrived.
+    #[inline]
     fn peek(&self) -> Result<Option<(Header, usize)>, DecodeError> {
         let pending = self.buffer.get(self.pending.clone()).unwrap_or_default();
         let Some((bytes, rest)) = pending.split_first_chunk() else {
@@ -148,6 +152,7 @@ impl<const N: usize> Decoder<N> {
 }
 
 /// Reads a header and its payload's length, which fits in a buffer of `N` bytes.
+#[inline]
 fn check<const N: usize>(bytes: &[u8; Header::SIZE]) -> Result<(Header, usize), DecodeError> {
     let header = Header::decode(bytes).map_err(DecodeError::Header)?;
     let capacity = N - Header::SIZE;

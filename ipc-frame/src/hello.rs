@@ -37,7 +37,7 @@ impl Hello {
     pub const SIZE: usize = field::END;
 
     /// Returns the payload's bytes, of version [`Hello::VERSION`].
-    pub const fn encode(&self) -> [u8; Self::SIZE] {
+    pub fn encode(&self) -> [u8; Self::SIZE] {
         let mut bytes = [0; Self::SIZE];
         put(&mut bytes, field::VERSION.start, Self::VERSION.to_le_bytes());
         put(&mut bytes, field::PAYLOAD_LEN.start, self.limits.payload_len.to_le_bytes());

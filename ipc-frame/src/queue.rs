@@ -57,7 +57,8 @@ pub struct Queue<const BYTES: usize, const FRAMES: usize> {
     entries: Deque<Entry, FRAMES>,
     /// The number of the entry at the front.
     first: FrameNumber,
-    /// The entry that is sent next, and how much of it went out already.
+    /// The entry that is sent next, and how much of it went out already. It is not retired unless
+    /// it is half sent.
     cursor: usize,
     offset: usize,
     fd_sequence: u32,
@@ -129,7 +130,6 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         &mut self,
         send: impl FnOnce(&Batch<'_>) -> Result<Option<usize>, E>,
     ) -> Result<Option<usize>, E> {
-        self.pass_over_retired();
         let Some(entry) = self.entries.get(self.cursor) else {
             return Ok(None);
         };
@@ -144,7 +144,6 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
 
     /// Returns the first frame that was not sent at all, where nothing is half sent.
     pub fn next_unsent(&mut self) -> Option<(FrameNumber, Frame<'_>)> {
-        self.pass_over_retired();
         let entry = self.entries.get(self.cursor).filter(|_| self.offset == 0)?;
         let bytes = self.bytes.get(entry.start..entry.start + entry.len)?;
         let (header, payload) = bytes.split_first_chunk()?;
@@ -161,9 +160,9 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
     /// Counts the frame that [`next_unsent`](Self::next_unsent) gave as sent: it was handed over
     /// by another way than bytes.
     pub fn pass_unsent(&mut self) {
-        self.pass_over_retired();
         if self.offset == 0 && self.cursor < self.entries.len() {
             self.cursor += 1;
+            self.pass_over_retired();
         }
     }
 
@@ -186,12 +185,14 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
 
     /// Lets go of every frame that is sent.
     pub fn retire_sent(&mut self) {
-        for index in 0..self.cursor {
-            if let Some(entry) = self.entries.get_mut(index) {
-                entry.retired = true;
-            }
+        if self.cursor == self.entries.len() {
+            self.first = self.number_of(self.cursor);
+            self.cursor = 0;
+            self.entries.clear();
         }
-        self.reclaim();
+        for _ in 0..self.cursor {
+            self.drop_front();
+        }
     }
 
     /// Forgets everything.
@@ -231,7 +232,8 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
 
     /// Returns whether there is something to send.
     pub fn has_unsent(&self) -> bool {
-        self.offset > 0 || self.entries.iter().skip(self.cursor).any(|entry| !entry.retired)
+        // What the cursor points at is never a retired frame, unless it is half sent.
+        self.cursor < self.entries.len()
     }
 
     /// Returns whether any byte of a frame that is still kept went out.
@@ -275,29 +277,27 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
 
     fn batch(&self) -> Batch<'_> {
         let mut batch = Batch { pieces: Vec::new(), with_fds: None };
-        let mut offset = self.offset;
-        let mut run = 0..0;
-        for (index, entry) in self.entries.iter().enumerate().skip(self.cursor) {
-            let begins_batch = index == self.cursor;
-            if entry.fd_count > 0 && offset == 0 {
-                if !begins_batch {
-                    break;
+        let Some(first) = self.entries.get(self.cursor) else {
+            return batch;
+        };
+        if first.fd_count > 0 && self.offset == 0 {
+            batch.with_fds = Some(self.number_of(self.cursor));
+        }
+        let mut run = first.start + self.offset..first.start + first.len;
+        for index in self.cursor + 1..self.entries.len() {
+            let Some(entry) = self.entries.get(index).filter(|entry| entry.fd_count == 0) else {
+                break;
+            };
+            if entry.retired {
+                continue;
+            }
+            if run.end != entry.start {
+                if !self.add_piece(&mut batch, run) {
+                    return batch;
                 }
-                batch.with_fds = Some(self.number_of(index));
+                run = entry.start..entry.start;
             }
-            if entry.retired && !begins_batch {
-                continue;
-            }
-            let range = entry.start + offset..entry.start + entry.len;
-            offset = 0;
-            if run.end == range.start && !run.is_empty() {
-                run.end = range.end;
-                continue;
-            }
-            if !self.add_piece(&mut batch, run) {
-                return batch;
-            }
-            run = range;
+            run.end = entry.start + entry.len;
         }
         self.add_piece(&mut batch, run);
         batch
@@ -305,17 +305,18 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
 
     /// Answers false where the list is full: the piece goes with the next batch then.
     fn add_piece<'a>(&'a self, batch: &mut Batch<'a>, run: Range<usize>) -> bool {
-        run.is_empty() || batch.pieces.push(self.bytes.get(run).unwrap_or_default()).is_ok()
+        batch.pieces.push(self.bytes.get(run).unwrap_or_default()).is_ok()
     }
 
-    /// Moves the cursors over `len` bytes that went out.
+    /// Moves the cursors over `len` bytes that went out, and over what is retired after them.
     fn sent(&mut self, mut len: usize) {
-        while len > 0 {
-            self.pass_over_retired();
-            let Some(entry) = self.entries.get(self.cursor) else {
-                return;
-            };
-            if self.offset == 0 {
+        while let Some(entry) = self.entries.get(self.cursor) {
+            if entry.retired && self.offset == 0 {
+                self.cursor += 1;
+                continue;
+            } else if len == 0 {
+                break;
+            } else if self.offset == 0 {
                 self.fd_sequence = self.fd_sequence.wrapping_add(u32::from(entry.fd_count));
             }
             let rest = entry.len - self.offset;
@@ -339,10 +340,15 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
     fn reclaim(&mut self) {
         self.pass_over_retired();
         while self.cursor > 0 && self.entries.front().is_some_and(|entry| entry.retired) {
-            self.entries.pop_front();
-            self.first = FrameNumber(self.first.0.wrapping_add(1));
-            self.cursor -= 1;
+            self.drop_front();
         }
+    }
+
+    /// Takes away the frame at the front, which was sent.
+    fn drop_front(&mut self) {
+        self.entries.pop_front();
+        self.first = FrameNumber(self.first.0.wrapping_add(1));
+        self.cursor = self.cursor.saturating_sub(1);
     }
 }
 

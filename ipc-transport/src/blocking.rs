@@ -35,6 +35,7 @@ impl<'a, S: Socket> Blocking<'a, S> {
         Self { patience, ..self }
     }
 
+    #[inline]
     fn receive_patiently(
         &mut self,
         space: &mut [u8],
@@ -58,16 +59,19 @@ impl<'a, S: Socket> Blocking<'a, S> {
 }
 
 impl<S: Socket> Transport for Blocking<'_, S> {
+    #[inline]
     fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
         self.socket.send_at(Pace::Wait, pieces, &[])
     }
 
+    #[inline]
     fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
         Ok(self.receive_patiently(space, None)?.map(|received| received.len))
     }
 }
 
 impl<S: Socket> PassFds for Blocking<'_, S> {
+    #[inline]
     fn send_with(
         &mut self,
         pieces: &[&[u8]],
@@ -76,6 +80,7 @@ impl<S: Socket> PassFds for Blocking<'_, S> {
         self.socket.send_at(Pace::Wait, pieces, fds)
     }
 
+    #[inline]
     fn receive_with(
         &mut self,
         space: &mut [u8],

@@ -118,7 +118,9 @@ impl<const BYTES: usize> Inbox<BYTES> {
     /// # Errors
     /// The sender's fault each time, and final: see [`InboxError`].
     pub fn advance(&mut self) -> Result<Option<Header>, InboxError> {
-        self.current.clear();
+        if !self.current.is_empty() {
+            self.current.clear();
+        }
         self.lost = None;
         if let Some(error) = self.failed {
             return Err(error);

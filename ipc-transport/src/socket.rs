@@ -95,6 +95,7 @@ impl Calls {
     }
 
     /// Sends at most `limit` bytes, never none.
+    #[inline]
     pub(crate) fn send(
         &mut self,
         pace: Pace,
@@ -126,6 +127,7 @@ impl Calls {
     }
 
     /// Sees to all that a sending call may answer.
+    #[inline]
     fn sent(
         &mut self,
         call: &'static str,
@@ -150,6 +152,7 @@ impl Calls {
     }
 
     /// Receives bytes; descriptors that came with them are dropped by the kernel.
+    #[inline]
     pub(crate) fn receive(
         &mut self,
         pace: Pace,
@@ -163,6 +166,7 @@ impl Calls {
 
     /// Receives bytes into the slices, one after the other, and their descriptors into the list.
     /// The length counts bytes of a packet that found no room, too (`MSG_TRUNC`).
+    #[inline]
     pub(crate) fn receive_with<const N: usize>(
         &mut self,
         pace: Pace,
@@ -200,6 +204,7 @@ impl Calls {
     }
 
     /// Sees to all that a receiving call may answer.
+    #[inline]
     fn received(
         &mut self,
         call: &'static str,

@@ -85,6 +85,7 @@ impl From<OwnedFd> for Stream {
 impl Socket for Stream {
     const KIND: SocketType = SocketType::STREAM;
 
+    #[inline]
     fn send_at(
         &mut self,
         pace: Pace,
@@ -94,6 +95,7 @@ impl Socket for Stream {
         self.calls.send(pace, (pieces, usize::MAX), fds)
     }
 
+    #[inline]
     fn receive_at(
         &mut self,
         pace: Pace,
@@ -118,16 +120,19 @@ impl Socket for Stream {
 }
 
 impl Transport for Stream {
+    #[inline]
     fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
         self.send_at(Pace::Now, pieces, &[])
     }
 
+    #[inline]
     fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
         Ok(self.receive_at(Pace::Now, space, None)?.map(|received| received.len))
     }
 }
 
 impl PassFds for Stream {
+    #[inline]
     fn send_with(
         &mut self,
         pieces: &[&[u8]],
@@ -136,6 +141,7 @@ impl PassFds for Stream {
         self.send_at(Pace::Now, pieces, fds)
     }
 
+    #[inline]
     fn receive_with(
         &mut self,
         space: &mut [u8],

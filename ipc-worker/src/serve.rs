@@ -62,14 +62,16 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
             if header.kind != Kind::Request {
                 return Err(Served::Broken);
             }
-            let is_old = oldest.is_some_and(|oldest| Instant::now().since(oldest) > OLDEST);
-            let has_room = self.outbox.has_room_for(Self::REPLY, usize::from(MAX_FDS));
-            if self.outbox.has_unsent() && (is_old || !has_room) {
-                self.flush(transport)?;
-                oldest = None;
+            if self.outbox.has_unsent() {
+                // The first answer was made just before: a lone one asks for no time.
+                let now = Instant::now();
+                let is_old = now.since(*oldest.get_or_insert(now)) > OLDEST;
+                if is_old || !self.outbox.has_room_for(Self::REPLY, usize::from(MAX_FDS)) {
+                    self.flush(transport)?;
+                    oldest = None;
+                }
             }
             self.run(&header)?;
-            oldest = oldest.or_else(|| Some(Instant::now()));
         }
         Ok(())
     }

@@ -32,11 +32,13 @@ impl RequestId {
     /// Generations wrap at this: what is left of a word beside the state.
     pub(crate) const GENERATIONS: u32 = 1 << (u32::BITS - STATE_BITS);
 
+    #[inline]
     pub(crate) fn to_wire(self) -> u64 {
         u64::from(self.slot) | u64::from(self.generation) << u32::BITS
     }
 
     /// Reads an id that a peer has sent. It may be of no slot at all.
+    #[inline]
     pub(crate) fn from_wire(id: u64) -> Option<Self> {
         let slot = u16::try_from(id & u64::from(u32::MAX)).ok()?;
         let generation = u32::try_from(id >> u32::BITS).ok()?;
@@ -65,6 +67,7 @@ impl Slots {
     }
 
     /// Offers a request to the worker; main does so before it is sent.
+    #[inline]
     pub(crate) fn queue(&self, id: RequestId) {
         if let Some(word) = self.word(id) {
             word.store(id.word(State::Queued), Ordering::Release);
@@ -90,6 +93,7 @@ impl Slots {
     }
 
     /// Claims a request for the handler; `None` where main has taken it back.
+    #[inline]
     pub(crate) fn claim(&self, id: RequestId) -> Option<Claim<'_>> {
         let word = self.word(id)?;
         change(word, id.word(State::Queued), id.word(State::Running)).then_some(Claim { word, id })
@@ -110,6 +114,7 @@ pub(crate) struct Claim<'a> {
 impl Claim<'_> {
     /// Tells main that the handler has finished. Main may have given the slot to another request
     /// meanwhile, which this leaves alone.
+    #[inline]
     pub(crate) fn done(self) {
         change(self.word, self.id.word(State::Running), self.id.word(State::Done));
     }

@@ -7,6 +7,7 @@ pub mod counting;
 pub mod fds;
 pub mod forked;
 pub mod seccomp;
+pub mod speed;
 pub mod storm;
 
 #[doc = include_str!("../../README.md")]

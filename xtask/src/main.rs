@@ -1,5 +1,6 @@
 //! The one door for tools: `cargo xtask VERB`, one file per verb.
 
+mod bench;
 mod ci;
 mod deep;
 mod demo;
@@ -28,6 +29,7 @@ Verbs:
   demo    drive the example daemon logd under load, kill its worker, count every message
   test    run all tests, and the static program with no C library
   ci      everything that must hold: format, lints, tests, docs, bare metal
+  bench   measure beside the bare calls of the system, and print the ratios
   fuzz    any bytes into what decodes them
   miri    the tests of ipc-frame in an interpreter that sees undefined behaviour
   deep    what takes too long for ci: a minute of fuzz, and miri
@@ -56,6 +58,7 @@ fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
         Some(Value(verb)) if verb == "demo" => demo::run(args),
         Some(Value(verb)) if verb == "test" => test::run(args),
         Some(Value(verb)) if verb == "ci" => ci::run(args),
+        Some(Value(verb)) if verb == "bench" => bench::run(args),
         Some(Value(verb)) if verb == "fuzz" => fuzz::run(args),
         Some(Value(verb)) if verb == "miri" => miri::run(args),
         Some(Value(verb)) if verb == "deep" => deep::run(args),

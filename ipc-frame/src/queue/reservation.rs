@@ -28,8 +28,9 @@ impl<const BYTES: usize, const FRAMES: usize> Reservation<'_, BYTES, FRAMES> {
         let header =
             Header { len: u32::try_from(len).unwrap_or(u32::MAX), fd_sequence: 0, ..header };
         let queue = self.queue;
-        if let Some(place) = queue.bytes.get_mut(self.start..self.start + Header::SIZE) {
-            place.copy_from_slice(&header.encode());
+        let place = queue.bytes.get_mut(self.start..).unwrap_or_default();
+        if let Some(place) = place.first_chunk_mut() {
+            header.encode_into(place);
         }
         let entry = Entry {
             start: self.start,

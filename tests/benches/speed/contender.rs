@@ -1,0 +1,74 @@
+//! What the bare calls and the crates have in common: a peer, and operations that are timed.
+
+use std::time::Instant;
+
+use ipc_tests::speed::{Floor, Level, Plan, Subject};
+use ipc_transport::Stream;
+use rustix::net::SocketType;
+
+use crate::bare::Bare;
+use crate::transport::Framed;
+use crate::worker::Supervised;
+
+/// One side of a pair of processes, with its peer waiting.
+pub(crate) trait Contender {
+    /// Does at least so many operations and appends their times, in ns each; those that are done
+    /// together give one time.
+    fn run(&mut self, operations: usize, times: &mut Vec<u64>);
+
+    /// Returns how often the peer has asked for memory so far.
+    fn peer_allocations(&mut self) -> usize;
+}
+
+/// Starts what the row is about.
+pub(crate) fn subject(plan: &Plan, peer_cpu: usize) -> Box<dyn Contender> {
+    match (plan.level, plan.subject) {
+        (Level::Bare, _) => floor(plan, peer_cpu),
+        // The next transport goes here.
+        (_, Subject::Bare | Subject::Seqpacket) => panic!("not there: {plan}"),
+        (Level::Transport, Subject::Stream) if plan.size > 4096 => {
+            Box::new(Framed::<Stream, LARGE>::start(plan, peer_cpu))
+        }
+        (Level::Transport, Subject::Stream) => {
+            Box::new(Framed::<Stream, SMALL>::start(plan, peer_cpu))
+        }
+        (Level::Worker, Subject::Stream) if plan.size > 4096 => {
+            Box::new(Supervised::<LARGE>::start(plan, peer_cpu))
+        }
+        (Level::Worker, Subject::Stream) => Box::new(Supervised::<SMALL>::start(plan, peer_cpu)),
+    }
+}
+
+/// Starts the bare calls that the row is put beside.
+pub(crate) fn floor(plan: &Plan, peer_cpu: usize) -> Box<dyn Contender> {
+    let socket = match (plan.subject, plan.floor) {
+        (Subject::Seqpacket, Floor::Calls | Floor::Rights | Floor::Spinning) => {
+            SocketType::SEQPACKET
+        }
+        _ => SocketType::STREAM,
+    };
+    Box::new(Bare::start(plan, socket, peer_cpu))
+}
+
+/// Bytes each way for payloads of up to 4 KiB: the worker's default.
+const SMALL: usize = 32768;
+
+/// Bytes each way for payloads of 64 KiB, of which a reply may take half.
+const LARGE: usize = 192 * 1024;
+
+/// Takes the time from one operation to the next.
+pub(crate) struct Lap(Instant);
+
+impl Lap {
+    pub(crate) fn begin() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Appends the time since the last end, for each of the operations done in it.
+    pub(crate) fn end(&mut self, operations: usize, times: &mut Vec<u64>) {
+        let now = Instant::now();
+        let time = now.duration_since(self.0).as_nanos() / operations as u128;
+        times.push(u64::try_from(time).unwrap_or(u64::MAX));
+        self.0 = now;
+    }
+}

@@ -1,0 +1,46 @@
+//! The command line, and how much work a row is.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lexopt::Arg::Long;
+use lexopt::ValueExt as _;
+
+/// How long each row is measured.
+pub(crate) struct Effort {
+    /// Pairs of blocks.
+    pub(crate) pairs: usize,
+    /// About how long one block lasts.
+    pub(crate) block: Duration,
+    /// Operations of the shorter traced run.
+    pub(crate) traced: usize,
+}
+
+const FULL: Effort = Effort { pairs: 41, block: Duration::from_millis(20), traced: 1000 };
+const QUICK: Effort = Effort { pairs: 21, block: Duration::from_millis(3), traced: 200 };
+
+/// What to measure.
+pub(crate) struct Options {
+    pub(crate) effort: Effort,
+    pub(crate) json: Option<PathBuf>,
+    /// Only rows whose name contains it.
+    pub(crate) filter: Option<String>,
+}
+
+impl Options {
+    pub(crate) fn parse() -> Result<Self, lexopt::Error> {
+        let mut options = Self { effort: FULL, json: None, filter: None };
+        let mut args = lexopt::Parser::from_env();
+        while let Some(arg) = args.next()? {
+            match arg {
+                // `cargo bench` says so to every bench.
+                Long("bench") => {}
+                Long("quick") => options.effort = QUICK,
+                Long("json") => options.json = Some(args.value()?.into()),
+                Long("filter") => options.filter = Some(args.value()?.string()?),
+                other => return Err(other.unexpected()),
+            }
+        }
+        Ok(options)
+    }
+}

@@ -1,0 +1,162 @@
+//! The crates at the level of the transport: `Outbox` and `Inbox`, both sides waiting.
+
+use std::fs::File;
+use std::hint::black_box;
+use std::os::fd::{AsFd, OwnedFd};
+
+use heapless::Vec as FixedVec;
+use ipc_barrier::Child;
+use ipc_frame::{Header, Kind};
+use ipc_tests::counting::Counting;
+use ipc_tests::forked::forked;
+use ipc_tests::speed::{BATCH, Plan, Work};
+use ipc_transport::{Blocking, Inbox, Outbox, PassFds, Stream, TransportError, duplicate};
+
+use crate::contender::{Contender, Lap};
+use crate::cpus::pin;
+use crate::row_process::die_with_parent;
+
+const ECHO: u16 = 1;
+const COUNT: u16 = 2;
+const FRAMES: usize = 64;
+
+/// A transport that a row may be about.
+pub(crate) trait Socket: Sized {
+    /// Its view whose calls wait.
+    type Waiting<'a>: PassFds
+    where
+        Self: 'a;
+
+    fn pair() -> (Self, Self);
+    fn waiting(&mut self) -> Self::Waiting<'_>;
+}
+
+impl Socket for Stream {
+    type Waiting<'a> = Blocking<'a, Self>;
+
+    fn pair() -> (Self, Self) {
+        Self::pair().unwrap()
+    }
+
+    fn waiting(&mut self) -> Blocking<'_, Self> {
+        self.blocking()
+    }
+}
+
+/// One side: a socket with its frames.
+struct End<S, const BYTES: usize> {
+    socket: S,
+    outbox: Outbox<BYTES, FRAMES>,
+    inbox: Inbox<BYTES>,
+}
+
+impl<S: Socket, const BYTES: usize> End<S, BYTES> {
+    const fn new(socket: S) -> Self {
+        Self { socket, outbox: Outbox::new(), inbox: Inbox::new() }
+    }
+
+    fn flush(&mut self) -> Result<(), TransportError> {
+        while !self.outbox.flush(&mut self.socket.waiting())?.complete {}
+        self.outbox.retire_sent();
+        Ok(())
+    }
+
+    fn receive(&mut self) -> Result<(), TransportError> {
+        self.inbox.receive(&mut self.socket.waiting()).map(|_| ())
+    }
+
+    /// Answers until the other side closes.
+    fn serve(&mut self) {
+        loop {
+            while let Some(header) = self.inbox.advance().unwrap() {
+                let reply = Header::new(Kind::Reply, 0, header.id);
+                let count = Counting::count().to_le_bytes();
+                let payload = match header.method {
+                    COUNT => &count,
+                    _ => self.inbox.current().payload,
+                };
+                self.outbox.push(reply, &[payload]).unwrap();
+            }
+            match self.flush().and_then(|()| self.receive()) {
+                Ok(()) => {}
+                Err(TransportError::Closed) => return,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
+pub(crate) struct Framed<S, const BYTES: usize> {
+    end: Box<End<S, BYTES>>,
+    work: Work,
+    payload: Vec<u8>,
+    files: Vec<File>,
+    _peer: Child,
+}
+
+impl<S: Socket, const BYTES: usize> Framed<S, BYTES> {
+    pub(crate) fn start(plan: &Plan, peer_cpu: usize) -> Self {
+        let (ours, theirs) = S::pair();
+        let mut theirs = Box::new(End::<S, BYTES>::new(theirs));
+        let peer = forked(|| {
+            die_with_parent();
+            pin(peer_cpu);
+            theirs.serve();
+        });
+        Self {
+            end: Box::new(End::new(ours)),
+            work: plan.work,
+            payload: vec![7; plan.size],
+            files: (0..plan.fds).map(|_| File::open("/dev/null").unwrap()).collect(),
+            _peer: peer,
+        }
+    }
+
+    fn ask(&mut self, method: u16, id: u64) {
+        let header = Header::new(Kind::Request, method, id);
+        let pieces: [&[u8]; 1] = [&self.payload];
+        if self.files.is_empty() {
+            self.end.outbox.push(header, &pieces).unwrap();
+            return;
+        }
+        // A frame owns its descriptors.
+        let fds = self.files.iter().map(|file| duplicate(file.as_fd()).unwrap());
+        let mut fds: FixedVec<OwnedFd, 8> = fds.collect();
+        self.end.outbox.push_with(header, &pieces, &mut fds).unwrap();
+    }
+
+    /// Sends what was asked and takes so many answers.
+    fn answers(&mut self, count: usize) {
+        self.end.flush().unwrap();
+        for _ in 0..count {
+            while self.end.inbox.advance().unwrap().is_none() {
+                self.end.receive().unwrap();
+            }
+            let payload = self.end.inbox.current().payload;
+            assert_eq!(black_box(payload).len(), self.payload.len());
+        }
+    }
+}
+
+impl<S: Socket, const BYTES: usize> Contender for Framed<S, BYTES> {
+    fn run(&mut self, operations: usize, times: &mut Vec<u64>) {
+        let count = if self.work == Work::InFlight { BATCH } else { 1 };
+        let mut lap = Lap::begin();
+        for round in 0..operations.div_ceil(count) {
+            for _ in 0..count {
+                self.ask(ECHO, round as u64);
+            }
+            self.answers(count);
+            lap.end(count, times);
+        }
+    }
+
+    fn peer_allocations(&mut self) -> usize {
+        self.ask(COUNT, 0);
+        self.end.flush().unwrap();
+        while self.end.inbox.advance().unwrap().is_none() {
+            self.end.receive().unwrap();
+        }
+        usize::from_le_bytes(self.end.inbox.current().payload.try_into().unwrap())
+    }
+}

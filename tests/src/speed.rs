@@ -1,0 +1,11 @@
+//! The pure parts of the bench `speed`: what is measured, what it is to reach, and the figures.
+
+mod goal;
+mod plan;
+mod row;
+mod sample;
+
+pub use goal::{Goal, judge};
+pub use plan::{BATCH, Floor, Level, Plan, Subject, Work};
+pub use row::{Row, json};
+pub use sample::{Figures, Pair, median, percentile, summary};

@@ -1,0 +1,129 @@
+//! What the design asks of a row.
+
+use std::fmt;
+
+use super::plan::{Floor, Level, Plan, Subject, Work};
+use super::row::Row;
+
+/// A limit for a row's ratio.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Goal {
+    /// The subject takes at most so many times as long as the floor.
+    AtMost(f64),
+    /// The subject does at least so many times as much as the floor.
+    AtLeast(f64),
+}
+
+impl Goal {
+    /// Returns the goal of a row's ratio, for rows that have one.
+    pub fn of(plan: &Plan) -> Option<Self> {
+        let Plan { work, level, size, fds, cpus, floor, .. } = *plan;
+        match (work, level, floor, cpus) {
+            (Work::RoundTrip, Level::Transport, Floor::Spinning, 2) => Some(Self::AtMost(1.3)),
+            _ if size != 64 || fds != 0 || cpus != 1 => None,
+            (Work::RoundTrip, Level::Transport, Floor::Calls, _) => Some(Self::AtMost(1.05)),
+            (Work::RoundTrip, Level::Worker, Floor::Calls, _) => Some(Self::AtMost(1.15)),
+            (Work::InFlight, _, Floor::Unbatched, _) => Some(Self::AtLeast(8.0)),
+            _ => None,
+        }
+    }
+
+    /// Returns whether a ratio reaches the goal.
+    pub fn is_met(self, ratio: f64) -> bool {
+        match self {
+            Self::AtMost(limit) => ratio <= limit,
+            Self::AtLeast(limit) => ratio >= limit,
+        }
+    }
+
+    /// Returns the most system calls that an operation of the row may cost, both sides together.
+    pub fn syscalls(plan: &Plan) -> Option<f64> {
+        let Plan { work, subject, fds, spin, .. } = *plan;
+        if subject == Subject::Bare || fds != 0 || spin {
+            return None;
+        }
+        match work {
+            Work::RoundTrip if plan.size == 64 => Some(4.0),
+            Work::PollLoop if plan.size == 64 => Some(5.0),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Goal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtMost(limit) => write!(f, "≤ {limit:.2}"),
+            Self::AtLeast(limit) => write!(f, "≥ {limit:.0}"),
+        }
+    }
+}
+
+/// What a row misses, in words; empty where all its goals are met, `None` where it has none but
+/// to allocate nothing, and does not.
+pub fn judge(row: &Row) -> Option<Vec<String>> {
+    /// What looking at the worker's process every 10 ms may add to each operation.
+    const SLACK: f64 = 0.05;
+    if row.plan.subject == Subject::Bare {
+        return None;
+    }
+    let mut missed = Vec::new();
+    if let Some(goal) = Goal::of(&row.plan).filter(|goal| !goal.is_met(row.figures.ratio)) {
+        missed.push(format!("ratio {:.3}, goal {goal}", row.figures.ratio));
+    }
+    let most = Goal::syscalls(&row.plan);
+    if let (Some(most), Some(calls)) = (most, row.syscalls) {
+        if calls > most + SLACK {
+            missed.push(format!("{calls:.2} system calls, goal {most}"));
+        }
+    }
+    if row.allocations > 0.0 {
+        missed.push(format!("{:.2} allocations, goal 0", row.allocations));
+    }
+    let has_goals = most.is_some() || Goal::of(&row.plan).is_some();
+    Some(missed).filter(|missed| has_goals || !missed.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(level: Level, work: Work, floor: Floor) -> Plan {
+        let (subject, size, fds, cpus, spin) = (Subject::Stream, 64, 0, 1, false);
+        Plan { work, subject, level, size, fds, cpus, spin, floor }
+    }
+
+    #[test]
+    fn goals_are_those_of_the_design() {
+        let round_trip = plan(Level::Transport, Work::RoundTrip, Floor::Calls);
+        assert_eq!(Goal::of(&round_trip), Some(Goal::AtMost(1.05)));
+        assert_eq!(Goal::of(&Plan { size: 4096, ..round_trip }), None);
+        assert_eq!(Goal::of(&Plan { cpus: 2, ..round_trip }), None);
+        let worker = plan(Level::Worker, Work::RoundTrip, Floor::Calls);
+        assert_eq!(Goal::of(&worker), Some(Goal::AtMost(1.15)));
+        let in_flight = plan(Level::Worker, Work::InFlight, Floor::Unbatched);
+        assert_eq!(Goal::of(&in_flight), Some(Goal::AtLeast(8.0)));
+        assert_eq!(Goal::of(&Plan { floor: Floor::Batched, ..in_flight }), None);
+        assert_eq!(Goal::syscalls(&worker), Some(4.0));
+        assert_eq!(Goal::syscalls(&Plan { work: Work::PollLoop, ..worker }), Some(5.0));
+    }
+
+    #[test]
+    fn a_missed_goal_is_told_with_its_numbers() {
+        let plan = plan(Level::Worker, Work::RoundTrip, Floor::Calls);
+        let mut row =
+            Row { plan, figures: Default::default(), syscalls: Some(4.0), allocations: 0.0 };
+        row.figures.ratio = 1.15;
+        assert_eq!(judge(&row), Some(vec![]));
+        row.figures.ratio = 1.2;
+        row.syscalls = Some(5.0);
+        row.allocations = 1.0;
+        let missed =
+            ["ratio 1.200, goal ≤ 1.15", "5.00 system calls, goal 4", "1.00 allocations, goal 0"];
+        assert_eq!(judge(&row), Some(missed.map(String::from).to_vec()));
+        row.plan.size = 4096;
+        assert_eq!(judge(&row), Some(vec![missed[2].into()]), "only that goal is for every row");
+        row.allocations = 0.0;
+        assert_eq!(judge(&row), None);
+    }
+}
