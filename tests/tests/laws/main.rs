@@ -165,6 +165,7 @@ fn main() -> ExitCode {
     );
     own!(list, modes:
         the_mode_of_a_shared_description_is_never_changed,
+        large_offers_to_blocking_descriptors_do_not_wait,
         pipes_do_without_newer_calls,
         pipes_do_with_refused_calls,
         descriptors_lie_above_the_standard_streams,

@@ -1,6 +1,6 @@
 //! What a byte pair does to descriptors that others share, and on kernels of other ages.
 
-#![expect(unsafe_code, reason = "closes a standard stream")]
+#![expect(unsafe_code, reason = "closes a standard stream and sets an alarm")]
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
@@ -22,6 +22,21 @@ pub(crate) fn the_mode_of_a_shared_description_is_never_changed() {
                 }
             }
         }
+    }
+}
+
+/// More than there ever is room for, in one offer: a call that waited would wait for ever.
+pub(crate) fn large_offers_to_blocking_descriptors_do_not_wait() {
+    let bytes = vec![7; 300_000];
+    for pair in [pairs::pipes, pairs::tcp, pairs::terminal] {
+        // SAFETY: no memory is involved; the signal ends a case that waits.
+        unsafe { libc::alarm(10) };
+        let (mut left, _right) = pair();
+        let mut sent = 0;
+        while let Some(len) = left.send(&[&bytes]).unwrap() {
+            sent += len;
+        }
+        assert!(sent > 1_000, "{sent}");
     }
 }
 
