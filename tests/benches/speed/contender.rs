@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use ipc_tests::speed::{Floor, Level, Plan, Subject};
-use ipc_transport::Stream;
+use ipc_transport::{Seqpacket, Stream};
 use rustix::net::SocketType;
 
 use crate::bare::Bare;
@@ -24,8 +24,13 @@ pub(crate) trait Contender {
 pub(crate) fn subject(plan: &Plan, peer_cpu: usize) -> Box<dyn Contender> {
     match (plan.level, plan.subject) {
         (Level::Bare, _) => floor(plan, peer_cpu),
-        // The next transport goes here.
-        (_, Subject::Bare | Subject::Seqpacket) => panic!("not there: {plan}"),
+        (Level::Transport, Subject::Seqpacket) if plan.size > 4096 => {
+            Box::new(Framed::<Seqpacket<PACKET>, LARGE>::start(plan, peer_cpu))
+        }
+        (Level::Transport, Subject::Seqpacket) => {
+            Box::new(Framed::<Seqpacket<PACKET>, SMALL>::start(plan, peer_cpu))
+        }
+        (_, Subject::Bare) | (Level::Worker, Subject::Seqpacket) => panic!("not there: {plan}"),
         (Level::Transport, Subject::Stream) if plan.size > 4096 => {
             Box::new(Framed::<Stream, LARGE>::start(plan, peer_cpu))
         }
@@ -55,6 +60,9 @@ const SMALL: usize = 32768;
 
 /// Bytes each way for payloads of 64 KiB, of which a reply may take half.
 const LARGE: usize = 192 * 1024;
+
+/// Bytes of a packet: a frame of 64 KiB goes in one.
+const PACKET: usize = 72 * 1024;
 
 /// Takes the time from one operation to the next.
 pub(crate) struct Lap(Instant);

@@ -10,7 +10,9 @@ use ipc_frame::{Header, Kind};
 use ipc_tests::counting::Counting;
 use ipc_tests::forked::forked;
 use ipc_tests::speed::{BATCH, Plan, Work};
-use ipc_transport::{Blocking, Inbox, Outbox, PassFds, Stream, TransportError, duplicate};
+use ipc_transport::{
+    Blocking, Inbox, Outbox, PassFds, Patience, Seqpacket, Stream, TransportError, duplicate,
+};
 
 use crate::contender::{Contender, Lap};
 use crate::cpus::pin;
@@ -28,7 +30,7 @@ pub(crate) trait Socket: Sized {
         Self: 'a;
 
     fn pair() -> (Self, Self);
-    fn waiting(&mut self) -> Self::Waiting<'_>;
+    fn waiting(&mut self, patience: Patience) -> Self::Waiting<'_>;
 }
 
 impl Socket for Stream {
@@ -38,8 +40,20 @@ impl Socket for Stream {
         Self::pair().unwrap()
     }
 
-    fn waiting(&mut self) -> Blocking<'_, Self> {
-        self.blocking()
+    fn waiting(&mut self, patience: Patience) -> Blocking<'_, Self> {
+        self.blocking().with(patience)
+    }
+}
+
+impl<const PACKET: usize> Socket for Seqpacket<PACKET> {
+    type Waiting<'a> = Blocking<'a, Self>;
+
+    fn pair() -> (Self, Self) {
+        Self::pair().unwrap()
+    }
+
+    fn waiting(&mut self, patience: Patience) -> Blocking<'_, Self> {
+        self.blocking().with(patience)
     }
 }
 
@@ -48,21 +62,22 @@ struct End<S, const BYTES: usize> {
     socket: S,
     outbox: Outbox<BYTES, FRAMES>,
     inbox: Inbox<BYTES>,
+    patience: Patience,
 }
 
 impl<S: Socket, const BYTES: usize> End<S, BYTES> {
-    const fn new(socket: S) -> Self {
-        Self { socket, outbox: Outbox::new(), inbox: Inbox::new() }
+    const fn new(socket: S, patience: Patience) -> Self {
+        Self { socket, outbox: Outbox::new(), inbox: Inbox::new(), patience }
     }
 
     fn flush(&mut self) -> Result<(), TransportError> {
-        while !self.outbox.flush(&mut self.socket.waiting())?.complete {}
+        while !self.outbox.flush(&mut self.socket.waiting(self.patience))?.complete {}
         self.outbox.retire_sent();
         Ok(())
     }
 
     fn receive(&mut self) -> Result<(), TransportError> {
-        self.inbox.receive(&mut self.socket.waiting()).map(|_| ())
+        self.inbox.receive(&mut self.socket.waiting(self.patience)).map(|_| ())
     }
 
     /// Answers until the other side closes.
@@ -97,14 +112,19 @@ pub(crate) struct Framed<S, const BYTES: usize> {
 impl<S: Socket, const BYTES: usize> Framed<S, BYTES> {
     pub(crate) fn start(plan: &Plan, peer_cpu: usize) -> Self {
         let (ours, theirs) = S::pair();
-        let mut theirs = Box::new(End::<S, BYTES>::new(theirs));
+        // On one processor there is nobody to spin for.
+        let patience = match (plan.spin, plan.cpus) {
+            (true, 2..) => Patience::SPIN,
+            _ => Patience::SLEEP,
+        };
+        let mut theirs = Box::new(End::<S, BYTES>::new(theirs, patience));
         let peer = forked(|| {
             die_with_parent();
             pin(peer_cpu);
             theirs.serve();
         });
         Self {
-            end: Box::new(End::new(ours)),
+            end: Box::new(End::new(ours, patience)),
             work: plan.work,
             payload: vec![7; plan.size],
             files: (0..plan.fds).map(|_| File::open("/dev/null").unwrap()).collect(),

@@ -118,8 +118,7 @@ impl Plan {
     /// Returns why this row cannot be measured as yet, on any machine.
     pub fn missing(&self) -> Option<&'static str> {
         match self {
-            Self { subject: Subject::Seqpacket, .. } => Some("there is no seqpacket transport yet"),
-            Self { spin: true, .. } => Some("waiting does not spin yet"),
+            Self { spin: true, level: Level::Worker, .. } => Some("the worker does not spin yet"),
             _ => None,
         }
     }
