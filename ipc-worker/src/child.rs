@@ -4,7 +4,7 @@
 
 use heapless::Vec;
 use ipc_barrier::{ChildEnd, Guard, Stage, exit};
-use ipc_transport::{Inbox, Outbox, Stream, SystemError, close_all_but, open_stdio};
+use ipc_transport::{Inbox, Outbox, Patience, Stream, SystemError, close_all_but, open_stdio};
 use rustix::fd::{AsFd, AsRawFd, RawFd};
 use syscalls::{Sysno, syscall};
 
@@ -52,6 +52,7 @@ pub(crate) struct Legacy<'a, H, const SLOTS: usize, const BYTES: usize> {
     pub(crate) slots: &'a Slots,
     pub(crate) handler: &'a mut H,
     pub(crate) keep: &'a [RawFd],
+    pub(crate) patience: Patience,
     /// Main's own buffers, to be used again: the kernel copies only the pages that are written.
     pub(crate) inbox: &'a mut Inbox<BYTES>,
     pub(crate) outbox: &'a mut Outbox<BYTES, SLOTS>,
@@ -62,7 +63,7 @@ pub(crate) fn run<H: Handler, const SLOTS: usize, const BYTES: usize>(
     guard: Guard,
     legacy: Legacy<'_, H, SLOTS, BYTES>,
 ) -> ! {
-    let Legacy { mut end, mut stream, slots, handler, keep, inbox, outbox } = legacy;
+    let Legacy { mut end, mut stream, slots, handler, keep, patience, inbox, outbox } = legacy;
     // Dropped before those above: main shall see the panic's status, not a closed socket first.
     let _guard = guard;
     inbox.forget();
@@ -78,7 +79,7 @@ pub(crate) fn run<H: Handler, const SLOTS: usize, const BYTES: usize>(
     end.place();
     drop(end);
     let mut server = Server { handler, slots, inbox, outbox };
-    match server.serve(&mut stream.blocking()) {
+    match server.serve(&mut stream.blocking().with(patience)) {
         Served::Finished => exit(0),
         Served::NotSettled => exit(NOT_SETTLED),
         Served::Broken => exit(BROKEN_STREAM),

@@ -57,7 +57,7 @@ pub use call::{Again, Call, NotTaken, Why};
 pub use event::{Event, GiveUp, Lost, Outcome, ReplyView};
 pub use handler::{Handler, HandlerFn, Reply, Request};
 pub use ipc_barrier::{Ended, Reason};
-pub use ipc_transport::Instant;
+pub use ipc_transport::{Instant, Patience};
 pub use refusal::Refusal;
 pub use slots::RequestId;
 pub use start::{Start, StartError};

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use heapless::Vec;
 use ipc_barrier::{Ended, Fork, ForkError, Reason};
-use ipc_transport::SystemError;
+use ipc_transport::{Patience, SystemError};
 use rustix::fd::RawFd;
 
 use crate::supervise::Restart;
@@ -28,6 +28,7 @@ pub struct Start<H> {
     pub(crate) too_many_kept: Option<usize>,
     pub(crate) restart: Restart,
     pub(crate) ready_within: Duration,
+    pub(crate) patience: Patience,
 }
 
 impl<H> Start<H> {
@@ -70,6 +71,7 @@ impl<H> Start<H> {
             too_many_kept: None,
             restart: Restart::STANDARD,
             ready_within: READY_WITHIN,
+            patience: Patience::SLEEP,
         }
     }
 
@@ -86,6 +88,14 @@ impl<H> Start<H> {
     /// Sets how workers follow one another; [`Restart::STANDARD`] unless said otherwise.
     pub const fn restart(mut self, restart: Restart) -> Self {
         self.restart = restart;
+        self
+    }
+
+    /// Lets both sides look for a while before they sleep: the worker for requests, main in
+    /// [`call_until`](crate::Worker::call_until) for its reply. It pays where both run at once, so
+    /// give it as [`Patience::where_parallel`] does; [`Patience::SLEEP`] unless said otherwise.
+    pub const fn patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
         self
     }
 

@@ -11,7 +11,7 @@ use crate::handler::Handler;
 use crate::slots::RequestId;
 use crate::table::{Ending, UnderWay};
 use crate::worker::Worker;
-use crate::worker::exchange::{Patience, SLICE};
+use crate::worker::exchange::{SLICE, Wait};
 
 const FDS: usize = MAX_FDS as usize;
 
@@ -121,7 +121,7 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         // One blocking call in the place of a poll and a call, where its time-out fits.
         if self.can_block() && wake.since(now) > SLICE + SLICE {
             self.expire(now);
-            self.exchange(now, Patience::Slice);
+            self.exchange(now, Wait::Slice);
             return;
         }
         if wake > now {

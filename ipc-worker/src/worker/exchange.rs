@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// Whether an exchange may wait for bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Patience {
+pub(super) enum Wait {
     None,
     Slice,
 }
@@ -37,26 +37,29 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
     }
 
     /// Sends what is queued and receives once.
-    pub(super) fn exchange(&mut self, now: Instant, patience: Patience) {
+    pub(super) fn exchange(&mut self, now: Instant, wait: Wait) {
         let expects = self.outbox.has_sent();
         let sent = self.send(now);
         let Phase::Serving(process) = &mut self.phase else {
             return;
         };
-        let received = match patience {
+        let received = match wait {
             _ if process.broken => return self.begin_leaving(now, true),
             // Nothing can have been answered yet, so that the call would be in vain.
-            Patience::None if sent > 0 && !expects => return,
-            Patience::Slice if process.watches_room => return,
-            Patience::None => self.inbox.receive(&mut process.stream),
-            Patience::Slice => self.inbox.receive(&mut process.stream.blocking()),
+            Wait::None if sent > 0 && !expects => return,
+            Wait::Slice if process.watches_room => return,
+            Wait::None => self.inbox.receive(&mut process.stream),
+            Wait::Slice => {
+                let mut stream = process.stream.blocking().with(self.start.patience);
+                self.inbox.receive(&mut stream)
+            }
         };
         match received {
             // A peer that is gone has data or an end for us: this one only does not listen.
             Ok(None) if process.send_closed => self.begin_leaving(now, false),
             Ok(received) => {
                 // A blocking receive that brought something has shown life enough.
-                let is_busy = patience == Patience::Slice && received.is_some();
+                let is_busy = wait == Wait::Slice && received.is_some();
                 let is_idle = received.is_none() && sent == 0;
                 if is_idle || (!is_busy && now.since(process.looked) >= LOOK) {
                     process.looked = now;

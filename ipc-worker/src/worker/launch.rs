@@ -61,6 +61,7 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
                     slots: &slots,
                     handler: &mut self.start.handler,
                     keep: &self.start.keep,
+                    patience: self.start.patience,
                     inbox: &mut self.inbox,
                     outbox: &mut self.outbox,
                 };

@@ -8,7 +8,7 @@ use ipc_transport::{Instant, Stream};
 use crate::handler::Handler;
 use crate::slots::Slots;
 use crate::worker::Worker;
-use crate::worker::exchange::{Patience, SLICE};
+use crate::worker::exchange::{SLICE, Wait};
 use crate::worker::leave::GRACE;
 
 /// How soon to try again what cannot be watched.
@@ -114,7 +114,7 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         match self.phase {
             Phase::Inline { .. } => self.run_inline(),
             Phase::Starting { .. } => self.meet(now),
-            Phase::Serving(_) => self.exchange(now, Patience::None),
+            Phase::Serving(_) => self.exchange(now, Wait::None),
             Phase::Leaving(_) => self.leave(now),
             Phase::Resting { until } if now >= until => self.restart(now),
             Phase::Resting { .. } | Phase::Stopped => {}

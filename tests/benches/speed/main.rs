@@ -68,15 +68,12 @@ fn chosen(options: &Options, cpus: Cpus) -> (Vec<Plan>, BTreeMap<String, usize>)
         if !plan.to_string().contains(filter) {
             continue;
         }
-        let why = if let Some(why) = plan.missing() {
-            format!("not measured, since {why}")
-        } else if plan.cpus > cpus.count() {
-            "skipped: two processors (this process may use one only)".into()
+        if plan.cpus > cpus.count() {
+            let why = "skipped: two processors (this process may use one only)";
+            *left_out.entry(why.to_owned()).or_default() += 1;
         } else {
             plans.push(plan);
-            continue;
-        };
-        *left_out.entry(why).or_default() += 1;
+        }
     }
     (plans, left_out)
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use ipc_tests::counting::Counting;
 use ipc_tests::speed::{BATCH, Plan, Work};
 use ipc_transport::{Interest, Watched, wait};
-use ipc_worker::{Call, Event, Handler, Instant, Outcome, Refusal, Reply, Request, Start, Worker};
+use ipc_worker::{
+    Call, Event, Handler, Instant, Outcome, Patience, Refusal, Reply, Request, Start, Worker,
+};
 
 use crate::contender::{Contender, Lap};
 use crate::cpus::pin;
@@ -47,7 +49,13 @@ pub(crate) struct Supervised<const BYTES: usize> {
 
 impl<const BYTES: usize> Supervised<BYTES> {
     pub(crate) fn start(plan: &Plan, peer_cpu: usize) -> Self {
-        let worker = Worker::start(Start::fork(Echo { cpu: peer_cpu })).unwrap();
+        // On one processor there is nobody to spin for.
+        let patience = match (plan.spin, plan.cpus) {
+            (true, 2..) => Patience::SPIN,
+            _ => Patience::SLEEP,
+        };
+        let start = Start::fork(Echo { cpu: peer_cpu }).patience(patience);
+        let worker = Worker::start(start).unwrap();
         Self {
             worker: Box::new(worker),
             work: plan.work,

@@ -114,14 +114,6 @@ impl Plan {
     pub fn is_throughput(&self) -> bool {
         self.work == Work::InFlight
     }
-
-    /// Returns why this row cannot be measured as yet, on any machine.
-    pub fn missing(&self) -> Option<&'static str> {
-        match self {
-            Self { spin: true, level: Level::Worker, .. } => Some("the worker does not spin yet"),
-            _ => None,
-        }
-    }
 }
 
 impl fmt::Display for Plan {

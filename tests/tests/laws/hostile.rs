@@ -3,9 +3,11 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use ipc_barrier::Ended;
 use ipc_frame::{DecodeError, Decoder, Header, Kind};
 use ipc_tests::counting::Counting;
 use ipc_tests::fds;
+use ipc_tests::forked::{end_of, forked};
 use ipc_transport::{Inbox, InboxError, Instant, PassFds, Transport, TransportError, duplicate};
 
 use crate::bytes::{Random, patiently, send_all, settled};
@@ -134,6 +136,34 @@ pub(crate) fn a_peer_that_dies_at_each_call_leaves_nothing<A: Transport, B: Tran
         let sent: usize = whole.chunks(7).cycle().take(pieces).map(<[u8]>::len).sum();
         assert_eq!(decoder.received(), u64::try_from(sent).unwrap(), "to the last byte");
         drop(right);
+        if last > 2 {
+            assert_eq!(*before.get_or_insert(fds::open().len()), fds::open().len());
+        }
+    }
+}
+
+/// The same with a process, which SIGKILL takes before its next call. What it had sent arrives.
+pub(crate) fn a_process_killed_at_each_call_leaves_nothing<A: Transport, B: Transport>(
+    pair: fn() -> (A, B),
+) {
+    let whole = frame(1, (0, 0), b"payload");
+    let mut before = None;
+    for last in 0..12 {
+        let (mut left, mut right) = pair();
+        let mut child = forked(|| {
+            for piece in whole.chunks(7).cycle().take(last) {
+                send_all(&mut left, piece);
+            }
+            let own = rustix::process::getpid();
+            rustix::process::kill_process(own, rustix::process::Signal::KILL).unwrap();
+        });
+        drop(left);
+        let mut decoder = Decoder::<256>::new();
+        patiently(|| (take_all(&mut decoder, &mut right) == Fate::Closed).then_some(()));
+        assert_eq!(end_of(&mut child), Ended::Killed(9));
+        let sent: usize = whole.chunks(7).cycle().take(last).map(<[u8]>::len).sum();
+        assert_eq!(decoder.received(), u64::try_from(sent).unwrap(), "to the last byte");
+        drop((right, child));
         if last > 2 {
             assert_eq!(*before.get_or_insert(fds::open().len()), fds::open().len());
         }

@@ -99,6 +99,13 @@ macro_rules! sockets {
     };
 }
 
+/// What those keep whose ends two processes may hold.
+macro_rules! processes {
+    ($list:ident, $pair:ident) => {
+        cases_of!($list, $pair, hostile: a_process_killed_at_each_call_leaves_nothing);
+    };
+}
+
 /// What belongs to one transport.
 macro_rules! own {
     ($list:ident, $theme:ident: $($case:ident),* $(,)?) => {
@@ -152,6 +159,12 @@ fn main() -> ExitCode {
     descriptors!(list, faulty_loopback);
     sockets!(list, stream);
     sockets!(list, seqpacket);
+    processes!(list, stream);
+    processes!(list, seqpacket);
+    processes!(list, seqpacket_of_small_packets);
+    processes!(list, pipes);
+    processes!(list, tcp);
+    processes!(list, faulty_stream);
     own!(list, packets:
         empty_packets_are_not_taken_for_the_end,
         empty_packets_at_the_end_do_not_hide_it,
