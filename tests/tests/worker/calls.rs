@@ -1,0 +1,233 @@
+//! Requests and their outcomes while nobody dies.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use ipc_tests::fds;
+use ipc_worker::{
+    Call, Ended, Event, Handler, Instant, Lost, NotTaken, Outcome, Refusal, Reply, Request,
+    Restart, Start, Why, Worker,
+};
+
+use crate::handler::*;
+
+pub(crate) fn blocking_call_gets_its_reply() {
+    let mut worker = worker();
+    assert_eq!(call(&mut worker, ECHO, b"hello"), Told::Reply(0, b"hello".to_vec()));
+    assert_eq!(call(&mut worker, ECHO, b""), Told::Reply(0, Vec::new()));
+    assert_eq!(call(&mut worker, REFUSE, b""), Told::Refused(0, 42));
+    assert_eq!(call(&mut worker, 999, b""), Told::Refused(0, Refusal::UNKNOWN_METHOD.code));
+    assert_eq!(worker.stop(soon(), |_| ()), Some(Ended::Exited(0)));
+    assert!(fds::children().is_empty());
+}
+
+pub(crate) fn handler_runs_in_another_process() {
+    let mut worker = worker();
+    let pid = worker.pid().unwrap();
+    assert_eq!(call(&mut worker, PID, b""), Told::Reply(0, pid.to_le_bytes().to_vec()));
+    assert_ne!(u32::try_from(pid).unwrap(), std::process::id());
+}
+
+pub(crate) fn replies_come_in_request_order() {
+    let mut worker = worker();
+    for round in 0..50 {
+        let mut made = 0;
+        while worker.has_room() {
+            let bytes = vec![u8::try_from(made).unwrap(); made * 7];
+            worker.try_call(Call::new(ECHO, &[&bytes]), u32::try_from(made).unwrap()).unwrap();
+            made += 1;
+        }
+        assert!(made >= 32, "round {round}: {made}");
+        let list = turn_until(&mut worker, |list| list.len() == made);
+        for (index, told) in list.into_iter().enumerate() {
+            let bytes = vec![u8::try_from(index).unwrap(); index * 7];
+            assert_eq!(told, Told::Reply(u32::try_from(index).unwrap(), bytes));
+        }
+    }
+    assert_eq!(worker.stray_replies(), 0);
+}
+
+pub(crate) fn descriptors_reach_the_handler_and_come_back() {
+    let mut worker = worker();
+    let mut file = tempfile::tempfile().unwrap();
+    let fds = [file.as_fd()];
+    let mut outcome = None;
+    let pieces: [&[u8]; 3] = [b"one ", b"two ", b"three"];
+    let call = Call::new(WRITE, &pieces).fds(&fds);
+    worker.call_until(call, 1, soon(), |event| outcome = Some(told(event))).unwrap();
+    assert_eq!(outcome, Some(Told::Reply(1, Vec::new())));
+    let mut text = String::new();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    file.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "one two three");
+
+    let mut fd = None;
+    worker
+        .call_until(Call::new(PIPE, &[b"through a new socket"]), 2, soon(), |event| {
+            if let Event::Done { outcome: Outcome::Reply(mut reply), .. } = event {
+                fd = reply.take_fd();
+            }
+        })
+        .unwrap();
+    let mut text = String::new();
+    UnixStream::from(fd.unwrap()).read_to_string(&mut text).unwrap();
+    assert_eq!(text, "through a new socket");
+}
+
+pub(crate) fn as_many_descriptors_as_a_message_carries() {
+    let mut worker = worker();
+    let before = fds::open().len();
+    let null = File::open("/dev/null").unwrap();
+    for count in [0_u32, 1, 2, 3, 100, 252, 253] {
+        let fds = vec![null.as_fd(); usize::try_from(count).unwrap()];
+        let mut outcome = None;
+        worker
+            .call_until(Call::new(FDS, &[b"x"]).fds(&fds), count, soon(), |event| {
+                outcome = Some(told(event));
+            })
+            .unwrap();
+        assert_eq!(outcome, Some(Told::Reply(count, count.to_le_bytes().to_vec())));
+    }
+    let fds = vec![null.as_fd(); 254];
+    let refused = worker.try_call(Call::new(FDS, &[b"x"]).fds(&fds), 9).unwrap_err();
+    let why = Why::TooManyFds { count: 254, capacity: 253 };
+    assert_eq!(refused, NotTaken { tag: 9, why });
+    drop(null);
+    assert_eq!(fds::open().len(), before, "all duplicates are closed");
+}
+
+pub(crate) fn what_is_not_taken_comes_back_with_its_reason() {
+    let mut worker =
+        Worker::<u32, _, 2, 512>::start(Start::fork(handle as ipc_worker::HandlerFn)).unwrap();
+    let long = [0; 600];
+    let refused = worker.try_call(Call::new(ECHO, &[&long]), 5).unwrap_err();
+    assert_eq!(refused, NotTaken { tag: 5, why: Why::TooLong { len: 600, capacity: 488 } });
+    worker.try_call(Call::new(ECHO, &[b"a"]), 1).unwrap();
+    worker.try_call(Call::new(ECHO, &[b"b"]), 2).unwrap();
+    assert!(!worker.has_room());
+    let refused = worker.try_call(Call::new(ECHO, &[b"c"]), 3).unwrap_err();
+    assert_eq!(refused, NotTaken { tag: 3, why: Why::Full });
+    assert_eq!(turn_until(&mut worker, |list| list.len() == 2).len(), 2);
+    worker.stop(soon(), |_| ());
+    let refused = worker.try_call(Call::new(ECHO, &[b"d"]), 4).unwrap_err();
+    assert_eq!(refused, NotTaken { tag: 4, why: Why::Stopped });
+}
+
+pub(crate) fn try_call_duplicates_nothing_where_no_descriptor_is_left() {
+    let mut worker = worker();
+    let null = File::open("/dev/null").unwrap();
+    let mut hoard: Vec<OwnedFd> = Vec::new();
+    rlimit_nofile(64);
+    while let Ok(fd) = null.as_fd().try_clone_to_owned() {
+        hoard.push(fd);
+    }
+    let fds = [null.as_fd(), null.as_fd()];
+    let refused = worker.try_call(Call::new(FDS, &[b""]).fds(&fds), 7).unwrap_err();
+    assert!(matches!(refused, NotTaken { tag: 7, why: Why::NoFdLeft(_) }), "{refused:?}");
+    hoard.clear();
+    assert_eq!(call(&mut worker, ECHO, b"goes on"), Told::Reply(0, b"goes on".to_vec()));
+}
+
+fn rlimit_nofile(limit: u64) {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    setrlimit(Resource::Nofile, Rlimit { current: Some(limit), maximum: Some(limit) }).unwrap();
+}
+
+pub(crate) fn a_deadline_ends_a_request_that_runs_and_one_that_waits() {
+    let mut worker = worker();
+    let time = 300_u64.to_le_bytes();
+    let deadline = Instant::now() + Duration::from_millis(50);
+    worker.try_call(Call::new(SLEEP_MS, &[&time]).deadline(deadline), 1).unwrap();
+    worker.try_call(Call::new(ECHO, &[b"never"]).deadline(deadline), 2).unwrap();
+    worker.try_call(Call::new(ECHO, &[b"still"]), 3).unwrap();
+    let list = turn_until(&mut worker, |list| list.len() == 3);
+    assert_eq!(list, [Told::Late(1), Told::Late(2), Told::Reply(3, b"still".to_vec())]);
+    assert_eq!(worker.stray_replies(), 1, "the late reply of the one that ran");
+}
+
+pub(crate) fn a_cancelled_request_that_waits_never_begins() {
+    let mut worker = worker();
+    let file = tempfile::tempfile().unwrap();
+    let time = 100_u64.to_le_bytes();
+    worker.try_call(Call::new(SLEEP_MS, &[&time]), 1).unwrap();
+    let fds = [file.as_fd()];
+    let id = worker.try_call(Call::new(WRITE, &[b"no"]).fds(&fds), 2).unwrap();
+    worker.turn(Instant::now());
+    assert!(worker.cancel(id));
+    assert!(!worker.cancel(id), "its outcome is decided");
+    let list = turn_until(&mut worker, |list| list.len() == 2);
+    assert_eq!(list, [Told::Cancelled(2), Told::Reply(1, b"slept".to_vec())]);
+    worker.stop(soon(), |_| ());
+    assert_eq!(file.metadata().unwrap().len(), 0);
+}
+
+pub(crate) fn a_stopped_worker_never_blocks_main() {
+    let mut worker = worker();
+    let pid = rustix::process::Pid::from_raw(worker.pid().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let before = voluntary_switches();
+    let bytes = [7; 600];
+    let mut taken = 0;
+    for round in 0..20_000 {
+        taken += u32::from(worker.try_call(Call::new(ECHO, &[&bytes]), round).is_ok());
+        worker.turn(Instant::now());
+        assert!(worker.next_event().is_none());
+    }
+    assert_eq!(voluntary_switches(), before, "main has slept");
+    assert!(taken > 10);
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    let list = turn_until(&mut worker, |list| list.len() == usize::try_from(taken).unwrap());
+    assert!(list.iter().all(|told| matches!(told, Told::Reply(..))));
+}
+
+fn voluntary_switches() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("voluntary_ctxt")).unwrap();
+    line.split_whitespace().last().unwrap().parse().unwrap()
+}
+
+pub(crate) fn inline_gives_the_same_outcomes_in_one_process() {
+    let mut worker = Worker::<u32>::start(Start::inline(handle)).unwrap();
+    assert_eq!(worker.pid(), None);
+    let mut file = tempfile::tempfile().unwrap();
+    assert_eq!(call(&mut worker, ECHO, b"hello"), Told::Reply(0, b"hello".to_vec()));
+    assert_eq!(call(&mut worker, REFUSE, b""), Told::Refused(0, 42));
+    let own = std::process::id().to_le_bytes().to_vec();
+    assert_eq!(call(&mut worker, PID, b""), Told::Reply(0, own));
+    let fds = [file.as_fd()];
+    worker.try_call(Call::new(WRITE, &[b"in ", b"line"]).fds(&fds), 1).unwrap();
+    worker.try_call(Call::new(PIPE, &[b"x"]), 2).unwrap();
+    worker.try_call(Call::new(PIPE, &[b"y"]), 3).unwrap();
+    let list = turn_until(&mut worker, |list| list.len() == 3);
+    assert_eq!(list, [1, 2, 3].map(|tag| Told::Reply(tag, Vec::new())));
+    let mut text = String::new();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    file.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "in line");
+    assert_eq!(worker.stop(soon(), |_| ()), None);
+}
+
+pub(crate) fn a_batch_that_is_not_settled_is_lost_as_done() {
+    struct Unsettled;
+    impl Handler for Unsettled {
+        fn handle(&mut self, _: &mut Request<'_>, _: &mut Reply<'_>) -> Result<(), Refusal> {
+            Ok(())
+        }
+        fn settle(&mut self) -> Result<(), Refusal> {
+            Err(Refusal::new(5, "disk"))
+        }
+    }
+    let start = Start::fork(Unsettled).restart(Restart::NEVER);
+    let mut forked = Worker::<u32, _>::start(start).unwrap();
+    let mut inline = Worker::<u32, _>::start(Start::inline(Unsettled)).unwrap();
+    forked.try_call(Call::new(ECHO, &[]), 1).unwrap();
+    inline.try_call(Call::new(ECHO, &[]), 1).unwrap();
+    let list = turn_until(&mut forked, |list| list.len() == 3);
+    assert_eq!(list[..2], [Told::Died(Ended::Exited(74)), Told::Lost(1, Lost::Done)]);
+    let list = turn_until(&mut inline, |list| list.len() == 2);
+    assert_eq!(list[0], Told::Lost(1, Lost::Done));
+    assert!(matches!(list[1], Told::GaveUp(_)));
+}

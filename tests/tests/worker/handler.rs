@@ -1,0 +1,134 @@
+//! The handler that the cases ask, and what they are told.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use ipc_tests::fds;
+use ipc_transport::{Interest, Watched, wait};
+use ipc_worker::{
+    Call, Ended, Event, Handler, Instant, Lost, Outcome, Refusal, Reply, Request, Start, Worker,
+};
+
+pub(crate) const ECHO: u16 = 1;
+pub(crate) const REFUSE: u16 = 2;
+pub(crate) const WRITE: u16 = 3;
+pub(crate) const SLEEP_MS: u16 = 4;
+pub(crate) const EXIT: u16 = 5;
+pub(crate) const PANIC: u16 = 6;
+pub(crate) const FDS: u16 = 7;
+pub(crate) const PID: u16 = 8;
+pub(crate) const OPEN_FDS: u16 = 9;
+pub(crate) const PIPE: u16 = 10;
+pub(crate) const APPEND_BYTE: u16 = 11;
+
+pub(crate) fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+    match request.method() {
+        ECHO => reply.put(request.bytes()),
+        REFUSE => Err(Refusal::new(42, "not today")),
+        WRITE => {
+            let mut file = File::from(request.take_fd().ok_or(Refusal::new(1, "no fd"))?);
+            file.write_all(request.bytes())?;
+            Ok(())
+        }
+        SLEEP_MS => {
+            let time = u64::from_le_bytes(request.bytes().try_into().unwrap());
+            std::thread::sleep(Duration::from_millis(time));
+            reply.put(b"slept")
+        }
+        EXIT => ipc_barrier::exit(3),
+        PANIC => panic!("on purpose"),
+        FDS => {
+            let mut count = 0_u32;
+            while request.take_fd().is_some() {
+                count += 1;
+            }
+            reply.put(&count.to_le_bytes())
+        }
+        PID => reply.put(&std::process::id().to_le_bytes()),
+        OPEN_FDS => reply.put(format!("{:?}", fds::open()).as_bytes()),
+        PIPE => {
+            let (mut ours, theirs) = UnixStream::pair()?;
+            ours.write_all(request.bytes())?;
+            reply.put_fd(theirs.into())
+        }
+        APPEND_BYTE => {
+            let mut file = File::from(request.take_fd().ok_or(Refusal::new(1, "no fd"))?);
+            file.write_all(&request.bytes()[..1])?;
+            std::thread::sleep(Duration::from_millis(2));
+            Ok(())
+        }
+        _ => Err(Refusal::UNKNOWN_METHOD),
+    }
+}
+
+pub(crate) fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(20)
+}
+
+pub(crate) fn worker() -> Worker<u32> {
+    Worker::<u32>::start(Start::fork(handle)).unwrap()
+}
+
+/// What an event says, with nothing borrowed.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Told {
+    Reply(u32, Vec<u8>),
+    Refused(u32, i32),
+    Lost(u32, Lost),
+    Late(u32),
+    Cancelled(u32),
+    Died(Ended),
+    Started(usize),
+    GaveUp(String),
+}
+
+pub(crate) fn told(event: Event<'_, u32>) -> Told {
+    match event {
+        Event::Done { tag, outcome } => match outcome {
+            Outcome::Reply(reply) => Told::Reply(tag, reply.bytes().to_vec()),
+            Outcome::Refused(refusal) => Told::Refused(tag, refusal.code),
+            Outcome::Lost(lost) => Told::Lost(tag, lost),
+            Outcome::DeadlinePassed => Told::Late(tag),
+            Outcome::Cancelled => Told::Cancelled(tag),
+        },
+        Event::Died(ended) => Told::Died(ended),
+        Event::Started { resent } => Told::Started(resent),
+        Event::GaveUp(reason) => Told::GaveUp(reason.to_string()),
+    }
+}
+
+/// Turns until `enough` events were told.
+pub(crate) fn turn_until<H: Handler, const S: usize, const B: usize>(
+    worker: &mut Worker<u32, H, S, B>,
+    mut enough: impl FnMut(&[Told]) -> bool,
+) -> Vec<Told> {
+    let limit = soon();
+    let mut list = Vec::new();
+    loop {
+        worker.turn(Instant::now());
+        while let Some(event) = worker.next_event() {
+            list.push(told(event));
+        }
+        if enough(&list) {
+            return list;
+        }
+        assert!(Instant::now() < limit, "not enough in time: {list:?}");
+        let deadline = worker.next_deadline().map_or(limit, |next| next.min(limit));
+        wait(&mut [Watched::new(worker.as_fd(), Interest::Input)], Some(deadline)).unwrap();
+    }
+}
+
+/// Makes one call and returns its outcome.
+pub(crate) fn call(worker: &mut Worker<u32>, method: u16, bytes: &[u8]) -> Told {
+    let mut outcome = None;
+    worker
+        .call_until(Call::new(method, &[bytes]), 0, soon(), |event| match told(event) {
+            Told::Died(_) | Told::Started(_) => {}
+            other => outcome = Some(other),
+        })
+        .unwrap();
+    outcome.unwrap()
+}

@@ -1,0 +1,52 @@
+//! The worker across two real processes: outcomes, deaths, restarts, the end.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod calls;
+mod deaths;
+mod handler;
+mod starts;
+mod stops;
+
+use calls::*;
+use deaths::*;
+use starts::*;
+use stops::*;
+
+ipc_tests::cases! {
+    blocking_call_gets_its_reply,
+    handler_runs_in_another_process,
+    replies_come_in_request_order,
+    descriptors_reach_the_handler_and_come_back,
+    as_many_descriptors_as_a_message_carries,
+    what_is_not_taken_comes_back_with_its_reason,
+    try_call_duplicates_nothing_where_no_descriptor_is_left,
+    death_is_an_event_and_the_next_worker_answers,
+    a_panic_in_the_handler_ends_the_worker_and_never_reaches_mains_frames,
+    a_deadline_ends_a_request_that_runs_and_one_that_waits,
+    a_cancelled_request_that_waits_never_begins,
+    always_again_begins_anew_up_to_the_limit,
+    giving_up_ends_every_request,
+    killed_at_any_moment_each_request_has_one_outcome,
+    a_hundred_restarts_leave_nothing_behind,
+    a_closed_connection_is_seen_at_once_also_after_a_restart,
+    the_child_keeps_only_its_own_descriptors,
+    with_standard_streams_closed_nothing_lands_there,
+    a_failing_set_up_arrives_with_stage_and_number,
+    a_start_that_hangs_is_killed_at_its_deadline,
+    a_second_thread_is_a_clear_refusal,
+    stop_delivers_every_outcome,
+    stop_kills_at_the_deadline_and_tells_what_is_lost,
+    a_worker_whose_main_is_killed_finishes_and_exits,
+    a_stopped_worker_never_blocks_main,
+    signals_to_the_group_do_not_end_the_worker,
+    dropping_a_worker_ends_its_process,
+    a_worker_that_breaks_the_protocol_is_replaced,
+    inline_gives_the_same_outcomes_in_one_process,
+    a_batch_that_is_not_settled_is_lost_as_done,
+}

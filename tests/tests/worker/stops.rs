@@ -1,0 +1,91 @@
+//! The ends that are wanted.
+
+use std::io::{Read, Seek, SeekFrom};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use ipc_barrier::Fork;
+use ipc_tests::fds;
+use ipc_worker::{Call, Ended, Instant, Lost, Start, Worker};
+
+use crate::handler::*;
+
+pub(crate) fn stop_delivers_every_outcome() {
+    let mut worker = worker();
+    for tag in 0..20 {
+        worker.try_call(Call::new(ECHO, &[b"x"]), tag).unwrap();
+    }
+    let mut list = Vec::new();
+    let ended = worker.stop(soon(), |event| list.push(told(event)));
+    assert_eq!(ended, Some(Ended::Exited(0)));
+    let expected: Vec<Told> = (0..20).map(|tag| Told::Reply(tag, b"x".to_vec())).collect();
+    assert_eq!(list, expected);
+    assert!(fds::children().is_empty());
+}
+
+pub(crate) fn stop_kills_at_the_deadline_and_tells_what_is_lost() {
+    let mut worker = worker();
+    let time = 600_000_u64.to_le_bytes();
+    worker.try_call(Call::new(SLEEP_MS, &[&time]), 1).unwrap();
+    worker.try_call(Call::new(ECHO, &[b"x"]), 2).unwrap();
+    let mut list = Vec::new();
+    let deadline = Instant::now() + Duration::from_millis(100);
+    let ended = worker.stop(deadline, |event| list.push(told(event)));
+    assert_eq!(ended, Some(Ended::Killed(9)));
+    assert_eq!(list, [Told::Lost(1, Lost::Running), Told::Lost(2, Lost::NotBegun)]);
+    assert!(fds::children().is_empty());
+}
+
+pub(crate) fn a_worker_whose_main_is_killed_finishes_and_exits() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let (alive, ours) = UnixStream::pair().unwrap();
+    let mut main = match ipc_barrier::fork().unwrap() {
+        Fork::Parent(child) => child,
+        Fork::Child(_guard) => {
+            let keep = [ours.as_raw_fd()];
+            let mut worker = Worker::<u32, _>::start(Start::fork(handle).keep(&keep)).unwrap();
+            for byte in b"abcdefghij" {
+                let fds = [file.as_file().as_fd()];
+                let pieces = [core::slice::from_ref(byte)];
+                worker.try_call(Call::new(APPEND_BYTE, &pieces).fds(&fds), 0).unwrap();
+            }
+            worker.turn(Instant::now());
+            let pid = rustix::process::getpid();
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+            unreachable!("killed");
+        }
+    };
+    drop(ours);
+    assert_eq!(main.wait_until(soon()).unwrap(), Ended::Killed(9));
+    // The worker holds the other end of `alive` until it exits.
+    alive.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert_eq!((&alive).read(&mut [0; 1]).unwrap(), 0);
+    let mut text = String::new();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    file.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "abcdefghij");
+}
+
+pub(crate) fn signals_to_the_group_do_not_end_the_worker() {
+    let mut worker = worker();
+    let pid = rustix::process::Pid::from_raw(worker.pid().unwrap()).unwrap();
+    use rustix::process::Signal;
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::PIPE] {
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+    assert_eq!(call(&mut worker, ECHO, b"here"), Told::Reply(0, b"here".to_vec()));
+}
+
+pub(crate) fn dropping_a_worker_ends_its_process() {
+    let worker = worker();
+    let pid = worker.pid().unwrap();
+    drop(worker);
+    let limit = soon();
+    while std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.contains(") Z"))
+    {
+        assert!(Instant::now() < limit, "still running");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
