@@ -6,6 +6,7 @@ pub mod cases;
 pub mod counting;
 pub mod fds;
 pub mod forked;
+pub mod memory;
 pub mod seccomp;
 pub mod speed;
 pub mod storm;

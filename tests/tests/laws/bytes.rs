@@ -20,7 +20,7 @@ pub(crate) fn settled<T>(answer: Result<Option<T>, TransportError>) -> Option<T>
 }
 
 /// Whether the end was told; other failures are passed over.
-fn is_closed<T>(answer: Result<Option<T>, TransportError>) -> bool {
+pub(crate) fn is_closed<T>(answer: Result<Option<T>, TransportError>) -> bool {
     answer.map(|_| ()) == Err(TransportError::Closed)
 }
 
@@ -69,11 +69,15 @@ fn bytes_at(position: usize, len: usize) -> Vec<u8> {
 pub(crate) struct Random(pub(crate) u32);
 
 impl Random {
-    pub(crate) fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn number(&mut self) -> u32 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 17;
         self.0 ^= self.0 << 5;
-        usize::try_from(self.0).unwrap() % limit
+        self.0
+    }
+
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.number()).unwrap() % limit
     }
 }
 

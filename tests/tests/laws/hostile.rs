@@ -1,264 +1,230 @@
 //! A peer that sends what it likes and ends when it likes.
 
-use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use heapless::Vec as FixedVec;
 use ipc_barrier::Ended;
 use ipc_frame::{DecodeError, Decoder, Header, Kind};
 use ipc_tests::counting::Counting;
 use ipc_tests::fds;
 use ipc_tests::forked::{end_of, forked};
-use ipc_transport::{Inbox, InboxError, Instant, PassFds, Transport, TransportError, duplicate};
+use ipc_transport::{Instant, Transport};
 
-use crate::bytes::{Random, patiently, send_all, settled};
+use crate::bytes::{Random, is_closed, patiently, send_all, settled};
 use crate::cuts::frame;
-use crate::descriptors::{file, send_with};
 
-/// What became of a stream of bytes.
-#[derive(Debug, PartialEq)]
-enum Fate {
-    /// Not one whole frame more, for now.
-    Waits,
-    Refused(DecodeError),
-    Closed,
-}
+/// What became of bytes: how many frames, and the error that ended them.
+type Fate = (u64, Option<DecodeError>);
 
-/// Takes frames until there is nothing more to do, without asking for memory.
-fn take_all<const N: usize>(decoder: &mut Decoder<N>, from: &mut impl Transport) -> Fate {
-    let allocations = Counting::count();
-    let mut waits = 0;
-    let fate = loop {
-        loop {
-            match decoder.next_frame() {
-                Ok(Some(frame)) => assert!(frame.payload().len() <= N),
-                Ok(None) => break,
-                Err(error) => return Fate::Refused(error),
+/// Takes frames until so many bytes in all have arrived, or are refused, without asking for memory.
+fn take<const N: usize>(
+    decoder: &mut Decoder<N>,
+    len: usize,
+    mut receive: impl FnMut(&mut [u8]) -> usize,
+) -> Fate {
+    let (allocations, len) = (Counting::count(), u64::try_from(len).unwrap());
+    let mut frames = 0;
+    let refused = loop {
+        match decoder.advance() {
+            Ok(Some(header)) => {
+                assert_eq!(decoder.payload().len(), usize::try_from(header.len).unwrap());
+                frames += 1;
             }
-        }
-        match from.receive(decoder.space()) {
-            Err(TransportError::Closed) => break Fate::Closed,
-            answer => match settled(answer) {
-                Some(len) => decoder.filled(len),
-                None if waits > 60 => break Fate::Waits,
-                None => {
-                    waits += 1;
-                    std::thread::sleep(Duration::from_micros(20));
-                }
-            },
+            Ok(None) if decoder.received() == len => break None,
+            Ok(None) => {
+                let len = receive(decoder.space());
+                decoder.filled(len);
+            }
+            Err(error) => break Some(error),
         }
     };
     assert_eq!(Counting::count(), allocations, "it asked for memory");
-    fate
+    (frames, refused)
+}
+
+fn take_from(decoder: &mut Decoder<256>, len: usize, from: &mut impl Transport) -> Fate {
+    take(decoder, len, |space| patiently(|| settled(from.receive(space))))
+}
+
+/// The fate of bytes that no transport carries.
+fn judge(bytes: &[u8]) -> Fate {
+    let mut rest = bytes;
+    take(&mut Decoder::<256>::new(), bytes.len(), |space| {
+        let len = rest.len().min(space.len());
+        space[..len].copy_from_slice(&rest[..len]);
+        rest = &rest[len..];
+        len
+    })
+}
+
+fn await_end(from: &mut impl Transport) {
+    patiently(|| is_closed(from.receive(&mut [0; 16])).then_some(()));
+}
+
+/// A frame, noise, or what begins as a frame does, so that more than the first check is reached.
+pub(crate) fn noise(random: &mut Random, fds: (u16, u32)) -> Vec<u8> {
+    let mut bytes = frame(1, fds, &vec![1; random.below(90)]);
+    match random.below(6) {
+        0 => bytes.fill_with(|| random.number().to_le_bytes()[0]),
+        1 => bytes.truncate(1 + random.below(24)),
+        2 => {
+            let place = random.below(24);
+            bytes[place] = random.number().to_le_bytes()[0];
+        }
+        3 => {
+            let place = random.below(bytes.len());
+            bytes[place] ^= 1 << random.below(8);
+        }
+        _ => {}
+    }
+    bytes
+}
+
+/// Sends a frame and then some noise, which has the fate that it has without a transport. Returns
+/// whether it was refused.
+pub(crate) fn sends_random_bytes<A: Transport, B: Transport>(
+    (mut left, mut right): (A, B),
+    random: &mut Random,
+) -> bool {
+    // Not on the heap: its size would vary, and with it what the heap keeps for later.
+    let mut sent = FixedVec::<u8, 1024>::new();
+    sent.extend_from_slice(&frame(1, (0, 0), b"a peer like others at first")).unwrap();
+    let (mut decoder, mut fate) = (Decoder::<256>::new(), (0, None));
+    send_all(&mut left, &sent);
+    for _ in 0..random.below(8) {
+        let (frames, refused) = take_from(&mut decoder, sent.len(), &mut right);
+        fate = (fate.0 + frames, refused);
+        assert!(fate.0 > 0, "this connection was fine");
+        if refused.is_some() {
+            break;
+        }
+        let bytes = noise(random, (0, 0));
+        send_all(&mut left, &bytes);
+        sent.extend_from_slice(&bytes).unwrap();
+    }
+    if fate.1.is_none() {
+        let (frames, refused) = take_from(&mut decoder, sent.len(), &mut right);
+        fate = (fate.0 + frames, refused);
+    }
+    assert_eq!(fate, judge(&sent));
+    if fate.1.is_none() {
+        drop(left);
+        await_end(&mut right);
+    }
+    fate.1.is_some()
 }
 
 pub(crate) fn random_bytes_end_in_a_typed_error<A: Transport, B: Transport>(pair: fn() -> (A, B)) {
     let mut random = Random(0x9e37_79b9);
-    let (mut refused, mut open) = (0, None);
-    for round in 0..60 {
-        let (mut left, mut right) = pair();
-        let mut decoder = Decoder::<256>::new();
-        for _ in 0..10 {
-            let mut bytes = frame(1, (0, 0), &vec![1; random.below(90)]);
-            for _ in 0..random.below(3) {
-                let place = random.below(bytes.len());
-                bytes[place] = bytes[random.below(24)] ^ 0x81;
-            }
-            send_all(&mut left, &bytes);
-        }
-        let fate = take_all(&mut decoder, &mut right);
-        assert!(fate != Fate::Closed);
-        refused += i32::from(fate != Fate::Waits);
-        drop((left, right));
-        if round > 10 {
-            assert_eq!(*open.get_or_insert(fds::open().len()), fds::open().len());
-        }
+    let (mut refused, open) = (0, fds::open().len());
+    for _ in 0..100 {
+        refused += i32::from(sends_random_bytes(pair(), &mut random));
+        assert_eq!(fds::open().len(), open);
     }
-    assert!(refused > 20, "{refused}");
+    assert!(refused > 40 && refused < 100, "{refused}");
+}
+
+/// Sends a header that tells of more than the receiver's capacity.
+pub(crate) fn forges_a_length<A: Transport, B: Transport>((mut left, mut right): (A, B), len: u32) {
+    let header = Header { len, ..Header::new(Kind::Request, 1, 1) };
+    send_all(&mut left, &header.encode());
+    let mut decoder = Decoder::<256>::new();
+    let refused = DecodeError::TooLong { len, capacity: 232 };
+    assert_eq!(take_from(&mut decoder, 24, &mut right), (0, Some(refused)));
+    assert_eq!(decoder.next_frame().err(), Some(refused), "for ever");
 }
 
 pub(crate) fn forged_lengths_end_in_a_typed_error<A: Transport, B: Transport>(
     pair: fn() -> (A, B),
 ) {
     for len in [233, 257, 65_536, 1 << 24, i32::MAX.unsigned_abs(), u32::MAX - 24, u32::MAX] {
-        let (mut left, mut right) = pair();
-        let header = Header { len, ..Header::new(Kind::Request, 1, 1) };
-        send_all(&mut left, &header.encode());
-        let mut decoder = Decoder::<256>::new();
-        let refused = patiently(|| match take_all(&mut decoder, &mut right) {
-            Fate::Refused(error) => Some(error),
-            _ => None,
-        });
-        assert_eq!(refused, DecodeError::TooLong { len, capacity: 232 });
+        forges_a_length(pair(), len);
     }
+}
+
+/// Sends the first bytes of a frame, then nothing for a while, then the rest.
+pub(crate) fn sends_half_a_frame<A: Transport, B: Transport>(
+    (mut left, mut right): (A, B),
+    len: usize,
+    silence: Duration,
+) {
+    let whole = frame(1, (0, 0), b"payload");
+    let mut decoder = Decoder::<256>::new();
+    send_all(&mut left, &whole[..len]);
+    assert_eq!(take_from(&mut decoder, len, &mut right), (0, None));
+    let deadline = Instant::now() + silence;
+    loop {
+        assert_eq!(settled(right.receive(decoder.space())), None, "no call waits");
+        if Instant::now() >= deadline {
+            break;
+        }
+    }
+    // It was only slow.
+    send_all(&mut left, &whole[len..]);
+    assert_eq!(take_from(&mut decoder, whole.len(), &mut right), (1, None));
 }
 
 pub(crate) fn half_a_frame_and_silence_end_at_a_deadline<A: Transport, B: Transport>(
     pair: fn() -> (A, B),
 ) {
-    let whole = frame(1, (0, 0), b"payload");
     for len in [1, 23, 24, 30] {
-        let (mut left, mut right) = pair();
-        send_all(&mut left, &whole[..len]);
-        let mut decoder = Decoder::<256>::new();
-        let deadline = Instant::now() + Duration::from_millis(10);
-        while Instant::now() < deadline {
-            assert_eq!(take_all(&mut decoder, &mut right), Fate::Waits, "no call waits");
-        }
-        // It was only slow.
-        send_all(&mut left, &whole[len..]);
-        patiently(|| {
-            let len = settled(right.receive(decoder.space()))?;
-            decoder.filled(len);
-            decoder.next_frame().unwrap().map(|frame| assert_eq!(frame.payload(), b"payload"))
-        });
+        sends_half_a_frame(pair(), len, Duration::from_millis(10));
     }
+}
+
+/// Makes some sending calls, each of a part of a frame. Returns how many bytes they took.
+fn send_parts(to: &mut impl Transport, calls: usize) -> usize {
+    let whole = frame(1, (0, 0), b"payload");
+    let parts = whole.chunks(7).cycle().take(calls);
+    parts.map(|part| (send_all(to, part), part.len()).1).sum()
+}
+
+/// Sees that so many bytes and then the end arrive.
+fn take_last_words(from: &mut impl Transport, sent: usize) {
+    let fate = take_from(&mut Decoder::<256>::new(), sent, from);
+    assert_eq!(fate, (u64::try_from(sent / 31).unwrap(), None), "to the last byte");
+    await_end(from);
+}
+
+/// Ends before a call. What it had sent arrives.
+pub(crate) fn dies<A: Transport, B: Transport>((mut left, mut right): (A, B), calls: usize) {
+    let sent = send_parts(&mut left, calls);
+    drop(left);
+    take_last_words(&mut right, sent);
 }
 
 pub(crate) fn a_peer_that_dies_at_each_call_leaves_nothing<A: Transport, B: Transport>(
     pair: fn() -> (A, B),
 ) {
-    let whole = frame(1, (0, 0), b"payload");
-    let mut before = None;
-    for last in 0..20 {
-        let (mut left, mut right) = pair();
-        let mut decoder = Decoder::<256>::new();
-        let mut calls = 0;
-        for piece in whole.chunks(7).cycle().take(20) {
-            if calls == last {
-                break;
-            }
-            send_all(&mut left, piece);
-            calls += 1;
-        }
-        drop(left);
-        patiently(|| (take_all(&mut decoder, &mut right) == Fate::Closed).then_some(()));
-        let pieces = calls;
-        let sent: usize = whole.chunks(7).cycle().take(pieces).map(<[u8]>::len).sum();
-        assert_eq!(decoder.received(), u64::try_from(sent).unwrap(), "to the last byte");
-        drop(right);
-        if last > 2 {
-            assert_eq!(*before.get_or_insert(fds::open().len()), fds::open().len());
-        }
+    let open = fds::open().len();
+    for calls in 0..20 {
+        dies(pair(), calls);
+        assert_eq!(fds::open().len(), open);
     }
 }
 
-/// The same with a process, which SIGKILL takes before its next call. What it had sent arrives.
+/// The same with a process, which SIGKILL takes before its next call.
 pub(crate) fn a_process_killed_at_each_call_leaves_nothing<A: Transport, B: Transport>(
     pair: fn() -> (A, B),
 ) {
-    let whole = frame(1, (0, 0), b"payload");
-    let mut before = None;
-    for last in 0..12 {
+    let open = fds::open().len();
+    for calls in 0..12 {
         let (mut left, mut right) = pair();
         let mut child = forked(|| {
-            for piece in whole.chunks(7).cycle().take(last) {
-                send_all(&mut left, piece);
-            }
-            let own = rustix::process::getpid();
-            rustix::process::kill_process(own, rustix::process::Signal::KILL).unwrap();
+            send_parts(&mut left, calls);
+            kill_self();
         });
         drop(left);
-        let mut decoder = Decoder::<256>::new();
-        patiently(|| (take_all(&mut decoder, &mut right) == Fate::Closed).then_some(()));
+        let whole = frame(1, (0, 0), b"payload");
+        let sent = whole.chunks(7).cycle().take(calls).map(<[u8]>::len).sum();
+        take_last_words(&mut right, sent);
         assert_eq!(end_of(&mut child), Ended::Killed(9));
-        let sent: usize = whole.chunks(7).cycle().take(last).map(<[u8]>::len).sum();
-        assert_eq!(decoder.received(), u64::try_from(sent).unwrap(), "to the last byte");
         drop((right, child));
-        if last > 2 {
-            assert_eq!(*before.get_or_insert(fds::open().len()), fds::open().len());
-        }
+        assert_eq!(fds::open().len(), open);
     }
 }
 
-pub(crate) fn descriptors_nobody_asked_for_are_closed<A: PassFds, B: PassFds>(
-    pair: fn() -> (A, B),
-) {
-    let (mut left, mut right) = pair();
-    let mut inbox = Inbox::<4096>::new();
-    let own = file();
-    let before = fds::open().len();
-    for _ in 0..20 {
-        let plain = frame(1, (0, 0), b"plain");
-        let mut rest = &plain[..];
-        while !rest.is_empty() {
-            // 253 with every message, in the middle of a frame, too.
-            let len = rest.len().min(11);
-            rest = &rest[send_with(&mut left, &rest[..len], &[&own; 253])..];
-            let allocations = Counting::count();
-            for _ in 0..40 {
-                settled(inbox.receive(&mut right));
-                while inbox.advance().unwrap().is_some() {
-                    let arrival = inbox.current();
-                    assert!(arrival.fds.is_empty() && arrival.fds_lost.is_none());
-                }
-            }
-            assert_eq!(Counting::count(), allocations, "it asked for memory");
-        }
-    }
-    patiently(|| {
-        settled(inbox.receive(&mut right));
-        assert!(inbox.advance().unwrap().is_none_or(|header| header.id == 1));
-        (fds::open().len() == before).then_some(())
-    });
-}
-
-pub(crate) fn random_bytes_and_descriptors_leave_nothing<A: PassFds, B: PassFds>(
-    pair: fn() -> (A, B),
-) {
-    let mut random = Random(0x1234_5678);
-    let own = file();
-    let mut before = None;
-    for round in 0..200 {
-        let (mut left, mut right) = pair();
-        let mut inbox = Inbox::<256>::new();
-        let mut refused = None;
-        for _ in 0..6 {
-            let announced = u16::try_from(random.below(4)).unwrap();
-            let mut bytes = frame(1, (announced, 0), &[1; 20]);
-            if random.below(2) == 0 {
-                let place = random.below(bytes.len());
-                bytes[place] = u8::try_from(random.below(256)).unwrap();
-            }
-            let count = random.below(5);
-            send_with(&mut left, &bytes, &vec![&own; count]);
-            for _ in 0..8 {
-                settled(inbox.receive(&mut right));
-                loop {
-                    match inbox.advance() {
-                        Ok(Some(_)) => {}
-                        Ok(None) => break,
-                        Err(error @ (InboxError::Decode(_) | InboxError::FdSequence { .. })) => {
-                            refused = Some(error);
-                            break;
-                        }
-                        Err(error) => panic!("{error}"),
-                    }
-                }
-            }
-            assert!(refused.is_none() || inbox.advance().err() == refused, "for ever");
-        }
-        drop((left, right, inbox));
-        if round > 10 {
-            assert_eq!(*before.get_or_insert(fds::open().len()), fds::open().len());
-        }
-    }
-}
-
-pub(crate) fn a_peer_that_sends_its_own_end_is_closed_once_that_is<A, B>(pair: fn() -> (A, B))
-where
-    A: PassFds + AsFd,
-    B: PassFds,
-{
-    let (mut left, mut right) = pair();
-    let before = fds::open().len();
-    let mut inbox = Inbox::<256>::new();
-    let own: OwnedFd = duplicate(left.as_fd()).unwrap();
-    send_with(&mut left, &frame(1, (1, 0), b"me"), &[&own]);
-    drop((left, own));
-    patiently(|| settled(inbox.receive(&mut right)));
-    assert_eq!(inbox.advance().unwrap().unwrap().id, 1);
-    assert_eq!(inbox.receive(&mut right), Ok(None), "this process holds it now");
-    assert_eq!(inbox.advance().unwrap(), None);
-    assert_eq!(inbox.receive(&mut right), Err(TransportError::Closed));
-    assert_eq!(fds::open().len(), before - 1);
+pub(crate) fn kill_self() {
+    let own = rustix::process::getpid();
+    rustix::process::kill_process(own, rustix::process::Signal::KILL).unwrap();
 }

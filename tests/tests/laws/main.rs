@@ -11,10 +11,12 @@ mod bytes;
 mod cuts;
 mod descriptors;
 mod faults;
+mod growth;
 mod hostile;
 mod modes;
 mod packets;
 mod pairs;
+mod strays;
 
 use std::process::ExitCode;
 
@@ -77,9 +79,10 @@ macro_rules! descriptors {
             descriptors_under_way_are_closed_with_the_connection,
         );
         cases_of!($list, $pair, cuts: every_pair_of_cuts_gives_the_second_frame_its_descriptors);
-        cases_of!($list, $pair, hostile:
+        cases_of!($list, $pair, strays:
             descriptors_nobody_asked_for_are_closed,
             random_bytes_and_descriptors_leave_nothing,
+            a_peer_that_dies_with_descriptors_at_each_call_leaves_nothing,
         );
     };
 }
@@ -91,11 +94,17 @@ macro_rules! local {
     };
 }
 
-/// What those keep whose receiver may be out of descriptors, or whose peer holds a socket.
-macro_rules! sockets {
+/// What those keep whose receiver may be out of descriptors.
+macro_rules! losses {
     ($list:ident, $pair:ident) => {
         cases_of!($list, $pair, descriptors: a_thousand_losses_leave_the_stream_in_step);
-        cases_of!($list, $pair, hostile: a_peer_that_sends_its_own_end_is_closed_once_that_is);
+    };
+}
+
+/// What those keep that are a socket, which can be sent.
+macro_rules! sockets {
+    ($list:ident, $pair:ident) => {
+        cases_of!($list, $pair, strays: a_peer_that_sends_its_own_end_is_closed_once_that_is);
     };
 }
 
@@ -103,6 +112,29 @@ macro_rules! sockets {
 macro_rules! processes {
     ($list:ident, $pair:ident) => {
         cases_of!($list, $pair, hostile: a_process_killed_at_each_call_leaves_nothing);
+    };
+}
+
+/// The same of those that carry descriptors.
+macro_rules! processes_with_descriptors {
+    ($list:ident, $pair:ident) => {
+        cases_of!($list, $pair, strays:
+            a_process_killed_with_descriptors_at_each_call_leaves_nothing,
+        );
+    };
+}
+
+/// What a process keeps that serves them for long. The loopback has a case of its own.
+macro_rules! growth {
+    ($list:ident, $pair:ident) => {
+        cases_of!($list, $pair, growth: hostile_peers_leave_no_memory);
+    };
+}
+
+/// The same of those that carry descriptors.
+macro_rules! growth_with_descriptors {
+    ($list:ident, $pair:ident) => {
+        cases_of!($list, $pair, growth: hostile_peers_with_descriptors_leave_no_memory);
     };
 }
 
@@ -157,14 +189,43 @@ fn main() -> ExitCode {
     descriptors!(list, faulty_stream);
     descriptors!(list, faulty_seqpacket);
     descriptors!(list, faulty_loopback);
+    losses!(list, stream);
+    losses!(list, seqpacket);
     sockets!(list, stream);
     sockets!(list, seqpacket);
+    sockets!(list, seqpacket_of_small_packets);
     processes!(list, stream);
     processes!(list, seqpacket);
     processes!(list, seqpacket_of_small_packets);
     processes!(list, pipes);
     processes!(list, tcp);
+    processes!(list, terminal);
+    processes!(list, terminal_without_waiting);
     processes!(list, faulty_stream);
+    processes!(list, faulty_seqpacket);
+    processes!(list, faulty_pipes);
+    processes_with_descriptors!(list, stream);
+    processes_with_descriptors!(list, seqpacket);
+    processes_with_descriptors!(list, seqpacket_of_small_packets);
+    processes_with_descriptors!(list, faulty_stream);
+    processes_with_descriptors!(list, faulty_seqpacket);
+    growth!(list, stream);
+    growth!(list, seqpacket);
+    growth!(list, seqpacket_of_small_packets);
+    growth!(list, pipes);
+    growth!(list, tcp);
+    growth!(list, terminal);
+    growth!(list, terminal_without_waiting);
+    growth!(list, faulty_stream);
+    growth!(list, faulty_seqpacket);
+    growth!(list, faulty_pipes);
+    growth_with_descriptors!(list, stream);
+    growth_with_descriptors!(list, seqpacket);
+    growth_with_descriptors!(list, seqpacket_of_small_packets);
+    growth_with_descriptors!(list, faulty_stream);
+    growth_with_descriptors!(list, faulty_seqpacket);
+    own!(list, growth: hostile_ends_of_a_loopback_leave_no_memory);
+    own!(list, strays: descriptors_sent_to_a_byte_pair_are_closed);
     own!(list, packets:
         empty_packets_are_not_taken_for_the_end,
         empty_packets_at_the_end_do_not_hide_it,

@@ -74,7 +74,7 @@ fn pty(mode: OFlags) -> (OwnedFd, OwnedFd) {
     (terminal, control)
 }
 
-fn harmless<T>((left, right): (T, T)) -> (Faulty<T>, Faulty<T>) {
+pub(crate) fn harmless<T>((left, right): (T, T)) -> (Faulty<T>, Faulty<T>) {
     (Faulty::new(left, Faults::HARMLESS, 11), Faulty::new(right, Faults::HARMLESS, 12))
 }
 
