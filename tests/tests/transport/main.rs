@@ -1,0 +1,52 @@
+//! Descriptors that reach their own frames whatever happens on the way, and what belongs to one
+//! transport. What all transports keep stands in the laws.
+
+#![expect(
+    unsafe_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, and closes standard streams"
+)]
+
+mod arrivals;
+mod ends;
+mod inbox;
+mod outbox;
+mod waits;
+
+use ends::*;
+use inbox::*;
+use outbox::*;
+use waits::*;
+
+ipc_tests::cases! {
+    a_loopback_takes_as_many_bytes_as_fit,
+    repro_empty_pieces_hide_none_that_come_after,
+    more_pieces_than_one_call_takes_go_out_in_order,
+    descriptors_reach_their_frames_in_batches,
+    short_writes_and_full_sockets_keep_frames_and_descriptors,
+    a_socket_that_is_full_keeps_frames_and_descriptors,
+    more_descriptors_than_announced_are_a_loss_and_closed,
+    no_descriptor_goes_to_a_neighbour_of_its_frame,
+    descriptors_of_the_next_frame_do_not_stand_in_for_lost_ones,
+    a_descriptor_sequence_out_of_step_is_an_error,
+    every_socket_is_closed_on_exec_and_lies_above_the_standard_streams,
+    sending_to_a_dead_peer_is_closed_and_raises_no_signal,
+    closing_the_sending_direction_leaves_the_other,
+    a_blocking_receive_ends_at_its_time_out,
+    repro_a_storm_of_signals_prolongs_no_blocking_receive,
+    a_blocking_receive_without_time_out_waits_through_signals,
+    a_blocking_send_waits_for_room,
+    frames_that_wait_keep_further_descriptors_in_the_socket,
+    repro_descriptors_without_room_are_closed_and_go_to_no_other_frame,
+    repro_a_reply_with_too_many_descriptors_does_not_stop_the_outbox,
+    an_outbox_gives_back_what_it_has_no_room_for,
+    frames_go_out_again_with_their_descriptors_until_they_are_retired,
+    an_inbox_closes_what_it_holds,
+    a_wait_lasts_until_its_deadline_and_sees_what_is_ready,
+    spinning_changes_no_answer,
+    nobody_spins_with_one_cpu,
+    interruptions_are_counted,
+    too_many_descriptors_in_flight_keep_the_frame_until_receivers_catch_up,
+    a_receiver_that_refuses_descriptors_is_told_from_one_that_is_gone,
+}

@@ -1,0 +1,270 @@
+//! Frames and descriptors that wait until they are sent, are sent again or are given back.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use heapless::{Vec as FixedVec, VecView};
+use ipc_frame::{Header, Kind, PushError};
+use ipc_tests::cases::skip;
+use ipc_tests::fds;
+use ipc_transport::{
+    Inbox, Outbox, PassFds, Received, Stream, Transport, TransportError, duplicate,
+};
+
+use crate::arrivals::{Fds, file, frame, got, id_of, limit_fds, take_all};
+
+/// Sends nothing in between but what was sent: a transport with any number of short writes.
+struct Short<'a> {
+    inner: &'a mut Stream,
+    /// Bytes that the next calls take at most; `None` would block.
+    lens: VecDeque<Option<usize>>,
+}
+
+impl Short<'_> {
+    fn cut<'p>(&mut self, pieces: &[&'p [u8]]) -> Option<Vec<&'p [u8]>> {
+        let mut rest = self.lens.pop_front().unwrap_or(Some(usize::MAX))?;
+        let mut cut = Vec::new();
+        for piece in pieces {
+            let len = piece.len().min(rest);
+            cut.push(&piece[..len]);
+            rest -= len;
+        }
+        Some(cut)
+    }
+}
+
+impl Transport for Short<'_> {
+    fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
+        match self.cut(pieces) {
+            Some(pieces) => self.inner.send(&pieces),
+            None => Ok(None),
+        }
+    }
+
+    fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
+        self.inner.receive(space)
+    }
+}
+
+impl PassFds for Short<'_> {
+    fn send_with(
+        &mut self,
+        pieces: &[&[u8]],
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Option<usize>, TransportError> {
+        match self.cut(pieces) {
+            Some(pieces) => self.inner.send_with(&pieces, fds),
+            None => Ok(None),
+        }
+    }
+
+    fn receive_with(
+        &mut self,
+        space: &mut [u8],
+        fds: &mut VecView<OwnedFd>,
+    ) -> Result<Option<Received>, TransportError> {
+        self.inner.receive_with(space, fds)
+    }
+}
+
+pub(crate) fn descriptors_reach_their_frames_in_batches() {
+    let (mut left, mut right) = Stream::pair().unwrap();
+    let mut outbox = Outbox::<4096, 32>::new();
+    let mut inbox = Inbox::<4096>::new();
+    let before = fds::open().len();
+    let mut sequence = 0;
+    for round in 0..50_usize {
+        let mut expected = Vec::new();
+        for index in 0..12_usize {
+            let count = [0, 2, 0, 0, 1, 3, 0][(index + round) % 7];
+            let mut fds = Fds::new();
+            for _ in 0..count {
+                fds.push(file()).unwrap();
+            }
+            let files: Vec<u64> = fds.iter().map(id_of).collect();
+            let payload = vec![u8::try_from(index).unwrap(); index * 5];
+            let header = Header::new(Kind::Request, 1, sequence);
+            outbox.push_with(header, &[&payload], &mut fds).unwrap();
+            expected.push(got(sequence, &payload, &files));
+            sequence += 1;
+        }
+        assert!(outbox.flush(&mut left).unwrap().complete);
+        let mut list = Vec::new();
+        take_all(&mut inbox, &mut right, &mut list);
+        assert_eq!(list, expected);
+        outbox.retire_sent();
+        assert_eq!(fds::open().len(), before, "all copies are closed");
+    }
+}
+
+pub(crate) fn short_writes_and_full_sockets_keep_frames_and_descriptors() {
+    let mut state = 0x9e37_79b9_u32;
+    let mut random = move |below: u32| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        usize::try_from(state % below).unwrap()
+    };
+    let (mut left, mut right) = Stream::pair().unwrap();
+    let mut outbox = Outbox::<4096, 16>::new();
+    let mut inbox = Inbox::<1024>::new();
+    let mut expected = Vec::new();
+    let mut list = Vec::new();
+    for id in 0..600 {
+        let mut fds = Fds::new();
+        for _ in 0..[0, 0, 1, 3][random(4)] {
+            fds.push(file()).unwrap();
+        }
+        let payload = vec![u8::try_from(id % 251).unwrap(); random(150)];
+        let files: Vec<u64> = fds.iter().map(id_of).collect();
+        let header = Header::new(Kind::Request, 1, id);
+        while outbox.push_with(header, &[&payload], &mut fds).is_err() {
+            let lens = (0..4).map(|_| Some(random(60)).filter(|&len| len > 3)).collect();
+            outbox.flush(&mut Short { inner: &mut left, lens }).unwrap();
+            outbox.retire_sent();
+            take_all(&mut inbox, &mut right, &mut list);
+        }
+        assert!(fds.is_empty());
+        expected.push(got(id, &payload, &files));
+    }
+    assert!(outbox.flush(&mut left).unwrap().complete);
+    take_all(&mut inbox, &mut right, &mut list);
+    assert_eq!(list, expected);
+}
+
+pub(crate) fn a_socket_that_is_full_keeps_frames_and_descriptors() {
+    let (mut left, mut right) = Stream::pair().unwrap();
+    let mut outbox = Outbox::<16_384, 16>::new();
+    let mut inbox = Inbox::<16_384>::new();
+    let (mut expected, mut list, mut full) = (Vec::new(), Vec::new(), 0);
+    let files = [file(), file()];
+    let ids = files.each_ref().map(id_of);
+    for id in 0..1_000 {
+        let mut fds = Fds::new();
+        let count = usize::try_from(id % 3).unwrap();
+        for file in &files[..count] {
+            fds.push(duplicate(file.as_fd()).unwrap()).unwrap();
+        }
+        let payload = vec![u8::try_from(id % 251).unwrap(); 900];
+        let header = Header::new(Kind::Request, 1, id);
+        while outbox.push_with(header, &[&payload], &mut fds) == Err(PushError::Full) {
+            if !outbox.flush(&mut left).unwrap().complete {
+                full += 1;
+                let again = outbox.flush(&mut left).unwrap();
+                assert_eq!((again.len, again.complete), (0, false));
+                take_all(&mut inbox, &mut right, &mut list);
+            }
+            outbox.retire_sent();
+        }
+        expected.push(got(id, &payload, &ids[..count]));
+    }
+    while !outbox.flush(&mut left).unwrap().complete {
+        take_all(&mut inbox, &mut right, &mut list);
+    }
+    take_all(&mut inbox, &mut right, &mut list);
+    assert!(full > 0, "it never was full");
+    assert_eq!(list, expected);
+}
+
+/// More descriptors than a message carries, given to a frame written in place.
+pub(crate) fn repro_a_reply_with_too_many_descriptors_does_not_stop_the_outbox() {
+    let (mut left, mut right) = Stream::pair().unwrap();
+    let mut outbox = Outbox::<4096, 32>::new();
+    let before = fds::open().len();
+    let null = File::open("/dev/null").unwrap();
+    let mut fds: FixedVec<OwnedFd, 255> = FixedVec::new();
+    while fds.len() < 255 {
+        fds.push(duplicate(null.as_fd()).unwrap()).unwrap();
+    }
+    let header = Header::new(Kind::Reply, 0, 1);
+    outbox.reserve(4, 253).unwrap().commit(header, 4, &mut fds);
+    assert_eq!(outbox.reserve(4, 4).err(), Some(PushError::Full), "253 of 256 are held");
+    outbox.push(Header::new(Kind::Reply, 0, 2), &[]).unwrap();
+    assert!(outbox.flush(&mut left).unwrap().complete);
+    let (mut inbox, mut list) = (Inbox::<4096>::new(), Vec::new());
+    take_all(&mut inbox, &mut right, &mut list);
+    assert_eq!(list.len(), 2);
+    assert_eq!((list[0].lost, list[0].files.len()), (None, 253), "as many as were reserved");
+    outbox.retire_sent();
+    drop((null, inbox));
+    assert_eq!(fds::open().len(), before);
+}
+
+pub(crate) fn an_outbox_gives_back_what_it_has_no_room_for() {
+    let mut outbox = Outbox::<256, 2>::new();
+    let null = File::open("/dev/null").unwrap();
+    let header = Header::new(Kind::Request, 1, 1);
+    let mut list = Fds::new();
+    list.push(duplicate(null.as_fd()).unwrap()).unwrap();
+    let refused = outbox.push_with(header, &[&[0; 300]], &mut list).unwrap_err();
+    assert_eq!(refused, PushError::TooLong { len: 300, capacity: 232 });
+    assert_eq!(list.len(), 1, "the list is untouched");
+    outbox.push(header, &[]).unwrap();
+    outbox.push(header, &[]).unwrap();
+    assert_eq!(outbox.push_with(header, &[], &mut list), Err(PushError::Full));
+    assert_eq!(list.len(), 1);
+}
+
+pub(crate) fn frames_go_out_again_with_their_descriptors_until_they_are_retired() {
+    let mut outbox = Outbox::<1024, 8>::new();
+    let before = fds::open().len();
+    let (first, second) = (file(), file());
+    let ids = [id_of(&first), id_of(&second)];
+    let header = |id| Header::new(Kind::Request, 1, id);
+    let mut fds = Fds::new();
+    fds.push(first).unwrap();
+    let retired = outbox.push_with(header(1), &[b"one"], &mut fds).unwrap();
+    fds.push(second).unwrap();
+    outbox.push_with(header(2), &[b"two"], &mut fds).unwrap();
+    for round in 0..3 {
+        let (mut left, mut right) = Stream::pair().unwrap();
+        outbox.flush(&mut left).unwrap();
+        let (mut inbox, mut list) = (Inbox::<1024>::new(), Vec::new());
+        take_all(&mut inbox, &mut right, &mut list);
+        let all = [got(1, b"one", &ids[..1]), got(2, b"two", &ids[1..])];
+        assert_eq!(list, all[usize::from(round > 0)..]);
+        outbox.retire(retired);
+        outbox.rewind();
+    }
+    assert_eq!(fds::open().len(), before + 1, "only what is not retired is held");
+    drop(outbox);
+    assert_eq!(fds::open().len(), before);
+}
+
+pub(crate) fn too_many_descriptors_in_flight_keep_the_frame_until_receivers_catch_up() {
+    // The limit is that of open descriptors, counted for each user, and not for root.
+    // SAFETY: no memory is involved.
+    let result = unsafe { libc::setuid(4_000_123) };
+    if result != 0 && rustix::process::geteuid().is_root() {
+        skip("a user without privileges", "a user namespace with more than root in it");
+    }
+    limit_fds(32);
+    let null = File::open("/dev/null").unwrap();
+    let (mut left, mut right) = Stream::pair().unwrap();
+    let mut inbox = Inbox::<256>::new();
+    let mut sequence = 0;
+    loop {
+        let full = left.send_with(&[&frame(1, (20, sequence), b"")], &[null.as_fd(); 20]);
+        if full == Err(TransportError::TooManyInFlight) {
+            break;
+        }
+        full.unwrap();
+        sequence += 20;
+        assert!(sequence < 10_000, "there is no limit");
+    }
+    assert_eq!(left.send(&[b""]), Ok(None), "bytes alone may pass, these are none");
+    let mut outbox = Outbox::<256, 4>::new();
+    let mut own = Fds::new();
+    own.push(duplicate(null.as_fd()).unwrap()).unwrap();
+    outbox.push_with(Header::new(Kind::Request, 1, 2), &[b"kept"], &mut own).unwrap();
+    assert_eq!(outbox.flush(&mut left), Err(TransportError::TooManyInFlight));
+    let mut list = Vec::new();
+    take_all(&mut inbox, &mut right, &mut list);
+    assert_eq!(list.len(), usize::try_from(sequence / 20).unwrap());
+    inbox.reset();
+    assert!(outbox.flush(&mut left).unwrap().complete);
+    list.clear();
+    take_all(&mut inbox, &mut right, &mut list);
+    assert_eq!((list[0].payload.as_slice(), list[0].files.len()), (&b"kept"[..], 1));
+}

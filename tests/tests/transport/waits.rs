@@ -1,0 +1,187 @@
+//! Calls that wait: for bytes, for room, to a deadline, spinning or asleep.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use ipc_tests::forked::{end_of, forked, soon};
+use ipc_tests::storm::Storm;
+use ipc_transport::{
+    Instant, Interest, PassFds, Patience, Received, Stream, Transport, TransportError, Waiter,
+    Watched, duplicate, wait,
+};
+
+use crate::arrivals::Fds;
+
+pub(crate) fn a_blocking_receive_ends_at_its_time_out() {
+    let (mut left, mut right) = Stream::pair().unwrap();
+    let time = Duration::from_millis(60);
+    right.set_receive_timeout(time).unwrap();
+    let (mut space, mut fds) = ([0; 8], Fds::new());
+    for with_fds in [false, true] {
+        let begin = Instant::now();
+        if with_fds {
+            assert_eq!(right.blocking().receive_with(&mut space, &mut fds), Ok(None));
+        } else {
+            assert_eq!(right.blocking().receive(&mut space), Ok(None));
+        }
+        let passed = Instant::now().since(begin);
+        assert!(passed >= time && passed < Duration::from_secs(10), "{passed:?}");
+    }
+    assert_eq!(right.receive(&mut space), Ok(None), "the plain form does not wait");
+    left.send(&[b"x"]).unwrap();
+    assert_eq!(right.blocking().receive(&mut space), Ok(Some(1)));
+}
+
+pub(crate) fn repro_a_storm_of_signals_prolongs_no_blocking_receive() {
+    let (mut left, mut right) = Stream::pair().unwrap();
+    right.set_receive_timeout(Duration::from_millis(100)).unwrap();
+    let storm = Storm::begin(Duration::from_millis(5));
+    let (mut space, mut fds) = ([0; 8], Fds::new());
+    for with_fds in [false, true] {
+        let begin = Instant::now();
+        if with_fds {
+            assert_eq!(right.blocking().receive_with(&mut space, &mut fds), Ok(None));
+        } else {
+            assert_eq!(right.blocking().receive(&mut space), Ok(None));
+        }
+        let passed = Instant::now().since(begin);
+        assert!(passed >= Duration::from_millis(100), "{passed:?}");
+    }
+    assert!(Storm::signals() > 10);
+    let null = File::open("/dev/null").unwrap();
+    let mut child = forked(|| {
+        std::thread::sleep(Duration::from_millis(30));
+        left.send_with(&[b"in time"], &[null.as_fd()]).unwrap();
+    });
+    right.set_receive_timeout(Duration::from_secs(20)).unwrap();
+    let received = right.blocking().receive_with(&mut space, &mut fds).unwrap();
+    assert_eq!(received, Some(Received { len: 7, fds_truncated: false }));
+    assert_eq!(fds.len(), 1);
+    end_of(&mut child);
+    drop(storm);
+}
+
+pub(crate) fn a_blocking_receive_without_time_out_waits_through_signals() {
+    let (mut left, mut right) = Stream::pair().unwrap();
+    let mut child = forked(|| {
+        std::thread::sleep(Duration::from_millis(100));
+        left.send(&[b"x"]).unwrap();
+    });
+    let _storm = Storm::begin(Duration::from_millis(1));
+    assert_eq!(right.blocking().receive(&mut [0; 8]), Ok(Some(1)));
+    end_of(&mut child);
+}
+
+pub(crate) fn a_blocking_send_waits_for_room() {
+    let (mut left, mut right) = Stream::pair().unwrap();
+    let mut child = forked(|| {
+        let bytes = vec![7; 1 << 20];
+        let mut sent = 0;
+        let _storm = Storm::begin(Duration::from_micros(300));
+        while sent < bytes.len() {
+            sent += left.blocking().send(&[&bytes[sent..]]).unwrap().unwrap();
+        }
+    });
+    drop(left);
+    let (mut space, mut arrived) = (vec![0; 4096], 0);
+    loop {
+        std::thread::sleep(Duration::from_micros(50));
+        match right.blocking().receive(&mut space) {
+            Ok(len) => arrived += len.unwrap(),
+            Err(error) => break assert_eq!(error, TransportError::Closed),
+        }
+    }
+    assert_eq!(arrived, 1 << 20);
+    assert_eq!(end_of(&mut child), ipc_barrier::Ended::Exited(0));
+}
+
+pub(crate) fn a_wait_lasts_until_its_deadline_and_sees_what_is_ready() {
+    let (mut left, right) = Stream::pair().unwrap();
+    let _storm = Storm::begin(Duration::from_micros(200));
+    let deadline = Instant::now() + Duration::from_millis(60);
+    let mut watched = [Watched::new(right.as_fd(), Interest::Input)];
+    assert_eq!(wait(&mut watched, Some(deadline)), Ok(false));
+    assert!(Instant::now() >= deadline);
+    assert!(!watched[0].is_ready());
+    left.send(&[b"x"]).unwrap();
+    let mut watched = [
+        Watched::new(right.as_fd(), Interest::Both),
+        Watched::new(left.as_fd(), Interest::Input),
+        Watched::new(left.as_fd(), Interest::End),
+    ];
+    assert_eq!(wait(&mut watched, Some(soon())), Ok(true));
+    assert!(watched[0].is_readable() && !watched[0].is_over() && !watched[0].is_broken());
+    assert!(!watched[1].is_ready() && !watched[2].is_ready());
+    let fd = duplicate(left.as_fd()).unwrap();
+    drop((left, fd));
+    let mut watched = [Watched::new(right.as_fd(), Interest::End)];
+    assert_eq!(wait(&mut watched, None), Ok(true));
+    assert!(watched[0].is_over());
+    let many = || Watched::new(right.as_fd(), Interest::End);
+    let mut nine = [(); 9].map(|()| many());
+    assert_eq!(wait(&mut nine, Some(soon())).unwrap_err().errno.0, libc::EINVAL);
+    assert_eq!(wait(&mut [], Some(Instant::from_nanoseconds(1))), Ok(false));
+}
+
+pub(crate) fn spinning_changes_no_answer() {
+    let patience = Patience { spin: Duration::from_millis(5) };
+    let (mut left, mut right) = Stream::pair().unwrap();
+    right.set_receive_timeout(Duration::from_millis(20)).unwrap();
+    let mut space = [0; 16];
+    let start = Instant::now();
+    assert_eq!(right.blocking().with(patience).receive(&mut space), Ok(None));
+    assert!(Instant::now().since(start) >= Duration::from_millis(19));
+    let null = File::open("/dev/null").unwrap();
+    left.send_with(&[b"word"], &[null.as_fd()]).unwrap();
+    let mut fds = Fds::new();
+    let received = right.blocking().with(patience).receive_with(&mut space, &mut fds);
+    assert_eq!(received, Ok(Some(Received { len: 4, fds_truncated: false })));
+    assert_eq!(fds.len(), 1);
+    let mut waiter = Waiter::new(patience);
+    let watch = |waiter: &mut Waiter, deadline| {
+        let mut watched = [Watched::new(right.as_fd(), Interest::Input)];
+        (waiter.wait(&mut watched, deadline), watched[0].is_readable(), watched[0].is_over())
+    };
+    for spin in [Duration::ZERO, Duration::from_millis(5), Duration::from_secs(100)] {
+        waiter = Waiter::new(Patience { spin });
+        let start = Instant::now();
+        let deadline = start + Duration::from_millis(20);
+        assert_eq!(watch(&mut waiter, Some(deadline)), (Ok(false), false, false));
+        assert!(Instant::now() >= deadline && Instant::now().since(start).as_secs() < 10);
+        let past = Some(Instant::from_nanoseconds(0));
+        assert_eq!(watch(&mut waiter, past), (Ok(false), false, false));
+    }
+    left.send(&[b"x"]).unwrap();
+    assert_eq!(watch(&mut waiter, None), (Ok(true), true, false));
+    drop(left);
+    assert_eq!(watch(&mut waiter, Some(soon())), (Ok(true), true, true));
+    assert_eq!(right.blocking().with(patience).receive(&mut space), Ok(Some(1)));
+    let end = right.blocking().with(patience).receive(&mut space);
+    assert_eq!(end, Err(TransportError::Closed));
+}
+
+pub(crate) fn nobody_spins_with_one_cpu() {
+    let all = rustix::thread::sched_getaffinity(None).unwrap();
+    let expected = if all.count() > 1 { Patience::SPIN } else { Patience::SLEEP };
+    assert_eq!(Patience::SPIN.where_parallel(), expected);
+    let first = (0..1_024).find(|&cpu| all.is_set(cpu)).unwrap();
+    let mut one = rustix::thread::CpuSet::new();
+    one.set(first);
+    rustix::thread::sched_setaffinity(None, &one).unwrap();
+    assert_eq!(Patience::SPIN.where_parallel(), Patience::SLEEP);
+}
+
+pub(crate) fn interruptions_are_counted() {
+    let (_left, mut right) = Stream::pair().unwrap();
+    right.set_receive_timeout(Duration::from_millis(30)).unwrap();
+    let mut waiter = Waiter::new(Patience::SLEEP);
+    let _storm = Storm::begin(Duration::from_millis(2));
+    let mut watched = [Watched::new(right.as_fd(), Interest::Input)];
+    let deadline = Instant::now() + Duration::from_millis(40);
+    assert_eq!(waiter.wait(&mut watched, Some(deadline)), Ok(false));
+    assert!(waiter.interruptions() > 0);
+    assert_eq!(right.interruptions(), 0);
+    assert_eq!(right.blocking().receive(&mut [0; 8]), Ok(None));
+    assert!(right.interruptions() > 0);
+}
