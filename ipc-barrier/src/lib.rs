@@ -47,15 +47,20 @@ extern crate std;
 
 mod barrier;
 mod child;
+mod end;
 mod fork;
+mod lane;
+mod memory;
 mod reason;
 mod rules;
 #[cfg(feature = "libc")]
 mod threads;
 
-pub use barrier::{Barrier, ChildEnd, ChildSide, End, ParentEnd, ParentSide, Unmet};
+pub use barrier::Barrier;
 pub use child::{Child, Ended, StillRunning};
+pub use end::{ChildEnd, ChildSide, End, ParentEnd, ParentSide, Role, Unmet};
 #[cfg(feature = "libc")]
 pub use fork::fork;
 pub use fork::{Fork, ForkError, Guard, exit, fork_raw};
+pub use lane::{Eventfd, Lane, Page};
 pub use reason::{Reason, Stage};

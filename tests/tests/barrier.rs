@@ -612,7 +612,7 @@ fn damaged(damage: impl Fn(RawFd)) -> Vec<[Result<(), Unmet>; 3]> {
     let mut list = Vec::new();
     for which in 0..3 {
         let (mut end, mut peer) = pair();
-        let fd = end.descriptors()[which].as_raw_fd();
+        let fd = end.descriptors().nth(which).unwrap().as_raw_fd();
         damage(fd);
         end.place();
         let outcomes = [
@@ -731,7 +731,7 @@ fn repro_a_look_takes_a_bounded_number_of_drains() {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(&1_u64.to_ne_bytes().repeat(10_000)).unwrap();
     let (mut end, _peer) = pair();
-    replace(end.descriptors()[1].as_raw_fd(), file.as_fd());
+    replace(end.descriptors().nth(1).unwrap().as_raw_fd(), file.as_fd());
     let read = || rustix::fs::tell(&file).unwrap();
     rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0)).unwrap();
     assert_eq!(end.try_wait_abortion(), None);
@@ -781,7 +781,7 @@ fn with_standard_streams_closed_no_descriptor_lands_there() {
     let low: Vec<RawFd> = fds::open().into_iter().filter(|&fd| fd < 3).collect();
     assert_eq!(low, line);
     assert_eq!(low, [peer.line.as_raw_fd()]);
-    assert!(pidfd > 2 && end.descriptors().iter().all(|fd| fd.as_raw_fd() > 2));
+    assert!(pidfd > 2 && end.descriptors().all(|fd| fd.as_raw_fd() > 2));
     end.place();
     assert_eq!(peer.does(Order::Place), 'y');
     assert_eq!(end.sync_until(soon()), Ok(()));
