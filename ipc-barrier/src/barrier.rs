@@ -66,7 +66,7 @@ impl<L: Lane> Barrier<L> {
     /// # Errors
     /// As [`new`](Barrier::new).
     pub fn open_for_exec() -> Result<Self, SystemError> {
-        Self::on(Memory::of_new_file()?)
+        Self::on(Memory::with_file()?)
     }
 
     fn on(memory: Memory) -> Result<Self, SystemError> {

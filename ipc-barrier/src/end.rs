@@ -59,7 +59,7 @@ pub type ChildEnd<L = Page> = End<ChildSide, L>;
 pub struct End<R, L = Page> {
     pub(crate) rules: Rules,
     pub(crate) half: Half,
-    pub(crate) pidfd: Option<OwnedFd>,
+    pidfd: Option<OwnedFd>,
     patience: Patience,
     watch: Option<OwnedFd>,
     kind: PhantomData<(R, L)>,
@@ -173,6 +173,10 @@ impl<R: Role, L: Lane> End<R, L> {
         })
     }
 
+    pub(crate) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.pidfd.as_ref().map(AsFd::as_fd)
+    }
+
     fn open_watch(&self) -> Result<OwnedFd, SystemError> {
         let watch =
             epoll::create(epoll::CreateFlags::CLOEXEC).map_err(SystemError::of("epoll_create1"))?;
@@ -206,8 +210,7 @@ impl<R: Role, L: Lane> End<R, L> {
                 return Err(Unmet::TimedOut);
             }
             looks = looks.saturating_add(1);
-            let pidfd = self.pidfd.as_ref().map(AsFd::as_fd);
-            match lane::look::<L>(&self.half, pidfd, self.patience, deadline) {
+            match lane::look::<L>(&self.half, self.pidfd(), self.patience, deadline) {
                 Ok(Seen::Nothing) => return Err(Unmet::TimedOut),
                 Ok(Seen::Taken(value)) => self.rules.drained(value),
                 Ok(Seen::End) => self.rules.gone(),
@@ -311,9 +314,12 @@ impl<R: Role, L: Lane> End<R, L> {
         self.sync_until(deadline)
     }
 
-    fn placed(&mut self) -> Result<(), Unmet> {
-        // After an abortion the wait says so.
-        if self.place() || self.has_ended() { Ok(()) } else { Err(Unmet::TimedOut) }
+    pub(crate) fn placed(&mut self) -> Result<(), Unmet> {
+        match self.place() {
+            true => Ok(()),
+            false if self.has_ended() => Err(self.unmet()),
+            false => Err(Unmet::TimedOut),
+        }
     }
 
     /// Waits until the peer has aborted, exited or closed, and tells how; tokens on the way are

@@ -42,20 +42,24 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Maps memory that goes with the processes, and with exec.
+    pub(crate) const fn new(page: SharedPage, file: Option<OwnedFd>) -> Self {
+        Self { page, file }
+    }
+
+    /// Maps memory that goes with the processes, and at an exec.
     pub(crate) fn anonymous() -> Result<Self, SystemError> {
-        Ok(Self { page: SharedPage::new(WORDS)?, file: None })
+        Ok(Self::new(SharedPage::new(WORDS)?, None))
     }
 
-    /// Maps memory that a program after exec can map again.
-    pub(crate) fn of_new_file() -> Result<Self, SystemError> {
+    /// Maps memory that the program after an exec can map again.
+    pub(crate) fn with_file() -> Result<Self, SystemError> {
         let (page, file) = SharedPage::with_file(WORDS)?;
-        Ok(Self { page, file: Some(file) })
+        Ok(Self::new(page, Some(file)))
     }
 
-    /// Maps the memory of a barrier that was made before exec.
-    pub(crate) fn of_file(file: OwnedFd) -> Result<Self, SystemError> {
-        Ok(Self { page: SharedPage::of_file(file.as_fd(), WORDS)?, file: Some(file) })
+    /// Maps the memory of a barrier that was made before an exec.
+    pub(crate) fn map(file: BorrowedFd<'_>) -> Result<SharedPage, SystemError> {
+        SharedPage::of_file(file, WORDS)
     }
 
     pub(crate) fn file(&self) -> Option<BorrowedFd<'_>> {
