@@ -67,6 +67,7 @@ impl Memory {
     }
 
     /// The word that a side adds to and the other takes from.
+    #[inline]
     pub(crate) fn word(&self, from: Side) -> Result<&AtomicU32, Broken> {
         self.part(from).first().ok_or(Broken)
     }
@@ -76,6 +77,7 @@ impl Memory {
         self.part(of).get(REASON..REASON + reason::WORDS).unwrap_or_default()
     }
 
+    #[inline]
     fn part(&self, of: Side) -> &[AtomicU32] {
         let start = match of {
             Side::Parent => 0,

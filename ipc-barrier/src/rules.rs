@@ -53,11 +53,13 @@ impl Rules {
     }
 
     /// Answers whether a token of mine may be posted: not after an abortion.
+    #[inline]
     pub(crate) const fn is_open(&self) -> bool {
         !self.aborted && self.peer.is_none()
     }
 
     /// Counts a token of mine that was posted.
+    #[inline]
     pub(crate) fn placed(&mut self) {
         self.ahead = self.ahead.saturating_add(1);
     }
@@ -68,6 +70,7 @@ impl Rules {
     }
 
     /// Takes note of a value drained from the peer's counter.
+    #[inline]
     pub(crate) fn drained(&mut self, value: u64) {
         match i64::try_from(value) {
             // An abortion supersedes the tokens that were drained with it.
@@ -88,18 +91,22 @@ impl Rules {
         self.peer = Some(Cause::Aborted);
     }
 
+    #[inline]
     pub(crate) const fn sync(&self) -> Goal {
         Goal::Ahead(0)
     }
 
+    #[inline]
     pub(crate) fn sync_next(&self) -> Goal {
         Goal::Ahead(self.ahead.saturating_sub(1).max(0))
     }
 
+    #[inline]
     pub(crate) const fn wait_next(&self) -> Goal {
         Goal::Ahead(self.ahead.saturating_sub(1))
     }
 
+    #[inline]
     pub(crate) fn progress(&self, goal: Goal) -> Progress {
         match goal {
             Goal::Abortion if self.peer.is_some() => Progress::Met,

@@ -112,6 +112,7 @@ impl SharedPage {
     }
 
     /// Returns the words.
+    #[inline]
     pub const fn words(&self) -> &[AtomicU32] {
         // SAFETY: `new` mapped `count` words there, aligned to a page and zeroed; the mapping
         // lives as long as `self`, and other processes change it only as atomics may change.

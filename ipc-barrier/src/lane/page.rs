@@ -42,14 +42,23 @@ impl Mechanism for Page {
         Ok(Fds { to_child, to_parent, parents, childs })
     }
 
+    #[inline]
     fn post(half: &Half, post: Post) -> Result<bool, Broken> {
         let word = half.memory.word(half.side)?;
         // Release, that what was written before the post is seen by whoever takes it.
-        let before = match post {
-            Post::Abortion => word.fetch_or(ABORTED, Ordering::AcqRel),
+        let before = match (post, word.load(Ordering::Relaxed)) {
+            // One step where the other side sleeps, which is what a wait mostly does.
+            (Post::Token, ASLEEP)
+                if word
+                    .compare_exchange(ASLEEP, 1, Ordering::AcqRel, Ordering::Relaxed)
+                    .is_ok() =>
+            {
+                return ring(&half.own).map(|()| true);
+            }
             // Nobody else adds, so that there is still room when this adds.
-            Post::Token if word.load(Ordering::Relaxed) & TOKENS == TOKENS => return Ok(false),
-            Post::Token => word.fetch_add(1, Ordering::AcqRel),
+            (Post::Token, full) if full & TOKENS == TOKENS => return Ok(false),
+            (Post::Token, _) => word.fetch_add(1, Ordering::AcqRel),
+            (Post::Abortion, _) => word.fetch_or(ABORTED, Ordering::AcqRel),
         };
         // Whoever takes the mark away rings, so that one sleep is one ring.
         if before & ASLEEP != 0 && word.fetch_and(!ASLEEP, Ordering::AcqRel) & ASLEEP != 0 {
@@ -58,6 +67,7 @@ impl Mechanism for Page {
         Ok(true)
     }
 
+    #[inline]
     fn try_take(half: &Half) -> Result<u64, Broken> {
         let word = half.memory.word(half.side.other())?;
         // A swap takes the line from the peer, so look before.
@@ -69,11 +79,13 @@ impl Mechanism for Page {
         Ok(u64::from(taken & TOKENS) + if taken & ABORTED == 0 { 0 } else { ABORTION })
     }
 
+    #[inline]
     fn take_shown(half: &Half) -> Result<u64, Broken> {
         Self::hush(half)?;
         Self::try_take(half)
     }
 
+    #[inline]
     fn arm(half: &Half) -> Result<bool, Broken> {
         let word = half.memory.word(half.side.other())?;
         // Only an empty word is marked, in one step with the look at it: no post comes between.
@@ -103,6 +115,7 @@ impl Mechanism for Page {
         }
     }
 
+    #[inline]
     fn sleep(half: &Half) -> Result<Slept, Broken> {
         let mut rings = [0; RINGS];
         loop {
@@ -129,6 +142,7 @@ fn bell() -> Result<(OwnedFd, OwnedFd), SystemError> {
     Ok((reader, writer))
 }
 
+#[inline]
 fn ring(bell: &OwnedFd) -> Result<(), Broken> {
     loop {
         match rustix::io::write(bell, &[0]) {
