@@ -13,6 +13,7 @@ mod abortions;
 mod deadlines;
 mod descriptors;
 mod ends;
+mod model;
 mod peer;
 mod races;
 mod waits;
@@ -23,6 +24,7 @@ use deadlines::*;
 use descriptors::*;
 use ends::*;
 use ipc_barrier::{Eventfd, Page};
+use model::*;
 use races::*;
 use waits::*;
 use watch::*;
@@ -40,6 +42,7 @@ ipc_tests::cases! {
         an_abortion_of_ones_own_ends_every_wait_but_the_one_for_the_peers,
         wait_abortion_swallows_tokens_and_tells_how_the_peer_ended,
         an_exit_queues_behind_the_tokens,
+        every_answer_is_that_of_the_written_rules,
         no_token_is_lost_to_an_exit_in_two_thousand_races,
         no_token_is_lost_to_a_dropped_end_in_many_races,
         dropping_an_end_is_gone_for_the_other_side,
