@@ -4,10 +4,10 @@ use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-use ipc_barrier::{Barrier, Ended, Fork, Lane, ParentEnd, Unmet, exit, fork};
+use ipc_barrier::{Barrier, End, Ended, Fork, Lane, ParentEnd, Role, Unmet, exit, fork};
 use ipc_tests::forked::{end_of, soon};
 use ipc_tests::storm::Storm;
-use ipc_transport::Instant;
+use ipc_transport::{Instant, Patience};
 
 use crate::descriptors::replace;
 use crate::peer::{Order, milliseconds, pair};
@@ -87,36 +87,43 @@ pub(crate) fn repro_a_look_takes_a_bounded_number_of_drains<L: Lane>() {
     assert!(read() <= before + 4 * 8, "one look read {} times", (read() - before) / 8);
 }
 
-pub(crate) fn signals_fail_nothing_and_prolong_nothing<L: Lane>() {
-    const ROUNDS: usize = 3_000;
-    let barrier = Barrier::<L>::open().unwrap();
-    let mut child = match fork().unwrap() {
-        Fork::Child(_guard) => {
-            let mut end = barrier.into_child();
-            let storm = Storm::begin(Duration::from_micros(70));
-            for _ in 0..ROUNDS {
-                assert_eq!(end.place_and_sync_until(soon()), Ok(()));
-            }
-            assert!(Storm::signals() > 10);
-            assert_eq!(end.wait_abortion_until(soon()), Unmet::Gone);
-            drop(storm);
-            exit(0);
-        }
-        Fork::Parent(child) => child,
-    };
-    let mut end = barrier.into_parent().watching(&child).unwrap();
-    let _storm = Storm::begin(Duration::from_micros(110));
-    for _ in 0..ROUNDS {
-        assert_eq!(end.place_and_sync_until(soon()), Ok(()));
+/// Half of the rounds without a deadline, half with.
+fn rounds_in_a_storm<R: Role, L: Lane>(end: &mut End<R, L>) -> Storm {
+    let storm = Storm::begin(Duration::from_micros(50));
+    for round in 0..3_000 {
+        let met =
+            if round % 2 == 0 { end.place_and_sync() } else { end.place_and_sync_until(soon()) };
+        assert_eq!(met, Ok(()), "round {round}");
     }
-    let begin = Instant::now();
-    let before = Storm::signals();
-    assert_eq!(end.wait_next_until(milliseconds(200)), Err(Unmet::TimedOut));
-    assert_eq!(child.wait_until(milliseconds(200)).ok(), None);
-    let time = Instant::now().since(begin);
-    assert!(time >= Duration::from_millis(400) && time < Duration::from_secs(10), "{time:?}");
-    assert!(Storm::signals() > before + 50, "{} signals", Storm::signals() - before);
-    assert_eq!(end.try_wait_next(), Ok(false));
-    drop(end);
-    assert_eq!(end_of(&mut child), Ended::Exited(0));
+    assert!(Storm::signals() > 10);
+    storm
+}
+
+pub(crate) fn signals_fail_nothing_and_prolong_nothing<L: Lane>() {
+    for (pidfd, patience) in [(true, Patience::SLEEP), (false, Patience::SPIN)] {
+        let barrier = Barrier::<L>::open().unwrap();
+        let mut child = match fork().unwrap() {
+            Fork::Child(_guard) => {
+                let mut end = barrier.into_child();
+                let storm = rounds_in_a_storm(&mut end);
+                assert_eq!(end.wait_abortion(), Unmet::Gone);
+                drop(storm);
+                exit(0);
+            }
+            Fork::Parent(child) => child,
+        };
+        let end = barrier.into_parent().with(patience);
+        let mut end = if pidfd { end.watching(&child).unwrap() } else { end };
+        let _storm = rounds_in_a_storm(&mut end);
+        let begin = Instant::now();
+        let before = Storm::signals();
+        assert_eq!(end.wait_next_until(milliseconds(200)), Err(Unmet::TimedOut));
+        assert_eq!(child.wait_until(milliseconds(200)).ok(), None);
+        let time = Instant::now().since(begin);
+        assert!(time >= Duration::from_millis(400) && time < Duration::from_secs(10), "{time:?}");
+        assert!(Storm::signals() > before + 50, "{} signals", Storm::signals() - before);
+        assert_eq!(end.try_wait_next(), Ok(false));
+        drop(end);
+        assert_eq!(end_of(&mut child), Ended::Exited(0));
+    }
 }

@@ -13,16 +13,21 @@ mod abortions;
 mod deadlines;
 mod descriptors;
 mod ends;
+mod full;
+mod hostile;
 mod model;
 mod peer;
 mod races;
 mod waits;
 mod watch;
+mod words;
 
 use abortions::*;
 use deadlines::*;
 use descriptors::*;
 use ends::*;
+use full::*;
+use hostile::*;
 use ipc_barrier::{Eventfd, Page};
 use model::*;
 use races::*;
@@ -43,8 +48,9 @@ ipc_tests::cases! {
         wait_abortion_swallows_tokens_and_tells_how_the_peer_ended,
         an_exit_queues_behind_the_tokens,
         every_answer_is_that_of_the_written_rules,
-        no_token_is_lost_to_an_exit_in_two_thousand_races,
-        no_token_is_lost_to_a_dropped_end_in_many_races,
+        no_token_is_lost_to_an_exit_that_follows_at_once,
+        no_token_is_lost_to_a_drop_that_follows_at_once,
+ no_wake_up_is_lost_in_many_rounds,
         dropping_an_end_is_gone_for_the_other_side,
         an_exec_is_gone_though_the_process_lives_on,
         a_third_process_that_drops_its_copy_has_no_effect,
@@ -71,12 +77,21 @@ ipc_tests::cases! {
         every_descriptor_is_closed_on_exec,
         many_barriers_leave_no_descriptor_and_no_memory,
         a_barrier_that_cannot_be_opened_leaves_nothing_open,
+        a_peer_that_misuses_every_descriptor_holds_no_call,
+        a_peer_that_steals_what_wakes_holds_no_call,
+        a_wait_after_many_rings_sleeps,
     }
 
     eventfd: Eventfd => {
         broken_counters_are_an_abortion_of_both_sides,
+        a_counter_that_is_full_takes_no_token_and_does_not_block,
     }
     page: Page => {
         broken_bells_are_an_abortion_of_both_sides,
+        a_word_that_is_full_takes_no_token_and_loses_none,
+        a_peer_that_scribbles_over_every_shared_word_holds_no_call,
+        a_peer_that_rings_without_tokens_holds_no_call,
+        a_full_bell_in_the_waiting_mode_holds_no_place,
+        where_reading_without_waiting_is_refused_the_laws_hold,
     }
 }
