@@ -1,6 +1,7 @@
 //! Lanes: how one side's tokens and abortions reach the other. What they mean is for the rules.
 
 mod eventfd;
+mod nowait;
 pub(crate) mod page;
 
 use heapless::Vec;

@@ -4,8 +4,10 @@
 
 pub mod cases;
 pub mod counting;
+pub mod deep;
 pub mod fds;
 pub mod forked;
+pub mod random;
 pub mod seccomp;
 pub mod speed;
 pub mod storm;

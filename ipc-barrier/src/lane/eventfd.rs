@@ -6,13 +6,17 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::lane::{ABORTION, Broken, Fds, Half, Mechanism, Post, Slept, is_readable};
+use crate::lane::{ABORTION, Broken, Fds, Half, Mechanism, Post, Slept, nowait};
 
 /// Two event counters (eventfd(2)) and a pipe that carries nothing: whatever is posted is in the
 /// kernel at once, and no program needs to ask for the bell to ring.
 ///
 /// The descriptor to watch is readable as long as there is news, also without
 /// [`arm`](crate::End::arm).
+///
+/// It is for peers that are trusted: the kernel writes to a counter without waiting only in a
+/// mode that both sides share, so that a peer which changes that and fills the counter makes
+/// [`place`](crate::End::place) wait.
 #[derive(Debug)]
 pub enum Eventfd {}
 
@@ -47,20 +51,16 @@ impl Mechanism for Eventfd {
     }
 
     fn try_take(half: &Half) -> Result<u64, Broken> {
-        // The peer shares the counter's mode and may have changed it, so that a read would wait.
-        if is_readable(half.incoming.as_fd()) { Self::take_shown(half) } else { Ok(0) }
+        Self::take_shown(half)
     }
 
     fn take_shown(half: &Half) -> Result<u64, Broken> {
         let mut value = [0; 8];
-        loop {
-            match rustix::io::read(&half.incoming, &mut value) {
-                // A counter that is zero cannot be read: what gives that is none.
-                Ok(8) if value != [0; 8] => return Ok(u64::from_ne_bytes(value)),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return Ok(0),
-                Ok(_) | Err(_) => return Err(Broken),
-            }
+        match nowait::read(&half.incoming, &mut value) {
+            // A counter that is zero cannot be read: what gives that is none.
+            Ok(8) if value != [0; 8] => Ok(u64::from_ne_bytes(value)),
+            Err(Errno::AGAIN) => Ok(0),
+            Ok(_) | Err(_) => Err(Broken),
         }
     }
 

@@ -3,12 +3,12 @@
 use core::sync::atomic::Ordering;
 
 use ipc_transport::{SystemError, above_stdio};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{OFlags, fcntl_setfl};
-use rustix::io::{Errno, IoSliceMut, ReadWriteFlags, preadv2};
+use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::lane::{ABORTION, Broken, Fds, Half, Mechanism, Post, Slept, is_readable};
+use crate::lane::{ABORTION, Broken, Fds, Half, Mechanism, Post, Slept, nowait};
 
 /// The peer has aborted.
 const ABORTED: u32 = 1 << 31;
@@ -96,22 +96,9 @@ impl Mechanism for Page {
     }
 
     fn hush(half: &Half) -> Result<(), Broken> {
-        let mut rings = [0; RINGS];
-        loop {
-            // Offset -1 is the pipe's own; another reader may have been quicker.
-            let mut pieces = [IoSliceMut::new(&mut rings)];
-            match preadv2(&half.incoming, &mut pieces, u64::MAX, ReadWriteFlags::NOWAIT) {
-                Ok(_) | Err(Errno::AGAIN) => return Ok(()),
-                Err(Errno::INTR) => {}
-                // Pipes have it from kernel 6.4 on, and a filter may refuse it.
-                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM | Errno::INVAL) => {
-                    if is_readable(half.incoming.as_fd()) {
-                        _ = Self::sleep(half)?;
-                    }
-                    return Ok(());
-                }
-                Err(_) => return Err(Broken),
-            }
+        match nowait::read(&half.incoming, &mut [0; RINGS]) {
+            Ok(_) | Err(Errno::AGAIN) => Ok(()),
+            Err(_) => Err(Broken),
         }
     }
 
@@ -144,12 +131,70 @@ fn bell() -> Result<(OwnedFd, OwnedFd), SystemError> {
 
 #[inline]
 fn ring(bell: &OwnedFd) -> Result<(), Broken> {
-    loop {
-        match rustix::io::write(bell, &[0]) {
-            // A pipe that is full rings already.
-            Ok(_) | Err(Errno::AGAIN) => return Ok(()),
-            Err(Errno::INTR) => {}
-            Err(_) => return Err(Broken),
+    match nowait::write(bell, &[0]) {
+        // A pipe that is full rings already.
+        Ok(_) | Err(Errno::AGAIN) => Ok(()),
+        Err(_) => Err(Broken),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ipc_transport::duplicate;
+    use rustix::fd::AsFd;
+
+    use super::*;
+    use crate::memory::{Memory, Side};
+
+    /// Both sides in one process.
+    fn halves() -> [Half; 2] {
+        let Fds { to_child, to_parent, parents, childs } = Page::open().unwrap();
+        let memory = Memory::of_new_file().unwrap();
+        let copy = |fd: BorrowedFd<'_>| duplicate(fd).unwrap();
+        let again = Memory::of_file(copy(memory.file().unwrap())).unwrap();
+        let (outgoing, incoming) = (copy(to_parent.as_fd()), copy(to_child.as_fd()));
+        let child = Half { side: Side::Child, outgoing, incoming, own: childs, memory: again };
+        let (outgoing, incoming) = (to_child, to_parent);
+        [Half { side: Side::Parent, outgoing, incoming, own: parents, memory }, child]
+    }
+
+    fn rings(half: &Half) -> usize {
+        nowait::read(&half.incoming, &mut [0; 64]).unwrap_or(0)
+    }
+
+    #[test]
+    fn a_full_word_refuses_a_token_and_counts_exactly() {
+        let [parent, child] = halves();
+        for mark in [0, ASLEEP] {
+            let word = parent.memory.word(Side::Parent).unwrap();
+            word.store(mark | (TOKENS - 2), Ordering::Relaxed);
+            let placed: [_; 4] = core::array::from_fn(|_| Page::post(&parent, Post::Token));
+            assert_eq!(placed, [Ok(true), Ok(true), Ok(false), Ok(false)]);
+            assert_eq!(Page::try_take(&child), Ok(u64::from(TOKENS)));
+            assert_eq!(Page::post(&parent, Post::Token), Ok(true));
+            assert_eq!(Page::try_take(&child), Ok(1));
         }
+    }
+
+    #[test]
+    fn an_abortion_finds_room_in_a_full_word() {
+        let [parent, child] = halves();
+        parent.memory.word(Side::Parent).unwrap().store(TOKENS, Ordering::Relaxed);
+        assert_eq!(Page::post(&parent, Post::Abortion), Ok(true));
+        assert_eq!(Page::try_take(&child), Ok(ABORTION + u64::from(TOKENS)));
+    }
+
+    #[test]
+    fn one_sleep_is_one_ring() {
+        let [parent, child] = halves();
+        assert_eq!(Page::post(&parent, Post::Token), Ok(true));
+        assert_eq!(rings(&child), 0, "nobody is asleep");
+        assert_eq!(Page::arm(&child), Ok(false), "a token is there");
+        assert_eq!(Page::try_take(&child), Ok(1));
+        assert_eq!((Page::arm(&child), Page::arm(&child)), (Ok(true), Ok(true)));
+        assert_eq!(Page::post(&parent, Post::Token), Ok(true));
+        assert_eq!(Page::post(&parent, Post::Token), Ok(true));
+        assert_eq!(rings(&child), 1);
+        assert_eq!(Page::try_take(&child), Ok(2));
     }
 }
