@@ -149,9 +149,9 @@ mod tests {
     /// Both sides in one process.
     fn halves() -> [Half; 2] {
         let Fds { to_child, to_parent, parents, childs } = Page::open().unwrap();
-        let memory = Memory::of_new_file().unwrap();
+        let memory = Memory::with_file().unwrap();
         let copy = |fd: BorrowedFd<'_>| duplicate(fd).unwrap();
-        let again = Memory::of_file(copy(memory.file().unwrap())).unwrap();
+        let again = Memory::new(Memory::map(memory.file().unwrap()).unwrap(), None);
         let (outgoing, incoming) = (copy(to_parent.as_fd()), copy(to_child.as_fd()));
         let child = Half { side: Side::Child, outgoing, incoming, own: childs, memory: again };
         let (outgoing, incoming) = (to_child, to_parent);
