@@ -47,15 +47,24 @@ extern crate std;
 
 mod barrier;
 mod child;
+mod end;
+mod exec;
 mod fork;
+mod lane;
+mod memory;
 mod reason;
 mod rules;
+mod several;
 #[cfg(feature = "libc")]
 mod threads;
 
-pub use barrier::{Barrier, ChildEnd, ChildSide, End, ParentEnd, ParentSide, Unmet};
+pub use barrier::Barrier;
 pub use child::{Child, Ended, StillRunning};
+pub use end::{ChildEnd, ChildSide, End, ParentEnd, ParentSide, Role, Unmet};
+pub use exec::{ExecError, Exported};
 #[cfg(feature = "libc")]
 pub use fork::fork;
 pub use fork::{Fork, ForkError, Guard, exit, fork_raw};
+pub use lane::{Eventfd, Lane, Page};
 pub use reason::{Reason, Stage};
+pub use several::{Missing, abort_all, place_all, sync_all, sync_all_until};

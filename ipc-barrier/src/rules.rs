@@ -1,7 +1,6 @@
 //! The barrier's rules: what tokens, abortions and ends mean. No system call, no time.
 
-/// What is added to the peer's counter for an abortion. Tokens count up to it.
-pub(crate) const ABORTION: u64 = 1 << 62;
+use crate::lane::ABORTION;
 
 /// How the peer has ended its part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,13 +42,26 @@ impl Rules {
         Self { ahead: 0, aborted: false, peer: None }
     }
 
-    /// Counts a token of mine. Answers whether it is to be posted: not after an abortion.
-    pub(crate) fn place(&mut self) -> bool {
-        let open = self.is_open();
-        if open {
-            self.ahead = self.ahead.saturating_add(1);
-        }
-        open
+    /// Goes on from what another program left.
+    pub(crate) const fn resume(ahead: i64, aborted: bool, peer: Option<Cause>) -> Self {
+        Self { ahead, aborted, peer }
+    }
+
+    /// Tokens that I placed, less those of the peer that I have drained.
+    pub(crate) const fn ahead(&self) -> i64 {
+        self.ahead
+    }
+
+    /// Answers whether a token of mine may be posted: not after an abortion.
+    #[inline]
+    pub(crate) const fn is_open(&self) -> bool {
+        !self.aborted && self.peer.is_none()
+    }
+
+    /// Counts a token of mine that was posted.
+    #[inline]
+    pub(crate) fn placed(&mut self) {
+        self.ahead = self.ahead.saturating_add(1);
     }
 
     /// Answers whether an abortion of mine is to be posted: once.
@@ -58,6 +70,7 @@ impl Rules {
     }
 
     /// Takes note of a value drained from the peer's counter.
+    #[inline]
     pub(crate) fn drained(&mut self, value: u64) {
         match i64::try_from(value) {
             // An abortion supersedes the tokens that were drained with it.
@@ -78,18 +91,22 @@ impl Rules {
         self.peer = Some(Cause::Aborted);
     }
 
+    #[inline]
     pub(crate) const fn sync(&self) -> Goal {
         Goal::Ahead(0)
     }
 
+    #[inline]
     pub(crate) fn sync_next(&self) -> Goal {
         Goal::Ahead(self.ahead.saturating_sub(1).max(0))
     }
 
+    #[inline]
     pub(crate) const fn wait_next(&self) -> Goal {
         Goal::Ahead(self.ahead.saturating_sub(1))
     }
 
+    #[inline]
     pub(crate) fn progress(&self, goal: Goal) -> Progress {
         match goal {
             Goal::Abortion if self.peer.is_some() => Progress::Met,
@@ -107,10 +124,6 @@ impl Rules {
     pub(crate) const fn peer(&self) -> Option<Cause> {
         self.peer
     }
-
-    const fn is_open(&self) -> bool {
-        !self.aborted && self.peer.is_none()
-    }
 }
 
 #[cfg(test)]
@@ -120,7 +133,8 @@ mod tests {
     fn after(placed: usize, drained: &[u64]) -> Rules {
         let mut rules = Rules::new();
         for _ in 0..placed {
-            assert!(rules.place());
+            assert!(rules.is_open());
+            rules.placed();
         }
         for &value in drained {
             rules.drained(value);
@@ -168,7 +182,7 @@ mod tests {
         let mut rules = after(0, &[]);
         assert!(rules.abort());
         assert!(!rules.abort());
-        assert!(!rules.place());
+        assert!(!rules.is_open());
         assert_eq!(rules.progress(Goal::Ahead(5)), Progress::Never);
         assert_eq!(rules.progress(Goal::Abortion), Progress::NotYet);
     }

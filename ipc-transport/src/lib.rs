@@ -109,4 +109,4 @@ pub use socket::Socket;
 pub use stream::Stream;
 pub use transport::{Transport, TransportError};
 #[cfg(feature = "socket")]
-pub use wait::{Interest, Waiter, Watched, wait};
+pub use wait::{Interest, MAX_WATCHED, Waiter, Watched, wait};

@@ -2,12 +2,25 @@
 
 #![expect(unsafe_code, reason = "mapping memory and looking at it as words")]
 
+use core::ffi::c_void;
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicU32;
 
-use rustix::mm::{MapFlags, ProtFlags};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{
+    MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create,
+};
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous};
 
+use crate::descriptor::above_stdio;
 use crate::errno::SystemError;
+
+/// What `/proc/PID/fd` shows for the file.
+const NAME: &str = "ipc-page";
+
+/// Without these whoever has the file can take the memory away from those who map it.
+const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 
 /// A page of words, zero at first, that stays shared across fork (mmap(2), `MAP_SHARED` and
 /// `MAP_ANONYMOUS`). It has no name and goes with the last process that maps it.
@@ -31,20 +44,75 @@ impl SharedPage {
     /// # Errors
     /// `ENOMEM`, or `EINVAL` for a count of zero; see mmap(2).
     pub fn new(count: usize) -> Result<Self, SystemError> {
-        let len = count.saturating_mul(size_of::<AtomicU32>());
-        let flags = MapFlags::SHARED;
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: the kernel chooses the address, so no memory in use is replaced.
-        let mapped =
-            unsafe { rustix::mm::mmap_anonymous(core::ptr::null_mut(), len, protection, flags) };
-        let start = mapped.map_err(SystemError::of("mmap"))?;
+        let mapped = unsafe {
+            mmap_anonymous(core::ptr::null_mut(), len(count), protection, MapFlags::SHARED)
+        };
+        Self::mapped(mapped, count)
+    }
+
+    /// Maps room for `count` words of a new file without a name (memfd_create(2), kernel 3.17),
+    /// which another program can map after an exec by [`of_file`](Self::of_file). The file is
+    /// close-on-exec and sealed: it can neither shrink nor grow.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE` and `ENOMEM`; `EINVAL` for a count of zero.
+    pub fn with_file(count: usize) -> Result<(Self, OwnedFd), SystemError> {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        // Asked for where the kernel knows it (6.3), since some systems insist on it.
+        let file = match memfd_create(NAME, flags | MemfdFlags::NOEXEC_SEAL) {
+            Err(Errno::INVAL) => memfd_create(NAME, flags),
+            other => other,
+        };
+        let file = above_stdio(file.map_err(SystemError::of("memfd_create"))?)?;
+        ftruncate(&file, len(count) as u64).map_err(SystemError::of("ftruncate"))?;
+        let seals = SEALS | SealFlags::SEAL;
+        fcntl_add_seals(&file, seals).map_err(SystemError::of("fcntl F_ADD_SEALS"))?;
+        Ok((Self::map_file(file.as_fd(), count)?, file))
+    }
+
+    /// Maps the first `count` words of a file that [`with_file`](Self::with_file) made, in this
+    /// program or in one before it.
+    ///
+    /// # Errors
+    /// `EINVAL` from `fcntl F_GET_SEALS` where it is no such file, `EPERM` where it could still
+    /// shrink (whoever did so would kill all who map it, `SIGBUS`), `EINVAL` from `fstat` where
+    /// it is too short; `ENOMEM`.
+    pub fn of_file(file: BorrowedFd<'_>, count: usize) -> Result<Self, SystemError> {
+        let of = SystemError::of("fcntl F_GET_SEALS");
+        match fcntl_get_seals(file) {
+            Ok(seals) if seals.contains(SEALS) => {}
+            Ok(_) => return Err(of(Errno::PERM)),
+            Err(error) => return Err(of(error)),
+        }
+        let stat = fstat(file).map_err(SystemError::of("fstat"))?;
+        if u64::try_from(stat.st_size).unwrap_or(0) < len(count) as u64 {
+            return Err(SystemError::of("fstat")(Errno::INVAL));
+        }
+        Self::map_file(file, count)
+    }
+
+    fn map_file(file: BorrowedFd<'_>, count: usize) -> Result<Self, SystemError> {
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: the kernel chooses the address, so no memory in use is replaced; the file is
+        // sealed against shrinking, so that the mapping has memory for as long as it lives.
+        let mapped = unsafe {
+            mmap(core::ptr::null_mut(), len(count), protection, MapFlags::SHARED, file, 0)
+        };
+        Self::mapped(mapped, count)
+    }
+
+    fn mapped(start: Result<*mut c_void, Errno>, count: usize) -> Result<Self, SystemError> {
+        let start = start.map_err(SystemError::of("mmap"))?;
         match NonNull::new(start.cast()) {
             Some(words) => Ok(Self { words, count }),
-            None => Err(SystemError::of("mmap")(rustix::io::Errno::NOMEM)),
+            None => Err(SystemError::of("mmap")(Errno::NOMEM)),
         }
     }
 
     /// Returns the words.
+    #[inline]
     pub const fn words(&self) -> &[AtomicU32] {
         // SAFETY: `new` mapped `count` words there, aligned to a page and zeroed; the mapping
         // lives as long as `self`, and other processes change it only as atomics may change.
@@ -54,8 +122,11 @@ impl SharedPage {
 
 impl Drop for SharedPage {
     fn drop(&mut self) {
-        let len = self.count * size_of::<AtomicU32>();
         // SAFETY: this is the mapping of `new`, and every borrow of it has ended.
-        _ = unsafe { rustix::mm::munmap(self.words.as_ptr().cast(), len) };
+        _ = unsafe { rustix::mm::munmap(self.words.as_ptr().cast(), len(self.count)) };
     }
+}
+
+const fn len(count: usize) -> usize {
+    count.saturating_mul(size_of::<AtomicU32>())
 }

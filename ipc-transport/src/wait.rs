@@ -9,7 +9,7 @@ use crate::errno::SystemError;
 use crate::patience::Patience;
 
 /// Most descriptors that one call of [`wait`] watches.
-const MAX_WATCHED: usize = 8;
+pub const MAX_WATCHED: usize = 48;
 
 /// What a descriptor is watched for. Its end or an error is noticed in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl<'fd> Watched<'fd> {
 /// Waits as [`Waiter::wait`] does, asleep and without counting.
 ///
 /// # Errors
-/// `EINVAL` for more than 8 descriptors, `ENOMEM` from the kernel; see poll(2).
+/// `EINVAL` for more than [`MAX_WATCHED`] descriptors, `ENOMEM` from the kernel; see poll(2).
 pub fn wait(watched: &mut [Watched<'_>], deadline: Option<Instant>) -> Result<bool, SystemError> {
     Waiter::new(Patience::SLEEP).wait(watched, deadline)
 }
@@ -84,10 +84,10 @@ impl Waiter {
     /// Waits until one of the descriptors is ready or the deadline has come, and returns whether
     /// one is ready. No deadline waits for ever; one that has passed only looks.
     ///
-    /// Signals do not end the wait. It watches at most 8 descriptors.
+    /// Signals do not end the wait. It watches at most [`MAX_WATCHED`] descriptors.
     ///
     /// # Errors
-    /// `EINVAL` for more than 8 descriptors, `ENOMEM` from the kernel; see poll(2).
+    /// `EINVAL` for more than [`MAX_WATCHED`] descriptors, `ENOMEM` from the kernel; see poll(2).
     pub fn wait(
         &mut self,
         watched: &mut [Watched<'_>],

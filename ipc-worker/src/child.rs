@@ -90,8 +90,8 @@ fn set_up(end: &ChildEnd, stream: &Stream, keep: &[RawFd]) -> Result<(), (Stage,
     reset_signals().map_err(|error| (SIGNALS, error))?;
     open_stdio().map_err(|error| (STANDARD_STREAMS, error))?;
     let mut open: Vec<RawFd, OPEN> = Vec::new();
-    let own = end.descriptors().map(|fd| fd.as_raw_fd());
-    for &fd in own.iter().chain(&[stream.as_fd().as_raw_fd()]).chain(keep) {
+    let own = end.descriptors().chain([stream.as_fd()]).map(|fd| fd.as_raw_fd());
+    for fd in own.chain(keep.iter().copied()) {
         // Three, one and at most 32 fit.
         _ = open.push(fd);
     }

@@ -10,8 +10,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use crate::deep;
+
 /// The longest that a case may take; a hang is a failure, not a wait.
-const DEADLINE: Duration = Duration::from_secs(120);
+fn longest() -> Duration {
+    Duration::from_secs(if deep::is_asked_for() { 3_600 } else { 120 })
+}
 
 const PASSED: i32 = 0;
 const FAILED: i32 = 1;
@@ -25,9 +29,23 @@ pub struct Case {
     pub run: fn(),
 }
 
-/// Lists functions as cases under their own names.
+/// Lists functions as cases under their own names; or functions over a type, as cases for each of
+/// the types under the names given to these: `name: Type, other: OtherType => { case, … }`.
 #[macro_export]
 macro_rules! cases {
+    ($($($name:ident: $type:ty),+ => $list:tt)+) => {
+        fn main() -> std::process::ExitCode {
+            let mut all = Vec::new();
+            $($($crate::cases!(@add all, $name: $type, $list);)+)+
+            $crate::cases::run(&all)
+        }
+    };
+    (@add $all:ident, $name:ident: $type:ty, { $($case:ident),* $(,)? }) => {
+        $all.extend([$($crate::cases::Case {
+            name: concat!(stringify!($name), "::", stringify!($case)),
+            run: $case::<$type>,
+        }),*]);
+    };
     ($($case:ident),* $(,)?) => {
         $crate::cases! { main: $($case),* }
     };
@@ -126,7 +144,7 @@ fn wait(child: i32) -> Option<i32> {
             kill_group(child);
             return Some(exited.unwrap_or(FAILED));
         }
-        if start.elapsed() > DEADLINE {
+        if start.elapsed() > longest() {
             kill_group(child);
             // SAFETY: the status is not asked for.
             unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };

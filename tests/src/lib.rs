@@ -4,9 +4,11 @@
 
 pub mod cases;
 pub mod counting;
+pub mod deep;
 pub mod fds;
 pub mod forked;
 pub mod memory;
+pub mod random;
 pub mod seccomp;
 pub mod speed;
 pub mod storm;

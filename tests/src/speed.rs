@@ -6,6 +6,6 @@ mod row;
 mod sample;
 
 pub use goal::{Goal, judge};
-pub use plan::{BATCH, Floor, Level, Plan, Subject, Work};
+pub use plan::{BATCH, Floor, Level, Plan, Subject, With, Work};
 pub use row::{Row, json};
 pub use sample::{Figures, Pair, median, percentile, summary};

@@ -10,8 +10,9 @@ use crate::{
 };
 
 const HELP: &str = "\
-Runs what takes too long for `cargo xtask ci`: a minute of fuzzing, and miri. Every step runs, also
-after one that failed; what is not installed is skipped, and said to be.
+Runs what takes too long for `cargo xtask ci`: a minute of fuzzing, miri, and the barrier's tests
+with a hundred times the races. Every step runs, also after one that failed; what is not installed
+is skipped, and said to be.
 
 Usage: cargo xtask deep
 
@@ -35,5 +36,12 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
 
 fn plan(workspace: &Workspace) -> Vec<Step> {
     let minute = fuzz::Limits { inputs: None, seconds: Some(60) };
-    vec![fuzz::step(workspace, "fuzz decode", "decode", minute), miri::step(workspace)]
+    let test = ["test", "--locked", "--release", "--package", "ipc-tests", "--test", "barrier"];
+    let mut barrier = workspace.cargo(&test);
+    barrier.env("IPC_TESTS_DEEP", "1");
+    vec![
+        fuzz::step(workspace, "fuzz decode", "decode", minute),
+        miri::step(workspace),
+        Step::command("barrier, long", barrier),
+    ]
 }

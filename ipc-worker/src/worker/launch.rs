@@ -95,11 +95,15 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         let Phase::Starting { end, deadline, .. } = &mut self.phase else {
             return;
         };
-        let unmet = match end.try_wait_next() {
-            Ok(true) => None,
-            Ok(false) if now < *deadline => return,
-            Ok(false) => Some(Unmet::TimedOut),
-            Err(unmet) => Some(unmet),
+        let unmet = loop {
+            match end.try_wait_next() {
+                Ok(true) => break None,
+                Ok(false) if now >= *deadline => break Some(Unmet::TimedOut),
+                // Where it has placed meanwhile, the next look is met.
+                Ok(false) if end.arm() => return,
+                Ok(false) => {}
+                Err(unmet) => break Some(unmet),
+            }
         };
         self.begin_serving(now, unmet);
         if matches!(self.phase, Phase::Serving(_)) {

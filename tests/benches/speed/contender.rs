@@ -2,11 +2,16 @@
 
 use std::time::Instant;
 
+use ipc_barrier::{Eventfd, Page};
 use ipc_tests::speed::{Floor, Level, Plan, Subject};
 use ipc_transport::{Seqpacket, Stream};
 use rustix::net::SocketType;
 
 use crate::bare::Bare;
+use crate::bare_barrier::{Futex, Pthread, RawEventfd};
+use crate::barrier::Laned;
+use crate::death::Deaths;
+use crate::meeting::Meeting;
 use crate::transport::Framed;
 use crate::worker::Supervised;
 
@@ -23,6 +28,12 @@ pub(crate) trait Contender {
 /// Starts what the row is about.
 pub(crate) fn subject(plan: &Plan, peer_cpu: usize) -> Box<dyn Contender> {
     match (plan.level, plan.subject) {
+        (_, Subject::Futex) => Box::new(Meeting::<Futex>::start(plan, peer_cpu)),
+        (_, Subject::RawEventfd) => Box::new(Meeting::<RawEventfd>::start(plan, peer_cpu)),
+        (_, Subject::Pthread) => Box::new(Meeting::<Pthread>::start(plan, peer_cpu)),
+        (_, Subject::Page) => Box::new(Meeting::<Laned<Page>>::start(plan, peer_cpu)),
+        (_, Subject::Eventfd) => Box::new(Meeting::<Laned<Eventfd>>::start(plan, peer_cpu)),
+        (_, Subject::PidfdAlone) => Box::new(Deaths::seen_by_pidfd(peer_cpu)),
         (Level::Bare, _) => floor(plan, peer_cpu),
         (Level::Transport, Subject::Seqpacket) if plan.size > 4096 => {
             Box::new(Framed::<Seqpacket<PACKET>, LARGE>::start(plan, peer_cpu))
@@ -30,7 +41,9 @@ pub(crate) fn subject(plan: &Plan, peer_cpu: usize) -> Box<dyn Contender> {
         (Level::Transport, Subject::Seqpacket) => {
             Box::new(Framed::<Seqpacket<PACKET>, SMALL>::start(plan, peer_cpu))
         }
-        (_, Subject::Bare) | (Level::Worker, Subject::Seqpacket) => panic!("not there: {plan}"),
+        (_, Subject::Bare) | (Level::Worker, Subject::Seqpacket) | (Level::Barrier, _) => {
+            panic!("not there: {plan}")
+        }
         (Level::Transport, Subject::Stream) if plan.size > 4096 => {
             Box::new(Framed::<Stream, LARGE>::start(plan, peer_cpu))
         }
@@ -46,6 +59,11 @@ pub(crate) fn subject(plan: &Plan, peer_cpu: usize) -> Box<dyn Contender> {
 
 /// Starts the bare calls that the row is put beside.
 pub(crate) fn floor(plan: &Plan, peer_cpu: usize) -> Box<dyn Contender> {
+    match plan.floor {
+        Floor::Futex => return Box::new(Meeting::<Futex>::start(plan, peer_cpu)),
+        Floor::PipeEnd => return Box::new(Deaths::seen_by_pipe(peer_cpu)),
+        _ => {}
+    }
     let socket = match (plan.subject, plan.floor) {
         (Subject::Seqpacket, Floor::Calls | Floor::Rights | Floor::Spinning) => {
             SocketType::SEQPACKET

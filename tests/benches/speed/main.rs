@@ -3,8 +3,12 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a row fails so")]
 
 mod bare;
+mod bare_barrier;
+mod barrier;
 mod contender;
 mod cpus;
+mod death;
+mod meeting;
 mod options;
 mod report;
 mod row_process;

@@ -84,13 +84,13 @@ fn line(row: &Row) -> String {
 }
 
 fn verdict(rows: &[Row]) {
-    let bare = rows.iter().filter(|row| row.plan.subject == Subject::Bare);
-    for Row { plan, figures, .. } in bare {
+    let itself = [Subject::Bare, Subject::Futex];
+    for Row { plan, figures, .. } in rows.iter().filter(|row| itself.contains(&row.plan.subject)) {
         let (least, most) = figures.range;
         println!(
-            "noise on {} cpus: the floor beside itself gives {:.3}, single pairs {least:.3} to \
+            "noise on {} cpus: {}, {} beside itself gives {:.3}, single pairs {least:.3} to \
              {most:.3}",
-            plan.cpus, figures.ratio
+            plan.cpus, plan.work, plan.subject, figures.ratio
         );
     }
     let judged: Vec<_> = rows.iter().filter_map(|row| Some((row, judge(row)?))).collect();

@@ -113,7 +113,7 @@ impl<const BYTES: usize> Contender for Supervised<BYTES> {
     fn run(&mut self, operations: usize, times: &mut Vec<u64>) {
         match self.work {
             Work::RoundTrip => self.blocking(operations, times),
-            Work::PollLoop | Work::InFlight => self.in_a_poll_loop(operations, times),
+            _ => self.in_a_poll_loop(operations, times),
         }
     }
 

@@ -2,22 +2,34 @@
 
 use std::fmt;
 
-use super::plan::{Floor, Level, Plan, Subject, Work};
+use super::plan::{Floor, Level, Plan, Subject, With, Work};
 use super::row::Row;
+use super::sample::Figures;
 
-/// A limit for a row's ratio.
+/// A limit for a row's ratio, or for its time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Goal {
     /// The subject takes at most so many times as long as the floor.
     AtMost(f64),
     /// The subject does at least so many times as much as the floor.
     AtLeast(f64),
+    /// The subject takes at most so many ns.
+    Within(f64),
 }
 
 impl Goal {
     /// Returns the goal of a row's ratio, for rows that have one.
     pub fn of(plan: &Plan) -> Option<Self> {
-        let Plan { work, level, size, fds, cpus, floor, .. } = *plan;
+        let Plan { work, subject, level, size, fds, cpus, floor, spin } = *plan;
+        // The default lane's.
+        if subject == Subject::Page {
+            return match (work, cpus, spin) {
+                (Work::PingPong(With::Nothing), 1, false) => Some(Self::AtMost(1.0)),
+                (Work::PingPong(_), 1, false) => Some(Self::AtMost(1.1)),
+                (Work::PingPong(_) | Work::Meet(_), 2, true) => Some(Self::Within(150.0)),
+                _ => None,
+            };
+        }
         match (work, level, floor, cpus) {
             (Work::RoundTrip, Level::Transport, Floor::Spinning, 2) => Some(Self::AtMost(1.3)),
             _ if size != 64 || fds != 0 || cpus != 1 => None,
@@ -28,18 +40,19 @@ impl Goal {
         }
     }
 
-    /// Returns whether a ratio reaches the goal.
-    pub fn is_met(self, ratio: f64) -> bool {
+    /// Returns whether the figures reach the goal.
+    pub fn is_met(self, figures: &Figures) -> bool {
         match self {
-            Self::AtMost(limit) => ratio <= limit,
-            Self::AtLeast(limit) => ratio >= limit,
+            Self::AtMost(limit) => figures.ratio <= limit,
+            Self::AtLeast(limit) => figures.ratio >= limit,
+            Self::Within(limit) => figures.median_us * 1000.0 <= limit,
         }
     }
 
     /// Returns the most system calls that an operation of the row may cost, both sides together.
     pub fn syscalls(plan: &Plan) -> Option<f64> {
         let Plan { work, subject, fds, spin, .. } = *plan;
-        if subject == Subject::Bare || fds != 0 || spin {
+        if subject.is_bare() || fds != 0 || spin {
             return None;
         }
         match work {
@@ -55,6 +68,7 @@ impl fmt::Display for Goal {
         match self {
             Self::AtMost(limit) => write!(f, "≤ {limit:.2}"),
             Self::AtLeast(limit) => write!(f, "≥ {limit:.0}"),
+            Self::Within(limit) => write!(f, "≤{limit:.0}ns"),
         }
     }
 }
@@ -64,12 +78,15 @@ impl fmt::Display for Goal {
 pub fn judge(row: &Row) -> Option<Vec<String>> {
     /// What looking at the worker's process every 10 ms may add to each operation.
     const SLACK: f64 = 0.05;
-    if row.plan.subject == Subject::Bare {
+    if row.plan.subject.is_bare() {
         return None;
     }
     let mut missed = Vec::new();
-    if let Some(goal) = Goal::of(&row.plan).filter(|goal| !goal.is_met(row.figures.ratio)) {
-        missed.push(format!("ratio {:.3}, goal {goal}", row.figures.ratio));
+    if let Some(goal) = Goal::of(&row.plan).filter(|goal| !goal.is_met(&row.figures)) {
+        missed.push(match goal {
+            Goal::Within(_) => format!("{:.0} ns, goal {goal}", row.figures.median_us * 1000.0),
+            _ => format!("ratio {:.3}, goal {goal}", row.figures.ratio),
+        });
     }
     let most = Goal::syscalls(&row.plan);
     if let (Some(most), Some(calls)) = (most, row.syscalls) {
@@ -104,6 +121,16 @@ mod tests {
         let in_flight = plan(Level::Worker, Work::InFlight, Floor::Unbatched);
         assert_eq!(Goal::of(&in_flight), Some(Goal::AtLeast(8.0)));
         assert_eq!(Goal::of(&Plan { floor: Floor::Batched, ..in_flight }), None);
+        let page = Plan {
+            subject: Subject::Page,
+            size: 0,
+            ..plan(Level::Barrier, Work::PingPong(With::Nothing), Floor::Futex)
+        };
+        assert_eq!(Goal::of(&page), Some(Goal::AtMost(1.0)));
+        let with_pidfd = Plan { work: Work::PingPong(With::Pidfd), ..page };
+        assert_eq!(Goal::of(&with_pidfd), Some(Goal::AtMost(1.1)));
+        assert_eq!(Goal::of(&Plan { cpus: 2, spin: true, ..page }), Some(Goal::Within(150.0)));
+        assert_eq!(Goal::of(&Plan { subject: Subject::Eventfd, ..page }), None);
         assert_eq!(Goal::syscalls(&worker), Some(4.0));
         assert_eq!(Goal::syscalls(&Plan { work: Work::PollLoop, ..worker }), Some(5.0));
     }

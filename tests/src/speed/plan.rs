@@ -14,6 +14,23 @@ pub enum Work {
     PollLoop,
     /// 32 requests, then their 32 answers.
     InFlight,
+    /// Both sides place a token and wait for the other's.
+    Meet(With),
+    /// One side places and waits, the other waits and places.
+    PingPong(With),
+    /// From a SIGKILL to the parent's knowing of it.
+    Death,
+}
+
+/// What a wait at a barrier has to mind beside the tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum With {
+    /// Nothing.
+    Nothing,
+    /// A deadline, on both sides.
+    Deadline,
+    /// The child's pidfd, on the parent's side.
+    Pidfd,
 }
 
 /// What does it.
@@ -25,6 +42,25 @@ pub enum Subject {
     Stream,
     /// The pair of sockets that keeps packets apart.
     Seqpacket,
+    /// A word for each direction and futex(2), with nothing to show a death.
+    Futex,
+    /// Two eventfd(2) that are read and written, both waiting.
+    RawEventfd,
+    /// A `pthread_barrier_t` that processes share.
+    Pthread,
+    /// The barrier on the lane `Page`.
+    Page,
+    /// The barrier on the lane `Eventfd`.
+    Eventfd,
+    /// The barrier with a pidfd, where a grandchild holds all that the dead one held.
+    PidfdAlone,
+}
+
+impl Subject {
+    /// Returns whether it is one of the bare calls.
+    pub fn is_bare(self) -> bool {
+        matches!(self, Self::Bare | Self::Futex | Self::RawEventfd | Self::Pthread)
+    }
 }
 
 /// Through which of the crates.
@@ -36,6 +72,8 @@ pub enum Level {
     Transport,
     /// `Worker`.
     Worker,
+    /// The ends of a `Barrier`.
+    Barrier,
 }
 
 /// The bare calls beside it.
@@ -51,6 +89,10 @@ pub enum Floor {
     Batched,
     /// As `Calls`, but both sides ask again and again before they wait.
     Spinning,
+    /// A word for each direction and futex(2); spinning where the row does.
+    Futex,
+    /// poll(2) on the end of a pipe that only the dead one held.
+    PipeEnd,
 }
 
 /// One row: what is measured, and beside what.
@@ -87,8 +129,36 @@ impl Plan {
                     plans.extend(Self::of(subject, Level::Worker, cpus));
                 }
             }
+            plans.extend(Self::of_the_barrier(cpus));
         }
         plans
+    }
+
+    fn of_the_barrier(cpus: usize) -> Vec<Self> {
+        let mut plans = Vec::new();
+        for work in [Work::Meet, Work::PingPong] {
+            let bare = |subject| Self::at_a_barrier(work(With::Nothing), subject, cpus);
+            plans.extend([bare(Subject::Futex), bare(Subject::RawEventfd)]);
+            if work(With::Nothing) == Work::Meet(With::Nothing) {
+                plans.push(bare(Subject::Pthread));
+            }
+            for subject in [Subject::Page, Subject::Eventfd] {
+                let with = |with| Self::at_a_barrier(work(with), subject, cpus);
+                plans.extend([With::Nothing, With::Deadline, With::Pidfd].map(with));
+                plans.push(Self { spin: true, ..with(With::Nothing) });
+            }
+        }
+        let death = Self::at_a_barrier(Work::Death, Subject::PidfdAlone, cpus);
+        plans.push(Self { floor: Floor::PipeEnd, ..death });
+        plans
+    }
+
+    const fn at_a_barrier(work: Work, subject: Subject, cpus: usize) -> Self {
+        let level = match subject {
+            Subject::Page | Subject::Eventfd | Subject::PidfdAlone => Level::Barrier,
+            _ => Level::Bare,
+        };
+        Self { size: 0, floor: Floor::Futex, ..Self::new(work, subject, level, cpus) }
     }
 
     fn of(subject: Subject, level: Level, cpus: usize) -> Vec<Self> {
@@ -130,6 +200,13 @@ impl fmt::Display for Work {
             Self::RoundTrip => "round trip",
             Self::PollLoop => "round trip in a poll loop",
             Self::InFlight => "32 in flight",
+            Self::Meet(With::Nothing) => "place and sync",
+            Self::Meet(With::Deadline) => "place and sync, deadline",
+            Self::Meet(With::Pidfd) => "place and sync, pidfd",
+            Self::PingPong(With::Nothing) => "ping-pong",
+            Self::PingPong(With::Deadline) => "ping-pong, deadline",
+            Self::PingPong(With::Pidfd) => "ping-pong, pidfd",
+            Self::Death => "death seen",
         })
     }
 }
@@ -140,6 +217,12 @@ impl fmt::Display for Subject {
             Self::Bare => "bare stream",
             Self::Stream => "stream",
             Self::Seqpacket => "seqpacket",
+            Self::Futex => "raw futex",
+            Self::RawEventfd => "raw eventfd",
+            Self::Pthread => "pthread",
+            Self::Page => "page",
+            Self::Eventfd => "eventfd",
+            Self::PidfdAlone => "pidfd",
         })
     }
 }
@@ -150,6 +233,7 @@ impl fmt::Display for Level {
             Self::Bare => "bare",
             Self::Transport => "transport",
             Self::Worker => "worker",
+            Self::Barrier => "barrier",
         })
     }
 }
@@ -162,6 +246,8 @@ impl fmt::Display for Floor {
             Self::Unbatched => "unbatched stream",
             Self::Batched => "batched stream",
             Self::Spinning => "spinning send + recvmsg",
+            Self::Futex => "raw futex",
+            Self::PipeEnd => "poll on the end of a pipe",
         })
     }
 }

@@ -49,7 +49,7 @@ fn fields(row: &Row) -> String {
         ("pairs", figures.pairs.to_string()),
         ("floor_median_us", number(figures.floor_median_us)),
         ("goal", goal.map_or("null".into(), text)),
-        ("goal_met", goal.map_or("null".into(), |goal| goal.is_met(figures.ratio).to_string())),
+        ("goal_met", goal.map_or("null".into(), |goal| goal.is_met(figures).to_string())),
         ("missed", text(missed)),
     ];
     fields.map(|(key, value)| format!("\"{key}\": {value}")).join(", ")

@@ -1,0 +1,372 @@
+//! One side of a barrier: its places, its waits, and what it knows of the peer.
+
+use core::fmt;
+use core::marker::PhantomData;
+
+use ipc_transport::{Errno, Instant, Patience, SystemError, above_stdio};
+use rustix::event::epoll;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::child::Child;
+use crate::lane::{self, AT_ONCE, Broken, Half, Lane, Page, Post, Seen};
+use crate::memory::Side;
+use crate::reason::{self, Reason, Stage};
+use crate::rules::{Cause, Goal, Progress, Rules};
+
+/// Looks that tell all there is at one moment: tokens first, and the end behind them. Once a
+/// deadline has passed there are no more, since a peer that places without end has always news.
+const LOOKS: usize = 2;
+
+/// Marks the parent's [`End`].
+#[derive(Debug)]
+pub enum ParentSide {}
+
+/// Marks the child's [`End`].
+#[derive(Debug)]
+pub enum ChildSide {}
+
+/// Which side an [`End`] is of: [`ParentSide`] or [`ChildSide`].
+pub trait Role: Sealed {}
+
+/// What a role stands for.
+pub trait Sealed {
+    const SIDE: Side;
+}
+
+impl Role for ParentSide {}
+impl Sealed for ParentSide {
+    const SIDE: Side = Side::Parent;
+}
+
+impl Role for ChildSide {}
+impl Sealed for ChildSide {
+    const SIDE: Side = Side::Child;
+}
+
+/// The parent's end.
+pub type ParentEnd<L = Page> = End<ParentSide, L>;
+
+/// The child's end.
+pub type ChildEnd<L = Page> = End<ChildSide, L>;
+
+/// One side of a barrier. Dropping it, exiting or calling exec is an abortion that queues behind
+/// the tokens placed before.
+///
+/// Nothing of the peer is noticed until a call looks for it. Waiting calls come in three forms:
+/// plain ones wait for ever, `_until` ones to a deadline, and `try_` ones not at all. To run out
+/// of time breaks nothing. No call sees signals.
+#[derive(Debug)]
+pub struct End<R, L = Page> {
+    pub(crate) rules: Rules,
+    pub(crate) half: Half,
+    pidfd: Option<OwnedFd>,
+    patience: Patience,
+    watch: Option<OwnedFd>,
+    kind: PhantomData<(R, L)>,
+}
+
+impl<L: Lane> ParentEnd<L> {
+    /// Also watches the process itself, by a descriptor of its own: for a child whose ends are
+    /// also held by another process, so that its death does not close them. Where the kernel
+    /// has no pidfd, nothing is added.
+    ///
+    /// # Errors
+    /// `EMFILE`, and after [`watch`](End::watch) also `ENOMEM` and `ENOSPC`; dropping the end is
+    /// an abortion then.
+    pub fn watching(mut self, child: &Child) -> Result<Self, SystemError> {
+        self.pidfd = child.duplicate_pidfd()?;
+        if let (Some(watch), Some(pidfd)) = (&self.watch, &self.pidfd) {
+            add(watch, pidfd.as_fd(), epoll::EventFlags::IN)?;
+        }
+        Ok(self)
+    }
+}
+
+impl<R: Role, L: Lane> End<R, L> {
+    pub(crate) const fn new(rules: Rules, half: Half, pidfd: Option<OwnedFd>) -> Self {
+        Self { rules, half, pidfd, patience: Patience::SLEEP, watch: None, kind: PhantomData }
+    }
+
+    /// Spins in its waits before it sleeps. See [`Patience`] for when that helps.
+    pub fn with(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Places a token. Never blocks.
+    ///
+    /// Answers false where it was not placed: an abortion is already known here, or as many are
+    /// unread as fit, which [`has_ended`](Self::has_ended) tells apart. On the lane
+    /// [`Page`] that is 1,073,741,823, on [`Eventfd`](crate::Eventfd) more than can be placed one
+    /// by one. A death that was not yet noticed does not count.
+    pub fn place(&mut self) -> bool {
+        if !self.rules.is_open() || !self.post(Post::Token) {
+            return false;
+        }
+        self.rules.placed();
+        true
+    }
+
+    /// Aborts: the peer's waits end, also those for tokens that it has not read yet. Posted once.
+    /// Answers whether the peer is not known to have ended its part.
+    pub fn abort(&mut self) -> bool {
+        if self.rules.abort() {
+            self.post(Post::Abortion);
+        }
+        self.rules.peer().is_none()
+    }
+
+    /// Aborts with a reason, which the peer is given. After an abortion it does nothing.
+    pub fn fail(&mut self, stage: Stage, error: impl Into<Errno>, text: &str) {
+        if !self.rules.has_aborted() {
+            let text = ipc_frame::Text::new(text);
+            let place = self.half.memory.reason(self.half.side);
+            reason::write(place, &Reason { stage, errno: error.into(), text });
+        }
+        self.abort();
+    }
+
+    /// Returns whether this side has aborted, or its descriptors turned out not to work.
+    pub const fn has_aborted(&self) -> bool {
+        self.rules.has_aborted()
+    }
+
+    /// Returns whether nothing can be placed or met any more: this side has aborted, or the
+    /// peer is known to have aborted or to be gone.
+    pub const fn has_ended(&self) -> bool {
+        !self.rules.is_open()
+    }
+
+    /// Returns the descriptors that a child must keep open for this end.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let half = &self.half;
+        let lane = [half.outgoing.as_fd(), half.incoming.as_fd(), half.own.as_fd()];
+        lane.into_iter().chain(half.memory.file())
+    }
+
+    /// Returns one descriptor for an event loop; made at the first call and the same from then
+    /// on (epoll(7)). Once the peer is gone it stays readable.
+    ///
+    /// It is readable when a `try_` call may have news that came since the end was made or since
+    /// the last [`arm`](Self::arm).
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENOMEM`, `ENOSPC`.
+    pub fn watch(&mut self) -> Result<BorrowedFd<'_>, SystemError> {
+        let watch = match self.watch.take() {
+            Some(watch) => watch,
+            None => self.open_watch()?,
+        };
+        let watch: &OwnedFd = self.watch.insert(watch);
+        Ok(watch.as_fd())
+    }
+
+    /// Makes the descriptor of [`watch`](Self::watch) show what comes next. Call it after a
+    /// `try_` call that was not met, before waiting for the descriptor.
+    ///
+    /// Answers false where news has come already, so that the `try_` call is to be made again.
+    /// On the lane [`Eventfd`](crate::Eventfd) it has nothing to do.
+    pub fn arm(&mut self) -> bool {
+        let armed = L::hush(&self.half).and_then(|()| L::arm(&self.half));
+        armed.unwrap_or_else(|Broken| {
+            self.rules.broken();
+            false
+        })
+    }
+
+    pub(crate) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.pidfd.as_ref().map(AsFd::as_fd)
+    }
+
+    fn open_watch(&self) -> Result<OwnedFd, SystemError> {
+        let watch =
+            epoll::create(epoll::CreateFlags::CLOEXEC).map_err(SystemError::of("epoll_create1"))?;
+        let watch = above_stdio(watch)?;
+        add(&watch, L::bell(&self.half), epoll::EventFlags::IN)?;
+        if let Some(end) = L::end(&self.half) {
+            add(&watch, end, epoll::EventFlags::empty())?;
+        }
+        if let Some(pidfd) = &self.pidfd {
+            add(&watch, pidfd.as_fd(), epoll::EventFlags::IN)?;
+        }
+        Ok(watch)
+    }
+
+    fn post(&mut self, post: Post) -> bool {
+        L::post(&self.half, post).unwrap_or_else(|Broken| {
+            self.rules.broken();
+            false
+        })
+    }
+
+    fn wait_for(&mut self, goal: Goal, deadline: Option<Instant>) -> Result<(), Unmet> {
+        let mut looks: usize = 0;
+        loop {
+            match self.rules.progress(goal) {
+                Progress::Met => return Ok(()),
+                Progress::Never => return Err(self.unmet()),
+                Progress::NotYet => {}
+            }
+            if looks >= LOOKS && deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Err(Unmet::TimedOut);
+            }
+            looks = looks.saturating_add(1);
+            match lane::look::<L>(&self.half, self.pidfd(), self.patience, deadline) {
+                Ok(Seen::Nothing) => return Err(Unmet::TimedOut),
+                Ok(Seen::Taken(value)) => self.rules.drained(value),
+                Ok(Seen::End) => self.rules.gone(),
+                Err(Broken) => self.rules.broken(),
+            }
+        }
+    }
+
+    fn unmet(&self) -> Unmet {
+        match self.rules.peer() {
+            Some(Cause::Gone) if !self.rules.has_aborted() => Unmet::Gone,
+            Some(_) => Unmet::Aborted(self.peers_reason()),
+            None => Unmet::Aborted(None),
+        }
+    }
+
+    fn peers_reason(&self) -> Option<Reason> {
+        reason::read(self.half.memory.reason(self.half.side.other()))
+    }
+}
+
+fn add(watch: &OwnedFd, fd: BorrowedFd<'_>, flags: epoll::EventFlags) -> Result<(), SystemError> {
+    let none = epoll::EventData::new_u64(0);
+    epoll::add(watch, fd, none, flags).map_err(SystemError::of("epoll_ctl"))
+}
+
+/// Turns running out of time into `Ok(false)`, for the `try_` forms.
+fn met(outcome: Result<(), Unmet>) -> Result<bool, Unmet> {
+    match outcome {
+        Ok(()) => Ok(true),
+        Err(Unmet::TimedOut) => Ok(false),
+        Err(unmet) => Err(unmet),
+    }
+}
+
+/// The waits. None is met once this side or the peer has aborted, or the peer is gone and all
+/// its tokens are drained.
+///
+/// # Errors
+/// [`Unmet::Aborted`] also after an abortion of this side itself; [`Unmet::TimedOut`] from the
+/// `_until` forms. The `try_` forms answer `Ok(false)` for not yet.
+impl<R: Role, L: Lane> End<R, L> {
+    /// Waits until every token of this side has been answered by one of the peer's.
+    pub fn sync(&mut self) -> Result<(), Unmet> {
+        self.wait_for(self.rules.sync(), None)
+    }
+
+    /// Waits as [`sync`](Self::sync), to a deadline.
+    pub fn sync_until(&mut self, deadline: Instant) -> Result<(), Unmet> {
+        self.wait_for(self.rules.sync(), Some(deadline))
+    }
+
+    /// Looks whether [`sync`](Self::sync) is met.
+    pub fn try_sync(&mut self) -> Result<bool, Unmet> {
+        met(self.wait_for(self.rules.sync(), AT_ONCE))
+    }
+
+    /// Waits until one more token of this side has been answered; met at once where none is
+    /// unanswered.
+    pub fn sync_next(&mut self) -> Result<(), Unmet> {
+        self.wait_for(self.rules.sync_next(), None)
+    }
+
+    /// Waits as [`sync_next`](Self::sync_next), to a deadline.
+    pub fn sync_next_until(&mut self, deadline: Instant) -> Result<(), Unmet> {
+        self.wait_for(self.rules.sync_next(), Some(deadline))
+    }
+
+    /// Looks whether [`sync_next`](Self::sync_next) is met.
+    pub fn try_sync_next(&mut self) -> Result<bool, Unmet> {
+        met(self.wait_for(self.rules.sync_next(), AT_ONCE))
+    }
+
+    /// Waits until at least one token of the peer is newly drained, whatever this side placed.
+    /// One drain takes all that are pending, so that two tokens may satisfy only one such wait.
+    pub fn wait_next(&mut self) -> Result<(), Unmet> {
+        self.wait_for(self.rules.wait_next(), None)
+    }
+
+    /// Waits as [`wait_next`](Self::wait_next), to a deadline.
+    pub fn wait_next_until(&mut self, deadline: Instant) -> Result<(), Unmet> {
+        self.wait_for(self.rules.wait_next(), Some(deadline))
+    }
+
+    /// Looks whether [`wait_next`](Self::wait_next) is met.
+    pub fn try_wait_next(&mut self) -> Result<bool, Unmet> {
+        met(self.wait_for(self.rules.wait_next(), AT_ONCE))
+    }
+
+    /// Places a token and waits as [`sync`](Self::sync). Where the token does not fit, it does
+    /// not wait either: [`Unmet::TimedOut`] at once.
+    pub fn place_and_sync(&mut self) -> Result<(), Unmet> {
+        self.placed()?;
+        self.sync()
+    }
+
+    /// Places a token and waits as [`sync_until`](Self::sync_until); see
+    /// [`place_and_sync`](Self::place_and_sync) for a token that does not fit.
+    pub fn place_and_sync_until(&mut self, deadline: Instant) -> Result<(), Unmet> {
+        self.placed()?;
+        self.sync_until(deadline)
+    }
+
+    pub(crate) fn placed(&mut self) -> Result<(), Unmet> {
+        match self.place() {
+            true => Ok(()),
+            false if self.has_ended() => Err(self.unmet()),
+            false => Err(Unmet::TimedOut),
+        }
+    }
+
+    /// Waits until the peer has aborted, exited or closed, and tells how; tokens on the way are
+    /// swallowed. Allowed after an abortion of this side. Never [`Unmet::TimedOut`].
+    pub fn wait_abortion(&mut self) -> Unmet {
+        self.abortion(None)
+    }
+
+    /// Waits as [`wait_abortion`](Self::wait_abortion), to a deadline.
+    pub fn wait_abortion_until(&mut self, deadline: Instant) -> Unmet {
+        self.abortion(Some(deadline))
+    }
+
+    /// Looks whether the peer has ended its part; `None` while it has not.
+    pub fn try_wait_abortion(&mut self) -> Option<Unmet> {
+        Some(self.abortion(AT_ONCE)).filter(|unmet| *unmet != Unmet::TimedOut)
+    }
+
+    fn abortion(&mut self, deadline: Option<Instant>) -> Unmet {
+        match self.wait_for(Goal::Abortion, deadline) {
+            Err(unmet) => unmet,
+            Ok(()) if self.rules.peer() == Some(Cause::Gone) => Unmet::Gone,
+            Ok(()) => Unmet::Aborted(self.peers_reason()),
+        }
+    }
+}
+
+/// Why a wait was not met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unmet {
+    /// A side has aborted; with the peer's reason, if it gave one.
+    Aborted(Option<Reason>),
+    /// The peer has exited, was killed or has closed its end.
+    Gone,
+    /// The deadline has come. Nothing is broken: one may wait on.
+    TimedOut,
+}
+
+impl fmt::Display for Unmet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Aborted(Some(reason)) => write!(f, "the other side failed: {reason}"),
+            Self::Aborted(None) => f.write_str("aborted"),
+            Self::Gone => f.write_str("the other side is gone"),
+            Self::TimedOut => f.write_str("the deadline has come"),
+        }
+    }
+}
+
+impl core::error::Error for Unmet {}

@@ -1,0 +1,145 @@
+//! One parent with several children: the calls that concern all of them.
+
+use core::fmt;
+
+use heapless::Vec;
+use ipc_transport::{Instant, MAX_WATCHED, Watched, wait};
+
+use crate::end::{ParentEnd, Unmet};
+use crate::lane::{self, Lane, SOURCES};
+
+/// Children that are waited for at one time. Those after them have their turn as these are met.
+const WINDOW: usize = MAX_WATCHED / SOURCES;
+
+/// Which child is missing, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// Its place in the slice.
+    pub index: usize,
+    /// What is known of it.
+    pub why: Unmet,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "child {}: {}", self.index, self.why)
+    }
+}
+
+impl core::error::Error for Missing {}
+
+/// Places a token with each child, with all of them also where one is missing.
+///
+/// # Errors
+/// The first child that has no token: by an abortion that is already known, or, as
+/// [`Unmet::TimedOut`], since as many are unread as fit.
+pub fn place_all<L: Lane>(ends: &mut [ParentEnd<L>]) -> Result<(), Missing> {
+    let mut first = Ok(());
+    for (index, end) in ends.iter_mut().enumerate() {
+        if let Err(why) = end.placed() {
+            first = first.and(Err(Missing { index, why }));
+        }
+    }
+    first
+}
+
+/// Waits until every token of the parent has been answered by each of the children, as
+/// [`End::sync`](crate::End::sync) does for one.
+///
+/// A child that aborts or is gone is noticed while others are waited for; of more than 16
+/// children those beyond the first 16 unmet are looked at when these are met.
+///
+/// # Errors
+/// The child that is missing. The ends stay as they are: to sync again waits for the rest.
+pub fn sync_all<L: Lane>(ends: &mut [ParentEnd<L>]) -> Result<(), Missing> {
+    sync_each(ends, None)
+}
+
+/// Waits as [`sync_all`], to a deadline.
+///
+/// # Errors
+/// The child that is missing; of several that have not answered in time, the first.
+pub fn sync_all_until<L: Lane>(
+    ends: &mut [ParentEnd<L>],
+    deadline: Instant,
+) -> Result<(), Missing> {
+    sync_each(ends, Some(deadline))
+}
+
+/// Aborts with each child.
+pub fn abort_all<L: Lane>(ends: &mut [ParentEnd<L>]) {
+    for end in ends {
+        end.abort();
+    }
+}
+
+fn sync_each<L: Lane>(ends: &mut [ParentEnd<L>], deadline: Option<Instant>) -> Result<(), Missing> {
+    // Those that were looked at and are not met, in order.
+    let mut unmet: Vec<usize, WINDOW> = Vec::new();
+    let mut next = 0;
+    loop {
+        while !unmet.is_full() && next < ends.len() {
+            if !is_met(ends, next)? {
+                _ = unmet.push(next);
+            }
+            next += 1;
+        }
+        let Some(&first) = unmet.first() else {
+            return Ok(());
+        };
+        let Some(ready) = ready(ends, &unmet, deadline) else {
+            return Err(Missing { index: first, why: Unmet::Aborted(None) });
+        };
+        let before = unmet.len();
+        for index in ready {
+            if is_met(ends, index)? {
+                unmet.retain(|&other| other != index);
+            }
+        }
+        // A child that rings without end has always news.
+        let is_over = deadline.is_some_and(|deadline| deadline <= Instant::now());
+        if is_over && unmet.len() == before {
+            return Err(Missing { index: first, why: Unmet::TimedOut });
+        }
+    }
+}
+
+/// Waits for news of the unmet and returns which of them have some; `None` where that fails.
+fn ready<L: Lane>(
+    ends: &[ParentEnd<L>],
+    unmet: &[usize],
+    deadline: Option<Instant>,
+) -> Option<Vec<usize, WINDOW>> {
+    let mut watched: Vec<Watched<'_>, MAX_WATCHED> = Vec::new();
+    let mut owners: Vec<usize, MAX_WATCHED> = Vec::new();
+    for &index in unmet {
+        let end = ends.get(index)?;
+        lane::watch::<L, MAX_WATCHED>(&end.half, end.pidfd(), &mut watched);
+        // As many as there are places for.
+        _ = owners.resize(watched.len(), index);
+    }
+    wait(&mut watched, deadline).ok()?;
+    let mut ready = Vec::new();
+    for (watched, &index) in watched.iter().zip(&owners) {
+        if watched.is_ready() && ready.last() != Some(&index) {
+            // At most once for each of the unmet.
+            _ = ready.push(index);
+        }
+    }
+    Some(ready)
+}
+
+/// Looks at one child, and arms it where it has not answered.
+fn is_met<L: Lane>(ends: &mut [ParentEnd<L>], index: usize) -> Result<bool, Missing> {
+    let Some(end) = ends.get_mut(index) else {
+        return Ok(true);
+    };
+    loop {
+        match end.try_sync() {
+            Ok(true) => return Ok(true),
+            Ok(false) if end.arm() => return Ok(false),
+            Ok(false) => {}
+            Err(why) => return Err(Missing { index, why }),
+        }
+    }
+}

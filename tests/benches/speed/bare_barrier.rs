@@ -1,0 +1,189 @@
+//! The floors of the barrier: futex(2), eventfd(2) and `pthread_barrier_t`, with nothing around
+//! them, and nothing to show a death.
+
+#![expect(unsafe_code, reason = "a pthread_barrier_t in memory that processes share")]
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use ipc_barrier::Child;
+use ipc_tests::speed::{Plan, With};
+use ipc_transport::SharedPage;
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::Errno;
+use rustix::thread::futex;
+
+use crate::meeting::{Means, Side};
+
+/// How often a spinning side looks before it waits.
+const SPINS: usize = 20_000;
+
+/// Words from one direction's to the other's: a line of the processor's cache.
+const STRIDE: usize = 16;
+
+/// Somebody is about to wait for the word.
+const WAITING: u32 = 1 << 31;
+
+/// A word for each direction, with a mark for one who waits, so that nobody is woken in vain.
+pub(crate) struct Futex {
+    page: SharedPage,
+    outgoing: usize,
+    incoming: usize,
+    spins: usize,
+}
+
+impl Futex {
+    fn word(&self, index: usize) -> &AtomicU32 {
+        self.page.words().get(index).unwrap()
+    }
+}
+
+impl Means for Futex {
+    type Parent = Self;
+    type Child = Self;
+
+    fn open(plan: &Plan) -> Self {
+        let page = SharedPage::new(2 * STRIDE).unwrap();
+        let spins = if plan.spin && plan.cpus > 1 { SPINS } else { 0 };
+        Self { page, outgoing: 0, incoming: STRIDE, spins }
+    }
+
+    fn into_parent(self, _: &Child, _: With) -> Self {
+        self
+    }
+
+    fn into_child(self, _: With) -> Self {
+        Self { outgoing: self.incoming, incoming: self.outgoing, ..self }
+    }
+}
+
+impl Side for Futex {
+    fn place(&mut self) {
+        let word = self.word(self.outgoing);
+        if word.fetch_add(1, Ordering::AcqRel) & WAITING != 0 {
+            word.fetch_and(!WAITING, Ordering::AcqRel);
+            futex::wake(word, futex::Flags::empty(), 1).unwrap();
+        }
+    }
+
+    fn wait(&mut self) -> bool {
+        let word = self.word(self.incoming);
+        for _ in 0..self.spins {
+            if word.load(Ordering::Relaxed) != 0 {
+                break;
+            }
+            std::hint::spin_loop();
+        }
+        loop {
+            if word.load(Ordering::Relaxed) & !WAITING != 0 {
+                return word.swap(0, Ordering::AcqRel) != 0;
+            }
+            let marked = word.compare_exchange(0, WAITING, Ordering::AcqRel, Ordering::Relaxed);
+            if matches!(marked, Ok(_) | Err(WAITING)) {
+                match futex::wait(word, futex::Flags::empty(), WAITING, None) {
+                    Ok(()) | Err(Errno::AGAIN | Errno::INTR) => {}
+                    Err(error) => panic!("futex: {error}"),
+                }
+            }
+        }
+    }
+
+    fn meet(&mut self) -> bool {
+        self.place();
+        self.wait()
+    }
+}
+
+/// Two counters that are written and read, both calls waiting.
+pub(crate) struct RawEventfd {
+    outgoing: OwnedFd,
+    incoming: OwnedFd,
+}
+
+impl Means for RawEventfd {
+    type Parent = Self;
+    type Child = Self;
+
+    fn open(_: &Plan) -> Self {
+        let counter = || eventfd(0, EventfdFlags::CLOEXEC).unwrap();
+        Self { outgoing: counter(), incoming: counter() }
+    }
+
+    fn into_parent(self, _: &Child, _: With) -> Self {
+        self
+    }
+
+    fn into_child(self, _: With) -> Self {
+        Self { outgoing: self.incoming, incoming: self.outgoing }
+    }
+}
+
+impl Side for RawEventfd {
+    fn place(&mut self) {
+        rustix::io::write(&self.outgoing, &1_u64.to_ne_bytes()).unwrap();
+    }
+
+    fn wait(&mut self) -> bool {
+        rustix::io::read(&self.incoming, &mut [0; 8]).unwrap() == 8
+    }
+
+    fn meet(&mut self) -> bool {
+        self.place();
+        self.wait()
+    }
+}
+
+/// The barrier of POSIX threads, between processes (pthread_barrierattr_setpshared(3)).
+pub(crate) struct Pthread(SharedPage);
+
+impl Pthread {
+    const fn barrier(&self) -> *mut libc::pthread_barrier_t {
+        self.0.words().as_ptr().cast_mut().cast()
+    }
+}
+
+impl Means for Pthread {
+    type Parent = Self;
+    type Child = Self;
+
+    fn open(_: &Plan) -> Self {
+        const { assert!(size_of::<libc::pthread_barrier_t>() <= 4096) };
+        let made = Self(SharedPage::new(1024).unwrap());
+        // SAFETY: zeroes are a valid value of it, and the next call sets it.
+        let mut attributes: libc::pthread_barrierattr_t = unsafe { std::mem::zeroed() };
+        // SAFETY: it is written to only.
+        assert_eq!(unsafe { libc::pthread_barrierattr_init(&raw mut attributes) }, 0);
+        let shared = libc::PTHREAD_PROCESS_SHARED;
+        // SAFETY: it was set above.
+        let set = unsafe { libc::pthread_barrierattr_setpshared(&raw mut attributes, shared) };
+        assert_eq!(set, 0);
+        // SAFETY: the page is mapped, aligned, and long enough, and outlives all use of it.
+        let set = unsafe { libc::pthread_barrier_init(made.barrier(), &raw const attributes, 2) };
+        assert_eq!(set, 0);
+        made
+    }
+
+    fn into_parent(self, _: &Child, _: With) -> Self {
+        self
+    }
+
+    fn into_child(self, _: With) -> Self {
+        self
+    }
+}
+
+impl Side for Pthread {
+    fn place(&mut self) {
+        panic!("it has no half of a meeting");
+    }
+
+    fn wait(&mut self) -> bool {
+        panic!("it has no half of a meeting");
+    }
+
+    fn meet(&mut self) -> bool {
+        // SAFETY: it was set in `open`, and the page is mapped as long as this lives.
+        let met = unsafe { libc::pthread_barrier_wait(self.barrier()) };
+        met == 0 || met == libc::PTHREAD_BARRIER_SERIAL_THREAD
+    }
+}

@@ -1,0 +1,45 @@
+//! Random numbers that a failure can be repeated with.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The environment variable that repeats a run: the seed that it printed.
+const SEED: &str = "IPC_TESTS_SEED";
+
+/// Numbers by xorshift, from a seed that is another in every run.
+pub struct Random(u64);
+
+impl Random {
+    /// Begins with the seed that is asked for, or one of the clock's, and prints which.
+    pub fn new() -> Self {
+        let asked = std::env::var(SEED).ok().and_then(|seed| seed.parse().ok());
+        let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.as_nanos());
+        // Zero would stay zero.
+        let seed = asked.unwrap_or(u64::try_from(clock & 0xffff_ffff).unwrap_or(1)).max(1);
+        println!("repeat with {SEED}={seed}");
+        Self(seed)
+    }
+
+    /// Returns the next number.
+    pub const fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// Returns a number below the limit, which is not zero.
+    pub fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.next() % u64::try_from(limit).unwrap_or(u64::MAX)).unwrap_or(0)
+    }
+
+    /// Returns whether one of so many chances has come.
+    pub fn one_in(&mut self, chances: usize) -> bool {
+        self.below(chances) == 0
+    }
+}
+
+impl Default for Random {
+    fn default() -> Self {
+        Self::new()
+    }
+}

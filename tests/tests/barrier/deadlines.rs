@@ -1,0 +1,129 @@
+//! Deadlines, looks and signals.
+
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+use ipc_barrier::{Barrier, End, Ended, Fork, Lane, ParentEnd, Role, Unmet, exit, fork};
+use ipc_tests::forked::{end_of, soon};
+use ipc_tests::storm::Storm;
+use ipc_transport::{Instant, Patience};
+
+use crate::descriptors::replace;
+use crate::peer::{Order, milliseconds, pair};
+
+pub(crate) fn an_until_form_runs_out_at_its_deadline_and_may_be_waited_on_again<L: Lane>() {
+    let (mut end, mut peer) = pair::<L>();
+    end.place();
+    for wait in [
+        ParentEnd::sync_until,
+        ParentEnd::sync_next_until,
+        ParentEnd::wait_next_until,
+        |end: &mut ParentEnd<L>, deadline| Err(end.wait_abortion_until(deadline)),
+    ] {
+        let deadline = milliseconds(30);
+        assert_eq!(wait(&mut end, deadline), Err(Unmet::TimedOut));
+        assert!(Instant::now() >= deadline, "it returned early");
+        let passed = Instant::from_nanoseconds(1);
+        assert_eq!(wait(&mut end, passed), Err(Unmet::TimedOut));
+    }
+    peer.does(Order::Place);
+    let passed = Instant::from_nanoseconds(1);
+    assert_eq!(end.wait_next_until(passed), Ok(()), "what is there counts at any time");
+    assert_eq!(end.sync_until(Instant::NEVER), Ok(()));
+    assert!(!end.has_aborted());
+}
+
+pub(crate) fn try_forms_never_wait<L: Lane>() {
+    let (mut end, peer) = pair::<L>();
+    peer.signal(rustix::process::Signal::STOP);
+    end.place();
+    let before = voluntary_switches();
+    for _ in 0..2_000 {
+        assert_eq!(end.try_sync(), Ok(false));
+        assert_eq!(end.try_sync_next(), Ok(false));
+        assert_eq!(end.try_wait_next(), Ok(false));
+        assert_eq!(end.try_wait_abortion(), None);
+    }
+    assert_eq!(voluntary_switches(), before, "it has slept");
+    peer.signal(rustix::process::Signal::KILL);
+    assert_eq!(end.wait_abortion_until(soon()), Unmet::Gone);
+    assert_eq!(end.try_sync(), Err(Unmet::Gone));
+}
+
+fn voluntary_switches() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("voluntary_ctxt")).unwrap();
+    line.split_whitespace().last().unwrap().parse().unwrap()
+}
+
+pub(crate) fn a_peer_that_places_without_end_holds_no_wait_past_its_deadline<L: Lane>() {
+    let (mut end, mut peer) = pair::<L>();
+    peer.does(Order::Flood);
+    assert_eq!(end.wait_next_until(soon()), Ok(()));
+    for _ in 0..100 {
+        assert_eq!(end.try_wait_abortion(), None);
+    }
+    let begin = Instant::now();
+    assert_eq!(end.wait_abortion_until(milliseconds(100)), Unmet::TimedOut);
+    let time = Instant::now().since(begin);
+    assert!(time >= Duration::from_millis(100) && time < Duration::from_secs(10), "{time:?}");
+    peer.process.kill().unwrap();
+    assert_eq!(end.wait_abortion_until(soon()), Unmet::Gone);
+}
+
+/// A file of ones in the counter's place: a peer that has always placed again.
+pub(crate) fn repro_a_look_takes_a_bounded_number_of_drains<L: Lane>() {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&1_u64.to_ne_bytes().repeat(10_000)).unwrap();
+    let (mut end, _peer) = pair::<L>();
+    replace(end.descriptors().nth(1).unwrap().as_raw_fd(), file.as_fd());
+    let read = || rustix::fs::tell(&file).unwrap();
+    rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0)).unwrap();
+    assert_eq!(end.try_wait_abortion(), None);
+    assert!(read() <= 4 * 8, "one look read {} times", read() / 8);
+    let before = read();
+    assert_eq!(end.wait_abortion_until(Instant::from_nanoseconds(1)), Unmet::TimedOut);
+    assert!(read() <= before + 4 * 8, "one look read {} times", (read() - before) / 8);
+}
+
+/// Half of the rounds without a deadline, half with.
+fn rounds_in_a_storm<R: Role, L: Lane>(end: &mut End<R, L>) -> Storm {
+    let storm = Storm::begin(Duration::from_micros(50));
+    for round in 0..3_000 {
+        let met =
+            if round % 2 == 0 { end.place_and_sync() } else { end.place_and_sync_until(soon()) };
+        assert_eq!(met, Ok(()), "round {round}");
+    }
+    assert!(Storm::signals() > 10);
+    storm
+}
+
+pub(crate) fn signals_fail_nothing_and_prolong_nothing<L: Lane>() {
+    for (pidfd, patience) in [(true, Patience::SLEEP), (false, Patience::SPIN)] {
+        let barrier = Barrier::<L>::open().unwrap();
+        let mut child = match fork().unwrap() {
+            Fork::Child(_guard) => {
+                let mut end = barrier.into_child();
+                let storm = rounds_in_a_storm(&mut end);
+                assert_eq!(end.wait_abortion(), Unmet::Gone);
+                drop(storm);
+                exit(0);
+            }
+            Fork::Parent(child) => child,
+        };
+        let end = barrier.into_parent().with(patience);
+        let mut end = if pidfd { end.watching(&child).unwrap() } else { end };
+        let _storm = rounds_in_a_storm(&mut end);
+        let begin = Instant::now();
+        let before = Storm::signals();
+        assert_eq!(end.wait_next_until(milliseconds(200)), Err(Unmet::TimedOut));
+        assert_eq!(child.wait_until(milliseconds(200)).ok(), None);
+        let time = Instant::now().since(begin);
+        assert!(time >= Duration::from_millis(400) && time < Duration::from_secs(10), "{time:?}");
+        assert!(Storm::signals() > before + 50, "{} signals", Storm::signals() - before);
+        assert_eq!(end.try_wait_next(), Ok(false));
+        drop(end);
+        assert_eq!(end_of(&mut child), Ended::Exited(0));
+    }
+}

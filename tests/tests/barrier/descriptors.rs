@@ -1,0 +1,173 @@
+//! Descriptors: broken, inherited, counted.
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use ipc_barrier::{Barrier, Lane, Unmet, exit};
+use ipc_tests::fds;
+use ipc_tests::forked::{forked, soon};
+
+use crate::peer::{ABORTED, Order, milliseconds, pair};
+
+/// What an end whose descriptor is damaged answers to [`waits`].
+type Answers = [Result<(), Unmet>; 3];
+
+const ALL_ABORTED: Answers = [Err(ABORTED); 3];
+const ALL_TIMED_OUT: Answers = [Err(Unmet::TimedOut); 3];
+
+/// Does to each descriptor of an end what `damage` does, and returns the answers of its waits:
+/// for what it keeps of the other direction or posts to, for what it reads, for its own part.
+fn damaged<L: Lane>(damage: impl Fn(RawFd)) -> [Answers; 3] {
+    std::array::from_fn(|which| {
+        let (mut end, mut peer) = pair::<L>();
+        let fd = end.descriptors().nth(which).unwrap().as_raw_fd();
+        damage(fd);
+        end.place();
+        let outcomes = [
+            end.sync_until(milliseconds(100)),
+            end.wait_next_until(milliseconds(100)),
+            Err(end.wait_abortion_until(milliseconds(100))),
+        ];
+        if outcomes[0] == Err(ABORTED) {
+            assert!(end.has_aborted() && !end.place() && !end.abort());
+        }
+        // Its destructors would find numbers that are not theirs any more.
+        std::mem::forget(end);
+        peer.process.kill().unwrap();
+        outcomes
+    })
+}
+
+fn closed<L: Lane>() -> [Answers; 3] {
+    damaged::<L>(|fd| {
+        // SAFETY: the owner is forgotten after this.
+        unsafe { libc::close(fd) };
+    })
+}
+
+/// What is neither counter nor pipe, cannot be written to, and is read as nothing, as zeroes or
+/// as errors.
+fn replaced<L: Lane>() -> [[Answers; 3]; 3] {
+    ["/dev/null", "/dev/zero", "/"].map(|path| {
+        let file = File::open(path).unwrap();
+        damaged::<L>(|fd| replace(fd, file.as_fd()))
+    })
+}
+
+pub(crate) fn broken_counters_are_an_abortion_of_both_sides<L: Lane>() {
+    assert_eq!(closed::<L>(), [ALL_ABORTED; 3]);
+    for [outgoing, incoming, own] in replaced::<L>() {
+        assert_eq!((outgoing, incoming), (ALL_ABORTED, ALL_ABORTED));
+        // An end that cannot be seen any more leaves waits that run out of time.
+        assert!(own == ALL_TIMED_OUT || own == ALL_ABORTED, "{own:?}");
+    }
+}
+
+pub(crate) fn broken_bells_are_an_abortion_of_both_sides<L: Lane>() {
+    // The peer's bell is only kept so that nobody writes to a pipe without reader.
+    assert_eq!(closed::<L>(), [ALL_TIMED_OUT, ALL_ABORTED, ALL_ABORTED]);
+    let [null, zero, directory] = replaced::<L>();
+    // A bell that always rings, and never for a token, wakes in vain until the deadline.
+    assert_eq!(null, [ALL_TIMED_OUT, ALL_TIMED_OUT, ALL_ABORTED]);
+    assert_eq!(zero, [ALL_TIMED_OUT, ALL_TIMED_OUT, ALL_ABORTED]);
+    assert_eq!(directory, [ALL_TIMED_OUT, ALL_ABORTED, ALL_ABORTED]);
+}
+
+pub(crate) fn a_broken_pidfd_is_an_abortion_of_both_sides<L: Lane>() {
+    let (end, peer) = pair::<L>();
+    let before = fds::open();
+    let mut end = end.watching(&peer.process).unwrap();
+    let pidfd = fds::open().into_iter().find(|fd| !before.contains(fd)).unwrap();
+    // SAFETY: the owner is forgotten below.
+    unsafe { libc::close(pidfd) };
+    assert_eq!(end.wait_next_until(soon()), Err(ABORTED));
+    assert!(end.has_aborted());
+    std::mem::forget(end);
+}
+
+pub(crate) fn replace(fd: RawFd, by: BorrowedFd<'_>) {
+    // SAFETY: the number's owner is forgotten by those who call this, or lives on.
+    assert_eq!(unsafe { libc::dup2(by.as_raw_fd(), fd) }, fd);
+}
+
+pub(crate) fn with_standard_streams_closed_no_descriptor_lands_there<L: Lane>() {
+    for fd in 0..3 {
+        // SAFETY: this case uses none of the three afterwards.
+        unsafe { libc::close(fd) };
+    }
+    let (end, mut peer) = pair::<L>();
+    // The line of the case itself lies there; nothing else does.
+    let line: Vec<RawFd> = fds::open().into_iter().filter(|&fd| fd < 3).collect();
+    let mut end = end.watching(&peer.process).unwrap();
+    end.watch().unwrap();
+    let pidfd = peer.process.pidfd().map_or(3, |fd| fd.as_raw_fd());
+    let low: Vec<RawFd> = fds::open().into_iter().filter(|&fd| fd < 3).collect();
+    assert_eq!(low, line);
+    assert_eq!(low, [peer.line.as_raw_fd()]);
+    assert!(pidfd > 2 && end.descriptors().all(|fd| fd.as_raw_fd() > 2));
+    end.place();
+    assert_eq!(peer.does(Order::Place), 'y');
+    assert_eq!(end.sync_until(soon()), Ok(()));
+}
+
+pub(crate) fn every_descriptor_is_closed_on_exec<L: Lane>() {
+    let before = fds::open();
+    let barrier = Barrier::<L>::open().unwrap();
+    let child = forked(|| exit(0));
+    assert_cloexec(&before);
+    let mut end = barrier.into_parent().watching(&child).unwrap();
+    end.watch().unwrap();
+    assert_cloexec(&before);
+}
+
+fn assert_cloexec(but: &[RawFd]) {
+    for fd in fds::open().into_iter().filter(|fd| !but.contains(fd)) {
+        // SAFETY: the flags of a number are asked for, nothing else.
+        let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+        assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC, "{fd}");
+    }
+}
+
+pub(crate) fn many_barriers_leave_no_descriptor_and_no_memory<L: Lane>() {
+    let maps = || std::fs::read_to_string("/proc/self/maps").unwrap().matches("/dev/zero").count();
+    drop(Barrier::<L>::open().unwrap());
+    let (open, mapped) = (fds::open(), maps());
+    for round in 0..200 {
+        let barrier = Barrier::<L>::open().unwrap();
+        if round % 10 == 0 {
+            let (mut end, mut peer) = pair::<L>();
+            peer.does(Order::Place);
+            end = if round % 20 == 0 { end.watching(&peer.process).unwrap() } else { end };
+            end.watch().unwrap();
+            assert_eq!(end.wait_next_until(soon()), Ok(()));
+            peer.exits();
+        }
+        match round % 3 {
+            0 => drop(barrier.into_parent()),
+            1 => drop(barrier.into_child()),
+            _ => drop(barrier),
+        }
+    }
+    assert_eq!((fds::open(), maps()), (open, mapped));
+    assert!(fds::children().is_empty());
+}
+
+pub(crate) fn a_barrier_that_cannot_be_opened_leaves_nothing_open<L: Lane>() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let limit = Some(64);
+    setrlimit(Resource::Nofile, Rlimit { current: limit, maximum: limit }).unwrap();
+    let null = File::open("/dev/null").unwrap();
+    let mut hoard = Vec::new();
+    while let Ok(fd) = null.try_clone() {
+        hoard.push(fd);
+    }
+    for room in 0..4 {
+        let error = Barrier::<L>::open().err().unwrap();
+        assert_eq!(error.errno.0, libc::EMFILE, "{error}");
+        let reopened: Vec<File> = std::iter::from_fn(|| null.try_clone().ok()).collect();
+        assert_eq!(reopened.len(), room, "what was opened until then is closed");
+        drop(reopened);
+        hoard.pop();
+    }
+    Barrier::<L>::open().unwrap();
+}

@@ -1,0 +1,220 @@
+//! Peers that misuse what both sides share: each call still answers, and in time.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+use ipc_barrier::{Barrier, Child, ChildEnd, Fork, Lane, ParentEnd, Unmet, exit, fork};
+use ipc_tests::forked::{end_of, forked};
+use ipc_tests::random::Random;
+use ipc_tests::{deep, seccomp};
+use ipc_transport::Instant;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+
+use crate::peer::{milliseconds, pair};
+use crate::words::Words;
+use crate::{abortions, deadlines, ends, races, waits, watch};
+
+/// A parent's end, and a process with the other one that does nothing but the act, for ever.
+fn beside<L: Lane>(mut act: impl FnMut(&ChildEnd<L>, &mut Random)) -> (ParentEnd<L>, Child) {
+    let barrier = Barrier::<L>::open().unwrap();
+    match fork().unwrap() {
+        Fork::Child(_guard) => {
+            let end = barrier.into_child();
+            let mut random = Random::new();
+            loop {
+                act(&end, &mut random);
+            }
+        }
+        Fork::Parent(child) => (barrier.into_parent(), child),
+    }
+}
+
+/// Makes every call that has a limit, and asserts that each keeps it.
+fn every_call_keeps_its_limit<L: Lane>(end: &mut ParentEnd<L>) {
+    type Call<L> = fn(&mut ParentEnd<L>, Instant) -> Option<Unmet>;
+    let calls: [(&str, Call<L>); 11] = [
+        ("sync_until", |end, deadline| end.sync_until(deadline).err()),
+        ("sync_next_until", |end, deadline| end.sync_next_until(deadline).err()),
+        ("wait_next_until", |end, deadline| end.wait_next_until(deadline).err()),
+        ("place_and_sync_until", |end, deadline| end.place_and_sync_until(deadline).err()),
+        ("wait_abortion_until", |end, deadline| Some(end.wait_abortion_until(deadline))),
+        ("place", |end, _| (!end.place()).then_some(Unmet::TimedOut)),
+        ("try_sync", |end, _| end.try_sync().err()),
+        ("try_sync_next", |end, _| end.try_sync_next().err()),
+        ("try_wait_next", |end, _| end.try_wait_next().err()),
+        ("try_wait_abortion", |end, _| end.try_wait_abortion()),
+        ("arm", |end, _| (!end.arm()).then_some(Unmet::TimedOut)),
+    ];
+    for (name, call) in calls {
+        let begin = Instant::now();
+        let unmet = call(end, milliseconds(2));
+        let time = Instant::now().since(begin);
+        assert!(time < Duration::from_secs(10), "{name}: {time:?}");
+        if let Some(unmet) = unmet {
+            assert!(!unmet.to_string().is_empty(), "whatever the reason says");
+        }
+    }
+}
+
+fn ended(mut child: Child) {
+    child.kill().unwrap();
+    end_of(&mut child);
+}
+
+/// Random values in every shared word, as fast as it can, with and without those bits that end
+/// the barrier at once.
+pub(crate) fn a_peer_that_scribbles_over_every_shared_word_holds_no_call<L: Lane>() {
+    for round in 0..deep::or(40, 2_000) {
+        let masks = [u32::MAX, !(1 << 31), 1 << 30, 3 << 30, 0xffff];
+        let mask = masks[round % masks.len()];
+        let barrier = Barrier::<L>::open().unwrap();
+        let child = match fork().unwrap() {
+            Fork::Child(_guard) => {
+                let (words, mut random) = (Words::of_the_only_barrier(), Random::new());
+                loop {
+                    let value = u32::try_from(random.next() & u64::from(mask)).unwrap();
+                    words.store(random.below(words.count()), value);
+                }
+            }
+            Fork::Parent(child) => child,
+        };
+        let mut end = barrier.into_parent();
+        for _ in 0..3 {
+            every_call_keeps_its_limit(&mut end);
+        }
+        drop(end);
+        ended(child);
+    }
+}
+
+/// Takes what is for the parent, posts what is nothing, and changes the modes that both share.
+pub(crate) fn a_peer_that_misuses_every_descriptor_holds_no_call<L: Lane>() {
+    for _ in 0..deep::or(20, 500) {
+        let (mut end, child) = beside::<L>(|end, random| {
+            let fds: Vec<BorrowedFd<'_>> = end.descriptors().collect();
+            let fd = fds[random.below(fds.len())];
+            let mode = fcntl_getfl(fd).unwrap();
+            // With the mode that does not make this process wait itself.
+            _ = fcntl_setfl(fd, mode | OFlags::NONBLOCK);
+            match random.below(3) {
+                0 => _ = rustix::io::read(fd, &mut [0; 64]),
+                1 => _ = rustix::io::write(fd, &(random.next() >> 8).to_ne_bytes()),
+                _ => _ = rustix::io::write(fd, &1_u64.to_ne_bytes()),
+            }
+            if random.one_in(2) {
+                _ = fcntl_setfl(fd, mode - OFlags::NONBLOCK);
+            }
+        });
+        for _ in 0..5 {
+            every_call_keeps_its_limit(&mut end);
+        }
+        drop(end);
+        ended(child);
+    }
+}
+
+/// Takes every ring that is meant for the parent, so that this sleeps to its deadline.
+pub(crate) fn a_peer_that_steals_what_wakes_holds_no_call<L: Lane>() {
+    let (mut end, child) = beside::<L>(|end, _| {
+        // Its own outgoing part: the counter, or the reading end of the parent's bell.
+        let fd = end.descriptors().next().unwrap();
+        let mode = fcntl_getfl(fd).unwrap();
+        _ = fcntl_setfl(fd, mode | OFlags::NONBLOCK);
+        for _ in 0..100 {
+            _ = rustix::io::read(fd, &mut [0; 64]);
+        }
+        _ = fcntl_setfl(fd, mode - OFlags::NONBLOCK);
+        // And rings, so that there is something to steal.
+        _ = rustix::io::write(end.descriptors().nth(2).unwrap(), &[0]);
+        _ = rustix::io::write(fd, &1_u64.to_ne_bytes());
+    });
+    for _ in 0..deep::or(100, 5_000) {
+        every_call_keeps_its_limit(&mut end);
+        // An event loop's descriptor is as harmless.
+        end.watch().unwrap();
+    }
+    drop(end);
+    ended(child);
+}
+
+/// Rings for ever, and never places.
+pub(crate) fn a_peer_that_rings_without_tokens_holds_no_call<L: Lane>() {
+    let (mut end, child) = beside::<L>(|end, _| {
+        _ = rustix::io::write(end.descriptors().nth(2).unwrap(), &[0]);
+    });
+    for _ in 0..20 {
+        every_call_keeps_its_limit(&mut end);
+        assert_eq!(end.try_wait_next(), Ok(false), "a ring is no token");
+    }
+    let deadline = milliseconds(100);
+    assert_eq!(end.wait_next_until(deadline), Err(Unmet::TimedOut));
+    assert!(Instant::now() >= deadline);
+    assert!(!end.has_ended());
+    ended(child);
+    assert_eq!(end.wait_abortion_until(milliseconds(20_000)), Unmet::Gone);
+}
+
+/// A peer that made the bell's writing end wait and filled the pipe: to place never waits.
+pub(crate) fn a_full_bell_in_the_waiting_mode_holds_no_place<L: Lane>() {
+    let barrier = Barrier::<L>::open().unwrap();
+    let mut child = match fork().unwrap() {
+        // Forgets that the parent's ringing end is not its own: the descriptors come in order.
+        Fork::Child(_guard) => {
+            let pipes = ipc_tests::fds::open().into_iter().filter(|&fd| fd > 2);
+            for fd in pipes {
+                // SAFETY: the number is open for as long as this process lives.
+                let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+                _ = fcntl_setfl(fd, OFlags::NONBLOCK);
+                while rustix::io::write(fd, &[0; 4096]).is_ok() {}
+                _ = fcntl_setfl(fd, OFlags::empty());
+            }
+            exit(0);
+        }
+        Fork::Parent(child) => child,
+    };
+    let mut end = barrier.into_parent();
+    end_of(&mut child);
+    assert!(end.place(), "the first one rings");
+    assert_eq!(end.wait_abortion_until(milliseconds(20_000)), Unmet::Gone);
+}
+
+/// Where the kernel or a filter refuses to read without waiting, the same laws hold.
+pub(crate) fn where_reading_without_waiting_is_refused_the_laws_hold<L: Lane>() {
+    for errno in [libc::EPERM, libc::ENOSYS, libc::EOPNOTSUPP] {
+        let mut child = forked(|| {
+            seccomp::refuse(&[libc::SYS_preadv2, libc::SYS_pwritev2], errno);
+            waits::sync_is_met_once_every_token_is_answered::<L>();
+            waits::two_tokens_in_one_drain_meet_one_wait_next::<L>();
+            abortions::an_abortion_supersedes_tokens_that_are_unread::<L>();
+            ends::an_exit_queues_behind_the_tokens::<L>();
+            deadlines::a_peer_that_places_without_end_holds_no_wait_past_its_deadline::<L>();
+            deadlines::try_forms_never_wait::<L>();
+            watch::the_watched_descriptor_is_readable_on_token_abortion_and_death::<L>();
+            watch::an_event_loop_misses_no_token_of_a_peer_that_runs_freely::<L>();
+            races::no_wake_up_is_lost_in_many_rounds::<L>();
+        });
+        let deadline = Instant::now() + Duration::from_secs(60);
+        assert_eq!(child.wait_until(deadline), Ok(ipc_barrier::Ended::Exited(0)), "{errno}");
+    }
+}
+
+/// What a wait in vain would show as a busy processor: the bell is silenced by each wake-up.
+pub(crate) fn a_wait_after_many_rings_sleeps<L: Lane>() {
+    let (mut end, mut peer) = pair::<L>();
+    for _ in 0..50 {
+        // Each of these leaves a ring behind, since the token is found without waiting for it.
+        assert_eq!(end.wait_next_until(milliseconds(1)), Err(Unmet::TimedOut));
+        peer.does(crate::peer::Order::Place);
+        assert_eq!(end.try_wait_next(), Ok(true));
+    }
+    let before = processor_time();
+    assert_eq!(end.wait_next_until(milliseconds(400)), Err(Unmet::TimedOut));
+    let used = processor_time() - before;
+    assert!(used < Duration::from_millis(200), "{used:?} of 400 ms were spent awake");
+    assert!(end.descriptors().next().unwrap().as_raw_fd() > 2);
+}
+
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap())
+}

@@ -1,0 +1,40 @@
+//! Two live processes driven in lockstep through random scripts, each answer compared with a
+//! model of the written rules.
+//!
+//! The controller tells the two sides what to do, one order at a time, and never looks at how
+//! they do it. Where the rules say that a call waits, it makes sure that there is no answer
+//! before the order that releases it, and that there is one after.
+
+mod order;
+mod rules;
+mod script;
+mod sides;
+
+use ipc_barrier::Lane;
+use ipc_tests::deep;
+use ipc_tests::random::Random;
+use sides::Sides;
+
+/// Scripts with the same two processes, of which only the last may end one of them.
+const BATCH: usize = 4;
+
+pub(crate) fn every_answer_is_that_of_the_written_rules<L: Lane>() {
+    let mut random = Random::new();
+    let scripts = deep::or(3_000, 30_000);
+    let mut counts = script::Counts::default();
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+    for batch in 0..scripts / BATCH {
+        let mut sides = Sides::start::<L>(BATCH);
+        for number in 0..BATCH {
+            let is_last = number + 1 == BATCH;
+            script::run(&mut sides, &mut random, is_last, &mut counts)
+                .unwrap_or_else(|error| panic!("script {}: {error}", batch * BATCH + number));
+        }
+        sides.end();
+    }
+    println!("{}: {scripts} scripts, {counts:?}", L::NAME);
+    assert!(counts.answers > 5 * scripts, "{counts:?}");
+    // A wait that is not seen asleep is compared all the same, so this is not exact.
+    assert!(counts.seen_asleep > scripts / 10, "{counts:?}");
+    assert!(counts.released > scripts / 10 && counts.deaths > scripts / 20, "{counts:?}");
+}

@@ -1,0 +1,113 @@
+//! What a side is told, and what it answers.
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    Sync,
+    SyncNext,
+    Next,
+    Abortion,
+    PlaceAndSync,
+}
+
+/// For how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Plain,
+    /// To a deadline that only a hang misses.
+    Until,
+    /// To a deadline that has passed.
+    Past,
+    Try,
+}
+
+/// What a side is told to do. The controller itself does the killing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Goes on to the next barrier, whose role it takes with the order that follows.
+    Next(How),
+    Place,
+    Abort,
+    Fail,
+    Wait(Wait, Form),
+    Drop,
+    Exit,
+    Exec,
+}
+
+/// With what the next end is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct How {
+    /// A pidfd, where it is the parent's.
+    pub(super) pidfd: bool,
+    pub(super) spin: bool,
+}
+
+/// Asks for [`BEGUN`] before a call that is to wait.
+const MARK: u8 = 0x80;
+
+/// What a side says before a call that is to wait.
+pub(super) const BEGUN: u8 = b'!';
+
+const WAITS: [Wait; 5] =
+    [Wait::Sync, Wait::SyncNext, Wait::Next, Wait::Abortion, Wait::PlaceAndSync];
+const FORMS: [Form; 4] = [Form::Plain, Form::Until, Form::Past, Form::Try];
+
+impl Order {
+    /// All that there are, in the order of their codes.
+    pub(super) fn all() -> Vec<Self> {
+        let ways = [(false, false), (false, true), (true, false), (true, true)];
+        let next = ways.map(|(pidfd, spin)| Self::Next(How { pidfd, spin }));
+        let plain = [Self::Place, Self::Abort, Self::Fail, Self::Drop, Self::Exit, Self::Exec];
+        let waits = WAITS.iter().flat_map(|&wait| FORMS.map(|form| Self::Wait(wait, form)));
+        next.into_iter().chain(plain).chain(waits).collect()
+    }
+
+    pub(super) fn code(self, is_to_wait: bool) -> u8 {
+        let code = Self::all().iter().position(|&order| order == self).unwrap();
+        u8::try_from(code).unwrap() | if is_to_wait { MARK } else { 0 }
+    }
+
+    pub(super) fn from_code(code: u8) -> (Self, bool) {
+        (Self::all()[usize::from(code & !MARK)], code & MARK != 0)
+    }
+}
+
+/// What a call has said, and what the end says of itself afterwards.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// `y` and `n`; `+` for met, `t` for timed out or not yet, `a` for aborted, `r` for aborted
+    /// with a reason, `g` for gone.
+    pub(super) kind: u8,
+    /// The stage of the reason.
+    pub(super) stage: u8,
+    pub(super) has_aborted: bool,
+    pub(super) has_ended: bool,
+}
+
+impl Answer {
+    pub(super) const LEN: usize = 4;
+    /// What is not a call has been done.
+    pub(super) const DONE: Self =
+        Self { kind: b'y', stage: 0, has_aborted: false, has_ended: false };
+
+    pub(super) fn to_bytes(self) -> [u8; Self::LEN] {
+        [self.kind, self.stage, u8::from(self.has_aborted), u8::from(self.has_ended)]
+    }
+
+    pub(super) fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
+        let [kind, stage, has_aborted, has_ended] = bytes;
+        Self { kind, stage, has_aborted: has_aborted != 0, has_ended: has_ended != 0 }
+    }
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", char::from(self.kind))?;
+        if self.kind == b'r' {
+            write!(f, "{}", self.stage)?;
+        }
+        let has_aborted = if self.has_aborted { ", has aborted" } else { "" };
+        write!(f, "{has_aborted}{}", if self.has_ended { ", has ended" } else { "" })
+    }
+}

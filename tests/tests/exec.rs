@@ -1,0 +1,260 @@
+//! A barrier beyond exec: the next program goes on where the one before it stood.
+
+#![expect(
+    unsafe_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking, and takes descriptors over by number"
+)]
+
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use ipc_barrier::{
+    Barrier, Child, ChildEnd, Ended, Eventfd, Fork, Lane, Page, ParentEnd, Stage, Unmet, exit, fork,
+};
+use ipc_tests::cases::{self, Case};
+use ipc_tests::fds;
+use ipc_tests::forked::{end_of, soon};
+use ipc_transport::{Errno, Instant};
+
+/// Lists the cases, each on both lanes.
+macro_rules! on_each_lane {
+    ($($case:ident),* $(,)?) => {
+        fn cases() -> ExitCode {
+            cases::run(&[$(
+                Case { name: concat!("eventfd::", stringify!($case)), run: $case::<Eventfd> },
+                Case { name: concat!("page::", stringify!($case)), run: $case::<Page> },
+            )*])
+        }
+    };
+}
+
+/// Names the program that this one becomes by exec, and hands it the end.
+const PROGRAM: &str = "IPC_TESTS_PROGRAM";
+const END: &str = "IPC_TESTS_END";
+
+fn main() -> ExitCode {
+    let Ok(program) = std::env::var(PROGRAM) else {
+        return cases();
+    };
+    if std::env::var(END).unwrap().contains(":page:") {
+        run::<Page>(&program);
+    } else {
+        run::<Eventfd>(&program);
+    }
+    exit(0);
+}
+
+fn run<L: Lane>(program: &str) {
+    match program {
+        "meets" => meets::<L>(),
+        "fails" => fails::<L>(),
+        "counts" => counts::<L>(),
+        "guards" => guards::<L>(),
+        other => panic!("no program: {other}"),
+    }
+}
+
+fn import_child<L: Lane>() -> ChildEnd<L> {
+    // SAFETY: the text was exported for this program, and is imported once.
+    unsafe { ChildEnd::import(&std::env::var(END).unwrap()) }.unwrap()
+}
+
+fn becomes<L: Lane>(end: &mut ChildEnd<L>, program: &str) -> ! {
+    let exported = end.export().unwrap();
+    let mut command = Command::new("/proc/self/exe");
+    panic!("{}", command.env(PROGRAM, program).env(END, exported.to_string()).exec());
+}
+
+/// A child that becomes the program after it did something with its end.
+fn child<L: Lane>(before: fn(&mut ChildEnd<L>), program: &str) -> (ParentEnd<L>, Child) {
+    let barrier = Barrier::<L>::open_for_exec().unwrap();
+    match fork().unwrap() {
+        Fork::Child(_guard) => {
+            let mut end = barrier.into_child();
+            before(&mut end);
+            becomes(&mut end, program);
+        }
+        Fork::Parent(child) => (barrier.into_parent(), child),
+    }
+}
+
+fn meets<L: Lane>() {
+    let mut end = import_child::<L>();
+    for _ in 0..100 {
+        end.place_and_sync_until(soon()).unwrap();
+    }
+    assert_eq!(end.wait_abortion_until(soon()), Unmet::Gone);
+}
+
+fn both_sides_meet_beyond_exec<L: Lane>() {
+    let (end, mut child) = child::<L>(|_| {}, "meets");
+    let mut end = end.watching(&child).unwrap();
+    for _ in 0..100 {
+        end.place_and_sync_until(soon()).unwrap();
+    }
+    drop(end);
+    assert_eq!(end_of(&mut child), Ended::Exited(0));
+}
+
+fn fails<L: Lane>() {
+    import_child::<L>().fail(Stage(5), Errno(2), "no configuration");
+}
+
+fn a_reason_of_the_next_program_reaches_the_parent<L: Lane>() {
+    let (mut end, mut child) = child::<L>(|_| {}, "fails");
+    let Err(Unmet::Aborted(Some(reason))) = end.sync_next_until(soon()).and(end.wait_next()) else {
+        panic!("no reason");
+    };
+    assert_eq!(reason.to_string(), "stage 5: no configuration: ENOENT (2)");
+    assert_eq!(end_of(&mut child), Ended::Exited(0));
+}
+
+fn counts<L: Lane>() {
+    let mut end = import_child::<L>();
+    assert!(end.place(), "the fifth token, four of which are answered at first");
+    assert_eq!(end.try_sync(), Ok(false));
+    end.sync_until(soon()).unwrap();
+}
+
+fn what_was_placed_and_drained_before_exec_counts_after_it<L: Lane>() {
+    let (mut end, mut child) = child::<L>(
+        |end| {
+            end.wait_next_until(soon()).unwrap();
+            assert!(end.place() && end.place() && end.place() && end.place());
+        },
+        "counts",
+    );
+    end.place();
+    end.wait_next_until(soon()).unwrap();
+    // Before exec, at it or after it: no token is lost.
+    assert!(end.place() && end.place() && end.place());
+    assert_eq!(child.wait_until(Instant::now() + Duration::from_millis(100)).ok(), None);
+    end.place();
+    assert_eq!(end_of(&mut child), Ended::Exited(0));
+}
+
+fn an_exec_that_fails_leaves_the_end_whole<L: Lane>() {
+    let barrier = Barrier::<L>::open_for_exec().unwrap();
+    let mut child = match fork().unwrap() {
+        Fork::Child(_guard) => {
+            let mut end = barrier.into_child();
+            let exported = end.export().unwrap();
+            let error = Command::new("/no/such/program").env(END, exported.to_string()).exec();
+            drop(exported);
+            for fd in end.descriptors() {
+                assert!(is_close_on_exec(fd));
+            }
+            end.fail(Stage(3), error, "exec");
+            exit(0);
+        }
+        Fork::Parent(child) => child,
+    };
+    let mut end = barrier.into_parent();
+    let Unmet::Aborted(Some(reason)) = end.wait_abortion_until(soon()) else {
+        panic!("no reason");
+    };
+    assert_eq!(reason.to_string(), "stage 3: exec: ENOENT (2)");
+    assert_eq!(end_of(&mut child), Ended::Exited(0));
+}
+
+fn is_close_on_exec(fd: BorrowedFd<'_>) -> bool {
+    rustix::io::fcntl_getfd(fd).unwrap().contains(rustix::io::FdFlags::CLOEXEC)
+}
+
+fn guards<L: Lane>() {
+    let end = import_child::<L>();
+    for fd in end.descriptors() {
+        assert!(is_close_on_exec(fd));
+    }
+    let own: Vec<RawFd> = end.descriptors().map(|fd| fd.as_raw_fd()).collect();
+    let open = fds::open();
+    assert!(own.iter().all(|fd| open.contains(fd)));
+    assert_eq!(open.len(), 3 + own.len(), "{open:?}: standard streams and the end");
+    // Not exported again: this exec is the end for the parent.
+    panic!("{}", Command::new("sleep").arg("600").exec());
+}
+
+fn a_second_exec_without_export_is_gone<L: Lane>() {
+    let barrier = Barrier::<L>::open_for_exec().unwrap();
+    let mut child = match fork().unwrap() {
+        Fork::Child(_guard) => {
+            let mut end = barrier.into_child();
+            let kept: Vec<RawFd> = end.descriptors().map(|fd| fd.as_raw_fd()).collect();
+            // SAFETY: nothing of this process is used but the end.
+            unsafe { ipc_transport::close_all_but(&kept) }.unwrap();
+            becomes(&mut end, "guards");
+        }
+        Fork::Parent(child) => child,
+    };
+    let mut end = barrier.into_parent().watching(&child).unwrap();
+    assert_eq!(end.wait_next_until(soon()), Err(Unmet::Gone));
+    assert_eq!(child.try_wait(), None, "the process lives on");
+    child.kill().unwrap();
+    assert_eq!(end_of(&mut child), Ended::Killed(9));
+}
+
+/// The parent's end in the same process: exported, forgotten and taken over again.
+fn a_parents_end_keeps_its_pidfd<L: Lane>() {
+    let (alive, theirs) = UnixStream::pair().unwrap();
+    let barrier = Barrier::<L>::open_for_exec().unwrap();
+    let mut child = match fork().unwrap() {
+        Fork::Child(_guard) => {
+            drop(alive);
+            if let Fork::Child(_guard) = fork().unwrap() {
+                // Holds all descriptors until the case has ended.
+                _ = (&theirs).read(&mut [0]);
+                exit(0);
+            }
+            let mut end = barrier.into_child();
+            end.place();
+            end.wait_next_until(soon()).unwrap();
+            exit(0);
+        }
+        Fork::Parent(child) => child,
+    };
+    let mut end = barrier.into_parent().watching(&child).unwrap();
+    if child.pidfd().is_none() {
+        cases::skip("a pidfd", "Linux 5.3 or later");
+    }
+    end.wait_next_until(soon()).unwrap();
+    let exported = end.export().unwrap();
+    let text = exported.to_string();
+    std::mem::forget(exported);
+    std::mem::forget(end);
+    // SAFETY: the end that owned the descriptors is forgotten.
+    let mut end: ParentEnd<L> = unsafe { ParentEnd::import(&text) }.unwrap();
+    assert_eq!(
+        end.wait_next_until(Instant::now() + Duration::from_millis(30)),
+        Err(Unmet::TimedOut)
+    );
+    end.place();
+    assert_eq!(end.wait_next_until(soon()), Err(Unmet::Gone));
+    assert_eq!(end_of(&mut child), Ended::Exited(0));
+    (&alive).write_all(b"x").unwrap();
+}
+
+/// Whoever holds the memory's descriptor could otherwise kill the others by cutting it.
+fn the_memory_is_sealed<L: Lane>() {
+    let end = Barrier::<L>::open_for_exec().unwrap().into_parent();
+    let file = end.descriptors().last().unwrap();
+    assert_eq!(rustix::fs::ftruncate(file, 0), Err(rustix::io::Errno::PERM));
+    assert_eq!(rustix::fs::ftruncate(file, 1 << 20), Err(rustix::io::Errno::PERM));
+    let no_more = rustix::fs::SealFlags::FUTURE_WRITE;
+    assert_eq!(rustix::fs::fcntl_add_seals(file, no_more), Err(rustix::io::Errno::PERM));
+}
+
+on_each_lane! {
+    both_sides_meet_beyond_exec,
+    a_reason_of_the_next_program_reaches_the_parent,
+    what_was_placed_and_drained_before_exec_counts_after_it,
+    an_exec_that_fails_leaves_the_end_whole,
+    a_second_exec_without_export_is_gone,
+    a_parents_end_keeps_its_pidfd,
+    the_memory_is_sealed,
+}

@@ -1,0 +1,167 @@
+//! One parent that meets several children.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use ipc_barrier::{
+    Barrier, Child, ChildEnd, Ended, Eventfd, Fork, Lane, Missing, Page, ParentEnd, Stage, Unmet,
+    abort_all, exit, fork, place_all, sync_all, sync_all_until,
+};
+use ipc_tests::cases::{self, Case};
+use ipc_tests::forked::{end_of, soon};
+use ipc_transport::{Errno, Instant};
+
+/// Lists the cases, each on both lanes.
+macro_rules! on_each_lane {
+    ($($case:ident),* $(,)?) => {
+        fn main() -> ExitCode {
+            cases::run(&[$(
+                Case { name: concat!("eventfd::", stringify!($case)), run: $case::<Eventfd> },
+                Case { name: concat!("page::", stringify!($case)), run: $case::<Page> },
+            )*])
+        }
+    };
+}
+
+/// The children, each of which waits for a byte on its line before it does its part.
+struct Family<L> {
+    ends: Vec<ParentEnd<L>>,
+    children: Vec<Child>,
+    lines: Vec<UnixStream>,
+}
+
+impl<L: Lane> Family<L> {
+    fn new(count: usize, part: fn(usize, &mut ChildEnd<L>)) -> Self {
+        let mut family = Self { ends: Vec::new(), children: Vec::new(), lines: Vec::new() };
+        for index in 0..count {
+            let barrier = Barrier::<L>::open().unwrap();
+            let (line, mut theirs) = UnixStream::pair().unwrap();
+            match fork().unwrap() {
+                Fork::Child(_guard) => {
+                    // What it has inherited of its siblings would hide the parent's end from them.
+                    drop((family, line));
+                    let mut end = barrier.into_child();
+                    while theirs.read(&mut [0]).unwrap() == 1 {
+                        part(index, &mut end);
+                    }
+                    exit(0);
+                }
+                Fork::Parent(child) => {
+                    family.ends.push(barrier.into_parent().watching(&child).unwrap());
+                    family.children.push(child);
+                    family.lines.push(line);
+                }
+            }
+        }
+        family
+    }
+
+    fn tell(&mut self, indexes: impl IntoIterator<Item = usize>) {
+        for index in indexes {
+            self.lines[index].write_all(b"x").unwrap();
+        }
+    }
+
+    fn ends_well(mut self) {
+        drop((self.ends, self.lines));
+        for child in &mut self.children {
+            assert_eq!(end_of(child), Ended::Exited(0));
+        }
+    }
+}
+
+fn shortly() -> Instant {
+    Instant::now() + Duration::from_millis(30)
+}
+
+fn answers<L: Lane>(_: usize, end: &mut ChildEnd<L>) {
+    end.place_and_sync_until(soon()).unwrap();
+}
+
+fn all_are_met_whatever_their_number<L: Lane>() {
+    for count in [0, 1, 5, 16, 17, 40] {
+        let mut family = Family::<L>::new(count, answers);
+        for _ in 0..3 {
+            place_all(&mut family.ends).unwrap();
+            // From the last to the first.
+            family.tell((0..count).rev());
+            sync_all_until(&mut family.ends, soon()).unwrap();
+        }
+        place_all(&mut family.ends).unwrap();
+        family.tell(0..count);
+        sync_all(&mut family.ends).unwrap();
+        family.ends_well();
+    }
+}
+
+fn who_is_late_is_named_and_may_be_waited_for_again<L: Lane>() {
+    let mut family = Family::<L>::new(6, answers);
+    place_all(&mut family.ends).unwrap();
+    family.tell([0, 1, 3, 4]);
+    let late = Err(Missing { index: 2, why: Unmet::TimedOut });
+    assert_eq!(sync_all_until(&mut family.ends, shortly()), late);
+    family.tell([2]);
+    let late = Err(Missing { index: 5, why: Unmet::TimedOut });
+    // The third may need longer than this, but the sixth is not even asked.
+    while sync_all_until(&mut family.ends, shortly()) != late {}
+    family.tell([5]);
+    sync_all_until(&mut family.ends, soon()).unwrap();
+    family.ends_well();
+}
+
+fn who_fails_is_named_while_others_are_waited_for<L: Lane>() {
+    let mut family = Family::<L>::new(8, |index, end| {
+        if index == 6 {
+            end.fail(Stage(2), Errno(13), "sixth");
+        } else {
+            answers(index, end);
+        }
+    });
+    place_all(&mut family.ends).unwrap();
+    family.tell([6]);
+    let missing = sync_all(&mut family.ends).unwrap_err();
+    assert_eq!(missing.to_string(), "child 6: the other side failed: stage 2: sixth: EACCES (13)");
+    assert_eq!(place_all(&mut family.ends), Err(missing));
+    abort_all(&mut family.ends);
+    assert!(family.ends.iter().all(ParentEnd::has_aborted));
+    family.ends_well();
+}
+
+fn who_is_killed_is_named_while_others_are_waited_for<L: Lane>() {
+    let mut family = Family::<L>::new(20, answers);
+    place_all(&mut family.ends).unwrap();
+    // Those before it leave it among the first that are looked at.
+    family.tell(0..4);
+    family.children[17].kill().unwrap();
+    assert_eq!(sync_all(&mut family.ends), Err(Missing { index: 17, why: Unmet::Gone }));
+    family.children[9].kill().unwrap();
+    assert_eq!(end_of(&mut family.children[9]), Ended::Killed(9));
+    assert_eq!(sync_all(&mut family.ends), Err(Missing { index: 9, why: Unmet::Gone }));
+}
+
+fn a_child_that_places_without_end_holds_nobody_past_the_deadline<L: Lane>() {
+    let mut family = Family::<L>::new(3, |index, end| while index == 1 && end.place() {});
+    family.tell([1]);
+    for _ in 0..1_000 {
+        assert!(family.ends[0].place());
+    }
+    let late = Err(Missing { index: 0, why: Unmet::TimedOut });
+    for _ in 0..100 {
+        family.ends[1].place();
+        assert_eq!(sync_all_until(&mut family.ends, Instant::now()), late);
+    }
+    abort_all(&mut family.ends);
+    family.children[1].kill().unwrap();
+}
+
+on_each_lane! {
+    all_are_met_whatever_their_number,
+    who_is_late_is_named_and_may_be_waited_for_again,
+    who_fails_is_named_while_others_are_waited_for,
+    who_is_killed_is_named_while_others_are_waited_for,
+    a_child_that_places_without_end_holds_nobody_past_the_deadline,
+}
