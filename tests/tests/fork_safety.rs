@@ -55,7 +55,7 @@ static ALLOCATOR: Locked = Locked;
 const TIMES: usize = 500;
 
 /// All that a child does with its end: every call that there is, and its own end by a reason.
-fn childs_part<L: Lane>(mut end: ChildEnd<L>) -> bool {
+fn in_the_child<L: Lane>(mut end: ChildEnd<L>) -> bool {
     let met = end.place()
         && end.place_and_sync_until(soon()).is_ok()
         && end.try_sync() == Ok(true)
@@ -74,7 +74,7 @@ fn childs_part<L: Lane>(mut end: ChildEnd<L>) -> bool {
     met && end.abort() && !end.place() && end.sync() == Err(Unmet::Aborted(None))
 }
 
-fn parents_part<L: Lane>(mut end: ParentEnd<L>, child: &mut Child) {
+fn in_the_parent<L: Lane>(mut end: ParentEnd<L>, child: &mut Child) {
     for _ in 0..3 {
         assert_eq!(end.place_and_sync_until(soon()), Ok(()));
     }
@@ -89,11 +89,11 @@ fn once<L: Lane>() {
     match unsafe { fork_raw() }.unwrap() {
         Fork::Child(_guard) => {
             let before = Counting::count();
-            let met = childs_part(barrier.into_child());
+            let met = in_the_child(barrier.into_child());
             let allocated = Counting::count() != before;
             exit(if allocated { 2 } else { i32::from(!met) });
         }
-        Fork::Parent(mut child) => parents_part(barrier.into_parent(), &mut child),
+        Fork::Parent(mut child) => in_the_parent(barrier.into_parent(), &mut child),
     }
 }
 
