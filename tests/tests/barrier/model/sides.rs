@@ -166,7 +166,7 @@ fn obey<R: Role, L: Lane>(
             Order::Exec => execute(&line),
             Order::Next(how) => part = Part::Barrier(barriers.next().unwrap(), how),
             Order::Drop => part = Part::Nothing,
-            Order::Place | Order::Abort | Order::Fail | Order::Wait(..) => {
+            Order::Place | Order::Abort | Order::Fail | Order::Watch | Order::Wait(..) => {
                 let mut end = match part {
                     Part::Barrier(barrier, how) => {
                         let patience = if how.spin { Patience::SPIN } else { Patience::SLEEP };
@@ -204,6 +204,11 @@ fn call<R: Role, L: Lane>(end: &mut End<R, L>, order: Order, stage: u8) -> Answe
             end.fail(Stage(stage.into()), errno(stage), &text(stage));
             // It answers nothing itself; the abortion is posted once all the same.
             (yes(end.abort()), 0)
+        }
+        Order::Watch => {
+            end.watch().unwrap();
+            end.arm();
+            (b'y', 0)
         }
         Order::Wait(wait, form) => name(waited(end, wait, form)),
         Order::Next(_) | Order::Drop | Order::Exit | Order::Exec => panic!("not a call"),
