@@ -18,8 +18,80 @@ pub fn refuse(calls: &[libc::c_long], errno: i32) {
     }
 }
 
+/// Answers the first so many of a system call with `errno`, and lets the others through, in this
+/// process and its children (seccomp_unotify(2), kernel 5.5). A child of this process does the
+/// answering, until the case ends.
+pub fn refuse_at_first(call: libc::c_long, errno: i32, times: usize) {
+    let listener = match listen(call) {
+        Ok(listener) => listener,
+        Err(error) => {
+            skip(&format!("seccomp notifications: {error}"), "a kernel from 5.5 on with them")
+        }
+    };
+    // SAFETY: this process has one thread, so that the child may do anything.
+    match unsafe { libc::fork() } {
+        -1 => panic!("fork: {}", io::Error::last_os_error()),
+        0 => {
+            supervise(listener, errno, times);
+            ipc_barrier::exit(0);
+        }
+        _ => {}
+    }
+    // SAFETY: it is this process's own; the child has a copy.
+    unsafe { libc::close(listener) };
+}
+
+fn supervise(listener: libc::c_int, errno: i32, times: usize) {
+    let receive = libc::_IOWR::<libc::seccomp_notif>(b'!'.into(), 0);
+    let send = libc::_IOWR::<libc::seccomp_notif_resp>(b'!'.into(), 1);
+    for count in 0.. {
+        // SAFETY: all zeroes is a valid value, and what the kernel asks for.
+        let mut asked: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+        // SAFETY: the kernel writes into the variable, whose size is part of the request.
+        if unsafe { libc::ioctl(listener, receive, &raw mut asked) } != 0 {
+            return;
+        }
+        let refused = count < times;
+        let mut answer = libc::seccomp_notif_resp {
+            id: asked.id,
+            val: 0,
+            error: if refused { -errno } else { 0 },
+            flags: if refused { 0 } else { CONTINUE },
+        };
+        // SAFETY: the kernel only reads the variable.
+        unsafe { libc::ioctl(listener, send, &raw mut answer) };
+    }
+}
+
+/// `SECCOMP_USER_NOTIF_FLAG_CONTINUE`.
+const CONTINUE: u32 = 1;
+
+fn listen(call: libc::c_long) -> io::Result<libc::c_int> {
+    let mut program = program(&[call], libc::SECCOMP_RET_USER_NOTIF);
+    let filter = filter(&mut program);
+    // SAFETY: no pointer is passed.
+    check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
+    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    let (seccomp, mode) = (libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER);
+    // SAFETY: the kernel copies the filter, which lives beyond the call.
+    let listener = unsafe { libc::syscall(seccomp, mode, flags, &raw const filter) };
+    i32::try_from(listener).ok().filter(|&fd| fd >= 0).ok_or_else(io::Error::last_os_error)
+}
+
 fn install(calls: &[libc::c_long], errno: i32) -> io::Result<()> {
-    let (load, equal, answer) = (
+    let errno = u32::try_from(errno).expect("errors are positive");
+    let mut program = program(calls, libc::SECCOMP_RET_ERRNO | errno);
+    let filter = filter(&mut program);
+    // SAFETY: no pointer is passed.
+    check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
+    let mode = libc::SECCOMP_MODE_FILTER;
+    // SAFETY: the kernel copies the filter, which lives beyond the call.
+    check(unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const filter) })
+}
+
+/// Gives the answer for these calls and permits all others.
+fn program(calls: &[libc::c_long], answer: u32) -> Vec<libc::sock_filter> {
+    let (load, equal, give) = (
         libc::BPF_LD | libc::BPF_W | libc::BPF_ABS,
         libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
         libc::BPF_RET | libc::BPF_K,
@@ -32,18 +104,14 @@ fn install(calls: &[libc::c_long], errno: i32) -> io::Result<()> {
         let number = u32::try_from(call).expect("calls are numbered from 0");
         program.push(libc::sock_filter { jt: over, ..statement(equal, number) });
     }
-    let errno = u32::try_from(errno).expect("errors are positive");
-    program.push(statement(answer, libc::SECCOMP_RET_ALLOW));
-    program.push(statement(answer, libc::SECCOMP_RET_ERRNO | errno));
-    let filter = libc::sock_fprog {
-        len: u16::try_from(program.len()).expect("few statements"),
-        filter: program.as_mut_ptr(),
-    };
-    // SAFETY: no pointer is passed.
-    check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
-    let mode = libc::SECCOMP_MODE_FILTER;
-    // SAFETY: the kernel copies the filter, which lives beyond the call.
-    check(unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const filter) })
+    program.push(statement(give, libc::SECCOMP_RET_ALLOW));
+    program.push(statement(give, answer));
+    program
+}
+
+fn filter(program: &mut [libc::sock_filter]) -> libc::sock_fprog {
+    let len = u16::try_from(program.len()).expect("few statements");
+    libc::sock_fprog { len, filter: program.as_mut_ptr() }
 }
 
 fn statement(code: u32, k: u32) -> libc::sock_filter {

@@ -29,6 +29,8 @@ pub(super) enum Order {
     Place,
     Abort,
     Fail,
+    /// Makes the descriptor for an event loop and arms it, which changes no answer.
+    Watch,
     Wait(Wait, Form),
     Drop,
     Exit,
@@ -58,9 +60,10 @@ impl Order {
     pub(super) fn all() -> Vec<Self> {
         let ways = [(false, false), (false, true), (true, false), (true, true)];
         let next = ways.map(|(pidfd, spin)| Self::Next(How { pidfd, spin }));
-        let plain = [Self::Place, Self::Abort, Self::Fail, Self::Drop, Self::Exit, Self::Exec];
+        let plain = [Self::Place, Self::Abort, Self::Fail, Self::Watch];
+        let ends = [Self::Drop, Self::Exit, Self::Exec];
         let waits = WAITS.iter().flat_map(|&wait| FORMS.map(|form| Self::Wait(wait, form)));
-        next.into_iter().chain(plain).chain(waits).collect()
+        next.into_iter().chain(plain).chain(ends).chain(waits).collect()
     }
 
     pub(super) fn code(self, is_to_wait: bool) -> u8 {

@@ -89,6 +89,7 @@ impl Model {
                 me.gave_reason |= !me.has_aborted;
                 self.abort(side)
             }
+            Order::Watch => Does::Answers(self.answer(side, b'y')),
             Order::Wait(wait, form) => self.wait(side, wait, form),
             Order::Drop | Order::Exit | Order::Exec => {
                 self.close(side);

@@ -109,6 +109,7 @@ impl Script<'_> {
                 32 => Order::Abort,
                 33 => Order::Fail,
                 34 => Order::Drop,
+                38 => Order::Watch,
                 35 if may_end => Order::Exit,
                 36 if may_end => Order::Exec,
                 37 if may_end => return Step::Kill,

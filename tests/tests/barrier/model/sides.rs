@@ -24,7 +24,7 @@ pub(super) struct Sides {
     lines: [UnixStream; 2],
     parent: Child,
     child: Pid,
-    childs_end: OwnedFd,
+    pidfd_of_child: OwnedFd,
 }
 
 impl Sides {
@@ -40,8 +40,8 @@ impl Sides {
         let mut child = [0; 4];
         lines[PARENT].read_exact(&mut child).unwrap();
         let child = Pid::from_raw(i32::from_ne_bytes(child)).unwrap();
-        let childs_end = rustix::process::pidfd_open(child, PidfdFlags::empty()).unwrap();
-        Self { lines, parent, child, childs_end }
+        let pidfd_of_child = rustix::process::pidfd_open(child, PidfdFlags::empty()).unwrap();
+        Self { lines, parent, child, pidfd_of_child }
     }
 
     pub(super) fn tell(&mut self, side: usize, order: Order, is_to_wait: bool) {
@@ -93,7 +93,7 @@ impl Sides {
         if side == PARENT {
             end_of(&mut self.parent);
         } else {
-            assert!(is_readable(self.childs_end.as_fd(), soon()), "it does not end");
+            assert!(is_readable(self.pidfd_of_child.as_fd(), soon()), "it does not end");
         }
     }
 
@@ -101,7 +101,7 @@ impl Sides {
         if side == PARENT {
             self.parent.kill().unwrap();
         } else {
-            _ = rustix::process::pidfd_send_signal(&self.childs_end, Signal::KILL);
+            _ = rustix::process::pidfd_send_signal(&self.pidfd_of_child, Signal::KILL);
         }
         self.has_ended(side);
     }
@@ -110,7 +110,7 @@ impl Sides {
     pub(super) fn end(mut self) {
         self.kill(CHILD);
         self.kill(PARENT);
-        let child = WaitId::PidFd(self.childs_end.as_fd());
+        let child = WaitId::PidFd(self.pidfd_of_child.as_fd());
         _ = rustix::process::waitid(child, WaitIdOptions::EXITED);
     }
 
@@ -124,17 +124,17 @@ impl Sides {
 /// The parent's process: it makes the barriers and forks the child.
 fn both<L: Lane>(count: usize, lines: [UnixStream; 2]) {
     let barriers: Vec<_> = (0..count).map(|_| Barrier::<L>::open().unwrap()).collect();
-    let [mut parents, childs] = lines;
+    let [mut line, other] = lines;
     match fork().unwrap() {
         Fork::Child(_guard) => {
-            drop(parents);
-            obey(childs, barriers, stage_of(CHILD), |barrier, _| barrier.into_child());
+            drop(line);
+            obey(other, barriers, stage_of(CHILD), |barrier, _| barrier.into_child());
             exit(0);
         }
         Fork::Parent(child) => {
-            drop(childs);
-            parents.write_all(&child.pid().to_ne_bytes()).unwrap();
-            obey(parents, barriers, stage_of(PARENT), |barrier, how| {
+            drop(other);
+            line.write_all(&child.pid().to_ne_bytes()).unwrap();
+            obey(line, barriers, stage_of(PARENT), |barrier, how| {
                 let end = barrier.into_parent();
                 if how.pidfd { end.watching(&child).unwrap() } else { end }
             });
@@ -166,7 +166,7 @@ fn obey<R: Role, L: Lane>(
             Order::Exec => execute(&line),
             Order::Next(how) => part = Part::Barrier(barriers.next().unwrap(), how),
             Order::Drop => part = Part::Nothing,
-            Order::Place | Order::Abort | Order::Fail | Order::Wait(..) => {
+            Order::Place | Order::Abort | Order::Fail | Order::Watch | Order::Wait(..) => {
                 let mut end = match part {
                     Part::Barrier(barrier, how) => {
                         let patience = if how.spin { Patience::SPIN } else { Patience::SLEEP };
@@ -204,6 +204,11 @@ fn call<R: Role, L: Lane>(end: &mut End<R, L>, order: Order, stage: u8) -> Answe
             end.fail(Stage(stage.into()), errno(stage), &text(stage));
             // It answers nothing itself; the abortion is posted once all the same.
             (yes(end.abort()), 0)
+        }
+        Order::Watch => {
+            end.watch().unwrap();
+            end.arm();
+            (b'y', 0)
         }
         Order::Wait(wait, form) => name(waited(end, wait, form)),
         Order::Next(_) | Order::Drop | Order::Exit | Order::Exec => panic!("not a call"),

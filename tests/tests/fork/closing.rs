@@ -1,0 +1,36 @@
+//! Closing all descriptors but those that are listed.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use ipc_tests::{fds, seccomp};
+use ipc_transport::close_all_but;
+
+/// Opens a few hundred, keeps some, and returns what is open afterwards.
+fn kept_of(keep: &[usize]) {
+    let null = std::fs::File::open("/dev/null").unwrap();
+    let open: Vec<OwnedFd> = (0..600).map(|_| null.try_clone().unwrap().into()).collect();
+    let mut list: Vec<i32> = keep.iter().map(|&index| open[index].as_raw_fd()).collect();
+    let mut expected = list.clone();
+    list.extend([0, 2, 2]);
+    expected.extend([0, 1, 2]);
+    expected.sort_unstable();
+    expected.dedup();
+    // SAFETY: all that owns a descriptor is forgotten.
+    unsafe { close_all_but(&list) }.unwrap();
+    std::mem::forget((null, open));
+    assert_eq!(fds::open(), expected);
+}
+
+pub(crate) fn every_descriptor_but_the_listed_is_closed() {
+    kept_of(&[599, 7, 3, 3, 8, 300, 0]);
+}
+
+pub(crate) fn with_nothing_listed_only_the_standard_streams_stay() {
+    kept_of(&[]);
+}
+
+pub(crate) fn without_close_range_the_same_are_closed() {
+    seccomp::refuse(&[libc::SYS_close_range], libc::EPERM);
+    kept_of(&[599, 7, 3, 3, 8, 300, 0]);
+    kept_of(&[]);
+}

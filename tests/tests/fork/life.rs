@@ -1,0 +1,112 @@
+//! A child's life and end.
+
+use std::time::Duration;
+
+use ipc_barrier::{Child, Ended, StillRunning, exit};
+use ipc_tests::fds;
+use ipc_tests::forked::{end_of, forked, soon};
+use ipc_tests::storm::Storm;
+use ipc_transport::Instant;
+use rustix::process::{Pid, Signal};
+
+pub(crate) fn a_child_exits_with_its_status() {
+    for status in [0, 1, 42, 101, 255] {
+        let mut child = forked(|| exit(status));
+        let ended = end_of(&mut child);
+        assert_eq!(ended, Ended::Exited(u8::try_from(status).unwrap()));
+        assert_eq!(child.try_wait(), Some(ended), "from memory");
+        assert_eq!(child.wait_until(Instant::from_nanoseconds(0)), Ok(ended));
+    }
+    assert!(fds::children().is_empty());
+}
+
+pub(crate) fn a_child_is_ended_by_its_signal() {
+    for signal in [libc::SIGKILL, libc::SIGTERM, libc::SIGABRT, libc::SIGSEGV, libc::SIGRTMAX()] {
+        let mut child = forked(|| {
+            // SAFETY: no memory is involved; the default action ends this process.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+            // SAFETY: as above.
+            unsafe { libc::raise(signal) };
+        });
+        assert_eq!(end_of(&mut child), Ended::Killed(u8::try_from(signal).unwrap()));
+    }
+}
+
+fn sleeper() -> Child {
+    forked(|| std::thread::sleep(Duration::from_secs(600)))
+}
+
+pub(crate) fn kill_ends_a_child_and_leaves_one_that_has_ended() {
+    let mut child = sleeper();
+    assert_eq!(child.try_wait(), None);
+    child.kill().unwrap();
+    assert_eq!(end_of(&mut child), Ended::Killed(9));
+    child.kill().unwrap();
+    let mut child = forked(|| exit(5));
+    // Ended but not reaped: its status stays.
+    wait_for_zombie(&child);
+    child.kill().unwrap();
+    assert_eq!(end_of(&mut child), Ended::Exited(5));
+    assert!(fds::children().is_empty());
+}
+
+fn wait_for_zombie(child: &Child) {
+    let limit = soon();
+    let stat = format!("/proc/{}/stat", child.pid());
+    while !std::fs::read_to_string(&stat).unwrap().contains(") Z") {
+        assert!(Instant::now() < limit, "it does not end");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+pub(crate) fn a_stopped_child_has_not_ended() {
+    let mut child = sleeper();
+    let pid = Pid::from_raw(child.pid()).unwrap();
+    rustix::process::kill_process(pid, Signal::STOP).unwrap();
+    let deadline = Instant::now() + Duration::from_millis(50);
+    assert_eq!(child.wait_until(deadline), Err(StillRunning));
+    rustix::process::kill_process(pid, Signal::CONT).unwrap();
+    assert_eq!(child.try_wait(), None);
+    child.kill().unwrap();
+    assert_eq!(end_of(&mut child), Ended::Killed(9));
+}
+
+pub(crate) fn wait_until_runs_out_at_its_deadline_and_may_be_waited_on_again() {
+    let mut child = sleeper();
+    let _storm = Storm::begin(Duration::from_micros(150));
+    for _ in 0..3 {
+        let deadline = Instant::now() + Duration::from_millis(40);
+        assert_eq!(child.wait_until(deadline), Err(StillRunning));
+        let late = Instant::now().since(deadline);
+        assert!(Instant::now() >= deadline && late < Duration::from_secs(5), "{late:?}");
+    }
+    assert_eq!(child.wait_until(Instant::from_nanoseconds(0)), Err(StillRunning));
+    child.kill().unwrap();
+    assert_eq!(end_of(&mut child), Ended::Killed(9));
+}
+
+pub(crate) fn a_status_taken_by_another_wait_is_unknown() {
+    let mut child = forked(|| exit(5));
+    // SAFETY: the status is not asked for.
+    let waited = unsafe { libc::waitpid(child.pid(), std::ptr::null_mut(), 0) };
+    assert_eq!(waited, child.pid());
+    assert_eq!(end_of(&mut child), Ended::Unknown);
+    child.kill().unwrap();
+    // A program that lets the kernel reap its children has no status either.
+    // SAFETY: no handler is installed.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    let mut child = sleeper();
+    assert_eq!(child.try_wait(), None);
+    child.kill().unwrap();
+    assert_eq!(end_of(&mut child), Ended::Unknown);
+}
+
+pub(crate) fn many_children_leave_no_descriptor_and_no_zombie() {
+    let before = fds::open();
+    for _ in 0..100 {
+        let mut child = forked(|| exit(0));
+        assert_eq!(end_of(&mut child), Ended::Exited(0));
+    }
+    assert_eq!(fds::open(), before);
+    assert!(fds::children().is_empty());
+}

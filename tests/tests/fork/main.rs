@@ -1,0 +1,51 @@
+//! fork, what guards the child, and the child's life and end, also where a sandbox refuses the
+//! newer system calls.
+
+#![expect(
+    unsafe_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, and calls what the library has no use for"
+)]
+
+mod closing;
+mod guard;
+mod life;
+mod sandbox;
+mod threads;
+
+use closing::*;
+use guard::*;
+use life::*;
+use sandbox::*;
+use threads::*;
+
+ipc_tests::cases! {
+    a_child_that_returns_by_question_mark_exits_101_and_drops_nothing_of_the_parent,
+    a_child_that_panics_exits_101_and_drops_nothing_of_the_parent,
+    a_child_that_comes_to_the_end_of_its_arm_exits_101,
+    a_child_that_nobody_asks_for_exits_101,
+    a_disarmed_guard_lets_the_child_go_on_as_a_program_of_its_own,
+    exit_runs_no_exit_handlers,
+    a_second_thread_is_refused_with_their_count,
+    fork_raw_gives_the_same_two_sides,
+    a_child_exits_with_its_status,
+    a_child_is_ended_by_its_signal,
+    kill_ends_a_child_and_leaves_one_that_has_ended,
+    a_stopped_child_has_not_ended,
+    wait_until_runs_out_at_its_deadline_and_may_be_waited_on_again,
+    a_status_taken_by_another_wait_is_unknown,
+    many_children_leave_no_descriptor_and_no_zombie,
+    where_a_sandbox_refuses_the_newer_calls_everything_works,
+    where_an_old_kernel_lacks_the_newer_calls_everything_works,
+    where_unshare_is_refused_threads_are_still_counted,
+    where_proc_cannot_be_read_either_the_threads_are_unknown,
+    every_descriptor_but_the_listed_is_closed,
+    with_nothing_listed_only_the_standard_streams_stay,
+    without_close_range_the_same_are_closed,
+    where_unshare_is_refused_one_thread_forks,
+    where_unshare_answers_einval_by_mistake_it_is_asked_again,
+    where_unshare_always_answers_einval_threads_are_counted,
+    without_proc_unshare_alone_decides,
+}

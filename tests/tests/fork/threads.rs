@@ -1,0 +1,115 @@
+//! Whether there is a second thread, and how that is found out.
+
+use std::sync::mpsc;
+
+use ipc_barrier::{Ended, Fork, ForkError, exit, fork};
+use ipc_tests::forked::{end_of, forked, soon};
+use ipc_tests::{cases, seccomp};
+use ipc_transport::Instant;
+
+pub(crate) fn a_second_thread_is_refused_with_their_count() {
+    for count in 2..5 {
+        let threads: Vec<_> = (1..count)
+            .map(|_| {
+                let (end, wait) = mpsc::channel::<()>();
+                (end, std::thread::spawn(move || _ = wait.recv()))
+            })
+            .collect();
+        assert_eq!(fork().unwrap_err(), ForkError::Threads { count });
+        for (end, thread) in threads {
+            drop(end);
+            thread.join().unwrap();
+        }
+        // A joined thread may stand in the kernel's list for a moment.
+        let limit = soon();
+        let mut child = loop {
+            match fork() {
+                Ok(Fork::Child(_guard)) => exit(0),
+                Ok(Fork::Parent(child)) => break child,
+                Err(error) => assert!(Instant::now() < limit, "{error}"),
+            }
+        };
+        assert_eq!(end_of(&mut child), Ended::Exited(0));
+    }
+}
+
+/// Runs the function while there is a second thread.
+fn beside_a_thread(run: impl FnOnce()) {
+    let (end, wait) = mpsc::channel::<()>();
+    let thread = std::thread::spawn(move || _ = wait.recv());
+    run();
+    drop(end);
+    thread.join().unwrap();
+}
+
+fn forks() {
+    let mut child = forked(|| exit(0));
+    assert_eq!(end_of(&mut child), Ended::Exited(0));
+}
+
+pub(crate) fn where_unshare_is_refused_one_thread_forks() {
+    for errno in [libc::EPERM, libc::ENOSYS] {
+        let mut child = forked(|| {
+            seccomp::refuse(&[libc::SYS_unshare], errno);
+            forks();
+        });
+        assert_eq!(end_of(&mut child), Ended::Exited(0), "{errno}");
+    }
+}
+
+pub(crate) fn where_unshare_is_refused_threads_are_still_counted() {
+    beside_a_thread(|| {
+        seccomp::refuse(&seccomp::NEWER, libc::EPERM);
+        assert_eq!(fork().unwrap_err(), ForkError::Threads { count: 2 });
+    });
+}
+
+/// As kernels before 4.3 do while somebody reads /proc/PID. Nothing can be counted here, so that
+/// it is the second question that is answered.
+pub(crate) fn where_unshare_answers_einval_by_mistake_it_is_asked_again() {
+    seccomp::refuse(&[libc::SYS_openat], libc::EPERM);
+    for times in [1, 3] {
+        let mut child = forked(|| {
+            seccomp::refuse_at_first(libc::SYS_unshare, libc::EINVAL, times);
+            forks();
+        });
+        assert_eq!(end_of(&mut child), Ended::Exited(0), "{times} times");
+    }
+    // A mistake that lasts is no mistake, and the answer comes after a limited number of them.
+    let mut child = forked(|| {
+        seccomp::refuse_at_first(libc::SYS_unshare, libc::EINVAL, 1_000);
+        assert_eq!(fork().unwrap_err(), ForkError::ThreadsUnknown);
+    });
+    assert_eq!(end_of(&mut child), Ended::Exited(0));
+}
+
+pub(crate) fn where_unshare_always_answers_einval_threads_are_counted() {
+    seccomp::refuse(&[libc::SYS_unshare], libc::EINVAL);
+    forks();
+    beside_a_thread(|| assert_eq!(fork().unwrap_err(), ForkError::Threads { count: 2 }));
+}
+
+pub(crate) fn where_proc_cannot_be_read_either_the_threads_are_unknown() {
+    seccomp::refuse(&[libc::SYS_unshare, libc::SYS_openat], libc::EPERM);
+    assert_eq!(fork().unwrap_err(), ForkError::ThreadsUnknown);
+}
+
+/// In a root directory with nothing in it, so that `/proc` is not there rather than refused.
+pub(crate) fn without_proc_unshare_alone_decides() {
+    let empty = tempfile::tempdir().unwrap();
+    // Who may not change the root may as the root of a user namespace, where there are such.
+    let chroot = rustix::process::chroot(empty.path()).or_else(|_| {
+        // SAFETY: what unshare may make unsafe is CLONE_FILES, which is not asked for.
+        unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWUSER) }?;
+        rustix::process::chroot(empty.path())
+    });
+    if let Err(error) = chroot {
+        cases::skip(&format!("chroot: {error}"), "run as root, or allow user namespaces");
+    }
+    std::env::set_current_dir("/").unwrap();
+    assert!(std::fs::read_dir("/proc").is_err());
+    forks();
+    beside_a_thread(|| assert_eq!(fork().unwrap_err(), ForkError::ThreadsUnknown));
+    seccomp::refuse(&[libc::SYS_unshare], libc::EPERM);
+    assert_eq!(fork().unwrap_err(), ForkError::ThreadsUnknown);
+}
