@@ -1,90 +1,19 @@
 //! Typed services: declared once, with main's stub and the worker's dispatch made from it.
+//!
+//! What stands here beside the macro is for what it makes, and no part of the interface.
 
-use core::marker::PhantomData;
+mod args;
+mod longest;
 
-use ipc_frame::{Bounded, Encode, Header, Postcard};
-use rustix::fd::BorrowedFd;
-
-use crate::call::Call;
-use crate::event::{BadReply, ReplyView};
-use crate::serve::reply_capacity;
-
+pub use args::Args;
+pub use longest::{Lengths, Longest, Unbounded};
 pub use rustix::fd::BorrowedFd as Fd;
 
-/// The arguments of one call to a method of a [`service!`](crate::service), borrowed until it
-/// is made.
-///
-/// Its [`call`](Self::call) is an ordinary [`Call`], for which everything else is said: how
-/// long it may take, whether it may be sent again, and whether main waits for it.
-#[derive(Clone, Copy, Debug)]
-pub struct Args<'a, M, const FDS: usize> {
-    method: u16,
-    message: M,
-    fds: [BorrowedFd<'a>; FDS],
-}
+use crate::event::{BadReply, ReplyView};
 
-impl<'a, M: Encode, const FDS: usize> Args<'a, M, FDS> {
-    #[doc(hidden)]
-    pub const fn new(method: u16, message: M, fds: [BorrowedFd<'a>; FDS]) -> Self {
-        Self { method, message, fds }
-    }
-
-    /// Returns the call, still to be given a deadline or a word on being sent again.
-    pub fn call(&self) -> Call<'_> {
-        Call::message(self.method, &self.message).fds(&self.fds)
-    }
-}
-
-/// Finds the longest form of a type, where one is known: the constant of the type itself comes
-/// before that of the trait, which every type has.
-pub struct Longest<T>(PhantomData<T>);
-
-impl<T> Longest<T>
-where
-    Postcard<T>: Bounded,
-{
-    /// Bytes of the longest value.
-    pub const BYTES: Option<usize> = Some(<Postcard<T> as Bounded>::MAX_LEN);
-}
-
-/// What [`Longest`] falls back to.
-pub trait Unbounded {
-    /// No longest value is known.
-    const BYTES: Option<usize> = None;
-}
-
-impl<T> Unbounded for Longest<T> {}
-
-/// The longest arguments of a method, and its longest result, in so far as they are known.
-pub struct Lengths {
-    /// Those of the arguments, one by one.
-    pub args: &'static [Option<usize>],
-    /// That of the result.
-    pub result: Option<usize>,
-}
-
-impl Lengths {
-    /// Whether all arguments fit in a worker of `bytes` bytes each way.
-    pub const fn args_fit(&self, bytes: usize) -> bool {
-        let (mut rest, mut sum) = (self.args, 0_usize);
-        while let Some((first, after)) = rest.split_first() {
-            match first {
-                Some(len) => sum = sum.saturating_add(*len),
-                None => return true,
-            }
-            rest = after;
-        }
-        sum <= bytes - Header::SIZE
-    }
-
-    /// Whether every result fits in a worker of `bytes` bytes each way.
-    pub const fn result_fits(&self, bytes: usize) -> bool {
-        match self.result {
-            Some(len) => len <= reply_capacity(bytes),
-            None => true,
-        }
-    }
-}
+/// A reply that is lent for as long as it lasts itself: a result that borrows has one lifetime to
+/// borrow for.
+pub type ReplyRef<'a> = &'a ReplyView<'a>;
 
 /// Refuses a reply with descriptors to a method that gives none.
 ///
@@ -97,9 +26,156 @@ pub fn without_fds(reply: &ReplyView<'_>) -> Result<(), BadReply> {
     }
 }
 
-/// Declares what a worker does for main: methods with their numbers, arguments and results.
+/// Declares what a worker does for main: its methods with their numbers, arguments and results.
 ///
-/// TODO
+/// A service becomes a module with one module for each method, for main, and a trait `Serve` with
+/// one function for each, for the worker. Arguments and results are any types of serde; they
+/// are written in the postcard format, straight into the worker's buffers, and may borrow from
+/// them. Needs the feature `postcard`.
+///
+/// ```
+/// use std::fs::File;
+/// use std::io::Write;
+/// use std::os::fd::{AsFd, OwnedFd};
+/// use ipc_worker::{Event, Instant, Outcome, Refusal, Start, Worker};
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// pub struct Line<'a> {
+///     number: u32,
+///     text: &'a str,
+/// }
+///
+/// ipc_worker::service! {
+///     /// What the worker does for the daemon.
+///     pub mod disk {
+///         /// Appends a line and answers with its length.
+///         1 => fn append(line: Line<'_>, fds: [OwnedFd; 1]) -> u64;
+///         /// Opens a file for reading.
+///         2 => fn open(path: &str) -> u64, fds: [OwnedFd; 1];
+///         3 => fn sync();
+///     }
+/// }
+///
+/// struct Disk;
+///
+/// impl disk::Serve for Disk {
+///     fn append(&mut self, line: Line<'_>, [fd]: [OwnedFd; 1]) -> Result<u64, Refusal> {
+///         let text = format!("{}: {}\n", line.number, line.text);
+///         File::from(fd).write_all(text.as_bytes())?;
+///         Ok(u64::try_from(text.len()).unwrap_or(u64::MAX))
+///     }
+///
+///     fn open(&mut self, path: &str) -> Result<(u64, [OwnedFd; 1]), Refusal> {
+///         let file = File::open(path)?;
+///         Ok((file.metadata()?.len(), [file.into()]))
+///     }
+///
+///     fn sync(&mut self) -> Result<(), Refusal> {
+///         Ok(())
+///     }
+/// }
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     // The worker's type is `Worker<u32, disk::Server<Disk>>`.
+///     let mut worker = Worker::<u32, _>::start(Start::inline(disk::Server(Disk)))?;
+///     let null = File::create("/dev/null")?;
+///     let line = Line { number: 7, text: "hello" };
+///     disk::append::call(&mut worker, &line, [null.as_fd()], 1)?;
+///
+///     worker.turn(Instant::now());
+///     while let Some(event) = worker.next_event() {
+///         let Event::Done { tag: 1, outcome: Outcome::Reply(reply) } = event else { continue };
+///         assert_eq!(disk::append::result(&reply)?, 9);
+///     }
+///     Ok(())
+/// }
+/// ```
+///
+/// # What is declared
+/// Each method has a number, by which it goes, a name, arguments, perhaps a number of descriptors
+/// as the last of them, and a result, perhaps with descriptors after it. Two methods with one
+/// number do not compile. The names `prepare` and `settle` are taken.
+///
+/// # For main
+/// - `disk::append::call(&mut worker, &line, [fd], tag)` calls as
+///   [`Worker::try_call`](crate::Worker::try_call) does. Arguments are lent, references are passed
+///   as they are.
+/// - `disk::append::args(&line, [fd]).call()` is an ordinary [`Call`](crate::Call), for all else: a
+///   deadline, a word on being sent again, [`call_until`](crate::Worker::call_until).
+/// - `disk::append::result(&reply)` reads the result, which may borrow from the reply. Where
+///   descriptors come with it, the reply is given away: `disk::open::result(reply)`. What is no
+///   reply to the method is a [`BadReply`](crate::BadReply).
+///
+/// # For the worker
+/// - `disk::Serve` is implemented by what does the work. Its `prepare` and `settle` are those of
+///   [`Handler`](crate::Handler), and need not be given.
+/// - `disk::Server(Disk)` makes a handler of it.
+/// - `disk::dispatch(&mut disk, request, reply)` answers one request, for a handler that serves
+///   two services or does more.
+///
+/// Nothing of the program's is asked unless the whole request has a meaning: bytes that are no
+/// arguments are [`Refusal::MALFORMED`](crate::Refusal::MALFORMED), descriptors too many or too few
+/// [`WRONG_FDS`](crate::Refusal::WRONG_FDS), numbers that are not declared
+/// [`UNKNOWN_METHOD`](crate::Refusal::UNKNOWN_METHOD). A result that does not fit is
+/// [`REPLY_TOO_LONG`](crate::Refusal::REPLY_TOO_LONG), one that cannot be written
+/// [`UNENCODABLE`](crate::Refusal::UNENCODABLE): the work was done then.
+///
+/// # Sizes
+/// Arguments that are too long for a request are not taken:
+/// [`Why::TooLong`](crate::Why::TooLong), with both numbers. For types whose longest value is known
+/// (postcard's `MaxSize`, which numbers, arrays and tuples of them have) `call` checks it when the
+/// program is compiled:
+/// ```
+/// # use ipc_worker::{HandlerFn, Start, Worker};
+/// ipc_worker::service! { mod disk { 1 => fn put(block: [u64; 32]); } }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let handler: HandlerFn = |_, _| Ok(());
+/// let start = Start::inline(handler);
+/// let mut worker = Worker::<(), HandlerFn, 4, 344>::start(start)?; // 24 of header, 320 of arguments
+/// disk::put::call(&mut worker, &[0; 32], ())?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// ```compile_fail
+/// # use ipc_worker::{HandlerFn, Start, Worker};
+/// ipc_worker::service! { mod disk { 1 => fn put(block: [u64; 32]); } }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let handler: HandlerFn = |_, _| Ok(());
+/// let start = Start::inline(handler);
+/// let mut worker = Worker::<(), HandlerFn, 4, 343>::start(start)?; // one byte less
+/// disk::put::call(&mut worker, &[0; 32], ())?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A `&[u8]` or `Vec<u8>` goes byte by byte in serde. For long ones use `&str`, or
+/// `serde_bytes::Bytes`, which are copied whole and read in the same format.
+///
+/// # What may be changed
+/// A worker by fork is the same program as its main, so that anything may be changed from one
+/// version to the next. Between two programs that may differ, postcard's bytes do not describe
+/// themselves: every change to an argument, a result, a field, the order of an enum or a count of
+/// descriptors makes another method of it. So only add methods, give each new number once, and
+/// leave the numbers of those that are gone unused. A worker that does not know a method says so.
+///
+/// ```
+/// ipc_worker::service! { mod disk {
+///     1 => fn usage(path: &str) -> u64;
+///     2 => fn files(path: &str) -> u64;
+/// } }
+/// # fn main() {}
+/// ```
+///
+/// ```compile_fail,E0081
+/// ipc_worker::service! { mod disk {
+///     1 => fn usage(path: &str) -> u64;
+///     1 => fn files(path: &str) -> u64;
+/// } }
+/// # fn main() {}
+/// ```
 #[macro_export]
 macro_rules! service {
     (
@@ -335,8 +411,8 @@ macro_rules! service {
         /// # Errors
         /// The reply is none to this method.
         #[allow(dead_code)]
-        pub fn result<'reply>(
-            reply: &'reply $crate::ReplyView<'reply>,
+        pub fn result(
+            reply: $crate::service::ReplyRef<'_>,
         ) -> ::core::result::Result<$result, $crate::BadReply> {
             let $crate::Postcard(result) = reply.message()?;
             $crate::service::without_fds(reply)?;

@@ -80,14 +80,13 @@ pub(crate) fn random_bytes_are_a_result_or_a_refusal_and_never_a_panic() {
     let methods = [1, 2, 3, 4, 5, 6, 9, 11];
     for mut worker in workers() {
         let (mut replies, mut malformed, mut other) = (0, 0, 0);
-        for round in 0..20_000_u32 {
+        for (round, &method) in (0..20_000_u32).zip(methods.iter().cycle()) {
             let len = usize::try_from(next(&mut state) % 24).unwrap();
             // Small numbers are lengths and kinds more often than large ones are.
             let small = next(&mut state).is_multiple_of(2);
             let mask = if small { 7 } else { 255 };
             let bytes: Vec<u8> =
                 (0..len).map(|_| u8::try_from(next(&mut state) & mask).unwrap()).collect();
-            let method = methods[usize::try_from(round).unwrap() % methods.len()];
             worker.try_call(Call::new(method, &[&bytes]), round).unwrap();
             outcome(&mut worker, |outcome| match outcome {
                 Outcome::Reply(reply) => {
