@@ -4,6 +4,7 @@
 
 pub mod cases;
 pub mod counting;
+pub mod example;
 pub mod fds;
 pub mod forked;
 pub mod seccomp;
