@@ -151,8 +151,8 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         }
         let header = Header::new(Kind::Request, call.method, id.to_wire());
         let mut room = self.outbox.reserve(len, fd_count).map_err(|_| Why::Full)?;
-        // A message that is longer now than it said is its own fault, and is not taken.
-        let len = call.body.encode(room.payload())?;
+        // One that is longer now than it has said does not know its own length.
+        let len = call.body.encode(room.payload()).map_err(|_| Why::Unencodable)?;
         let under_way = UnderWay {
             frame: room.commit(header, len, &mut fds),
             deadline: call.deadline.unwrap_or(Instant::NEVER),

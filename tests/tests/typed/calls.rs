@@ -192,6 +192,8 @@ pub(crate) fn a_value_that_cannot_be_written_is_not_taken() {
     let mut worker = forked();
     let not_taken = disk::take::call(&mut worker, &Unwritable, 6).unwrap_err();
     assert_eq!(not_taken, NotTaken { tag: 6, why: Why::Unencodable });
+    let not_taken = disk::grow::call(&mut worker, &Growing::default(), 6).unwrap_err();
+    assert_eq!(not_taken, NotTaken { tag: 6, why: Why::Unencodable });
     assert_eq!(worker.under_way(), 0);
     disk::asked::call(&mut worker, 7).unwrap();
     assert_eq!(reply(&mut worker, |reply| disk::asked::result(&reply)), Ok(0));

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use ipc_worker::{Event, Instant, Outcome, Refusal, ReplyView, Worker};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What a request carries that borrows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,6 +48,23 @@ impl Serialize for Unwritable {
     }
 }
 
+/// A text that is longer each time it is written.
+#[derive(Debug, Default)]
+pub(crate) struct Growing(std::cell::Cell<usize>);
+
+impl Serialize for Growing {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.set(self.0.get() + 10);
+        serializer.serialize_str(&"x".repeat(self.0.get()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Growing {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&str>::deserialize(deserializer).map(|text| Self(text.len().into()))
+    }
+}
+
 ipc_worker::service! {
     /// What the worker does for the tests.
     pub(crate) mod disk {
@@ -66,6 +83,7 @@ ipc_worker::service! {
         11 => fn asked() -> u64;
         12 => fn exit(fds: [OwnedFd; 0]);
         13 => fn counted() -> usize;
+        14 => fn grow(value: Growing) -> Growing;
     }
 }
 
@@ -180,6 +198,11 @@ impl disk::Serve for Disk {
 
     fn exit(&mut self, []: [OwnedFd; 0]) -> Result<(), Refusal> {
         ipc_barrier::exit(3)
+    }
+
+    fn grow(&mut self, value: Growing) -> Result<Growing, Refusal> {
+        self.asked += 1;
+        Ok(value)
     }
 
     fn counted(&mut self) -> Result<usize, Refusal> {
