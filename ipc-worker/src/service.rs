@@ -94,7 +94,9 @@ pub fn without_fds(reply: &ReplyView<'_>) -> Result<(), BadReply> {
 /// # What is declared
 /// Each method has a number, by which it goes, a name, arguments, perhaps a number of descriptors
 /// as the last of them, and a result, perhaps with descriptors after it. Two methods with one
-/// number do not compile. The names `prepare` and `settle` are taken.
+/// number do not compile. The names `prepare` and `settle` are taken. A function that is to see its
+/// request, to ask [`is_cancelled`](crate::Request::is_cancelled), has `request: &Request<'_>` as its
+/// first argument, which main knows nothing of.
 ///
 /// # For main
 /// - `disk::append::call(&mut worker, &line, [fd], tag)` calls as
@@ -189,13 +191,13 @@ macro_rules! service {
         }
     ) => {
         $(#[$attribute])*
+        #[allow(dead_code, unused_imports)]
         $visible mod $service {
-            #[allow(unused_imports)]
             use super::*;
 
             // Two methods with one number are an error here.
             const _: () = {
-                #[allow(dead_code, non_camel_case_types)]
+                #[allow(non_camel_case_types)]
                 #[repr(u16)]
                 enum Number {
                     $($method = $number),+
@@ -270,15 +272,22 @@ macro_rules! service {
             $(
                 $(#[$doc])*
                 pub mod $method {
-                    #[allow(unused_imports)]
                     use super::*;
 
                     $crate::service!(
-                        @args [$number $method [$($result $(, [$fd; $fd_count])?)?]] [] $($args)*
+                        @request [$number $method [$($result $(, [$fd; $fd_count])?)?]] $($args)*
                     );
                 }
             )+
         }
+    };
+
+    // Whether the function wants to see the request itself.
+    (@request [$($method:tt)*] request: &Request<'_> $(, $($args:tt)*)?) => {
+        $crate::service!(@args [$($method)* [request]] [] $($($args)*)?);
+    };
+    (@request [$($method:tt)*] $($args:tt)*) => {
+        $crate::service!(@args [$($method)* []] [] $($args)*);
     };
 
     // The arguments one by one: those that are references are passed on as they are, and `fds`
@@ -298,16 +307,13 @@ macro_rules! service {
 
     // What stands in the method's own module.
     (
-        @method [$number:literal $method:ident $result:tt]
+        @method [$number:literal $method:ident $result:tt [$($request:ident)?]]
         [$($name:ident: $lent:ty, $type:ty;)*] [$($fds:ident)?] $count:expr
     ) => {
         /// The method's number.
-        #[allow(dead_code)]
         pub const METHOD: u16 = $number;
 
-        #[allow(dead_code)]
         const LONGEST: $crate::service::Lengths = {
-            #[allow(unused_imports)]
             use $crate::service::{Longest, Unbounded as _};
             $crate::service::Lengths {
                 args: &[$(<Longest<$type>>::BYTES),*],
@@ -317,7 +323,6 @@ macro_rules! service {
 
         /// Gathers the arguments of one call, for which more is to be said than
         /// [`call`] does.
-        #[allow(dead_code)]
         pub const fn args<'fds>(
             $($name: $lent,)*
             $($fds: [$crate::service::Fd<'fds>; $count],)?
@@ -331,7 +336,6 @@ macro_rules! service {
         ///
         /// # Errors
         /// Not taken, and nothing half done: the tag is given back with the reason.
-        #[allow(dead_code)]
         pub fn call<
             CallersTag,
             WorkersHandler: $crate::Handler,
@@ -372,7 +376,8 @@ macro_rules! service {
                 request.message()?;
             let _fds = request.take_fds::<{ $count }>()?;
             $(let $fds = _fds;)?
-            let result = serve.$method($($name,)* $($fds)?)?;
+            $(let $request = &*request;)?
+            let result = serve.$method($($request,)? $($name,)* $($fds)?)?;
             $crate::service!(@reply $result reply, result)
         }
     };
@@ -410,7 +415,6 @@ macro_rules! service {
         ///
         /// # Errors
         /// The reply is none to this method.
-        #[allow(dead_code)]
         pub fn result(
             reply: $crate::service::ReplyRef<'_>,
         ) -> ::core::result::Result<$result, $crate::BadReply> {
@@ -424,7 +428,6 @@ macro_rules! service {
         ///
         /// # Errors
         /// The reply is none to this method.
-        #[allow(dead_code)]
         pub fn result(
             mut reply: $crate::ReplyView<'_>,
         ) -> ::core::result::Result<($result, [$fd; $count]), $crate::BadReply> {

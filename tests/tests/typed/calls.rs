@@ -175,6 +175,24 @@ pub(crate) fn a_deadline_a_cancel_and_another_word_on_again_are_said_as_for_any_
     assert_eq!((deaths, lost), (4, Lost::Running), "once and three times again");
 }
 
+pub(crate) fn a_function_may_see_its_request() {
+    let mut worker = forked();
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let id = disk::patient::call(&mut worker, &60_000, [theirs.as_fd()], 1).unwrap();
+    drop(theirs);
+    worker.turn(Instant::now());
+    let mut byte = [0];
+    ours.read_exact(&mut byte).unwrap();
+    assert_eq!(&byte, b"b");
+    assert!(worker.cancel(id));
+    ours.read_exact(&mut byte).unwrap();
+    assert_eq!(&byte, b"c", "it has seen that nobody waits for it");
+    outcome(&mut worker, |outcome| assert!(matches!(outcome, Outcome::Cancelled), "{outcome:?}"));
+    disk::is_resent::call(&mut worker, 2).unwrap();
+    assert_eq!(reply(&mut worker, |reply| disk::is_resent::result(&reply)), Ok(false));
+}
+
 pub(crate) fn arguments_that_do_not_fit_are_not_taken_and_name_their_length() {
     let server = disk::Server(Disk::default());
     let mut worker = Worker::<u32, _, 4, 512>::start(Start::fork(server)).unwrap();

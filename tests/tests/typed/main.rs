@@ -21,6 +21,7 @@ ipc_tests::cases! {
     in_line_is_the_same,
     the_worker_prepares_and_settles,
     a_deadline_a_cancel_and_another_word_on_again_are_said_as_for_any_call,
+    a_function_may_see_its_request,
     arguments_that_do_not_fit_are_not_taken_and_name_their_length,
     a_value_that_cannot_be_written_is_not_taken,
     a_result_that_does_not_fit_or_cannot_be_written_is_a_refusal,

@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
-use ipc_worker::{Event, Instant, Outcome, Refusal, ReplyView, Worker};
+use ipc_worker::{Event, Instant, Outcome, Refusal, ReplyView, Request, Worker};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What a request carries that borrows from it.
@@ -84,6 +85,9 @@ ipc_worker::service! {
         12 => fn exit(fds: [OwnedFd; 0]);
         13 => fn counted() -> usize;
         14 => fn grow(value: Growing) -> Growing;
+        /// Writes `b` when it begins, and then `c` if it is cancelled before the time is over.
+        15 => fn patient(request: &Request<'_>, time_ms: u64, fds: [OwnedFd; 1]);
+        16 => fn is_resent(request: &Request<'_>) -> bool;
     }
 }
 
@@ -188,7 +192,7 @@ impl disk::Serve for Disk {
 
     fn sleep_ms(&mut self, time: u64) -> Result<(), Refusal> {
         self.asked += 1;
-        std::thread::sleep(std::time::Duration::from_millis(time));
+        std::thread::sleep(Duration::from_millis(time));
         Ok(())
     }
 
@@ -203,6 +207,28 @@ impl disk::Serve for Disk {
     fn grow(&mut self, value: Growing) -> Result<Growing, Refusal> {
         self.asked += 1;
         Ok(value)
+    }
+
+    fn patient(
+        &mut self,
+        request: &Request<'_>,
+        time_ms: u64,
+        [fd]: [OwnedFd; 1],
+    ) -> Result<(), Refusal> {
+        rustix::io::write(&fd, b"b")?;
+        let until = Instant::now() + Duration::from_millis(time_ms);
+        while Instant::now() < until {
+            if request.is_cancelled() {
+                rustix::io::write(&fd, b"c")?;
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    fn is_resent(&mut self, request: &Request<'_>) -> Result<bool, Refusal> {
+        Ok(request.is_resent())
     }
 
     fn counted(&mut self) -> Result<usize, Refusal> {
@@ -220,7 +246,7 @@ impl echo::Serve for Disk {
 /// Serves two services at once.
 pub(crate) fn both(
     disk: &mut Disk,
-    request: &mut ipc_worker::Request<'_>,
+    request: &mut Request<'_>,
     reply: &mut ipc_worker::Reply<'_>,
 ) -> Result<(), Refusal> {
     match request.method() {
