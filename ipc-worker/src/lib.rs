@@ -35,6 +35,10 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! With the feature `postcard` the macro `service!` declares methods once, with types of serde for
+//! arguments and results, and makes main's and the worker's side of it. `docs/GUIDE.md` says what an
+//! event loop must do and what each outcome means for the data.
 
 #![no_std]
 

@@ -327,7 +327,8 @@ macro_rules! service {
             $($name: $lent,)*
             $($fds: [$crate::service::Fd<'fds>; $count],)?
         ) -> $crate::Args<'fds, impl $crate::Encode, { $count }> {
-            $crate::Args::new(METHOD, $crate::Postcard(($($name,)*)), $crate::service!(@fds $($fds)?))
+            let message = $crate::Postcard(($($name,)*));
+            $crate::Args::new(METHOD, message, $crate::service!(@fds $($fds)?))
         }
 
         /// Calls the method as `Worker::try_call` does: taken at once or not at all. That the
