@@ -1,4 +1,4 @@
-//! tokio's AsyncFd in a runtime of one thread: a worker is killed amid its requests, and the next one goes on.
+//! tokio's AsyncFd on one thread: a worker is killed amid its requests, and the next one goes on.
 
 #![expect(unsafe_code, reason = "tokio wants a promise about what it watches")]
 

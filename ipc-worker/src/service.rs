@@ -94,9 +94,9 @@ pub fn without_fds(reply: &ReplyView<'_>) -> Result<(), BadReply> {
 /// # What is declared
 /// Each method has a number, by which it goes, a name, arguments, perhaps a number of descriptors
 /// as the last of them, and a result, perhaps with descriptors after it. Two methods with one
-/// number do not compile. The names `prepare` and `settle` are taken. A function that is to see its
-/// request, to ask [`is_cancelled`](crate::Request::is_cancelled), has `request: &Request<'_>` as its
-/// first argument, which main knows nothing of.
+/// number do not compile. The names `prepare` and `settle` are taken. A function that is to see
+/// its request, to ask [`is_cancelled`](crate::Request::is_cancelled), has
+/// `request: &Request<'_>` as its first argument, which main knows nothing of.
 ///
 /// # For main
 /// - `disk::append::call(&mut worker, &line, [fd], tag)` calls as
@@ -116,8 +116,8 @@ pub fn without_fds(reply: &ReplyView<'_>) -> Result<(), BadReply> {
 ///   two services or does more.
 ///
 /// Nothing of the program's is asked unless the whole request has a meaning: bytes that are no
-/// arguments are [`Refusal::MALFORMED`](crate::Refusal::MALFORMED), descriptors too many or too few
-/// [`WRONG_FDS`](crate::Refusal::WRONG_FDS), numbers that are not declared
+/// arguments are [`Refusal::MALFORMED`](crate::Refusal::MALFORMED), descriptors too many or too
+/// few [`WRONG_FDS`](crate::Refusal::WRONG_FDS), numbers that are not declared
 /// [`UNKNOWN_METHOD`](crate::Refusal::UNKNOWN_METHOD). A result that does not fit is
 /// [`REPLY_TOO_LONG`](crate::Refusal::REPLY_TOO_LONG), one that cannot be written
 /// [`UNENCODABLE`](crate::Refusal::UNENCODABLE): the work was done then.
