@@ -134,7 +134,7 @@ pub fn without_fds(reply: &ReplyView<'_>) -> Result<(), BadReply> {
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let handler: HandlerFn = |_, _| Ok(());
 /// let start = Start::inline(handler);
-/// let mut worker = Worker::<(), HandlerFn, 4, 344>::start(start)?; // 24 of header, 320 of arguments
+/// let mut worker = Worker::<(), HandlerFn, 4, 344>::start(start)?; // 24 of header, 320 more
 /// disk::put::call(&mut worker, &[0; 32], ())?;
 /// # Ok(())
 /// # }
