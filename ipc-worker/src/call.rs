@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use ipc_frame::{Encode, EncodeError};
 use ipc_transport::{Instant, SystemError};
 use rustix::fd::BorrowedFd;
 
@@ -21,8 +22,8 @@ pub enum Again {
 pub struct Call<'a> {
     /// What the handler is asked to do; the numbers are the program's own.
     pub method: u16,
-    /// The bytes, in pieces that are sent one after the other.
-    pub pieces: &'a [&'a [u8]],
+    /// The bytes.
+    pub body: Body<'a>,
     /// Descriptors that the handler is given, at most 253.
     pub fds: &'a [BorrowedFd<'a>],
     /// When main wants an outcome at the latest.
@@ -32,9 +33,19 @@ pub struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// A call without descriptors or deadline, sent again if it had not begun.
+    /// A call without descriptors or deadline, sent again if it had not begun. The pieces are
+    /// sent one after the other.
     pub const fn new(method: u16, pieces: &'a [&'a [u8]]) -> Self {
-        Self { method, pieces, fds: &[], deadline: None, again: Again::IfNotBegun }
+        Self::with(method, Body::Pieces(pieces))
+    }
+
+    /// The same with a message, which is written straight into the queue.
+    pub const fn message(method: u16, message: &'a dyn Encode) -> Self {
+        Self::with(method, Body::Message(message))
+    }
+
+    const fn with(method: u16, body: Body<'a>) -> Self {
+        Self { method, body, fds: &[], deadline: None, again: Again::IfNotBegun }
     }
 
     /// The same with descriptors, at most 253.
@@ -50,6 +61,53 @@ impl<'a> Call<'a> {
     /// The same with another word on being sent again.
     pub const fn again(self, again: Again) -> Self {
         Self { again, ..self }
+    }
+}
+
+/// The bytes of a request.
+#[derive(Clone, Copy)]
+pub enum Body<'a> {
+    /// Pieces, which are sent one after the other.
+    Pieces(&'a [&'a [u8]]),
+    /// A message that is still to be written.
+    Message(&'a dyn Encode),
+}
+
+impl Encode for Body<'_> {
+    fn encoded_len(&self) -> Result<usize, EncodeError> {
+        match self {
+            Self::Pieces(pieces) => {
+                Ok(pieces.iter().fold(0, |sum: usize, piece| sum.saturating_add(piece.len())))
+            }
+            Self::Message(message) => message.encoded_len(),
+        }
+    }
+
+    fn encode(&self, space: &mut [u8]) -> Result<usize, EncodeError> {
+        let pieces = match self {
+            Self::Pieces(pieces) => pieces,
+            Self::Message(message) => return message.encode(space),
+        };
+        let (len, capacity) = (self.encoded_len()?, space.len());
+        let mut rest = space;
+        for piece in *pieces {
+            let (place, after) = rest
+                .split_at_mut_checked(piece.len())
+                .ok_or(EncodeError::TooLong { len, capacity })?;
+            place.copy_from_slice(piece);
+            rest = after;
+        }
+        Ok(len)
+    }
+}
+
+impl fmt::Debug for Body<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Pieces(_) => "Pieces",
+            Self::Message(_) => "Message",
+        };
+        f.debug_tuple(name).field(&self.encoded_len()).finish()
     }
 }
 
@@ -83,6 +141,8 @@ pub enum Why {
         /// Bytes of the longest request.
         capacity: usize,
     },
+    /// The message cannot be written at all; see [`EncodeError::Unencodable`].
+    Unencodable,
     /// More descriptors than one request carries.
     TooManyFds {
         /// Descriptors of the request.
@@ -103,6 +163,7 @@ impl fmt::Display for Why {
             Self::TooLong { len, capacity } => {
                 write!(f, "a request of {len} bytes, over the limit of {capacity}")
             }
+            Self::Unencodable => EncodeError::Unencodable.fmt(f),
             Self::TooManyFds { count, capacity } => {
                 write!(f, "a request with {count} descriptors, over the limit of {capacity}")
             }
@@ -113,3 +174,12 @@ impl fmt::Display for Why {
 }
 
 impl core::error::Error for Why {}
+
+impl From<EncodeError> for Why {
+    fn from(error: EncodeError) -> Self {
+        match error {
+            EncodeError::TooLong { len, capacity } => Self::TooLong { len, capacity },
+            _ => Self::Unencodable,
+        }
+    }
+}

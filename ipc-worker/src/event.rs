@@ -5,9 +5,11 @@ use core::time::Duration;
 
 use heapless::deque::DequeView;
 use ipc_barrier::Ended;
+use ipc_frame::{Decode, MessageError};
 use ipc_transport::FdsLost;
 use rustix::fd::OwnedFd;
 
+use crate::handler::take_all;
 use crate::refusal::Refusal;
 use crate::start::StartError;
 
@@ -72,15 +74,72 @@ impl<'a> ReplyView<'a> {
         self.payload
     }
 
+    /// Reads the bytes as a message, which may borrow from them.
+    ///
+    /// # Errors
+    /// See [`MessageError`]: any bytes at all may come.
+    pub fn message<M: Decode<'a>>(&self) -> Result<M, MessageError> {
+        M::decode(self.payload)
+    }
+
     /// Takes the next descriptor, in the handler's order. Those that are left are closed when
     /// the next event is asked for.
     pub fn take_fd(&mut self) -> Option<OwnedFd> {
         self.fds.pop_front()
     }
 
+    /// Takes all descriptors, which must be `N`.
+    ///
+    /// # Errors
+    /// [`BadReply::Fds`] where they are more or fewer; none is taken then.
+    pub fn take_fds<const N: usize>(&mut self) -> Result<[OwnedFd; N], BadReply> {
+        let got = self.fd_count();
+        take_all(self.fds).ok_or(BadReply::Fds { expected: N, got })
+    }
+
+    /// Returns how many descriptors are still to be taken.
+    pub fn fd_count(&self) -> usize {
+        self.fds.iter().count()
+    }
+
     /// Returns how many descriptors were lost on the way, if so.
     pub const fn fds_lost(&self) -> Option<FdsLost> {
         self.fds_lost
+    }
+}
+
+/// A reply that is none to the method called: the worker's fault, which is not to be trusted or
+/// was built from something else. It is taken, and other requests are as they were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BadReply {
+    /// The bytes are no result of the method.
+    Message(MessageError),
+    /// More or fewer descriptors than the method gives; some may have been lost on the way.
+    Fds {
+        /// How many the method gives.
+        expected: usize,
+        /// How many came.
+        got: usize,
+    },
+}
+
+impl fmt::Display for BadReply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Message(error) => write!(f, "a reply that is no result: {error}"),
+            Self::Fds { expected, got } => {
+                write!(f, "a reply with {got} descriptors instead of {expected}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for BadReply {}
+
+impl From<MessageError> for BadReply {
+    fn from(error: MessageError) -> Self {
+        Self::Message(error)
     }
 }
 

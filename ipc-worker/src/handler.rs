@@ -1,8 +1,8 @@
 //! The worker's work: what a program implements, and what it is given for each request.
 
-use heapless::VecView;
 use heapless::deque::DequeView;
-use ipc_frame::Flags;
+use heapless::{Vec, VecView};
+use ipc_frame::{Decode, Encode, EncodeError, Flags, MessageError};
 use rustix::fd::OwnedFd;
 
 use crate::refusal::Refusal;
@@ -70,10 +70,26 @@ impl<'a> Request<'a> {
         self.bytes
     }
 
+    /// Reads the bytes as a message, which may borrow from them.
+    ///
+    /// # Errors
+    /// See [`MessageError`]; as a refusal it is [`Refusal::MALFORMED`].
+    pub fn message<M: Decode<'a>>(&self) -> Result<M, MessageError> {
+        M::decode(self.bytes)
+    }
+
     /// Takes the next descriptor, in the caller's order, close-on-exec. Those that are left are
     /// closed after the handler.
     pub fn take_fd(&mut self) -> Option<OwnedFd> {
         self.fds.pop_front()
+    }
+
+    /// Takes all descriptors, which must be `N`.
+    ///
+    /// # Errors
+    /// [`Refusal::WRONG_FDS`] where they are more or fewer; none is taken then.
+    pub fn take_fds<const N: usize>(&mut self) -> Result<[OwnedFd; N], Refusal> {
+        take_all(self.fds).ok_or(Refusal::WRONG_FDS)
     }
 
     /// Returns whether the request was sent to another worker before, whose handler had not
@@ -110,6 +126,19 @@ impl Reply<'_> {
         Ok(())
     }
 
+    /// Appends a message, written in place.
+    ///
+    /// # Errors
+    /// [`Refusal::REPLY_TOO_LONG`] or [`Refusal::UNENCODABLE`]; nothing was appended then.
+    pub fn put_message<M: Encode + ?Sized>(&mut self, message: &M) -> Result<(), Refusal> {
+        let place = self.space.get_mut(self.len..).ok_or(Refusal::REPLY_TOO_LONG)?;
+        self.len += message.encode(place).map_err(|error| match error {
+            EncodeError::TooLong { .. } => Refusal::REPLY_TOO_LONG,
+            _ => Refusal::UNENCODABLE,
+        })?;
+        Ok(())
+    }
+
     /// Adds a descriptor, at most 253.
     ///
     /// # Errors
@@ -117,4 +146,17 @@ impl Reply<'_> {
     pub fn put_fd(&mut self, fd: OwnedFd) -> Result<(), Refusal> {
         self.fds.push(fd).map_err(|_closed| Refusal::REPLY_TOO_LONG)
     }
+}
+
+/// Takes all descriptors if they are `N`.
+pub(crate) fn take_all<const N: usize>(fds: &mut DequeView<OwnedFd>) -> Option<[OwnedFd; N]> {
+    if fds.iter().count() != N {
+        return None;
+    }
+    let mut taken = Vec::<OwnedFd, N>::new();
+    while let Some(fd) = fds.pop_front() {
+        // There is room for all: they were counted above.
+        _ = taken.push(fd);
+    }
+    taken.into_array().ok()
 }

@@ -35,6 +35,10 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! With the feature `postcard` the macro `service!` declares methods once, with types of serde for
+//! arguments and results, and makes main's and the worker's side of it. `docs/GUIDE.md` says what an
+//! event loop must do and what each outcome means for the data.
 
 #![no_std]
 
@@ -47,18 +51,26 @@ mod event;
 mod handler;
 mod refusal;
 mod serve;
+#[cfg(feature = "postcard")]
+#[doc(hidden)]
+pub mod service;
 mod slots;
 mod start;
 mod supervise;
 mod table;
 mod worker;
 
-pub use call::{Again, Call, NotTaken, Why};
-pub use event::{Event, GiveUp, Lost, Outcome, ReplyView};
+pub use call::{Again, Body, Call, NotTaken, Why};
+pub use event::{BadReply, Event, GiveUp, Lost, Outcome, ReplyView};
 pub use handler::{Handler, HandlerFn, Reply, Request};
 pub use ipc_barrier::{Ended, Reason};
+#[cfg(feature = "postcard")]
+pub use ipc_frame::Postcard;
+pub use ipc_frame::{Decode, Encode, EncodeError, MessageError};
 pub use ipc_transport::{Instant, Patience};
 pub use refusal::Refusal;
+#[cfg(feature = "postcard")]
+pub use service::Args;
 pub use slots::RequestId;
 pub use start::{Start, StartError};
 pub use supervise::Restart;

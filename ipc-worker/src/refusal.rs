@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use ipc_frame::Text;
+use ipc_frame::{MessageError, Text};
 use ipc_transport::{Errno, SystemError};
 
 /// Bytes of text in a refusal.
@@ -30,6 +30,13 @@ impl Refusal {
     pub const FDS_LOST: Self = Self::new(-2, "descriptors were lost on the way");
     /// The reply does not fit in the room for it.
     pub const REPLY_TOO_LONG: Self = Self::new(-3, "the reply is too long");
+
+    /// The request's bytes are no arguments of its method, so that the handler was not asked.
+    pub const MALFORMED: Self = Self::new(-4, "the request's bytes have no meaning");
+    /// The method takes another number of descriptors, so that the handler was not asked.
+    pub const WRONG_FDS: Self = Self::new(-5, "a wrong number of descriptors");
+    /// The handler's result cannot be written.
+    pub const UNENCODABLE: Self = Self::new(-6, "the result cannot be written");
 
     /// A refusal with a code of the program's own. A longer text is cut.
     pub const fn new(code: i32, text: &str) -> Self {
@@ -68,6 +75,12 @@ impl fmt::Display for Refusal {
 }
 
 impl core::error::Error for Refusal {}
+
+impl From<MessageError> for Refusal {
+    fn from(_: MessageError) -> Self {
+        Self::MALFORMED
+    }
+}
 
 impl From<SystemError> for Refusal {
     fn from(error: SystemError) -> Self {

@@ -5,6 +5,7 @@
 pub mod cases;
 pub mod counting;
 pub mod deep;
+pub mod example;
 pub mod fds;
 pub mod forked;
 pub mod memory;
@@ -16,3 +17,7 @@ pub mod storm;
 #[doc = include_str!("../../README.md")]
 #[cfg(doctest)]
 pub struct Readme;
+
+#[doc = include_str!("../../docs/GUIDE.md")]
+#[cfg(doctest)]
+pub struct Guide;

@@ -74,13 +74,18 @@ fn docs(workspace: &Workspace) -> Step {
 }
 
 /// One command per crate, since features of crates built together are joined.
-fn fewer_features(workspace: &Workspace) -> [Step; 2] {
+fn fewer_features(workspace: &Workspace) -> [Step; 3] {
     let check = |package| {
         workspace.cargo(&["check", "--locked", "--no-default-features", "--package", package])
     };
     [
         Step::command("ipc-barrier, no features", check("ipc-barrier")),
         Step::command("ipc-worker, no features", check("ipc-worker")),
+        Step::command("ipc-worker, postcard alone", {
+            let mut postcard = check("ipc-worker");
+            postcard.args(["--features", "postcard"]);
+            postcard
+        }),
     ]
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
 /// Returns what the verb runs.
 pub(crate) fn steps(workspace: &Workspace) -> [Step; 3] {
     let test = |args: &[&str]| workspace.cargo(&[&["test", "--locked"], args].concat());
-    let postcard = ["--package", "ipc-frame", "--features", "postcard"];
+    let postcard = ["--package", "ipc-frame", "--package", "ipc-worker", "--features", "postcard"];
     [
         Step::command("test", test(&["--workspace"])),
         Step::command("test postcard", test(&postcard)),

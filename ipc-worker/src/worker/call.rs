@@ -1,7 +1,7 @@
 //! Making calls: taken at once or not at all, or waited for to a deadline.
 
 use heapless::Vec;
-use ipc_frame::{Header, Kind, MAX_FDS};
+use ipc_frame::{Encode, Header, Kind, MAX_FDS};
 use ipc_transport::{Instant, Interest, Watched, duplicate, wait};
 use rustix::fd::{AsFd, OwnedFd};
 
@@ -132,7 +132,7 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
     }
 
     fn take_in(&mut self, call: &Call<'_>) -> Result<(RequestId, UnderWay), Why> {
-        let len = call.pieces.iter().fold(0_usize, |sum, piece| sum.saturating_add(piece.len()));
+        let len = call.body.encoded_len()?;
         let (fd_count, capacity) = (call.fds.len(), Self::REQUEST_CAPACITY);
         if !self.takes_requests() {
             return Err(Why::Stopped);
@@ -150,9 +150,11 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
             _ = fds.push(duplicate(fd).map_err(Why::NoFdLeft)?);
         }
         let header = Header::new(Kind::Request, call.method, id.to_wire());
-        let frame = self.outbox.push_with(header, call.pieces, &mut fds);
+        let mut room = self.outbox.reserve(len, fd_count).map_err(|_| Why::Full)?;
+        // One that is longer now than it has said does not know its own length.
+        let len = call.body.encode(room.payload()).map_err(|_| Why::Unencodable)?;
         let under_way = UnderWay {
-            frame: frame.map_err(|_| Why::Full)?,
+            frame: room.commit(header, len, &mut fds),
             deadline: call.deadline.unwrap_or(Instant::NEVER),
             again: call.again,
             begun: 0,

@@ -13,25 +13,9 @@ use crate::home::{DEADLINE, Home, eventually, read};
 
 static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 
-/// Builds the program, so that what is tested is what stands in the source.
+/// Builds the program.
 pub(crate) fn build() {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .args(["build", "--locked", "--package", "ipc-worker", "--example", "logd"])
-        .args(["--message-format", "json"])
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-        .stderr(Stdio::inherit())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "logd cannot be built");
-    let messages = String::from_utf8(output.stdout).unwrap();
-    let path = messages
-        .lines()
-        .filter_map(|line| line.split_once(r#""executable":""#))
-        .filter_map(|(_, rest)| rest.split('"').next())
-        .find(|path| path.ends_with("logd"))
-        .unwrap();
-    PROGRAM.set(path.into()).unwrap();
+    PROGRAM.set(ipc_tests::example::build("logd")).unwrap();
 }
 
 /// Returns a command with these arguments, in the home and with its output in files there.

@@ -1,0 +1,69 @@
+//! The loop of epoll, by hand: a worker is killed amid its requests, and the next one goes on.
+
+use std::error::Error;
+use std::thread::sleep;
+use std::time::Duration;
+
+use ipc_worker::{Call, Event, Instant, Outcome, Refusal, Reply, Request, Start, Worker};
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
+use rustix::process::{Pid, Signal, kill_process};
+
+const REQUESTS: usize = 6;
+
+/// Runs in the worker process, and takes its time.
+fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+    sleep(Duration::from_millis(50));
+    reply.put(request.bytes())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut worker = Worker::<usize>::start(Start::fork(handle))?;
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    // Level-triggered (no EPOLLET): what a turn leaves undone shows again in the next wait.
+    epoll::add(&epoll, &worker, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
+    for tag in 0..REQUESTS {
+        worker.try_call(Call::new(1, &[b"some work"]), tag)?;
+    }
+
+    // For each request its outcome, and the worker's end and successor.
+    let (mut outcomes, mut died, mut started) = (Vec::new(), false, false);
+    let limit = Instant::now() + Duration::from_secs(60);
+    while !(outcomes.len() >= REQUESTS && died && started) && Instant::now() < limit {
+        let patience = worker.next_deadline().unwrap_or(limit).min(limit).since(Instant::now());
+        let mut ready = Vec::with_capacity(4);
+        // A wait that is interrupted is a short one, which does no harm.
+        _ = epoll::wait(&epoll, spare_capacity(&mut ready), Some(&Timespec::try_from(patience)?));
+        worker.turn(Instant::now());
+        let pid = worker.pid().and_then(Pid::from_raw);
+        while let Some(event) = worker.next_event() {
+            match event {
+                Event::Done { tag, outcome } => {
+                    match outcome {
+                        Outcome::Reply(_) => println!("request {tag}: a reply"),
+                        other => println!("request {tag}: {other:?}"),
+                    }
+                    if let (true, Some(pid)) = (outcomes.is_empty(), pid) {
+                        kill_process(pid, Signal::KILL)?;
+                    }
+                    outcomes.push(tag);
+                }
+                Event::Died(ended) => {
+                    println!("the worker has ended: {ended}");
+                    died = true;
+                }
+                Event::Started { resent } => {
+                    println!("another worker: {resent} requests are sent again");
+                    started = true;
+                }
+                Event::GaveUp(reason) => return Err(reason.into()),
+            }
+        }
+    }
+    outcomes.sort_unstable();
+    if !outcomes.into_iter().eq(0..REQUESTS) || !died || !started {
+        return Err("something is missing".into());
+    }
+    println!("every request has had one outcome");
+    Ok(())
+}

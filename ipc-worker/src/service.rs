@@ -1,0 +1,450 @@
+//! Typed services: declared once, with main's stub and the worker's dispatch made from it.
+//!
+//! What stands here beside the macro is for what it makes, and no part of the interface.
+
+mod args;
+mod longest;
+
+pub use args::Args;
+pub use longest::{Lengths, Longest, Unbounded};
+pub use rustix::fd::BorrowedFd as Fd;
+
+use crate::event::{BadReply, ReplyView};
+
+/// A reply that is lent for as long as it lasts itself: a result that borrows has one lifetime to
+/// borrow for.
+pub type ReplyRef<'a> = &'a ReplyView<'a>;
+
+/// Refuses a reply with descriptors to a method that gives none.
+///
+/// # Errors
+/// [`BadReply::Fds`].
+pub fn without_fds(reply: &ReplyView<'_>) -> Result<(), BadReply> {
+    match reply.fd_count() {
+        0 => Ok(()),
+        got => Err(BadReply::Fds { expected: 0, got }),
+    }
+}
+
+/// Declares what a worker does for main: its methods with their numbers, arguments and results.
+///
+/// A service becomes a module with one module for each method, for main, and a trait `Serve` with
+/// one function for each, for the worker. Arguments and results are any types of serde; they
+/// are written in the postcard format, straight into the worker's buffers, and may borrow from
+/// them. Needs the feature `postcard`.
+///
+/// ```
+/// use std::fs::File;
+/// use std::io::Write;
+/// use std::os::fd::{AsFd, OwnedFd};
+/// use ipc_worker::{Event, Instant, Outcome, Refusal, Start, Worker};
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// pub struct Line<'a> {
+///     number: u32,
+///     text: &'a str,
+/// }
+///
+/// ipc_worker::service! {
+///     /// What the worker does for the daemon.
+///     pub mod disk {
+///         /// Appends a line and answers with its length.
+///         1 => fn append(line: Line<'_>, fds: [OwnedFd; 1]) -> u64;
+///         /// Opens a file for reading.
+///         2 => fn open(path: &str) -> u64, fds: [OwnedFd; 1];
+///         3 => fn sync();
+///     }
+/// }
+///
+/// struct Disk;
+///
+/// impl disk::Serve for Disk {
+///     fn append(&mut self, line: Line<'_>, [fd]: [OwnedFd; 1]) -> Result<u64, Refusal> {
+///         let text = format!("{}: {}\n", line.number, line.text);
+///         File::from(fd).write_all(text.as_bytes())?;
+///         Ok(u64::try_from(text.len()).unwrap_or(u64::MAX))
+///     }
+///
+///     fn open(&mut self, path: &str) -> Result<(u64, [OwnedFd; 1]), Refusal> {
+///         let file = File::open(path)?;
+///         Ok((file.metadata()?.len(), [file.into()]))
+///     }
+///
+///     fn sync(&mut self) -> Result<(), Refusal> {
+///         Ok(())
+///     }
+/// }
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     // The worker's type is `Worker<u32, disk::Server<Disk>>`.
+///     let mut worker = Worker::<u32, _>::start(Start::inline(disk::Server(Disk)))?;
+///     let null = File::create("/dev/null")?;
+///     let line = Line { number: 7, text: "hello" };
+///     disk::append::call(&mut worker, &line, [null.as_fd()], 1)?;
+///
+///     worker.turn(Instant::now());
+///     while let Some(event) = worker.next_event() {
+///         let Event::Done { tag: 1, outcome: Outcome::Reply(reply) } = event else { continue };
+///         assert_eq!(disk::append::result(&reply)?, 9);
+///     }
+///     Ok(())
+/// }
+/// ```
+///
+/// # What is declared
+/// Each method has a number, by which it goes, a name, arguments, perhaps a number of descriptors
+/// as the last of them, and a result, perhaps with descriptors after it. Two methods with one
+/// number do not compile. The names `prepare` and `settle` are taken. A function that is to see
+/// its request, to ask [`is_cancelled`](crate::Request::is_cancelled), has
+/// `request: &Request<'_>` as its first argument, which main knows nothing of.
+///
+/// # For main
+/// - `disk::append::call(&mut worker, &line, [fd], tag)` calls as
+///   [`Worker::try_call`](crate::Worker::try_call) does. Arguments are lent, references are passed
+///   as they are.
+/// - `disk::append::args(&line, [fd]).call()` is an ordinary [`Call`](crate::Call), for all else: a
+///   deadline, a word on being sent again, [`call_until`](crate::Worker::call_until).
+/// - `disk::append::result(&reply)` reads the result, which may borrow from the reply. Where
+///   descriptors come with it, the reply is given away: `disk::open::result(reply)`. What is no
+///   reply to the method is a [`BadReply`](crate::BadReply).
+///
+/// # For the worker
+/// - `disk::Serve` is implemented by what does the work. Its `prepare` and `settle` are those of
+///   [`Handler`](crate::Handler), and need not be given.
+/// - `disk::Server(Disk)` makes a handler of it.
+/// - `disk::dispatch(&mut disk, request, reply)` answers one request, for a handler that serves
+///   two services or does more.
+///
+/// Nothing of the program's is asked unless the whole request has a meaning: bytes that are no
+/// arguments are [`Refusal::MALFORMED`](crate::Refusal::MALFORMED), descriptors too many or too
+/// few [`WRONG_FDS`](crate::Refusal::WRONG_FDS), numbers that are not declared
+/// [`UNKNOWN_METHOD`](crate::Refusal::UNKNOWN_METHOD). A result that does not fit is
+/// [`REPLY_TOO_LONG`](crate::Refusal::REPLY_TOO_LONG), one that cannot be written
+/// [`UNENCODABLE`](crate::Refusal::UNENCODABLE): the work was done then.
+///
+/// # Sizes
+/// Arguments that are too long for a request are not taken:
+/// [`Why::TooLong`](crate::Why::TooLong), with both numbers. For types whose longest value is known
+/// (postcard's `MaxSize`, which numbers, arrays and tuples of them have) `call` checks it when the
+/// program is compiled:
+/// ```
+/// # use ipc_worker::{HandlerFn, Start, Worker};
+/// ipc_worker::service! { mod disk { 1 => fn put(block: [u64; 32]); } }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let handler: HandlerFn = |_, _| Ok(());
+/// let start = Start::inline(handler);
+/// let mut worker = Worker::<(), HandlerFn, 4, 344>::start(start)?; // 24 of header, 320 more
+/// disk::put::call(&mut worker, &[0; 32], ())?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// ```compile_fail
+/// # use ipc_worker::{HandlerFn, Start, Worker};
+/// ipc_worker::service! { mod disk { 1 => fn put(block: [u64; 32]); } }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let handler: HandlerFn = |_, _| Ok(());
+/// let start = Start::inline(handler);
+/// let mut worker = Worker::<(), HandlerFn, 4, 343>::start(start)?; // one byte less
+/// disk::put::call(&mut worker, &[0; 32], ())?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A `&[u8]` or `Vec<u8>` goes byte by byte in serde. For long ones use `&str`, or
+/// `serde_bytes::Bytes`, which are copied whole and read in the same format.
+///
+/// # What may be changed
+/// A worker by fork is the same program as its main, so that anything may be changed from one
+/// version to the next. Between two programs that may differ, postcard's bytes do not describe
+/// themselves: every change to an argument, a result, a field, the order of an enum or a count of
+/// descriptors makes another method of it. So only add methods, give each new number once, and
+/// leave the numbers of those that are gone unused. A worker that does not know a method says so.
+///
+/// ```
+/// ipc_worker::service! { mod disk {
+///     1 => fn usage(path: &str) -> u64;
+///     2 => fn files(path: &str) -> u64;
+/// } }
+/// # fn main() {}
+/// ```
+///
+/// ```compile_fail,E0081
+/// ipc_worker::service! { mod disk {
+///     1 => fn usage(path: &str) -> u64;
+///     1 => fn files(path: &str) -> u64;
+/// } }
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! service {
+    (
+        $(#[$attribute:meta])*
+        $visible:vis mod $service:ident {
+            $(
+                $(#[$doc:meta])*
+                $number:literal => fn $method:ident($($args:tt)*)
+                    $(-> $result:ty $(, fds: [$fd:ty; $fd_count:expr])?)?;
+            )+
+        }
+    ) => {
+        $(#[$attribute])*
+        #[allow(dead_code, unused_imports)]
+        $visible mod $service {
+            use super::*;
+
+            // Two methods with one number are an error here.
+            const _: () = {
+                #[allow(non_camel_case_types)]
+                #[repr(u16)]
+                enum Number {
+                    $($method = $number),+
+                }
+            };
+
+            /// What the worker does for each method; [`Server`] makes a handler of it.
+            pub trait Serve {
+                /// Runs once in each new worker, before main is told that it is ready.
+                ///
+                /// # Errors
+                /// A refusal makes the start fail.
+                fn prepare(&mut self) -> ::core::result::Result<(), $crate::Refusal> {
+                    ::core::result::Result::Ok(())
+                }
+
+                /// Runs once for each batch, before its replies are sent.
+                ///
+                /// # Errors
+                /// A refusal ends the worker before the replies are sent.
+                fn settle(&mut self) -> ::core::result::Result<(), $crate::Refusal> {
+                    ::core::result::Result::Ok(())
+                }
+
+                $(
+                    $(#[$doc])*
+                    fn $method(
+                        &mut self,
+                        $($args)*
+                    ) -> $crate::service!(@served $($result $(, [$fd; $fd_count])?)?);
+                )+
+            }
+
+            /// Makes a handler of what serves.
+            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+            pub struct Server<S>(pub S);
+
+            impl<S: Serve> $crate::Handler for Server<S> {
+                fn prepare(&mut self) -> ::core::result::Result<(), $crate::Refusal> {
+                    self.0.prepare()
+                }
+
+                fn handle(
+                    &mut self,
+                    request: &mut $crate::Request<'_>,
+                    reply: &mut $crate::Reply<'_>,
+                ) -> ::core::result::Result<(), $crate::Refusal> {
+                    dispatch(&mut self.0, request, reply)
+                }
+
+                fn settle(&mut self) -> ::core::result::Result<(), $crate::Refusal> {
+                    self.0.settle()
+                }
+            }
+
+            /// Answers one request by the method that it asks for; for handlers that do more
+            /// than this service.
+            ///
+            /// # Errors
+            /// The method's own refusals, and those for what is no request of this service.
+            pub fn dispatch(
+                serve: &mut impl Serve,
+                request: &mut $crate::Request<'_>,
+                reply: &mut $crate::Reply<'_>,
+            ) -> ::core::result::Result<(), $crate::Refusal> {
+                match request.method() {
+                    $($number => $method::serve(serve, request, reply),)+
+                    _ => ::core::result::Result::Err($crate::Refusal::UNKNOWN_METHOD),
+                }
+            }
+
+            $(
+                $(#[$doc])*
+                pub mod $method {
+                    use super::*;
+
+                    $crate::service!(
+                        @request [$number $method [$($result $(, [$fd; $fd_count])?)?]] $($args)*
+                    );
+                }
+            )+
+        }
+    };
+
+    // Whether the function wants to see the request itself.
+    (@request [$($method:tt)*] request: &Request<'_> $(, $($args:tt)*)?) => {
+        $crate::service!(@args [$($method)* [request]] [] $($($args)*)?);
+    };
+    (@request [$($method:tt)*] $($args:tt)*) => {
+        $crate::service!(@args [$($method)* []] [] $($args)*);
+    };
+
+    // The arguments one by one: those that are references are passed on as they are, and `fds`
+    // stands for descriptors.
+    (@args $method:tt $done:tt fds: [$fd:ty; $count:expr] $(,)?) => {
+        $crate::service!(@method $method $done [fds] $count);
+    };
+    (@args $method:tt [$($done:tt)*] $name:ident: &$type:ty $(, $($rest:tt)*)?) => {
+        $crate::service!(@args $method [$($done)* $name: &$type, &$type;] $($($rest)*)?);
+    };
+    (@args $method:tt [$($done:tt)*] $name:ident: $type:ty $(, $($rest:tt)*)?) => {
+        $crate::service!(@args $method [$($done)* $name: &$type, $type;] $($($rest)*)?);
+    };
+    (@args $method:tt $done:tt) => {
+        $crate::service!(@method $method $done [] 0);
+    };
+
+    // What stands in the method's own module.
+    (
+        @method [$number:literal $method:ident $result:tt [$($request:ident)?]]
+        [$($name:ident: $lent:ty, $type:ty;)*] [$($fds:ident)?] $count:expr
+    ) => {
+        /// The method's number.
+        pub const METHOD: u16 = $number;
+
+        const LONGEST: $crate::service::Lengths = {
+            use $crate::service::{Longest, Unbounded as _};
+            $crate::service::Lengths {
+                args: &[$(<Longest<$type>>::BYTES),*],
+                result: $crate::service!(@longest $result),
+            }
+        };
+
+        /// Gathers the arguments of one call, for which more is to be said than
+        /// [`call`] does.
+        pub const fn args<'fds>(
+            $($name: $lent,)*
+            $($fds: [$crate::service::Fd<'fds>; $count],)?
+        ) -> $crate::Args<'fds, impl $crate::Encode, { $count }> {
+            let message = $crate::Postcard(($($name,)*));
+            $crate::Args::new(METHOD, message, $crate::service!(@fds $($fds)?))
+        }
+
+        /// Calls the method as `Worker::try_call` does: taken at once or not at all. That the
+        /// longest arguments and the longest result fit is checked when the program is compiled,
+        /// where they are known.
+        ///
+        /// # Errors
+        /// Not taken, and nothing half done: the tag is given back with the reason.
+        pub fn call<
+            CallersTag,
+            WorkersHandler: $crate::Handler,
+            const WORKERS_SLOTS: usize,
+            const WORKERS_BYTES: usize,
+        >(
+            worker: &mut $crate::Worker<
+                CallersTag,
+                WorkersHandler,
+                WORKERS_SLOTS,
+                WORKERS_BYTES,
+            >,
+            $($name: $lent,)*
+            $($fds: [$crate::service::Fd<'_>; $count],)?
+            tag: CallersTag,
+        ) -> ::core::result::Result<$crate::RequestId, $crate::NotTaken<CallersTag>> {
+            const {
+                ::core::assert!(
+                    LONGEST.args_fit(WORKERS_BYTES),
+                    "the longest arguments fit in a request: BYTES - 24"
+                );
+                ::core::assert!(
+                    LONGEST.result_fits(WORKERS_BYTES),
+                    "the longest result fits in a reply: BYTES / 2 - 24"
+                );
+            };
+            worker.try_call(args($($name,)* $($fds)?).call(), tag)
+        }
+
+        $crate::service!(@result $result);
+
+        pub(super) fn serve(
+            serve: &mut impl super::Serve,
+            request: &mut $crate::Request<'_>,
+            reply: &mut $crate::Reply<'_>,
+        ) -> ::core::result::Result<(), $crate::Refusal> {
+            let $crate::Postcard(($($name,)*)): $crate::Postcard<($($type,)*)> =
+                request.message()?;
+            let _fds = request.take_fds::<{ $count }>()?;
+            $(let $fds = _fds;)?
+            $(let $request = &*request;)?
+            let result = serve.$method($($request,)? $($name,)* $($fds)?)?;
+            $crate::service!(@reply $result reply, result)
+        }
+    };
+
+    (@fds) => {
+        []
+    };
+    (@fds $fds:ident) => {
+        $fds
+    };
+
+    // What a method returns: nothing, a result, or a result and descriptors.
+    (@served) => {
+        ::core::result::Result<(), $crate::Refusal>
+    };
+    (@served $result:ty) => {
+        ::core::result::Result<$result, $crate::Refusal>
+    };
+    (@served $result:ty, [$fd:ty; $count:expr]) => {
+        ::core::result::Result<($result, [$fd; $count]), $crate::Refusal>
+    };
+
+    (@longest []) => {
+        ::core::option::Option::Some(0)
+    };
+    (@longest [$result:ty $(, $($fds:tt)*)?]) => {
+        <Longest<$result>>::BYTES
+    };
+
+    (@result []) => {
+        $crate::service!(@result [()]);
+    };
+    (@result [$result:ty]) => {
+        /// Reads the result from a reply, from which it may borrow.
+        ///
+        /// # Errors
+        /// The reply is none to this method.
+        pub fn result(
+            reply: $crate::service::ReplyRef<'_>,
+        ) -> ::core::result::Result<$result, $crate::BadReply> {
+            let $crate::Postcard(result) = reply.message()?;
+            $crate::service::without_fds(reply)?;
+            ::core::result::Result::Ok(result)
+        }
+    };
+    (@result [$result:ty, [$fd:ty; $count:expr]]) => {
+        /// Reads the result from a reply, from which it may borrow, and takes its descriptors.
+        ///
+        /// # Errors
+        /// The reply is none to this method.
+        pub fn result(
+            mut reply: $crate::ReplyView<'_>,
+        ) -> ::core::result::Result<($result, [$fd; $count]), $crate::BadReply> {
+            let $crate::Postcard(result) = reply.message()?;
+            ::core::result::Result::Ok((result, reply.take_fds()?))
+        }
+    };
+
+    (@reply [$($result:ty)?] $reply:ident, $value:ident) => {
+        $reply.put_message(&$crate::Postcard($value))
+    };
+    (@reply [$result:ty, [$fd:ty; $count:expr]] $reply:ident, $value:ident) => {{
+        $reply.put_message(&$crate::Postcard($value.0))?;
+        for fd in $value.1 {
+            $reply.put_fd(fd)?;
+        }
+        ::core::result::Result::Ok(())
+    }};
+}

@@ -1,0 +1,84 @@
+//! The longest arguments and results, where they are known when the program is compiled.
+
+use core::marker::PhantomData;
+
+use ipc_frame::{Bounded, Header, Postcard};
+
+use crate::serve::reply_capacity;
+
+/// Finds the longest form of a type, where one is known: the constant of the type itself comes
+/// before that of the trait, which every type has.
+pub struct Longest<T>(PhantomData<T>);
+
+impl<T> Longest<T>
+where
+    Postcard<T>: Bounded,
+{
+    /// Bytes of the longest value.
+    pub const BYTES: Option<usize> = Some(<Postcard<T> as Bounded>::MAX_LEN);
+}
+
+/// What [`Longest`] falls back to.
+pub trait Unbounded {
+    /// No longest value is known.
+    const BYTES: Option<usize> = None;
+}
+
+impl<T> Unbounded for Longest<T> {}
+
+/// The longest arguments of a method, and its longest result, in so far as they are known.
+pub struct Lengths {
+    /// Those of the arguments, one by one.
+    pub args: &'static [Option<usize>],
+    /// That of the result.
+    pub result: Option<usize>,
+}
+
+impl Lengths {
+    /// Whether all arguments fit in a worker of `bytes` bytes each way.
+    pub const fn args_fit(&self, bytes: usize) -> bool {
+        let (mut rest, mut sum) = (self.args, 0_usize);
+        while let Some((first, after)) = rest.split_first() {
+            match first {
+                Some(len) => sum = sum.saturating_add(*len),
+                None => return true,
+            }
+            rest = after;
+        }
+        sum <= bytes - Header::SIZE
+    }
+
+    /// Whether every result fits in a worker of `bytes` bytes each way.
+    pub const fn result_fits(&self, bytes: usize) -> bool {
+        match self.result {
+            Some(len) => len <= reply_capacity(bytes),
+            None => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn lengths(args: &'static [Option<usize>], result: Option<usize>) -> Lengths {
+        Lengths { args, result }
+    }
+
+    #[test]
+    fn a_type_without_a_longest_value_has_no_length() {
+        assert_eq!(<Longest<(u8, u64)>>::BYTES, Some(11));
+        assert_eq!(<Longest<()>>::BYTES, Some(0));
+        assert_eq!(<Longest<&str>>::BYTES, None);
+    }
+
+    #[test]
+    fn what_is_known_is_checked_to_the_byte() {
+        assert!(lengths(&[Some(200), Some(32)], Some(104)).args_fit(256));
+        assert!(!lengths(&[Some(200), Some(33)], None).args_fit(256));
+        assert!(lengths(&[Some(300), None], None).args_fit(256));
+        assert!(lengths(&[], Some(104)).result_fits(256));
+        assert!(!lengths(&[], Some(105)).result_fits(256));
+        assert!(lengths(&[], None).result_fits(256));
+    }
+}

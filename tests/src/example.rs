@@ -1,0 +1,26 @@
+//! The example programs, as a user has them.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// Builds an example of ipc-worker, so that what is tested is what stands in the source, and
+/// returns the program's path.
+pub fn build(name: &str) -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["build", "--locked", "--package", "ipc-worker", "--example", name])
+        .args(["--message-format", "json"])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{name} cannot be built");
+    let messages = String::from_utf8(output.stdout).expect("cargo writes JSON");
+    let path = messages
+        .lines()
+        .filter_map(|line| line.split_once(r#""executable":""#))
+        .filter_map(|(_, rest)| rest.split('"').next())
+        .find(|path| path.ends_with(name))
+        .expect("cargo names the program");
+    path.into()
+}

@@ -1,0 +1,120 @@
+//! The examples for event loops, as programs, and what an edge-triggered loop must know.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use ipc_tests::forked::soon;
+use ipc_tests::{cases, example};
+use ipc_worker::{Call, Instant, Refusal, Reply, Request, Start, Worker};
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
+
+static PROGRAMS: OnceLock<HashMap<&str, PathBuf>> = OnceLock::new();
+
+fn main() -> ExitCode {
+    // Once, before the cases: each of them is a process of its own.
+    let names = ["epoll", "mio", "polling", "calloop", "tokio"];
+    PROGRAMS.set(names.map(|name| (name, example::build(name))).into()).unwrap();
+    run()
+}
+
+cases! { run:
+    epoll_by_hand_goes_through_a_restart,
+    mio_goes_through_a_restart,
+    polling_goes_through_a_restart,
+    calloop_goes_through_a_restart,
+    tokio_goes_through_a_restart,
+    edge_triggered_what_a_turn_leaves_shows_only_when_armed_anew,
+}
+
+fn epoll_by_hand_goes_through_a_restart() {
+    goes_through_a_restart("epoll");
+}
+
+fn mio_goes_through_a_restart() {
+    goes_through_a_restart("mio");
+}
+
+fn polling_goes_through_a_restart() {
+    goes_through_a_restart("polling");
+}
+
+fn calloop_goes_through_a_restart() {
+    goes_through_a_restart("calloop");
+}
+
+fn tokio_goes_through_a_restart() {
+    goes_through_a_restart("tokio");
+}
+
+/// Runs the program and looks for one outcome of each request, one death, and one successor. How
+/// many requests are answered before the death depends on the time, so that it is not counted.
+fn goes_through_a_restart(name: &str) {
+    let output = Command::new(&PROGRAMS.get().unwrap()[name]).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{}: {said}{errors}", output.status);
+    let count = |start: &str| said.lines().filter(|line| line.starts_with(start)).count();
+    for tag in 0..6 {
+        assert_eq!(count(&format!("request {tag}: ")), 1, "{said}");
+    }
+    assert_eq!(count("request "), 6, "{said}");
+    assert_eq!(count("the worker has ended: killed by signal 9"), 1, "{said}");
+    assert_eq!(count("another worker: "), 1, "{said}");
+    assert_eq!(said.lines().last(), Some("every request has had one outcome"));
+    assert_eq!(errors, "");
+}
+
+const REPLY: usize = 100;
+
+fn handle(_: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+    reply.put(&[7; REPLY])
+}
+
+/// Waits for the worker, and returns whether it has shown anything.
+fn shows(epoll: &impl rustix::fd::AsFd, patience: Duration) -> bool {
+    let mut ready = Vec::with_capacity(1);
+    let patience = Timespec::try_from(patience).unwrap();
+    epoll::wait(epoll, spare_capacity(&mut ready), Some(&patience)).unwrap();
+    !ready.is_empty()
+}
+
+fn edge_triggered_what_a_turn_leaves_shows_only_when_armed_anew() {
+    // Two replies fill main's room, so that one turn cannot take all.
+    let start = Start::fork(handle as ipc_worker::HandlerFn);
+    let mut worker = Worker::<u32, _, 8, 256>::start(start).unwrap();
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+    let edge = epoll::EventFlags::IN | epoll::EventFlags::ET;
+    let data = epoll::EventData::new_u64(0);
+    epoll::add(&epoll, &worker, data, edge).unwrap();
+    for tag in 0..6 {
+        worker.try_call(Call::new(1, &[b"some work"]), tag).unwrap();
+    }
+    worker.turn(Instant::now());
+    // Until all replies lie in the socket: the worker has begun, and waits for more again.
+    assert!(shows(&epoll, Duration::from_secs(20)));
+    let (pid, limit) = (worker.pid().unwrap(), soon());
+    while !std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") S ") {
+        assert!(Instant::now() < limit, "the worker has not finished");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    // The edges of those that came after the first.
+    shows(&epoll, Duration::ZERO);
+    let mut outcomes = 0;
+    while outcomes < 6 {
+        worker.turn(Instant::now());
+        let before = outcomes;
+        while let Some(_event) = worker.next_event() {
+            outcomes += 1;
+        }
+        assert!(outcomes > before, "a turn of what is ready brings something");
+        assert!(!shows(&epoll, Duration::ZERO), "no new edge for what is left");
+        epoll::modify(&epoll, &worker, data, edge).unwrap();
+        assert_eq!(shows(&epoll, Duration::ZERO), outcomes < 6, "{outcomes}");
+    }
+}
