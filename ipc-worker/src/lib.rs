@@ -42,7 +42,9 @@
 extern crate std;
 
 mod call;
+mod caller;
 mod child;
+mod counters;
 mod event;
 mod handler;
 mod refusal;
@@ -54,6 +56,7 @@ mod table;
 mod worker;
 
 pub use call::{Again, Call, NotTaken, Why};
+pub use counters::Counters;
 pub use event::{Event, GiveUp, Lost, Outcome, ReplyView};
 pub use handler::{Handler, HandlerFn, Reply, Request};
 pub use ipc_barrier::{Ended, Reason};

@@ -47,7 +47,7 @@ pub(crate) fn replies_come_in_request_order() {
             assert_eq!(told, Told::Reply(u32::try_from(index).unwrap(), bytes));
         }
     }
-    assert_eq!(worker.stray_replies(), 0);
+    assert_eq!(worker.counters().stray_replies, 0);
 }
 
 pub(crate) fn descriptors_reach_the_handler_and_come_back() {
@@ -145,7 +145,7 @@ pub(crate) fn a_deadline_ends_a_request_that_runs_and_one_that_waits() {
     worker.try_call(Call::new(ECHO, &[b"still"]), 3).unwrap();
     let list = turn_until(&mut worker, |list| list.len() == 3);
     assert_eq!(list, [Told::Late(1), Told::Late(2), Told::Reply(3, b"still".to_vec())]);
-    assert_eq!(worker.stray_replies(), 1, "the late reply of the one that ran");
+    assert_eq!(worker.counters().stray_replies, 1, "the late reply of the one that ran");
 }
 
 pub(crate) fn a_cancelled_request_that_waits_never_begins() {
