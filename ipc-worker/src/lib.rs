@@ -53,6 +53,8 @@ mod slots;
 mod start;
 mod supervise;
 mod table;
+#[cfg(test)]
+mod traffic;
 mod worker;
 
 pub use call::{Again, Call, NotTaken, Why};
