@@ -82,10 +82,14 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     }
 
     /// Takes a one-way request in, and queues it.
-    pub(crate) fn send(&mut self, call: &Call<'_>, slots: Option<&Slots>) -> Result<(), Why> {
+    pub(crate) fn send(
+        &mut self,
+        call: &Call<'_>,
+        slots: Option<&Slots>,
+    ) -> Result<RequestId, Why> {
         let (id, under_way) = self.push(call, Kind::OneWay, slots)?;
         self.insert(id, None, under_way, slots);
-        Ok(())
+        Ok(id)
     }
 
     fn insert(

@@ -71,7 +71,7 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
                 let now = (self.now)();
                 let is_old = now.since(*oldest.get_or_insert(now)) > OLDEST;
                 let has_room = self.outbox.has_room_for(Self::REPLY, MAX_FDS.into());
-                if is_old || !has_room || self.finished.is_full() {
+                if is_old || !has_room {
                     self.flush(transport)?;
                     oldest = None;
                 }
@@ -101,7 +101,7 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
         if header.kind == Kind::OneWay {
             // What it has put into the reply goes with the room.
             let finish = if kind == Kind::Refusal { Finish::Refused } else { Finish::Done };
-            // There is room: `work` has seen to that.
+            // There is room: each has had a slot since the last receive, before which all were told.
             _ = self.finished.push((claim, finish));
         } else {
             claim.done();

@@ -10,8 +10,9 @@ use crate::{
 };
 
 const HELP: &str = "\
-Runs what takes too long for `cargo xtask ci`: a minute of fuzzing, and miri. Every step runs, also
-after one that failed; what is not installed is skipped, and said to be.
+Runs what takes too long for `cargo xtask ci`: a minute of fuzzing, miri, and a hundred million steps
+of a worker's two sides. Every step runs, also after one that failed; what is not installed is
+skipped, and said to be.
 
 Usage: cargo xtask deep
 
@@ -35,5 +36,13 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
 
 fn plan(workspace: &Workspace) -> Vec<Step> {
     let minute = fuzz::Limits { inputs: None, seconds: Some(60) };
-    vec![fuzz::step(workspace, "fuzz decode", "decode", minute), miri::step(workspace)]
+    let test =
+        ["test", "--locked", "--release", "--package", "ipc-worker", "--lib", "--", "traffic"];
+    let mut traffic = workspace.cargo(&test);
+    traffic.env("IPC_STEPS", "100000000");
+    vec![
+        fuzz::step(workspace, "fuzz decode", "decode", minute),
+        miri::step(workspace),
+        Step::command("traffic", traffic),
+    ]
 }

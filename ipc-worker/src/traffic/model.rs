@@ -27,10 +27,12 @@ pub(super) struct Known {
     pub(super) again: Again,
     pub(super) deadline: Instant,
     pub(super) fd_count: usize,
-    /// How often its handler has begun, how often it has ended, and how often with `Ok`.
+    /// How often its handler has begun, how often it has ended, how often with `Ok`, and how often
+    /// what it did was settled.
     begun: u32,
     ended: u32,
     done: u32,
+    settled: u32,
     is_cancelled: bool,
     told: Option<Told>,
 }
@@ -40,6 +42,7 @@ pub(super) struct Model {
     known: Vec<Known>,
     /// The request that the last reply or refusal was for.
     last_answered: Option<u32>,
+    unsettled: Vec<u32>,
     pub(super) answers: u64,
     /// How many requests have begun anew.
     pub(super) begun_anew: u64,
@@ -58,10 +61,18 @@ impl Model {
         deadline: Option<Instant>,
         fd_count: usize,
     ) {
-        let deadline = deadline.unwrap_or(Instant::NEVER);
-        let (begun, ended, done, is_cancelled, told) = (0, 0, 0, false, None);
-        let known =
-            Known { is_one_way, again, deadline, fd_count, begun, ended, done, is_cancelled, told };
+        let known = Known {
+            is_one_way,
+            again,
+            deadline: deadline.unwrap_or(Instant::NEVER),
+            fd_count,
+            begun: 0,
+            ended: 0,
+            done: 0,
+            settled: 0,
+            is_cancelled: false,
+            told: None,
+        };
         self.known.push(known);
     }
 
@@ -86,6 +97,19 @@ impl Model {
         let known = self.at(number);
         known.ended += 1;
         known.done += u32::from(is_done);
+        self.unsettled.push(number);
+    }
+
+    /// The worker has settled what its handler has done.
+    pub(super) fn settle(&mut self) {
+        for number in core::mem::take(&mut self.unsettled) {
+            self.at(number).settled += 1;
+        }
+    }
+
+    /// The worker is gone, with what it had not settled.
+    pub(super) fn forget_unsettled(&mut self) {
+        self.unsettled.clear();
     }
 
     /// Main has cancelled a request that was under way.
@@ -103,8 +127,8 @@ impl Model {
         // Where descriptors are lost the handler is not asked.
         let may_be_claimed = known.begun > 0 || known.fd_count > 0;
         let is_right = match told {
-            Told::Reply => known.done > 0,
-            Told::Refused { fds_lost: false } => known.ended > known.done,
+            Told::Reply => known.done > 0 && known.settled > 0,
+            Told::Refused { fds_lost: false } => known.ended > known.done && known.settled > 0,
             Told::Refused { fds_lost: true } => known.fd_count > 0,
             Told::Lost(Lost::NotBegun) => known.begun == 0,
             Told::Lost(Lost::Running) => may_be_claimed,
@@ -121,8 +145,19 @@ impl Model {
         }
     }
 
-    /// Nothing is under way any more: checks that no outcome is missing, and that of the one-way
-    /// requests only those went by in silence that were done.
+    /// Main has let go of one-way requests, and has counted some of them: checks that the others
+    /// were done.
+    pub(super) fn let_go(&mut self, numbers: &[u32], counted: u64) {
+        let silent = u64::try_from(numbers.len()).unwrap().checked_sub(counted);
+        let silent = silent.expect("no one-way is counted twice, and none before its end");
+        let done = numbers.iter().filter(|&&number| {
+            let known = *self.at(number);
+            known.settled > 0 && known.done > 0
+        });
+        assert!(silent <= u64::try_from(done.count()).unwrap(), "{silent} of {numbers:?}");
+    }
+
+    /// Nothing is under way any more: checks that no outcome is missing.
     pub(super) fn finish(&self, lost: u64, expired: u64, refused: u64) {
         for (number, known) in self.known.iter().enumerate() {
             let is_told = known.told.is_some();
@@ -130,9 +165,7 @@ impl Model {
         }
         let one_ways = || self.known.iter().filter(|known| known.is_one_way);
         let count = |list: &mut dyn Iterator<Item = &Known>| u64::try_from(list.count()).unwrap();
-        let silent = count(&mut one_ways()).checked_sub(lost + expired + refused);
-        let silent = silent.expect("no one-way is counted twice");
-        assert!(silent <= count(&mut one_ways().filter(|known| known.done > 0)), "{silent}");
+        assert!(lost + expired + refused <= count(&mut one_ways()));
         let may_expire = one_ways().filter(|known| known.deadline != Instant::NEVER);
         assert!(expired <= count(&mut { may_expire }), "{expired} expired");
         let may_refuse = one_ways().filter(|it| it.ended > it.done || it.fd_count > 0);

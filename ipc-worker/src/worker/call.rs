@@ -182,7 +182,7 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
 
     fn take_send(&mut self, call: &Call<'_>) -> Result<(), NotTaken<()>> {
         let taken = match self.takes_requests() {
-            true => self.caller.send(call, self.phase.slots()),
+            true => self.caller.send(call, self.phase.slots()).map(|_| ()),
             false => Err(Why::Stopped),
         };
         taken.map_err(|why| NotTaken { tag: (), why })
