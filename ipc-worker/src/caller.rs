@@ -51,11 +51,15 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     /// Returns whether such a request would be taken now. Where it is one-way requests that are in
     /// the way, the worker is asked to tell when they are done.
     pub(crate) fn has_room_for(&self, len: usize, fd_count: usize, slots: Option<&Slots>) -> bool {
-        let has_room = self.table.next_id().is_some() && self.outbox.has_room_for(len, fd_count);
-        if !has_room {
+        let fits = self.fits(len, fd_count);
+        if !fits {
             self.ask(slots);
         }
-        has_room
+        fits
+    }
+
+    fn fits(&self, len: usize, fd_count: usize) -> bool {
+        self.table.next_id().is_some() && self.outbox.has_room_for(len, fd_count)
     }
 
     /// Asks the worker to tell when one-way requests are done, if any are under way.
@@ -117,7 +121,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
             return Err(Why::TooLong { len, capacity });
         } else if fd_count > FDS {
             return Err(Why::TooManyFds { count: fd_count, capacity: FDS });
-        } else if !self.has_room_for(len, fd_count, slots) {
+        } else if !self.fits(len, fd_count) {
             self.reclaim(slots);
             if !self.has_room_for(len, fd_count, slots) {
                 return Err(Why::Full);

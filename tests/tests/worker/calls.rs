@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use ipc_tests::fds;
 use ipc_worker::{
-    Call, Ended, Event, Handler, Instant, Lost, NotTaken, Outcome, Refusal, Reply, Request,
-    Restart, Start, Why, Worker,
+    Call, Counters, Ended, Event, Handler, Instant, Lost, NotTaken, Outcome, Refusal, Reply,
+    Request, Restart, Start, Why, Worker,
 };
 
 use crate::handler::*;
@@ -95,6 +95,7 @@ pub(crate) fn as_many_descriptors_as_a_message_carries() {
     let refused = worker.try_call(Call::new(FDS, &[b"x"]).fds(&fds), 9).unwrap_err();
     let why = Why::TooManyFds { count: 254, capacity: 253 };
     assert_eq!(refused, NotTaken { tag: 9, why });
+    assert_eq!(worker.counters().too_many_fds, 1);
     drop(null);
     assert_eq!(fds::open().len(), before, "all duplicates are closed");
 }
@@ -114,6 +115,9 @@ pub(crate) fn what_is_not_taken_comes_back_with_its_reason() {
     worker.stop(soon(), |_| ());
     let refused = worker.try_call(Call::new(ECHO, &[b"d"]), 4).unwrap_err();
     assert_eq!(refused, NotTaken { tag: 4, why: Why::Stopped });
+    let Counters { full, too_long, too_many_fds, no_fd_left, stopped, .. } = worker.counters();
+    assert_eq!([too_long, full, stopped], [1, 1, 1]);
+    assert_eq!([too_many_fds, no_fd_left], [0, 0]);
 }
 
 pub(crate) fn try_call_duplicates_nothing_where_no_descriptor_is_left() {
@@ -127,6 +131,7 @@ pub(crate) fn try_call_duplicates_nothing_where_no_descriptor_is_left() {
     let fds = [null.as_fd(), null.as_fd()];
     let refused = worker.try_call(Call::new(FDS, &[b""]).fds(&fds), 7).unwrap_err();
     assert!(matches!(refused, NotTaken { tag: 7, why: Why::NoFdLeft(_) }), "{refused:?}");
+    assert_eq!(worker.counters().no_fd_left, 1);
     hoard.clear();
     assert_eq!(call(&mut worker, ECHO, b"goes on"), Told::Reply(0, b"goes on".to_vec()));
 }
@@ -170,14 +175,21 @@ pub(crate) fn a_stopped_worker_never_blocks_main() {
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
     let before = voluntary_switches();
     let bytes = [7; 600];
-    let mut taken = 0;
-    for round in 0..20_000 {
-        taken += u32::from(worker.try_call(Call::new(ECHO, &[&bytes]), round).is_ok());
-        worker.turn(Instant::now());
-        assert!(worker.next_event().is_none());
+    let mut taken = 0_u32;
+    for round in 0..100_000 {
+        match worker.try_call(Call::new(ECHO, &[&bytes]), round) {
+            Ok(_) => taken += 1,
+            Err(not_taken) => assert_eq!((not_taken.tag, not_taken.why), (round, Why::Full)),
+        }
+        // Alone, and with all the input and output of a loop.
+        if round % 2 == 0 {
+            worker.turn(Instant::now());
+            assert!(worker.next_event().is_none());
+        }
     }
     assert_eq!(voluntary_switches(), before, "main has slept");
     assert!(taken > 10);
+    assert_eq!(worker.counters().full, u64::from(100_000_u32 - taken));
     rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
     let list = turn_until(&mut worker, |list| list.len() == usize::try_from(taken).unwrap());
     assert!(list.iter().all(|told| matches!(told, Told::Reply(..))));

@@ -23,6 +23,8 @@ pub(crate) const PID: u16 = 8;
 pub(crate) const OPEN_FDS: u16 = 9;
 pub(crate) const PIPE: u16 = 10;
 pub(crate) const APPEND_BYTE: u16 = 11;
+pub(crate) const SLOW_PIPE: u16 = 12;
+pub(crate) const UNTIL_CANCELLED: u16 = 13;
 
 pub(crate) fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
     match request.method() {
@@ -49,10 +51,19 @@ pub(crate) fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result
         }
         PID => reply.put(&std::process::id().to_le_bytes()),
         OPEN_FDS => reply.put(format!("{:?}", fds::open()).as_bytes()),
-        PIPE => {
+        PIPE | SLOW_PIPE => {
+            if request.method() == SLOW_PIPE {
+                std::thread::sleep(Duration::from_millis(100));
+            }
             let (mut ours, theirs) = UnixStream::pair()?;
             ours.write_all(request.bytes())?;
             reply.put_fd(theirs.into())
+        }
+        UNTIL_CANCELLED => {
+            while !request.is_cancelled() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Ok(())
         }
         APPEND_BYTE => {
             let mut file = File::from(request.take_fd().ok_or(Refusal::new(1, "no fd"))?);
