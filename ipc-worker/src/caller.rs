@@ -1,5 +1,7 @@
 //! Main's side of the traffic: requests in, outcomes out. It names no transport and never waits.
 
+use core::sync::atomic::{AtomicBool, Ordering};
+
 use heapless::Vec;
 use ipc_frame::{FrameNumber, Header, Kind, MAX_FDS};
 use ipc_transport::{Inbox, InboxError, Instant, Outbox, duplicate};
@@ -25,6 +27,11 @@ pub(crate) struct Caller<Tag, const SLOTS: usize, const BYTES: usize> {
     pub(crate) counters: Counters,
     /// The request that the last outcome was of.
     pub(crate) told: Option<RequestId>,
+    /// The program lacks room that one-way requests take. Only main itself looks at it; it is an
+    /// atomic since whoever asks for room has the caller only by reference.
+    lacks_room: AtomicBool,
+    /// Some of that room is back, which no event tells.
+    regained: bool,
 }
 
 /// An answer that was found, before anything of it is borrowed.
@@ -45,6 +52,8 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
             inbox: Inbox::new(),
             counters: Counters::default(),
             told: None,
+            lacks_room: AtomicBool::new(false),
+            regained: false,
         }
     }
 
@@ -64,7 +73,11 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
 
     /// Asks the worker to tell when one-way requests are done, if any are under way.
     pub(crate) fn ask(&self, slots: Option<&Slots>) {
-        if let Some(slots) = slots.filter(|_| self.table.one_ways() > 0) {
+        if self.table.one_ways() == 0 {
+            return;
+        }
+        self.lacks_room.store(true, Ordering::Relaxed);
+        if let Some(slots) = slots {
             slots.ask();
         }
     }
@@ -190,16 +203,26 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
                 Ending::DeadlinePassed | Ending::Cancelled => &mut self.counters.one_ways_expired,
             };
             add(count, 1);
-            self.outbox.retire(under_way.frame);
-            self.table.finish(id);
+            self.free(id, under_way.frame);
         }
     }
 
     /// Ends a one-way request that the handler has finished with.
     pub(crate) fn let_go(&mut self, id: RequestId, frame: FrameNumber, finish: Finish) {
         add(&mut self.counters.one_ways_refused, u64::from(finish == Finish::Refused));
+        self.free(id, frame);
+    }
+
+    /// Gives the room of a one-way request back.
+    fn free(&mut self, id: RequestId, frame: FrameNumber) {
         self.outbox.retire(frame);
         self.table.finish(id);
+        self.regained |= core::mem::take(self.lacks_room.get_mut());
+    }
+
+    /// Begins a turn: what room came back in the one before was seen.
+    pub(crate) const fn begin_turn(&mut self) {
+        self.regained = false;
     }
 
     /// Lets go of the one-way requests that the worker has finished with.
@@ -213,12 +236,11 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         }
     }
 
-    /// Returns whether the worker has finished with one-way requests of which it was asked to tell,
-    /// but maybe too late for it to see that.
-    pub(crate) fn has_missed(&self, slots: Option<&Slots>) -> bool {
-        slots
-            .filter(|slots| self.table.one_ways() > 0 && slots.is_asked())
-            .is_some_and(|slots| self.finished_one_ways(slots).next().is_some())
+    /// Returns whether room that the program lacked is back, or the worker has finished with
+    /// one-way requests, maybe too early to see that it was asked to tell.
+    pub(crate) fn has_regained(&self, slots: Option<&Slots>) -> bool {
+        let asked = slots.filter(|slots| self.table.one_ways() > 0 && slots.is_asked());
+        self.regained || asked.is_some_and(|slots| self.finished_one_ways(slots).next().is_some())
     }
 
     /// Returns the one-way requests that the worker has finished with: it takes all in their

@@ -136,7 +136,7 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
     /// shows nothing; in the past for at once, `None` for no such time.
     pub fn next_deadline(&self) -> Option<Instant> {
         const AT_ONCE: Instant = Instant::from_nanoseconds(0);
-        let is_due = self.has_event() || self.caller.has_missed(self.phase.slots());
+        let is_due = self.has_event() || self.caller.has_regained(self.phase.slots());
         let next = if is_due { AT_ONCE } else { self.life_deadline() };
         Some(next.min(self.caller.table.earliest())).filter(|&next| next != Instant::NEVER)
     }
@@ -146,6 +146,7 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
     ///
     /// `now` is the present time; it decides deadlines and delays.
     pub fn turn(&mut self, now: Instant) {
+        self.caller.begin_turn();
         self.expire(now);
         self.live(now);
         self.caller.reclaim(self.phase.slots());

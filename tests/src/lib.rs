@@ -9,6 +9,7 @@ pub mod forked;
 pub mod seccomp;
 pub mod speed;
 pub mod storm;
+pub mod traced;
 
 #[doc = include_str!("../../README.md")]
 #[cfg(doctest)]

@@ -21,8 +21,11 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
     }
 
     /// Returns whether a request of `len` bytes and so many descriptors would be taken now, but
-    /// for a lack of descriptors in the process. There is room again after a later
-    /// [`turn`](Self::turn), for which the worker's descriptor wakes.
+    /// for a lack of descriptors in the process.
+    ///
+    /// There is room again after an event, or after one-way requests are done. A program that asked
+    /// in vain is woken for those, too: [`next_deadline`](Self::next_deadline) is in the past then,
+    /// until the next [`turn`](Self::turn).
     pub fn has_room_for(&self, len: usize, fd_count: usize) -> bool {
         self.takes_requests() && self.caller.has_room_for(len, fd_count, self.phase.slots())
     }
@@ -161,6 +164,7 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         let wake = self.next_deadline().map_or(deadline, |next| next.min(deadline));
         // One blocking call in the place of a poll and a call, where its time-out fits.
         if self.can_block() && wake.since(now) > SLICE + SLICE {
+            self.caller.begin_turn();
             self.expire(now);
             self.exchange(now, Wait::Slice);
             self.caller.reclaim(self.phase.slots());
