@@ -1,5 +1,8 @@
 //! Main's side of the traffic: requests in, outcomes out. It names no transport and never waits.
 
+#[cfg(test)]
+mod tests;
+
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use heapless::Vec;

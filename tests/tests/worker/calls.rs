@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use ipc_tests::fds;
+use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{
     Call, Counters, Ended, Event, Handler, Instant, Lost, NotTaken, Outcome, Refusal, Reply,
     Request, Restart, Start, Why, Worker,
@@ -19,8 +20,10 @@ pub(crate) fn blocking_call_gets_its_reply() {
     assert_eq!(call(&mut worker, ECHO, b"hello"), Told::Reply(0, b"hello".to_vec()));
     assert_eq!(call(&mut worker, ECHO, b""), Told::Reply(0, Vec::new()));
     assert_eq!(call(&mut worker, REFUSE, b""), Told::Refused(0, 42));
+    assert!(worker.is_running());
     assert_eq!(call(&mut worker, 999, b""), Told::Refused(0, Refusal::UNKNOWN_METHOD.code));
     assert_eq!(worker.stop(soon(), |_| ()), Some(Ended::Exited(0)));
+    assert!(!worker.is_running());
     assert!(fds::children().is_empty());
 }
 
@@ -98,6 +101,66 @@ pub(crate) fn as_many_descriptors_as_a_message_carries() {
     assert_eq!(worker.counters().too_many_fds, 1);
     drop(null);
     assert_eq!(fds::open().len(), before, "all duplicates are closed");
+}
+
+pub(crate) fn as_many_descriptors_come_back_as_a_message_carries() {
+    let mut worker = worker();
+    let before = fds::open().len();
+    for count in [0_u32, 1, 2, 100, 252, 253, 254] {
+        let mut came = None;
+        worker
+            .call_until(
+                Call::new(GIVE_FDS, &[&count.to_le_bytes()]),
+                0,
+                soon(),
+                |event| match event {
+                    Event::Done { outcome: Outcome::Reply(mut reply), .. } => {
+                        assert_eq!(reply.bytes(), b"in three pieces");
+                        assert_eq!(reply.fds_lost(), None);
+                        let fds: Vec<OwnedFd> = std::iter::from_fn(|| reply.take_fd()).collect();
+                        came = Some(u32::try_from(fds.len()).unwrap());
+                    }
+                    Event::Done { outcome: Outcome::Refused(refusal), .. } => {
+                        assert_eq!((count, refusal), (254, Refusal::REPLY_TOO_LONG));
+                    }
+                    other => panic!("{other:?}"),
+                },
+            )
+            .unwrap();
+        assert_eq!(came, (count < 254).then_some(count));
+        // Those that nobody takes are closed.
+        worker.call_until(Call::new(GIVE_FDS, &[&count.to_le_bytes()]), 0, soon(), |_| ()).unwrap();
+        assert_eq!(call(&mut worker, ECHO, b""), Told::Reply(0, Vec::new()));
+        assert_eq!(fds::open().len(), before, "{count}");
+    }
+}
+
+/// A view of an event is no obstacle to a call in the same arm, once it is not used any more.
+pub(crate) fn requests_are_made_from_the_arms_of_events() {
+    let mut worker = worker();
+    worker.try_call(Call::new(PIPE, &[b"1"]), 0).unwrap();
+    let (limit, mut done) = (soon(), 0);
+    while done < 10 {
+        worker.turn(Instant::now());
+        while let Some(event) = worker.next_event() {
+            match event {
+                Event::Done { tag, outcome: Outcome::Reply(mut reply) } => {
+                    let fd = reply.take_fd();
+                    let fds: Vec<_> = fd.iter().map(|fd| fd.as_fd()).collect();
+                    // Alternately one that gives a descriptor and one that is given it.
+                    let method = if fd.is_some() { FDS } else { PIPE };
+                    worker.try_send(Call::new(ECHO, &[b"by the way"])).unwrap();
+                    worker.try_call(Call::new(method, &[b"1"]).fds(&fds), tag + 1).unwrap();
+                    done = tag + 1;
+                }
+                Event::Done { tag, outcome } => panic!("{tag}: {outcome:?}"),
+                other => panic!("{other:?}"),
+            }
+        }
+        let deadline = worker.next_deadline().map_or(limit, |next| next.min(limit));
+        wait(&mut [Watched::new(worker.as_fd(), Interest::Input)], Some(deadline)).unwrap();
+        assert!(Instant::now() < limit);
+    }
 }
 
 pub(crate) fn what_is_not_taken_comes_back_with_its_reason() {

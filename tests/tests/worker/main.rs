@@ -28,6 +28,8 @@ ipc_tests::cases! {
     replies_come_in_request_order,
     descriptors_reach_the_handler_and_come_back,
     as_many_descriptors_as_a_message_carries,
+    as_many_descriptors_come_back_as_a_message_carries,
+    requests_are_made_from_the_arms_of_events,
     what_is_not_taken_comes_back_with_its_reason,
     try_call_duplicates_nothing_where_no_descriptor_is_left,
     death_is_an_event_and_the_next_worker_answers,
