@@ -120,18 +120,15 @@ impl Ledger {
                 usize::try_from(self.made * 37 + self.one_ways * 11).unwrap() % (capacity + 1);
             let pieces: [&[u8]; 2] = [&tag, filler.get(..len).unwrap()];
             let call = Call::new(LARGEST_REPLY, &pieces);
-            let is_taken = if (self.made + self.one_ways) % 3 == 0 {
-                let is_taken = worker.try_send(call).is_ok();
-                self.one_ways += u64::from(is_taken);
-                is_taken
-            } else {
-                let is_taken = worker.try_call(call, self.made).is_ok();
-                self.made += u64::from(is_taken);
-                is_taken
+            // Every third one is a one-way.
+            let (is_taken, count) = match (self.made + self.one_ways) % 3 {
+                0 => (worker.try_send(call).is_ok(), &mut self.one_ways),
+                _ => (worker.try_call(call, self.made).is_ok(), &mut self.made),
             };
             if !is_taken {
                 return;
             }
+            *count += 1;
         }
     }
 
@@ -203,9 +200,8 @@ fn flooded(method: u16) -> [Stretch; 2] {
             mark();
             worker.turn(Instant::now());
             mark();
-            while let Some(event) = worker.next_event() {
-                // What the worker is left with, or the next one is given.
-                drop(event);
+            while worker.next_event().is_some() {
+                // For the worker that there is, or the next one.
                 tag += u64::from(worker.try_call(Call::new(method, &[]), tag).is_ok());
             }
             mark();
