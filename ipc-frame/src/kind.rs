@@ -9,7 +9,7 @@ use core::fmt;
 pub enum Kind {
     /// Asks the peer to run a method and to answer.
     Request = 1,
-    /// Asks the peer to run a method; there is no answer.
+    /// Asks the peer to run a method; there is no answer. The id is the sender's own number.
     OneWay = 2,
     /// The answer to a request.
     Reply = 3,
@@ -41,8 +41,7 @@ impl Kind {
     pub const fn uses(self, field: Field) -> bool {
         use Field::{Fds, Id, Method, Payload, Resent};
         match self {
-            Self::Request => matches!(field, Payload | Resent | Method | Id | Fds),
-            Self::OneWay => matches!(field, Payload | Method | Fds),
+            Self::Request | Self::OneWay => matches!(field, Payload | Resent | Method | Id | Fds),
             Self::Reply => matches!(field, Payload | Id | Fds),
             Self::Refusal => matches!(field, Payload | Id),
             Self::Hello | Self::Log => matches!(field, Payload),

@@ -4,7 +4,9 @@
 
 use heapless::Vec;
 use ipc_barrier::{ChildEnd, Guard, Stage, exit};
-use ipc_transport::{Inbox, Outbox, Patience, Stream, SystemError, close_all_but, open_stdio};
+use ipc_transport::{
+    Inbox, Instant, Outbox, Patience, Stream, SystemError, close_all_but, open_stdio,
+};
 use rustix::fd::{AsFd, AsRawFd, RawFd};
 use syscalls::{Sysno, syscall};
 
@@ -78,7 +80,8 @@ pub(crate) fn run<H: Handler, const SLOTS: usize, const BYTES: usize>(
     }
     end.place();
     drop(end);
-    let mut server = Server { handler, slots, inbox, outbox };
+    let (finished, now) = (Vec::new(), Instant::now as fn() -> Instant);
+    let mut server = Server { handler, slots, inbox, outbox, finished, now };
     match server.serve(&mut stream.blocking().with(patience)) {
         Served::Finished => exit(0),
         Served::NotSettled => exit(NOT_SETTLED),

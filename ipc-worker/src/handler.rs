@@ -2,7 +2,7 @@
 
 use heapless::deque::DequeView;
 use heapless::{Vec, VecView};
-use ipc_frame::{Decode, Encode, EncodeError, Flags, MessageError};
+use ipc_frame::{Decode, Encode, EncodeError, Flags, Header, Kind, MessageError};
 use rustix::fd::OwnedFd;
 
 use crate::refusal::Refusal;
@@ -52,8 +52,7 @@ where
 /// A request as its handler sees it.
 #[derive(Debug)]
 pub struct Request<'a> {
-    pub(crate) method: u16,
-    pub(crate) flags: Flags,
+    pub(crate) header: Header,
     pub(crate) bytes: &'a [u8],
     pub(crate) fds: &'a mut DequeView<OwnedFd>,
     pub(crate) claim: Option<Claim<'a>>,
@@ -62,7 +61,7 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// Returns what the handler is asked to do.
     pub const fn method(&self) -> u16 {
-        self.method
+        self.header.method
     }
 
     /// Returns the bytes, the pieces joined.
@@ -95,7 +94,13 @@ impl<'a> Request<'a> {
     /// Returns whether the request was sent to another worker before, whose handler had not
     /// begun, or had if the caller allowed that.
     pub const fn is_resent(&self) -> bool {
-        self.flags.contains(Flags::RESENT)
+        self.header.flags.contains(Flags::RESENT)
+    }
+
+    /// Returns whether nobody awaits an answer: what is put into the reply is dropped, and a refusal
+    /// is only counted.
+    pub const fn is_one_way(&self) -> bool {
+        matches!(self.header.kind, Kind::OneWay)
     }
 
     /// Returns whether main has given the request up meanwhile: a long handler may stop then.

@@ -46,7 +46,9 @@
 extern crate std;
 
 mod call;
+mod caller;
 mod child;
+mod counters;
 mod event;
 mod handler;
 mod refusal;
@@ -58,9 +60,12 @@ mod slots;
 mod start;
 mod supervise;
 mod table;
+#[cfg(test)]
+mod traffic;
 mod worker;
 
 pub use call::{Again, Body, Call, NotTaken, Why};
+pub use counters::Counters;
 pub use event::{BadReply, Event, GiveUp, Lost, Outcome, ReplyView};
 pub use handler::{Handler, HandlerFn, Reply, Request};
 pub use ipc_barrier::{Ended, Reason};

@@ -9,7 +9,7 @@ use rustix::fd::OwnedFd;
 
 use crate::handler::{Handler, Reply, Request};
 use crate::refusal::Refusal;
-use crate::slots::{RequestId, Slots};
+use crate::slots::{Claim, Finish, RequestId, Slots};
 
 /// Once the oldest unsent answer is older than this, it goes out before the next request.
 const OLDEST: Duration = Duration::from_micros(100);
@@ -34,6 +34,10 @@ pub(crate) struct Server<'a, H, const SLOTS: usize, const BYTES: usize> {
     pub(crate) slots: &'a Slots,
     pub(crate) inbox: &'a mut Inbox<BYTES>,
     pub(crate) outbox: &'a mut Outbox<BYTES, SLOTS>,
+    /// One-way requests that the handler has finished with and that are not settled.
+    pub(crate) finished: Vec<(Claim<'a>, Finish), SLOTS>,
+    /// The clock.
+    pub(crate) now: fn() -> Instant,
 }
 
 impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BYTES> {
@@ -59,14 +63,15 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
     fn work(&mut self, transport: &mut impl PassFds) -> Result<(), Served> {
         let mut oldest = None;
         while let Some(header) = self.inbox.advance().map_err(|_| Served::Broken)? {
-            if header.kind != Kind::Request {
+            if !matches!(header.kind, Kind::Request | Kind::OneWay) {
                 return Err(Served::Broken);
             }
-            if self.outbox.has_unsent() {
-                // The first answer was made just before: a lone one asks for no time.
-                let now = Instant::now();
+            if self.has_batch() {
+                // The first one was finished just before: a lone one asks for no time.
+                let now = (self.now)();
                 let is_old = now.since(*oldest.get_or_insert(now)) > OLDEST;
-                if is_old || !self.outbox.has_room_for(Self::REPLY, usize::from(MAX_FDS)) {
+                let has_room = self.outbox.has_room_for(Self::REPLY, MAX_FDS.into());
+                if is_old || !has_room {
                     self.flush(transport)?;
                     oldest = None;
                 }
@@ -85,8 +90,7 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
             self.outbox.reserve(Self::REPLY, MAX_FDS.into()).map_err(|_| Served::Broken)?;
         let arrival = self.inbox.current();
         let mut request = Request {
-            method: header.method,
-            flags: header.flags,
+            header: *header,
             bytes: arrival.payload,
             fds: arrival.fds,
             claim: Some(claim),
@@ -94,17 +98,30 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
         let mut fds = ReplyFds::new();
         let (kind, len) =
             answer(self.handler, &mut request, arrival.fds_lost, (room.payload(), &mut fds));
-        claim.done();
-        room.commit(Header::new(kind, 0, header.id), len, &mut fds);
+        if header.kind == Kind::OneWay {
+            // What it has put into the reply goes with the room.
+            let finish = if kind == Kind::Refusal { Finish::Refused } else { Finish::Done };
+            // There is room: each has had a slot since the last receive, before which all were told.
+            _ = self.finished.push((claim, finish));
+        } else {
+            claim.done();
+            room.commit(Header::new(kind, 0, header.id), len, &mut fds);
+        }
         Ok(())
+    }
+
+    /// Returns whether anything is to be settled.
+    fn has_batch(&self) -> bool {
+        self.outbox.has_unsent() || !self.finished.is_empty()
     }
 
     /// Settles the batch and sends its answers.
     fn flush(&mut self, transport: &mut impl PassFds) -> Result<(), Served> {
-        if !self.outbox.has_unsent() {
+        if !self.has_batch() {
             return Ok(());
         }
         self.handler.settle().map_err(|_| Served::NotSettled)?;
+        self.tell_finished();
         while self.outbox.has_unsent() {
             match self.outbox.flush(transport) {
                 // The work goes on for a main that is gone; only nobody hears of it.
@@ -116,6 +133,22 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
         }
         self.outbox.retire_sent();
         Ok(())
+    }
+
+    /// Shows main which one-way requests are done. It is sent a frame for that only if it has
+    /// asked, and if no answer goes to it that would wake it.
+    fn tell_finished(&mut self) {
+        if self.finished.is_empty() {
+            return;
+        }
+        for (claim, finish) in &self.finished {
+            claim.finish(*finish);
+        }
+        self.finished.clear();
+        if self.slots.take_ask() && !self.outbox.has_unsent() {
+            // Nothing is queued, so that there is room.
+            _ = self.outbox.push(Header::new(Kind::OneWay, 0, 0), &[]);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A word per request in shared memory, which one compare-exchange gives to main or the worker.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering, fence};
 
 use ipc_transport::{SharedPage, SystemError};
 
@@ -17,9 +17,18 @@ enum State {
     Done = 3,
     /// Main has taken it back.
     Taken = 4,
+    /// The worker's handler has refused a one-way request: there is no frame to say so.
+    Refused = 5,
 }
 
 const STATE_BITS: u32 = 3;
+
+/// How a handler has finished with a one-way request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Finish {
+    Done,
+    Refused,
+}
 
 /// What joins a request to its outcome: its slot, and which of the slot's uses it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,19 +60,21 @@ impl RequestId {
             State::Running => 2,
             State::Done => 3,
             State::Taken => 4,
+            State::Refused => 5,
         };
         self.generation << STATE_BITS | state
     }
 }
 
-/// The words of one worker. What the worker writes there is a hint from a peer: a lie changes
-/// nothing but the fate of the requests that it was given.
+/// The words of one worker, and after them one by which main asks to be told when one-way requests
+/// are done. What the worker writes there is a hint from a peer: a lie changes nothing but the fate
+/// of the requests that it was given.
 #[derive(Debug)]
 pub(crate) struct Slots(SharedPage);
 
 impl Slots {
     pub(crate) fn new(count: usize) -> Result<Self, SystemError> {
-        SharedPage::new(count).map(Self)
+        SharedPage::new(count.saturating_add(1)).map(Self)
     }
 
     /// Offers a request to the worker; main does so before it is sent.
@@ -83,7 +94,7 @@ impl Slots {
         let taken = id.word(State::Taken);
         if change(word, id.word(State::Queued), taken) {
             Lost::NotBegun
-        } else if word.load(Ordering::Acquire) == id.word(State::Done) {
+        } else if self.finished(id).is_some() {
             Lost::Done
         } else {
             // Shows the handler, if it asks, that nobody waits for it any more.
@@ -99,8 +110,44 @@ impl Slots {
         change(word, id.word(State::Queued), id.word(State::Running)).then_some(Claim { word, id })
     }
 
+    /// Returns how the handler has finished with a request, once it has.
+    pub(crate) fn finished(&self, id: RequestId) -> Option<Finish> {
+        let word = self.word(id)?.load(Ordering::Acquire);
+        if word == id.word(State::Done) {
+            Some(Finish::Done)
+        } else {
+            (word == id.word(State::Refused)).then_some(Finish::Refused)
+        }
+    }
+
+    /// Asks the worker for a frame once it has finished with one-way requests. What it has finished
+    /// with before it could see this shows in their words from now on.
+    pub(crate) fn ask(&self) {
+        if let Some(asked) = self.asked() {
+            asked.store(1, Ordering::Relaxed);
+            // Pairs with the fence in `take_ask`: one of the two sides sees what the other wrote.
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    /// Returns whether the worker was asked and has not yet seen it.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.asked().is_some_and(|asked| asked.load(Ordering::Relaxed) != 0)
+    }
+
+    /// Returns whether main has asked; the worker does so after it has told of what is done.
+    pub(crate) fn take_ask(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.asked().is_some_and(|asked| asked.swap(0, Ordering::Relaxed) != 0)
+    }
+
+    fn asked(&self) -> Option<&AtomicU32> {
+        self.0.words().last()
+    }
+
     fn word(&self, id: RequestId) -> Option<&AtomicU32> {
-        self.0.words().get(usize::from(id.slot))
+        let (_, words) = self.0.words().split_last()?;
+        words.get(usize::from(id.slot))
     }
 }
 
@@ -116,7 +163,17 @@ impl Claim<'_> {
     /// meanwhile, which this leaves alone.
     #[inline]
     pub(crate) fn done(self) {
-        change(self.word, self.id.word(State::Running), self.id.word(State::Done));
+        self.finish(Finish::Done);
+    }
+
+    /// Tells main how the handler has finished.
+    #[inline]
+    pub(crate) fn finish(self, finish: Finish) {
+        let state = match finish {
+            Finish::Done => State::Done,
+            Finish::Refused => State::Refused,
+        };
+        change(self.word, self.id.word(State::Running), self.id.word(state));
     }
 
     pub(crate) fn is_revoked(&self) -> bool {
@@ -168,6 +225,32 @@ mod tests {
         slots.queue(next);
         late.done();
         assert!(slots.claim(next).is_some());
+    }
+
+    #[test]
+    fn a_finish_shows_in_the_word() {
+        let slots = Slots::new(4).unwrap();
+        for finish in [Finish::Done, Finish::Refused] {
+            slots.queue(ID);
+            let claim = slots.claim(ID).unwrap();
+            assert_eq!(slots.finished(ID), None);
+            claim.finish(finish);
+            assert_eq!(slots.finished(ID), Some(finish));
+            assert_eq!(slots.take_back(ID), Lost::Done);
+            assert_eq!(slots.finished(RequestId { generation: 1, ..ID }), None);
+        }
+    }
+
+    #[test]
+    fn main_is_told_once_for_each_time_that_it_asks() {
+        let slots = Slots::new(4).unwrap();
+        assert!(!slots.take_ask());
+        slots.ask();
+        assert!(slots.is_asked() && slots.take_ask() && !slots.take_ask());
+        // The word behind the last slot is no slot, whatever id a frame has.
+        let behind = RequestId { slot: 4, generation: 0 };
+        slots.queue(behind);
+        assert!(!slots.is_asked() && slots.claim(behind).is_none());
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(crate) struct UnderWay {
     pub(crate) again: Again,
     /// How often it began in a worker that was lost.
     pub(crate) begun: u8,
+    /// It has no outcome.
+    pub(crate) is_one_way: bool,
 }
 
 #[derive(Debug)]
@@ -49,6 +51,8 @@ pub(crate) struct Table<Tag, const SLOTS: usize> {
     free: Vec<u16, SLOTS>,
     ended: Deque<(RequestId, Ending), SLOTS>,
     under_way: usize,
+    /// How many of those are one-way.
+    one_ways: usize,
     /// No deadline comes before this; there may be none at it either.
     earliest: Instant,
 }
@@ -64,6 +68,7 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
             free,
             ended: Deque::new(),
             under_way: 0,
+            one_ways: 0,
             earliest: Instant::NEVER,
         }
     }
@@ -75,16 +80,13 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
         Some(RequestId { slot, generation })
     }
 
-    /// Takes in the request whose id [`next_id`](Self::next_id) gave.
-    pub(crate) fn insert(&mut self, id: RequestId, tag: Tag, under_way: UnderWay) {
+    /// Takes in the request whose id [`next_id`](Self::next_id) gave. A one-way has no tag.
+    pub(crate) fn insert(&mut self, id: RequestId, tag: Option<Tag>, under_way: UnderWay) {
         self.free.pop();
         if let Some(slot) = self.slots.get_mut(usize::from(id.slot)) {
-            *slot = Slot {
-                generation: id.generation,
-                state: State::UnderWay(under_way),
-                tag: Some(tag),
-            };
+            *slot = Slot { generation: id.generation, state: State::UnderWay(under_way), tag };
             self.under_way += 1;
+            self.one_ways += usize::from(under_way.is_one_way);
             self.earliest = self.earliest.min(under_way.deadline);
         }
     }
@@ -101,10 +103,11 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
         }
     }
 
-    /// Ends a request whose outcome is told now, and gives its tag.
+    /// Ends a request whose outcome is told now, and gives its tag; or a one-way, which has none.
     pub(crate) fn finish(&mut self, id: RequestId) -> Option<Tag> {
-        self.get(id)?;
+        let under_way = self.get(id)?;
         self.under_way -= 1;
+        self.one_ways -= usize::from(under_way.is_one_way);
         self.release(id)
     }
 
@@ -159,9 +162,14 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
         self.earliest
     }
 
-    /// Returns how many requests have no outcome yet.
+    /// Returns how many requests are under way, the one-way ones included.
     pub(crate) const fn under_way(&self) -> usize {
         self.under_way
+    }
+
+    /// Returns how many one-way requests are under way.
+    pub(crate) const fn one_ways(&self) -> usize {
+        self.one_ways
     }
 
     /// Returns whether an outcome waits to be told.
@@ -191,7 +199,8 @@ mod tests {
     ) -> Option<RequestId> {
         let id = table.next_id()?;
         let frame = queue.push(Header::new(Kind::Request, 1, id.to_wire()), &[]).unwrap();
-        table.insert(id, tag, UnderWay { frame, deadline, again: Again::IfNotBegun, begun: 0 });
+        let (again, begun, is_one_way) = (Again::IfNotBegun, 0, false);
+        table.insert(id, Some(tag), UnderWay { frame, deadline, again, begun, is_one_way });
         Some(id)
     }
 

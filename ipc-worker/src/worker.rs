@@ -11,19 +11,19 @@ mod watch;
 
 use heapless::Vec;
 use ipc_barrier::{Child, Ended};
-use ipc_frame::{FrameNumber, Header, Kind};
-use ipc_transport::{Inbox, Instant, Outbox, SystemError, above_stdio};
+use ipc_transport::{Instant, SystemError, above_stdio};
 use rustix::event::epoll;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::event::{Event, GiveUp, Outcome, ReplyView};
+use crate::caller::{Answer, Caller};
+use crate::counters::Counters;
+use crate::event::{Event, GiveUp, Outcome};
 use crate::handler::{Handler, HandlerFn};
 use crate::refusal::Refusal;
 use crate::serve::reply_capacity;
-use crate::slots::RequestId;
 use crate::start::{Start, StartError};
 use crate::supervise::Supervisor;
-use crate::table::{Ending, Table, UnderWay};
+use crate::table::Ending;
 use life::Phase;
 
 /// Processes that were killed and given up but are not yet reaped, at most.
@@ -46,17 +46,12 @@ pub struct Worker<Tag, H = HandlerFn, const SLOTS: usize = 64, const BYTES: usiz
     phase: Phase,
     /// Holds the descriptors of whatever process there is: one for the worker's whole life.
     epoll: OwnedFd,
-    table: Table<Tag, SLOTS>,
-    outbox: Outbox<BYTES, SLOTS>,
-    inbox: Inbox<BYTES>,
+    caller: Caller<Tag, SLOTS, BYTES>,
     supervisor: Supervisor,
     news: News,
     unreaped: Vec<Child, UNREAPED>,
     /// No further requests, and no further worker than those under way need.
     stopping: bool,
-    /// The request that the last event was about.
-    told: Option<RequestId>,
-    stray_replies: u64,
     /// Requests that were sent to a worker that is gone and wait for the next.
     resent: usize,
 }
@@ -71,8 +66,7 @@ struct News {
 
 /// What an event will be, found before anything of it is borrowed.
 enum Found<Tag> {
-    Reply(Tag),
-    Refused(Tag, Refusal),
+    Answer(Answer<Tag>),
     Ended(Tag, Ending),
     Died(Ended),
     Started(usize),
@@ -81,7 +75,7 @@ enum Found<Tag> {
 
 impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLOTS, BYTES> {
     /// Bytes of the longest request.
-    pub const REQUEST_CAPACITY: usize = BYTES - Header::SIZE;
+    pub const REQUEST_CAPACITY: usize = Caller::<Tag, SLOTS, BYTES>::CAPACITY;
 
     /// Starts a worker and waits until it is ready: forks, sets the child up and meets it at the
     /// barrier.
@@ -102,14 +96,10 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
             start,
             phase: Phase::Stopped,
             epoll: above_stdio(epoll)?,
-            table: Table::new(),
-            outbox: Outbox::new(),
-            inbox: Inbox::new(),
+            caller: Caller::new(),
             news: News::default(),
             unreaped: Vec::new(),
             stopping: false,
-            told: None,
-            stray_replies: 0,
             resent: 0,
         };
         worker.start_first()?;
@@ -126,22 +116,29 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         !matches!(self.phase, Phase::Stopped)
     }
 
-    /// Returns how many requests have not had their outcome.
+    /// Returns how many requests have not had their outcome; one-way requests never have one.
     pub const fn under_way(&self) -> usize {
-        self.table.under_way()
+        self.caller.table.under_way() - self.caller.table.one_ways()
     }
 
-    /// Returns how many answers came that fit no request: late ones, and forged ones.
-    pub const fn stray_replies(&self) -> u64 {
-        self.stray_replies
+    /// Returns how many one-way requests are not known to be done.
+    pub const fn one_ways_under_way(&self) -> usize {
+        self.caller.table.one_ways()
+    }
+
+    /// Returns what was counted since the start: what was not taken and why, strays, and one-way
+    /// requests that came to nothing.
+    pub const fn counters(&self) -> Counters {
+        self.caller.counters
     }
 
     /// Returns when [`turn`](Self::turn) is to be called at the latest, also when the descriptor
     /// shows nothing; in the past for at once, `None` for no such time.
     pub fn next_deadline(&self) -> Option<Instant> {
         const AT_ONCE: Instant = Instant::from_nanoseconds(0);
-        let next = if self.has_event() { AT_ONCE } else { self.life_deadline() };
-        Some(next.min(self.table.earliest())).filter(|&next| next != Instant::NEVER)
+        let is_due = self.has_event() || self.caller.has_regained(self.phase.slots());
+        let next = if is_due { AT_ONCE } else { self.life_deadline() };
+        Some(next.min(self.caller.table.earliest())).filter(|&next| next != Instant::NEVER)
     }
 
     /// Does all input and output, a bounded amount: sends what is queued, receives at most once,
@@ -149,8 +146,10 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
     ///
     /// `now` is the present time; it decides deadlines and delays.
     pub fn turn(&mut self, now: Instant) {
+        self.caller.begin_turn();
         self.expire(now);
         self.live(now);
+        self.caller.reclaim(self.phase.slots());
     }
 
     /// Returns the next event; no input and no output, but descriptors of finished requests are
@@ -158,18 +157,12 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
     ///
     /// Take events until there is none: further turns wait for that.
     pub fn next_event(&mut self) -> Option<Event<'_, Tag>> {
-        self.told = None;
+        self.caller.told = None;
         Some(match self.find()? {
-            Found::Reply(tag) => {
-                let arrival = self.inbox.current();
-                let reply = ReplyView {
-                    payload: arrival.payload,
-                    fds: arrival.fds,
-                    fds_lost: arrival.fds_lost,
-                };
-                Event::Done { tag, outcome: Outcome::Reply(reply) }
+            Found::Answer(Answer::Reply(tag)) => Event::Done { tag, outcome: self.caller.reply() },
+            Found::Answer(Answer::Refused(tag, refusal)) => {
+                Event::Done { tag, outcome: Outcome::Refused(refusal) }
             }
-            Found::Refused(tag, refusal) => Event::Done { tag, outcome: Outcome::Refused(refusal) },
             Found::Ended(tag, ending) => Event::Done {
                 tag,
                 outcome: match ending {
@@ -185,14 +178,18 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
     }
 
     fn find(&mut self) -> Option<Found<Tag>> {
-        if let Some(found) = self.find_answer() {
-            return Some(found);
+        match self.caller.next_answer() {
+            Ok(Some(answer)) => return Some(Found::Answer(answer)),
+            Ok(None) => {}
+            Err(_broken) => {
+                self.caller.inbox.reset();
+                self.phase.break_off();
+            }
         }
         if let Some(ended) = self.news.died.take() {
             return Some(Found::Died(ended));
         }
-        if let Some((id, tag, ending)) = self.table.next_ended() {
-            self.told = Some(id);
+        if let Some((tag, ending)) = self.caller.next_ended() {
             return Some(Found::Ended(tag, ending));
         }
         if let Some(resent) = self.news.started.take() {
@@ -201,38 +198,9 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         self.news.gave_up.take().map(Found::GaveUp)
     }
 
-    /// Finds the next answer to a request that was sent to this worker; others are counted.
-    fn find_answer(&mut self) -> Option<Found<Tag>> {
-        loop {
-            let header = match self.inbox.advance() {
-                Ok(header) => header?,
-                Err(_broken) => {
-                    self.inbox.reset();
-                    self.phase.break_off();
-                    return None;
-                }
-            };
-            let asked = RequestId::from_wire(header.id)
-                .filter(|_| matches!(header.kind, Kind::Reply | Kind::Refusal))
-                .and_then(|id| Some((id, self.table.get(id)?.frame)))
-                .filter(|&(_, frame)| self.outbox.is_sent(frame));
-            let Some((id, frame)) = asked else {
-                self.stray_replies = self.stray_replies.saturating_add(1);
-                continue;
-            };
-            let tag = self.table.finish(id)?;
-            self.told = Some(id);
-            self.outbox.retire(frame);
-            return Some(match header.kind {
-                Kind::Refusal => Found::Refused(tag, Refusal::decode(self.inbox.current().payload)),
-                _ => Found::Reply(tag),
-            });
-        }
-    }
-
     fn has_event(&self) -> bool {
-        self.inbox.has_frame()
-            || self.table.has_ended()
+        self.caller.inbox.has_frame()
+            || self.caller.table.has_ended()
             || self.news.died.is_some()
             || self.news.started.is_some()
             || self.news.gave_up.is_some()
@@ -240,25 +208,7 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
 
     /// Ends the requests whose deadline has passed.
     fn expire(&mut self, now: Instant) {
-        while let Some((id, under_way)) = self.table.next_expired(now) {
-            self.end(id, under_way.frame, Ending::DeadlinePassed);
-        }
-    }
-
-    /// Returns the requests under way, in the order in which they were taken: that in which
-    /// their frames are queued.
-    fn in_order(&self) -> Vec<(RequestId, UnderWay), SLOTS> {
-        let ids = self.outbox.ids().filter_map(RequestId::from_wire);
-        ids.filter_map(|id| Some((id, self.table.get(id)?))).collect()
-    }
-
-    /// Takes a request back from the worker and ends it.
-    fn end(&mut self, id: RequestId, frame: FrameNumber, ending: Ending) {
-        if let Some(slots) = self.phase.slots() {
-            slots.take_back(id);
-        }
-        self.outbox.retire(frame);
-        self.table.end(id, ending);
+        self.caller.expire(now, self.phase.slots());
     }
 }
 

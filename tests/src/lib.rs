@@ -13,6 +13,7 @@ pub mod random;
 pub mod seccomp;
 pub mod speed;
 pub mod storm;
+pub mod traced;
 
 #[doc = include_str!("../../README.md")]
 #[cfg(doctest)]

@@ -1,4 +1,5 @@
-//! No allocation in main or worker after the start: 10,000 requests under a counting allocator.
+//! No allocation in main or worker after the start: 10,000 requests and some one-ways under a
+//! counting allocator.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -60,6 +61,9 @@ fn run(worker: &mut Worker<u32>, total: u32) {
     while done < total {
         while made < total && worker.has_room() {
             worker.try_call(Call::new(ECHO, &[b"some ", b"bytes"]), made).unwrap();
+            if made.is_multiple_of(5) {
+                _ = worker.try_send(Call::new(ECHO, &[b"by the way"]).fds(&fds));
+            }
             made += 1;
         }
         worker.turn(Instant::now());

@@ -10,9 +10,9 @@ use crate::{
 };
 
 const HELP: &str = "\
-Runs what takes too long for `cargo xtask ci`: a minute of fuzzing, miri, and the barrier's tests
-with a hundred times the races. Every step runs, also after one that failed; what is not installed
-is skipped, and said to be.
+Runs what takes too long for `cargo xtask ci`: a minute of fuzzing, miri, the barrier's tests with a
+hundred times the races, and a hundred million steps of a worker's two sides. Every step runs, also
+after one that failed; what is not installed is skipped, and said to be.
 
 Usage: cargo xtask deep
 
@@ -36,12 +36,15 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
 
 fn plan(workspace: &Workspace) -> Vec<Step> {
     let minute = fuzz::Limits { inputs: None, seconds: Some(60) };
-    let test = ["test", "--locked", "--release", "--package", "ipc-tests", "--test", "barrier"];
+    let test = ["test", "--locked", "--release", "--package"];
     let mut barrier = workspace.cargo(&test);
-    barrier.env("IPC_TESTS_DEEP", "1");
+    barrier.args(["ipc-tests", "--test", "barrier"]).env("IPC_TESTS_DEEP", "1");
+    let mut traffic = workspace.cargo(&test);
+    traffic.args(["ipc-worker", "--lib", "--", "traffic"]).env("IPC_STEPS", "100000000");
     vec![
         fuzz::step(workspace, "fuzz decode", "decode", minute),
         miri::step(workspace),
         Step::command("barrier, long", barrier),
+        Step::command("traffic, long", traffic),
     ]
 }

@@ -32,7 +32,7 @@ Verbs:
   bench   measure beside the bare calls of the system, and print the ratios
   fuzz    any bytes into what decodes them
   miri    the tests of ipc-frame in an interpreter that sees undefined behaviour
-  deep    what takes too long for ci: a minute of fuzz, miri, long races
+  deep    what takes too long for ci: a minute of fuzz, miri, long races and traffic
 
 Options:
   -h, --help    print this help; `cargo xtask VERB --help` prints that of a verb

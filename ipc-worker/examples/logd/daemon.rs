@@ -9,7 +9,7 @@ use rustix::fd::{AsFd, AsRawFd};
 
 use crate::Trouble;
 use crate::disk::{APPEND, Disk, REOPEN};
-use crate::ledger::{Job, Ledger, Name};
+use crate::ledger::{Ledger, Name};
 use crate::listener::{Arrived, Listener};
 use crate::options::Options;
 use crate::say::complain;
@@ -32,7 +32,7 @@ const STOP: Duration = Duration::from_secs(60);
 
 /// The daemon while it runs.
 pub(crate) struct Daemon {
-    worker: Worker<Job, Disk, SLOTS, BYTES>,
+    worker: Worker<Name, Disk, SLOTS, BYTES>,
     listener: Listener,
     signals: Signals,
     ledger: Ledger,
@@ -142,7 +142,8 @@ impl Daemon {
             self.listener.close();
         }
         if self.reopen && self.worker.has_room_for(0, 0) {
-            self.reopen = self.worker.try_call(Call::new(REOPEN, &[]), Job::Reopen).is_err();
+            // If it is lost with its worker, the next one opens the log anew in any case.
+            self.reopen = self.worker.try_send(Call::new(REOPEN, &[])).is_err();
         }
     }
 
@@ -199,13 +200,11 @@ impl Daemon {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let nanos = since_epoch.unwrap_or_default().as_nanos();
         let time = u64::try_from(nanos).unwrap_or(u64::MAX).to_le_bytes();
-        let job = Job::Append(Name::of(message));
-        if let Err(not_taken) = self.worker.try_call(Call::new(APPEND, &[&time, message]), job) {
+        let name = Name::of(message);
+        if let Err(not_taken) = self.worker.try_call(Call::new(APPEND, &[&time, message]), name) {
             // There was room a moment ago, so that this is a fault of ours; say so by name.
-            if let Job::Append(name) = not_taken.tag {
-                self.ledger.stats.counts.lost += 1;
-                complain(format_args!("lost ({}): {name}", not_taken.why));
-            }
+            self.ledger.stats.counts.lost += 1;
+            complain(format_args!("lost ({}): {}", not_taken.why, not_taken.tag));
         }
     }
 }

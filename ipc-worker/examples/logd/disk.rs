@@ -16,7 +16,7 @@ use crate::say::complain;
 
 /// Method: append a message. The time of receipt, 8 bytes of nanoseconds, and the datagram.
 pub(crate) const APPEND: u16 = 1;
-/// Method: open `log` anew.
+/// Method, one-way: open `log` anew.
 pub(crate) const REOPEN: u16 = 2;
 
 /// How long to wait before a full disk is tried again.
@@ -94,6 +94,16 @@ impl Disk {
         Ok(log)
     }
 
+    /// Opens `log` anew, if that is another file by now.
+    fn reopen(&mut self) -> io::Result<()> {
+        self.sync();
+        let is_same = self.log.as_ref().is_some_and(|log| log.is_named(self.dir.as_fd()));
+        if !is_same {
+            self.log = Some(self.open()?);
+        }
+        Ok(())
+    }
+
     /// Begins a new file, or goes on with the present one: a message is worth more than a limit.
     fn rotate_or_go_on(&mut self) {
         let Err(error) = self.rotate() else {
@@ -162,14 +172,12 @@ impl Handler for Disk {
     fn handle(&mut self, request: &mut Request<'_>, _: &mut Reply<'_>) -> Result<(), Refusal> {
         match request.method() {
             APPEND => self.append(request.bytes()),
-            REOPEN => {
-                self.sync();
-                let is_same = self.log.as_ref().is_some_and(|log| log.is_named(self.dir.as_fd()));
-                if !is_same {
-                    self.log = Some(self.open()?);
-                }
-                Ok(())
-            }
+            REOPEN => self.reopen().map_err(|error| {
+                let refusal = Refusal::from(error);
+                // Nobody awaits an answer.
+                complain(format_args!("the log could not be reopened: {refusal}"));
+                refusal
+            }),
             _ => Err(Refusal::UNKNOWN_METHOD),
         }
     }

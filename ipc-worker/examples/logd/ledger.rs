@@ -13,16 +13,7 @@ use crate::stats::Stats;
 /// Bytes by which a message is named.
 const NAME: usize = 256;
 
-/// What a request is for, given back with its outcome.
-#[expect(clippy::large_enum_variant, reason = "there is no heap, and most are the large one")]
-pub(crate) enum Job {
-    /// A message, by the start of its text.
-    Append(Name),
-    /// The log is opened anew.
-    Reopen,
-}
-
-/// The start of a message as it stands in its line.
+/// The start of a message as it stands in its line: what its request is known by.
 pub(crate) struct Name(Vec<u8, NAME>);
 
 impl Name {
@@ -69,14 +60,9 @@ impl Ledger {
     }
 
     /// Takes note of an event; `worker` is the process that there is now.
-    pub(crate) fn note(&mut self, event: Event<'_, Job>, worker: Option<i32>) {
+    pub(crate) fn note(&mut self, event: Event<'_, Name>, worker: Option<i32>) {
         match event {
-            Event::Done { tag: Job::Append(name), outcome } => self.note_message(&name, &outcome),
-            Event::Done { tag: Job::Reopen, outcome: Outcome::Refused(refusal) } => {
-                complain(format_args!("the log could not be reopened: {refusal}"));
-            }
-            // If it was lost with its worker, the next one opens the log anew in any case.
-            Event::Done { tag: Job::Reopen, .. } => {}
+            Event::Done { tag, outcome } => self.note_message(&tag, &outcome),
             Event::Died(ended) => self.note_death(ended),
             Event::Started { resent } => {
                 self.stats.counts.resent += resent;

@@ -1,19 +1,14 @@
 //! Making calls: taken at once or not at all, or waited for to a deadline.
 
-use heapless::Vec;
-use ipc_frame::{Encode, Header, Kind, MAX_FDS};
-use ipc_transport::{Instant, Interest, Watched, duplicate, wait};
-use rustix::fd::{AsFd, OwnedFd};
+use ipc_transport::{Instant, Interest, Watched, wait};
+use rustix::fd::AsFd;
 
 use crate::call::{Call, NotTaken, Why};
 use crate::event::Event;
 use crate::handler::Handler;
 use crate::slots::RequestId;
-use crate::table::{Ending, UnderWay};
 use crate::worker::Worker;
 use crate::worker::exchange::{SLICE, Wait};
-
-const FDS: usize = MAX_FDS as usize;
 
 impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLOTS, BYTES> {
     /// Returns whether a request of up to a quarter of `BYTES` without descriptors would be
@@ -27,10 +22,12 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
 
     /// Returns whether a request of `len` bytes and so many descriptors would be taken now, but
     /// for a lack of descriptors in the process.
+    ///
+    /// There is room again after an event, or after one-way requests are done. A program that asked
+    /// in vain is woken for those, too: [`next_deadline`](Self::next_deadline) is in the past then,
+    /// until the next [`turn`](Self::turn).
     pub fn has_room_for(&self, len: usize, fd_count: usize) -> bool {
-        self.takes_requests()
-            && self.table.next_id().is_some()
-            && self.outbox.has_room_for(len, fd_count)
+        self.takes_requests() && self.caller.has_room_for(len, fd_count, self.phase.slots())
     }
 
     /// Takes a request in, at once: it is copied and queued, and sent by the next
@@ -39,16 +36,23 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
     /// # Errors
     /// Not taken, and nothing half done: the tag is given back with the reason.
     pub fn try_call(&mut self, call: Call<'_>, tag: Tag) -> Result<RequestId, NotTaken<Tag>> {
-        match self.take_in(&call) {
-            Ok((id, under_way)) => {
-                self.table.insert(id, tag, under_way);
-                if let Some(slots) = self.phase.slots() {
-                    slots.queue(id);
-                }
-                Ok(id)
-            }
-            Err(why) => Err(NotTaken { tag, why }),
-        }
+        let taken = self.take_call(&call, tag);
+        taken.inspect_err(|not_taken| self.caller.counters.not_taken(not_taken.why))
+    }
+
+    /// Takes a one-way request in, at once, as [`try_call`](Self::try_call) does. It has no
+    /// outcome and costs no answer; only [`counters`](Self::counters) tells of one that the
+    /// handler has refused, that was lost, or whose deadline has passed.
+    ///
+    /// It keeps its place among the other requests, and [`Again`](crate::Again) holds for it as
+    /// for them. At its deadline it is taken back: if the handler had not begun it never will. It
+    /// cannot be cancelled.
+    ///
+    /// # Errors
+    /// Not taken, and nothing half done.
+    pub fn try_send(&mut self, call: Call<'_>) -> Result<(), NotTaken<()>> {
+        let taken = self.take_send(&call);
+        taken.inspect_err(|not_taken| self.caller.counters.not_taken(not_taken.why))
     }
 
     /// Makes a call and waits until it has its outcome, which the closure is given like all
@@ -70,22 +74,66 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
             deadline: Some(call.deadline.map_or(deadline, |own| own.min(deadline))),
             ..call
         };
-        let mut tag = tag;
-        let id = loop {
-            match self.try_call(call, tag) {
-                Ok(id) => break id,
+        let id = self.submit_until(call, tag, deadline, &mut on_event)?;
+        while !self.tell_all(Some(id), &mut on_event) {
+            self.wait_turn(deadline);
+        }
+        Ok(())
+    }
+
+    /// Takes a request in as [`try_call`](Self::try_call) does, and while there is no room waits
+    /// for that. It does not wait for the outcome. The closure is given the events that come
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// Not taken, also if there was no room until the deadline.
+    pub fn submit_until(
+        &mut self,
+        call: Call<'_>,
+        tag: Tag,
+        deadline: Instant,
+        on_event: impl FnMut(Event<'_, Tag>),
+    ) -> Result<RequestId, NotTaken<Tag>> {
+        let take = |worker: &mut Self, tag| worker.take_call(&call, tag);
+        self.take_until(take, tag, deadline, on_event)
+    }
+
+    /// Takes a one-way request in as [`try_send`](Self::try_send) does, and while there is no
+    /// room waits for that. The closure is given the events that come meanwhile.
+    ///
+    /// # Errors
+    /// Not taken, also if there was no room until the deadline.
+    pub fn send_until(
+        &mut self,
+        call: Call<'_>,
+        deadline: Instant,
+        on_event: impl FnMut(Event<'_, Tag>),
+    ) -> Result<(), NotTaken<()>> {
+        let take = |worker: &mut Self, ()| worker.take_send(&call);
+        self.take_until(take, (), deadline, on_event)
+    }
+
+    fn take_until<T, Taken>(
+        &mut self,
+        mut take: impl FnMut(&mut Self, T) -> Result<Taken, NotTaken<T>>,
+        mut tag: T,
+        deadline: Instant,
+        mut on_event: impl FnMut(Event<'_, Tag>),
+    ) -> Result<Taken, NotTaken<T>> {
+        loop {
+            match take(self, tag) {
                 Err(not_taken) if not_taken.why == Why::Full && Instant::now() < deadline => {
                     tag = not_taken.tag;
                     self.wait_turn(deadline);
                     self.tell_all(None, &mut on_event);
                 }
-                Err(not_taken) => return Err(not_taken),
+                Err(not_taken) => {
+                    self.caller.counters.not_taken(not_taken.why);
+                    return Err(not_taken);
+                }
+                Ok(taken) => return Ok(taken),
             }
-        };
-        while !self.tell_all(Some(id), &mut on_event) {
-            self.wait_turn(deadline);
         }
-        Ok(())
     }
 
     /// Gives a request up. If the handler had not begun it never will; one that runs can ask
@@ -93,11 +141,7 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
     ///
     /// Answers false where the request has its outcome already.
     pub fn cancel(&mut self, id: RequestId) -> bool {
-        let under_way = self.table.get(id);
-        if let Some(under_way) = under_way {
-            self.end(id, under_way.frame, Ending::Cancelled);
-        }
-        under_way.is_some()
+        self.caller.cancel(id, self.phase.slots())
     }
 
     /// Gives the closure all events there are. Answers whether one was the outcome of `awaited`.
@@ -109,7 +153,7 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         let mut told = false;
         while let Some(event) = self.next_event() {
             on_event(event);
-            told |= self.told.is_some() && self.told == awaited;
+            told |= self.caller.told.is_some() && self.caller.told == awaited;
         }
         told
     }
@@ -120,8 +164,10 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         let wake = self.next_deadline().map_or(deadline, |next| next.min(deadline));
         // One blocking call in the place of a poll and a call, where its time-out fits.
         if self.can_block() && wake.since(now) > SLICE + SLICE {
+            self.caller.begin_turn();
             self.expire(now);
             self.exchange(now, Wait::Slice);
+            self.caller.reclaim(self.phase.slots());
             return;
         }
         if wake > now {
@@ -131,35 +177,19 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         self.turn(Instant::now());
     }
 
-    fn take_in(&mut self, call: &Call<'_>) -> Result<(RequestId, UnderWay), Why> {
-        let len = call.body.encoded_len()?;
-        let (fd_count, capacity) = (call.fds.len(), Self::REQUEST_CAPACITY);
+    fn take_call(&mut self, call: &Call<'_>, tag: Tag) -> Result<RequestId, NotTaken<Tag>> {
         if !self.takes_requests() {
-            return Err(Why::Stopped);
-        } else if len > capacity {
-            return Err(Why::TooLong { len, capacity });
-        } else if fd_count > FDS {
-            return Err(Why::TooManyFds { count: fd_count, capacity: FDS });
-        } else if !self.outbox.has_room_for(len, fd_count) {
-            return Err(Why::Full);
+            return Err(NotTaken { tag, why: Why::Stopped });
         }
-        let id = self.table.next_id().ok_or(Why::Full)?;
-        let mut fds = Vec::<OwnedFd, FDS>::new();
-        for &fd in call.fds {
-            // Their number is checked above.
-            _ = fds.push(duplicate(fd).map_err(Why::NoFdLeft)?);
-        }
-        let header = Header::new(Kind::Request, call.method, id.to_wire());
-        let mut room = self.outbox.reserve(len, fd_count).map_err(|_| Why::Full)?;
-        // One that is longer now than it has said does not know its own length.
-        let len = call.body.encode(room.payload()).map_err(|_| Why::Unencodable)?;
-        let under_way = UnderWay {
-            frame: room.commit(header, len, &mut fds),
-            deadline: call.deadline.unwrap_or(Instant::NEVER),
-            again: call.again,
-            begun: 0,
+        self.caller.call(call, tag, self.phase.slots())
+    }
+
+    fn take_send(&mut self, call: &Call<'_>) -> Result<(), NotTaken<()>> {
+        let taken = match self.takes_requests() {
+            true => self.caller.send(call, self.phase.slots()).map(|_| ()),
+            false => Err(Why::Stopped),
         };
-        Ok((id, under_way))
+        taken.map_err(|why| NotTaken { tag: (), why })
     }
 
     const fn takes_requests(&self) -> bool {

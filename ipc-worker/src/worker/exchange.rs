@@ -38,7 +38,7 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
 
     /// Sends what is queued and receives once.
     pub(super) fn exchange(&mut self, now: Instant, wait: Wait) {
-        let expects = self.outbox.has_sent();
+        let expects = self.caller.outbox.has_sent();
         let sent = self.send(now);
         let Phase::Serving(process) = &mut self.phase else {
             return;
@@ -48,10 +48,10 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
             // Nothing can have been answered yet, so that the call would be in vain.
             Wait::None if sent > 0 && !expects => return,
             Wait::Slice if process.watches_room => return,
-            Wait::None => self.inbox.receive(&mut process.stream),
+            Wait::None => self.caller.inbox.receive(&mut process.stream),
             Wait::Slice => {
                 let mut stream = process.stream.blocking().with(self.start.patience);
-                self.inbox.receive(&mut stream)
+                self.caller.inbox.receive(&mut stream)
             }
         };
         match received {
@@ -85,7 +85,7 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         let mut sent = 0;
         // Also what was waiting for room may have been taken back meanwhile.
         let mut watches_room = false;
-        match self.outbox.flush(&mut process.stream) {
+        match self.caller.outbox.flush(&mut process.stream) {
             Ok(flushed) => {
                 sent = flushed.len;
                 watches_room = !flushed.complete;

@@ -2,15 +2,15 @@
 
 use heapless::Deque;
 use ipc_barrier::{Reason, Stage};
-use ipc_frame::{Header, MAX_FDS};
+use ipc_frame::{Header, Kind, MAX_FDS};
 use ipc_transport::Errno;
 use rustix::fd::OwnedFd;
 
-use crate::event::{GiveUp, Lost};
+use crate::event::GiveUp;
 use crate::handler::{Handler, Request};
 use crate::serve::{ReplyFds, answer, reply_capacity};
+use crate::slots::{Finish, RequestId};
 use crate::start::StartError;
-use crate::table::Ending;
 use crate::worker::Worker;
 use crate::worker::life::Phase;
 
@@ -28,7 +28,7 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
 
     /// Runs the handler for what is queued, as far as the answers fit, and settles it.
     pub(super) fn run_inline(&mut self) {
-        if self.inbox.has_frame() {
+        if self.caller.inbox.has_frame() {
             return;
         }
         let mut ran = false;
@@ -39,15 +39,11 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
             return;
         }
         if let Err(refusal) = self.start.handler.settle() {
-            self.inbox.reset();
-            for (id, under_way) in &self.in_order() {
-                if self.outbox.is_sent(under_way.frame) {
-                    self.outbox.retire(under_way.frame);
-                    self.table.end(*id, Ending::Lost(Lost::Done));
-                }
-            }
-            self.give_up(GiveUp::NotSettled(refusal));
+            self.caller.inbox.reset();
+            self.caller.lose_sent();
+            return self.give_up(GiveUp::NotSettled(refusal));
         }
+        self.caller.let_go_sent();
     }
 
     /// Runs the handler for the next request; answers false where none is left or nothing fits.
@@ -55,35 +51,37 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         let Phase::Inline { fd_sequence } = &mut self.phase else {
             return false;
         };
-        let has_room = self.inbox.takes_fds();
-        let space = self.inbox.space();
-        let Some((number, _)) = self.outbox.next_unsent() else {
+        let has_room = self.caller.inbox.takes_fds();
+        let space = self.caller.inbox.space();
+        let Some((number, _)) = self.caller.outbox.next_unsent() else {
             return false;
         };
         if !has_room || space.len() < Header::SIZE + reply_capacity(BYTES) {
             return false;
         }
         let mut fds = Deque::<OwnedFd, FDS>::new();
-        self.outbox.take_fds(number, &mut fds);
-        let Some((_, frame)) = self.outbox.next_unsent() else {
+        self.caller.outbox.take_fds(number, &mut fds);
+        let Some((_, frame)) = self.caller.outbox.next_unsent() else {
             return false;
         };
         let Some((head, payload)) = space.split_first_chunk_mut() else {
             return false;
         };
-        let header = frame.header();
-        let mut request = Request {
-            method: header.method,
-            flags: header.flags,
-            bytes: frame.payload(),
-            fds: &mut fds,
-            claim: None,
-        };
+        let header = *frame.header();
+        let mut request = Request { header, bytes: frame.payload(), fds: &mut fds, claim: None };
         let mut reply_fds = ReplyFds::new();
         let room = payload.get_mut(..reply_capacity(BYTES)).unwrap_or_default();
         let (kind, len) =
             answer(&mut self.start.handler, &mut request, None, (room, &mut reply_fds));
         let fd_count = u16::try_from(reply_fds.len()).unwrap_or(MAX_FDS);
+        self.caller.outbox.pass_unsent();
+        if header.kind == Kind::OneWay {
+            // One that is done is let go once it is settled.
+            if let Some(id) = RequestId::from_wire(header.id).filter(|_| kind == Kind::Refusal) {
+                self.caller.let_go(id, number, Finish::Refused);
+            }
+            return true;
+        }
         *head = Header {
             len: u32::try_from(len).unwrap_or(u32::MAX),
             fd_count,
@@ -92,8 +90,7 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         }
         .encode();
         *fd_sequence = fd_sequence.wrapping_add(u32::from(fd_count));
-        self.inbox.filled(Header::SIZE + len, reply_fds);
-        self.outbox.pass_unsent();
+        self.caller.inbox.filled(Header::SIZE + len, reply_fds);
         true
     }
 }

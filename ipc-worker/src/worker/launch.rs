@@ -49,9 +49,7 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         let (mut stream, theirs) = Stream::pair()?;
         stream.set_receive_timeout(SLICE)?;
         let slots = Slots::new(SLOTS)?;
-        for (id, _) in &self.in_order() {
-            slots.queue(*id);
-        }
+        self.caller.queue_all(&slots);
         let child = match fork()? {
             Fork::Parent(child) => child,
             Fork::Child(guard) => {
@@ -62,8 +60,8 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
                     handler: &mut self.start.handler,
                     keep: &self.start.keep,
                     patience: self.start.patience,
-                    inbox: &mut self.inbox,
-                    outbox: &mut self.outbox,
+                    inbox: &mut self.caller.inbox,
+                    outbox: &mut self.caller.outbox,
                 };
                 child::run(guard, legacy)
             }

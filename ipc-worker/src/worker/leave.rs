@@ -7,13 +7,10 @@ use ipc_barrier::{Child, Ended, ForkError};
 use ipc_transport::Instant;
 use rustix::fd::AsFd;
 
-use crate::call::Again;
-use crate::event::{GiveUp, Lost};
+use crate::event::GiveUp;
 use crate::handler::Handler;
-use crate::slots::{RequestId, Slots};
 use crate::start::StartError;
 use crate::supervise::Next;
-use crate::table::{Ending, UnderWay};
 use crate::worker::Worker;
 use crate::worker::launch::not_started;
 use crate::worker::life::{Leaving, Phase, Process, SOON};
@@ -53,11 +50,11 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         leaving.process.looked = now;
         leaving.ended = leaving.ended.or_else(|| leaving.process.child.try_wait());
         let is_over = leaving.ended.is_some() || now.since(leaving.since) >= GRACE;
-        if !leaving.drained && !self.inbox.has_frame() {
+        if !leaving.drained && !self.caller.inbox.has_frame() {
             if is_over && leaving.left.is_none() {
                 leaving.left = Some(leaving.process.stream.waiting());
             }
-            match self.inbox.receive(&mut leaving.process.stream) {
+            match self.caller.inbox.receive(&mut leaving.process.stream) {
                 Ok(Some(len)) if leaving.left.is_none_or(|left| left > len) => {
                     leaving.left = leaving.left.map(|left| left - len);
                     return;
@@ -80,12 +77,12 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
             return;
         };
         let Leaving { process, ended, unmet, .. } = leaving;
-        self.inbox.reset();
         if unmet.is_none() {
-            self.settle_fates(&process.slots, false);
+            let limit = self.supervisor.policy().resend_limit;
+            self.resent += self.caller.settle_fates(&process.slots, limit);
             self.news.died = Some(ended.unwrap_or(Ended::Unknown));
         }
-        self.outbox.rewind();
+        self.caller.begin_anew();
         // Before another is forked, which would inherit what is still open.
         let Process { child, .. } = process;
         self.put_aside(child);
@@ -93,33 +90,9 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         self.follow(now, error);
     }
 
-    /// Reads each request's fate from the page of the worker that is gone: it is kept for the
-    /// next one, or it ends here.
-    pub(super) fn settle_fates(&mut self, slots: &Slots, is_last: bool) {
-        let limit = self.supervisor.policy().resend_limit;
-        for (id, under_way) in &self.in_order() {
-            let was_sent = self.outbox.is_begun(under_way.frame);
-            // What was never sent cannot have begun, whatever the page says.
-            let fate = if was_sent { slots.take_back(*id) } else { Lost::NotBegun };
-            let goes_on = match fate {
-                Lost::NotBegun => !was_sent || under_way.again != Again::Never,
-                Lost::Running => under_way.again == Again::Always && under_way.begun < limit,
-                Lost::Done => false,
-            };
-            if is_last || !goes_on {
-                self.lose(*id, under_way, fate);
-                continue;
-            }
-            self.resent += usize::from(was_sent);
-            if fate == Lost::Running {
-                self.table.count_begun(*id);
-            }
-        }
-    }
-
     /// Decides what follows a worker that is gone.
     fn follow(&mut self, now: Instant, error: Option<StartError>) {
-        if self.stopping && self.table.under_way() == 0 {
+        if self.stopping && !self.has_work() {
             return;
         }
         match self.supervisor.ended(now) {
@@ -151,23 +124,9 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
     }
 
     pub(super) fn give_up(&mut self, reason: GiveUp) {
-        self.lose_all();
+        self.caller.lose_all(None);
         self.phase = Phase::Stopped;
         self.news.gave_up = Some(reason);
-    }
-
-    /// Ends every request that no worker has.
-    pub(super) fn lose_all(&mut self) {
-        for (id, under_way) in &self.in_order() {
-            self.lose(*id, under_way, Lost::NotBegun);
-        }
-    }
-
-    fn lose(&mut self, id: RequestId, under_way: &UnderWay, fate: Lost) {
-        // One that is sent again has begun before, in a worker that was lost.
-        let fate = if under_way.begun > 0 && fate == Lost::NotBegun { Lost::Running } else { fate };
-        self.outbox.retire(under_way.frame);
-        self.table.end(id, Ending::Lost(fate));
     }
 
     /// Keeps a process that was made to end until it is reaped; it stays watched until then.

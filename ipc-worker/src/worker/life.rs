@@ -122,14 +122,14 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
     }
 
     fn wants_to_send(&self, process: &Process) -> bool {
-        !process.watches_room && !process.send_closed && self.outbox.has_unsent()
+        !process.watches_room && !process.send_closed && self.caller.outbox.has_unsent()
     }
 
     /// When the phase wants the next turn at the latest.
     pub(super) fn life_deadline(&self) -> Instant {
         const AT_ONCE: Instant = Instant::from_nanoseconds(0);
         match &self.phase {
-            Phase::Inline { .. } if self.outbox.has_unsent() => AT_ONCE,
+            Phase::Inline { .. } if self.caller.outbox.has_unsent() => AT_ONCE,
             Phase::Starting { deadline, .. } => *deadline,
             Phase::Serving(process) if process.broken => AT_ONCE,
             Phase::Serving(process) if self.wants_to_send(process) => process.send_after,

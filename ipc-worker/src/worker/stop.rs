@@ -14,8 +14,8 @@ use crate::worker::leave::GRACE;
 use crate::worker::life::{Phase, Process, SOON};
 
 impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLOTS, BYTES> {
-    /// Stops the worker: no new requests, every outcome given to the closure, the process ended
-    /// and reaped. It returns how that ended, `None` where there was no process.
+    /// Stops the worker: no new requests, every outcome given to the closure, one-way requests
+    /// done, the process ended and reaped. It returns how that ended, `None` where there was no process.
     ///
     /// A worker that dies meanwhile is restarted as long as requests are under way. At the
     /// deadline it is killed and what is left is lost. A process that even then does not end,
@@ -27,7 +27,8 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
     ) -> Option<Ended> {
         self.stopping = true;
         self.tell_all(None, &mut on_event);
-        while self.under_way() > 0 && self.is_running() && Instant::now() < deadline {
+        while self.has_work() && self.is_running() && Instant::now() < deadline {
+            self.caller.ask(self.phase.slots());
             self.wait_turn(deadline);
             self.tell_all(None, &mut on_event);
         }
@@ -39,9 +40,14 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
             Phase::Starting { mut process, .. } => Some(end_child(&mut process.child)),
             Phase::Inline { .. } | Phase::Resting { .. } | Phase::Stopped => None,
         };
-        self.lose_all();
+        self.caller.lose_all(None);
         self.tell_all(None, &mut on_event);
         ended
+    }
+
+    /// Returns whether requests are under way, one-way ones included.
+    pub(super) const fn has_work(&self) -> bool {
+        self.caller.table.under_way() > 0
     }
 
     fn end_process(
@@ -50,7 +56,7 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         deadline: Instant,
         on_event: &mut impl FnMut(Event<'_, Tag>),
     ) -> Ended {
-        let deadline = if self.under_way() == 0 { deadline } else { Instant::now() };
+        let deadline = if self.has_work() { Instant::now() } else { deadline };
         // A worker that is gone already needs no word.
         _ = process.stream.close_sending();
         let ended = match self.await_end(&mut process, deadline, on_event) {
@@ -59,11 +65,11 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         };
         // Its last words, and no more: another process may hold the socket and write on.
         let mut left = process.stream.waiting();
-        while let (1.., Ok(Some(len))) = (left, self.inbox.receive(&mut process.stream)) {
+        while let (1.., Ok(Some(len))) = (left, self.caller.inbox.receive(&mut process.stream)) {
             left = left.saturating_sub(len);
             self.tell_all(None, on_event);
         }
-        self.settle_fates(&process.slots, true);
+        self.caller.lose_all(Some(&process.slots));
         self.put_aside(process.child);
         ended
     }
@@ -83,7 +89,7 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
                 return ended;
             }
             if listens {
-                listens = self.inbox.receive(&mut process.stream).is_ok();
+                listens = self.caller.inbox.receive(&mut process.stream).is_ok();
                 self.tell_all(None, on_event);
             }
             // Where an end shows nowhere, look again soon.

@@ -7,9 +7,10 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use ipc_tests::fds;
+use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{
-    Call, Ended, Event, Handler, Instant, Lost, NotTaken, Outcome, Refusal, Reply, Request,
-    Restart, Start, Why, Worker,
+    Call, Counters, Ended, Event, Handler, Instant, Lost, NotTaken, Outcome, Refusal, Reply,
+    Request, Restart, Start, Why, Worker,
 };
 
 use crate::handler::*;
@@ -19,8 +20,10 @@ pub(crate) fn blocking_call_gets_its_reply() {
     assert_eq!(call(&mut worker, ECHO, b"hello"), Told::Reply(0, b"hello".to_vec()));
     assert_eq!(call(&mut worker, ECHO, b""), Told::Reply(0, Vec::new()));
     assert_eq!(call(&mut worker, REFUSE, b""), Told::Refused(0, 42));
+    assert!(worker.is_running());
     assert_eq!(call(&mut worker, 999, b""), Told::Refused(0, Refusal::UNKNOWN_METHOD.code));
     assert_eq!(worker.stop(soon(), |_| ()), Some(Ended::Exited(0)));
+    assert!(!worker.is_running());
     assert!(fds::children().is_empty());
 }
 
@@ -47,7 +50,7 @@ pub(crate) fn replies_come_in_request_order() {
             assert_eq!(told, Told::Reply(u32::try_from(index).unwrap(), bytes));
         }
     }
-    assert_eq!(worker.stray_replies(), 0);
+    assert_eq!(worker.counters().stray_replies, 0);
 }
 
 pub(crate) fn descriptors_reach_the_handler_and_come_back() {
@@ -95,8 +98,69 @@ pub(crate) fn as_many_descriptors_as_a_message_carries() {
     let refused = worker.try_call(Call::new(FDS, &[b"x"]).fds(&fds), 9).unwrap_err();
     let why = Why::TooManyFds { count: 254, capacity: 253 };
     assert_eq!(refused, NotTaken { tag: 9, why });
+    assert_eq!(worker.counters().too_many_fds, 1);
     drop(null);
     assert_eq!(fds::open().len(), before, "all duplicates are closed");
+}
+
+pub(crate) fn as_many_descriptors_come_back_as_a_message_carries() {
+    let mut worker = worker();
+    let before = fds::open().len();
+    for count in [0_u32, 1, 2, 100, 252, 253, 254] {
+        let mut came = None;
+        worker
+            .call_until(
+                Call::new(GIVE_FDS, &[&count.to_le_bytes()]),
+                0,
+                soon(),
+                |event| match event {
+                    Event::Done { outcome: Outcome::Reply(mut reply), .. } => {
+                        assert_eq!(reply.bytes(), b"in three pieces");
+                        assert_eq!(reply.fds_lost(), None);
+                        let fds: Vec<OwnedFd> = std::iter::from_fn(|| reply.take_fd()).collect();
+                        came = Some(u32::try_from(fds.len()).unwrap());
+                    }
+                    Event::Done { outcome: Outcome::Refused(refusal), .. } => {
+                        assert_eq!((count, refusal), (254, Refusal::REPLY_TOO_LONG));
+                    }
+                    other => panic!("{other:?}"),
+                },
+            )
+            .unwrap();
+        assert_eq!(came, (count < 254).then_some(count));
+        // Those that nobody takes are closed.
+        worker.call_until(Call::new(GIVE_FDS, &[&count.to_le_bytes()]), 0, soon(), |_| ()).unwrap();
+        assert_eq!(call(&mut worker, ECHO, b""), Told::Reply(0, Vec::new()));
+        assert_eq!(fds::open().len(), before, "{count}");
+    }
+}
+
+/// A view of an event is no obstacle to a call in the same arm, once it is not used any more.
+pub(crate) fn requests_are_made_from_the_arms_of_events() {
+    let mut worker = worker();
+    worker.try_call(Call::new(PIPE, &[b"1"]), 0).unwrap();
+    let (limit, mut done) = (soon(), 0);
+    while done < 10 {
+        worker.turn(Instant::now());
+        while let Some(event) = worker.next_event() {
+            match event {
+                Event::Done { tag, outcome: Outcome::Reply(mut reply) } => {
+                    let fd = reply.take_fd();
+                    let fds: Vec<_> = fd.iter().map(|fd| fd.as_fd()).collect();
+                    // Alternately one that gives a descriptor and one that is given it.
+                    let method = if fd.is_some() { FDS } else { PIPE };
+                    worker.try_send(Call::new(ECHO, &[b"by the way"])).unwrap();
+                    worker.try_call(Call::new(method, &[b"1"]).fds(&fds), tag + 1).unwrap();
+                    done = tag + 1;
+                }
+                Event::Done { tag, outcome } => panic!("{tag}: {outcome:?}"),
+                other => panic!("{other:?}"),
+            }
+        }
+        let deadline = worker.next_deadline().map_or(limit, |next| next.min(limit));
+        wait(&mut [Watched::new(worker.as_fd(), Interest::Input)], Some(deadline)).unwrap();
+        assert!(Instant::now() < limit);
+    }
 }
 
 pub(crate) fn what_is_not_taken_comes_back_with_its_reason() {
@@ -114,6 +178,9 @@ pub(crate) fn what_is_not_taken_comes_back_with_its_reason() {
     worker.stop(soon(), |_| ());
     let refused = worker.try_call(Call::new(ECHO, &[b"d"]), 4).unwrap_err();
     assert_eq!(refused, NotTaken { tag: 4, why: Why::Stopped });
+    let Counters { full, too_long, too_many_fds, no_fd_left, stopped, .. } = worker.counters();
+    assert_eq!([too_long, full, stopped], [1, 1, 1]);
+    assert_eq!([too_many_fds, no_fd_left], [0, 0]);
 }
 
 pub(crate) fn try_call_duplicates_nothing_where_no_descriptor_is_left() {
@@ -127,6 +194,7 @@ pub(crate) fn try_call_duplicates_nothing_where_no_descriptor_is_left() {
     let fds = [null.as_fd(), null.as_fd()];
     let refused = worker.try_call(Call::new(FDS, &[b""]).fds(&fds), 7).unwrap_err();
     assert!(matches!(refused, NotTaken { tag: 7, why: Why::NoFdLeft(_) }), "{refused:?}");
+    assert_eq!(worker.counters().no_fd_left, 1);
     hoard.clear();
     assert_eq!(call(&mut worker, ECHO, b"goes on"), Told::Reply(0, b"goes on".to_vec()));
 }
@@ -145,7 +213,7 @@ pub(crate) fn a_deadline_ends_a_request_that_runs_and_one_that_waits() {
     worker.try_call(Call::new(ECHO, &[b"still"]), 3).unwrap();
     let list = turn_until(&mut worker, |list| list.len() == 3);
     assert_eq!(list, [Told::Late(1), Told::Late(2), Told::Reply(3, b"still".to_vec())]);
-    assert_eq!(worker.stray_replies(), 1, "the late reply of the one that ran");
+    assert_eq!(worker.counters().stray_replies, 1, "the late reply of the one that ran");
 }
 
 pub(crate) fn a_cancelled_request_that_waits_never_begins() {
@@ -170,14 +238,21 @@ pub(crate) fn a_stopped_worker_never_blocks_main() {
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
     let before = voluntary_switches();
     let bytes = [7; 600];
-    let mut taken = 0;
-    for round in 0..20_000 {
-        taken += u32::from(worker.try_call(Call::new(ECHO, &[&bytes]), round).is_ok());
-        worker.turn(Instant::now());
-        assert!(worker.next_event().is_none());
+    let mut taken = 0_u32;
+    for round in 0..100_000 {
+        match worker.try_call(Call::new(ECHO, &[&bytes]), round) {
+            Ok(_) => taken += 1,
+            Err(not_taken) => assert_eq!((not_taken.tag, not_taken.why), (round, Why::Full)),
+        }
+        // Alone, and with all the input and output of a loop.
+        if round % 2 == 0 {
+            worker.turn(Instant::now());
+            assert!(worker.next_event().is_none());
+        }
     }
     assert_eq!(voluntary_switches(), before, "main has slept");
     assert!(taken > 10);
+    assert_eq!(worker.counters().full, u64::from(100_000_u32 - taken));
     rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
     let list = turn_until(&mut worker, |list| list.len() == usize::try_from(taken).unwrap());
     assert!(list.iter().all(|told| matches!(told, Told::Reply(..))));

@@ -23,6 +23,9 @@ pub(crate) const PID: u16 = 8;
 pub(crate) const OPEN_FDS: u16 = 9;
 pub(crate) const PIPE: u16 = 10;
 pub(crate) const APPEND_BYTE: u16 = 11;
+pub(crate) const SLOW_PIPE: u16 = 12;
+pub(crate) const UNTIL_CANCELLED: u16 = 13;
+pub(crate) const GIVE_FDS: u16 = 14;
 
 pub(crate) fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
     match request.method() {
@@ -49,10 +52,27 @@ pub(crate) fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result
         }
         PID => reply.put(&std::process::id().to_le_bytes()),
         OPEN_FDS => reply.put(format!("{:?}", fds::open()).as_bytes()),
-        PIPE => {
+        PIPE | SLOW_PIPE => {
+            if request.method() == SLOW_PIPE {
+                std::thread::sleep(Duration::from_millis(100));
+            }
             let (mut ours, theirs) = UnixStream::pair()?;
             ours.write_all(request.bytes())?;
             reply.put_fd(theirs.into())
+        }
+        GIVE_FDS => {
+            let count = u32::from_le_bytes(request.bytes().try_into().unwrap());
+            for piece in [&b"in "[..], b"three ", b"pieces"] {
+                reply.put(piece)?;
+            }
+            let null = File::open("/dev/null")?;
+            (0..count).try_for_each(|_| reply.put_fd(null.try_clone()?.into()))
+        }
+        UNTIL_CANCELLED => {
+            while !request.is_cancelled() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Ok(())
         }
         APPEND_BYTE => {
             let mut file = File::from(request.take_fd().ok_or(Refusal::new(1, "no fd"))?);

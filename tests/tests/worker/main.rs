@@ -10,11 +10,15 @@
 mod calls;
 mod deaths;
 mod handler;
+mod late;
+mod one_ways;
 mod starts;
 mod stops;
 
 use calls::*;
 use deaths::*;
+use late::*;
+use one_ways::*;
 use starts::*;
 use stops::*;
 
@@ -24,6 +28,8 @@ ipc_tests::cases! {
     replies_come_in_request_order,
     descriptors_reach_the_handler_and_come_back,
     as_many_descriptors_as_a_message_carries,
+    as_many_descriptors_come_back_as_a_message_carries,
+    requests_are_made_from_the_arms_of_events,
     what_is_not_taken_comes_back_with_its_reason,
     try_call_duplicates_nothing_where_no_descriptor_is_left,
     death_is_an_event_and_the_next_worker_answers,
@@ -49,4 +55,18 @@ ipc_tests::cases! {
     a_worker_that_breaks_the_protocol_is_replaced,
     inline_gives_the_same_outcomes_in_one_process,
     a_batch_that_is_not_settled_is_lost_as_done,
+    what_was_taken_back_begins_in_no_later_worker_either,
+    a_late_reply_and_its_descriptors_are_dropped_and_counted,
+    a_handler_that_asks_sees_that_it_is_given_up,
+    what_was_given_up_while_it_ran_is_not_lost_again,
+    one_ways_keep_their_order_and_cost_no_answer,
+    one_ways_that_had_not_begun_go_to_the_next_worker_in_order,
+    one_ways_that_come_to_nothing_are_counted,
+    a_one_way_begins_anew_up_to_the_limit_if_that_is_allowed,
+    room_that_one_ways_took_wakes_main_when_it_comes_back,
+    stop_waits_for_one_ways_and_counts_those_that_it_loses,
+    one_ways_alone_are_settled_and_carry_descriptors,
+    one_ways_in_line_are_run_in_order_and_counted,
+    waiting_to_be_taken_gives_earlier_outcomes_meanwhile,
+    waiting_to_be_taken_ends_at_the_deadline,
 }

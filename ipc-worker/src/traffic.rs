@@ -1,0 +1,183 @@
+//! Both sides over a faulty loopback, driven at random and checked against a model.
+//!
+//! There is one thread: where the worker would wait, main takes its steps, and it takes some while
+//! a handler runs. A run follows from its seed alone, which is printed if it fails. Set
+//! `IPC_SEED` to run only that one, and `IPC_STEPS` for another number of steps.
+
+mod far;
+mod model;
+mod near;
+mod random;
+
+use core::cell::RefCell;
+use std::io::{ErrorKind, Read};
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::vec::Vec as StdVec;
+
+use heapless::Vec;
+use ipc_transport::{Faults, Faulty, Inbox, Loopback, Outbox};
+
+use self::far::{Killed, Line, Work};
+use self::model::{Model, Told};
+use self::near::{Main, World};
+use self::random::{CLOCK, Random, now};
+use crate::caller::Caller;
+use crate::counters::Counters;
+use crate::event::Lost;
+use crate::serve::{Served, Server};
+use crate::slots::Slots;
+
+/// Steps of main in all, and in one run.
+const STEPS: u64 = 1_000_000;
+const RUN: u64 = 5_000;
+
+/// Bytes that the connection holds in each direction: less than most frames.
+const WIRE: usize = 90;
+
+const FAULTS: Faults =
+    Faults { split: 60, truncate: 60, delay: 30, fail: 0, drop_fds: 8, disconnect: 0 };
+
+/// One worker from its start to its end.
+fn live<const SLOTS: usize, const BYTES: usize>(main: &mut Main<SLOTS, BYTES>) {
+    let slots = Slots::new(SLOTS).unwrap();
+    main.caller.queue_all(&slots);
+    main.model.forget_unsettled();
+    let mut loopback = Loopback::<WIRE>::new();
+    let (ours, theirs) = loopback.ends();
+    let faults = Faults { disconnect: u8::from(main.is_stormy), ..FAULTS };
+    let link = Some(Faulty::new(ours, faults, main.random.below(u64::MAX)));
+    let end = Faulty::new(theirs, faults, main.random.below(u64::MAX));
+    let world = RefCell::new(World { main, link, slots: &slots, is_killed: false });
+    let (mut inbox, mut outbox) = (Inbox::new(), Outbox::new());
+    let served = catch_unwind(AssertUnwindSafe(|| {
+        let mut server = Server::<_, SLOTS, BYTES> {
+            handler: &mut Work(&world),
+            slots: &slots,
+            inbox: &mut inbox,
+            outbox: &mut outbox,
+            finished: Vec::new(),
+            now,
+        };
+        server.serve(&mut Line { world: &world, end })
+    }));
+    match served {
+        Err(reason) if !reason.is::<Killed>() => resume_unwind(reason),
+        Ok(Served::Broken) => assert!(world.borrow().is_killed, "out of step"),
+        _ => {}
+    }
+    let mut world = world.borrow_mut();
+    world.bury();
+    world.main.account();
+}
+
+/// A run of some thousand steps from one seed.
+fn run<const SLOTS: usize, const BYTES: usize>(seed: u64, seen: &mut Seen) -> u64 {
+    CLOCK.set(0);
+    let (token, mut witness) = UnixStream::pair().unwrap();
+    let mut main = Main::<SLOTS, BYTES> {
+        caller: Caller::new(),
+        model: Model::default(),
+        random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+        token,
+        made: StdVec::new(),
+        one_ways: StdVec::new(),
+        counted: 0,
+        steps: 0,
+        is_stormy: seed % 16 > 12,
+    };
+    let gives_up = main.random.one_in(2);
+    while main.steps < RUN || (!gives_up && main.caller.table.under_way() > 0) {
+        live(&mut main);
+    }
+    main.caller.lose_all(None);
+    main.account();
+    while main.caller.table.has_ended() {
+        main.take_outcome();
+    }
+    let Main { caller, model, token, steps, .. } = main;
+    let counters = caller.counters;
+    seen.add(&model, &counters);
+    model.finish(counters.one_ways_lost, counters.one_ways_expired, counters.one_ways_refused);
+    assert!(model.answers + counters.stray_replies <= model.answers_made(), "{counters:?}");
+    // With every outcome told nothing is held any more: the last duplicate is closed.
+    drop(token);
+    witness.set_nonblocking(true).unwrap();
+    match witness.read(&mut [0]) {
+        Ok(0) => {}
+        Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("a descriptor is left"),
+        other => panic!("{other:?}"),
+    }
+    drop(caller);
+    steps
+}
+
+/// Says which run it was that failed.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::eprintln!("failed with IPC_SEED={}", self.0);
+        }
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+fn run_seed(seed: u64, seen: &mut Seen) -> u64 {
+    let _said = Seed(seed);
+    match seed % 4 {
+        0 => run::<1, 256>(seed, seen),
+        1 => run::<2, 256>(seed, seen),
+        2 => run::<5, 700>(seed, seen),
+        _ => run::<16, 1024>(seed, seen),
+    }
+}
+
+/// How often each thing has happened that the runs are to meet with.
+#[derive(Debug, Default)]
+struct Seen([u64; 15]);
+
+impl Seen {
+    fn add(&mut self, model: &Model, counters: &Counters) {
+        let more = [
+            model.count(|told| told == Told::Reply),
+            model.count(|told| told == Told::Refused { fds_lost: false }),
+            model.count(|told| told == Told::Refused { fds_lost: true }),
+            model.count(|told| told == Told::Lost(Lost::NotBegun)),
+            model.count(|told| told == Told::Lost(Lost::Running)),
+            model.count(|told| told == Told::Lost(Lost::Done)),
+            model.count(|told| told == Told::DeadlinePassed),
+            model.count(|told| told == Told::Cancelled),
+            model.begun_anew,
+            counters.one_ways_lost,
+            counters.one_ways_expired,
+            counters.one_ways_refused,
+            counters.one_ways_told,
+            counters.stray_replies,
+            counters.stray_fds,
+        ];
+        for (count, more) in self.0.iter_mut().zip(more) {
+            *count += more;
+        }
+    }
+}
+
+#[test]
+fn each_request_has_one_outcome_and_begins_at_most_once() {
+    if let Some(seed) = number("IPC_SEED") {
+        run_seed(seed, &mut Seen::default());
+        return;
+    }
+    let mut seen = Seen::default();
+    let (steps, mut done, mut seed) = (number("IPC_STEPS").unwrap_or(STEPS), 0, 0);
+    while done < steps {
+        done += run_seed(seed, &mut seen);
+        seed += 1;
+    }
+    std::println!("{done} steps in {seed} runs: {seen:?}");
+    assert!(seen.0.iter().all(|&count| count > 50), "{seen:?}");
+}

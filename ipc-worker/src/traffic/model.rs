@@ -1,0 +1,187 @@
+//! What is true of the requests in a run, kept apart from the code under test.
+
+use std::vec::Vec;
+
+use ipc_transport::Instant;
+
+use crate::call::Again;
+use crate::event::Lost;
+
+/// How often a request may begin anew.
+pub(super) const LIMIT: u8 = 3;
+
+/// How a request ended, as main was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    Reply,
+    Refused { fds_lost: bool },
+    Lost(Lost),
+    DeadlinePassed,
+    Cancelled,
+}
+
+/// A request that was taken; its number is its place in the list.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    pub(super) is_one_way: bool,
+    pub(super) again: Again,
+    pub(super) deadline: Instant,
+    pub(super) fd_count: usize,
+    /// How often its handler has begun, how often it has ended, how often with `Ok`, and how often
+    /// what it did was settled.
+    begun: u32,
+    ended: u32,
+    done: u32,
+    settled: u32,
+    is_cancelled: bool,
+    told: Option<Told>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Model {
+    known: Vec<Known>,
+    /// The request that the last reply or refusal was for.
+    last_answered: Option<u32>,
+    unsettled: Vec<u32>,
+    pub(super) answers: u64,
+    /// How many requests have begun anew.
+    pub(super) begun_anew: u64,
+}
+
+impl Model {
+    /// The number that the next request will have.
+    pub(super) fn next(&self) -> u32 {
+        u32::try_from(self.known.len()).unwrap()
+    }
+
+    pub(super) fn taken(
+        &mut self,
+        is_one_way: bool,
+        again: Again,
+        deadline: Option<Instant>,
+        fd_count: usize,
+    ) {
+        let known = Known {
+            is_one_way,
+            again,
+            deadline: deadline.unwrap_or(Instant::NEVER),
+            fd_count,
+            begun: 0,
+            ended: 0,
+            done: 0,
+            settled: 0,
+            is_cancelled: false,
+            told: None,
+        };
+        self.known.push(known);
+    }
+
+    fn at(&mut self, number: u32) -> &mut Known {
+        &mut self.known[usize::try_from(number).unwrap()]
+    }
+
+    /// A handler begins.
+    pub(super) fn begin(&mut self, number: u32, fd_count: usize) {
+        let known = self.at(number);
+        known.begun += 1;
+        let is_anew = known.begun > 1;
+        let most = if known.again == Again::Always { 1 + u32::from(LIMIT) } else { 1 };
+        assert!(known.begun <= most, "request {number} begins once too often: {known:?}");
+        assert!(known.told.is_none(), "request {number} begins after its outcome: {known:?}");
+        assert_eq!(known.fd_count, fd_count, "the descriptors of request {number}");
+        self.begun_anew += u64::from(is_anew);
+    }
+
+    /// A handler ends, and `Ok` or not.
+    pub(super) fn end(&mut self, number: u32, is_done: bool) {
+        let known = self.at(number);
+        known.ended += 1;
+        known.done += u32::from(is_done);
+        self.unsettled.push(number);
+    }
+
+    /// The worker has settled what its handler has done.
+    pub(super) fn settle(&mut self) {
+        for number in core::mem::take(&mut self.unsettled) {
+            self.at(number).settled += 1;
+        }
+    }
+
+    /// The worker is gone, with what it had not settled.
+    pub(super) fn forget_unsettled(&mut self) {
+        self.unsettled.clear();
+    }
+
+    /// Main has cancelled a request that was under way.
+    pub(super) fn cancel(&mut self, number: u32) {
+        let known = self.at(number);
+        assert!(known.told.is_none() && !known.is_cancelled, "cancelled twice: {known:?}");
+        known.is_cancelled = true;
+    }
+
+    /// Main is told an outcome.
+    pub(super) fn tell(&mut self, number: u32, told: Told, now: Instant) {
+        let known = self.at(number);
+        assert!(!known.is_one_way && known.told.is_none(), "{number} told twice: {known:?}");
+        known.told = Some(told);
+        // Where descriptors are lost the handler is not asked.
+        let may_be_claimed = known.begun > 0 || known.fd_count > 0;
+        let is_right = match told {
+            Told::Reply => known.done > 0 && known.settled > 0,
+            Told::Refused { fds_lost: false } => known.ended > known.done && known.settled > 0,
+            Told::Refused { fds_lost: true } => known.fd_count > 0,
+            Told::Lost(Lost::NotBegun) => known.begun == 0,
+            Told::Lost(Lost::Running) => may_be_claimed,
+            Told::Lost(Lost::Done) => known.ended > 0 || known.fd_count > 0,
+            Told::DeadlinePassed => known.deadline <= now,
+            Told::Cancelled => known.is_cancelled,
+        };
+        assert!(is_right, "request {number} is told {told:?}: {known:?}");
+        assert!(!known.is_cancelled || told == Told::Cancelled, "{number}: {known:?}");
+        if matches!(told, Told::Reply | Told::Refused { .. }) {
+            self.answers += 1;
+            assert!(self.last_answered < Some(number), "{number} after {:?}", self.last_answered);
+            self.last_answered = Some(number);
+        }
+    }
+
+    /// Main has let go of one-way requests, and has counted some of them: checks that the others
+    /// were done.
+    pub(super) fn let_go(&mut self, numbers: &[u32], counted: u64) {
+        let silent = u64::try_from(numbers.len()).unwrap().checked_sub(counted);
+        let silent = silent.expect("no one-way is counted twice, and none before its end");
+        let done = numbers.iter().filter(|&&number| {
+            let known = *self.at(number);
+            known.settled > 0 && known.done > 0
+        });
+        assert!(silent <= u64::try_from(done.count()).unwrap(), "{silent} of {numbers:?}");
+    }
+
+    /// Nothing is under way any more: checks that no outcome is missing.
+    pub(super) fn finish(&self, lost: u64, expired: u64, refused: u64) {
+        for (number, known) in self.known.iter().enumerate() {
+            let is_told = known.told.is_some();
+            assert_eq!(is_told, !known.is_one_way, "request {number}: {known:?}");
+        }
+        let one_ways = || self.known.iter().filter(|known| known.is_one_way);
+        let count = |list: &mut dyn Iterator<Item = &Known>| u64::try_from(list.count()).unwrap();
+        assert!(lost + expired + refused <= count(&mut one_ways()));
+        let may_expire = one_ways().filter(|known| known.deadline != Instant::NEVER);
+        assert!(expired <= count(&mut { may_expire }), "{expired} expired");
+        let may_refuse = one_ways().filter(|it| it.ended > it.done || it.fd_count > 0);
+        assert!(refused <= count(&mut { may_refuse }), "{refused} refused");
+    }
+
+    /// How many requests were told one of the outcomes.
+    pub(super) fn count(&self, is_wanted: fn(Told) -> bool) -> u64 {
+        let told = self.known.iter().filter_map(|known| known.told);
+        u64::try_from(told.filter(|told| is_wanted(*told)).count()).unwrap()
+    }
+
+    /// How many answers handlers have made.
+    pub(super) fn answers_made(&self) -> u64 {
+        let requests = self.known.iter().filter(|known| !known.is_one_way);
+        // One more for each where descriptors may have been lost in its stead.
+        requests.map(|it| u64::from(it.ended) + u64::from(it.fd_count > 0) * 4).sum()
+    }
+}

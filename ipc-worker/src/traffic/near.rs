@@ -1,0 +1,209 @@
+//! Main's side of a run: what it does at random, and what it is told.
+
+use core::time::Duration;
+use std::os::unix::net::UnixStream;
+use std::vec::Vec as StdVec;
+
+use ipc_transport::{Faulty, LoopbackEnd};
+use rustix::fd::AsFd;
+
+use super::model::{LIMIT, Model, Told};
+use super::random::{CLOCK, Random, now};
+use super::{RUN, WIRE};
+use crate::call::{Again, Call, Why};
+use crate::caller::{Answer, Caller};
+use crate::counters::Counters;
+use crate::event::Outcome;
+use crate::refusal::Refusal;
+use crate::slots::{RequestId, Slots};
+use crate::table::Ending;
+
+/// Steps after which a run that should come to its end is stuck.
+const STUCK: u64 = 100_000;
+
+/// Main's side and all that a run keeps.
+pub(super) struct Main<const SLOTS: usize, const BYTES: usize> {
+    pub(super) caller: Caller<u32, SLOTS, BYTES>,
+    pub(super) model: Model,
+    pub(super) random: Random,
+    /// A duplicate of this is every descriptor that is passed.
+    pub(super) token: UnixStream,
+    pub(super) made: StdVec<(RequestId, u32)>,
+    pub(super) one_ways: StdVec<(RequestId, u32)>,
+    /// How many one-way requests were counted as lost, expired or refused when last looked at.
+    pub(super) counted: u64,
+    pub(super) steps: u64,
+    /// Workers are killed again and again.
+    pub(super) is_stormy: bool,
+}
+
+/// Main while one worker lives, and its end of the connection until it gives the worker up.
+pub(super) struct World<'l, const SLOTS: usize, const BYTES: usize> {
+    pub(super) main: &'l mut Main<SLOTS, BYTES>,
+    pub(super) link: Option<Faulty<LoopbackEnd<'l, WIRE>>>,
+    pub(super) slots: &'l Slots,
+    /// The worker has no further instruction.
+    pub(super) is_killed: bool,
+}
+
+impl<'l, const SLOTS: usize, const BYTES: usize> World<'l, SLOTS, BYTES> {
+    fn slots(&self) -> Option<&'l Slots> {
+        self.link.as_ref().map(|_| self.slots)
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.main.steps >= RUN && self.main.caller.table.under_way() == 0
+    }
+
+    /// Does one thing, at random.
+    pub(super) fn step(&mut self) {
+        self.main.steps += 1;
+        assert!(self.main.steps < RUN + STUCK, "no end: {:?}", self.main.caller.counters);
+        let is_ending = self.main.steps > RUN;
+        match self.main.random.below(1000) {
+            0..350 if !is_ending => self.take(),
+            350..400 if !is_ending => self.cancel(),
+            400..440 => CLOCK.set(CLOCK.get() + self.main.random.below(400_000)),
+            440..750 => self.turn(),
+            750..752 if !is_ending => self.is_killed = true,
+            752..754 if !is_ending => self.give_up(),
+            _ => self.main.take_outcome(),
+        }
+        self.main.account();
+    }
+
+    fn take(&mut self) {
+        let slots = self.slots();
+        let Main { caller, model, random, token, made, one_ways, .. } = &mut *self.main;
+        let number = model.next();
+        let filler = [7; BYTES];
+        let len = random.len(BYTES - 28);
+        let pieces: [&[u8]; 2] = [&number.to_le_bytes(), &filler[..len]];
+        let fds = [token.as_fd(); 3];
+        let fd_count = random.len(3) * usize::from(random.one_in(3));
+        let deadline =
+            random.one_in(3).then(|| now() + Duration::from_nanos(random.below(900_000)));
+        let again = [Again::IfNotBegun, Again::Always, Again::Never];
+        let again = again[usize::try_from(random.below(3)).unwrap()];
+        let call = Call { deadline, ..Call::new(1, &pieces).fds(&fds[..fd_count]).again(again) };
+        let has_room = caller.has_room_for(len + 4, fd_count, slots);
+        let is_one_way = random.one_in(3);
+        let refused = if is_one_way {
+            let sent = caller.send(&call, slots);
+            one_ways.extend(sent.ok().map(|id| (id, number)));
+            sent.err()
+        } else {
+            match caller.call(&call, number, slots) {
+                Ok(id) => {
+                    made.push((id, number));
+                    None
+                }
+                Err(not_taken) => {
+                    assert_eq!(not_taken.tag, number);
+                    Some(not_taken.why)
+                }
+            }
+        };
+        match refused {
+            None => model.taken(is_one_way, again, deadline, fd_count),
+            Some(why) => assert!(why == Why::Full && !has_room, "{why:?}"),
+        }
+    }
+
+    /// Cancels one of the last requests, whatever has become of it.
+    fn cancel(&mut self) {
+        let slots = self.slots();
+        let Main { caller, model, random, made, .. } = &mut *self.main;
+        let back = usize::try_from(random.below(10)).unwrap();
+        if let Some(&(id, number)) = made.len().checked_sub(1 + back).map(|at| &made[at]) {
+            if caller.cancel(id, slots) {
+                model.cancel(number);
+            }
+        }
+    }
+
+    fn turn(&mut self) {
+        let slots = self.slots();
+        let caller = &mut self.main.caller;
+        caller.expire(now(), slots);
+        let Some(link) = &mut self.link else { return };
+        let sent = caller.outbox.flush(link).map(|_| ());
+        let received = caller.inbox.receive(link).map(|_| ());
+        caller.reclaim(slots);
+        if sent.and(received).is_err() {
+            self.give_up();
+        }
+    }
+
+    /// Gives the worker up, which may go on for a while with what it was sent.
+    pub(super) fn give_up(&mut self) {
+        if self.link.take().is_some() {
+            while self.main.caller.inbox.has_frame() {
+                self.main.take_outcome();
+            }
+            self.main.caller.settle_fates(self.slots, LIMIT);
+            self.main.caller.begin_anew();
+        }
+    }
+
+    /// Takes the last words of a worker that is gone, and its requests' fates.
+    pub(super) fn bury(&mut self) {
+        while let Some(link) = &mut self.link {
+            let received = self.main.caller.inbox.receive(link);
+            while self.main.caller.inbox.has_frame() {
+                self.main.take_outcome();
+            }
+            if received.is_err() {
+                self.give_up();
+            }
+        }
+    }
+}
+
+impl<const SLOTS: usize, const BYTES: usize> Main<SLOTS, BYTES> {
+    /// Checks what has become of the one-way requests that were let go.
+    pub(super) fn account(&mut self) {
+        let Counters { one_ways_lost, one_ways_expired, one_ways_refused, .. } =
+            self.caller.counters;
+        let counted = one_ways_lost + one_ways_expired + one_ways_refused;
+        let is_gone = |(id, _): &(RequestId, u32)| self.caller.table.get(*id).is_none();
+        let gone: StdVec<u32> =
+            self.one_ways.iter().filter(|it| is_gone(it)).map(|(_, number)| *number).collect();
+        self.one_ways.retain(|it| !is_gone(it));
+        self.model.let_go(&gone, counted - self.counted);
+        self.counted = counted;
+    }
+
+    pub(super) fn take_outcome(&mut self) {
+        let Self { caller, model, .. } = self;
+        match caller.next_answer().unwrap() {
+            Some(Answer::Reply(number)) => {
+                let Outcome::Reply(mut reply) = caller.reply() else { panic!("no reply") };
+                let (head, filler) = reply.bytes().split_first_chunk::<5>().unwrap();
+                assert_eq!(head[..4], number.to_le_bytes(), "another request's reply");
+                assert!(filler.iter().all(|&byte| byte == 8), "mixed bytes");
+                let mut fd_count = 0;
+                // Half of them are left to be closed with the view.
+                while fd_count < head[4] && reply.take_fd().is_some() {
+                    fd_count += 1;
+                }
+                assert!(fd_count == head[4] || reply.fds_lost().is_some());
+                model.tell(number, Told::Reply, now());
+            }
+            Some(Answer::Refused(number, refusal)) => {
+                let fds_lost = refusal == Refusal::FDS_LOST;
+                model.tell(number, Told::Refused { fds_lost }, now());
+            }
+            None => {
+                if let Some((number, ending)) = caller.next_ended() {
+                    let told = match ending {
+                        Ending::Lost(lost) => Told::Lost(lost),
+                        Ending::DeadlinePassed => Told::DeadlinePassed,
+                        Ending::Cancelled => Told::Cancelled,
+                    };
+                    model.tell(number, told, now());
+                }
+            }
+        }
+    }
+}

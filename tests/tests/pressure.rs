@@ -1,0 +1,257 @@
+//! A worker under pressure: both sides that send as hard as they can, and a worker that floods main.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    unsafe_code,
+    reason = "a test fails by panicking; a hostile worker writes to descriptors it does not own"
+)]
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use ipc_frame::{Header, Kind};
+use ipc_tests::traced::{Stretch, mark, stretches};
+use ipc_tests::{cases, fds};
+use ipc_transport::{Interest, PassFds, Stream, TransportError, Watched, wait};
+use ipc_worker::{
+    Call, Event, HandlerFn, Instant, Outcome, Refusal, Reply, Request, Restart, Start, Worker,
+};
+use rustix::net::sockopt::set_socket_send_buffer_size;
+
+const SMALL_BUFFER: u16 = 1;
+const LARGEST_REPLY: u16 = 2;
+const NARROW: usize = 4096;
+
+/// What a hostile worker floods main with.
+const STRAYS: u16 = 10;
+const WORDS: u16 = 11;
+const GARBAGE: u16 = 12;
+const FDS: u16 = 13;
+const GUESSES: u16 = 14;
+const BYTEWISE: u16 = 15;
+
+fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+    match request.method() {
+        SMALL_BUFFER => Ok(set_socket_send_buffer_size(own_socket(), 1)?),
+        LARGEST_REPLY => {
+            reply.put(request.bytes().first_chunk::<8>().unwrap())?;
+            while reply.put(&[7; 64]).is_ok() {}
+            while reply.put(&[7]).is_ok() {}
+            Ok(())
+        }
+        method => flood(method),
+    }
+}
+
+/// The one descriptor beside the standard ones is the socket to main.
+fn own_socket() -> BorrowedFd<'static> {
+    let number = fds::open().into_iter().find(|&fd| fd > 2).unwrap();
+    // SAFETY: it is open as long as the worker runs.
+    unsafe { BorrowedFd::borrow_raw(number) }
+}
+
+fn flood(method: u16) -> ! {
+    let stray = Header::new(Kind::Reply, 0, u64::MAX).encode();
+    let bytes = match method {
+        STRAYS => stray.repeat(2000),
+        WORDS => Header::new(Kind::OneWay, 0, 0).encode().repeat(2000),
+        GARBAGE => vec![0xee; 60_000],
+        GUESSES => {
+            let ids =
+                (0..1000_u64).flat_map(|generation| (0..4).map(move |s| generation << 32 | s));
+            ids.flat_map(|id| Header::new(Kind::Reply, 0, id).encode()).collect()
+        }
+        BYTEWISE => {
+            let len = u32::try_from(NARROW).unwrap() - 24;
+            let mut bytes = Header { len, ..Header::new(Kind::Reply, 0, 9) }.encode().to_vec();
+            bytes.resize(NARROW, 7);
+            bytes
+        }
+        _ => flood_with_descriptors(),
+    };
+    let step = if method == BYTEWISE { 1 } else { bytes.len() };
+    for piece in bytes.chunks(step).cycle() {
+        _ = rustix::io::write(own_socket(), piece);
+    }
+    unreachable!("a cycle has no end")
+}
+
+fn flood_with_descriptors() -> ! {
+    let mut stream = Stream::from(own_socket().try_clone_to_owned().unwrap());
+    let null = File::open("/dev/null").unwrap();
+    let list = [null.as_fd(); 253];
+    let mut header = Header { fd_count: 253, ..Header::new(Kind::Reply, 0, u64::MAX) };
+    loop {
+        match stream.blocking().send_with(&[&header.encode()], &list) {
+            Ok(_) => header.fd_sequence = header.fd_sequence.wrapping_add(253),
+            Err(TransportError::TooManyInFlight) => std::thread::sleep(Duration::from_millis(1)),
+            Err(_) => ipc_barrier::exit(0),
+        }
+    }
+}
+
+/// Sleeps as a daemon's loop does; a wake that never comes is a failure.
+fn sleep<const S: usize, const B: usize>(worker: &Worker<u64, HandlerFn, S, B>) {
+    let limit = Instant::now() + Duration::from_secs(30);
+    let deadline = worker.next_deadline().map_or(limit, |next| next.min(limit));
+    wait(&mut [Watched::new(worker.as_fd(), Interest::Input)], Some(deadline)).unwrap();
+    assert!(Instant::now() < limit, "nothing goes on any more: {:?}", worker.counters());
+}
+
+/// Which requests were made and told.
+#[derive(Default)]
+struct Ledger {
+    made: u64,
+    told: u64,
+    one_ways: u64,
+}
+
+impl Ledger {
+    /// Makes requests and one-ways, as long as they may be and as many as fit.
+    fn press<const S: usize, const B: usize>(&mut self, worker: &mut Worker<u64, HandlerFn, S, B>) {
+        let filler = [7; B];
+        // Lengths from the shortest to the longest, in turn.
+        let capacity = Worker::<u64, HandlerFn, S, B>::REQUEST_CAPACITY - 8;
+        loop {
+            let tag = self.made.to_le_bytes();
+            let len =
+                usize::try_from(self.made * 37 + self.one_ways * 11).unwrap() % (capacity + 1);
+            let pieces: [&[u8]; 2] = [&tag, filler.get(..len).unwrap()];
+            let call = Call::new(LARGEST_REPLY, &pieces);
+            // Every third one is a one-way.
+            let (is_taken, count) = match (self.made + self.one_ways) % 3 {
+                0 => (worker.try_send(call).is_ok(), &mut self.one_ways),
+                _ => (worker.try_call(call, self.made).is_ok(), &mut self.made),
+            };
+            if !is_taken {
+                return;
+            }
+            *count += 1;
+        }
+    }
+
+    /// Takes note of an outcome: in order, each once, and the one that belongs to it.
+    fn note<const B: usize>(&mut self, event: Event<'_, u64>) {
+        let Event::Done { tag, outcome: Outcome::Reply(reply) } = event else {
+            panic!("{event:?}");
+        };
+        assert_eq!(tag, self.told, "told twice, or not at all, or out of order");
+        assert_eq!(reply.bytes().len(), B / 2 - 24);
+        assert_eq!(reply.bytes().first_chunk(), Some(&tag.to_le_bytes()));
+        self.told += 1;
+    }
+}
+
+/// Both sides send as hard as they can for the time, with requests made from event arms.
+fn press<const S: usize, const B: usize>(time: Duration) {
+    let mut worker =
+        Worker::<u64, HandlerFn, S, B>::start(Start::fork(handle as HandlerFn)).unwrap();
+    let sockets = fds::open();
+    for fd in sockets {
+        // SAFETY: it was open a moment ago, and nobody else closes it.
+        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+        // Of main's descriptors the worker's socket alone takes this.
+        _ = set_socket_send_buffer_size(fd, 1);
+    }
+    worker.try_send(Call::new(SMALL_BUFFER, &[])).unwrap();
+    let (mut ledger, end) = (Ledger::default(), Instant::now() + time);
+    while Instant::now() < end {
+        ledger.press(&mut worker);
+        worker.turn(Instant::now());
+        while let Some(event) = worker.next_event() {
+            ledger.note::<B>(event);
+            ledger.press(&mut worker);
+        }
+        sleep(&worker);
+    }
+    let left = Instant::now() + Duration::from_secs(30);
+    worker.stop(left, |event| ledger.note::<B>(event));
+    assert_eq!(ledger.told, ledger.made, "an outcome for each that was taken");
+    let counters = worker.counters();
+    assert_eq!(counters.one_ways_lost + counters.one_ways_refused + counters.stray_replies, 0);
+    assert_eq!(worker.one_ways_under_way(), 0);
+    let Ledger { made, one_ways, .. } = ledger;
+    println!("{S} slots, {B} bytes: {made} requests, {one_ways} one-ways, {counters:?}");
+    assert!(made > 100 && one_ways > 100, "{made} requests, {one_ways} one-ways");
+}
+
+fn both_sides_send_as_hard_as_they_can_and_none_waits_for_ever() {
+    let time = Duration::from_millis(2500);
+    press::<1, 256>(time);
+    press::<2, 256>(time);
+    press::<4, 16384>(time);
+    press::<64, 65536>(time);
+}
+
+/// Lets main turn under a flood and returns the most that a turn did, and the most that taking all
+/// events after it did.
+fn flooded(method: u16) -> [Stretch; 2] {
+    const TURNS: usize = 300;
+    let list = stretches(|| {
+        let start = Start::fork(handle as HandlerFn).restart(Restart::AT_ONCE);
+        let mut worker = Worker::<u64, HandlerFn, 4, NARROW>::start(start).unwrap();
+        worker.try_call(Call::new(method, &[]), 0).unwrap();
+        let before = fds::open().len();
+        let mut tag = 1;
+        for _ in 0..TURNS {
+            sleep(&worker);
+            mark();
+            worker.turn(Instant::now());
+            mark();
+            while worker.next_event().is_some() {
+                // For the worker that there is, or the next one.
+                tag += u64::from(worker.try_call(Call::new(method, &[]), tag).is_ok());
+            }
+            mark();
+        }
+        worker.turn(Instant::now());
+        while worker.next_event().is_some() {}
+        // What half a frame may still hold, and what comes with a new process.
+        assert!(fds::open().len() <= before + 253 + 8, "descriptors are kept");
+        drop(worker);
+    });
+    assert!(list.len() >= 3 * TURNS, "{}", list.len());
+    let most = |of: usize| {
+        let stretches = || list.iter().skip(of).step_by(3);
+        let calls = stretches().map(|stretch| stretch.calls).max().unwrap();
+        let received = stretches().map(|stretch| stretch.received).max().unwrap();
+        Stretch { calls, received }
+    };
+    let total: usize = list.iter().map(|stretch| stretch.received).sum();
+    println!("{method}: a turn {:?}, events {:?}, {total} bytes in all", most(0), most(1));
+    [most(0), most(1)]
+}
+
+/// A send, a receive, a look at the process, and a change of what is watched.
+const CALLS: usize = 4;
+
+fn a_flood_of_frames_does_not_hold_turn() {
+    for method in [STRAYS, WORDS, GUESSES, BYTEWISE] {
+        let [turn, events] = flooded(method);
+        assert!(turn.calls <= CALLS && turn.received <= NARROW, "{method}: {turn:?}");
+        assert_eq!(events, Stretch::default(), "{method}: no input or output");
+    }
+}
+
+fn a_flood_of_garbage_does_not_hold_turn() {
+    let [turn, events] = flooded(GARBAGE);
+    // The worker is replaced: a fork, its barrier and what is watched.
+    assert!(turn.calls <= 64 && turn.received <= NARROW, "{turn:?}");
+    assert_eq!(events, Stretch::default());
+}
+
+fn a_flood_of_descriptors_does_not_hold_turn() {
+    let [turn, events] = flooded(FDS);
+    // What comes in one call is closed once it is seen to be nobody's, one call for each.
+    assert!(turn.calls <= CALLS + 253 && turn.received <= NARROW, "{turn:?}");
+    assert!(events.calls <= 2 * 253, "{events:?}");
+}
+
+cases! {
+    both_sides_send_as_hard_as_they_can_and_none_waits_for_ever,
+    a_flood_of_frames_does_not_hold_turn,
+    a_flood_of_garbage_does_not_hold_turn,
+    a_flood_of_descriptors_does_not_hold_turn,
+}
