@@ -7,8 +7,8 @@ use std::time::Duration;
 use ipc_tests::forked::{end_of, forked, soon};
 use ipc_tests::storm::Storm;
 use ipc_transport::{
-    Instant, Interest, PassFds, Patience, Received, Stream, Transport, TransportError, Waiter,
-    Watched, duplicate, wait,
+    Instant, Interest, MAX_WATCHED, PassFds, Patience, Received, Stream, Transport, TransportError,
+    Waiter, Watched, duplicate, wait,
 };
 
 use crate::arrivals::Fds;
@@ -119,8 +119,8 @@ pub(crate) fn a_wait_lasts_until_its_deadline_and_sees_what_is_ready() {
     assert_eq!(wait(&mut watched, None), Ok(true));
     assert!(watched[0].is_over());
     let many = || Watched::new(right.as_fd(), Interest::End);
-    let mut nine = [(); 9].map(|()| many());
-    assert_eq!(wait(&mut nine, Some(soon())).unwrap_err().errno.0, libc::EINVAL);
+    let mut too_many = [(); MAX_WATCHED + 1].map(|()| many());
+    assert_eq!(wait(&mut too_many, Some(soon())).unwrap_err().errno.0, libc::EINVAL);
     assert_eq!(wait(&mut [], Some(Instant::from_nanoseconds(1))), Ok(false));
 }
 
