@@ -97,8 +97,8 @@ impl<'a> Request<'a> {
         self.header.flags.contains(Flags::RESENT)
     }
 
-    /// Returns whether nobody awaits an answer: what is put into the reply is dropped, and a refusal
-    /// is only counted.
+    /// Returns whether nobody awaits an answer: what is put into the reply is dropped, and a
+    /// refusal is only counted.
     pub const fn is_one_way(&self) -> bool {
         matches!(self.header.kind, Kind::OneWay)
     }

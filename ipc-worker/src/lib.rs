@@ -10,6 +10,8 @@
 //! Main makes calls and takes events; [`Worker::turn`] does all input and output, a bounded
 //! amount of it. Every request that was taken has exactly one [`Outcome`], also when the worker
 //! is killed: what had not begun is sent again to the next worker, what was running is reported.
+//! A one-way request ([`Worker::try_send`]) costs no answer, and has no outcome; what comes to
+//! nothing is counted ([`Worker::counters`]).
 //!
 //! ```
 //! use core::time::Duration;

@@ -101,7 +101,7 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
         if header.kind == Kind::OneWay {
             // What it has put into the reply goes with the room.
             let finish = if kind == Kind::Refusal { Finish::Refused } else { Finish::Done };
-            // There is room: each has had a slot since the last receive, before which all were told.
+            // There is room: each has had a slot since the last receive, and all before were told.
             _ = self.finished.push((claim, finish));
         } else {
             claim.done();

@@ -2,6 +2,16 @@
 
 #![expect(unsafe_code, reason = "ptrace has no safe form")]
 
+// The numbers of linux/ptrace.h: C libraries differ in which of them they have, and in their types.
+const TRACEME: usize = 0;
+const SYSCALL: usize = 24;
+const SETOPTIONS: usize = 0x4200;
+const GET_SYSCALL_INFO: usize = 0x420e;
+const TRACE_SYSCALLS_APART: usize = 1;
+const EXIT_KILL: usize = 1 << 20;
+const ENTERED: u8 = 1;
+const LEFT: u8 = 2;
+
 use ipc_barrier::{Fork, exit, fork};
 
 use crate::cases::skip;
@@ -30,7 +40,7 @@ pub fn mark() {
 pub fn stretches(run: impl FnOnce()) -> Vec<Stretch> {
     let child = match fork().expect("the case has one thread") {
         Fork::Child(_guard) => {
-            if trace(libc::PTRACE_TRACEME, 0, 0, 0) != 0 {
+            if trace(TRACEME, 0, 0, 0) != 0 {
                 exit(77);
             }
             // SAFETY: no memory is involved. The parent lets it go on.
@@ -45,14 +55,12 @@ pub fn stretches(run: impl FnOnce()) -> Vec<Stretch> {
     if !libc::WIFSTOPPED(wait(child)) {
         unable();
     }
-    let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_EXITKILL;
-    let options = usize::try_from(options).expect("options are positive");
-    if trace(libc::PTRACE_SETOPTIONS, child, 0, options) != 0 {
+    if trace(SETOPTIONS, child, 0, TRACE_SYSCALLS_APART | EXIT_KILL) != 0 {
         unable();
     }
     let (mut list, mut current, mut signal) = (Vec::new(), 0, 0);
     loop {
-        trace(libc::PTRACE_SYSCALL, child, 0, signal);
+        trace(SYSCALL, child, 0, signal);
         let status = wait(child);
         if !libc::WIFSTOPPED(status) {
             assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "{status:#x}");
@@ -91,32 +99,25 @@ enum Call {
 }
 
 fn look(child: i32) -> Option<Call> {
-    // SAFETY: all zeroes is a valid value of this structure of numbers.
-    let mut info: libc::ptrace_syscall_info = unsafe { std::mem::zeroed() };
-    let len = size_of_val(&info);
-    let address = (&raw mut info).addr();
-    if trace(libc::PTRACE_GET_SYSCALL_INFO, child, len, address) <= 0 {
+    // The kernel's `struct ptrace_syscall_info`, and more: its first byte says what it tells, and
+    // after the places of the program and its stack comes the call's number or its result.
+    let mut info = [0_u64; 16];
+    let (len, address) = (size_of_val(&info), (&raw mut info).addr());
+    if trace(GET_SYSCALL_INFO, child, len, address) <= 0 {
         return None;
     }
-    match info.op {
-        libc::PTRACE_SYSCALL_INFO_ENTRY => {
-            // SAFETY: `op` says which of the members the kernel has written.
-            let entry = unsafe { info.u.entry };
-            libc::c_long::try_from(entry.nr).ok().map(Call::Entered)
-        }
-        libc::PTRACE_SYSCALL_INFO_EXIT => {
-            // SAFETY: as above.
-            let left = unsafe { info.u.exit };
-            Some(Call::Left(left.sval))
-        }
+    let [kind, _, _, number, ..] = info;
+    match kind.to_ne_bytes() {
+        [ENTERED, ..] => libc::c_long::try_from(number).ok().map(Call::Entered),
+        [LEFT, ..] => Some(Call::Left(number.cast_signed())),
         _ => None,
     }
 }
 
-fn trace(request: libc::c_uint, child: i32, address: usize, data: usize) -> libc::c_long {
-    // SAFETY: the requests above take numbers, but for the one that writes a structure of the
-    // length that goes with its address.
-    unsafe { libc::ptrace(request, child, address, data) }
+fn trace(request: usize, child: i32, address: usize, data: usize) -> libc::c_long {
+    // SAFETY: the requests above take numbers, but for the one that writes a structure of at most
+    // the length that goes with its address.
+    unsafe { libc::syscall(libc::SYS_ptrace, request, child, address, data) }
 }
 
 fn wait(child: i32) -> i32 {

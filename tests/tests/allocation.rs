@@ -61,7 +61,7 @@ fn run(worker: &mut Worker<u32>, total: u32) {
     while done < total {
         while made < total && worker.has_room() {
             worker.try_call(Call::new(ECHO, &[b"some ", b"bytes"]), made).unwrap();
-            if made.is_multiple_of(5) {
+            if worker.one_ways_under_way() == 0 {
                 _ = worker.try_send(Call::new(ECHO, &[b"by the way"]).fds(&fds));
             }
             made += 1;

@@ -15,7 +15,8 @@ use crate::worker::life::{Phase, Process, SOON};
 
 impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLOTS, BYTES> {
     /// Stops the worker: no new requests, every outcome given to the closure, one-way requests
-    /// done, the process ended and reaped. It returns how that ended, `None` where there was no process.
+    /// done, the process ended and reaped. It returns how that ended, `None` where there was no
+    /// process.
     ///
     /// A worker that dies meanwhile is restarted as long as requests are under way. At the
     /// deadline it is killed and what is left is lost. A process that even then does not end,
