@@ -197,4 +197,22 @@ mod tests {
         assert_eq!(rings(&child), 1);
         assert_eq!(Page::try_take(&child), Ok(2));
     }
+
+    #[test]
+    fn a_reader_that_arms_all_the_time_misses_no_token() {
+        const TOKENS: u64 = 1_000_000;
+        let [parent, child] = halves();
+        let taken = std::thread::scope(|scope| {
+            let poster =
+                scope.spawn(|| (0..TOKENS).all(|_| Page::post(&parent, Post::Token) == Ok(true)));
+            let mut taken = 0;
+            while !poster.is_finished() {
+                Page::arm(&child).unwrap();
+                taken += Page::try_take(&child).unwrap();
+            }
+            assert!(poster.join().unwrap());
+            taken + Page::try_take(&child).unwrap()
+        });
+        assert_eq!(taken, TOKENS);
+    }
 }

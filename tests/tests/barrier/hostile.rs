@@ -15,14 +15,13 @@ use crate::words::Words;
 use crate::{abortions, deadlines, ends, races, waits, watch};
 
 /// A parent's end, and a process with the other one that does nothing but the act, for ever.
-fn beside<L: Lane>(mut act: impl FnMut(&ChildEnd<L>, &mut Random)) -> (ParentEnd<L>, Child) {
+fn beside<L: Lane>(mut act: impl FnMut(&ChildEnd<L>)) -> (ParentEnd<L>, Child) {
     let barrier = Barrier::<L>::open().unwrap();
     match fork().unwrap() {
         Fork::Child(_guard) => {
             let end = barrier.into_child();
-            let mut random = Random::new();
             loop {
-                act(&end, &mut random);
+                act(&end);
             }
         }
         Fork::Parent(child) => (barrier.into_parent(), child),
@@ -64,13 +63,15 @@ fn ended(mut child: Child) {
 /// Random values in every shared word, as fast as it can, with and without those bits that end
 /// the barrier at once.
 pub(crate) fn a_peer_that_scribbles_over_every_shared_word_holds_no_call<L: Lane>() {
+    let mut random = Random::new();
     for round in 0..deep::or(40, 2_000) {
+        random.next();
         let masks = [u32::MAX, !(1 << 31), 1 << 30, 3 << 30, 0xffff];
         let mask = masks[round % masks.len()];
         let barrier = Barrier::<L>::open().unwrap();
         let child = match fork().unwrap() {
             Fork::Child(_guard) => {
-                let (words, mut random) = (Words::of_the_only_barrier(), Random::new());
+                let words = Words::of_the_only_barrier();
                 loop {
                     let value = u32::try_from(random.next() & u64::from(mask)).unwrap();
                     words.store(random.below(words.count()), value);
@@ -89,8 +90,11 @@ pub(crate) fn a_peer_that_scribbles_over_every_shared_word_holds_no_call<L: Lane
 
 /// Takes what is for the parent, posts what is nothing, and changes the modes that both share.
 pub(crate) fn a_peer_that_misuses_every_descriptor_holds_no_call<L: Lane>() {
+    let mut random = Random::new();
     for _ in 0..deep::or(20, 500) {
-        let (mut end, child) = beside::<L>(|end, random| {
+        // The child goes on from a copy, which is to be another one each time.
+        random.next();
+        let (mut end, child) = beside::<L>(|end| {
             let fds: Vec<BorrowedFd<'_>> = end.descriptors().collect();
             let fd = fds[random.below(fds.len())];
             let mode = fcntl_getfl(fd).unwrap();
@@ -115,7 +119,7 @@ pub(crate) fn a_peer_that_misuses_every_descriptor_holds_no_call<L: Lane>() {
 
 /// Takes every ring that is meant for the parent, so that this sleeps to its deadline.
 pub(crate) fn a_peer_that_steals_what_wakes_holds_no_call<L: Lane>() {
-    let (mut end, child) = beside::<L>(|end, _| {
+    let (mut end, child) = beside::<L>(|end| {
         // Its own outgoing part: the counter, or the reading end of the parent's bell.
         let fd = end.descriptors().next().unwrap();
         let mode = fcntl_getfl(fd).unwrap();
@@ -139,7 +143,7 @@ pub(crate) fn a_peer_that_steals_what_wakes_holds_no_call<L: Lane>() {
 
 /// Rings for ever, and never places.
 pub(crate) fn a_peer_that_rings_without_tokens_holds_no_call<L: Lane>() {
-    let (mut end, child) = beside::<L>(|end, _| {
+    let (mut end, child) = beside::<L>(|end| {
         _ = rustix::io::write(end.descriptors().nth(2).unwrap(), &[0]);
     });
     for _ in 0..20 {
