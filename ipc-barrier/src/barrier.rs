@@ -81,12 +81,12 @@ impl<L: Lane> Barrier<L> {
 
     /// Becomes the parent's end and closes what belongs to the child.
     pub fn into_parent(self) -> ParentEnd<L> {
-        let Fds { to_child, to_parent, parents, childs: _ } = self.fds;
+        let Fds { to_child, to_parent, parent_own, child_own: _ } = self.fds;
         let half = Half {
             side: Side::Parent,
             outgoing: to_child,
             incoming: to_parent,
-            own: parents,
+            own: parent_own,
             memory: self.memory,
         };
         End::new(Rules::new(), half, None)
@@ -94,12 +94,12 @@ impl<L: Lane> Barrier<L> {
 
     /// Becomes the child's end and closes what belongs to the parent.
     pub fn into_child(self) -> ChildEnd<L> {
-        let Fds { to_child, to_parent, parents: _, childs } = self.fds;
+        let Fds { to_child, to_parent, parent_own: _, child_own } = self.fds;
         let half = Half {
             side: Side::Child,
             outgoing: to_parent,
             incoming: to_child,
-            own: childs,
+            own: child_own,
             memory: self.memory,
         };
         End::new(Rules::new(), half, None)

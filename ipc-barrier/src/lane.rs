@@ -36,8 +36,8 @@ impl<L: Mechanism> Lane for L {}
 pub struct Fds {
     pub(crate) to_child: OwnedFd,
     pub(crate) to_parent: OwnedFd,
-    pub(crate) parents: OwnedFd,
-    pub(crate) childs: OwnedFd,
+    pub(crate) parent_own: OwnedFd,
+    pub(crate) child_own: OwnedFd,
 }
 
 /// What one side has of a lane.

@@ -31,8 +31,8 @@ impl Mechanism for Eventfd {
         };
         let (to_child, to_parent) = (counter()?, counter()?);
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(SystemError::of("pipe2"))?;
-        let (parents, childs) = (above_stdio(reader)?, above_stdio(writer)?);
-        Ok(Fds { to_child, to_parent, parents, childs })
+        let (parent_own, child_own) = (above_stdio(reader)?, above_stdio(writer)?);
+        Ok(Fds { to_child, to_parent, parent_own, child_own })
     }
 
     fn post(half: &Half, post: Post) -> Result<bool, Broken> {

@@ -37,9 +37,9 @@ impl Mechanism for Page {
     const LOOKS_FREELY: bool = true;
 
     fn open() -> Result<Fds, SystemError> {
-        let (to_child, parents) = bell()?;
-        let (to_parent, childs) = bell()?;
-        Ok(Fds { to_child, to_parent, parents, childs })
+        let (to_child, parent_own) = bell()?;
+        let (to_parent, child_own) = bell()?;
+        Ok(Fds { to_child, to_parent, parent_own, child_own })
     }
 
     #[inline]
@@ -148,14 +148,14 @@ mod tests {
 
     /// Both sides in one process.
     fn halves() -> [Half; 2] {
-        let Fds { to_child, to_parent, parents, childs } = Page::open().unwrap();
+        let Fds { to_child, to_parent, parent_own, child_own } = Page::open().unwrap();
         let memory = Memory::with_file().unwrap();
         let copy = |fd: BorrowedFd<'_>| duplicate(fd).unwrap();
         let again = Memory::new(Memory::map(memory.file().unwrap()).unwrap(), None);
         let (outgoing, incoming) = (copy(to_parent.as_fd()), copy(to_child.as_fd()));
-        let child = Half { side: Side::Child, outgoing, incoming, own: childs, memory: again };
+        let child = Half { side: Side::Child, outgoing, incoming, own: child_own, memory: again };
         let (outgoing, incoming) = (to_child, to_parent);
-        [Half { side: Side::Parent, outgoing, incoming, own: parents, memory }, child]
+        [Half { side: Side::Parent, outgoing, incoming, own: parent_own, memory }, child]
     }
 
     fn rings(half: &Half) -> usize {
