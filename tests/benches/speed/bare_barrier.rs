@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ipc_barrier::Child;
-use ipc_tests::speed::{Plan, With};
+use ipc_tests::speed::{Plan, Subject, With};
 use ipc_transport::SharedPage;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
@@ -24,12 +24,14 @@ const STRIDE: usize = 16;
 /// Somebody is about to wait for the word.
 const WAITING: u32 = 1 << 31;
 
-/// A word for each direction, with a mark for one who waits, so that nobody is woken in vain.
+/// A word for each direction.
 pub(crate) struct Futex {
     page: SharedPage,
     outgoing: usize,
     incoming: usize,
     spins: usize,
+    /// Wakes only one who has marked the word.
+    marks: bool,
 }
 
 impl Futex {
@@ -45,7 +47,8 @@ impl Means for Futex {
     fn open(plan: &Plan) -> Self {
         let page = SharedPage::new(2 * STRIDE).unwrap();
         let spins = if plan.spin && plan.cpus > 1 { SPINS } else { 0 };
-        Self { page, outgoing: 0, incoming: STRIDE, spins }
+        let marks = plan.spin || plan.subject == Subject::MarkedFutex;
+        Self { page, outgoing: 0, incoming: STRIDE, spins, marks }
     }
 
     fn into_parent(self, _: &Child, _: With) -> Self {
@@ -60,8 +63,11 @@ impl Means for Futex {
 impl Side for Futex {
     fn place(&mut self) {
         let word = self.word(self.outgoing);
-        if word.fetch_add(1, Ordering::AcqRel) & WAITING != 0 {
+        let is_marked = word.fetch_add(1, Ordering::AcqRel) & WAITING != 0;
+        if is_marked {
             word.fetch_and(!WAITING, Ordering::AcqRel);
+        }
+        if is_marked || !self.marks {
             futex::wake(word, futex::Flags::empty(), 1).unwrap();
         }
     }
@@ -78,9 +84,10 @@ impl Side for Futex {
             if word.load(Ordering::Relaxed) & !WAITING != 0 {
                 return word.swap(0, Ordering::AcqRel) != 0;
             }
-            let marked = word.compare_exchange(0, WAITING, Ordering::AcqRel, Ordering::Relaxed);
+            let empty = if self.marks { WAITING } else { 0 };
+            let marked = word.compare_exchange(0, empty, Ordering::AcqRel, Ordering::Relaxed);
             if matches!(marked, Ok(_) | Err(WAITING)) {
-                match futex::wait(word, futex::Flags::empty(), WAITING, None) {
+                match futex::wait(word, futex::Flags::empty(), empty, None) {
                     Ok(()) | Err(Errno::AGAIN | Errno::INTR) => {}
                     Err(error) => panic!("futex: {error}"),
                 }

@@ -28,7 +28,9 @@ pub(crate) trait Contender {
 /// Starts what the row is about.
 pub(crate) fn subject(plan: &Plan, peer_cpu: usize) -> Box<dyn Contender> {
     match (plan.level, plan.subject) {
-        (_, Subject::Futex) => Box::new(Meeting::<Futex>::start(plan, peer_cpu)),
+        (_, Subject::Futex | Subject::MarkedFutex) => {
+            Box::new(Meeting::<Futex>::start(plan, peer_cpu))
+        }
         (_, Subject::RawEventfd) => Box::new(Meeting::<RawEventfd>::start(plan, peer_cpu)),
         (_, Subject::Pthread) => Box::new(Meeting::<Pthread>::start(plan, peer_cpu)),
         (_, Subject::Page) => Box::new(Meeting::<Laned<Page>>::start(plan, peer_cpu)),
@@ -60,7 +62,10 @@ pub(crate) fn subject(plan: &Plan, peer_cpu: usize) -> Box<dyn Contender> {
 /// Starts the bare calls that the row is put beside.
 pub(crate) fn floor(plan: &Plan, peer_cpu: usize) -> Box<dyn Contender> {
     match plan.floor {
-        Floor::Futex => return Box::new(Meeting::<Futex>::start(plan, peer_cpu)),
+        Floor::Futex => {
+            let plan = Plan { subject: Subject::Futex, ..*plan };
+            return Box::new(Meeting::<Futex>::start(&plan, peer_cpu));
+        }
         Floor::PipeEnd => return Box::new(Deaths::seen_by_pipe(peer_cpu)),
         _ => {}
     }

@@ -42,8 +42,10 @@ pub enum Subject {
     Stream,
     /// The pair of sockets that keeps packets apart.
     Seqpacket,
-    /// A word for each direction and futex(2), with nothing to show a death.
+    /// A word for each direction and futex(2), which wakes whoever may wait; nothing shows a death.
     Futex,
+    /// The same with a mark in the word for one who waits, so that nobody is woken in vain.
+    MarkedFutex,
     /// Two eventfd(2) that are read and written, both waiting.
     RawEventfd,
     /// A `pthread_barrier_t` that processes share.
@@ -59,7 +61,10 @@ pub enum Subject {
 impl Subject {
     /// Returns whether it is one of the bare calls.
     pub fn is_bare(self) -> bool {
-        matches!(self, Self::Bare | Self::Futex | Self::RawEventfd | Self::Pthread)
+        matches!(
+            self,
+            Self::Bare | Self::Futex | Self::MarkedFutex | Self::RawEventfd | Self::Pthread
+        )
     }
 }
 
@@ -89,7 +94,8 @@ pub enum Floor {
     Batched,
     /// As `Calls`, but both sides ask again and again before they wait.
     Spinning,
-    /// A word for each direction and futex(2); spinning where the row does.
+    /// A word for each direction and futex(2). Where the row spins it does so too, and wakes only
+    /// one who has stopped.
     Futex,
     /// poll(2) on the end of a pipe that only the dead one held.
     PipeEnd,
@@ -138,7 +144,8 @@ impl Plan {
         let mut plans = Vec::new();
         for work in [Work::Meet, Work::PingPong] {
             let bare = |subject| Self::at_a_barrier(work(With::Nothing), subject, cpus);
-            plans.extend([bare(Subject::Futex), bare(Subject::RawEventfd)]);
+            let bare_ones = [Subject::Futex, Subject::MarkedFutex, Subject::RawEventfd];
+            plans.extend(bare_ones.map(bare));
             if work(With::Nothing) == Work::Meet(With::Nothing) {
                 plans.push(bare(Subject::Pthread));
             }
@@ -218,6 +225,7 @@ impl fmt::Display for Subject {
             Self::Stream => "stream",
             Self::Seqpacket => "seqpacket",
             Self::Futex => "raw futex",
+            Self::MarkedFutex => "marked futex",
             Self::RawEventfd => "raw eventfd",
             Self::Pthread => "pthread",
             Self::Page => "page",
