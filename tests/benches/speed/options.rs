@@ -14,10 +14,14 @@ pub(crate) struct Effort {
     pub(crate) block: Duration,
     /// Operations of the shorter traced run.
     pub(crate) traced: usize,
+    /// Most processors of a row whose system calls are counted: they are mostly the same on two.
+    pub(crate) traced_cpus: usize,
 }
 
-const FULL: Effort = Effort { pairs: 41, block: Duration::from_millis(20), traced: 1000 };
-const QUICK: Effort = Effort { pairs: 21, block: Duration::from_millis(3), traced: 200 };
+const FULL: Effort =
+    Effort { pairs: 41, block: Duration::from_millis(20), traced: 1000, traced_cpus: 2 };
+const QUICK: Effort =
+    Effort { pairs: 21, block: Duration::from_millis(2), traced: 200, traced_cpus: 1 };
 
 /// What to measure.
 pub(crate) struct Options {

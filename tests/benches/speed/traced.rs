@@ -34,9 +34,12 @@ pub(crate) fn run(plan: &Plan, cpus: Cpus, operations: usize) {
 }
 
 /// Returns the calls of one operation: what more of them add, so that start and end do not
-/// count. `None` where strace is not there or does not work.
+/// count. `None` where strace is not there or does not work, and where that is not asked for.
 #[expect(clippy::cast_precision_loss, reason = "counts of thousands")]
 pub(crate) fn per_operation(plan: &Plan, effort: &Effort) -> Option<f64> {
+    if plan.cpus > effort.traced_cpus {
+        return None;
+    }
     // A whole number of rounds of 32.
     let few = effort.traced.next_multiple_of(32);
     let many = 3 * few;
