@@ -1,6 +1,5 @@
 //! One side of a barrier: its places, its waits, and what it knows of the peer.
 
-use core::fmt;
 use core::marker::PhantomData;
 
 use ipc_transport::{Errno, Instant, Patience, SystemError, above_stdio};
@@ -12,6 +11,7 @@ use crate::lane::{self, AT_ONCE, Broken, Half, Lane, Page, Post, Seen};
 use crate::memory::Side;
 use crate::reason::{self, Reason, Stage};
 use crate::rules::{Cause, Goal, Progress, Rules};
+use crate::unmet::Unmet;
 
 /// Looks that tell all there is at one moment: tokens first, and the end behind them. Once a
 /// deadline has passed there are no more, since a peer that places without end has always news.
@@ -346,27 +346,3 @@ impl<R: Role, L: Lane> End<R, L> {
         }
     }
 }
-
-/// Why a wait was not met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unmet {
-    /// A side has aborted; with the peer's reason, if it gave one.
-    Aborted(Option<Reason>),
-    /// The peer has exited, was killed or has closed its end.
-    Gone,
-    /// The deadline has come. Nothing is broken: one may wait on.
-    TimedOut,
-}
-
-impl fmt::Display for Unmet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Aborted(Some(reason)) => write!(f, "the other side failed: {reason}"),
-            Self::Aborted(None) => f.write_str("aborted"),
-            Self::Gone => f.write_str("the other side is gone"),
-            Self::TimedOut => f.write_str("the deadline has come"),
-        }
-    }
-}
-
-impl core::error::Error for Unmet {}

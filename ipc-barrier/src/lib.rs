@@ -57,10 +57,11 @@ mod rules;
 mod several;
 #[cfg(feature = "libc")]
 mod threads;
+mod unmet;
 
 pub use barrier::Barrier;
 pub use child::{Child, Ended, StillRunning};
-pub use end::{ChildEnd, ChildSide, End, ParentEnd, ParentSide, Role, Unmet};
+pub use end::{ChildEnd, ChildSide, End, ParentEnd, ParentSide, Role};
 pub use exec::{ExecError, Exported};
 #[cfg(feature = "libc")]
 pub use fork::fork;
@@ -68,3 +69,4 @@ pub use fork::{Fork, ForkError, Guard, exit, fork_raw};
 pub use lane::{Eventfd, Lane, Page};
 pub use reason::{Reason, Stage};
 pub use several::{Missing, abort_all, place_all, sync_all, sync_all_until};
+pub use unmet::Unmet;

@@ -5,8 +5,9 @@ use core::fmt;
 use heapless::Vec;
 use ipc_transport::{Instant, MAX_WATCHED, Watched, wait};
 
-use crate::end::{ParentEnd, Unmet};
+use crate::end::ParentEnd;
 use crate::lane::{self, Lane, SOURCES};
+use crate::unmet::Unmet;
 
 /// Children that are waited for at one time. Those after them have their turn as these are met.
 const WINDOW: usize = MAX_WATCHED / SOURCES;
