@@ -8,40 +8,14 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::child::Child;
 use crate::lane::{self, AT_ONCE, Broken, Half, Lane, Page, Post, Seen};
-use crate::memory::Side;
 use crate::reason::{self, Reason, Stage};
+use crate::role::{ChildSide, ParentSide, Role};
 use crate::rules::{Cause, Goal, Progress, Rules};
 use crate::unmet::Unmet;
 
 /// Looks that tell all there is at one moment: tokens first, and the end behind them. Once a
 /// deadline has passed there are no more, since a peer that places without end has always news.
 const LOOKS: usize = 2;
-
-/// Marks the parent's [`End`].
-#[derive(Debug)]
-pub enum ParentSide {}
-
-/// Marks the child's [`End`].
-#[derive(Debug)]
-pub enum ChildSide {}
-
-/// Which side an [`End`] is of: [`ParentSide`] or [`ChildSide`].
-pub trait Role: Sealed {}
-
-/// What a role stands for.
-pub trait Sealed {
-    const SIDE: Side;
-}
-
-impl Role for ParentSide {}
-impl Sealed for ParentSide {
-    const SIDE: Side = Side::Parent;
-}
-
-impl Role for ChildSide {}
-impl Sealed for ChildSide {
-    const SIDE: Side = Side::Child;
-}
 
 /// The parent's end. It alone can be [`watching`](End::watching) a process, and stand among the
 /// ends of [`sync_all`](crate::sync_all).

@@ -9,9 +9,10 @@ use ipc_transport::SystemError;
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 
-use crate::end::{End, Role};
+use crate::end::End;
 use crate::lane::{Half, Lane};
 use crate::memory::{Memory, Side};
+use crate::role::Role;
 use crate::rules::{Cause, Rules};
 
 /// The first word of an exported end: whose text it is, and of which version.
@@ -261,7 +262,8 @@ mod tests {
     use std::string::ToString;
 
     use super::*;
-    use crate::end::{ChildEnd, ChildSide, ParentEnd, ParentSide};
+    use crate::end::{ChildEnd, ParentEnd};
+    use crate::role::{ChildSide, ParentSide};
     use crate::{Barrier, Eventfd, Page};
 
     #[test]
