@@ -13,8 +13,8 @@ use crate::rules::Rules;
 
 /// A barrier before the fork. Each process turns its copy into its own end.
 ///
-/// A third process may drop its copy, or exit with it, without any effect on the two. Dropping the
-/// last copy closes the barrier; a peer that waits sees it as [`Unmet::Gone`](crate::Unmet::Gone).
+/// A third process may drop its copy, or exit with it, without any effect on the two. One of the
+/// two that does so without taking its role is [`Unmet::Gone`](crate::Unmet::Gone) for the other.
 ///
 /// A barrier that was not split cannot place:
 ///

@@ -49,7 +49,7 @@ pub type ChildEnd<L = Page> = End<ChildSide, L>;
 /// allocates, locks or panics. Descriptors that turn out not to work count as an abortion of both
 /// sides.
 ///
-/// An end stays an end:
+/// An end is not split again:
 ///
 /// ```compile_fail,E0599
 /// let mut end = ipc_barrier::Barrier::new()?.into_parent();
