@@ -11,8 +11,7 @@ use ipc_transport::Errno;
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::{Signal, chdir, set_parent_process_death_signal, setsid};
 use rustix::thread::{
-    CapabilitiesSecureBits, CapabilitySet, CapabilitySets, UnshareFlags, capabilities,
-    set_capabilities, set_capabilities_secure_bits, set_no_new_privs, unshare_unsafe,
+    CapabilitySet, CapabilitySets, UnshareFlags, set_capabilities, set_no_new_privs, unshare_unsafe,
 };
 
 use crate::options::Options;
@@ -72,19 +71,14 @@ fn set_up(voice: &Voice, options: &Options, own: Own) -> Result<(), Trouble> {
         voice.permitted("mounts of its own", mount_change("/", private))?;
     }
     chdir(&options.dir).map_err(Trouble::at("working directory"))?;
-    drop_privileges(voice)?;
+    drop_privileges()?;
     // Until now the barrier shows the parent's death; a program may know nothing of it.
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(Trouble::at("death signal"))
 }
 
-/// Gives up all capabilities, also those that root is given at exec (capabilities(7)).
-fn drop_privileges(voice: &Voice) -> Result<(), Trouble> {
+/// Gives up all capabilities. Without new privileges even root gains none at exec (prctl(2)).
+fn drop_privileges() -> Result<(), Trouble> {
     set_no_new_privs(true).map_err(Trouble::at("no new privileges"))?;
-    if capabilities(None).map_err(Trouble::at("capabilities"))?.permitted.is_empty() {
-        return Ok(());
-    }
-    let no_root = CapabilitiesSecureBits::NO_ROOT | CapabilitiesSecureBits::NO_ROOT_LOCKED;
-    voice.permitted("root without capabilities", set_capabilities_secure_bits(no_root))?;
     let none = CapabilitySet::empty();
     let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
     set_capabilities(None, none).map_err(Trouble::at("capabilities"))
