@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::fs::{self, Permissions};
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -167,14 +168,29 @@ fn a_parent_that_dies_leaves_no_child() {
     for stage in ["1", "2", "3", "4", "5"] {
         let died = start(&["--die-parent", stage]);
         assert_eq!(died.status, 137, "{:#?}", died.lines);
-        // The orphan is this process's child now, and ends without being told.
-        let limit = Instant::now() + Duration::from_secs(60);
-        while !fds::children().is_empty() {
-            assert!(Instant::now() < limit, "stage {stage}: the child lives on");
-            _ = wait(WaitOptions::NOHANG);
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        expect_orphans_end(stage);
     }
+}
+
+/// What was orphaned is this process's child now, and ends without being told.
+fn expect_orphans_end(what: &str) {
+    let limit = Instant::now() + Duration::from_secs(60);
+    while !fds::children().is_empty() {
+        assert!(Instant::now() < limit, "{what}: the child lives on");
+        _ = wait(WaitOptions::NOHANG);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn a_program_dies_with_its_parent() {
+    set_child_subreaper(Some(getpid())).unwrap();
+    let mut command = Command::new(PROGRAM.get().unwrap());
+    let mut parent = command.args(["sleep", "600"]).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(parent.stderr.take().unwrap()).lines();
+    assert!(lines.map(Result::unwrap).any(|line| line.ends_with("parent: the program runs")));
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    expect_orphans_end("the program");
 }
 
 fn a_child_that_hangs_meets_the_deadline_and_is_killed() {
@@ -302,6 +318,7 @@ ipc_tests::cases! {
     a_parent_that_fails_is_reported_on_both_sides,
     a_child_that_dies_is_reported_with_its_stage_and_how_it_ended,
     a_parent_that_dies_leaves_no_child,
+    a_program_dies_with_its_parent,
     a_child_that_hangs_meets_the_deadline_and_is_killed,
     failures_not_on_purpose_are_told_apart,
     where_unshare_is_refused_it_goes_on_and_says_so,
