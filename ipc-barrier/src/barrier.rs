@@ -13,6 +13,9 @@ use crate::rules::Rules;
 
 /// A barrier before the fork. Each process turns its copy into its own end.
 ///
+/// A third process may drop its copy, or exit with it, without any effect on the two. One of the
+/// two that does so without taking its role is [`Unmet::Gone`](crate::Unmet::Gone) for the other.
+///
 /// A barrier that was not split cannot place:
 ///
 /// ```compile_fail
@@ -26,6 +29,23 @@ use crate::rules::Rules;
 /// barrier.into_parent().place();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// A process takes one role only, since the barrier goes into it:
+///
+/// ```compile_fail,E0382
+/// let barrier = ipc_barrier::Barrier::new()?;
+/// let mut parent = barrier.into_parent();
+/// let mut child = barrier.into_child();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// ```
+/// let barrier = ipc_barrier::Barrier::new()?;
+/// let mut parent = barrier.into_parent();
+/// let mut child = ipc_barrier::Barrier::new()?.into_child();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(alias = "pthread_barrier_t")]
 #[derive(Debug)]
 pub struct Barrier<L = Page> {
     fds: Fds,
@@ -35,7 +55,7 @@ pub struct Barrier<L = Page> {
 
 impl Barrier {
     /// Opens a barrier on the lane [`Page`]: four descriptors, close-on-exec and above 2, and
-    /// one shared page.
+    /// one shared page (pipe(2), mmap(2); any kernel). An end keeps three of the descriptors.
     ///
     /// # Errors
     /// `EMFILE`, `ENFILE` and `ENOMEM`; whatever was opened until then is closed.
@@ -61,10 +81,11 @@ impl<L: Lane> Barrier<L> {
     }
 
     /// Opens a barrier whose ends can be [exported](End::export) to a program after exec: its
-    /// memory is of a sealed memfd, a fifth descriptor.
+    /// memory is of a sealed memfd (memfd_create(2), kernel 3.17), a fifth descriptor, which each
+    /// end keeps as its fourth.
     ///
     /// # Errors
-    /// As [`new`](Barrier::new).
+    /// As [`new`](Barrier::new), and `ENOSYS` or `EPERM` where memfds are unknown or refused.
     pub fn open_for_exec() -> Result<Self, SystemError> {
         Self::on(Memory::with_file()?)
     }
@@ -79,7 +100,8 @@ impl<L: Lane> Barrier<L> {
         Ok(Self { fds: L::open()?, memory, lane: PhantomData })
     }
 
-    /// Becomes the parent's end and closes what belongs to the child.
+    /// Becomes the parent's end and closes what belongs to the child. Only after this can the
+    /// child's death show; call it in the process that goes on as the parent, after fork.
     pub fn into_parent(self) -> ParentEnd<L> {
         let Fds { to_child, to_parent, parent_own, child_own: _ } = self.fds;
         let half = Half {
@@ -92,7 +114,8 @@ impl<L: Lane> Barrier<L> {
         End::new(Rules::new(), half, None)
     }
 
-    /// Becomes the child's end and closes what belongs to the parent.
+    /// Becomes the child's end and closes what belongs to the parent. Only after this can the
+    /// parent's death show; call it in the child, as its first step.
     pub fn into_child(self) -> ChildEnd<L> {
         let Fds { to_child, to_parent, parent_own: _, child_own } = self.fds;
         let half = Half {

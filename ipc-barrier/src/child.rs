@@ -11,14 +11,15 @@ use rustix::process::{
     pidfd_send_signal, waitid,
 };
 
-/// How a process has ended.
+/// How a process has ended (waitid(2)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// It exited with this status.
+    /// It exited with this status, 0 to 255.
     Exited(u8),
-    /// This signal ended it.
+    /// This signal ended it, by its number (signal(7)).
     Killed(u8),
-    /// Another part of the program had waited for it, so its status is lost.
+    /// Another part of the program had waited for it, or the program ignores `SIGCHLD`, so its
+    /// status is lost.
     Unknown,
 }
 
@@ -32,10 +33,12 @@ impl fmt::Display for Ended {
     }
 }
 
-/// A child that this process forked. Dropping it neither kills nor waits.
+/// A child that this process forked. Dropping it neither kills nor waits, so that one which is
+/// not waited for stays as a zombie until this process ends.
 ///
 /// Where the kernel has pidfds (5.3) all calls go through one, so that they never reach another
-/// process that was given the same number.
+/// process that was given the same number. Elsewhere the number is used, and only until the child
+/// was waited for.
 #[derive(Debug)]
 pub struct Child {
     pid: Pid,
@@ -51,13 +54,14 @@ impl Child {
         Self { pid, pidfd: pidfd.and_then(|fd| above_stdio(fd).ok()), ended: None }
     }
 
-    /// Returns the process number.
+    /// Returns the process number. It is the child's own until the child was waited for.
     pub const fn pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
 
-    /// Returns the descriptor that becomes readable at the child's end, where the kernel has
-    /// such (pidfd_open(2), kernel 5.3).
+    /// Returns the descriptor that becomes readable at the child's end (pidfd_open(2), kernel
+    /// 5.3). `None` where the kernel has no such, a filter refuses it, or there was no descriptor
+    /// left at the fork.
     pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
         self.pidfd.as_ref().map(AsFd::as_fd)
     }
@@ -66,10 +70,11 @@ impl Child {
         self.pidfd().map(duplicate).transpose()
     }
 
-    /// Kills the child (`SIGKILL`). One that has ended already is left alone.
+    /// Kills the child (`SIGKILL`). One that has ended already is left alone. It does not wait: a
+    /// process in uninterruptible sleep ends later.
     ///
     /// # Errors
-    /// `EPERM` where the child has other privileges by now.
+    /// `EPERM` where the child has other privileges by now; it runs on, and may be killed again.
     pub fn kill(&mut self) -> Result<(), SystemError> {
         // Whose status is lost may still run: another process may be its parent by now.
         let ended = self.try_wait();
@@ -90,8 +95,8 @@ impl Child {
         }
     }
 
-    /// Returns how the child has ended, or `None` while it runs. Never waits. It reaps the child:
-    /// later calls give the same answer from memory.
+    /// Returns how the child has ended, or `None` while it runs or is stopped. Never waits. It
+    /// reaps the child (waitid(2)): later calls give the same answer from memory.
     pub fn try_wait(&mut self) -> Option<Ended> {
         if self.ended.is_none() {
             self.ended = self.look();
@@ -99,10 +104,12 @@ impl Child {
         self.ended
     }
 
-    /// Waits for the child's end until the deadline.
+    /// Waits for the child's end until the deadline, and reaps it. Without a pidfd it looks every
+    /// 2 ms.
     ///
     /// # Errors
-    /// [`StillRunning`] when the deadline has come; the child is as it was.
+    /// [`StillRunning`] when the deadline has come; the child is as it was, and may be waited for
+    /// again.
     pub fn wait_until(&mut self, deadline: Instant) -> Result<Ended, StillRunning> {
         loop {
             if let Some(ended) = self.try_wait() {

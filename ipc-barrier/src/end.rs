@@ -1,6 +1,5 @@
 //! One side of a barrier: its places, its waits, and what it knows of the peer.
 
-use core::fmt;
 use core::marker::PhantomData;
 
 use ipc_transport::{Errno, Instant, Patience, SystemError, above_stdio};
@@ -9,52 +8,61 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::child::Child;
 use crate::lane::{self, AT_ONCE, Broken, Half, Lane, Page, Post, Seen};
-use crate::memory::Side;
 use crate::reason::{self, Reason, Stage};
+use crate::role::{ChildSide, ParentSide, Role};
 use crate::rules::{Cause, Goal, Progress, Rules};
+use crate::unmet::Unmet;
 
 /// Looks that tell all there is at one moment: tokens first, and the end behind them. Once a
 /// deadline has passed there are no more, since a peer that places without end has always news.
 const LOOKS: usize = 2;
 
-/// Marks the parent's [`End`].
-#[derive(Debug)]
-pub enum ParentSide {}
-
-/// Marks the child's [`End`].
-#[derive(Debug)]
-pub enum ChildSide {}
-
-/// Which side an [`End`] is of: [`ParentSide`] or [`ChildSide`].
-pub trait Role: Sealed {}
-
-/// What a role stands for.
-pub trait Sealed {
-    const SIDE: Side;
-}
-
-impl Role for ParentSide {}
-impl Sealed for ParentSide {
-    const SIDE: Side = Side::Parent;
-}
-
-impl Role for ChildSide {}
-impl Sealed for ChildSide {
-    const SIDE: Side = Side::Child;
-}
-
-/// The parent's end.
+/// The parent's end. It alone can be [`watching`](End::watching) a process, and stand among the
+/// ends of [`sync_all`](crate::sync_all).
 pub type ParentEnd<L = Page> = End<ParentSide, L>;
 
-/// The child's end.
+/// The child's end. The parent's process it cannot watch:
+///
+/// ```compile_fail,E0599
+/// use ipc_barrier::{Child, ChildEnd, ParentEnd};
+///
+/// fn watch(end: ChildEnd, child: &Child) -> bool {
+///     end.watching(child).is_ok()
+/// }
+/// ```
+///
+/// ```
+/// use ipc_barrier::{Child, ChildEnd, ParentEnd};
+///
+/// fn watch(end: ParentEnd, child: &Child) -> bool {
+///     end.watching(child).is_ok()
+/// }
+/// ```
 pub type ChildEnd<L = Page> = End<ChildSide, L>;
 
-/// One side of a barrier. Dropping it, exiting or calling exec is an abortion that queues behind
-/// the tokens placed before.
+/// One side of a barrier, of which each process has one. Dropping it, exiting or calling exec is an
+/// abortion that queues behind the tokens placed before.
 ///
 /// Nothing of the peer is noticed until a call looks for it. Waiting calls come in three forms:
-/// plain ones wait for ever, `_until` ones to a deadline, and `try_` ones not at all. To run out
-/// of time breaks nothing. No call sees signals.
+/// plain ones wait for ever, `_until` ones to a deadline of the monotonic clock in nanoseconds, and
+/// `try_` ones not at all. To run out of time breaks nothing. No call sees signals (EINTR), and none
+/// allocates, locks or panics. Descriptors that turn out not to work count as an abortion of both
+/// sides.
+///
+/// An end is not split again:
+///
+/// ```compile_fail,E0599
+/// let mut end = ipc_barrier::Barrier::new()?.into_parent();
+/// end.into_child();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// ```
+/// let mut end = ipc_barrier::Barrier::new()?.into_parent();
+/// end.place();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(alias = "pthread_barrier_wait")]
 #[derive(Debug)]
 pub struct End<R, L = Page> {
     pub(crate) rules: Rules,
@@ -67,8 +75,9 @@ pub struct End<R, L = Page> {
 
 impl<L: Lane> ParentEnd<L> {
     /// Also watches the process itself, by a descriptor of its own: for a child whose ends are
-    /// also held by another process, so that its death does not close them. Where the kernel
-    /// has no pidfd, nothing is added.
+    /// also held by another process, so that its death does not close them. Where there is no
+    /// [pidfd](Child::pidfd) (kernel 5.3), nothing is added. What the child placed before its death
+    /// counts.
     ///
     /// # Errors
     /// `EMFILE`, and after [`watch`](End::watch) also `ENOMEM` and `ENOSPC`; dropping the end is
@@ -87,12 +96,13 @@ impl<R: Role, L: Lane> End<R, L> {
         Self { rules, half, pidfd, patience: Patience::SLEEP, watch: None, kind: PhantomData }
     }
 
-    /// Spins in its waits before it sleeps. See [`Patience`] for when that helps.
+    /// Spins in its waits before it sleeps; an end sleeps at once otherwise. See [`Patience`] for
+    /// when that helps.
     pub fn with(self, patience: Patience) -> Self {
         Self { patience, ..self }
     }
 
-    /// Places a token. Never blocks.
+    /// Places a token. Never blocks, and allocates nothing.
     ///
     /// Answers false where it was not placed: an abortion is already known here, or as many are
     /// unread as fit, which [`has_ended`](Self::has_ended) tells apart. On the lane
@@ -106,8 +116,8 @@ impl<R: Role, L: Lane> End<R, L> {
         true
     }
 
-    /// Aborts: the peer's waits end, also those for tokens that it has not read yet. Posted once.
-    /// Answers whether the peer is not known to have ended its part.
+    /// Aborts: the peer's waits end, also those for tokens that it has not read yet. Posted once,
+    /// and never waits. Answers whether the peer is not known to have ended its part.
     pub fn abort(&mut self) -> bool {
         if self.rules.abort() {
             self.post(Post::Abortion);
@@ -115,7 +125,17 @@ impl<R: Role, L: Lane> End<R, L> {
         self.rules.peer().is_none()
     }
 
-    /// Aborts with a reason, which the peer is given. After an abortion it does nothing.
+    /// Aborts with a reason, which the peer is given also when this process has ended by then. Of
+    /// the text the first 48 bytes are kept. After an abortion it does nothing.
+    ///
+    /// ```
+    /// use ipc_barrier::{Barrier, Stage};
+    ///
+    /// let mut end = Barrier::new()?.into_parent();
+    /// end.fail(Stage(3), rustix::io::Errno::PERM, "pivot_root");
+    /// assert!(end.has_aborted() && !end.place());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn fail(&mut self, stage: Stage, error: impl Into<Errno>, text: &str) {
         if !self.rules.has_aborted() {
             let text = ipc_frame::Text::new(text);
@@ -136,7 +156,8 @@ impl<R: Role, L: Lane> End<R, L> {
         !self.rules.is_open()
     }
 
-    /// Returns the descriptors that a child must keep open for this end.
+    /// Returns the descriptors that a child must keep open for this end: three, and a fourth where
+    /// the barrier was opened for exec.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let half = &self.half;
         let lane = [half.outgoing.as_fd(), half.incoming.as_fd(), half.own.as_fd()];
@@ -150,7 +171,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// the last [`arm`](Self::arm).
     ///
     /// # Errors
-    /// `EMFILE`, `ENOMEM`, `ENOSPC`.
+    /// `EMFILE`, `ENFILE`, `ENOMEM`, `ENOSPC`; the end is as it was.
     pub fn watch(&mut self) -> Result<BorrowedFd<'_>, SystemError> {
         let watch = match self.watch.take() {
             Some(watch) => watch,
@@ -248,67 +269,97 @@ fn met(outcome: Result<(), Unmet>) -> Result<bool, Unmet> {
 
 /// The waits. None is met once this side or the peer has aborted, or the peer is gone and all
 /// its tokens are drained.
-///
-/// # Errors
-/// [`Unmet::Aborted`] also after an abortion of this side itself; [`Unmet::TimedOut`] from the
-/// `_until` forms. The `try_` forms answer `Ok(false)` for not yet.
 impl<R: Role, L: Lane> End<R, L> {
-    /// Waits until every token of this side has been answered by one of the peer's.
+    /// Waits until every token of this side has been answered by one of the peer's; met at once
+    /// where none is unanswered.
+    ///
+    /// # Errors
+    /// [`Unmet::Aborted`], also after an abortion of this side itself, and [`Unmet::Gone`].
     pub fn sync(&mut self) -> Result<(), Unmet> {
         self.wait_for(self.rules.sync(), None)
     }
 
     /// Waits as [`sync`](Self::sync), to a deadline.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync), and [`Unmet::TimedOut`].
     pub fn sync_until(&mut self, deadline: Instant) -> Result<(), Unmet> {
         self.wait_for(self.rules.sync(), Some(deadline))
     }
 
-    /// Looks whether [`sync`](Self::sync) is met.
+    /// Looks whether [`sync`](Self::sync) is met; false for not yet.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync).
     pub fn try_sync(&mut self) -> Result<bool, Unmet> {
         met(self.wait_for(self.rules.sync(), AT_ONCE))
     }
 
-    /// Waits until one more token of this side has been answered; met at once where none is
-    /// unanswered.
+    /// Waits until one more token of this side has been answered; met at once, without a system
+    /// call, where none is unanswered.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync).
     pub fn sync_next(&mut self) -> Result<(), Unmet> {
         self.wait_for(self.rules.sync_next(), None)
     }
 
     /// Waits as [`sync_next`](Self::sync_next), to a deadline.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync), and [`Unmet::TimedOut`].
     pub fn sync_next_until(&mut self, deadline: Instant) -> Result<(), Unmet> {
         self.wait_for(self.rules.sync_next(), Some(deadline))
     }
 
-    /// Looks whether [`sync_next`](Self::sync_next) is met.
+    /// Looks whether [`sync_next`](Self::sync_next) is met; false for not yet.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync).
     pub fn try_sync_next(&mut self) -> Result<bool, Unmet> {
         met(self.wait_for(self.rules.sync_next(), AT_ONCE))
     }
 
     /// Waits until at least one token of the peer is newly drained, whatever this side placed.
     /// One drain takes all that are pending, so that two tokens may satisfy only one such wait.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync).
     pub fn wait_next(&mut self) -> Result<(), Unmet> {
         self.wait_for(self.rules.wait_next(), None)
     }
 
     /// Waits as [`wait_next`](Self::wait_next), to a deadline.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync), and [`Unmet::TimedOut`].
     pub fn wait_next_until(&mut self, deadline: Instant) -> Result<(), Unmet> {
         self.wait_for(self.rules.wait_next(), Some(deadline))
     }
 
-    /// Looks whether [`wait_next`](Self::wait_next) is met.
+    /// Looks whether [`wait_next`](Self::wait_next) is met; false for not yet.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync).
     pub fn try_wait_next(&mut self) -> Result<bool, Unmet> {
         met(self.wait_for(self.rules.wait_next(), AT_ONCE))
     }
 
-    /// Places a token and waits as [`sync`](Self::sync). Where the token does not fit, it does
-    /// not wait either: [`Unmet::TimedOut`] at once.
+    /// Places a token and waits as [`sync`](Self::sync).
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync). Where the token does not fit it does not wait either:
+    /// [`Unmet::TimedOut`] at once, and nothing is placed.
     pub fn place_and_sync(&mut self) -> Result<(), Unmet> {
         self.placed()?;
         self.sync()
     }
 
-    /// Places a token and waits as [`sync_until`](Self::sync_until); see
-    /// [`place_and_sync`](Self::place_and_sync) for a token that does not fit.
+    /// Places a token and waits as [`sync_until`](Self::sync_until).
+    ///
+    /// # Errors
+    /// As [`place_and_sync`](Self::place_and_sync), and [`Unmet::TimedOut`] at the deadline: the
+    /// token is placed then, so that [`sync_until`](Self::sync_until) goes on waiting.
     pub fn place_and_sync_until(&mut self, deadline: Instant) -> Result<(), Unmet> {
         self.placed()?;
         self.sync_until(deadline)
@@ -323,12 +374,14 @@ impl<R: Role, L: Lane> End<R, L> {
     }
 
     /// Waits until the peer has aborted, exited or closed, and tells how; tokens on the way are
-    /// swallowed. Allowed after an abortion of this side. Never [`Unmet::TimedOut`].
+    /// swallowed. Allowed after an abortion of this side. Never [`Unmet::TimedOut`]. An abortion of
+    /// this side itself shows in [`has_aborted`](Self::has_aborted).
     pub fn wait_abortion(&mut self) -> Unmet {
         self.abortion(None)
     }
 
-    /// Waits as [`wait_abortion`](Self::wait_abortion), to a deadline.
+    /// Waits as [`wait_abortion`](Self::wait_abortion), to a deadline: [`Unmet::TimedOut`] where it
+    /// has come first.
     pub fn wait_abortion_until(&mut self, deadline: Instant) -> Unmet {
         self.abortion(Some(deadline))
     }
@@ -346,27 +399,3 @@ impl<R: Role, L: Lane> End<R, L> {
         }
     }
 }
-
-/// Why a wait was not met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unmet {
-    /// A side has aborted; with the peer's reason, if it gave one.
-    Aborted(Option<Reason>),
-    /// The peer has exited, was killed or has closed its end.
-    Gone,
-    /// The deadline has come. Nothing is broken: one may wait on.
-    TimedOut,
-}
-
-impl fmt::Display for Unmet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Aborted(Some(reason)) => write!(f, "the other side failed: {reason}"),
-            Self::Aborted(None) => f.write_str("aborted"),
-            Self::Gone => f.write_str("the other side is gone"),
-            Self::TimedOut => f.write_str("the deadline has come"),
-        }
-    }
-}
-
-impl core::error::Error for Unmet {}

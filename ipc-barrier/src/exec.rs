@@ -9,9 +9,10 @@ use ipc_transport::SystemError;
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 
-use crate::end::{End, Role};
+use crate::end::End;
 use crate::lane::{Half, Lane};
 use crate::memory::{Memory, Side};
+use crate::role::Role;
 use crate::rules::{Cause, Rules};
 
 /// The first word of an exported end: whose text it is, and of which version.
@@ -25,12 +26,34 @@ const FDS: usize = 5;
 /// Its text, by `Display`, is at most 120 bytes of ASCII without spaces, for an argument or an
 /// environment variable of the next program, which takes the end over by [`End::import`]. If
 /// exec fails, drop this: the descriptors are close-on-exec again, and the end goes on.
+///
+/// The end is borrowed meanwhile, so that nothing changes that the text does not say:
+///
+/// ```compile_fail,E0499
+/// # use ipc_barrier::{Barrier, Page};
+/// let mut end = Barrier::<Page>::open_for_exec()?.into_child();
+/// let exported = end.export()?;
+/// assert!(end.place());
+/// drop(exported);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// ```
+/// # use ipc_barrier::{Barrier, Page};
+/// let mut end = Barrier::<Page>::open_for_exec()?.into_child();
+/// let exported = end.export()?.to_string(); // ended: the text alone keeps nothing open
+/// assert!(end.place());
+/// drop(exported);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Exported<'end, R: Role, L: Lane>(&'end End<R, L>);
 
 impl<R: Role, L: Lane> End<R, L> {
-    /// Readies this end for exec. Only one of a barrier that was
-    /// [opened for exec](crate::Barrier::open_for_exec) can be.
+    /// Readies this end for exec (close-on-exec off, fcntl(2)). Only one of a barrier that was
+    /// [opened for exec](crate::Barrier::open_for_exec) can be. A pidfd that is
+    /// [watched](End::watching) goes with it; the descriptor of [`watch`](Self::watch) and the
+    /// patience do not.
     ///
     /// A process that another thread forks meanwhile inherits the descriptors over its exec too.
     ///
@@ -50,7 +73,8 @@ impl<R: Role, L: Lane> End<R, L> {
     /// ```
     ///
     /// # Errors
-    /// [`ExecError::NotForExec`]; [`ExecError::System`] where the descriptors are broken.
+    /// [`ExecError::NotForExec`]; [`ExecError::System`] where the descriptors are broken. The end
+    /// is as it was.
     pub fn export(&mut self) -> Result<Exported<'_, R, L>, ExecError> {
         if self.half.memory.file().is_none() {
             return Err(ExecError::NotForExec);
@@ -62,7 +86,8 @@ impl<R: Role, L: Lane> End<R, L> {
     }
 
     /// Takes over an end that the program before exec has exported, with all that it had placed
-    /// and drained. Its descriptors are close-on-exec again.
+    /// and drained. Its descriptors are close-on-exec again. The text may be anything: what is not
+    /// an end of this role and lane is refused.
     ///
     /// # Errors
     /// See [`ExecError`]. The descriptors stay as they were.
@@ -182,7 +207,8 @@ impl Side {
     }
 }
 
-/// Why an end was not exported or imported.
+/// Why an end was not exported or imported. No descriptor was closed or taken, but for a failure
+/// of fcntl(2) in the last step of an import, after which they are closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExecError {
@@ -236,7 +262,8 @@ mod tests {
     use std::string::ToString;
 
     use super::*;
-    use crate::end::{ChildEnd, ChildSide, ParentEnd, ParentSide};
+    use crate::end::{ChildEnd, ParentEnd};
+    use crate::role::{ChildSide, ParentSide};
     use crate::{Barrier, Eventfd, Page};
 
     #[test]

@@ -20,7 +20,7 @@ const SIGCHLD: usize =
 /// The first arguments of clone: flags and no stack, the other way round on s390 (clone(2)).
 const CLONE: [usize; 2] = if cfg!(target_arch = "s390x") { [0, SIGCHLD] } else { [SIGCHLD, 0] };
 
-/// In which of the two processes the program goes on.
+/// In which of the two processes the program goes on (fork(2)).
 #[derive(Debug)]
 pub enum Fork {
     /// In the child. Keep the guard until the child exits or calls exec.
@@ -41,7 +41,8 @@ pub enum Fork {
 pub struct Guard(());
 
 impl Guard {
-    /// Gives the guard up: the child may go on as a program of its own.
+    /// Gives the guard up: the child may go on as a program of its own. From then on an unwinding
+    /// or returning child runs whatever its parent would have run.
     pub fn disarm(self) {
         core::mem::forget(self);
     }
@@ -60,9 +61,13 @@ impl Drop for Guard {
 ///
 /// The parent's buffers are copied too: flush before, and leave the child by [`exit`] or exec.
 ///
+/// How many threads there are is asked by `unshare(CLONE_VM)`, which is refused to a second one and
+/// does nothing otherwise (unshare(2)); where that is refused too, by counting `/proc/self/task`.
+///
 /// # Errors
 /// [`ForkError::Threads`] and [`ForkError::ThreadsUnknown`] before anything was forked; `EAGAIN`
-/// and `ENOMEM` from the kernel.
+/// and `ENOMEM` from the kernel. Nothing has changed, and it may be tried again.
+#[doc(alias = "CLONE_VM")]
 #[cfg(feature = "libc")]
 pub fn fork() -> Result<Fork, ForkError> {
     crate::threads::only_one()?;
@@ -78,10 +83,10 @@ pub fn fork() -> Result<Fork, ForkError> {
     Ok(sides(pid))
 }
 
-/// Forks by the system call itself (clone(2)), which tells no C library.
+/// Forks by the system call itself (clone(2)), which tells no C library and counts no threads.
 ///
 /// # Errors
-/// `EAGAIN` and `ENOMEM` from the kernel.
+/// `EAGAIN` and `ENOMEM` from the kernel. Nothing has changed.
 ///
 /// # Safety
 /// The program has no C library and one thread; or the child only makes system calls and then
@@ -101,7 +106,8 @@ fn sides(pid: i32) -> Fork {
     }
 }
 
-/// Ends this process at once (_exit(2)): no exit handlers, no buffers written a second time.
+/// Ends this process at once (_exit(2)): no exit handlers, no buffers written a second time. Of
+/// the status the parent sees the lowest 8 bits.
 #[doc(alias = "_exit")]
 pub fn exit(status: i32) -> ! {
     loop {
@@ -110,7 +116,7 @@ pub fn exit(status: i32) -> ! {
     }
 }
 
-/// Why there is no child. Nothing has changed.
+/// Why there is no child. Nothing has changed, and it may be tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ForkError {
@@ -122,7 +128,7 @@ pub enum ForkError {
     /// How many threads there are cannot be found out: `unshare` is refused and `/proc` cannot
     /// be read. Mount `/proc`, or allow `unshare`.
     ThreadsUnknown,
-    /// The system refuses.
+    /// The system refuses: too many processes (`EAGAIN`) or too little memory (`ENOMEM`).
     System(SystemError),
 }
 

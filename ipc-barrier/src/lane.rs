@@ -25,7 +25,8 @@ pub(crate) const SOURCES: usize = 3;
 /// Looks at memory between two at the clock while spinning.
 const SPINS_PER_TICK: u32 = 64;
 
-/// How tokens reach the other side: [`Page`] or [`Eventfd`]. The rules are the same on both.
+/// How tokens reach the other side: [`Page`] or [`Eventfd`]. The rules are the same on both, and
+/// both ends of a barrier are on the same one. Nobody else can implement it.
 pub trait Lane: Mechanism {}
 
 impl<L: Mechanism> Lane for L {}

@@ -53,18 +53,22 @@ mod fork;
 mod lane;
 mod memory;
 mod reason;
+mod role;
 mod rules;
 mod several;
 #[cfg(feature = "libc")]
 mod threads;
+mod unmet;
 
 pub use barrier::Barrier;
 pub use child::{Child, Ended, StillRunning};
-pub use end::{ChildEnd, ChildSide, End, ParentEnd, ParentSide, Role, Unmet};
+pub use end::{ChildEnd, End, ParentEnd};
 pub use exec::{ExecError, Exported};
 #[cfg(feature = "libc")]
 pub use fork::fork;
 pub use fork::{Fork, ForkError, Guard, exit, fork_raw};
 pub use lane::{Eventfd, Lane, Page};
 pub use reason::{Reason, Stage};
+pub use role::{ChildSide, ParentSide, Role};
 pub use several::{Missing, abort_all, place_all, sync_all, sync_all_until};
+pub use unmet::Unmet;

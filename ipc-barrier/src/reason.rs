@@ -12,18 +12,22 @@ const TEXT: usize = 48;
 pub(crate) const WORDS: usize = 4 + TEXT / 4;
 const WRITTEN: u32 = 1;
 
-/// At which step of its set-up a side is; the numbers are the program's own.
+/// At which step of its set-up a side is; the numbers are the program's own. The barrier only
+/// carries them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stage(pub u16);
 
-/// What a side that failed tells the other.
+/// What a side that failed tells the other, by [`End::fail`](crate::End::fail). It is kept in
+/// memory that both map, so that it can be read after the writer's death.
+///
+/// Whatever the peer has written, it is well formed: taken for what the peer says, not for true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reason {
     /// The step that failed.
     pub stage: Stage,
     /// The kernel's number; zero where the failure was none of the kernel's.
     pub errno: Errno,
-    /// What failed, at most 48 bytes.
+    /// What failed, at most 48 bytes of UTF-8; what was longer is cut.
     pub text: Text<TEXT>,
 }
 

@@ -5,13 +5,15 @@ use core::fmt;
 use heapless::Vec;
 use ipc_transport::{Instant, MAX_WATCHED, Watched, wait};
 
-use crate::end::{ParentEnd, Unmet};
+use crate::end::ParentEnd;
 use crate::lane::{self, Lane, SOURCES};
+use crate::unmet::Unmet;
 
 /// Children that are waited for at one time. Those after them have their turn as these are met.
 const WINDOW: usize = MAX_WATCHED / SOURCES;
 
-/// Which child is missing, and why.
+/// Which child is missing, and why. The ends are as they are after a wait of their own: those that
+/// were met stay met, and after [`Unmet::TimedOut`] one may wait again for the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Missing {
     /// Its place in the slice.
@@ -28,7 +30,7 @@ impl fmt::Display for Missing {
 
 impl core::error::Error for Missing {}
 
-/// Places a token with each child, with all of them also where one is missing.
+/// Places a token with each child, with all of them also where one is missing. Never blocks.
 ///
 /// # Errors
 /// The first child that has no token: by an abortion that is already known, or, as
@@ -49,6 +51,42 @@ pub fn place_all<L: Lane>(ends: &mut [ParentEnd<L>]) -> Result<(), Missing> {
 /// A child that aborts or is gone is noticed while others are waited for; of more than 16
 /// children those beyond the first 16 unmet are looked at when these are met.
 ///
+/// The ends are the parent's, and all on one lane:
+///
+/// ```compile_fail,E0308
+/// fn meet(ends: &mut [ipc_barrier::ChildEnd]) -> Result<(), ipc_barrier::Missing> {
+///     ipc_barrier::sync_all(ends)
+/// }
+/// ```
+///
+/// ```
+/// fn meet(ends: &mut [ipc_barrier::ParentEnd]) -> Result<(), ipc_barrier::Missing> {
+///     ipc_barrier::sync_all(ends)
+/// }
+/// ```
+///
+/// ```compile_fail,E0308
+/// use ipc_barrier::{Barrier, Eventfd, Page};
+///
+/// let mut ends = [
+///     Barrier::<Page>::open()?.into_parent(),
+///     Barrier::<Eventfd>::open()?.into_parent(),
+/// ];
+/// ipc_barrier::place_all(&mut ends)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// ```
+/// use ipc_barrier::{Barrier, Eventfd, Page};
+///
+/// let mut ends = [
+///     Barrier::<Eventfd>::open()?.into_parent(),
+///     Barrier::<Eventfd>::open()?.into_parent(),
+/// ];
+/// ipc_barrier::place_all(&mut ends)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// The child that is missing. The ends stay as they are: to sync again waits for the rest.
 pub fn sync_all<L: Lane>(ends: &mut [ParentEnd<L>]) -> Result<(), Missing> {
@@ -66,7 +104,8 @@ pub fn sync_all_until<L: Lane>(
     sync_each(ends, Some(deadline))
 }
 
-/// Aborts with each child.
+/// Aborts with each child, as [`End::abort`](crate::End::abort) does with one. What a child was
+/// told before, it was told; there is no error.
 pub fn abort_all<L: Lane>(ends: &mut [ParentEnd<L>]) {
     for end in ends {
         end.abort();

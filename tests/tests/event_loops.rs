@@ -19,7 +19,7 @@ static PROGRAMS: OnceLock<HashMap<&str, PathBuf>> = OnceLock::new();
 fn main() -> ExitCode {
     // Once, before the cases: each of them is a process of its own.
     let names = ["epoll", "mio", "polling", "calloop", "tokio"];
-    PROGRAMS.set(names.map(|name| (name, example::build(name))).into()).unwrap();
+    PROGRAMS.set(names.map(|name| (name, example::build("ipc-worker", name))).into()).unwrap();
     run()
 }
 

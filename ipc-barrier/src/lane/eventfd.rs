@@ -9,7 +9,8 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use crate::lane::{ABORTION, Broken, Fds, Half, Mechanism, Post, Slept, nowait};
 
 /// Two event counters (eventfd(2)) and a pipe that carries nothing: whatever is posted is in the
-/// kernel at once, and no program needs to ask for the bell to ring.
+/// kernel at once, and no program needs to ask for the bell to ring. Each post and each look is a
+/// system call. Reasons go through a shared page on this lane too.
 ///
 /// The descriptor to watch is readable as long as there is news, also without
 /// [`arm`](crate::End::arm).

@@ -28,6 +28,9 @@ const RINGS: usize = 16;
 /// closing shows its own end. The writing ends do not block and the reading ends do, so that a
 /// wait without deadline is one read(2).
 ///
+/// At most 1,073,741,823 tokens may be unread. Whatever the peer writes into the page or does to the
+/// pipes, no call of this side waits longer than it was asked to.
+///
 /// The descriptor to watch shows the peer's next post after [`arm`](crate::End::arm).
 #[derive(Debug)]
 pub enum Page {}

@@ -15,7 +15,7 @@ static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 
 /// Builds the program.
 pub(crate) fn build() {
-    PROGRAM.set(ipc_tests::example::build("logd")).unwrap();
+    PROGRAM.set(ipc_tests::example::build("ipc-worker", "logd")).unwrap();
 }
 
 /// Returns a command with these arguments, in the home and with its output in files there.

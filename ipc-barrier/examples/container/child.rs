@@ -1,0 +1,116 @@
+//! The child: its namespaces, its set-up, and the exec of the program.
+
+#![expect(unsafe_code, reason = "rustix marks unshare as unsafe, for a flag not used here")]
+
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use ipc_barrier::{ChildSide, ExecError};
+use ipc_transport::Errno;
+use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::process::{Signal, chdir, set_parent_process_death_signal, setsid};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, UnshareFlags, set_capabilities, set_no_new_privs, unshare_unsafe,
+};
+
+use crate::options::Options;
+use crate::side::{EXEC, FAILED, FORK, Failure, NAMESPACES, SET_UP, Side, Trouble, UID_MAP, Voice};
+
+/// What fails where the program cannot be executed.
+pub(crate) const EXECUTE: &str = "exec of the program";
+
+/// Which namespaces the child has of its own.
+#[derive(Clone, Copy, Debug)]
+struct Own {
+    hostname: bool,
+    mounts: bool,
+}
+
+/// Goes through the stages and becomes the program. Returns the status to exit with where that
+/// has failed.
+pub(crate) fn run(mut side: Side<'_, ChildSide>) -> u8 {
+    let failure = match prepare(&mut side) {
+        Ok(()) => execute(&mut side),
+        Err(failure) => failure,
+    };
+    side.voice.say(format_args!("{failure}"));
+    FAILED
+}
+
+fn prepare(side: &mut Side<'_, ChildSide>) -> Result<(), Failure> {
+    let options = side.options;
+    side.stage(FORK, |_| Ok(()))?;
+    let own = side.stage(NAMESPACES, enter)?;
+    side.stage(UID_MAP, |_| Ok(()))?;
+    side.stage(SET_UP, |voice| set_up(voice, options, own))
+}
+
+/// Leaves the parent's session and namespaces, the users' first: it permits the others.
+fn enter(voice: &Voice) -> Result<Own, Trouble> {
+    setsid().map_err(Trouble::at("setsid"))?;
+    let unshare = |what, flag| {
+        // SAFETY: what unshare may make unsafe is CLONE_FILES, which is not asked for.
+        voice.permitted(what, unsafe { unshare_unsafe(flag) })
+    };
+    unshare("unshare of the users", UnshareFlags::NEWUSER)?;
+    Ok(Own {
+        hostname: unshare("unshare of the host name", UnshareFlags::NEWUTS)?,
+        mounts: unshare("unshare of the mounts", UnshareFlags::NEWNS)?,
+    })
+}
+
+/// Changes what is the child's own, and gives up what the program is not to have.
+fn set_up(voice: &Voice, options: &Options, own: Own) -> Result<(), Trouble> {
+    if own.hostname {
+        let set = rustix::system::sethostname(options.hostname.as_bytes());
+        set.map_err(Trouble::at("host name"))?;
+    }
+    if own.mounts {
+        let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+        voice.permitted("mounts of its own", mount_change("/", private))?;
+    }
+    chdir(&options.dir).map_err(Trouble::at("working directory"))?;
+    drop_privileges()?;
+    // Until now the barrier shows the parent's death; a program may know nothing of it.
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(Trouble::at("death signal"))
+}
+
+/// Gives up all capabilities. Without new privileges even root gains none at exec (prctl(2)).
+fn drop_privileges() -> Result<(), Trouble> {
+    set_no_new_privs(true).map_err(Trouble::at("no new privileges"))?;
+    let none = CapabilitySet::empty();
+    let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    set_capabilities(None, none).map_err(Trouble::at("capabilities"))
+}
+
+/// Becomes the program; returns only where that has failed.
+fn execute(side: &mut Side<'_, ChildSide>) -> Failure {
+    let trouble = match side.options.command.split_first() {
+        // One that knows nothing of the barrier: its end goes at exec.
+        Some((program, arguments)) => match side.misbehave(EXEC) {
+            Ok(()) => Trouble::at(EXECUTE)(Command::new(program).args(arguments).exec()),
+            Err(trouble) => trouble,
+        },
+        None => execute_self(side),
+    };
+    side.fail(EXEC, trouble)
+}
+
+/// Executes this program again, with the end handed over.
+fn execute_self(side: &mut Side<'_, ChildSide>) -> Trouble {
+    let exported = match side.end.export() {
+        Ok(exported) => exported,
+        Err(ExecError::System(error)) => return Trouble::at("export")(error.errno),
+        Err(_) => return Trouble { what: "export", errno: Errno(0) },
+    };
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["--inside", &exported.to_string()]);
+    command.args(["--since", &side.voice.start.as_nanoseconds().to_string()]);
+    command.args(["--deadline", &side.options.limit.as_millis().to_string()]);
+    if let Some(plan) = side.options.plan.filter(|plan| !plan.parent) {
+        command.args([plan.misdeed.option(), &plan.stage.0.to_string()]);
+    }
+    // Where this fails, `exported` is dropped and the end goes on.
+    Trouble::at(EXECUTE)(command.exec())
+}

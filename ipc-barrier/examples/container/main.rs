@@ -1,0 +1,38 @@
+//! container: starts a program in namespaces of its own, in five stages at which parent and child
+//! meet, and says where a start has failed.
+//!
+//! ```text
+//!   parent                      stage           child
+//!   fork ────────────────────── 1 fork ──────── its end of the barrier
+//!                               2 namespaces ── setsid, unshare
+//!   /proc/PID/uid_map ───────── 3 uid map
+//!                               4 set-up ────── host name, mounts, directory, privileges
+//!                               5 exec ──────── the program, which meets the parent if it can
+//! ```
+
+mod child;
+mod options;
+mod program;
+mod side;
+mod supervisor;
+
+use std::process::ExitCode;
+
+use crate::options::{Asked, HELP};
+use crate::side::FAILED;
+
+fn main() -> ExitCode {
+    let status = match options::parse(std::env::args_os()) {
+        Ok(Asked::Help) => {
+            print!("{HELP}");
+            0
+        }
+        Ok(Asked::Start(options)) => supervisor::run(&options),
+        Ok(Asked::Inside(options, handed)) => program::run(&options, &handed),
+        Err(error) => {
+            eprintln!("container: {error}\nTry 'container --help'.");
+            FAILED
+        }
+    };
+    ExitCode::from(status)
+}

@@ -1,0 +1,141 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipc_barrier::Stage;
+use ipc_transport::Instant;
+use lexopt::prelude::{Long, Short, Value, ValueExt};
+
+use crate::side::EXEC;
+
+pub(crate) const HELP: &str = "\
+container - start a program in namespaces of its own, in five stages
+
+Usage: container [options] [PROGRAM [ARGUMENT…]]
+
+The parent and its child meet after each stage: 1 fork, 2 namespaces (session, users, host name,
+mounts), 3 uid map (written by the parent), 4 set-up (host name, mounts, directory, privileges),
+5 exec. What is not permitted here is said, and the start goes on without it. Without PROGRAM this
+program itself is executed, and says from there that it is ready, or why it is not.
+
+  --hostname NAME      the host name inside (default container)
+  --dir PATH           the working directory inside (default /)
+  --deadline MS        how long a stage may take (default 5000)
+  --help
+
+To see what a failure looks like:
+  --fail STAGE         the child fails in this stage
+  --fail-parent STAGE  the parent fails in this stage
+  --die STAGE          the child kills itself (SIGKILL) in this stage
+  --die-parent STAGE   the parent kills itself in this stage
+  --stop STAGE         the child stops itself (SIGSTOP), so that the deadline passes
+
+Exit status: that of PROGRAM, or 128 and the signal's number where one has ended it; 125 when the
+start has failed or the arguments are wrong, 126 when PROGRAM cannot be executed, 127 when there is
+no such program. A PROGRAM that is killed between its set-up and exec counts as one that ran.
+";
+
+/// What the command line asks for.
+pub(crate) enum Asked {
+    Help,
+    Start(Options),
+    /// To be the program, after exec.
+    Inside(Options, Handed),
+}
+
+/// How to start.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) hostname: OsString,
+    pub(crate) dir: PathBuf,
+    pub(crate) limit: Duration,
+    pub(crate) plan: Option<Plan>,
+    /// The program and its arguments; none stands for this one.
+    pub(crate) command: Vec<OsString>,
+}
+
+/// What the child hands to this same program over exec.
+pub(crate) struct Handed {
+    /// Its end of the barrier.
+    pub(crate) end: String,
+    pub(crate) start: Instant,
+}
+
+/// What is to go wrong on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) parent: bool,
+    pub(crate) misdeed: Misdeed,
+    pub(crate) stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Misdeed {
+    Fail,
+    Die,
+    Stop,
+}
+
+impl Misdeed {
+    /// The option by which the child does it.
+    pub(crate) const fn option(self) -> &'static str {
+        match self {
+            Self::Fail => "--fail",
+            Self::Die => "--die",
+            Self::Stop => "--stop",
+        }
+    }
+}
+
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Asked, lexopt::Error> {
+    let mut parser = lexopt::Parser::from_iter(arguments);
+    let mut options = Options {
+        hostname: "container".into(),
+        dir: "/".into(),
+        limit: Duration::from_secs(5),
+        plan: None,
+        command: Vec::new(),
+    };
+    let (mut end, mut start) = (None, None);
+    let plan = |parent, misdeed, value: OsString| {
+        let stage = value.parse_with(stage)?;
+        Ok::<_, lexopt::Error>(Some(Plan { parent, misdeed, stage }))
+    };
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("hostname") => options.hostname = parser.value()?,
+            Long("dir") => options.dir = parser.value()?.into(),
+            Long("deadline") => options.limit = parser.value()?.parse_with(milliseconds)?,
+            Long("fail") => options.plan = plan(false, Misdeed::Fail, parser.value()?)?,
+            Long("fail-parent") => options.plan = plan(true, Misdeed::Fail, parser.value()?)?,
+            Long("die") => options.plan = plan(false, Misdeed::Die, parser.value()?)?,
+            Long("die-parent") => options.plan = plan(true, Misdeed::Die, parser.value()?)?,
+            Long("stop") => options.plan = plan(false, Misdeed::Stop, parser.value()?)?,
+            // Only for this program itself.
+            Long("inside") => end = Some(parser.value()?.string()?),
+            Long("since") => start = Some(Instant::from_nanoseconds(parser.value()?.parse()?)),
+            Long("help") | Short('h') => return Ok(Asked::Help),
+            Value(program) => {
+                options.command.push(program);
+                options.command.extend(parser.raw_args()?);
+            }
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(match (end, start) {
+        (Some(end), Some(start)) => Asked::Inside(options, Handed { end, start }),
+        _ => Asked::Start(options),
+    })
+}
+
+fn stage(text: &str) -> Result<Stage, &'static str> {
+    let number = text.parse().ok().filter(|number| (1..=EXEC.0).contains(number));
+    number.map(Stage).ok_or("a stage from 1 to 5 is needed")
+}
+
+fn milliseconds(text: &str) -> Result<Duration, &'static str> {
+    let number = text.parse().ok().filter(|&number: &u32| number > 0);
+    number.map(|number| Duration::from_millis(number.into())).ok_or("milliseconds are needed")
+}

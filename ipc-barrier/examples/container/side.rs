@@ -1,0 +1,180 @@
+//! One side of a start: its end of the barrier, its part of each stage, and what it says.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use ipc_barrier::{End, Reason, Role, Stage, Unmet};
+use ipc_transport::{Errno, Instant};
+use rustix::process::{Signal, getpid, kill_process};
+
+use crate::options::{Misdeed, Options};
+
+pub(crate) const FORK: Stage = Stage(1);
+pub(crate) const NAMESPACES: Stage = Stage(2);
+pub(crate) const UID_MAP: Stage = Stage(3);
+pub(crate) const SET_UP: Stage = Stage(4);
+pub(crate) const EXEC: Stage = Stage(5);
+
+/// Exit status when the start has failed.
+pub(crate) const FAILED: u8 = 125;
+
+/// What failed: the call or the thing, and the kernel's number.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trouble {
+    pub(crate) what: &'static str,
+    pub(crate) errno: Errno,
+}
+
+impl Trouble {
+    /// Names what an error came from; for `map_err`.
+    pub(crate) fn at<E: Into<Errno>>(what: &'static str) -> impl FnOnce(E) -> Self {
+        move |error| Self { what, errno: error.into() }
+    }
+}
+
+/// Why a stage was not completed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Failure {
+    pub(crate) stage: Stage,
+    pub(crate) why: Why,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Why {
+    /// This side's own part of it failed.
+    Own(Trouble),
+    /// The other side did not come.
+    Unmet(Unmet),
+}
+
+/// Says what goes on, a line at a time and each in one write: two processes share the terminal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Voice {
+    pub(crate) who: &'static str,
+    /// When the start began.
+    pub(crate) start: Instant,
+}
+
+impl Voice {
+    pub(crate) fn say(&self, text: fmt::Arguments<'_>) {
+        let seconds = Instant::now().since(self.start).as_secs_f64();
+        let line = format!("{seconds:.6} {}: {text}\n", self.who);
+        // Nobody may be there to read it.
+        _ = io::stderr().write_all(line.as_bytes());
+    }
+
+    /// Answers whether something was done, and says so where it is not permitted.
+    pub(crate) fn permitted<E: Into<Errno>>(
+        &self,
+        what: &'static str,
+        result: Result<(), E>,
+    ) -> Result<bool, Trouble> {
+        let trouble = match result {
+            Ok(()) => return Ok(true),
+            Err(error) => Trouble::at(what)(error),
+        };
+        if !is_refusal(trouble.errno) {
+            return Err(trouble);
+        }
+        self.say(format_args!("not permitted here: {trouble}; goes on without"));
+        Ok(false)
+    }
+}
+
+/// Whether it is what sandboxes and kernels without a feature answer: EPERM, ENOENT (no /proc),
+/// EACCES, EINVAL (no such namespaces), ENOSPC (as many as may be), ENOSYS.
+fn is_refusal(errno: Errno) -> bool {
+    matches!(errno.0, 1 | 2 | 13 | 22 | 28 | 38)
+}
+
+/// One side of a start.
+#[derive(Debug)]
+pub(crate) struct Side<'a, R> {
+    pub(crate) end: End<R>,
+    pub(crate) voice: Voice,
+    pub(crate) options: &'a Options,
+}
+
+impl<R: Role> Side<'_, R> {
+    /// Does this side's part of a stage and then meets the other side.
+    pub(crate) fn stage<T>(
+        &mut self,
+        stage: Stage,
+        part: impl FnOnce(&Voice) -> Result<T, Trouble>,
+    ) -> Result<T, Failure> {
+        let deadline = Instant::now() + self.options.limit;
+        let done = self.misbehave(stage).and_then(|()| part(&self.voice));
+        let done = done.map_err(|trouble| self.fail(stage, trouble))?;
+        let met = self.end.place_and_sync_until(deadline);
+        met.map_err(|unmet| Failure { stage, why: Why::Unmet(unmet) })?;
+        self.voice.say(format_args!("{} is done", Named(stage)));
+        Ok(done)
+    }
+
+    /// Tells the other side what has failed here.
+    pub(crate) fn fail(&mut self, stage: Stage, trouble: Trouble) -> Failure {
+        self.end.fail(stage, trouble.errno, trouble.what);
+        Failure { stage, why: Why::Own(trouble) }
+    }
+
+    /// Does what the command line wants this side to do wrong.
+    pub(crate) fn misbehave(&self, stage: Stage) -> Result<(), Trouble> {
+        let is_parent = self.voice.who == PARENT;
+        let Some(plan) = self.options.plan else { return Ok(()) };
+        if plan.parent != is_parent || plan.stage != stage {
+            return Ok(());
+        }
+        let signal = match plan.misdeed {
+            Misdeed::Fail => return Err(Trouble::at("on purpose")(rustix::io::Errno::IO)),
+            Misdeed::Die => Signal::KILL,
+            Misdeed::Stop => Signal::STOP,
+        };
+        kill_process(getpid(), signal).map_err(Trouble::at("kill"))
+    }
+}
+
+pub(crate) const PARENT: &str = "parent";
+
+/// A stage's number and name.
+struct Named(Stage);
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.0 {
+            FORK => "fork",
+            NAMESPACES => "namespaces",
+            UID_MAP => "uid map",
+            SET_UP => "set-up",
+            EXEC => "exec",
+            _ => "unknown",
+        };
+        write!(f, "stage {} ({name})", self.0.0)
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        describe(f, self.what, self.errno)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { stage, why } = self;
+        match why {
+            Why::Own(trouble) => write!(f, "{} failed here: {trouble}", Named(*stage)),
+            Why::Unmet(Unmet::Aborted(Some(Reason { stage, errno, text }))) => {
+                write!(f, "{} failed on the other side: ", Named(*stage))?;
+                describe(f, text.as_str(), *errno)
+            }
+            Why::Unmet(unmet) => write!(f, "{} failed: {unmet}", Named(*stage)),
+        }
+    }
+}
+
+fn describe(f: &mut fmt::Formatter<'_>, what: &str, errno: Errno) -> fmt::Result {
+    match errno {
+        Errno(0) => f.write_str(what),
+        Errno(number) => write!(f, "{what}: {}", io::Error::from_raw_os_error(number)),
+    }
+}

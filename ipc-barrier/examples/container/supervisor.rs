@@ -1,0 +1,155 @@
+//! The parent: starts the child, writes its maps, and waits for its end.
+
+use std::fs::{OpenOptions, read_link};
+use std::io::{self, Write};
+use std::time::Duration;
+
+use ipc_barrier::{Barrier, Child, Ended, Fork, ParentSide, Unmet, exit, fork};
+use ipc_transport::{Errno, Instant};
+use rustix::process::{getgid, getuid};
+
+use crate::child;
+use crate::options::Options;
+use crate::side::{
+    EXEC, FAILED, FORK, Failure, NAMESPACES, PARENT, SET_UP, Side, Trouble, UID_MAP, Voice, Why,
+};
+
+/// No program runs for as long as this; the wait is begun again after it.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// How long a killed child may need to end.
+const KILLED: Duration = Duration::from_secs(10);
+
+/// Starts the child, and returns the status to exit with.
+pub(crate) fn run(options: &Options) -> u8 {
+    let voice = Voice { who: PARENT, start: Instant::now() };
+    match start(options, voice) {
+        Ok((mut child, Ok(()))) => status(voice, wait_for(&mut child)),
+        Ok((mut child, Err(failure))) => {
+            voice.say(format_args!("{failure}"));
+            end(voice, options, &mut child);
+            failed(&failure)
+        }
+        Err(failure) => {
+            voice.say(format_args!("{failure}"));
+            FAILED
+        }
+    }
+}
+
+/// Forks; the outer failure is one where there is no child.
+fn start(options: &Options, voice: Voice) -> Result<(Child, Result<(), Failure>), Failure> {
+    let no_child = |trouble| Failure { stage: FORK, why: Why::Own(trouble) };
+    // The memory has to outlive an exec where this program itself is the next.
+    let barrier =
+        if options.command.is_empty() { Barrier::open_for_exec() } else { Barrier::open() };
+    let barrier = barrier.map_err(|error| no_child(Trouble::at(error.call)(error.errno)))?;
+    match fork() {
+        Ok(Fork::Child(_guard)) => {
+            let voice = Voice { who: "child", ..voice };
+            exit(child::run(Side { end: barrier.into_child(), voice, options }).into())
+        }
+        Ok(Fork::Parent(child)) => {
+            let watching = barrier.into_parent().watching(&child);
+            let met = match watching {
+                Ok(end) => meet(Side { end, voice, options }, &child),
+                // The child sees that the end is gone.
+                Err(error) => Err(no_child(Trouble::at(error.call)(error.errno))),
+            };
+            Ok((child, met))
+        }
+        Err(error) => {
+            voice.say(format_args!("{error}"));
+            Err(no_child(Trouble { what: "fork", errno: Errno(0) }))
+        }
+    }
+}
+
+/// Meets the child after each stage.
+fn meet(mut side: Side<'_, ParentSide>, child: &Child) -> Result<(), Failure> {
+    side.stage(FORK, |_| Ok(()))?;
+    side.stage(NAMESPACES, |_| Ok(()))?;
+    side.stage(UID_MAP, |voice| map_ids(voice, child.pid()))?;
+    side.stage(SET_UP, |_| Ok(()))?;
+    match side.stage(EXEC, |_| Ok(())) {
+        // A program that knows nothing of the barrier closes it by its exec.
+        Err(Failure { why: Why::Unmet(Unmet::Gone), .. }) if !side.options.command.is_empty() => {
+            side.voice.say(format_args!("the program runs"));
+            Ok(())
+        }
+        met => met,
+    }
+}
+
+/// Makes the child root in its own users' namespace, as which nobody else is known there
+/// (user_namespaces(7)).
+fn map_ids(voice: &Voice, pid: i32) -> Result<(), Trouble> {
+    const USERS: &str = "uid map";
+    let users = |process: &str| read_link(format!("/proc/{process}/ns/user"));
+    match users("self").and_then(|ours| Ok(ours == users(&pid.to_string())?)) {
+        Ok(true) => {
+            voice.say(format_args!("no users' namespace, so no uid map"));
+            return Ok(());
+        }
+        Ok(false) => {}
+        Err(error) => return voice.permitted(USERS, Err(error)).map(|_| ()),
+    }
+    let (user, group) = (getuid(), getgid());
+    let maps = [
+        ("setgroups", "deny".to_owned()),
+        ("uid_map", format!("0 {user} 1")),
+        ("gid_map", format!("0 {group} 1")),
+    ];
+    for (file, text) in maps {
+        let file = OpenOptions::new().write(true).open(format!("/proc/{pid}/{file}"));
+        let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
+        if !voice.permitted(USERS, written)? {
+            return Ok(());
+        }
+    }
+    voice.say(format_args!("user 0 inside is user {user} here"));
+    Ok(())
+}
+
+/// Lets the child end by itself, or kills it.
+fn end(voice: Voice, options: &Options, child: &mut Child) {
+    // One that is stopped or sleeps hears of nothing, so that only its kill helps.
+    let ended = child.wait_until(Instant::now() + options.limit).or_else(|_| {
+        _ = child.kill();
+        child.wait_until(Instant::now() + KILLED)
+    });
+    match ended {
+        Ok(ended) => voice.say(format_args!("the child has ended: {ended}")),
+        Err(running) => voice.say(format_args!("{running}")),
+    }
+}
+
+fn wait_for(child: &mut Child) -> Ended {
+    loop {
+        if let Ok(ended) = child.wait_until(Instant::now() + LONG) {
+            return ended;
+        }
+    }
+}
+
+fn status(voice: Voice, ended: Ended) -> u8 {
+    voice.say(format_args!("the program has ended: {ended}"));
+    match ended {
+        Ended::Exited(status) => status,
+        Ended::Killed(signal) => signal.saturating_add(128),
+        Ended::Unknown => FAILED,
+    }
+}
+
+/// Tells a program that cannot be executed from all else that fails.
+fn failed(failure: &Failure) -> u8 {
+    match failure.why {
+        Why::Unmet(Unmet::Aborted(Some(reason))) if reason.text.as_str() == child::EXECUTE => {
+            match io::Error::from_raw_os_error(reason.errno.0).kind() {
+                io::ErrorKind::NotFound => 127,
+                _ => 126,
+            }
+        }
+        _ => FAILED,
+    }
+}
