@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 pub fn build(name: &str) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["build", "--locked", "--package", "ipc-worker", "--example", name])
-        .args(["--message-format", "json"])
+        .args(["build", "--locked", "--package", "ipc-worker", "--features", "postcard"])
+        .args(["--example", name, "--message-format", "json"])
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .stderr(Stdio::inherit())
         .output()
