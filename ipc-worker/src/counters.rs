@@ -34,6 +34,25 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// Returns each count with its name, for figures and logs.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = [
+            ("full", self.full),
+            ("too_long", self.too_long),
+            ("too_many_fds", self.too_many_fds),
+            ("no_fd_left", self.no_fd_left),
+            ("stopped", self.stopped),
+            ("unencodable", self.unencodable),
+            ("stray_replies", self.stray_replies),
+            ("stray_fds", self.stray_fds),
+            ("one_ways_lost", self.one_ways_lost),
+            ("one_ways_expired", self.one_ways_expired),
+            ("one_ways_refused", self.one_ways_refused),
+            ("one_ways_told", self.one_ways_told),
+        ];
+        counts.into_iter()
+    }
+
     /// Counts a request that was not taken.
     pub(crate) const fn not_taken(&mut self, why: Why) {
         let count = match why {
@@ -51,4 +70,34 @@ impl Counters {
 /// Adds to a count, which stops at its largest value.
 pub(crate) const fn add(count: &mut u64, more: u64) {
     *count = count.saturating_add(more);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::format;
+    use std::string::String;
+
+    use super::*;
+
+    #[test]
+    fn each_count_has_its_name() {
+        let counters = Counters {
+            full: 1,
+            too_long: 2,
+            too_many_fds: 3,
+            no_fd_left: 4,
+            stopped: 5,
+            unencodable: 6,
+            stray_replies: 7,
+            stray_fds: 8,
+            one_ways_lost: 9,
+            one_ways_expired: 10,
+            one_ways_refused: 11,
+            one_ways_told: 12,
+        };
+        let named: String =
+            counters.iter().map(|(name, count)| format!(", {name}: {count}")).collect();
+        let all = format!("{counters:?}");
+        assert_eq!(all, format!("Counters {{ {} }}", named.trim_start_matches(", ")));
+    }
 }

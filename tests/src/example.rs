@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// Builds an example of a package, so that what is tested is what stands in the source, and
+/// Builds an example of a package, with whatever features it may need, so that what is tested is what stands in the source, and
 /// returns the program's path.
 pub fn build(package: &str, name: &str) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["build", "--locked", "--package", package, "--example", name])
-        .args(["--message-format", "json"])
+        .args(["build", "--locked", "--package", package, "--all-features"])
+        .args(["--example", name, "--message-format", "json"])
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .stderr(Stdio::inherit())
         .output()

@@ -4,11 +4,12 @@ use std::time::{Duration, SystemTime};
 
 use heapless::Vec;
 use ipc_transport::{Instant, Interest, Watched, wait};
-use ipc_worker::{Call, Restart, Start, Worker};
+use ipc_worker::{Restart, Start, Worker};
 use rustix::fd::{AsFd, AsRawFd};
+use serde_bytes::Bytes;
 
 use crate::Trouble;
-use crate::disk::{APPEND, Disk, REOPEN};
+use crate::disk::{Disk, work};
 use crate::ledger::{Ledger, Name};
 use crate::listener::{Arrived, Listener};
 use crate::options::Options;
@@ -18,8 +19,8 @@ use crate::stats::Stats;
 
 /// Bytes of the longest message; longer ones are cut.
 const MESSAGE: usize = 16 << 10;
-/// Bytes of a request beside the message: its time of receipt.
-const HEAD: usize = 8;
+/// Bytes of a request beside the message, at most: its time of receipt and its length.
+const HEAD: usize = 15 + 10;
 /// Messages under way, and bytes for them: what clients may send during a stall.
 const SLOTS: usize = 256;
 const BYTES: usize = 64 << 10;
@@ -32,7 +33,7 @@ const STOP: Duration = Duration::from_secs(60);
 
 /// The daemon while it runs.
 pub(crate) struct Daemon {
-    worker: Worker<Name, Disk, SLOTS, BYTES>,
+    worker: Worker<Name, work::Server<Disk>, SLOTS, BYTES>,
     listener: Listener,
     signals: Signals,
     ledger: Ledger,
@@ -62,9 +63,10 @@ impl Daemon {
         options: &Options,
     ) -> Result<Self, Trouble> {
         let dir = disk.dir().as_raw_fd();
+        let server = work::Server(disk);
         let start = match options.inline {
-            true => Start::inline(disk),
-            false => Start::fork(disk).keep(&[dir]).restart(RESTART),
+            true => Start::inline(server),
+            false => Start::fork(server).keep(&[dir]).restart(RESTART),
         };
         let worker = Worker::start(start).map_err(|error| {
             Trouble::at(format_args!("--dir {}", options.dir.display()))(&error)
@@ -89,7 +91,7 @@ impl Daemon {
     pub(crate) fn run(mut self) -> Result<(), Trouble> {
         while !self.is_over() {
             self.wait();
-            self.ledger.stats.tick(Instant::now());
+            self.ledger.stats.tick(Instant::now(), &self.worker.counters());
             self.heed_signals();
             self.read()?;
             self.worker.turn(Instant::now());
@@ -103,7 +105,7 @@ impl Daemon {
         let deadline = self.stop_until.unwrap_or_else(Instant::now);
         self.worker.stop(deadline, |event| self.ledger.note(event, None));
         let unread = self.name_unread();
-        self.ledger.stats.print_figures("end", Instant::now());
+        self.ledger.stats.print_figures("end", Instant::now(), &self.worker.counters());
         match self.ledger.gave_up() {
             Some(reason) => Err(Trouble(reason.clone())),
             None if left > 0 || unread > 0 => {
@@ -143,7 +145,7 @@ impl Daemon {
         }
         if self.reopen && self.worker.has_room_for(0, 0) {
             // If it is lost with its worker, the next one opens the log anew in any case.
-            self.reopen = self.worker.try_send(Call::new(REOPEN, &[])).is_err();
+            self.reopen = self.worker.try_send(work::reopen::args().call()).is_err();
         }
     }
 
@@ -196,12 +198,13 @@ impl Daemon {
     /// Hands the message at the start of the buffer to the worker.
     fn forward(&mut self, len: usize) {
         self.ledger.stats.counts.received += 1;
-        let message = self.buffer.get(..len).unwrap_or_default();
-        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let nanos = since_epoch.unwrap_or_default().as_nanos();
-        let time = u64::try_from(nanos).unwrap_or(u64::MAX).to_le_bytes();
+        let message = Bytes::new(self.buffer.get(..len).unwrap_or_default());
+        let received = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let name = Name::of(message);
-        if let Err(not_taken) = self.worker.try_call(Call::new(APPEND, &[&time, message]), name) {
+        // No deadline: a message is written late rather than not at all. While the disk is slow
+        // clients wait, and only `STOP` ends that.
+        let taken = work::append::call(&mut self.worker, &received, message, name);
+        if let Err(not_taken) = taken {
             // There was room a moment ago, so that this is a fault of ours; say so by name.
             self.ledger.stats.counts.lost += 1;
             complain(format_args!("lost ({}): {}", not_taken.why, not_taken.tag));

@@ -4,20 +4,26 @@ use std::io;
 use std::time::Duration;
 
 use ipc_transport::Instant;
-use ipc_worker::{Handler, Refusal, Reply, Request};
+use ipc_worker::Refusal;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, renameat, unlinkat};
 use rustix::io::Errno;
+use serde_bytes::Bytes;
 
 use crate::line;
 use crate::log::{Log, is_no_file};
 use crate::options::{Options, Stall};
 use crate::say::complain;
 
-/// Method: append a message. The time of receipt, 8 bytes of nanoseconds, and the datagram.
-pub(crate) const APPEND: u16 = 1;
-/// Method, one-way: open `log` anew.
-pub(crate) const REOPEN: u16 = 2;
+ipc_worker::service! {
+    /// What the worker does for main.
+    pub(crate) mod work {
+        /// Appends a message; its time of receipt is counted from 1970.
+        1 => fn append(received: Duration, message: &Bytes);
+        /// Opens `log` anew, if that is another file by now. One-way.
+        2 => fn reopen();
+    }
+}
 
 /// How long to wait before a full disk is tried again.
 const FULL: Duration = Duration::from_secs(1);
@@ -50,29 +56,6 @@ impl Disk {
         self.dir.as_fd()
     }
 
-    /// Appends a message whole, however long a full disk takes.
-    fn append(&mut self, message: &[u8]) -> Result<(), Refusal> {
-        let (time, text) =
-            message.split_first_chunk().ok_or(Refusal::new(0, "a message without a time"))?;
-        self.line.clear();
-        line::format(&mut self.line, Duration::from_nanos(u64::from_le_bytes(*time)), text);
-        while let Err(error) = self.try_append() {
-            if !is_full(&error) {
-                return Err(error.into());
-            }
-            if !self.full {
-                complain(format_args!("the disk is full: {error}; trying again every second"));
-                self.full = true;
-            }
-            std::thread::sleep(FULL);
-        }
-        if self.full {
-            complain(format_args!("there is room on the disk again"));
-            self.full = false;
-        }
-        Ok(())
-    }
-
     /// Appends the line, or leaves the file as it was.
     fn try_append(&mut self) -> io::Result<()> {
         let len = u64::try_from(self.line.len()).unwrap_or(u64::MAX);
@@ -92,16 +75,6 @@ impl Disk {
         // A new name is to last as long as what stands under it.
         self.note_sync(rustix::fs::fsync(&self.dir).map_err(io::Error::from));
         Ok(log)
-    }
-
-    /// Opens `log` anew, if that is another file by now.
-    fn reopen(&mut self) -> io::Result<()> {
-        self.sync();
-        let is_same = self.log.as_ref().is_some_and(|log| log.is_named(self.dir.as_fd()));
-        if !is_same {
-            self.log = Some(self.open()?);
-        }
-        Ok(())
     }
 
     /// Begins a new file, or goes on with the present one: a message is worth more than a limit.
@@ -143,7 +116,7 @@ impl Disk {
         rustix::fs::statat(&self.dir, name(number), flags).is_ok()
     }
 
-    /// Syncs what was written. A failure is kept for [`settle`](Handler::settle).
+    /// Syncs what was written. A failure is kept for [`settle`](work::Serve::settle).
     fn sync(&mut self) {
         let result = self.log.as_mut().map_or(Ok(()), Log::sync);
         self.note_sync(result);
@@ -157,7 +130,7 @@ impl Disk {
     }
 }
 
-impl Handler for Disk {
+impl work::Serve for Disk {
     fn prepare(&mut self) -> Result<(), Refusal> {
         self.log = Some(self.open().map_err(|error| {
             let text = match error.kind() {
@@ -169,17 +142,38 @@ impl Handler for Disk {
         Ok(())
     }
 
-    fn handle(&mut self, request: &mut Request<'_>, _: &mut Reply<'_>) -> Result<(), Refusal> {
-        match request.method() {
-            APPEND => self.append(request.bytes()),
-            REOPEN => self.reopen().map_err(|error| {
-                let refusal = Refusal::from(error);
+    /// Appends a message whole, however long a full disk takes.
+    fn append(&mut self, received: Duration, message: &Bytes) -> Result<(), Refusal> {
+        self.line.clear();
+        line::format(&mut self.line, received, message);
+        while let Err(error) = self.try_append() {
+            if !is_full(&error) {
+                return Err(error.into());
+            }
+            if !self.full {
+                complain(format_args!("the disk is full: {error}; trying again every second"));
+                self.full = true;
+            }
+            std::thread::sleep(FULL);
+        }
+        if self.full {
+            complain(format_args!("there is room on the disk again"));
+            self.full = false;
+        }
+        Ok(())
+    }
+
+    fn reopen(&mut self) -> Result<(), Refusal> {
+        self.sync();
+        let is_same = self.log.as_ref().is_some_and(|log| log.is_named(self.dir.as_fd()));
+        if !is_same {
+            let log = self.open().map_err(Refusal::from).inspect_err(|refusal| {
                 // Nobody awaits an answer.
                 complain(format_args!("the log could not be reopened: {refusal}"));
-                refusal
-            }),
-            _ => Err(Refusal::UNKNOWN_METHOD),
+            })?;
+            self.log = Some(log);
         }
+        Ok(())
     }
 
     fn settle(&mut self) -> Result<(), Refusal> {

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use ipc_transport::Instant;
+use ipc_worker::Counters;
 
 use crate::say::say;
 
@@ -56,7 +57,7 @@ impl Stats {
 
     /// Serves every tick that is due, each with its own lateness: a loop that was away for
     /// 200 ms has missed 200 of them.
-    pub(crate) fn tick(&mut self, now: Instant) {
+    pub(crate) fn tick(&mut self, now: Instant, counters: &Counters) {
         while self.ticks.due <= now {
             let late = now.since(self.ticks.due);
             self.ticks.count += 1;
@@ -68,7 +69,7 @@ impl Stats {
             self.ticks.due = self.ticks.due + TICK;
         }
         if now >= self.line_due {
-            self.print_figures("second", now);
+            self.print_figures("second", now, counters);
             self.line_due = self.line_due + LINE;
         }
     }
@@ -81,8 +82,8 @@ impl Stats {
         }
     }
 
-    /// Prints the counts, and the ticks since the last time.
-    pub(crate) fn print_figures(&mut self, word: &str, now: Instant) {
+    /// Prints the counts, the ticks since the last time, and which counters are not zero.
+    pub(crate) fn print_figures(&mut self, word: &str, now: Instant, counters: &Counters) {
         let mut late = String::new();
         for (micros, count) in &self.ticks.late {
             let comma = if late.is_empty() { "" } else { "," };
@@ -92,6 +93,10 @@ impl Stats {
         if late.is_empty() {
             late.push('-');
         }
+        let mut more = String::new();
+        for (name, count) in counters.iter().filter(|&(_, count)| count > 0) {
+            _ = write!(more, " {name}={count}");
+        }
         let Counts { received, written, lost, refused, resent, deaths, paused } = self.counts;
         let Ticks { count, on_time, .. } = self.ticks;
         self.print(
@@ -100,7 +105,7 @@ impl Stats {
             format_args!(
                 " received={received} written={written} lost={lost} refused={refused} \
                  resent={resent} deaths={deaths} ticks={count} on_time={on_time} \
-                 paused={paused} late={late}"
+                 paused={paused} late={late}{more}"
             ),
         );
         self.ticks.count = 0;

@@ -127,7 +127,8 @@ pub(crate) fn a_log_that_cannot_be_reopened_is_said_and_the_old_one_stays() {
     logd.signal(Signal::HUP);
     logd.await_said("logd: the log could not be reopened: EISDIR");
     client.send(b"two").unwrap();
-    logd.stop();
+    let end = logd.stop();
+    assert_eq!(end.number("one_ways_refused"), 1, "{end:?}");
     let texts = crate::home::lines(&fs::read(home.path("old")).unwrap());
     assert!(texts.into_iter().map(|line| line.text).eq(["one", "two"]));
     assert_eq!(logd.said().lines().count(), 1, "{}", logd.said());

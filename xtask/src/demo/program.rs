@@ -11,9 +11,10 @@ use crate::{failure::Failure, workspace::Workspace};
 
 /// Builds logd in release mode and returns its path.
 pub(crate) fn build(workspace: &Workspace) -> Result<PathBuf, Failure> {
-    println!("$ cargo build --release --locked -p ipc-worker --example logd");
+    println!("$ cargo build --release --locked -p ipc-worker -F postcard --example logd");
     let mut command = workspace.cargo(&["build", "--release", "--locked", "--message-format"]);
-    command.args(["json-render-diagnostics", "-p", "ipc-worker", "--example", "logd"]);
+    command.args(["json-render-diagnostics", "-p", "ipc-worker", "-F", "postcard"]);
+    command.args(["--example", "logd"]);
     let Output { status, stdout, .. } =
         command.stderr(Stdio::inherit()).output().map_err(Failure::of("run cargo"))?;
     if !status.success() {
