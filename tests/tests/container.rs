@@ -185,7 +185,7 @@ fn expect_orphans_end(what: &str) {
 fn a_program_dies_with_its_parent() {
     set_child_subreaper(Some(getpid())).unwrap();
     let mut command = Command::new(PROGRAM.get().unwrap());
-    let mut parent = command.args(["sleep", "600"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut parent = command.args(["sleep", "100"]).stderr(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(parent.stderr.take().unwrap()).lines();
     assert!(lines.map(Result::unwrap).any(|line| line.ends_with("parent: the program runs")));
     parent.kill().unwrap();
