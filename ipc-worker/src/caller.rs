@@ -152,7 +152,9 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         let header = Header::new(kind, call.method, id.to_wire());
         let mut room = self.outbox.reserve(len, fd_count).map_err(|_| Why::Full)?;
         // One that is longer now than it has said does not know its own length.
-        let len = call.body.encode(room.payload()).map_err(|_| Why::Unencodable)?;
+        let space = len;
+        let len = call.body.encode(room.payload()).ok().filter(|&len| len <= space);
+        let len = len.ok_or(Why::Unencodable)?;
         let under_way = UnderWay {
             frame: room.commit(header, len, &mut fds),
             deadline: call.deadline.unwrap_or(Instant::NEVER),

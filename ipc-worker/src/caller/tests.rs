@@ -71,3 +71,26 @@ fn a_word_that_lies_about_what_was_not_sent_is_not_believed() {
     assert_eq!(caller.settle_fates(&slots, 0), 0, "kept, and not as one that was sent");
     assert_eq!(caller.table.one_ways(), 1);
 }
+
+/// A message that says it has written more than there was room for.
+struct Boaster(usize);
+
+impl Encode for Boaster {
+    fn encoded_len(&self) -> Result<usize, ipc_frame::EncodeError> {
+        Ok(1)
+    }
+
+    fn encode(&self, _space: &mut [u8]) -> Result<usize, ipc_frame::EncodeError> {
+        Ok(self.0)
+    }
+}
+
+#[test]
+fn repro_a_message_that_boasts_of_its_length_is_not_taken() {
+    let mut caller = Caller::<u32, 1, 256>::new();
+    for len in [2, 300, usize::MAX] {
+        let why = caller.send(&Call::message(1, &Boaster(len)), None);
+        assert_eq!(why, Err(Why::Unencodable), "{len}");
+    }
+    assert!(caller.send(&Call::message(1, &Boaster(1)), None).is_ok());
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ipc_tests::fds;
 use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{
-    Call, Counters, Ended, Event, Handler, Instant, Lost, NotTaken, Outcome, Refusal, Reply,
+    Call, Counters, Encode, EncodeError, Ended, Event, Handler, HandlerFn, Instant, Lost, NotTaken, Outcome, Refusal, Reply,
     Request, Restart, Start, Why, Worker,
 };
 
@@ -165,7 +165,7 @@ pub(crate) fn requests_are_made_from_the_arms_of_events() {
 
 pub(crate) fn what_is_not_taken_comes_back_with_its_reason() {
     let mut worker =
-        Worker::<u32, _, 2, 512>::start(Start::fork(handle as ipc_worker::HandlerFn)).unwrap();
+        Worker::<u32, _, 2, 512>::start(Start::fork(handle as HandlerFn)).unwrap();
     let long = [0; 600];
     let refused = worker.try_call(Call::new(ECHO, &[&long]), 5).unwrap_err();
     assert_eq!(refused, NotTaken { tag: 5, why: Why::TooLong { len: 600, capacity: 488 } });
@@ -305,4 +305,36 @@ pub(crate) fn a_batch_that_is_not_settled_is_lost_as_done() {
     let list = turn_until(&mut inline, |list| list.len() == 2);
     assert_eq!(list[0], Told::Lost(1, Lost::Done));
     assert!(matches!(list[1], Told::GaveUp(_)));
+}
+
+/// A message that says it has written more than there was room for.
+struct Boaster(usize);
+
+impl Encode for Boaster {
+    fn encoded_len(&self) -> Result<usize, EncodeError> {
+        Ok(1)
+    }
+
+    fn encode(&self, _space: &mut [u8]) -> Result<usize, EncodeError> {
+        Ok(self.0)
+    }
+}
+
+pub(crate) fn repro_a_reply_that_boasts_of_its_length_is_a_refusal() {
+    fn boast(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+        let more = usize::from(request.method());
+        if more == 0 {
+            return reply.put(request.bytes());
+        }
+        reply.put(b"some")?;
+        reply.put_message(&Boaster(usize::MAX >> (more - 1)))
+    }
+    for start in [Start::fork(boast as HandlerFn), Start::inline(boast)] {
+        let mut worker = Worker::<u32, _, 4, 256>::start(start).unwrap();
+        for method in [1, 2, 55, 56, 57] {
+            let refused = call_in(&mut worker, method, b"");
+            assert_eq!(refused, Told::Refused(0, Refusal::UNENCODABLE.code), "{method}");
+        }
+        assert_eq!(call_in(&mut worker, 0, b"in step"), Told::Reply(0, b"in step".to_vec()));
+    }
 }

@@ -31,6 +31,7 @@ ipc_tests::cases! {
     as_many_descriptors_come_back_as_a_message_carries,
     requests_are_made_from_the_arms_of_events,
     what_is_not_taken_comes_back_with_its_reason,
+    repro_a_reply_that_boasts_of_its_length_is_a_refusal,
     try_call_duplicates_nothing_where_no_descriptor_is_left,
     death_is_an_event_and_the_next_worker_answers,
     a_panic_in_the_handler_ends_the_worker_and_never_reaches_mains_frames,
