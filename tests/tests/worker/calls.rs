@@ -338,3 +338,13 @@ pub(crate) fn repro_a_reply_that_boasts_of_its_length_is_a_refusal() {
         assert_eq!(call_in(&mut worker, 0, b"in step"), Told::Reply(0, b"in step".to_vec()));
     }
 }
+
+pub(crate) fn repro_a_call_that_waits_for_room_keeps_its_own_deadline() {
+    let mut worker = Worker::<u32, _, 1, 256>::start(Start::fork(handle as HandlerFn)).unwrap();
+    worker.try_call(Call::new(UNTIL_CANCELLED, &[]), 1).unwrap();
+    let own = Instant::now() + Duration::from_millis(50);
+    let late = Instant::now() + Duration::from_secs(10);
+    let refused = worker.call_until(Call::new(ECHO, &[]).deadline(own), 2, late, |_| ());
+    assert_eq!(refused, Err(NotTaken { tag: 2, why: Why::Full }));
+    assert!(Instant::now() < late, "it waited as if it had no deadline of its own");
+}

@@ -32,6 +32,7 @@ ipc_tests::cases! {
     requests_are_made_from_the_arms_of_events,
     what_is_not_taken_comes_back_with_its_reason,
     repro_a_reply_that_boasts_of_its_length_is_a_refusal,
+    repro_a_call_that_waits_for_room_keeps_its_own_deadline,
     try_call_duplicates_nothing_where_no_descriptor_is_left,
     death_is_an_event_and_the_next_worker_answers,
     a_panic_in_the_handler_ends_the_worker_and_never_reaches_mains_frames,
