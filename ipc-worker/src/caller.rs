@@ -189,10 +189,9 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         ending: Ending,
         slots: Option<&Slots>,
     ) {
-        let finish = slots.and_then(|slots| {
-            slots.take_back(id);
-            slots.finished(id)
-        });
+        let finish = slots
+            .filter(|slots| self.fate(id, under_way, slots) == Lost::Done)
+            .and_then(|slots| slots.finished(id));
         self.end(id, under_way, ending, finish);
     }
 
@@ -390,10 +389,13 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         self.outbox.rewind();
     }
 
-    /// Offers all that is kept to a new worker.
+    /// Offers all that is kept to a new worker, and asks it what the one before was asked.
     pub(crate) fn queue_all(&self, slots: &Slots) {
         for (id, _) in self.in_order() {
             slots.queue(id);
+        }
+        if self.lacks_room.load(Ordering::Relaxed) {
+            slots.ask();
         }
     }
 }

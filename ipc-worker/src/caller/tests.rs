@@ -72,6 +72,32 @@ fn a_word_that_lies_about_what_was_not_sent_is_not_believed() {
     assert_eq!(caller.table.one_ways(), 1);
 }
 
+#[test]
+fn repro_a_question_outlives_the_worker_that_was_asked() {
+    let slots = Slots::new(1).unwrap();
+    let (mut caller, id) = full(&slots);
+    assert!(!caller.has_room_for(0, 0, Some(&slots)));
+    // That worker is gone before it began. There is none for a while, and then another.
+    caller.settle_fates(&slots, 0);
+    caller.begin_anew();
+    let next = Slots::new(1).unwrap();
+    caller.queue_all(&next);
+    next.claim(id).unwrap().finish(Finish::Done);
+    assert!(next.take_ask(), "main would sleep for ever");
+}
+
+#[test]
+fn repro_a_lie_about_what_was_not_sent_is_not_counted_as_done() {
+    let slots = Slots::new(1).unwrap();
+    let mut caller = Caller::<u32, 1, 256>::new();
+    let at = Instant::from_nanoseconds(5);
+    let id = caller.send(&CALL.deadline(at), Some(&slots)).unwrap();
+    slots.claim(id).unwrap().finish(Finish::Refused);
+    caller.expire(at, Some(&slots));
+    let Counters { one_ways_refused, one_ways_expired, .. } = caller.counters;
+    assert_eq!((one_ways_refused, one_ways_expired), (0, 1));
+}
+
 /// A message that says it has written more than there was room for.
 struct Boaster(usize);
 
