@@ -9,8 +9,8 @@ use std::time::Duration;
 use ipc_tests::fds;
 use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{
-    Call, Counters, Encode, EncodeError, Ended, Event, Handler, HandlerFn, Instant, Lost, NotTaken, Outcome, Refusal, Reply,
-    Request, Restart, Start, Why, Worker,
+    Call, Counters, Encode, EncodeError, Ended, Event, Handler, HandlerFn, Instant, Lost, NotTaken,
+    Outcome, Refusal, Reply, Request, Restart, Start, Why, Worker,
 };
 
 use crate::handler::*;
@@ -164,8 +164,7 @@ pub(crate) fn requests_are_made_from_the_arms_of_events() {
 }
 
 pub(crate) fn what_is_not_taken_comes_back_with_its_reason() {
-    let mut worker =
-        Worker::<u32, _, 2, 512>::start(Start::fork(handle as HandlerFn)).unwrap();
+    let mut worker = Worker::<u32, _, 2, 512>::start(Start::fork(handle as HandlerFn)).unwrap();
     let long = [0; 600];
     let refused = worker.try_call(Call::new(ECHO, &[&long]), 5).unwrap_err();
     assert_eq!(refused, NotTaken { tag: 5, why: Why::TooLong { len: 600, capacity: 488 } });
