@@ -255,16 +255,16 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         &self,
         slots: &Slots,
     ) -> impl Iterator<Item = (RequestId, FrameNumber, Finish)> {
-        let sent = self.in_order().filter(|(_, under_way)| self.outbox.is_sent(under_way.frame));
-        sent.map_while(|(id, under_way)| Some((id, under_way, slots.finished(id)?)))
+        self.sent()
+            .map_while(|(id, under_way)| Some((id, under_way, slots.finished(id)?)))
             .filter(|(_, under_way, _)| under_way.is_one_way)
             .map(|(id, under_way, finish)| (id, under_way.frame, finish))
     }
 
     /// Lets go of the one-way requests that were run in line and are settled.
     pub(crate) fn let_go_sent(&mut self) {
-        let sent = self.in_order().filter(|(_, under_way)| self.outbox.is_sent(under_way.frame));
-        let one_ways: Vec<_, SLOTS> = sent.filter(|(_, under_way)| under_way.is_one_way).collect();
+        let one_ways = self.sent().filter(|(_, under_way)| under_way.is_one_way);
+        let one_ways: Vec<_, SLOTS> = one_ways.collect();
         for (id, under_way) in one_ways {
             self.let_go(id, under_way.frame, Finish::Done);
         }
@@ -272,8 +272,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
 
     /// Ends what was run in line and could not be settled.
     pub(crate) fn lose_sent(&mut self) {
-        let sent = self.in_order().filter(|(_, under_way)| self.outbox.is_sent(under_way.frame));
-        let sent: Vec<_, SLOTS> = sent.collect();
+        let sent: Vec<_, SLOTS> = self.sent().collect();
         for (id, under_way) in &sent {
             self.end(*id, under_way, Ending::Lost(Lost::Done), None);
         }
@@ -333,6 +332,11 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     pub(crate) fn in_order(&self) -> impl Iterator<Item = (RequestId, UnderWay)> {
         let ids = self.outbox.ids().filter_map(RequestId::from_wire);
         ids.filter_map(|id| Some((id, self.table.get(id)?)))
+    }
+
+    /// Returns those under way that were sent, in order.
+    fn sent(&self) -> impl Iterator<Item = (RequestId, UnderWay)> {
+        self.in_order().filter(|(_, under_way)| self.outbox.is_sent(under_way.frame))
     }
 
     /// Reads each request's fate from the page of a worker that is gone: it is kept for the next
