@@ -278,6 +278,15 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         }
     }
 
+    /// Ends the request that is next to be sent, which a handler in line has not come back from.
+    pub(crate) fn lose_next(&mut self) {
+        let next = self.outbox.next_unsent();
+        let id = next.and_then(|(_, frame)| RequestId::from_wire(frame.header().id));
+        if let Some((id, under_way)) = id.and_then(|id| Some((id, self.table.get(id)?))) {
+            self.end(id, &under_way, Ending::Lost(Lost::Running), None);
+        }
+    }
+
     /// Finds the next answer to a request that was sent; others are counted.
     pub(crate) fn next_answer(&mut self) -> Result<Option<Answer<Tag>>, InboxError> {
         while let Some(header) = self.inbox.advance()? {

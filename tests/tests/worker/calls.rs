@@ -347,3 +347,36 @@ pub(crate) fn repro_a_call_that_waits_for_room_keeps_its_own_deadline() {
     assert_eq!(refused, Err(NotTaken { tag: 2, why: Why::Full }));
     assert!(Instant::now() < late, "it waited as if it had no deadline of its own");
 }
+
+pub(crate) fn repro_a_panic_in_line_lets_nothing_run_twice() {
+    struct Panicking(Vec<u8>);
+    impl Handler for Panicking {
+        fn handle(&mut self, request: &mut Request<'_>, to: &mut Reply<'_>) -> Result<(), Refusal> {
+            to.put_fd(request.take_fd().unwrap())?;
+            self.0.push(request.bytes()[0]);
+            assert_ne!(request.bytes(), b"2", "on purpose");
+            Ok(())
+        }
+
+        fn settle(&mut self) -> Result<(), Refusal> {
+            assert_eq!(self.0, [1, b'2', 3], "each has run once");
+            Ok(())
+        }
+    }
+    let before = fds::open().len();
+    let mut worker = Worker::<u32, _>::start(Start::inline(Panicking(Vec::new()))).unwrap();
+    let null = File::open("/dev/null").unwrap();
+    for (tag, byte) in [(1, 1), (2, b'2'), (3, 3)] {
+        worker.try_call(Call::new(1, &[&[byte]]).fds(&[null.as_fd()]), tag).unwrap();
+    }
+    let turn = std::panic::AssertUnwindSafe(|| worker.turn(Instant::now()));
+    assert!(std::panic::catch_unwind(turn).is_err());
+    // Nothing of the batch was settled, so that nothing of it is told as done.
+    let list: Vec<Told> = std::iter::from_fn(|| worker.next_event().map(told)).collect();
+    assert_eq!(list, [Told::Lost(1, Lost::Done), Told::Lost(2, Lost::Running)]);
+    let list = turn_until(&mut worker, |list| !list.is_empty());
+    assert_eq!(list, [Told::Reply(3, Vec::new())]);
+    assert_eq!(worker.counters(), Counters::default(), "no strays");
+    drop((worker, null));
+    assert_eq!(fds::open().len(), before);
+}

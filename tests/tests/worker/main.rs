@@ -55,6 +55,7 @@ ipc_tests::cases! {
     signals_to_the_group_do_not_end_the_worker,
     dropping_a_worker_ends_its_process,
     a_worker_that_breaks_the_protocol_is_replaced,
+    repro_a_panic_in_line_lets_nothing_run_twice,
     inline_gives_the_same_outcomes_in_one_process,
     a_batch_that_is_not_settled_is_lost_as_done,
     what_was_taken_back_begins_in_no_later_worker_either,
