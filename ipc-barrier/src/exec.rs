@@ -89,6 +89,9 @@ impl<R: Role, L: Lane> End<R, L> {
     /// and drained. Its descriptors are close-on-exec again. The text may be anything: what is not
     /// an end of this role and lane is refused.
     ///
+    /// The descriptor of [`watch`](Self::watch) shows what comes from now on. What came before is
+    /// found by a `try_` call.
+    ///
     /// # Errors
     /// See [`ExecError`]. The descriptors stay as they were.
     ///
@@ -122,6 +125,9 @@ impl<R: Role, L: Lane> End<R, L> {
         for fd in end.descriptors().chain(end.pidfd()) {
             fcntl_setfd(fd, FdFlags::CLOEXEC).map_err(SystemError::of("fcntl"))?;
         }
+        // As it was when the barrier was new: the first post is shown to a side that watches. What
+        // has come already takes a look, which a failure here will be told by, too.
+        _ = L::arm(&end.half);
         Ok(end)
     }
 }

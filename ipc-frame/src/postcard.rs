@@ -12,6 +12,9 @@ use crate::message::{Bounded, Decode, Encode, EncodeError, MessageError};
 /// Strings and bytes can be borrowed from the payload (`&str`, `&[u8]`). Nothing is allocated but
 /// by types that do so themselves. A type with postcard's `MaxSize` is [`Bounded`].
 ///
+/// A type that contains itself, in a `Box`, is read to whatever depth the bytes ask for, up to one
+/// level for each: take none from a peer that is not trusted, or the stack may not suffice.
+///
 /// # Examples
 /// ```
 /// # #[derive(serde::Serialize, serde::Deserialize)]

@@ -114,19 +114,24 @@ impl SharedPage {
     /// Returns the words.
     #[inline]
     pub const fn words(&self) -> &[AtomicU32] {
-        // SAFETY: `new` mapped `count` words there, aligned to a page and zeroed; the mapping
-        // lives as long as `self`, and other processes change it only as atomics may change.
+        // SAFETY: so many words are mapped there, aligned to a page and at most `isize::MAX` bytes,
+        // which `len` sees to; the mapping lives as long as `self`, and other processes change it
+        // only as atomics may change.
         unsafe { core::slice::from_raw_parts(self.words.as_ptr(), self.count) }
     }
 }
 
 impl Drop for SharedPage {
     fn drop(&mut self) {
-        // SAFETY: this is the mapping of `new`, and every borrow of it has ended.
+        // SAFETY: this is the whole mapping, and every borrow of it has ended.
         _ = unsafe { rustix::mm::munmap(self.words.as_ptr().cast(), len(self.count)) };
     }
 }
 
+/// Bytes of so many words; where no slice may be so long, more than can be mapped.
 const fn len(count: usize) -> usize {
-    count.saturating_mul(size_of::<AtomicU32>())
+    match count.checked_mul(size_of::<AtomicU32>()) {
+        Some(len) if len <= isize::MAX.unsigned_abs() => len,
+        _ => usize::MAX,
+    }
 }

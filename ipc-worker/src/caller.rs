@@ -152,7 +152,9 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         let header = Header::new(kind, call.method, id.to_wire());
         let mut room = self.outbox.reserve(len, fd_count).map_err(|_| Why::Full)?;
         // One that is longer now than it has said does not know its own length.
-        let len = call.body.encode(room.payload()).map_err(|_| Why::Unencodable)?;
+        let space = len;
+        let len = call.body.encode(room.payload()).ok().filter(|&len| len <= space);
+        let len = len.ok_or(Why::Unencodable)?;
         let under_way = UnderWay {
             frame: room.commit(header, len, &mut fds),
             deadline: call.deadline.unwrap_or(Instant::NEVER),
@@ -187,10 +189,9 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         ending: Ending,
         slots: Option<&Slots>,
     ) {
-        let finish = slots.and_then(|slots| {
-            slots.take_back(id);
-            slots.finished(id)
-        });
+        let finish = slots
+            .filter(|slots| self.fate(id, under_way, slots) == Lost::Done)
+            .and_then(|slots| slots.finished(id));
         self.end(id, under_way, ending, finish);
     }
 
@@ -254,16 +255,16 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         &self,
         slots: &Slots,
     ) -> impl Iterator<Item = (RequestId, FrameNumber, Finish)> {
-        let sent = self.in_order().filter(|(_, under_way)| self.outbox.is_sent(under_way.frame));
-        sent.map_while(|(id, under_way)| Some((id, under_way, slots.finished(id)?)))
+        self.sent()
+            .map_while(|(id, under_way)| Some((id, under_way, slots.finished(id)?)))
             .filter(|(_, under_way, _)| under_way.is_one_way)
             .map(|(id, under_way, finish)| (id, under_way.frame, finish))
     }
 
     /// Lets go of the one-way requests that were run in line and are settled.
     pub(crate) fn let_go_sent(&mut self) {
-        let sent = self.in_order().filter(|(_, under_way)| self.outbox.is_sent(under_way.frame));
-        let one_ways: Vec<_, SLOTS> = sent.filter(|(_, under_way)| under_way.is_one_way).collect();
+        let one_ways = self.sent().filter(|(_, under_way)| under_way.is_one_way);
+        let one_ways: Vec<_, SLOTS> = one_ways.collect();
         for (id, under_way) in one_ways {
             self.let_go(id, under_way.frame, Finish::Done);
         }
@@ -271,10 +272,18 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
 
     /// Ends what was run in line and could not be settled.
     pub(crate) fn lose_sent(&mut self) {
-        let sent = self.in_order().filter(|(_, under_way)| self.outbox.is_sent(under_way.frame));
-        let sent: Vec<_, SLOTS> = sent.collect();
+        let sent: Vec<_, SLOTS> = self.sent().collect();
         for (id, under_way) in &sent {
             self.end(*id, under_way, Ending::Lost(Lost::Done), None);
+        }
+    }
+
+    /// Ends the request that is next to be sent, which a handler in line has not come back from.
+    pub(crate) fn lose_next(&mut self) {
+        let next = self.outbox.next_unsent();
+        let id = next.and_then(|(_, frame)| RequestId::from_wire(frame.header().id));
+        if let Some((id, under_way)) = id.and_then(|id| Some((id, self.table.get(id)?))) {
+            self.end(id, &under_way, Ending::Lost(Lost::Running), None);
         }
     }
 
@@ -334,6 +343,11 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         ids.filter_map(|id| Some((id, self.table.get(id)?)))
     }
 
+    /// Returns those under way that were sent, in order.
+    fn sent(&self) -> impl Iterator<Item = (RequestId, UnderWay)> {
+        self.in_order().filter(|(_, under_way)| self.outbox.is_sent(under_way.frame))
+    }
+
     /// Reads each request's fate from the page of a worker that is gone: it is kept for the next
     /// one, or it ends here. A request that had begun is kept at most `limit` times. It returns
     /// how many that had been sent are kept.
@@ -388,10 +402,13 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         self.outbox.rewind();
     }
 
-    /// Offers all that is kept to a new worker.
+    /// Offers all that is kept to a new worker, and asks it what the one before was asked.
     pub(crate) fn queue_all(&self, slots: &Slots) {
         for (id, _) in self.in_order() {
             slots.queue(id);
+        }
+        if self.lacks_room.load(Ordering::Relaxed) {
+            slots.ask();
         }
     }
 }

@@ -137,10 +137,13 @@ impl Reply<'_> {
     /// [`Refusal::REPLY_TOO_LONG`] or [`Refusal::UNENCODABLE`]; nothing was appended then.
     pub fn put_message<M: Encode + ?Sized>(&mut self, message: &M) -> Result<(), Refusal> {
         let place = self.space.get_mut(self.len..).ok_or(Refusal::REPLY_TOO_LONG)?;
-        self.len += message.encode(place).map_err(|error| match error {
+        let room = place.len();
+        let len = message.encode(place).map_err(|error| match error {
             EncodeError::TooLong { .. } => Refusal::REPLY_TOO_LONG,
             _ => Refusal::UNENCODABLE,
         })?;
+        // One that has written more than there is room for does not know its own length.
+        self.len += Some(len).filter(|&len| len <= room).ok_or(Refusal::UNENCODABLE)?;
         Ok(())
     }
 

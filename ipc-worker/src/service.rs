@@ -94,8 +94,9 @@ pub fn without_fds(reply: &ReplyView<'_>) -> Result<(), BadReply> {
 /// # What is declared
 /// Each method has a number, by which it goes, a name, arguments, perhaps a number of descriptors
 /// as the last of them, and a result, perhaps with descriptors after it. Two methods with one
-/// number do not compile. The names `prepare` and `settle` are taken. A function that is to see
-/// its request, to ask [`is_cancelled`](crate::Request::is_cancelled), has
+/// number do not compile. The names `prepare` and `settle` are taken, and among types `Serve` and
+/// `Server`. Attributes, such as `#[cfg]`, hold for all that is made of the method. A function that
+/// is to see its request, to ask [`is_cancelled`](crate::Request::is_cancelled), has
 /// `request: &Request<'_>` as its first argument, which main knows nothing of.
 ///
 /// # For main
@@ -191,7 +192,8 @@ macro_rules! service {
         }
     ) => {
         $(#[$attribute])*
-        #[allow(dead_code, unused_imports)]
+        #[allow(dead_code, deprecated, unused_doc_comments, unused_imports)]
+        #[allow(clippy::too_many_arguments)]
         $visible mod $service {
             use super::*;
 
@@ -200,7 +202,7 @@ macro_rules! service {
                 #[allow(non_camel_case_types)]
                 #[repr(u16)]
                 enum Number {
-                    $($method = $number),+
+                    $($(#[$doc])* $method = $number),+
                 }
             };
 
@@ -264,7 +266,7 @@ macro_rules! service {
                 reply: &mut $crate::Reply<'_>,
             ) -> ::core::result::Result<(), $crate::Refusal> {
                 match request.method() {
-                    $($number => $method::serve(serve, request, reply),)+
+                    $($(#[$doc])* $number => $method::serve(serve, request, reply),)+
                     _ => ::core::result::Result::Err($crate::Refusal::UNKNOWN_METHOD),
                 }
             }
@@ -314,9 +316,9 @@ macro_rules! service {
         pub const METHOD: u16 = $number;
 
         const LONGEST: $crate::service::Lengths = {
-            use $crate::service::{Longest, Unbounded as _};
+            use $crate::service::Unbounded as _;
             $crate::service::Lengths {
-                args: &[$(<Longest<$type>>::BYTES),*],
+                args: &[$(<$crate::service::Longest<$type>>::BYTES),*],
                 result: $crate::service!(@longest $result),
             }
         };
@@ -405,7 +407,7 @@ macro_rules! service {
         ::core::option::Option::Some(0)
     };
     (@longest [$result:ty $(, $($fds:tt)*)?]) => {
-        <Longest<$result>>::BYTES
+        <$crate::service::Longest<$result>>::BYTES
     };
 
     (@result []) => {

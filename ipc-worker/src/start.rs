@@ -44,7 +44,8 @@ impl<H> Start<H> {
     }
 
     /// Runs the handler in main itself, during [`turn`](crate::Worker::turn): the same calls and
-    /// outcomes with one process. A handler that blocks blocks main.
+    /// outcomes with one process. A handler that blocks blocks main, and its panic is main's: in
+    /// a program that catches it, what had run since the last settling is lost.
     pub fn inline(handler: H) -> Self {
         Self::new(handler, None)
     }

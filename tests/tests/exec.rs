@@ -20,7 +20,7 @@ use ipc_barrier::{
 use ipc_tests::cases::{self, Case};
 use ipc_tests::fds;
 use ipc_tests::forked::{end_of, soon};
-use ipc_transport::{Errno, Instant};
+use ipc_transport::{Errno, Instant, Interest, Watched, wait};
 
 /// Lists the cases, each on both lanes.
 macro_rules! on_each_lane {
@@ -239,6 +239,37 @@ fn a_parents_end_keeps_its_pidfd<L: Lane>() {
     (&alive).write_all(b"x").unwrap();
 }
 
+/// An end that was made by an import shows the first post as any other does: before any arm.
+fn repro_the_first_post_after_an_import_is_shown<L: Lane>() {
+    let barrier = Barrier::<L>::open_for_exec().unwrap();
+    let mut child = match fork().unwrap() {
+        Fork::Child(_guard) => {
+            let mut end = barrier.into_child();
+            end.place();
+            end.wait_next_until(soon()).unwrap();
+            end.place();
+            end.wait_abortion_until(soon());
+            exit(0);
+        }
+        Fork::Parent(child) => child,
+    };
+    let mut end = barrier.into_parent();
+    end.wait_next_until(soon()).unwrap();
+    let exported = end.export().unwrap();
+    let text = exported.to_string();
+    std::mem::forget(exported);
+    std::mem::forget(end);
+    // SAFETY: the end that owned the descriptors is forgotten.
+    let mut end: ParentEnd<L> = unsafe { ParentEnd::import(&text) }.unwrap();
+    end.watch().unwrap();
+    end.place();
+    let mut watched = [Watched::new(end.watch().unwrap(), Interest::Input)];
+    assert_eq!(wait(&mut watched, Some(soon())), Ok(true), "a wake-up is lost");
+    assert_eq!(end.try_wait_next(), Ok(true));
+    drop(end);
+    assert_eq!(end_of(&mut child), Ended::Exited(0));
+}
+
 /// Whoever holds the memory's descriptor could otherwise kill the others by cutting it.
 fn the_memory_is_sealed<L: Lane>() {
     let end = Barrier::<L>::open_for_exec().unwrap().into_parent();
@@ -256,5 +287,6 @@ on_each_lane! {
     an_exec_that_fails_leaves_the_end_whole,
     a_second_exec_without_export_is_gone,
     a_parents_end_keeps_its_pidfd,
+    repro_the_first_post_after_an_import_is_shown,
     the_memory_is_sealed,
 }

@@ -14,8 +14,13 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         header: Header,
         message: &M,
     ) -> Result<FrameNumber, PushError> {
-        let mut reservation = self.reserve(message.encoded_len()?)?;
+        let room = message.encoded_len()?;
+        let mut reservation = self.reserve(room)?;
         let len = message.encode(reservation.payload())?;
+        if len > room {
+            // It does not know its own length.
+            return Err(PushError::Unencodable);
+        }
         Ok(reservation.commit(header, len))
     }
 

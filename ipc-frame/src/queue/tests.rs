@@ -4,6 +4,7 @@ use super::*;
 use crate::decode::Decoder;
 use crate::header::Flags;
 use crate::kind::Kind;
+use crate::message::{Encode, EncodeError};
 use core::convert::Infallible;
 use std::collections::VecDeque;
 use std::vec::Vec as StdVec;
@@ -111,6 +112,30 @@ fn push_tells_too_long_from_full() {
 }
 
 /// Random pushes, partial sends, retirements and rewinds beside a plain model.
+/// A message that says it has written more than there was room for.
+struct Boaster(usize);
+
+impl Encode for Boaster {
+    fn encoded_len(&self) -> Result<usize, EncodeError> {
+        Ok(1)
+    }
+
+    fn encode(&self, _space: &mut [u8]) -> Result<usize, EncodeError> {
+        Ok(self.0)
+    }
+}
+
+#[test]
+fn repro_a_message_that_boasts_of_its_length_is_not_taken() {
+    let mut queue = Queue::<64, 4>::new();
+    let header = Header::new(Kind::Log, 0, 0);
+    for len in [2, 41, usize::MAX] {
+        assert_eq!(queue.push_message(header, &Boaster(len)), Err(PushError::Unencodable));
+    }
+    assert!(queue.is_empty());
+    assert!(queue.push_message(header, &Boaster(1)).is_ok());
+}
+
 #[test]
 fn queue_agrees_with_a_model() {
     // An interpreter is some hundred times slower.

@@ -71,3 +71,52 @@ fn a_word_that_lies_about_what_was_not_sent_is_not_believed() {
     assert_eq!(caller.settle_fates(&slots, 0), 0, "kept, and not as one that was sent");
     assert_eq!(caller.table.one_ways(), 1);
 }
+
+#[test]
+fn repro_a_question_outlives_the_worker_that_was_asked() {
+    let slots = Slots::new(1).unwrap();
+    let (mut caller, id) = full(&slots);
+    assert!(!caller.has_room_for(0, 0, Some(&slots)));
+    // That worker is gone before it began. There is none for a while, and then another.
+    caller.settle_fates(&slots, 0);
+    caller.begin_anew();
+    let next = Slots::new(1).unwrap();
+    caller.queue_all(&next);
+    next.claim(id).unwrap().finish(Finish::Done);
+    assert!(next.take_ask(), "main would sleep for ever");
+}
+
+#[test]
+fn repro_a_lie_about_what_was_not_sent_is_not_counted_as_done() {
+    let slots = Slots::new(1).unwrap();
+    let mut caller = Caller::<u32, 1, 256>::new();
+    let at = Instant::from_nanoseconds(5);
+    let id = caller.send(&CALL.deadline(at), Some(&slots)).unwrap();
+    slots.claim(id).unwrap().finish(Finish::Refused);
+    caller.expire(at, Some(&slots));
+    let Counters { one_ways_refused, one_ways_expired, .. } = caller.counters;
+    assert_eq!((one_ways_refused, one_ways_expired), (0, 1));
+}
+
+/// A message that says it has written more than there was room for.
+struct Boaster(usize);
+
+impl Encode for Boaster {
+    fn encoded_len(&self) -> Result<usize, ipc_frame::EncodeError> {
+        Ok(1)
+    }
+
+    fn encode(&self, _space: &mut [u8]) -> Result<usize, ipc_frame::EncodeError> {
+        Ok(self.0)
+    }
+}
+
+#[test]
+fn repro_a_message_that_boasts_of_its_length_is_not_taken() {
+    let mut caller = Caller::<u32, 1, 256>::new();
+    for len in [2, 300, usize::MAX] {
+        let why = caller.send(&Call::message(1, &Boaster(len)), None);
+        assert_eq!(why, Err(Why::Unencodable), "{len}");
+    }
+    assert!(caller.send(&Call::message(1, &Boaster(1)), None).is_ok());
+}

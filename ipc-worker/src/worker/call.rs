@@ -56,8 +56,8 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
     }
 
     /// Makes a call and waits until it has its outcome, which the closure is given like all
-    /// events that come meanwhile. At the deadline the outcome is
-    /// [`DeadlinePassed`](crate::Outcome::DeadlinePassed).
+    /// events that come meanwhile. At the deadline, or at the call's own if that is earlier, the
+    /// outcome is [`DeadlinePassed`](crate::Outcome::DeadlinePassed).
     ///
     /// While there is no room it waits for that too.
     ///
@@ -70,10 +70,8 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         deadline: Instant,
         mut on_event: impl FnMut(Event<'_, Tag>),
     ) -> Result<(), NotTaken<Tag>> {
-        let call = Call {
-            deadline: Some(call.deadline.map_or(deadline, |own| own.min(deadline))),
-            ..call
-        };
+        let deadline = call.deadline.map_or(deadline, |own| own.min(deadline));
+        let call = call.deadline(deadline);
         let id = self.submit_until(call, tag, deadline, &mut on_event)?;
         while !self.tell_all(Some(id), &mut on_event) {
             self.wait_turn(deadline);

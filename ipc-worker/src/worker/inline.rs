@@ -1,5 +1,7 @@
 //! The handler in main itself: the same queue, table and events, without a process.
 
+use core::mem;
+
 use heapless::Deque;
 use ipc_barrier::{Reason, Stage};
 use ipc_frame::{Header, Kind, MAX_FDS};
@@ -22,7 +24,7 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
             let (errno, text) = (Errno(refusal.code), refusal.text.as_str());
             StartError::Failed(Reason { stage: Stage(4), errno, text: ipc_frame::Text::new(text) })
         })?;
-        self.phase = Phase::Inline { fd_sequence: 0 };
+        self.phase = Phase::Inline { fd_sequence: 0, runs: false };
         Ok(())
     }
 
@@ -31,24 +33,24 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         if self.caller.inbox.has_frame() {
             return;
         }
+        let batch = Batch(self);
         let mut ran = false;
-        while self.run_next() {
+        while batch.0.run_next() {
             ran = true;
         }
-        if !ran {
-            return;
+        if ran {
+            if let Err(refusal) = batch.0.start.handler.settle() {
+                drop(batch);
+                return self.give_up(GiveUp::NotSettled(refusal));
+            }
+            batch.0.caller.let_go_sent();
         }
-        if let Err(refusal) = self.start.handler.settle() {
-            self.caller.inbox.reset();
-            self.caller.lose_sent();
-            return self.give_up(GiveUp::NotSettled(refusal));
-        }
-        self.caller.let_go_sent();
+        mem::forget(batch);
     }
 
     /// Runs the handler for the next request; answers false where none is left or nothing fits.
     fn run_next(&mut self) -> bool {
-        let Phase::Inline { fd_sequence } = &mut self.phase else {
+        let Phase::Inline { fd_sequence, runs } = &mut self.phase else {
             return false;
         };
         let has_room = self.caller.inbox.takes_fds();
@@ -71,8 +73,10 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         let mut request = Request { header, bytes: frame.payload(), fds: &mut fds, claim: None };
         let mut reply_fds = ReplyFds::new();
         let room = payload.get_mut(..reply_capacity(BYTES)).unwrap_or_default();
+        *runs = true;
         let (kind, len) =
             answer(&mut self.start.handler, &mut request, None, (room, &mut reply_fds));
+        *runs = false;
         let fd_count = u16::try_from(reply_fds.len()).unwrap_or(MAX_FDS);
         self.caller.outbox.pass_unsent();
         if header.kind == Kind::OneWay {
@@ -92,5 +96,27 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         *fd_sequence = fd_sequence.wrapping_add(u32::from(fd_count));
         self.caller.inbox.filled(Header::SIZE + len, reply_fds);
         true
+    }
+}
+
+/// A batch that is not settled. It is lost with this: where the handler panics and the program
+/// goes on all the same, none of it is told as done, and none of it runs again.
+struct Batch<'a, Tag, H: Handler, const SLOTS: usize, const BYTES: usize>(
+    &'a mut Worker<Tag, H, SLOTS, BYTES>,
+);
+
+impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Drop
+    for Batch<'_, Tag, H, SLOTS, BYTES>
+{
+    fn drop(&mut self) {
+        let Worker { phase, caller, .. } = &mut *self.0;
+        caller.inbox.reset();
+        caller.lose_sent();
+        if let Phase::Inline { fd_sequence, runs } = phase {
+            *fd_sequence = 0;
+            if mem::take(runs) {
+                caller.lose_next();
+            }
+        }
     }
 }

@@ -64,11 +64,21 @@ pub(super) struct Leaving {
 /// Where the worker's life stands.
 #[derive(Debug)]
 pub(super) enum Phase {
-    Inline { fd_sequence: u32 },
-    Starting { process: Process, end: ParentEnd, deadline: Instant },
+    /// With the descriptors that came with replies, and whether the handler runs.
+    Inline {
+        fd_sequence: u32,
+        runs: bool,
+    },
+    Starting {
+        process: Process,
+        end: ParentEnd,
+        deadline: Instant,
+    },
     Serving(Process),
     Leaving(Leaving),
-    Resting { until: Instant },
+    Resting {
+        until: Instant,
+    },
     Stopped,
 }
 

@@ -244,6 +244,26 @@ pub(crate) fn one_handler_serves_two_services() {
     assert_eq!(reply(&mut worker, |reply| disk::asked::result(&reply)), Ok(1));
 }
 
+pub(crate) fn repro_names_and_attributes_of_what_is_made_are_free() {
+    let mut state = Disk::default();
+    let handler = move |request: &mut ipc_worker::Request<'_>,
+                        answer: &mut ipc_worker::Reply<'_>| {
+        echo::dispatch(&mut state, request, answer)
+    };
+    let mut worker = Worker::<u32, _>::start(Start::inline(handler)).unwrap();
+    echo::call::call(&mut worker, &Longest(7), &1, &2, &3, 1).unwrap();
+    assert_eq!(reply(&mut worker, |reply| echo::call::result(&reply)), Ok(Longest(7)));
+    echo::args::call(&mut worker, "", &8, &(), &[], 2).unwrap();
+    assert_eq!(reply(&mut worker, |reply| echo::args::result(&reply)), Ok(8));
+    echo::result::call(&mut worker, &1, &2, 3).unwrap();
+    assert_eq!(reply(&mut worker, |reply| echo::result::result(&reply)), Ok(()));
+    echo::dispatch::call(&mut worker, &1, 4).unwrap();
+    assert_eq!(refusal(&mut worker).code, 105);
+    // Declared for another program only.
+    worker.try_call(ipc_worker::Call::new(106, &[]), 5).unwrap();
+    assert_eq!(refusal(&mut worker), Refusal::UNKNOWN_METHOD);
+}
+
 /// Asks the worker how often it has asked for memory.
 fn count_in(worker: &mut Typed) -> usize {
     disk::counted::call(worker, 0).unwrap();

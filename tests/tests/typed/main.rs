@@ -26,6 +26,7 @@ ipc_tests::cases! {
     a_value_that_cannot_be_written_is_not_taken,
     a_result_that_does_not_fit_or_cannot_be_written_is_a_refusal,
     one_handler_serves_two_services,
+    repro_names_and_attributes_of_what_is_made_are_free,
     ten_thousand_typed_requests_allocate_nothing,
     an_unknown_method_is_a_refusal,
     every_cut_of_a_valid_request_is_a_refusal_and_asks_nobody,

@@ -94,6 +94,7 @@ ipc_worker::service! {
 /// A service beside names that mean something else there than in the prelude.
 #[expect(dead_code, reason = "these names are there to be in the way")]
 pub(crate) mod crowded {
+    use super::Request;
     type Result<T> = std::result::Result<T, ()>;
     pub(crate) struct Option;
     pub(crate) struct Ok;
@@ -102,15 +103,29 @@ pub(crate) mod crowded {
     pub(crate) mod core {}
     pub(crate) mod ipc_worker {}
     pub(crate) trait Handler {}
+    /// What the macro itself has a use for.
+    #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    pub(crate) struct Longest(pub(crate) u8);
+    pub(crate) type Lengths = u8;
 
     ::ipc_worker::service! {
         pub(crate) mod echo {
             100 => fn echo(value: i64) -> i64;
+            /// Its arguments are named as what is made is.
+            101 => fn call(worker: Longest, tag: Lengths, request: u8, reply: u8) -> Longest;
+            102 => fn args(serve: &str, args: u8, result: (), message: &[u8]) -> u8;
+            103 => fn result(dispatch: u8, call: u8);
+            #[deprecated]
+            104 => fn serve();
+            105 => fn dispatch(request: &Request<'_>, number: u8);
+            /// Not in this program.
+            #[cfg(any())]
+            106 => fn absent(value: NoSuchType) -> NoSuchType;
         }
     }
 }
 
-pub(crate) use crowded::echo;
+pub(crate) use crowded::{Longest, echo};
 
 /// The server.
 #[derive(Debug, Default)]
@@ -240,6 +255,26 @@ impl disk::Serve for Disk {
 impl echo::Serve for Disk {
     fn echo(&mut self, value: i64) -> Result<i64, Refusal> {
         Ok(value)
+    }
+
+    fn call(&mut self, worker: Longest, _: u8, _: u8, _: u8) -> Result<Longest, Refusal> {
+        Ok(worker)
+    }
+
+    fn args(&mut self, _: &str, args: u8, (): (), _: &[u8]) -> Result<u8, Refusal> {
+        Ok(args)
+    }
+
+    fn result(&mut self, _: u8, _: u8) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn serve(&mut self) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn dispatch(&mut self, request: &Request<'_>, _: u8) -> Result<(), Refusal> {
+        Err(Refusal::new(i32::from(request.method()), ""))
     }
 }
 

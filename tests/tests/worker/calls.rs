@@ -9,8 +9,8 @@ use std::time::Duration;
 use ipc_tests::fds;
 use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{
-    Call, Counters, Ended, Event, Handler, Instant, Lost, NotTaken, Outcome, Refusal, Reply,
-    Request, Restart, Start, Why, Worker,
+    Call, Counters, Encode, EncodeError, Ended, Event, Handler, HandlerFn, Instant, Lost, NotTaken,
+    Outcome, Refusal, Reply, Request, Restart, Start, Why, Worker,
 };
 
 use crate::handler::*;
@@ -164,8 +164,7 @@ pub(crate) fn requests_are_made_from_the_arms_of_events() {
 }
 
 pub(crate) fn what_is_not_taken_comes_back_with_its_reason() {
-    let mut worker =
-        Worker::<u32, _, 2, 512>::start(Start::fork(handle as ipc_worker::HandlerFn)).unwrap();
+    let mut worker = Worker::<u32, _, 2, 512>::start(Start::fork(handle as HandlerFn)).unwrap();
     let long = [0; 600];
     let refused = worker.try_call(Call::new(ECHO, &[&long]), 5).unwrap_err();
     assert_eq!(refused, NotTaken { tag: 5, why: Why::TooLong { len: 600, capacity: 488 } });
@@ -305,4 +304,79 @@ pub(crate) fn a_batch_that_is_not_settled_is_lost_as_done() {
     let list = turn_until(&mut inline, |list| list.len() == 2);
     assert_eq!(list[0], Told::Lost(1, Lost::Done));
     assert!(matches!(list[1], Told::GaveUp(_)));
+}
+
+/// A message that says it has written more than there was room for.
+struct Boaster(usize);
+
+impl Encode for Boaster {
+    fn encoded_len(&self) -> Result<usize, EncodeError> {
+        Ok(1)
+    }
+
+    fn encode(&self, _space: &mut [u8]) -> Result<usize, EncodeError> {
+        Ok(self.0)
+    }
+}
+
+pub(crate) fn repro_a_reply_that_boasts_of_its_length_is_a_refusal() {
+    fn boast(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+        let more = usize::from(request.method());
+        if more == 0 {
+            return reply.put(request.bytes());
+        }
+        reply.put(b"some")?;
+        reply.put_message(&Boaster(usize::MAX >> (more - 1)))
+    }
+    for start in [Start::fork(boast as HandlerFn), Start::inline(boast)] {
+        let mut worker = Worker::<u32, _, 4, 256>::start(start).unwrap();
+        for method in [1, 2, 55, 56, 57] {
+            let refused = call_in(&mut worker, method, b"");
+            assert_eq!(refused, Told::Refused(0, Refusal::UNENCODABLE.code), "{method}");
+        }
+        assert_eq!(call_in(&mut worker, 0, b"in step"), Told::Reply(0, b"in step".to_vec()));
+    }
+}
+
+pub(crate) fn repro_a_call_that_waits_for_room_keeps_its_own_deadline() {
+    let mut worker = Worker::<u32, _, 1, 256>::start(Start::fork(handle as HandlerFn)).unwrap();
+    worker.try_call(Call::new(UNTIL_CANCELLED, &[]), 1).unwrap();
+    let own = Instant::now() + Duration::from_millis(50);
+    let late = Instant::now() + Duration::from_secs(10);
+    let refused = worker.call_until(Call::new(ECHO, &[]).deadline(own), 2, late, |_| ());
+    assert_eq!(refused, Err(NotTaken { tag: 2, why: Why::Full }));
+    assert!(Instant::now() < late, "it waited as if it had no deadline of its own");
+}
+
+pub(crate) fn repro_a_panic_in_line_lets_nothing_run_twice() {
+    struct Panicking(Vec<u8>);
+    impl Handler for Panicking {
+        fn handle(&mut self, request: &mut Request<'_>, to: &mut Reply<'_>) -> Result<(), Refusal> {
+            to.put_fd(request.take_fd().unwrap())?;
+            self.0.push(request.bytes()[0]);
+            assert_ne!(request.bytes(), b"2", "on purpose");
+            Ok(())
+        }
+
+        fn settle(&mut self) -> Result<(), Refusal> {
+            assert_eq!(self.0, [1, b'2', 3], "each has run once");
+            Ok(())
+        }
+    }
+    let before = fds::open().len();
+    let mut worker = Worker::<u32, _>::start(Start::inline(Panicking(Vec::new()))).unwrap();
+    let null = File::open("/dev/null").unwrap();
+    for (tag, byte) in [(1, 1), (2, b'2'), (3, 3)] {
+        worker.try_call(Call::new(1, &[&[byte]]).fds(&[null.as_fd()]), tag).unwrap();
+    }
+    let turn = std::panic::AssertUnwindSafe(|| worker.turn(Instant::now()));
+    assert!(std::panic::catch_unwind(turn).is_err());
+    // Nothing of the batch was settled, so that nothing of it is told as done.
+    let list: Vec<Told> = std::iter::from_fn(|| worker.next_event().map(told)).collect();
+    assert_eq!(list, [Told::Lost(1, Lost::Done), Told::Lost(2, Lost::Running)]);
+    let list = turn_until(&mut worker, |list| !list.is_empty());
+    assert_eq!(list, [Told::Reply(3, Vec::new())]);
+    assert_eq!(worker.counters(), Counters::default(), "no strays");
+    drop((worker, null));
+    assert_eq!(fds::open().len(), before);
 }

@@ -143,6 +143,15 @@ pub(crate) fn turn_until<H: Handler, const S: usize, const B: usize>(
 
 /// Makes one call and returns its outcome.
 pub(crate) fn call(worker: &mut Worker<u32>, method: u16, bytes: &[u8]) -> Told {
+    call_in(worker, method, bytes)
+}
+
+/// Makes one call of any worker and returns its outcome.
+pub(crate) fn call_in<H: Handler, const S: usize, const B: usize>(
+    worker: &mut Worker<u32, H, S, B>,
+    method: u16,
+    bytes: &[u8],
+) -> Told {
     let mut outcome = None;
     worker
         .call_until(Call::new(method, &[bytes]), 0, soon(), |event| match told(event) {
