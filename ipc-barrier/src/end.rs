@@ -77,7 +77,7 @@ impl<L: Lane> ParentEnd<L> {
     /// Also watches the process itself, by a descriptor of its own: for a child whose ends are
     /// also held by another process, so that its death does not close them. Where there is no
     /// [pidfd](Child::pidfd) (kernel 5.3), nothing is added. What the child placed before its death
-    /// counts.
+    /// counts, also where it was killed before it could wake this side.
     ///
     /// # Errors
     /// `EMFILE`, and after [`watch`](End::watch) also `ENOMEM` and `ENOSPC`; dropping the end is

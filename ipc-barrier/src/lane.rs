@@ -90,7 +90,10 @@ pub trait Mechanism {
     fn try_take(half: &Half) -> Result<u64, Broken>;
 
     /// Takes all that the peer has posted, after [`bell`](Self::bell) was seen to be readable.
-    fn take_shown(half: &Half) -> Result<u64, Broken>;
+    fn take_shown(half: &Half) -> Result<u64, Broken> {
+        Self::hush(half)?;
+        Self::try_take(half)
+    }
 
     /// Makes [`bell`](Self::bell) show the peer's next post. Answers false where it has posted
     /// already.

@@ -118,7 +118,7 @@ fn sync_each<L: Lane>(ends: &mut [ParentEnd<L>], deadline: Option<Instant>) -> R
     let mut next = 0;
     loop {
         while !unmet.is_full() && next < ends.len() {
-            if !is_met(ends, next)? {
+            if !is_met(ends, next, deadline)? {
                 _ = unmet.push(next);
             }
             next += 1;
@@ -131,13 +131,12 @@ fn sync_each<L: Lane>(ends: &mut [ParentEnd<L>], deadline: Option<Instant>) -> R
         };
         let before = unmet.len();
         for index in ready {
-            if is_met(ends, index)? {
+            if is_met(ends, index, deadline)? {
                 unmet.retain(|&other| other != index);
             }
         }
         // A child that rings without end has always news.
-        let is_over = deadline.is_some_and(|deadline| deadline <= Instant::now());
-        if is_over && unmet.len() == before {
+        if is_past(deadline) && unmet.len() == before {
             return Err(Missing { index: first, why: Unmet::TimedOut });
         }
     }
@@ -169,16 +168,25 @@ fn ready<L: Lane>(
 }
 
 /// Looks at one child, and arms it where it has not answered.
-fn is_met<L: Lane>(ends: &mut [ParentEnd<L>], index: usize) -> Result<bool, Missing> {
+fn is_met<L: Lane>(
+    ends: &mut [ParentEnd<L>],
+    index: usize,
+    deadline: Option<Instant>,
+) -> Result<bool, Missing> {
     let Some(end) = ends.get_mut(index) else {
         return Ok(true);
     };
     loop {
         match end.try_sync() {
             Ok(true) => return Ok(true),
-            Ok(false) if end.arm() => return Ok(false),
+            // A child that places without end has always news.
+            Ok(false) if end.arm() || is_past(deadline) => return Ok(false),
             Ok(false) => {}
             Err(why) => return Err(Missing { index, why }),
         }
     }
+}
+
+fn is_past(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| deadline <= Instant::now())
 }

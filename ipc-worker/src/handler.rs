@@ -2,7 +2,7 @@
 
 use heapless::deque::DequeView;
 use heapless::{Vec, VecView};
-use ipc_frame::{Decode, Encode, EncodeError, Flags, Header, Kind, MessageError};
+use ipc_frame::{Decode, Encode, EncodeError, Flags, Header, Kind, MAX_FDS, MessageError};
 use rustix::fd::OwnedFd;
 
 use crate::refusal::Refusal;
@@ -88,6 +88,7 @@ impl<'a> Request<'a> {
     /// # Errors
     /// [`Refusal::WRONG_FDS`] where they are more or fewer; none is taken then.
     pub fn take_fds<const N: usize>(&mut self) -> Result<[OwnedFd; N], Refusal> {
+        const { assert!(N <= MAX_FDS as usize, "a request carries at most 253 descriptors") };
         take_all(self.fds).ok_or(Refusal::WRONG_FDS)
     }
 

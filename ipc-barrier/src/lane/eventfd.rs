@@ -52,10 +52,6 @@ impl Mechanism for Eventfd {
     }
 
     fn try_take(half: &Half) -> Result<u64, Broken> {
-        Self::take_shown(half)
-    }
-
-    fn take_shown(half: &Half) -> Result<u64, Broken> {
         let mut value = [0; 8];
         match nowait::read(&half.incoming, &mut value) {
             // A counter that is zero cannot be read: what gives that is none.

@@ -29,7 +29,8 @@ const RINGS: usize = 16;
 /// wait without deadline is one read(2).
 ///
 /// At most 1,073,741,823 tokens may be unread. Whatever the peer writes into the page or does to the
-/// pipes, no call of this side waits longer than it was asked to.
+/// pipes, no call of this side waits longer than it was asked to. Before kernel 6.4, or under a
+/// filter that refuses preadv2(2), that holds for a peer which leaves this side's bell alone.
 ///
 /// The descriptor to watch shows the peer's next post after [`arm`](crate::End::arm).
 #[derive(Debug)]
@@ -80,12 +81,6 @@ impl Mechanism for Page {
         // Acquire, to see what the peer wrote before it posted.
         let taken = word.swap(0, Ordering::AcqRel);
         Ok(u64::from(taken & TOKENS) + if taken & ABORTED == 0 { 0 } else { ABORTION })
-    }
-
-    #[inline]
-    fn take_shown(half: &Half) -> Result<u64, Broken> {
-        Self::hush(half)?;
-        Self::try_take(half)
     }
 
     #[inline]
