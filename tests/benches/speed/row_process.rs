@@ -17,6 +17,9 @@ use crate::options::Effort;
 /// The longest that a row may take beyond what its blocks are meant to.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Parts of a block, after each of which it may end.
+const PARTS: usize = 8;
+
 /// Operations before anything counts.
 const WARM_UP: usize = 320;
 
@@ -88,16 +91,34 @@ fn pairs(plan: &Plan, effort: &Effort, cpus: Cpus) -> Pairs {
             floor: Vec::with_capacity(floor_block),
         };
         if number % 2 == 0 {
-            subject.run(subject_block, &mut pair.subject);
-            floor.run(floor_block, &mut pair.floor);
+            run_block(&mut *subject, subject_block, effort.block, &mut pair.subject);
+            run_block(&mut *floor, floor_block, effort.block, &mut pair.floor);
         } else {
-            floor.run(floor_block, &mut pair.floor);
-            subject.run(subject_block, &mut pair.subject);
+            run_block(&mut *floor, floor_block, effort.block, &mut pair.floor);
+            run_block(&mut *subject, subject_block, effort.block, &mut pair.subject);
         }
         pairs.push(pair);
     }
     let figures = summary(&pairs, plan.is_throughput()).expect("no block is empty");
     Pairs { figures, allocations }
+}
+
+/// Runs so many operations, or fewer where they turn out to last longer than the block: between
+/// two processors the same work may be twenty times as quick at one time as at another.
+fn run_block(
+    contender: &mut dyn Contender,
+    operations: usize,
+    block: Duration,
+    times: &mut Vec<u64>,
+) {
+    let begin = Instant::now();
+    let part = (operations / PARTS).next_multiple_of(32);
+    for _ in 0..operations.div_ceil(part) {
+        contender.run(part, times);
+        if begin.elapsed() > block {
+            return;
+        }
+    }
 }
 
 /// Warms up, and returns how many operations last about as long as a block is meant to.
