@@ -4,6 +4,7 @@
 
 mod args;
 mod longest;
+mod method;
 
 pub use args::Args;
 pub use longest::{Lengths, Longest, Unbounded};
@@ -229,7 +230,7 @@ macro_rules! service {
                     fn $method(
                         &mut self,
                         $($args)*
-                    ) -> $crate::service!(@served $($result $(, [$fd; $fd_count])?)?);
+                    ) -> $crate::service_method!(@served $($result $(, [$fd; $fd_count])?)?);
                 )+
             }
 
@@ -276,177 +277,11 @@ macro_rules! service {
                 pub mod $method {
                     use super::*;
 
-                    $crate::service!(
+                    $crate::service_method!(
                         @request [$number $method [$($result $(, [$fd; $fd_count])?)?]] $($args)*
                     );
                 }
             )+
         }
     };
-
-    // Whether the function wants to see the request itself.
-    (@request [$($method:tt)*] request: &Request<'_> $(, $($args:tt)*)?) => {
-        $crate::service!(@args [$($method)* [request]] [] $($($args)*)?);
-    };
-    (@request [$($method:tt)*] $($args:tt)*) => {
-        $crate::service!(@args [$($method)* []] [] $($args)*);
-    };
-
-    // The arguments one by one: those that are references are passed on as they are, and `fds`
-    // stands for descriptors.
-    (@args $method:tt $done:tt fds: [$fd:ty; $count:expr] $(,)?) => {
-        $crate::service!(@method $method $done [fds] $count);
-    };
-    (@args $method:tt [$($done:tt)*] $name:ident: &$type:ty $(, $($rest:tt)*)?) => {
-        $crate::service!(@args $method [$($done)* $name: &$type, &$type;] $($($rest)*)?);
-    };
-    (@args $method:tt [$($done:tt)*] $name:ident: $type:ty $(, $($rest:tt)*)?) => {
-        $crate::service!(@args $method [$($done)* $name: &$type, $type;] $($($rest)*)?);
-    };
-    (@args $method:tt $done:tt) => {
-        $crate::service!(@method $method $done [] 0);
-    };
-
-    // What stands in the method's own module.
-    (
-        @method [$number:literal $method:ident $result:tt [$($request:ident)?]]
-        [$($name:ident: $lent:ty, $type:ty;)*] [$($fds:ident)?] $count:expr
-    ) => {
-        /// The method's number.
-        pub const METHOD: u16 = $number;
-
-        const LONGEST: $crate::service::Lengths = {
-            use $crate::service::Unbounded as _;
-            $crate::service::Lengths {
-                args: &[$(<$crate::service::Longest<$type>>::BYTES),*],
-                result: $crate::service!(@longest $result),
-            }
-        };
-
-        /// Gathers the arguments of one call, for which more is to be said than
-        /// [`call`] does.
-        pub const fn args<'fds>(
-            $($name: $lent,)*
-            $($fds: [$crate::service::Fd<'fds>; $count],)?
-        ) -> $crate::Args<'fds, impl $crate::Encode, { $count }> {
-            let message = $crate::Postcard(($($name,)*));
-            $crate::Args::new(METHOD, message, $crate::service!(@fds $($fds)?))
-        }
-
-        /// Calls the method as `Worker::try_call` does: taken at once or not at all. That the
-        /// longest arguments and the longest result fit is checked when the program is compiled,
-        /// where they are known.
-        ///
-        /// # Errors
-        /// Not taken, and nothing half done: the tag is given back with the reason.
-        pub fn call<
-            CallersTag,
-            WorkersHandler: $crate::Handler,
-            const WORKERS_SLOTS: usize,
-            const WORKERS_BYTES: usize,
-        >(
-            worker: &mut $crate::Worker<
-                CallersTag,
-                WorkersHandler,
-                WORKERS_SLOTS,
-                WORKERS_BYTES,
-            >,
-            $($name: $lent,)*
-            $($fds: [$crate::service::Fd<'_>; $count],)?
-            tag: CallersTag,
-        ) -> ::core::result::Result<$crate::RequestId, $crate::NotTaken<CallersTag>> {
-            const {
-                ::core::assert!(
-                    LONGEST.args_fit(WORKERS_BYTES),
-                    "the longest arguments fit in a request: BYTES - 24"
-                );
-                ::core::assert!(
-                    LONGEST.result_fits(WORKERS_BYTES),
-                    "the longest result fits in a reply: BYTES / 2 - 24"
-                );
-            };
-            worker.try_call(args($($name,)* $($fds)?).call(), tag)
-        }
-
-        $crate::service!(@result $result);
-
-        pub(super) fn serve(
-            serve: &mut impl super::Serve,
-            request: &mut $crate::Request<'_>,
-            reply: &mut $crate::Reply<'_>,
-        ) -> ::core::result::Result<(), $crate::Refusal> {
-            let $crate::Postcard(($($name,)*)): $crate::Postcard<($($type,)*)> =
-                request.message()?;
-            let _fds = request.take_fds::<{ $count }>()?;
-            $(let $fds = _fds;)?
-            $(let $request = &*request;)?
-            let result = serve.$method($($request,)? $($name,)* $($fds)?)?;
-            $crate::service!(@reply $result reply, result)
-        }
-    };
-
-    (@fds) => {
-        []
-    };
-    (@fds $fds:ident) => {
-        $fds
-    };
-
-    // What a method returns: nothing, a result, or a result and descriptors.
-    (@served) => {
-        ::core::result::Result<(), $crate::Refusal>
-    };
-    (@served $result:ty) => {
-        ::core::result::Result<$result, $crate::Refusal>
-    };
-    (@served $result:ty, [$fd:ty; $count:expr]) => {
-        ::core::result::Result<($result, [$fd; $count]), $crate::Refusal>
-    };
-
-    (@longest []) => {
-        ::core::option::Option::Some(0)
-    };
-    (@longest [$result:ty $(, $($fds:tt)*)?]) => {
-        <$crate::service::Longest<$result>>::BYTES
-    };
-
-    (@result []) => {
-        $crate::service!(@result [()]);
-    };
-    (@result [$result:ty]) => {
-        /// Reads the result from a reply, from which it may borrow.
-        ///
-        /// # Errors
-        /// The reply is none to this method.
-        pub fn result(
-            reply: $crate::service::ReplyRef<'_>,
-        ) -> ::core::result::Result<$result, $crate::BadReply> {
-            let $crate::Postcard(result) = reply.message()?;
-            $crate::service::without_fds(reply)?;
-            ::core::result::Result::Ok(result)
-        }
-    };
-    (@result [$result:ty, [$fd:ty; $count:expr]]) => {
-        /// Reads the result from a reply, from which it may borrow, and takes its descriptors.
-        ///
-        /// # Errors
-        /// The reply is none to this method.
-        pub fn result(
-            mut reply: $crate::ReplyView<'_>,
-        ) -> ::core::result::Result<($result, [$fd; $count]), $crate::BadReply> {
-            let $crate::Postcard(result) = reply.message()?;
-            ::core::result::Result::Ok((result, reply.take_fds()?))
-        }
-    };
-
-    (@reply [$($result:ty)?] $reply:ident, $value:ident) => {
-        $reply.put_message(&$crate::Postcard($value))
-    };
-    (@reply [$result:ty, [$fd:ty; $count:expr]] $reply:ident, $value:ident) => {{
-        $reply.put_message(&$crate::Postcard($value.0))?;
-        for fd in $value.1 {
-            $reply.put_fd(fd)?;
-        }
-        ::core::result::Result::Ok(())
-    }};
 }
