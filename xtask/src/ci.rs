@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use lexopt::Arg::{Long, Short};
-
 use crate::{
     failure::Failure,
     steps::{self, Step},
@@ -25,18 +23,8 @@ Options:
 const BARE_METAL: &str = "x86_64-unknown-none";
 
 /// Runs the verb.
-pub(crate) fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
-    match args.next()? {
-        Some(Long("help") | Short('h')) => {
-            println!("{HELP}");
-            Ok(())
-        }
-        Some(other) => Err(other.unexpected().into()),
-        None => {
-            let workspace = Workspace::find()?;
-            steps::run(&workspace, plan(&workspace))
-        }
-    }
+pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
+    steps::verb(args, HELP, plan)
 }
 
 fn plan(workspace: &Workspace) -> Vec<Step> {

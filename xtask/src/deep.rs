@@ -1,7 +1,5 @@
 //! `cargo xtask deep`: what takes too long to run before every change.
 
-use lexopt::Arg::{Long, Short};
-
 use crate::{
     failure::Failure,
     fuzz, miri,
@@ -20,18 +18,8 @@ Options:
   -h, --help    print this help";
 
 /// Runs the verb.
-pub(crate) fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
-    match args.next()? {
-        Some(Long("help") | Short('h')) => {
-            println!("{HELP}");
-            Ok(())
-        }
-        Some(other) => Err(other.unexpected().into()),
-        None => {
-            let workspace = Workspace::find()?;
-            steps::run(&workspace, plan(&workspace))
-        }
-    }
+pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
+    steps::verb(args, HELP, plan)
 }
 
 fn plan(workspace: &Workspace) -> Vec<Step> {

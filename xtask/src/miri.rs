@@ -1,7 +1,5 @@
 //! `cargo xtask miri`: the tests of ipc-frame in an interpreter that sees undefined behaviour.
 
-use lexopt::Arg::{Long, Short};
-
 use crate::{
     failure::Failure,
     steps::{self, Step},
@@ -19,19 +17,8 @@ Options:
   -h, --help    print this help";
 
 /// Runs the verb.
-pub(crate) fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
-    match args.next()? {
-        Some(Long("help") | Short('h')) => {
-            println!("{HELP}");
-            Ok(())
-        }
-        Some(other) => Err(other.unexpected().into()),
-        None => {
-            let workspace = Workspace::find()?;
-            let step = step(&workspace);
-            steps::run(&workspace, vec![step])
-        }
-    }
+pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
+    steps::verb(args, HELP, |workspace| vec![step(workspace)])
 }
 
 /// Returns the step that runs the tests, or says why it cannot run here.

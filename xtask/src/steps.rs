@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lexopt::Arg::{Long, Short};
+
 use crate::{failure::Failure, workspace::Workspace};
 
 /// One thing to check.
@@ -38,6 +40,25 @@ impl Step {
     /// A step that cannot run here; `why` says what it is and what would make it run.
     pub(crate) fn skip(name: &'static str, why: &'static str) -> Self {
         Self { name, work: Work::Skip(why) }
+    }
+}
+
+/// Runs a verb that is nothing but steps, and has no option but to ask for help.
+pub(crate) fn verb(
+    mut args: lexopt::Parser,
+    help: &str,
+    plan: impl FnOnce(&Workspace) -> Vec<Step>,
+) -> Result<(), Failure> {
+    match args.next()? {
+        Some(Long("help") | Short('h')) => {
+            println!("{help}");
+            Ok(())
+        }
+        Some(other) => Err(other.unexpected().into()),
+        None => {
+            let workspace = Workspace::find()?;
+            run(&workspace, plan(&workspace))
+        }
     }
 }
 

@@ -1,7 +1,5 @@
 //! `cargo xtask test`: all tests of the workspace, and the static program with no C library.
 
-use lexopt::Arg::{Long, Short};
-
 use crate::{
     failure::Failure,
     steps::{self, Step},
@@ -19,19 +17,8 @@ Options:
   -h, --help    print this help";
 
 /// Runs the verb.
-pub(crate) fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
-    match args.next()? {
-        Some(Long("help") | Short('h')) => {
-            println!("{HELP}");
-            Ok(())
-        }
-        Some(other) => Err(other.unexpected().into()),
-        None => {
-            let workspace = Workspace::find()?;
-            let steps = steps(&workspace).into();
-            steps::run(&workspace, steps)
-        }
-    }
+pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
+    steps::verb(args, HELP, |workspace| steps(workspace).into())
 }
 
 /// Returns what the verb runs.
