@@ -30,11 +30,15 @@ pub struct Case {
 }
 
 /// Lists functions as cases under their own names; or functions over a type, as cases for each of
-/// the types under the names given to these: `name: Type, other: OtherType => { case, … }`.
+/// the types under the names given to these: `name: Type, other: OtherType => { case, … }`. The
+/// function that runs them is `main`, or what stands before an equals sign.
 #[macro_export]
 macro_rules! cases {
     ($($($name:ident: $type:ty),+ => $list:tt)+) => {
-        fn main() -> std::process::ExitCode {
+        $crate::cases! { main = $($($name: $type),+ => $list)+ }
+    };
+    ($main:ident = $($($name:ident: $type:ty),+ => $list:tt)+) => {
+        fn $main() -> std::process::ExitCode {
             let mut all = Vec::new();
             $($($crate::cases!(@add all, $name: $type, $list);)+)+
             $crate::cases::run(&all)
@@ -47,10 +51,9 @@ macro_rules! cases {
         }),*]);
     };
     ($($case:ident),* $(,)?) => {
-        $crate::cases! { main: $($case),* }
+        $crate::cases! { main = $($case),* }
     };
-    // With a name for the function, where the program has a `main` of its own.
-    ($main:ident: $($case:ident),* $(,)?) => {
+    ($main:ident = $($case:ident),* $(,)?) => {
         fn $main() -> std::process::ExitCode {
             $crate::cases::run(&[$($crate::cases::Case { name: stringify!($case), run: $case }),*])
         }

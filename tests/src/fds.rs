@@ -1,7 +1,17 @@
 //! What a process holds: descriptors and children.
 
+#![expect(unsafe_code, reason = "a worker's own socket is known by its number only")]
+
 use std::fs;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+
+use rustix::io::FdFlags;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Room for all descriptors that a frame may carry.
+pub type Fds = heapless::Vec<OwnedFd, 253>;
+
+const _: () = assert!(ipc_frame::MAX_FDS == 253);
 
 /// Returns the open descriptors, without the one that reads the list.
 pub fn open() -> Vec<RawFd> {
@@ -10,6 +20,35 @@ pub fn open() -> Vec<RawFd> {
         list.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
     // The list's own descriptor is closed by now.
     numbers.into_iter().filter(|fd| fs::read_link(format!("/proc/self/fd/{fd}")).is_ok()).collect()
+}
+
+/// Makes a file that can be told from every other by [`id_of`].
+pub fn file() -> OwnedFd {
+    tempfile::tempfile().expect("there is room for a file").into()
+}
+
+/// Returns what stays the same of a file whatever descriptor it has.
+pub fn id_of(fd: impl AsFd) -> u64 {
+    rustix::fs::fstat(fd).expect("the descriptor is open").st_ino
+}
+
+/// Returns whether an exec closes the descriptor.
+pub fn is_cloexec(fd: impl AsFd) -> bool {
+    rustix::io::fcntl_getfd(fd).expect("the descriptor is open").contains(FdFlags::CLOEXEC)
+}
+
+/// Changes how many descriptors the process may open.
+pub fn limit(count: u64) {
+    let whole = getrlimit(Resource::Nofile);
+    let limit = Rlimit { current: Some(count), ..whole };
+    setrlimit(Resource::Nofile, limit).expect("it is not above the hard limit");
+}
+
+/// Returns a worker's socket to main, in the worker: its one descriptor beside the standard ones.
+pub fn own_socket() -> BorrowedFd<'static> {
+    let number = open().into_iter().find(|&fd| fd > 2).expect("a worker has a socket");
+    // SAFETY: it is open as long as the worker runs.
+    unsafe { BorrowedFd::borrow_raw(number) }
 }
 
 /// Returns the states of this process's children as /proc shows them; `Z` is a zombie.

@@ -14,6 +14,7 @@ pub mod seccomp;
 pub mod speed;
 pub mod storm;
 pub mod traced;
+pub mod wire;
 
 #[doc = include_str!("../../README.md")]
 #[cfg(doctest)]

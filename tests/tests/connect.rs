@@ -21,15 +21,15 @@ use std::process::{Command, ExitCode, Stdio};
 
 use heapless::Vec as FixedVec;
 use ipc_frame::{Header, Kind};
+use ipc_tests::cases;
 use ipc_tests::cases::skip;
+use ipc_tests::fds::{self, is_cloexec};
 use ipc_tests::forked::soon;
-use ipc_tests::{cases, fds};
 use ipc_transport::{
     BindError, Inbox, InheritError, Instant, Interest, Listener, Outbox, PassFds, Peer, Seqpacket,
     Socket, Stream, Transport, TransportError, Watched, connect, duplicate, inherit, wait,
 };
 use rustix::fs::OFlags;
-use rustix::io::FdFlags;
 use tempfile::TempDir;
 
 /// Tells a program of this test which part it plays.
@@ -39,10 +39,6 @@ fn home() -> (TempDir, PathBuf) {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("socket");
     (home, path)
-}
-
-fn is_cloexec(fd: impl AsFd) -> bool {
-    rustix::io::fcntl_getfd(fd).unwrap().contains(FdFlags::CLOEXEC)
 }
 
 fn wait_for(fd: impl AsFd) {
@@ -320,7 +316,7 @@ fn inherited() {
 }
 
 cases! {
-    all:
+    all =
     two_programs_meet_by_stream,
     two_programs_meet_by_seqpacket,
     accepting_and_connecting_never_wait,

@@ -311,7 +311,7 @@ fn help_and_wrong_arguments_have_their_own_status() {
 }
 
 ipc_tests::cases! {
-    cases:
+    cases =
     it_starts_and_is_ready,
     a_program_that_knows_nothing_of_it_is_run_and_its_status_is_passed_on,
     a_child_that_fails_is_reported_with_stage_and_reason,

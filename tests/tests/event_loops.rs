@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     run()
 }
 
-cases! { run:
+cases! { run =
     epoll_by_hand_goes_through_a_restart,
     mio_goes_through_a_restart,
     polling_goes_through_a_restart,

@@ -8,7 +8,7 @@
 )]
 
 use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -17,22 +17,10 @@ use std::time::Duration;
 use ipc_barrier::{
     Barrier, Child, ChildEnd, Ended, Eventfd, Fork, Lane, Page, ParentEnd, Stage, Unmet, exit, fork,
 };
-use ipc_tests::cases::{self, Case};
-use ipc_tests::fds;
+use ipc_tests::fds::is_cloexec;
 use ipc_tests::forked::{end_of, soon};
+use ipc_tests::{cases, fds};
 use ipc_transport::{Errno, Instant, Interest, Watched, wait};
-
-/// Lists the cases, each on both lanes.
-macro_rules! on_each_lane {
-    ($($case:ident),* $(,)?) => {
-        fn cases() -> ExitCode {
-            cases::run(&[$(
-                Case { name: concat!("eventfd::", stringify!($case)), run: $case::<Eventfd> },
-                Case { name: concat!("page::", stringify!($case)), run: $case::<Page> },
-            )*])
-        }
-    };
-}
 
 /// Names the program that this one becomes by exec, and hands it the end.
 const PROGRAM: &str = "IPC_TESTS_PROGRAM";
@@ -148,7 +136,7 @@ fn an_exec_that_fails_leaves_the_end_whole<L: Lane>() {
             let error = Command::new("/no/such/program").env(END, exported.to_string()).exec();
             drop(exported);
             for fd in end.descriptors() {
-                assert!(is_close_on_exec(fd));
+                assert!(is_cloexec(fd));
             }
             end.fail(Stage(3), error, "exec");
             exit(0);
@@ -163,14 +151,10 @@ fn an_exec_that_fails_leaves_the_end_whole<L: Lane>() {
     assert_eq!(end_of(&mut child), Ended::Exited(0));
 }
 
-fn is_close_on_exec(fd: BorrowedFd<'_>) -> bool {
-    rustix::io::fcntl_getfd(fd).unwrap().contains(rustix::io::FdFlags::CLOEXEC)
-}
-
 fn guards<L: Lane>() {
     let end = import_child::<L>();
     for fd in end.descriptors() {
-        assert!(is_close_on_exec(fd));
+        assert!(is_cloexec(fd));
     }
     let own: Vec<RawFd> = end.descriptors().map(|fd| fd.as_raw_fd()).collect();
     let open = fds::open();
@@ -280,13 +264,15 @@ fn the_memory_is_sealed<L: Lane>() {
     assert_eq!(rustix::fs::fcntl_add_seals(file, no_more), Err(rustix::io::Errno::PERM));
 }
 
-on_each_lane! {
-    both_sides_meet_beyond_exec,
-    a_reason_of_the_next_program_reaches_the_parent,
-    what_was_placed_and_drained_before_exec_counts_after_it,
-    an_exec_that_fails_leaves_the_end_whole,
-    a_second_exec_without_export_is_gone,
-    a_parents_end_keeps_its_pidfd,
-    repro_the_first_post_after_an_import_is_shown,
-    the_memory_is_sealed,
+ipc_tests::cases! {
+    cases = eventfd: Eventfd, page: Page => {
+        both_sides_meet_beyond_exec,
+        a_reason_of_the_next_program_reaches_the_parent,
+        what_was_placed_and_drained_before_exec_counts_after_it,
+        an_exec_that_fails_leaves_the_end_whole,
+        a_second_exec_without_export_is_gone,
+        a_parents_end_keeps_its_pidfd,
+        repro_the_first_post_after_an_import_is_shown,
+        the_memory_is_sealed,
+    }
 }

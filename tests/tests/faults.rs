@@ -38,14 +38,14 @@ fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusa
             reply.put(b"slept")
         }
         DEAF => {
-            rustix::net::shutdown(own_socket(), rustix::net::Shutdown::Read).unwrap();
+            rustix::net::shutdown(fds::own_socket(), rustix::net::Shutdown::Read).unwrap();
             std::thread::sleep(Duration::from_secs(600));
             Ok(())
         }
         HEIR => leave_flooding_heirs(),
         LONG => {
             // The smallest that the kernel allows, less than the reply.
-            rustix::net::sockopt::set_socket_send_buffer_size(own_socket(), 1)?;
+            rustix::net::sockopt::set_socket_send_buffer_size(fds::own_socket(), 1)?;
             std::thread::sleep(Duration::from_millis(100));
             reply.put(&[7; 16_000])
         }
@@ -61,23 +61,16 @@ fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusa
     }
 }
 
-/// The one descriptor beside the standard ones is the socket to main.
-fn own_socket() -> BorrowedFd<'static> {
-    let number = fds::open().into_iter().find(|&fd| fd > 2).unwrap();
-    // SAFETY: it is open as long as the worker runs.
-    unsafe { BorrowedFd::borrow_raw(number) }
-}
-
 /// Ends the worker, and leaves processes that hold its socket and write frames into it for as long
 /// as the case lasts: more than main takes out, so that it never is empty.
 fn leave_flooding_heirs() -> ! {
     // Writers are woken while more than main takes at once lies there: a quarter of what fits.
-    rustix::net::sockopt::set_socket_send_buffer_size(own_socket(), 1 << 20).unwrap();
+    rustix::net::sockopt::set_socket_send_buffer_size(fds::own_socket(), 1 << 20).unwrap();
     // Few enough that the kernel keeps those of one call together.
     let frames = Header::new(Kind::Reply, 0, u64::MAX).encode().repeat(150);
     for _ in 0..3 {
         if let Fork::Child(_guard) = ipc_barrier::fork().unwrap() {
-            while rustix::io::write(own_socket(), &frames).is_ok() {}
+            while rustix::io::write(fds::own_socket(), &frames).is_ok() {}
             ipc_barrier::exit(0)
         }
     }

@@ -34,7 +34,7 @@ const BYTEWISE: u16 = 15;
 
 fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
     match request.method() {
-        SMALL_BUFFER => Ok(set_socket_send_buffer_size(own_socket(), 1)?),
+        SMALL_BUFFER => Ok(set_socket_send_buffer_size(fds::own_socket(), 1)?),
         LARGEST_REPLY => {
             reply.put(request.bytes().first_chunk::<8>().unwrap())?;
             while reply.put(&[7; 64]).is_ok() {}
@@ -43,13 +43,6 @@ fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusa
         }
         method => flood(method),
     }
-}
-
-/// The one descriptor beside the standard ones is the socket to main.
-fn own_socket() -> BorrowedFd<'static> {
-    let number = fds::open().into_iter().find(|&fd| fd > 2).unwrap();
-    // SAFETY: it is open as long as the worker runs.
-    unsafe { BorrowedFd::borrow_raw(number) }
 }
 
 fn flood(method: u16) -> ! {
@@ -73,7 +66,7 @@ fn flood(method: u16) -> ! {
     };
     let step = if method == BYTEWISE { 1 } else { bytes.len() };
     for piece in bytes.chunks(step).cycle() {
-        if rustix::io::write(own_socket(), piece).is_err() {
+        if rustix::io::write(fds::own_socket(), piece).is_err() {
             // Main is gone, or listens no more.
             break;
         }
@@ -82,7 +75,7 @@ fn flood(method: u16) -> ! {
 }
 
 fn flood_with_descriptors() -> ! {
-    let mut stream = Stream::from(own_socket().try_clone_to_owned().unwrap());
+    let mut stream = Stream::from(fds::own_socket().try_clone_to_owned().unwrap());
     let null = File::open("/dev/null").unwrap();
     let list = [null.as_fd(); 253];
     let mut header = Header { fd_count: 253, ..Header::new(Kind::Reply, 0, u64::MAX) };

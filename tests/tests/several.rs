@@ -4,28 +4,14 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use ipc_barrier::{
     Barrier, Child, ChildEnd, Ended, Eventfd, Fork, Lane, Missing, Page, ParentEnd, Stage, Unmet,
     abort_all, exit, fork, place_all, sync_all, sync_all_until,
 };
-use ipc_tests::cases::{self, Case};
 use ipc_tests::forked::{end_of, soon};
 use ipc_transport::{Errno, Instant};
-
-/// Lists the cases, each on both lanes.
-macro_rules! on_each_lane {
-    ($($case:ident),* $(,)?) => {
-        fn main() -> ExitCode {
-            cases::run(&[$(
-                Case { name: concat!("eventfd::", stringify!($case)), run: $case::<Eventfd> },
-                Case { name: concat!("page::", stringify!($case)), run: $case::<Page> },
-            )*])
-        }
-    };
-}
 
 /// The children, each of which waits for a byte on its line before it does its part.
 struct Family<L> {
@@ -158,10 +144,12 @@ fn a_child_that_places_without_end_holds_nobody_past_the_deadline<L: Lane>() {
     family.children[1].kill().unwrap();
 }
 
-on_each_lane! {
-    all_are_met_whatever_their_number,
-    who_is_late_is_named_and_may_be_waited_for_again,
-    who_fails_is_named_while_others_are_waited_for,
-    who_is_killed_is_named_while_others_are_waited_for,
-    a_child_that_places_without_end_holds_nobody_past_the_deadline,
+ipc_tests::cases! {
+    eventfd: Eventfd, page: Page => {
+        all_are_met_whatever_their_number,
+        who_is_late_is_named_and_may_be_waited_for_again,
+        who_fails_is_named_while_others_are_waited_for,
+        who_is_killed_is_named_while_others_are_waited_for,
+        a_child_that_places_without_end_holds_nobody_past_the_deadline,
+    }
 }

@@ -117,7 +117,7 @@ fn main() -> std::process::ExitCode {
 }
 
 cases! {
-    ipc_tests_main:
+    ipc_tests_main =
     a_blocking_round_trip_costs_4_system_calls,
     a_round_trip_in_a_poll_loop_costs_5_system_calls,
 }

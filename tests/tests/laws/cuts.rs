@@ -3,25 +3,12 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use heapless::VecView;
-use ipc_frame::{Decoder, Header, Kind};
-use ipc_tests::fds;
+use ipc_frame::Decoder;
+use ipc_tests::fds::{self, file, id_of};
+use ipc_tests::wire::frame;
 use ipc_transport::{Inbox, PassFds, Received, Transport, TransportError};
 
 use crate::bytes::{patiently, send_all, settled};
-use crate::descriptors::{file, id_of};
-
-/// A frame as it stands on the wire.
-pub(crate) fn frame(id: u64, fds: (u16, u32), payload: &[u8]) -> Vec<u8> {
-    let header = Header {
-        len: u32::try_from(payload.len()).unwrap(),
-        fd_count: fds.0,
-        fd_sequence: fds.1,
-        ..Header::new(Kind::Request, 1, id)
-    };
-    let mut bytes = header.encode().to_vec();
-    bytes.extend_from_slice(payload);
-    bytes
-}
 
 /// Gives what lies between its cuts, a piece in each call.
 struct Cut<'a, T> {

@@ -5,22 +5,10 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use heapless::Vec as FixedVec;
 use ipc_frame::{Header, Kind};
-use ipc_tests::fds;
+use ipc_tests::fds::{self, Fds, file, id_of};
 use ipc_transport::{FdsLost, Inbox, Outbox, PassFds, Received, TransportError, duplicate};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::bytes::{patiently, receive_exactly, send_all, settled};
-
-pub(crate) type Fds = FixedVec<OwnedFd, 253>;
-
-/// A file that can be told from every other by [`id_of`].
-pub(crate) fn file() -> OwnedFd {
-    tempfile::tempfile().unwrap().into()
-}
-
-pub(crate) fn id_of(fd: impl AsFd) -> u64 {
-    rustix::fs::fstat(fd).unwrap().st_ino
-}
 
 fn null() -> File {
     File::open("/dev/null").unwrap()
@@ -212,12 +200,6 @@ pub(crate) fn descriptors_under_way_are_closed_with_the_connection<A: PassFds, B
     assert_eq!(fds::open().len(), before);
 }
 
-/// Changes how many descriptors the process may open.
-fn limit_fds(limit: u64) {
-    let whole = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: Some(limit), ..whole }).unwrap();
-}
-
 pub(crate) fn a_thousand_losses_leave_the_stream_in_step<A: PassFds, B: PassFds>(
     pair: fn() -> (A, B),
 ) {
@@ -225,7 +207,7 @@ pub(crate) fn a_thousand_losses_leave_the_stream_in_step<A: PassFds, B: PassFds>
     let mut outbox = Outbox::<4096, 32>::new();
     let mut inbox = Inbox::<4096>::new();
     let own = file();
-    limit_fds(32);
+    fds::limit(32);
     let null = null();
     let before = fds::open().len();
     for round in 0..1_000 {

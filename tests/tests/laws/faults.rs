@@ -1,12 +1,11 @@
 //! Frames over a transport that loses descriptors and connections.
 
 use ipc_frame::{Header, Kind};
-use ipc_tests::fds;
+use ipc_tests::fds::{self, Fds, file, id_of};
 use ipc_transport::{Faults, Faulty, FdsLost, Inbox, Outbox, PassFds, TransportError, duplicate};
 use std::os::fd::AsFd;
 
 use crate::bytes::settled;
-use crate::descriptors::{Fds, file, id_of};
 use crate::pairs;
 
 /// Sends frames with 0 to 2 descriptors each, and sees what arrives of them: in order, whole, each

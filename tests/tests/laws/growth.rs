@@ -3,12 +3,11 @@
 
 use std::time::Duration;
 
-use ipc_tests::fds;
+use ipc_tests::fds::{self, file};
 use ipc_tests::memory::Memory;
 use ipc_transport::{Loopback, PassFds, Transport};
 
 use crate::bytes::Random;
-use crate::descriptors::file;
 use crate::pairs::harmless;
 use crate::{hostile, strays};
 

@@ -8,10 +8,10 @@ use ipc_frame::{DecodeError, Decoder, Header, Kind};
 use ipc_tests::counting::Counting;
 use ipc_tests::fds;
 use ipc_tests::forked::{end_of, forked};
+use ipc_tests::wire::frame;
 use ipc_transport::{Instant, Transport};
 
 use crate::bytes::{Random, is_closed, patiently, send_all, settled};
-use crate::cuts::frame;
 
 /// What became of bytes: how many frames, and the error that ended them.
 type Fate = (u64, Option<DecodeError>);

@@ -3,13 +3,11 @@
 use std::fs::File;
 use std::os::fd::AsFd;
 
-use ipc_tests::fds;
+use ipc_tests::fds::{self, Fds};
 use ipc_transport::{PassFds, Seqpacket, Stream, Transport, TransportError};
 use rustix::io::IoSlice;
 use rustix::net::sockopt::set_socket_send_buffer_size;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, send, sendmsg};
-
-use crate::descriptors::Fds;
 
 fn send_empty_with(to: &Seqpacket, file: &File) {
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];

@@ -4,16 +4,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ipc_barrier::Ended;
 use ipc_tests::counting::Counting;
-use ipc_tests::fds;
+use ipc_tests::fds::{self, file};
 use ipc_tests::forked::{end_of, forked, soon};
+use ipc_tests::wire::frame;
 use ipc_transport::{
     BytePair, Inbox, InboxError, Interest, PassFds, Stream, Transport, TransportError, Watched,
     duplicate, wait,
 };
 
 use crate::bytes::{Random, is_closed, patiently, receive_exactly, send_all, settled};
-use crate::cuts::frame;
-use crate::descriptors::{file, send_with};
+use crate::descriptors::send_with;
 use crate::hostile::{kill_self, noise};
 
 /// Sends all bytes, and the same descriptor some times with the first of them.

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     run()
 }
 
-ipc_tests::cases! { run:
+ipc_tests::cases! { run =
     both_forms_become_one_line_that_ends_with_the_text_as_sent,
     control_bytes_become_hex_and_all_else_passes,
     an_empty_datagram_is_a_line_without_text,

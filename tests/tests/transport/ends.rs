@@ -5,13 +5,13 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use ipc_frame::{Header, Kind};
 use ipc_tests::cases::skip;
-use ipc_tests::fds;
+use ipc_tests::fds::{self, Fds, id_of, is_cloexec};
 use ipc_transport::{
     Inbox, Loopback, Outbox, PassFds, Stream, Transport, TransportError, above_stdio, duplicate,
     open_stdio,
 };
 
-use crate::arrivals::{Fds, got, id_of, is_cloexec, take_all};
+use crate::arrivals::{got, take_all};
 
 pub(crate) fn a_loopback_takes_as_many_bytes_as_fit() {
     let mut loopback = Loopback::<16>::new();

@@ -3,10 +3,11 @@
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use ipc_tests::fds;
+use ipc_tests::fds::{self, file, id_of};
+use ipc_tests::wire::frame;
 use ipc_transport::{FdsLost, Inbox, InboxError, PassFds, Stream};
 
-use crate::arrivals::{file, frame, got, id_of, limit_fds, take, take_all};
+use crate::arrivals::{got, take, take_all};
 
 pub(crate) fn more_descriptors_than_announced_are_a_loss_and_closed() {
     let (mut left, mut right) = Stream::pair().unwrap();
@@ -62,7 +63,7 @@ pub(crate) fn descriptors_of_the_next_frame_do_not_stand_in_for_lost_ones() {
     let (lost, own) = (file(), file());
     let (mut left, mut right) = Stream::pair().unwrap();
     let mut inbox = Inbox::<256>::new();
-    limit_fds(64);
+    fds::limit(64);
     let null = File::open("/dev/null").unwrap();
     left.send_with(&[&frame(1, (1, 0), b"")], &[lost.as_fd()]).unwrap();
     left.send_with(&[&frame(2, (1, 1), b"")], &[own.as_fd()]).unwrap();

@@ -7,12 +7,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use heapless::{Vec as FixedVec, VecView};
 use ipc_frame::{Header, Kind, PushError};
 use ipc_tests::cases::skip;
-use ipc_tests::fds;
+use ipc_tests::fds::{self, Fds, file, id_of};
+use ipc_tests::wire::frame;
 use ipc_transport::{
     Inbox, Outbox, PassFds, Received, Stream, Transport, TransportError, duplicate,
 };
 
-use crate::arrivals::{Fds, file, frame, got, id_of, limit_fds, take_all};
+use crate::arrivals::{got, take_all};
 
 /// Sends nothing in between but what was sent: a transport with any number of short writes.
 struct Short<'a> {
@@ -239,7 +240,7 @@ pub(crate) fn too_many_descriptors_in_flight_keep_the_frame_until_receivers_catc
     if result != 0 && rustix::process::geteuid().is_root() {
         skip("a user without privileges", "a user namespace with more than root in it");
     }
-    limit_fds(32);
+    fds::limit(32);
     let null = File::open("/dev/null").unwrap();
     let (mut left, mut right) = Stream::pair().unwrap();
     let mut inbox = Inbox::<256>::new();

@@ -11,7 +11,7 @@ use ipc_transport::{
     Waiter, Watched, duplicate, wait,
 };
 
-use crate::arrivals::Fds;
+use ipc_tests::fds::Fds;
 
 pub(crate) fn a_blocking_receive_ends_at_its_time_out() {
     let (mut left, mut right) = Stream::pair().unwrap();
