@@ -5,11 +5,12 @@ use rustix::fs::{FileType, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 
+use crate::clock::Instant;
 use crate::descriptor::{above_stdio, duplicate};
 use crate::errno::SystemError;
 use crate::socket::gather;
 use crate::transport::{Transport, TransportError};
-use crate::wait::{Interest, PAST, Watched, wait};
+use crate::wait::{Interest, Watched, wait};
 
 /// What a pipe takes without waiting once it says that there is room (`PIPE_BUF`, pipe(7)).
 const PIPE_LEN: usize = 4096;
@@ -222,7 +223,7 @@ impl End {
 
     fn look(&self, interest: Interest) -> Result<Watched<'_>, TransportError> {
         let mut watched = [Watched::new(self.fd.as_fd(), interest)];
-        wait(&mut watched, Some(PAST)).map_err(TransportError::System)?;
+        wait(&mut watched, Some(Instant::PAST)).map_err(TransportError::System)?;
         let [seen] = watched;
         Ok(seen)
     }

@@ -9,10 +9,11 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags};
 use rustix::path::Arg;
 
+use crate::clock::Instant;
 use crate::descriptor::above_stdio;
 use crate::errno::SystemError;
 use crate::socket::Socket;
-use crate::wait::{Interest, PAST, Watched, wait};
+use crate::wait::{Interest, Watched, wait};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
@@ -110,7 +111,7 @@ impl<S: Socket> Listener<S> {
         loop {
             if self.may_wait {
                 let mut watched = [Watched::new(self.socket.as_fd(), Interest::Input)];
-                if !wait(&mut watched, Some(PAST))? {
+                if !wait(&mut watched, Some(Instant::PAST))? {
                     return Ok(None);
                 }
             }

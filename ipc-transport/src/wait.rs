@@ -118,7 +118,7 @@ impl Waiter {
         let end = Instant::now() + self.patience.spin;
         let end = deadline.map_or(end, |deadline| end.min(deadline));
         while Instant::now() < end {
-            if self.poll(polled, Some(PAST))? {
+            if self.poll(polled, Some(Instant::PAST))? {
                 return Ok(true);
             }
             core::hint::spin_loop();
@@ -142,11 +142,8 @@ impl Waiter {
     }
 }
 
-/// A deadline that only looks.
-pub(crate) const PAST: Instant = Instant::from_nanoseconds(0);
-
 fn is_past(deadline: Option<Instant>) -> bool {
-    deadline == Some(PAST)
+    deadline == Some(Instant::PAST)
 }
 
 fn polled<'fd>(watched: &[Watched<'fd>]) -> Result<Vec<PollFd<'fd>, MAX_WATCHED>, SystemError> {

@@ -68,7 +68,7 @@ pub(crate) struct Supervisor {
 
 impl Supervisor {
     pub(crate) const fn new(policy: Restart) -> Self {
-        let zero = Instant::from_nanoseconds(0);
+        let zero = Instant::PAST;
         Self { policy, in_a_row: 0, ends: 0, window_start: zero, started: Instant::NEVER }
     }
 

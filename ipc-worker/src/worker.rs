@@ -135,9 +135,8 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
     /// Returns when [`turn`](Self::turn) is to be called at the latest, also when the descriptor
     /// shows nothing; in the past for at once, `None` for no such time.
     pub fn next_deadline(&self) -> Option<Instant> {
-        const AT_ONCE: Instant = Instant::from_nanoseconds(0);
         let is_due = self.has_event() || self.caller.has_regained(self.phase.slots());
-        let next = if is_due { AT_ONCE } else { self.life_deadline() };
+        let next = if is_due { Instant::PAST } else { self.life_deadline() };
         Some(next.min(self.caller.table.earliest())).filter(|&next| next != Instant::NEVER)
     }
 

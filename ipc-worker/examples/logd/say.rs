@@ -22,7 +22,7 @@ pub(crate) fn say(fd: BorrowedFd<'_>, text: &[u8]) {
         _ => (text, &b""[..]),
     };
     let mut watched = [Watched::new(fd, Interest::Output)];
-    let at_once = Some(Instant::from_nanoseconds(0));
+    let at_once = Some(Instant::PAST);
     if wait(&mut watched, at_once).unwrap_or(false) {
         // A reader that is gone is no trouble of ours.
         _ = rustix::io::writev(fd, &[IoSlice::new(text), IoSlice::new(end)]);

@@ -41,7 +41,7 @@ impl Process {
             watches_room: false,
             send_closed: false,
             broken: false,
-            send_after: Instant::from_nanoseconds(0),
+            send_after: Instant::PAST,
             looked: now,
         }
     }
@@ -137,13 +137,12 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
 
     /// When the phase wants the next turn at the latest.
     pub(super) fn life_deadline(&self) -> Instant {
-        const AT_ONCE: Instant = Instant::from_nanoseconds(0);
         match &self.phase {
-            Phase::Inline { .. } if self.caller.outbox.has_unsent() => AT_ONCE,
+            Phase::Inline { .. } if self.caller.outbox.has_unsent() => Instant::PAST,
             Phase::Starting { deadline, .. } => *deadline,
-            Phase::Serving(process) if process.broken => AT_ONCE,
+            Phase::Serving(process) if process.broken => Instant::PAST,
             Phase::Serving(process) if self.wants_to_send(process) => process.send_after,
-            Phase::Leaving(leaving) if leaving.ended.is_some() => AT_ONCE,
+            Phase::Leaving(leaving) if leaving.ended.is_some() => Instant::PAST,
             Phase::Leaving(Leaving { process, since, .. }) => match process.child.pidfd() {
                 Some(_) => *since + GRACE,
                 None => process.looked + SOON,

@@ -15,7 +15,7 @@ pub(crate) fn a_child_exits_with_its_status() {
         let ended = end_of(&mut child);
         assert_eq!(ended, Ended::Exited(u8::try_from(status).unwrap()));
         assert_eq!(child.try_wait(), Some(ended), "from memory");
-        assert_eq!(child.wait_until(Instant::from_nanoseconds(0)), Ok(ended));
+        assert_eq!(child.wait_until(Instant::PAST), Ok(ended));
     }
     assert!(fds::children().is_empty());
 }
@@ -80,7 +80,7 @@ pub(crate) fn wait_until_runs_out_at_its_deadline_and_may_be_waited_on_again() {
         let late = Instant::now().since(deadline);
         assert!(Instant::now() >= deadline && late < Duration::from_secs(5), "{late:?}");
     }
-    assert_eq!(child.wait_until(Instant::from_nanoseconds(0)), Err(StillRunning));
+    assert_eq!(child.wait_until(Instant::PAST), Err(StillRunning));
     child.kill().unwrap();
     assert_eq!(end_of(&mut child), Ended::Killed(9));
 }
