@@ -1,12 +1,10 @@
 //! The barrier before the fork: what both sides have of it.
 
 use core::marker::PhantomData;
-use core::sync::atomic::Ordering;
 
 use ipc_transport::SystemError;
 
 use crate::end::{ChildEnd, End, ParentEnd};
-use crate::lane::page::ASLEEP;
 use crate::lane::{Fds, Half, Lane, Page};
 use crate::memory::{Memory, Side};
 use crate::rules::Rules;
@@ -91,13 +89,7 @@ impl<L: Lane> Barrier<L> {
     }
 
     fn on(memory: Memory) -> Result<Self, SystemError> {
-        // Armed from the start: the first post rings, for a side that watches and never armed.
-        for side in [Side::Parent, Side::Child] {
-            if let Ok(word) = memory.word(side) {
-                word.store(ASLEEP, Ordering::Relaxed);
-            }
-        }
-        Ok(Self { fds: L::open()?, memory, lane: PhantomData })
+        Ok(Self { fds: L::open(&memory)?, memory, lane: PhantomData })
     }
 
     /// Becomes the parent's end and closes what belongs to the child. Only after this can the

@@ -227,7 +227,7 @@ impl<R: Role, L: Lane> End<R, L> {
                 Progress::Never => return Err(self.unmet()),
                 Progress::NotYet => {}
             }
-            if looks >= LOOKS && deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            if looks >= LOOKS && lane::is_past(deadline) {
                 return Err(Unmet::TimedOut);
             }
             looks = looks.saturating_add(1);

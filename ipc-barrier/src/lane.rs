@@ -2,7 +2,7 @@
 
 mod eventfd;
 mod nowait;
-pub(crate) mod page;
+mod page;
 
 use heapless::Vec;
 use ipc_transport::{Instant, Interest, Patience, SystemError, Waiter, Watched};
@@ -17,7 +17,12 @@ use crate::memory::{Memory, Side};
 pub(crate) const ABORTION: u64 = 1 << 62;
 
 /// A deadline that has always passed: look, do not wait.
-pub(crate) const AT_ONCE: Option<Instant> = Some(Instant::from_nanoseconds(0));
+pub(crate) const AT_ONCE: Option<Instant> = Some(Instant::PAST);
+
+/// Whether a deadline has come; none never does.
+pub(crate) fn is_past(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| deadline <= Instant::now())
+}
 
 /// Descriptors of one end that are waited for, at most.
 pub(crate) const SOURCES: usize = 3;
@@ -80,7 +85,8 @@ pub trait Mechanism {
     /// Whether [`try_take`](Self::try_take) makes no system call.
     const LOOKS_FREELY: bool;
 
-    fn open() -> Result<Fds, SystemError>;
+    /// Opens the descriptors, and writes into the memory what is to stand there at first.
+    fn open(memory: &Memory) -> Result<Fds, SystemError>;
 
     /// Posts to the peer. Answers false where so many tokens are unread that one more does not
     /// fit.

@@ -35,7 +35,7 @@ const _: () = assert!(REASON + reason::WORDS <= STRIDE, "a reason fits in its si
 
 /// The memory of a barrier. Whatever the peer may have written in it is input.
 #[derive(Debug)]
-pub(crate) struct Memory {
+pub struct Memory {
     page: SharedPage,
     /// What the memory is of, where it has to outlive an exec.
     file: Option<OwnedFd>,

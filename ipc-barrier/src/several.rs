@@ -6,7 +6,7 @@ use heapless::Vec;
 use ipc_transport::{Instant, MAX_WATCHED, Watched, wait};
 
 use crate::end::ParentEnd;
-use crate::lane::{self, Lane, SOURCES};
+use crate::lane::{self, Lane, SOURCES, is_past};
 use crate::unmet::Unmet;
 
 /// Children that are waited for at one time. Those after them have their turn as these are met.
@@ -127,7 +127,7 @@ fn sync_each<L: Lane>(ends: &mut [ParentEnd<L>], deadline: Option<Instant>) -> R
             return Ok(());
         };
         let Some(ready) = ready(ends, &unmet, deadline) else {
-            return Err(Missing { index: first, why: Unmet::Aborted(None) });
+            return Err(broken(ends, first));
         };
         let before = unmet.len();
         for index in ready {
@@ -167,6 +167,14 @@ fn ready<L: Lane>(
     Some(ready)
 }
 
+/// Ends the barrier of a child that cannot be waited for, as a wait for it alone would.
+fn broken<L: Lane>(ends: &mut [ParentEnd<L>], index: usize) -> Missing {
+    if let Some(end) = ends.get_mut(index) {
+        end.rules.broken();
+    }
+    Missing { index, why: Unmet::Aborted(None) }
+}
+
 /// Looks at one child, and arms it where it has not answered.
 fn is_met<L: Lane>(
     ends: &mut [ParentEnd<L>],
@@ -185,8 +193,4 @@ fn is_met<L: Lane>(
             Err(why) => return Err(Missing { index, why }),
         }
     }
-}
-
-fn is_past(deadline: Option<Instant>) -> bool {
-    deadline.is_some_and(|deadline| deadline <= Instant::now())
 }

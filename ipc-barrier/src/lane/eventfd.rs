@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::lane::{ABORTION, Broken, Fds, Half, Mechanism, Post, Slept, nowait};
+use crate::memory::Memory;
 
 /// Two event counters (eventfd(2)) and a pipe that carries nothing: whatever is posted is in the
 /// kernel at once, and no program needs to ask for the bell to ring. Each post and each look is a
@@ -25,7 +26,7 @@ impl Mechanism for Eventfd {
     const NAME: &'static str = "eventfd";
     const LOOKS_FREELY: bool = false;
 
-    fn open() -> Result<Fds, SystemError> {
+    fn open(_memory: &Memory) -> Result<Fds, SystemError> {
         let counter = || {
             let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
             above_stdio(eventfd(0, flags).map_err(SystemError::of("eventfd"))?)

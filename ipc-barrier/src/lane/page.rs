@@ -9,11 +9,12 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::lane::{ABORTION, Broken, Fds, Half, Mechanism, Post, Slept, nowait};
+use crate::memory::{Memory, Side};
 
 /// The peer has aborted.
 const ABORTED: u32 = 1 << 31;
 /// The reader is about to sleep and wants the bell to be rung.
-pub(crate) const ASLEEP: u32 = 1 << 30;
+const ASLEEP: u32 = 1 << 30;
 /// The tokens that were not taken; the most there can be.
 const TOKENS: u32 = ASLEEP - 1;
 
@@ -40,7 +41,13 @@ impl Mechanism for Page {
     const NAME: &'static str = "page";
     const LOOKS_FREELY: bool = true;
 
-    fn open() -> Result<Fds, SystemError> {
+    fn open(memory: &Memory) -> Result<Fds, SystemError> {
+        // Armed from the start: the first post rings, for a side that watches and never armed.
+        for side in [Side::Parent, Side::Child] {
+            if let Ok(word) = memory.word(side) {
+                word.store(ASLEEP, Ordering::Relaxed);
+            }
+        }
         let (to_child, parent_own) = bell()?;
         let (to_parent, child_own) = bell()?;
         Ok(Fds { to_child, to_parent, parent_own, child_own })
@@ -142,12 +149,11 @@ mod tests {
     use rustix::fd::AsFd;
 
     use super::*;
-    use crate::memory::{Memory, Side};
 
     /// Both sides in one process.
     fn halves() -> [Half; 2] {
-        let Fds { to_child, to_parent, parent_own, child_own } = Page::open().unwrap();
         let memory = Memory::with_file().unwrap();
+        let Fds { to_child, to_parent, parent_own, child_own } = Page::open(&memory).unwrap();
         let copy = |fd: BorrowedFd<'_>| duplicate(fd).unwrap();
         let again = Memory::new(Memory::map(memory.file().unwrap()).unwrap(), None);
         let (outgoing, incoming) = (copy(to_parent.as_fd()), copy(to_child.as_fd()));
@@ -185,10 +191,12 @@ mod tests {
     #[test]
     fn one_sleep_is_one_ring() {
         let [parent, child] = halves();
-        assert_eq!(Page::post(&parent, Post::Token), Ok(true));
-        assert_eq!(rings(&child), 0, "nobody is asleep");
-        assert_eq!(Page::arm(&child), Ok(false), "a token is there");
-        assert_eq!(Page::try_take(&child), Ok(1));
+        for (expected, why) in [(1, "armed from the start"), (0, "nobody is asleep")] {
+            assert_eq!(Page::post(&parent, Post::Token), Ok(true));
+            assert_eq!(rings(&child), expected, "{why}");
+        }
+        assert_eq!(Page::arm(&child), Ok(false), "tokens are there");
+        assert_eq!(Page::try_take(&child), Ok(2));
         assert_eq!((Page::arm(&child), Page::arm(&child)), (Ok(true), Ok(true)));
         assert_eq!(Page::post(&parent, Post::Token), Ok(true));
         assert_eq!(Page::post(&parent, Post::Token), Ok(true));
