@@ -23,15 +23,24 @@ impl Side {
             Self::Child => Self::Parent,
         }
     }
+
+    /// Its place where the parent comes first.
+    const fn index(self) -> usize {
+        match self {
+            Self::Parent => 0,
+            Self::Child => 1,
+        }
+    }
 }
 
-/// Words from one side's part to the other's: whole lines of the processor's cache.
-const STRIDE: usize = 64;
-/// Where in its part a side's reason lies; its outgoing word lies first, on a line of its own.
-const REASON: usize = 16;
-const WORDS: usize = 2 * STRIDE;
+/// Words of a line of the processor's cache.
+const LINE: usize = 16;
+/// The words that are added to come first, both on one line: a side takes a token and gives its own
+/// while it has that line, which so goes there and back once in a round, and not twice.
+const REASONS: usize = LINE;
+const WORDS: usize = REASONS + 2 * reason::WORDS;
 
-const _: () = assert!(REASON + reason::WORDS <= STRIDE, "a reason fits in its side's part");
+const _: () = assert!(reason::WORDS.is_multiple_of(LINE), "each reason begins a line");
 
 /// The memory of a barrier. Whatever the peer may have written in it is input.
 #[derive(Debug)]
@@ -69,20 +78,12 @@ impl Memory {
     /// The word that a side adds to and the other takes from.
     #[inline]
     pub(crate) fn word(&self, from: Side) -> Result<&AtomicU32, Broken> {
-        self.part(from).first().ok_or(Broken)
+        self.page.words().get(from.index()).ok_or(Broken)
     }
 
     /// The words of a side's reason.
     pub(crate) fn reason(&self, of: Side) -> &[AtomicU32] {
-        self.part(of).get(REASON..REASON + reason::WORDS).unwrap_or_default()
-    }
-
-    #[inline]
-    fn part(&self, of: Side) -> &[AtomicU32] {
-        let start = match of {
-            Side::Parent => 0,
-            Side::Child => STRIDE,
-        };
-        self.page.words().get(start..start + STRIDE).unwrap_or_default()
+        let start = REASONS + of.index() * reason::WORDS;
+        self.page.words().get(start..start + reason::WORDS).unwrap_or_default()
     }
 }
