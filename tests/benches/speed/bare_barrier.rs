@@ -1,5 +1,5 @@
-//! The floors of the barrier: futex(2), eventfd(2) and `pthread_barrier_t`, with nothing around
-//! them, and nothing to show a death.
+//! The floors of the barrier: a word, futex(2), eventfd(2) and `pthread_barrier_t`, with nothing
+//! around them, and nothing to show a death.
 
 #![expect(unsafe_code, reason = "a pthread_barrier_t in memory that processes share")]
 
@@ -98,6 +98,59 @@ impl Side for Futex {
     fn meet(&mut self) -> bool {
         self.place();
         self.wait()
+    }
+}
+
+/// One word, which each side waits for to be as the other leaves it. It counts nothing, and nobody
+/// ever sleeps.
+pub(crate) struct Word {
+    page: SharedPage,
+    own: u32,
+}
+
+impl Word {
+    fn word(&self) -> &AtomicU32 {
+        self.page.words().first().unwrap()
+    }
+}
+
+impl Means for Word {
+    type Parent = Self;
+    type Child = Self;
+
+    fn open(_: &Plan) -> Self {
+        Self { page: SharedPage::new(1).unwrap(), own: 1 }
+    }
+
+    fn into_parent(self, _: &Child, _: With) -> Self {
+        self
+    }
+
+    fn into_child(self, _: With) -> Self {
+        Self { own: 0, ..self }
+    }
+}
+
+impl Side for Word {
+    fn place(&mut self) {
+        self.word().store(self.own, Ordering::Release);
+    }
+
+    fn wait(&mut self) -> bool {
+        while self.word().load(Ordering::Acquire) == self.own {
+            std::hint::spin_loop();
+        }
+        true
+    }
+
+    fn meet(&mut self) -> bool {
+        if self.own == 1 {
+            self.place();
+            return self.wait();
+        }
+        let is_there = self.wait();
+        self.place();
+        is_there
     }
 }
 

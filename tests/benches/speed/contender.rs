@@ -8,7 +8,7 @@ use ipc_transport::{Seqpacket, Stream};
 use rustix::net::SocketType;
 
 use crate::bare::Bare;
-use crate::bare_barrier::{Futex, Pthread, RawEventfd};
+use crate::bare_barrier::{Futex, Pthread, RawEventfd, Word};
 use crate::barrier::Laned;
 use crate::death::Deaths;
 use crate::meeting::Meeting;
@@ -66,6 +66,7 @@ pub(crate) fn floor(plan: &Plan, peer_cpu: usize) -> Box<dyn Contender> {
             let plan = Plan { subject: Subject::Futex, ..*plan };
             return Box::new(Meeting::<Futex>::start(&plan, peer_cpu));
         }
+        Floor::Word => return Box::new(Meeting::<Word>::start(plan, peer_cpu)),
         Floor::PipeEnd => return Box::new(Deaths::seen_by_pipe(peer_cpu)),
         _ => {}
     }

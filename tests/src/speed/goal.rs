@@ -21,6 +21,10 @@ impl Goal {
     /// Returns the goal of a row's ratio, for rows that have one.
     pub fn of(plan: &Plan) -> Option<Self> {
         let Plan { work, subject, level, size, fds, cpus, floor, spin } = *plan;
+        // Beside a bare word the ratio tells, and no goal.
+        if floor == Floor::Word {
+            return None;
+        }
         // The default lane's.
         if subject == Subject::Page {
             return match (work, cpus, spin) {
@@ -130,6 +134,8 @@ mod tests {
         let with_pidfd = Plan { work: Work::PingPong(With::Pidfd), ..page };
         assert_eq!(Goal::of(&with_pidfd), Some(Goal::AtMost(1.1)));
         assert_eq!(Goal::of(&Plan { cpus: 2, spin: true, ..page }), Some(Goal::Within(150.0)));
+        let beside_a_word = Plan { cpus: 2, spin: true, floor: Floor::Word, ..page };
+        assert_eq!(Goal::of(&beside_a_word), None);
         assert_eq!(Goal::of(&Plan { subject: Subject::Eventfd, ..page }), None);
         assert_eq!(Goal::syscalls(&worker), Some(4.0));
         assert_eq!(Goal::syscalls(&Plan { work: Work::PollLoop, ..worker }), Some(5.0));

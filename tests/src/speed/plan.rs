@@ -97,6 +97,8 @@ pub enum Floor {
     /// A word for each direction and futex(2). Where the row spins it does so too, and wakes only
     /// one who has stopped.
     Futex,
+    /// One word that goes to and fro between two processors: what no barrier in memory can beat.
+    Word,
     /// poll(2) on the end of a pipe that only the dead one held.
     PipeEnd,
 }
@@ -153,6 +155,10 @@ impl Plan {
                 let with = |with| Self::at_a_barrier(work(with), subject, cpus);
                 plans.extend([With::Nothing, With::Deadline, With::Pidfd].map(with));
                 plans.push(Self { spin: true, ..with(With::Nothing) });
+            }
+            if cpus == 2 {
+                let page = Self::at_a_barrier(work(With::Nothing), Subject::Page, cpus);
+                plans.push(Self { spin: true, floor: Floor::Word, ..page });
             }
         }
         let death = Self::at_a_barrier(Work::Death, Subject::PidfdAlone, cpus);
@@ -255,6 +261,7 @@ impl fmt::Display for Floor {
             Self::Batched => "batched stream",
             Self::Spinning => "spinning send + recvmsg",
             Self::Futex => "raw futex",
+            Self::Word => "bare word",
             Self::PipeEnd => "poll on the end of a pipe",
         })
     }
@@ -279,7 +286,8 @@ mod tests {
     #[test]
     fn every_work_is_measured_on_one_and_on_two_processors() {
         let plans = Plan::all();
-        for plan in &plans {
+        // A word goes nowhere on one.
+        for plan in plans.iter().filter(|plan| plan.floor != Floor::Word) {
             let other = Plan { cpus: 3 - plan.cpus, ..*plan };
             assert!(plans.contains(&other), "{plan}");
         }
