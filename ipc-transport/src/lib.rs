@@ -74,6 +74,8 @@ mod stream;
 mod transport;
 #[cfg(feature = "socket")]
 mod wait;
+#[cfg(feature = "socket")]
+mod wait_set;
 
 #[cfg(feature = "socket")]
 pub use blocking::Blocking;
@@ -110,3 +112,5 @@ pub use stream::Stream;
 pub use transport::{Transport, TransportError};
 #[cfg(feature = "socket")]
 pub use wait::{Interest, MAX_WATCHED, Waiter, Watched, wait};
+#[cfg(feature = "socket")]
+pub use wait_set::{Ready, Trigger, WaitSet};
