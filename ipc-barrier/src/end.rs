@@ -7,7 +7,7 @@ use rustix::event::epoll;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::child::Child;
-use crate::lane::{self, AT_ONCE, Broken, Half, Lane, Page, Post, Seen};
+use crate::lane::{self, AT_ONCE, Broken, Half, Lane, Page, Post, Seen, Sleeper};
 use crate::reason::{self, Reason, Stage};
 use crate::role::{ChildSide, ParentSide, Role};
 use crate::rules::{Cause, Goal, Progress, Rules};
@@ -68,6 +68,7 @@ pub struct End<R, L = Page> {
     pub(crate) rules: Rules,
     pub(crate) half: Half,
     pidfd: Option<OwnedFd>,
+    sleeper: Sleeper,
     patience: Patience,
     watch: Option<OwnedFd>,
     kind: PhantomData<(R, L)>,
@@ -84,6 +85,8 @@ impl<L: Lane> ParentEnd<L> {
     /// an abortion then.
     pub fn watching(mut self, child: &Child) -> Result<Self, SystemError> {
         self.pidfd = child.duplicate_pidfd()?;
+        // One that stands already does not watch it.
+        self.sleeper = Sleeper::new();
         if let (Some(watch), Some(pidfd)) = (&self.watch, &self.pidfd) {
             add(watch, pidfd.as_fd(), epoll::EventFlags::IN)?;
         }
@@ -93,7 +96,15 @@ impl<L: Lane> ParentEnd<L> {
 
 impl<R: Role, L: Lane> End<R, L> {
     pub(crate) const fn new(rules: Rules, half: Half, pidfd: Option<OwnedFd>) -> Self {
-        Self { rules, half, pidfd, patience: Patience::SLEEP, watch: None, kind: PhantomData }
+        Self {
+            rules,
+            half,
+            pidfd,
+            sleeper: Sleeper::new(),
+            patience: Patience::SLEEP,
+            watch: None,
+            kind: PhantomData,
+        }
     }
 
     /// Spins in its waits before it sleeps; an end sleeps at once otherwise. See [`Patience`] for
@@ -157,8 +168,16 @@ impl<R: Role, L: Lane> End<R, L> {
     }
 
     /// Returns the descriptors that a child must keep open for this end: three, and a fourth where
-    /// the barrier was opened for exec.
+    /// the barrier was opened for exec. Later there are also that of [`watch`](Self::watch), and the
+    /// two of a set that an end opens once it has slept some times with a deadline or a pidfd.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let own =
+            self.watch.as_ref().map(AsFd::as_fd).into_iter().chain(self.sleeper.descriptors());
+        self.shared().chain(own)
+    }
+
+    /// The descriptors that were there before the fork.
+    pub(crate) fn shared(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let half = &self.half;
         let lane = [half.outgoing.as_fd(), half.incoming.as_fd(), half.own.as_fd()];
         lane.into_iter().chain(half.memory.file())
@@ -231,13 +250,18 @@ impl<R: Role, L: Lane> End<R, L> {
                 return Err(Unmet::TimedOut);
             }
             looks = looks.saturating_add(1);
-            match lane::look::<L>(&self.half, self.pidfd(), self.patience, deadline) {
+            match self.look(deadline) {
                 Ok(Seen::Nothing) => return Err(Unmet::TimedOut),
                 Ok(Seen::Taken(value)) => self.rules.drained(value),
                 Ok(Seen::End) => self.rules.gone(),
                 Err(Broken) => self.rules.broken(),
             }
         }
+    }
+
+    fn look(&mut self, deadline: Option<Instant>) -> Result<Seen, Broken> {
+        let Self { half, sleeper, pidfd, patience, .. } = self;
+        lane::look::<L>(half, sleeper, pidfd.as_ref().map(AsFd::as_fd), *patience, deadline)
     }
 
     fn unmet(&self) -> Unmet {

@@ -122,7 +122,7 @@ impl<R: Role, L: Lane> End<R, L> {
             memory: Memory::new(page, Some(take(file))),
         };
         let end = Self::new(rules, half, pidfd.first().map(take));
-        for fd in end.descriptors().chain(end.pidfd()) {
+        for fd in end.shared().chain(end.pidfd()) {
             fcntl_setfd(fd, FdFlags::CLOEXEC).map_err(SystemError::of("fcntl"))?;
         }
         // As it was when the barrier was new: the first post is shown to a side that watches. What
@@ -134,7 +134,7 @@ impl<R: Role, L: Lane> End<R, L> {
 
 impl<R: Role, L: Lane> Exported<'_, R, L> {
     fn set(&self, flags: FdFlags) -> Result<(), SystemError> {
-        for fd in self.0.descriptors().chain(self.0.pidfd()) {
+        for fd in self.0.shared().chain(self.0.pidfd()) {
             fcntl_setfd(fd, flags).map_err(SystemError::of("fcntl"))?;
         }
         Ok(())
@@ -152,7 +152,7 @@ impl<R: Role, L: Lane> fmt::Display for Exported<'_, R, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(end) = self;
         write!(f, "{FORMAT}:{}:{}:", L::NAME, R::SIDE.name())?;
-        for (index, fd) in end.descriptors().chain(end.pidfd()).enumerate() {
+        for (index, fd) in end.shared().chain(end.pidfd()).enumerate() {
             let comma = if index == 0 { "" } else { "," };
             write!(f, "{comma}{}", fd.as_raw_fd())?;
         }

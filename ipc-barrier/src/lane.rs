@@ -3,13 +3,16 @@
 mod eventfd;
 mod nowait;
 mod page;
+mod sleeper;
 
 use heapless::Vec;
-use ipc_transport::{Instant, Interest, Patience, SystemError, Waiter, Watched};
+use ipc_transport::{Instant, Interest, Patience, SystemError, Watched};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub use eventfd::Eventfd;
 pub use page::Page;
+use sleeper::Shown;
+pub(crate) use sleeper::Sleeper;
 
 use crate::memory::{Memory, Side};
 
@@ -68,16 +71,6 @@ pub enum Post {
     Abortion,
 }
 
-/// How a sleep without poll has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Slept {
-    Woken,
-    /// All that could wake it is closed.
-    Over,
-    /// It is not possible, or not now.
-    Not,
-}
-
 /// The descriptors do not work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken;
@@ -114,8 +107,8 @@ pub trait Mechanism {
     /// possible without taking.
     fn hush(half: &Half) -> Result<(), Broken>;
 
-    /// Sleeps until the peer posts or closes.
-    fn sleep(half: &Half) -> Result<Slept, Broken>;
+    /// Sleeps until the peer posts or closes, by reading the bell alone, where that is possible.
+    fn sleep(half: &Half) -> Result<Option<Shown>, Broken>;
 
     /// The descriptor that is readable when the peer has posted.
     fn bell(half: &Half) -> BorrowedFd<'_> {
@@ -140,6 +133,7 @@ pub(crate) enum Seen {
 /// Looks at the peer, and sleeps at most once for it, until a deadline.
 pub(crate) fn look<L: Mechanism>(
     half: &Half,
+    sleeper: &mut Sleeper,
     pidfd: Option<BorrowedFd<'_>>,
     patience: Patience,
     deadline: Option<Instant>,
@@ -150,35 +144,28 @@ pub(crate) fn look<L: Mechanism>(
             return Ok(Seen::Taken(early));
         }
     }
-    if deadline != AT_ONCE {
+    let shown = if deadline == AT_ONCE {
+        sleeper::poll::<L>(half, pidfd, deadline)?
+    } else {
         let spun = spin::<L>(half, patience, deadline)?;
         if spun != 0 || !L::arm(half)? {
             return Ok(Seen::Taken(spun));
         }
-        if deadline.is_none() && pidfd.is_none() {
-            match L::sleep(half)? {
-                Slept::Woken => return L::try_take(half).map(Seen::Taken),
-                Slept::Over => return last_look::<L>(half),
-                Slept::Not => {}
-            }
+        let slept = match (deadline, pidfd) {
+            (None, None) => L::sleep(half)?,
+            _ => None,
+        };
+        match slept {
+            Some(shown) => shown,
+            None => sleeper.sleep::<L>(half, pidfd, deadline)?,
         }
+    };
+    match shown {
+        Shown::Nothing => Ok(Seen::Nothing),
+        Shown::Bell => L::take_shown(half).map(Seen::Taken),
+        Shown::Ring => L::try_take(half).map(Seen::Taken),
+        Shown::End => last_look::<L>(half),
     }
-    let mut watched = Vec::new();
-    watch::<L, SOURCES>(half, pidfd, &mut watched);
-    match Waiter::new(Patience::SLEEP).wait(&mut watched, deadline) {
-        Ok(true) => {}
-        Ok(false) => return Ok(Seen::Nothing),
-        Err(_) => return Err(Broken),
-    }
-    if watched.iter().any(Watched::is_broken) {
-        return Err(Broken);
-    }
-    // The bell comes first, and it is over only where its closing shows the end.
-    let is_over = watched.iter().skip(1).any(Watched::is_ready);
-    if is_over || watched.first().is_some_and(Watched::is_over) {
-        return last_look::<L>(half);
-    }
-    L::take_shown(half).map(Seen::Taken)
 }
 
 /// Adds what shows the peer's posts and its end: the bell first.

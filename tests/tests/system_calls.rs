@@ -1,10 +1,13 @@
-//! How many system calls a round trip costs, as strace counts them on both sides together.
+//! How many system calls a round trip costs, as strace counts them on both sides together: through
+//! a worker, and of tokens at a barrier.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
+use ipc_barrier::{Barrier, Fork, exit, fork};
 use ipc_tests::cases;
 use ipc_tests::cases::skip;
 use ipc_transport::{Interest, Watched, wait};
@@ -50,6 +53,29 @@ fn in_a_poll_loop(worker: &mut Worker<u64>, rounds: u64) {
     }
 }
 
+/// Has two processes place and wait by turns, each to a deadline, and the parent with a pidfd.
+fn at_a_barrier(rounds: u64) {
+    let barrier = Barrier::new().unwrap();
+    match fork().unwrap() {
+        Fork::Child(_guard) => {
+            let mut end = barrier.into_child();
+            for _ in 0..rounds {
+                end.wait_next_until(soon()).unwrap();
+                end.place();
+            }
+            exit(0);
+        }
+        Fork::Parent(mut child) => {
+            let mut end = barrier.into_parent().watching(&child).unwrap();
+            for _ in 0..rounds {
+                end.place();
+                end.wait_next_until(soon()).unwrap();
+            }
+            child.wait_until(soon()).unwrap();
+        }
+    }
+}
+
 fn check(event: &Event<'_, u64>) {
     match event {
         Event::Done { outcome: Outcome::Reply(reply), .. } if reply.bytes() == [7; 64] => {}
@@ -57,9 +83,8 @@ fn check(event: &Event<'_, u64>) {
     }
 }
 
-/// Runs this program under strace and returns how many calls it made in all, but for the look at
-/// the worker's process every 10 ms: how many of those there are depends on the time it takes.
-fn traced(way: &str, rounds: u64) -> u64 {
+/// Runs this program under strace and returns how many calls of which name it made.
+fn traced(way: &str, rounds: u64) -> BTreeMap<String, u64> {
     let summary = tempfile::NamedTempFile::new().unwrap();
     let status = Command::new("strace")
         .args(["-f", "-c", "-o"])
@@ -72,20 +97,29 @@ fn traced(way: &str, rounds: u64) -> u64 {
     assert!(status.success(), "{status}");
     let summary = std::fs::read_to_string(summary.path()).unwrap();
     // Each line: share, seconds, per call, calls, errors if any, name.
-    let calls = |name: &str| -> u64 {
-        let line = summary.lines().rfind(|line| line.split_whitespace().last() == Some(name));
-        line.map_or(0, |line| line.split_whitespace().nth(3).unwrap().parse().unwrap())
+    let line = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        Some(((*words.last()?).to_owned(), words.get(3)?.parse().ok()?))
     };
-    calls("total") - calls("waitid")
+    summary.lines().filter_map(line).collect()
 }
 
-/// The calls of one round trip: what more rounds add, so that start and end do not count.
-fn per_round_trip(way: &str) -> f64 {
-    let installed = Command::new("strace").arg("--version").output().is_ok();
-    if !installed {
+fn needs_strace() {
+    if Command::new("strace").arg("--version").output().is_err() {
         skip("counting system calls", "apt-get install strace");
     }
-    let added = traced(way, 2 * ROUNDS) - traced(way, ROUNDS);
+}
+
+/// The calls of one round trip: what more rounds add, so that start and end do not count. Nor does
+/// the look at the worker's process every 10 ms: how many of those there are depends on the time it
+/// takes.
+fn per_round_trip(way: &str) -> f64 {
+    needs_strace();
+    let calls = |rounds| {
+        let calls = traced(way, rounds);
+        calls.get("total").unwrap() - calls.get("waitid").copied().unwrap_or(0)
+    };
+    let added = calls(2 * ROUNDS) - calls(ROUNDS);
     #[expect(clippy::cast_precision_loss, reason = "counts of thousands")]
     let per_round = added as f64 / ROUNDS as f64;
     println!("{way}: {per_round:.3} system calls per round trip");
@@ -102,11 +136,39 @@ fn a_round_trip_in_a_poll_loop_costs_5_system_calls() {
     assert!((4.99..5.05).contains(&calls), "{calls}");
 }
 
+/// How often a side finds the other one asleep depends on who runs when. What a sleep costs does
+/// not: a call for itself and one for the ring that ends it, and every 64th time one that reads the
+/// bell. What a deadline needs, and what there is before an end has its set, does not grow.
+fn a_sleep_to_a_deadline_at_a_barrier_costs_one_system_call_and_a_ring_another() {
+    if kernel() < (6, 4) {
+        skip("counting the calls of a sleep at a barrier", "Linux 6.4 or later");
+    }
+    needs_strace();
+    let made = traced("barrier", 2 * ROUNDS);
+    let calls = |name: &str| made.get(name).copied().unwrap_or(0);
+    let (sleeps, rings, reads) = (calls("epoll_pwait"), calls("pwritev2"), calls("preadv2"));
+    println!("{sleeps} sleeps, {rings} rings, {reads} reads of a bell");
+    assert!(sleeps > 200 && rings <= sleeps + 20, "{made:?}");
+    assert!(reads <= sleeps / 64 + 20, "{made:?}");
+    assert!(calls("ppoll") + calls("poll") <= 25 && calls("timerfd_settime") <= 5, "{made:?}");
+}
+
+fn kernel() -> (u32, u32) {
+    let system = rustix::system::uname();
+    let release = system.release().to_string_lossy();
+    let mut numbers = release.split(['.', '-']).map(|digits| digits.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
 fn main() -> std::process::ExitCode {
     let Ok(way) = std::env::var(WAY) else {
         return ipc_tests_main();
     };
     let rounds = std::env::var(COUNT).unwrap().parse().unwrap();
+    if way == "barrier" {
+        at_a_barrier(rounds);
+        return std::process::ExitCode::SUCCESS;
+    }
     let mut worker = Worker::<u64>::start(Start::fork(handle)).unwrap();
     match way.as_str() {
         "blocking" => blocking(&mut worker, rounds),
@@ -120,4 +182,5 @@ cases! {
     ipc_tests_main =
     a_blocking_round_trip_costs_4_system_calls,
     a_round_trip_in_a_poll_loop_costs_5_system_calls,
+    a_sleep_to_a_deadline_at_a_barrier_costs_one_system_call_and_a_ring_another,
 }

@@ -6,7 +6,7 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::lane::{ABORTION, Broken, Fds, Half, Mechanism, Post, Slept, nowait};
+use crate::lane::{ABORTION, Broken, Fds, Half, Mechanism, Post, Shown, nowait};
 use crate::memory::Memory;
 
 /// Two event counters (eventfd(2)) and a pipe that carries nothing: whatever is posted is in the
@@ -70,8 +70,8 @@ impl Mechanism for Eventfd {
         Ok(())
     }
 
-    fn sleep(_half: &Half) -> Result<Slept, Broken> {
-        Ok(Slept::Not)
+    fn sleep(_half: &Half) -> Result<Option<Shown>, Broken> {
+        Ok(None)
     }
 
     fn end(half: &Half) -> Option<BorrowedFd<'_>> {

@@ -8,7 +8,7 @@ use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::lane::{ABORTION, Broken, Fds, Half, Mechanism, Post, Slept, nowait};
+use crate::lane::{ABORTION, Broken, Fds, Half, Mechanism, Post, Shown, nowait, sleeper::RINGS};
 use crate::memory::{Memory, Side};
 
 /// The peer has aborted.
@@ -17,9 +17,6 @@ const ABORTED: u32 = 1 << 31;
 const ASLEEP: u32 = 1 << 30;
 /// The tokens that were not taken; the most there can be.
 const TOKENS: u32 = ASLEEP - 1;
-
-/// Bytes that one read takes from the bell.
-const RINGS: usize = 16;
 
 /// Words in a page that both sides map, and two pipes as bells, which are rung only for a side
 /// that is about to sleep: to place is a few instructions where nobody waits. The default.
@@ -108,14 +105,16 @@ impl Mechanism for Page {
     }
 
     #[inline]
-    fn sleep(half: &Half) -> Result<Slept, Broken> {
+    fn sleep(half: &Half) -> Result<Option<Shown>, Broken> {
         let mut rings = [0; RINGS];
         loop {
             match rustix::io::read(&half.incoming, &mut rings) {
-                Ok(0) => return Ok(Slept::Over),
-                Ok(_) => return Ok(Slept::Woken),
+                Ok(0) => return Ok(Some(Shown::End)),
+                // What was read is silent.
+                Ok(_) => return Ok(Some(Shown::Ring)),
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return Ok(Slept::Not),
+                // The peer has changed the mode that both share.
+                Err(Errno::AGAIN) => return Ok(None),
                 Err(_) => return Err(Broken),
             }
         }

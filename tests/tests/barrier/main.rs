@@ -18,6 +18,7 @@ mod hostile;
 mod model;
 mod peer;
 mod races;
+mod sets;
 mod waits;
 mod watch;
 mod words;
@@ -31,6 +32,7 @@ use hostile::*;
 use ipc_barrier::{Eventfd, Page};
 use model::*;
 use races::*;
+use sets::*;
 use waits::*;
 use watch::*;
 
@@ -50,7 +52,7 @@ ipc_tests::cases! {
         every_answer_is_that_of_the_written_rules,
         no_token_is_lost_to_an_exit_that_follows_at_once,
         no_token_is_lost_to_a_drop_that_follows_at_once,
- no_wake_up_is_lost_in_many_rounds,
+        no_wake_up_is_lost_in_many_rounds,
         dropping_an_end_is_gone_for_the_other_side,
         an_exec_is_gone_though_the_process_lives_on,
         a_third_process_that_drops_its_copy_has_no_effect,
@@ -80,6 +82,12 @@ ipc_tests::cases! {
         a_peer_that_misuses_every_descriptor_holds_no_call,
         a_peer_that_steals_what_wakes_holds_no_call,
         a_wait_after_many_rings_sleeps,
+        ends_that_sleep_with_a_set_follow_the_same_laws,
+        where_no_set_can_be_opened_the_laws_hold,
+        only_an_end_that_sleeps_often_opens_a_set,
+        an_end_whose_set_was_closed_under_it_goes_on,
+        a_process_that_is_watched_later_is_watched_by_the_set_too,
+        a_bell_never_fills,
     }
 
     eventfd: Eventfd => {

@@ -37,4 +37,5 @@ pub(crate) fn every_answer_is_that_of_the_written_rules<L: Lane>() {
     // A wait that is not seen asleep is compared all the same, so this is not exact.
     assert!(counts.seen_asleep > scripts / 10, "{counts:?}");
     assert!(counts.released > scripts / 10 && counts.deaths > scripts / 20, "{counts:?}");
+    assert!(counts.lingered > scripts / 10, "{counts:?}");
 }

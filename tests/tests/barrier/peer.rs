@@ -3,10 +3,11 @@
 use std::io::{Read, Write};
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ipc_barrier::{
-    Barrier, Child, ChildEnd, Ended, Fork, Lane, ParentEnd, Stage, Unmet, exit, fork,
+    Barrier, Child, ChildEnd, End, Ended, Fork, Lane, ParentEnd, Role, Stage, Unmet, exit, fork,
 };
 use ipc_tests::forked::{end_of, soon};
 use ipc_transport::{Errno, Instant, Interest, Watched, wait};
@@ -14,6 +15,21 @@ use ipc_transport::{Errno, Instant, Interest, Watched, wait};
 pub(crate) const ABORTED: Unmet = Unmet::Aborted(None);
 pub(crate) const TEXT: &str = "mount of the root file system, which is so long that — it is cut";
 pub(crate) const CUT: &str = "mount of the root file system, which is so long ";
+
+/// Waits that run out after which an end has opened its set.
+pub(crate) const LINGERS: usize = 10;
+
+/// Whether both ends of a [`pair`] have lingered.
+pub(crate) static ALL_LINGER: AtomicBool = AtomicBool::new(false);
+
+/// Sleeps so often, each time for nothing, that the end opens a set to sleep with.
+pub(crate) fn linger<R: Role, L: Lane>(end: &mut End<R, L>) {
+    for _ in 0..LINGERS {
+        // Not the deadline that only looks.
+        let passed = Instant::from_nanoseconds(1);
+        assert_eq!(end.wait_abortion_until(passed), Unmet::TimedOut);
+    }
+}
 
 /// What the other process is told to do with its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,10 +48,12 @@ pub(crate) enum Order {
     PlaceTwenty,
     /// Places without end.
     Flood,
+    /// Leaves all it has with another process, which does nothing.
+    Fork,
     Exit,
 }
 
-const ORDERS: [Order; 11] = [
+const ORDERS: [Order; 12] = [
     Order::Place,
     Order::Sync,
     Order::WaitNext,
@@ -46,6 +64,7 @@ const ORDERS: [Order; 11] = [
     Order::Drop,
     Order::PlaceTwenty,
     Order::Flood,
+    Order::Fork,
     Order::Exit,
 ];
 
@@ -84,15 +103,29 @@ impl Peer {
 
 pub(crate) fn pair<L: Lane>() -> (ParentEnd<L>, Peer) {
     let barrier = Barrier::<L>::open().unwrap();
-    let (line, theirs) = UnixStream::pair().unwrap();
+    let (line, mut theirs) = UnixStream::pair().unwrap();
     line.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let all_linger = ALL_LINGER.load(Ordering::Relaxed);
     match fork().unwrap() {
         Fork::Child(_guard) => {
             drop(line);
-            obey(barrier.into_child(), theirs);
+            let mut end = barrier.into_child();
+            if all_linger {
+                linger(&mut end);
+                theirs.write_all(b"+").unwrap();
+            }
+            obey(end, theirs);
             exit(0);
         }
-        Fork::Parent(process) => (barrier.into_parent(), Peer { process, line }),
+        Fork::Parent(process) => {
+            let (mut end, mut peer) = (barrier.into_parent(), Peer { process, line });
+            if all_linger {
+                linger(&mut end);
+                // It would swallow what is placed before that.
+                peer.answer();
+            }
+            (end, peer)
+        }
     }
 }
 
@@ -132,6 +165,18 @@ fn obey<L: Lane>(mut end: ChildEnd<L>, mut line: UnixStream) {
                 line.write_all(b"+").unwrap();
                 while end.place() {}
                 exit(1);
+            }
+            Order::Fork => {
+                let own = rustix::process::getpid();
+                if let Fork::Child(_guard) = fork().unwrap() {
+                    while rustix::process::getppid() == Some(own) {
+                        std::thread::sleep(Duration::from_millis(5));
+                    }
+                    // Until the controller ends, too.
+                    _ = line.read(&mut order);
+                    exit(0);
+                }
+                b'+'
             }
             Order::Exit => exit(7),
         };

@@ -9,6 +9,8 @@ use ipc_tests::deep;
 use ipc_tests::forked::{end_of, soon};
 use ipc_transport::Patience;
 
+use crate::peer::linger;
+
 /// The ways in which a wait goes to sleep, or does not.
 #[derive(Clone, Copy, Debug)]
 enum Way {
@@ -89,6 +91,9 @@ pub(crate) fn no_token_is_lost_to_a_drop_that_follows_at_once<L: Lane>() {
         let way = WAYS[round % (WAYS.len() - 1)];
         for end in barriers.drain(..).map(Barrier::into_parent).collect::<Vec<_>>() {
             let mut end = end_for(end, way, &mut child);
+            if round % 2 == 1 {
+                linger(&mut end);
+            }
             ours.write_all(b"x").unwrap();
             let answers = if matches!(way, Way::Plain | Way::Spinning) {
                 (end.wait_next(), end.wait_next())

@@ -31,6 +31,8 @@ pub(super) enum Order {
     Fail,
     /// Makes the descriptor for an event loop and arms it, which changes no answer.
     Watch,
+    /// Waits in vain for the peer's end, so often that the end opens a set to sleep with.
+    Linger,
     Wait(Wait, Form),
     Drop,
     Exit,
@@ -60,7 +62,7 @@ impl Order {
     pub(super) fn all() -> Vec<Self> {
         let ways = [(false, false), (false, true), (true, false), (true, true)];
         let next = ways.map(|(pidfd, spin)| Self::Next(How { pidfd, spin }));
-        let plain = [Self::Place, Self::Abort, Self::Fail, Self::Watch];
+        let plain = [Self::Place, Self::Abort, Self::Fail, Self::Watch, Self::Linger];
         let ends = [Self::Drop, Self::Exit, Self::Exec];
         let waits = WAITS.iter().flat_map(|&wait| FORMS.map(|form| Self::Wait(wait, form)));
         next.into_iter().chain(plain).chain(ends).chain(waits).collect()

@@ -90,6 +90,8 @@ impl Model {
                 self.abort(side)
             }
             Order::Watch => Does::Answers(self.answer(side, b'y')),
+            // Again is no different, since nothing comes meanwhile.
+            Order::Linger => self.wait(side, Wait::Abortion, Form::Past),
             Order::Wait(wait, form) => self.wait(side, wait, form),
             Order::Drop | Order::Exit | Order::Exec => {
                 self.close(side);

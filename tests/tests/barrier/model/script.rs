@@ -14,6 +14,7 @@ pub(super) struct Counts {
     pub(super) seen_asleep: usize,
     pub(super) released: usize,
     pub(super) deaths: usize,
+    pub(super) lingered: usize,
 }
 
 /// What is done next, and to whom.
@@ -105,7 +106,8 @@ impl Script<'_> {
         loop {
             let order = match random.below(40) {
                 0..14 => Order::Place,
-                14..32 => wait(random),
+                14..30 => wait(random),
+                30..32 => Order::Linger,
                 32 => Order::Abort,
                 33 => Order::Fail,
                 34 => Order::Drop,
@@ -125,6 +127,7 @@ impl Script<'_> {
 
     fn tell(&mut self, side: usize, order: Order) -> Result<(), String> {
         let does = self.model.call(side, order);
+        self.counts.lingered += usize::from(order == Order::Linger);
         self.sides.tell(side, order, does == Does::Waits);
         match (does, order) {
             (Does::Answers(answer), _) => self.expect(side, answer),

@@ -14,7 +14,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use super::order::{Answer, BEGUN, Form, How, Order, Wait};
 use super::rules::{CHILD, PARENT, stage_of};
-use crate::peer::is_readable;
+use crate::peer::{LINGERS, is_readable};
 
 /// A deadline that has passed, and that is not the one which only looks.
 const PASSED: Instant = Instant::from_nanoseconds(1);
@@ -166,7 +166,12 @@ fn obey<R: Role, L: Lane>(
             Order::Exec => execute(&line),
             Order::Next(how) => part = Part::Barrier(barriers.next().unwrap(), how),
             Order::Drop => part = Part::Nothing,
-            Order::Place | Order::Abort | Order::Fail | Order::Watch | Order::Wait(..) => {
+            Order::Place
+            | Order::Abort
+            | Order::Fail
+            | Order::Watch
+            | Order::Linger
+            | Order::Wait(..) => {
                 let mut end = match part {
                     Part::Barrier(barrier, how) => {
                         let patience = if how.spin { Patience::SPIN } else { Patience::SLEEP };
@@ -209,6 +214,10 @@ fn call<R: Role, L: Lane>(end: &mut End<R, L>, order: Order, stage: u8) -> Answe
             end.watch().unwrap();
             end.arm();
             (b'y', 0)
+        }
+        Order::Linger => {
+            let outcomes = [(); LINGERS].map(|()| waited(end, Wait::Abortion, Form::Past));
+            name(outcomes[LINGERS - 1])
         }
         Order::Wait(wait, form) => name(waited(end, wait, form)),
         Order::Next(_) | Order::Drop | Order::Exit | Order::Exec => panic!("not a call"),
