@@ -11,6 +11,7 @@ use ipc_barrier::{
     abort_all, exit, fork, place_all, sync_all, sync_all_until,
 };
 use ipc_tests::forked::{end_of, soon};
+use ipc_tests::seccomp;
 use ipc_transport::{Errno, Instant};
 
 /// The children, each of which waits for a byte on its line before it does its part.
@@ -144,6 +145,21 @@ fn a_child_that_places_without_end_holds_nobody_past_the_deadline<L: Lane>() {
     family.children[1].kill().unwrap();
 }
 
+/// A kernel without memory for the call: as at a single end, it ends the barrier that was waited at.
+fn a_wait_that_fails_ends_the_first_barrier_of_the_unmet<L: Lane>() {
+    let mut family = Family::<L>::new(3, answers);
+    place_all(&mut family.ends).unwrap();
+    family.tell([0]);
+    sync_all_until(&mut family.ends[..1], soon()).unwrap();
+    seccomp::refuse(&[libc::SYS_ppoll], libc::ENOMEM);
+    let failed = Err(Missing { index: 1, why: Unmet::Aborted(None) });
+    assert_eq!(sync_all_until(&mut family.ends, soon()), failed);
+    assert_eq!(family.ends[2].sync_until(soon()), Err(Unmet::Aborted(None)), "alone");
+    let aborted: Vec<bool> = family.ends.iter().map(ParentEnd::has_aborted).collect();
+    assert_eq!(aborted, [false, true, true]);
+    drop(family.ends);
+}
+
 ipc_tests::cases! {
     eventfd: Eventfd, page: Page => {
         all_are_met_whatever_their_number,
@@ -151,5 +167,6 @@ ipc_tests::cases! {
         who_fails_is_named_while_others_are_waited_for,
         who_is_killed_is_named_while_others_are_waited_for,
         a_child_that_places_without_end_holds_nobody_past_the_deadline,
+        a_wait_that_fails_ends_the_first_barrier_of_the_unmet,
     }
 }

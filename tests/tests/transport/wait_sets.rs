@@ -90,7 +90,7 @@ pub(crate) fn an_edge_is_shown_once_and_a_level_as_long_as_it_is_there() {
 
 /// Deadlines in any order, near, far, passed and none: no wait ends before its own, nor because of
 /// an earlier one's, and each ends.
-pub(crate) fn no_wait_of_a_set_ends_before_its_deadline_or_for_anothers() {
+pub(crate) fn no_wait_of_a_set_ends_before_its_deadline_or_at_an_older_one() {
     let mut random = Random::new();
     let mut set = WaitSet::open().unwrap();
     let (reader, writer) = pipe().unwrap();
