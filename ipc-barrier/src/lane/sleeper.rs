@@ -8,15 +8,17 @@ use rustix::fd::BorrowedFd;
 
 use crate::lane::{Broken, Half, Mechanism, SOURCES, watch};
 
-/// Sleeps before there is a set. To open and to close one takes as long as it spares in about
-/// nine, which most barriers never see.
-const POLLS: u32 = 8;
+/// The sleep for which an end opens its set. To open and to close one takes as long as it spares in
+/// about nine, which most barriers never see.
+const PAYS_AT: u32 = 8;
 
 /// Rings that may lie in a bell before they are read, where each shows all the same.
 pub(crate) const RINGS: usize = 64;
 
-/// The bell's place among the sources, and its key.
+/// The bell's key in a set.
 const BELL: u8 = 0;
+/// The key of all else, each of which shows the end.
+const END: u8 = 1;
 
 /// What a sleep has shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +54,7 @@ impl Sleeper {
         if let Self::Polling { sleeps } = self {
             *sleeps = sleeps.saturating_add(1);
             // Where it cannot be opened it is not tried again.
-            if *sleeps == POLLS {
+            if *sleeps == PAYS_AT {
                 if let Ok(standing) = Standing::open::<L>(half, pidfd) {
                     *self = Self::Standing(standing);
                 }
@@ -63,7 +65,7 @@ impl Sleeper {
                 Ok(shown) => return Ok(shown),
                 // Closed by somebody who closes all but what they know: the numbers are no longer
                 // this end's to close.
-                Err(_) => forget(replace(self, Self::Polling { sleeps: POLLS })),
+                Err(_) => forget(replace(self, Self::Polling { sleeps: PAYS_AT })),
             }
         }
         poll::<L>(half, pidfd, deadline)
@@ -97,9 +99,9 @@ impl Standing {
         let set = WaitSet::open()?;
         let mut sources = Vec::new();
         watch::<L, SOURCES>(half, pidfd, &mut sources);
-        for (key, source) in (BELL..).zip(&sources) {
-            let trigger = if key == BELL { Trigger::Edge } else { Trigger::Level };
-            set.add(source, trigger, key)?;
+        if let Some((bell, others)) = sources.split_first() {
+            set.add(bell, Trigger::Edge, BELL)?;
+            others.iter().try_for_each(|other| set.add(other, Trigger::Level, END))?;
         }
         let release = rustix::system::uname();
         let most = if shows_each_write(release.release().to_bytes()) { RINGS } else { 1 };
@@ -115,8 +117,7 @@ impl Standing {
         if ready.is_timed_out() {
             return Ok(Shown::Nothing);
         }
-        self.is_over =
-            ready.is_over(BELL) || (BELL + 1..WaitSet::KEYS).any(|key| ready.is_ready(key));
+        self.is_over = ready.is_over(BELL) || ready.is_ready(END);
         if self.is_over {
             return Ok(Shown::End);
         }
