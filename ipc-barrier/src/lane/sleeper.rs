@@ -5,6 +5,7 @@ use core::mem::{forget, replace};
 use heapless::Vec;
 use ipc_transport::{Instant, Patience, SystemError, Trigger, WaitSet, Waiter, Watched};
 use rustix::fd::BorrowedFd;
+use rustix::io::Errno;
 
 use crate::lane::{Broken, Half, Mechanism, SOURCES, watch};
 
@@ -63,9 +64,14 @@ impl Sleeper {
         if let Self::Standing(standing) = self {
             match standing.sleep(deadline) {
                 Ok(shown) => return Ok(shown),
-                // Closed by somebody who closes all but what they know: the numbers are no longer
-                // this end's to close.
-                Err(_) => forget(replace(self, Self::Polling { sleeps: PAYS_AT })),
+                Err(error) => {
+                    let standing = replace(self, Self::Polling { sleeps: PAYS_AT });
+                    // Closed by somebody who closes all but what they know: the numbers are no
+                    // longer this end's to close.
+                    if [Errno::BADF, Errno::INVAL].map(Into::into).contains(&error.errno) {
+                        forget(standing);
+                    }
+                }
             }
         }
         poll::<L>(half, pidfd, deadline)
