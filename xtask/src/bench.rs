@@ -11,9 +11,10 @@ use crate::{failure::Failure, steps, workspace::Workspace};
 
 const HELP: &str = "\
 Measures round trips, 32 requests in flight and requests with descriptors, at the level of the
-transport and through a worker, on one processor and on two. Beside each runs a floor: the same
-bytes by the bare system calls, in pairs of short blocks in the same run. What counts is the ratio
-of the two. Prints a table with the goals, how noisy the machine was, and what was left out.
+transport and through a worker, and two processes that meet at a barrier; on one processor and on
+two. Beside each runs a floor, the same by bare system calls, in pairs of short blocks in the same
+run. What counts is the ratio of the two. Prints a table with the goals, how noisy the machine was,
+and what was left out.
 
 The full run takes a few minutes besides the build. On a busy machine the ratios hold, roughly;
 the times do not.
