@@ -220,7 +220,7 @@ fn spin<L: Mechanism>(
 }
 
 /// Whether the peer's posts can be read without waiting.
-fn is_readable(fd: BorrowedFd<'_>) -> bool {
+fn is_readable(fd: BorrowedFd<'_>) -> Result<bool, SystemError> {
     let mut watched = [Watched::new(fd, Interest::Input)];
-    ipc_transport::wait(&mut watched, AT_ONCE).unwrap_or(false)
+    ipc_transport::wait(&mut watched, AT_ONCE)
 }

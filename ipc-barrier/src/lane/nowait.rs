@@ -17,8 +17,12 @@ pub(super) fn read(fd: &OwnedFd, buffer: &mut [u8]) -> Result<usize, Errno> {
     loop {
         let answer = preadv2(fd, &mut [IoSliceMut::new(buffer)], OWN, ReadWriteFlags::NOWAIT);
         let answer = match answer {
-            Err(error) if !is_known(error) && !is_readable(fd.as_fd()) => Err(Errno::AGAIN),
-            Err(error) if !is_known(error) => rustix::io::read(fd, &mut *buffer),
+            Err(error) if !is_known(error) => match is_readable(fd.as_fd()) {
+                Ok(true) => rustix::io::read(fd, &mut *buffer),
+                Ok(false) => Err(Errno::AGAIN),
+                // Not to be taken for nothing there: what is shown once is not shown again.
+                Err(_) => Err(error),
+            },
             known => known,
         };
         if answer != Err(Errno::INTR) {

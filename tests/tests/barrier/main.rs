@@ -93,6 +93,7 @@ ipc_tests::cases! {
     eventfd: Eventfd => {
         broken_counters_are_an_abortion_of_both_sides,
         a_counter_that_is_full_takes_no_token_and_does_not_block,
+        repro_what_is_shown_once_and_cannot_be_taken_ends_the_wait,
     }
     page: Page => {
         broken_bells_are_an_abortion_of_both_sides,

@@ -11,7 +11,7 @@ use ipc_tests::{fds, seccomp};
 use ipc_transport::Instant;
 
 use crate::descriptors::replace;
-use crate::peer::{ALL_LINGER, Order, Peer, linger, milliseconds, pair};
+use crate::peer::{ABORTED, ALL_LINGER, Order, Peer, linger, milliseconds, pair};
 use crate::{abortions, deadlines, ends, hostile, races, waits, watch};
 
 /// What holds for fresh ends, for ends that have lingered.
@@ -151,4 +151,17 @@ pub(crate) fn a_bell_never_fills<L: Lane>() {
             assert!(unread <= 64, "round {round}: {unread} rings");
         }
     }
+}
+
+/// poll(2) takes no more descriptors than the process may open: none, as sandboxes have it. Where
+/// reading without waiting is refused as well, what the set has shown cannot be taken.
+pub(crate) fn repro_what_is_shown_once_and_cannot_be_taken_ends_the_wait<L: Lane>() {
+    let (mut end, mut peer) = pair::<L>();
+    linger(&mut end);
+    fds::limit(0);
+    seccomp::refuse(&[libc::SYS_preadv2], libc::EOPNOTSUPP);
+    peer.does(Order::Place);
+    let deadline = soon();
+    assert_eq!(end.wait_next_until(deadline), Err(ABORTED));
+    assert!(Instant::now() < deadline, "the token was shown, and not taken");
 }
