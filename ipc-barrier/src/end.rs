@@ -168,12 +168,12 @@ impl<R: Role, L: Lane> End<R, L> {
     }
 
     /// Returns the descriptors that a child must keep open for this end: three, and a fourth where
-    /// the barrier was opened for exec. Later there are also that of [`watch`](Self::watch), and the
-    /// two of a set that an end opens once it has slept some times with a deadline or a pidfd.
+    /// the barrier was opened for exec. Later there are also those of [`watching`](End::watching)
+    /// and [`watch`](Self::watch), and the two of a set that an end opens once it has slept some
+    /// times with a deadline or a pidfd.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let own =
-            self.watch.as_ref().map(AsFd::as_fd).into_iter().chain(self.sleeper.descriptors());
-        self.shared().chain(own)
+        let own = self.pidfd().into_iter().chain(self.watch.as_ref().map(AsFd::as_fd));
+        self.shared().chain(own).chain(self.sleeper.descriptors())
     }
 
     /// The descriptors that were there before the fork.

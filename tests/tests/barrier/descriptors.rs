@@ -3,11 +3,13 @@
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-use ipc_barrier::{Barrier, Lane, Unmet, exit};
+use ipc_barrier::{Barrier, Ended, Lane, Unmet, exit};
+use ipc_tests::cases::skip;
 use ipc_tests::fds;
-use ipc_tests::forked::{forked, soon};
+use ipc_tests::forked::{end_of, forked, soon};
+use rustix::pipe::pipe;
 
-use crate::peer::{ABORTED, Order, milliseconds, pair};
+use crate::peer::{ABORTED, Order, linger, milliseconds, pair};
 
 /// What an end whose descriptor is damaged answers to [`waits`].
 type Answers = [Result<(), Unmet>; 3];
@@ -125,6 +127,37 @@ fn assert_cloexec(but: &[RawFd]) {
         // SAFETY: the flags of a number are asked for, nothing else.
         let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
         assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC, "{fd}");
+    }
+}
+
+/// As a daemon does that goes on in a child: with the process that it watches, too.
+pub(crate) fn repro_an_end_keeps_its_pidfd_where_only_its_descriptors_are_kept<L: Lane>() {
+    for lingers in [false, true] {
+        let (end, mut peer) = pair::<L>();
+        if peer.process.pidfd().is_none() {
+            skip("a pidfd", "Linux 5.3 or later");
+        }
+        let mut end = end.watching(&peer.process).unwrap();
+        if lingers {
+            linger(&mut end);
+        }
+        // Somebody holds all that the child has, so that only the process shows its death.
+        peer.does(Order::Fork);
+        let (is_dead, dies) = pipe().unwrap();
+        let mut heir = forked(|| {
+            let kept = end.descriptors().chain([is_dead.as_fd()]);
+            let kept: Vec<RawFd> = kept.map(|fd| fd.as_raw_fd()).collect();
+            // SAFETY: nothing else is used in this process, which exits without destructors.
+            unsafe { ipc_transport::close_all_but(&kept) }.unwrap();
+            assert_eq!(rustix::io::read(&is_dead, &mut [0]), Ok(0));
+            exit(u8::from(end.wait_next_until(soon()) != Err(Unmet::Gone)).into());
+        });
+        drop(end);
+        peer.process.kill().unwrap();
+        end_of(&mut peer.process);
+        // All that showed the death here is closed.
+        drop((peer, dies));
+        assert_eq!(end_of(&mut heir), Ended::Exited(0), "with a set: {lingers}");
     }
 }
 

@@ -77,6 +77,7 @@ ipc_tests::cases! {
         an_event_loop_misses_no_token_of_a_peer_that_runs_freely,
         with_standard_streams_closed_no_descriptor_lands_there,
         every_descriptor_is_closed_on_exec,
+        repro_an_end_keeps_its_pidfd_where_only_its_descriptors_are_kept,
         many_barriers_leave_no_descriptor_and_no_memory,
         a_barrier_that_cannot_be_opened_leaves_nothing_open,
         a_peer_that_misuses_every_descriptor_holds_no_call,
