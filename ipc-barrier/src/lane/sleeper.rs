@@ -7,7 +7,7 @@ use ipc_transport::{Instant, Patience, SystemError, Trigger, WaitSet, Waiter, Wa
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 
-use crate::lane::{Broken, Half, Mechanism, SOURCES, watch};
+use crate::lane::{AT_ONCE, Broken, Half, Mechanism, SOURCES, watch};
 
 /// The sleep for which an end opens its set. To open and to close one takes as long as it spares in
 /// about nine, which most barriers never see.
@@ -63,7 +63,13 @@ impl Sleeper {
         }
         if let Self::Standing(standing) = self {
             match standing.sleep(deadline) {
-                Ok(shown) => return Ok(shown),
+                Ok(shown) => {
+                    // poll alone tells of descriptors that are not open any more.
+                    if shown == Shown::Nothing {
+                        poll::<L>(half, pidfd, AT_ONCE)?;
+                    }
+                    return Ok(shown);
+                }
                 Err(error) => {
                     let standing = replace(self, Self::Polling { sleeps: PAYS_AT });
                     // Closed by somebody who closes all but what they know: the numbers are no

@@ -12,10 +12,10 @@ use rustix::pipe::pipe;
 use crate::peer::{ABORTED, Order, linger, milliseconds, pair};
 
 /// What an end whose descriptor is damaged answers to [`waits`].
-type Answers = [Result<(), Unmet>; 3];
+pub(crate) type Answers = [Result<(), Unmet>; 3];
 
-const ALL_ABORTED: Answers = [Err(ABORTED); 3];
-const ALL_TIMED_OUT: Answers = [Err(Unmet::TimedOut); 3];
+pub(crate) const ALL_ABORTED: Answers = [Err(ABORTED); 3];
+pub(crate) const ALL_TIMED_OUT: Answers = [Err(Unmet::TimedOut); 3];
 
 /// Does to each descriptor of an end what `damage` does, and returns the answers of its waits:
 /// for what it keeps of the other direction or posts to, for what it reads, for its own part.
@@ -40,7 +40,8 @@ fn damaged<L: Lane>(damage: impl Fn(RawFd)) -> [Answers; 3] {
     })
 }
 
-fn closed<L: Lane>() -> [Answers; 3] {
+/// What an end answers whose descriptors are closed one at a time.
+pub(crate) fn closed<L: Lane>() -> [Answers; 3] {
     damaged::<L>(|fd| {
         // SAFETY: the owner is forgotten after this.
         unsafe { libc::close(fd) };

@@ -87,6 +87,7 @@ ipc_tests::cases! {
         where_no_set_can_be_opened_the_laws_hold,
         only_an_end_that_sleeps_often_opens_a_set,
         an_end_whose_set_was_closed_under_it_goes_on,
+        repro_what_is_closed_under_an_end_with_a_set_is_noticed_at_its_deadline,
         a_process_that_is_watched_later_is_watched_by_the_set_too,
         a_bell_never_fills,
     }

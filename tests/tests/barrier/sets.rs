@@ -10,7 +10,7 @@ use ipc_tests::forked::{end_of, forked, soon};
 use ipc_tests::{fds, seccomp};
 use ipc_transport::Instant;
 
-use crate::descriptors::replace;
+use crate::descriptors::{ALL_ABORTED, ALL_TIMED_OUT, closed, replace};
 use crate::peer::{ABORTED, ALL_LINGER, Order, Peer, linger, milliseconds, pair};
 use crate::{abortions, deadlines, ends, hostile, races, waits, watch};
 
@@ -120,6 +120,24 @@ pub(crate) fn an_end_whose_set_was_closed_under_it_goes_on<L: Lane>() {
         }
         goes_on(end, peer);
     }
+}
+
+/// A set forgets in silence what is closed here and lives on elsewhere, or nowhere.
+pub(crate) fn repro_what_is_closed_under_an_end_with_a_set_is_noticed_at_its_deadline<L: Lane>() {
+    let (end, peer) = pair::<L>();
+    let before = fds::open();
+    let mut end = end.watching(&peer.process).unwrap();
+    let pidfd = fds::open().into_iter().find(|fd| !before.contains(fd)).unwrap();
+    linger(&mut end);
+    // SAFETY: the owner is forgotten below.
+    unsafe { libc::close(pidfd) };
+    assert_eq!(end.wait_next_until(milliseconds(10)), Err(ABORTED));
+    assert!(end.has_aborted());
+    std::mem::forget(end);
+    ALL_LINGER.store(true, Ordering::Relaxed);
+    // The peer's bell is only kept so that nobody writes to a pipe without reader.
+    let outgoing = if L::NAME == "page" { ALL_TIMED_OUT } else { ALL_ABORTED };
+    assert_eq!(closed::<L>(), [outgoing, ALL_ABORTED, ALL_ABORTED]);
 }
 
 /// A watched process that is not there when the set is opened.
