@@ -30,7 +30,8 @@ const TIMER: u64 = u64::MAX;
 ///
 /// The kernel watches what a number stood for when it was added, until all copies of that are
 /// closed, in other processes too: to close the number here does not end it. Drop the set first.
-/// A set works in the process that opened it; after a fork, each needs its own.
+/// After a fork only one process may use it, and any that has copies of its descriptors can stop
+/// its timer and take what it shows.
 #[derive(Debug)]
 pub struct WaitSet {
     epoll: OwnedFd,
@@ -47,7 +48,7 @@ pub enum Trigger {
     /// Once for each change, also where what was shown before has not been taken
     /// (`EPOLLET`, epoll(7)).
     ///
-    /// Before kernel 5.14 a pipe shows only the first write after it was empty.
+    /// From kernel 5.5 to 5.13 a pipe shows only the first write after it was empty.
     Edge,
 }
 
