@@ -103,6 +103,7 @@ pub(crate) fn with_standard_streams_closed_no_descriptor_lands_there<L: Lane>() 
     let line: Vec<RawFd> = fds::open().into_iter().filter(|&fd| fd < 3).collect();
     let mut end = end.watching(&peer.process).unwrap();
     end.watch().unwrap();
+    linger(&mut end);
     let pidfd = peer.process.pidfd().map_or(3, |fd| fd.as_raw_fd());
     let low: Vec<RawFd> = fds::open().into_iter().filter(|&fd| fd < 3).collect();
     assert_eq!(low, line);
