@@ -162,8 +162,8 @@ pub(crate) fn look<L: Mechanism>(
     };
     match shown {
         Shown::Nothing => Ok(Seen::Nothing),
-        Shown::Bell => L::take_shown(half).map(Seen::Taken),
-        Shown::Ring => L::try_take(half).map(Seen::Taken),
+        Shown::Ringing => L::take_shown(half).map(Seen::Taken),
+        Shown::Rung => L::try_take(half).map(Seen::Taken),
         Shown::End => last_look::<L>(half),
     }
 }

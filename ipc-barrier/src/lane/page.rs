@@ -111,7 +111,7 @@ impl Mechanism for Page {
             match rustix::io::read(&half.incoming, &mut rings) {
                 Ok(0) => return Ok(Some(Shown::End)),
                 // What was read is silent.
-                Ok(_) => return Ok(Some(Shown::Ring)),
+                Ok(_) => return Ok(Some(Shown::Rung)),
                 Err(Errno::INTR) => {}
                 // The peer has changed the mode that both share.
                 Err(Errno::AGAIN) => return Ok(None),

@@ -26,10 +26,10 @@ const END: u8 = 1;
 pub enum Shown {
     /// The deadline has come.
     Nothing,
-    /// The bell has rung and is to be silenced.
-    Bell,
-    /// The bell has rung and may go on.
-    Ring,
+    /// The bell rings, until it is silenced.
+    Ringing,
+    /// The bell has rung, and needs nothing more.
+    Rung,
     /// The peer is gone, or its end of the lane is closed.
     End,
 }
@@ -101,7 +101,7 @@ pub(crate) struct Standing {
     /// Rings that were shown and not read.
     rings: usize,
     /// How many there may be.
-    most: usize,
+    unread_limit: usize,
     /// The end of the bell is shown once, too.
     is_over: bool,
 }
@@ -116,8 +116,8 @@ impl Standing {
             others.iter().try_for_each(|other| set.add(other, Trigger::Level, END))?;
         }
         let release = rustix::system::uname();
-        let most = if shows_each_write(release.release().to_bytes()) { RINGS } else { 1 };
-        Ok(Self { set, rings: 0, most, is_over: false })
+        let unread_limit = if shows_each_write(release.release().to_bytes()) { RINGS } else { 1 };
+        Ok(Self { set, rings: 0, unread_limit, is_over: false })
     }
 
     #[inline]
@@ -134,11 +134,11 @@ impl Standing {
             return Ok(Shown::End);
         }
         self.rings += 1;
-        if self.rings < self.most {
-            return Ok(Shown::Ring);
+        if self.rings < self.unread_limit {
+            return Ok(Shown::Rung);
         }
         self.rings = 0;
-        Ok(Shown::Bell)
+        Ok(Shown::Ringing)
     }
 }
 
@@ -174,7 +174,7 @@ pub(crate) fn poll<L: Mechanism>(
     if is_over || watched.first().is_some_and(Watched::is_over) {
         return Ok(Shown::End);
     }
-    Ok(Shown::Bell)
+    Ok(Shown::Ringing)
 }
 
 #[cfg(test)]

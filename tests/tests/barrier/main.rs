@@ -86,6 +86,7 @@ ipc_tests::cases! {
         ends_that_sleep_with_a_set_follow_the_same_laws,
         where_no_set_can_be_opened_the_laws_hold,
         only_an_end_that_sleeps_often_opens_a_set,
+        a_set_that_could_not_be_opened_is_not_tried_again,
         an_end_whose_set_was_closed_under_it_goes_on,
         repro_what_is_closed_under_an_end_with_a_set_is_noticed_at_its_deadline,
         a_process_that_is_watched_later_is_watched_by_the_set_too,

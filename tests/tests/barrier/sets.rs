@@ -92,6 +92,18 @@ pub(crate) fn only_an_end_that_sleeps_often_opens_a_set<L: Lane>() {
     assert!(set.iter().all(|fd| !fds::open().contains(fd)), "it goes with its end");
 }
 
+pub(crate) fn a_set_that_could_not_be_opened_is_not_tried_again<L: Lane>() {
+    let (mut end, mut peer) = pair::<L>();
+    let open = fds::open();
+    fds::limit(3);
+    linger(&mut end);
+    fds::limit(64);
+    linger(&mut end);
+    assert_eq!(fds::open(), open);
+    peer.does(Order::Place);
+    assert_eq!(end.wait_next_until(soon()), Ok(()));
+}
+
 /// Each wait that there is, with a peer that answers, then dies.
 fn goes_on<L: Lane>(mut end: ParentEnd<L>, mut peer: Peer) {
     for _ in 0..100 {
