@@ -120,7 +120,7 @@ impl Waiter {
         polled: &mut [PollFd<'_>],
         deadline: Option<Instant>,
     ) -> Result<bool, SystemError> {
-        if self.patience.spin.is_zero() || is_past(deadline) {
+        if self.patience.spin.is_zero() || deadline == Some(Instant::PAST) {
             return Ok(false);
         }
         let end = Instant::now() + self.patience.spin;
@@ -148,10 +148,6 @@ impl Waiter {
             }
         }
     }
-}
-
-fn is_past(deadline: Option<Instant>) -> bool {
-    deadline == Some(Instant::PAST)
 }
 
 fn polled<'fd>(watched: &[Watched<'fd>]) -> Result<Vec<PollFd<'fd>, MAX_WATCHED>, SystemError> {
@@ -188,8 +184,8 @@ pub(crate) fn is_hung_up(fd: BorrowedFd<'_>) -> Result<bool, SystemError> {
 
 fn timeout(deadline: Option<Instant>) -> Option<Timespec> {
     let deadline = deadline.filter(|&deadline| deadline != Instant::NEVER)?;
-    let rest = match deadline.as_nanoseconds() {
-        0 => core::time::Duration::ZERO,
+    let rest = match deadline {
+        Instant::PAST => core::time::Duration::ZERO,
         _ => deadline.since(Instant::now()),
     };
     Some(Timespec {

@@ -9,8 +9,8 @@ use rustix::io::Errno;
 
 use crate::lane::{AT_ONCE, Broken, Half, Mechanism, SOURCES, watch};
 
-/// The sleep for which an end opens its set. To open and to close one takes as long as it spares in
-/// about nine, which most barriers never see.
+/// The sleep for which an end opens its set. To open and to close one takes some 6.5 µs and spares
+/// 0.8 µs in a sleep with a deadline, half as much with a pidfd alone; most barriers sleep less.
 const PAYS_AT: u32 = 8;
 
 /// Rings that may lie in a bell before they are read, where each shows all the same.
