@@ -6,19 +6,14 @@ use ipc_frame::{Encode, EncodeError};
 use ipc_transport::{Instant, SystemError};
 use rustix::fd::BorrowedFd;
 
-/// Whether a request may go to the next worker when the one that had it is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Again {
-    /// If its handler had not begun. The default.
-    IfNotBegun,
-    /// Also if its handler was running: a request that does no harm when it runs twice.
-    Always,
-    /// Not once any of it was sent.
-    Never,
-}
+use crate::ledger::Again;
 
-/// A request. It is only borrowed: what is taken is copied, its descriptors are duplicated.
+/// How often a request may begin unless [`Call::tries`] says otherwise.
+const TRIES: u8 = 3;
+
+/// A request. It only borrows: what is taken is copied, its descriptors are duplicated.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Call<'a> {
     /// What the handler is asked to do; the numbers are the program's own.
     pub method: u16,
@@ -26,10 +21,14 @@ pub struct Call<'a> {
     pub body: Body<'a>,
     /// Descriptors that the handler is given, at most 253.
     pub fds: &'a [BorrowedFd<'a>],
+    /// Most descriptors that its reply may bring, at most 253.
+    pub reply_fds: u16,
     /// When main wants an outcome at the latest.
     pub deadline: Option<Instant>,
     /// Whether it may be sent again.
     pub again: Again,
+    /// How often it may begin, if it may begin again.
+    pub tries: u8,
 }
 
 impl<'a> Call<'a> {
@@ -45,22 +44,41 @@ impl<'a> Call<'a> {
     }
 
     const fn with(method: u16, body: Body<'a>) -> Self {
-        Self { method, body, fds: &[], deadline: None, again: Again::IfNotBegun }
+        let again = Again::IfNotBegun;
+        Self { method, body, fds: &[], reply_fds: 0, deadline: None, again, tries: TRIES }
     }
 
-    /// The same with descriptors, at most 253.
+    /// Adds descriptors, at most 253.
+    #[must_use]
     pub const fn fds(self, fds: &'a [BorrowedFd<'a>]) -> Self {
         Self { fds, ..self }
     }
 
-    /// The same with a deadline: at that time it has an outcome, whatever the worker does.
+    /// Allows the reply to bring up to `count` descriptors, at most 253. Without this a handler
+    /// cannot add any, and a worker that sends some all the same is killed.
+    #[must_use]
+    pub const fn reply_fds(self, count: u16) -> Self {
+        Self { reply_fds: count, ..self }
+    }
+
+    /// Sets a deadline, at which the call has an outcome whatever the worker does.
+    #[must_use]
     pub const fn deadline(self, deadline: Instant) -> Self {
         Self { deadline: Some(deadline), ..self }
     }
 
-    /// The same with another word on being sent again.
+    /// Sets the resend policy.
+    #[must_use]
     pub const fn again(self, again: Again) -> Self {
         Self { again, ..self }
+    }
+
+    /// Sets how often the call may begin where [`again`](Self::again) lets it begin more than once:
+    /// 3 unless said otherwise. If its worker dies that often, its outcome is
+    /// [`SetAside`](crate::Outcome::SetAside).
+    #[must_use]
+    pub const fn tries(self, tries: u8) -> Self {
+        Self { tries, ..self }
     }
 }
 
@@ -69,7 +87,7 @@ impl<'a> Call<'a> {
 pub enum Body<'a> {
     /// Pieces, which are sent one after the other.
     Pieces(&'a [&'a [u8]]),
-    /// A message that is still to be written.
+    /// A message, not written yet.
     Message(&'a dyn Encode),
 }
 

@@ -3,18 +3,18 @@
 use core::fmt;
 use core::time::Duration;
 
-use heapless::deque::DequeView;
-use ipc_barrier::Ended;
+use ipc_barrier::process::Ended;
 use ipc_frame::{Decode, MessageError};
-use ipc_transport::FdsLost;
-use rustix::fd::OwnedFd;
+use ipc_transport::{Fds, FdsLost, SystemError};
+use rustix::fd::{BorrowedFd, OwnedFd};
 
-use crate::handler::take_all;
+use crate::ledger::How;
 use crate::refusal::Refusal;
-use crate::start::StartError;
+use crate::start_error::StartError;
 
 /// What [`Worker::next_event`](crate::Worker::next_event) gives.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Event<'a, Tag> {
     /// A request has its one outcome.
     Done {
@@ -23,48 +23,76 @@ pub enum Event<'a, Tag> {
         /// How it ended.
         outcome: Outcome<'a>,
     },
-    /// The worker has ended. Replies that it had written were given before.
+    /// The worker has ended. Replies that it had written were told before.
     Died(Ended),
-    /// A new worker has met main at the start-up barrier; nothing was sent to it yet.
+    /// A new worker is ready; nothing was sent to it yet.
     Started {
         /// How many requests had been sent to the one before and go to this one.
         resent: usize,
     },
-    /// There will be no further worker. All requests have had their outcome.
+    /// There will be no further worker. Every request has had its outcome.
     GaveUp(GiveUp),
 }
 
-/// How a request ended; each that was taken ends in exactly one way.
+/// How a request ended. Each request that was taken ends in exactly one way.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Outcome<'a> {
     /// The handler has replied.
     Reply(ReplyView<'a>),
     /// The handler has refused.
     Refused(Refusal),
+    /// The kernel refuses to pass its descriptors, so it was not sent.
+    Unsendable(SystemError),
     /// The worker was lost with it.
-    Lost(Lost),
+    Lost(Lost<'a>),
+    /// It began as often as [`Call::tries`](crate::Call::tries) allows, and each time its worker
+    /// died.
+    SetAside(Lost<'a>),
     /// Its deadline has passed. If the handler had not begun it never will; else it may yet end.
     DeadlinePassed,
     /// It was cancelled. If the handler had not begun it never will; else it may yet end.
     Cancelled,
 }
 
-/// How far a request had come when it was lost with its worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lost {
-    /// Its handler was running: what it did is unknown.
-    Running,
-    /// Its handler had finished, but its batch was not settled or the reply not sent.
-    Done,
-    /// Its handler had not begun.
-    NotBegun,
+/// A request that was lost with its worker, given back. It is valid until the next call.
+#[derive(Debug)]
+pub struct Lost<'a> {
+    /// How far it had come, in any of the workers that had it.
+    pub how: How,
+    pub(crate) method: u16,
+    pub(crate) bytes: &'a [u8],
+    pub(crate) fds: Fds<'a>,
 }
 
-/// A reply that lies in the worker's buffer until the next call.
+impl<'a> Lost<'a> {
+    /// Returns its method.
+    pub const fn method(&self) -> u16 {
+        self.method
+    }
+
+    /// Returns its bytes, the pieces joined.
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Returns its descriptors, in order: duplicates of those that the caller gave. They are closed
+    /// when the next event is asked for. In line, those that the handler was given are missing.
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.fds.iter()
+    }
+
+    /// Takes the next descriptor.
+    pub fn take_fd(&mut self) -> Option<OwnedFd> {
+        self.fds.take_first()
+    }
+}
+
+/// A reply, valid until the next call.
 #[derive(Debug)]
 pub struct ReplyView<'a> {
     pub(crate) payload: &'a [u8],
-    pub(crate) fds: &'a mut DequeView<OwnedFd>,
+    pub(crate) fds: Fds<'a>,
     pub(crate) fds_lost: Option<FdsLost>,
 }
 
@@ -85,7 +113,7 @@ impl<'a> ReplyView<'a> {
     /// Takes the next descriptor, in the handler's order. Those that are left are closed when
     /// the next event is asked for.
     pub fn take_fd(&mut self) -> Option<OwnedFd> {
-        self.fds.pop_front()
+        self.fds.take_first()
     }
 
     /// Takes all descriptors, which must be `N`.
@@ -94,12 +122,12 @@ impl<'a> ReplyView<'a> {
     /// [`BadReply::Fds`] where they are more or fewer; none is taken then.
     pub fn take_fds<const N: usize>(&mut self) -> Result<[OwnedFd; N], BadReply> {
         let got = self.fd_count();
-        take_all(self.fds).ok_or(BadReply::Fds { expected: N, got })
+        self.fds.take_all().ok_or(BadReply::Fds { expected: N, got })
     }
 
     /// Returns how many descriptors are still to be taken.
     pub fn fd_count(&self) -> usize {
-        self.fds.iter().count()
+        self.fds.len()
     }
 
     /// Returns how many descriptors were lost on the way, if so.
@@ -108,12 +136,12 @@ impl<'a> ReplyView<'a> {
     }
 }
 
-/// A reply that is none to the method called: the worker's fault, which is not to be trusted or
-/// was built from something else. It is taken, and other requests are as they were.
+/// A reply that is not a valid result of the called method: the worker is hostile, or was built from
+/// something else. The reply is used up; other requests are not affected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BadReply {
-    /// The bytes are no result of the method.
+    /// The bytes are not a result of the method.
     Message(MessageError),
     /// More or fewer descriptors than the method gives; some may have been lost on the way.
     Fds {
@@ -127,7 +155,7 @@ pub enum BadReply {
 impl fmt::Display for BadReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Message(error) => write!(f, "a reply that is no result: {error}"),
+            Self::Message(error) => write!(f, "not a result of the method: {error}"),
             Self::Fds { expected, got } => {
                 write!(f, "a reply with {got} descriptors instead of {expected}")
             }
@@ -140,6 +168,22 @@ impl core::error::Error for BadReply {}
 impl From<MessageError> for BadReply {
     fn from(error: MessageError) -> Self {
         Self::Message(error)
+    }
+}
+
+/// What a worker's life has brought and main was not told yet.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    pub(crate) died: Option<Ended>,
+    /// A worker is ready, and this many requests are sent again.
+    pub(crate) started: Option<usize>,
+    pub(crate) gave_up: Option<GiveUp>,
+}
+
+impl Pending {
+    /// Returns whether there is something to tell.
+    pub(crate) const fn is_any(&self) -> bool {
+        self.died.is_some() || self.started.is_some() || self.gave_up.is_some()
     }
 }
 

@@ -1,15 +1,13 @@
 //! The worker's work: what a program implements, and what it is given for each request.
 
-use heapless::deque::DequeView;
-use heapless::{Vec, VecView};
-use ipc_frame::{Decode, Encode, EncodeError, Flags, Header, Kind, MAX_FDS, MessageError};
-use rustix::fd::OwnedFd;
+use core::fmt;
 
+use ipc_frame::{Decode, Encode, EncodeError, Header, Kind, MAX_FDS, MessageError};
+use ipc_transport::Fds;
+use rustix::fd::{BorrowedFd, OwnedFd};
+
+use crate::ledger::Claim;
 use crate::refusal::Refusal;
-use crate::slots::Claim;
-
-/// A handler that is a plain function.
-pub type HandlerFn = fn(&mut Request<'_>, &mut Reply<'_>) -> Result<(), Refusal>;
 
 /// What runs in the worker, one request at a time, and may block.
 ///
@@ -38,6 +36,12 @@ pub trait Handler {
     fn settle(&mut self) -> Result<(), Refusal> {
         Ok(())
     }
+
+    /// Lists the descriptors that the handler holds: a forked worker keeps them open, and closes
+    /// every other one but 0, 1 and 2.
+    fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        [].into_iter()
+    }
 }
 
 impl<F> Handler for F
@@ -47,6 +51,44 @@ where
     fn handle(&mut self, request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
         self(request, reply)
     }
+
+    /// Lists none, so what it captures must be nothing.
+    fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        const {
+            assert!(
+                size_of::<F>() == 0,
+                "a forked closure may capture nothing unless it says which descriptors it holds: \
+                 use Start::fork_with, or implement Handler for a struct"
+            );
+        }
+        [].into_iter()
+    }
+}
+
+/// A function or closure with the descriptors that it holds; see
+/// [`Start::fork_with`](crate::Start::fork_with).
+pub struct Holding<'fd, F, const N: usize> {
+    pub(crate) function: F,
+    pub(crate) fds: [BorrowedFd<'fd>; N],
+}
+
+impl<F, const N: usize> fmt::Debug for Holding<'_, F, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Holding").field("fds", &self.fds).finish_non_exhaustive()
+    }
+}
+
+impl<F, const N: usize> Handler for Holding<'_, F, N>
+where
+    F: FnMut(&mut Request<'_>, &mut Reply<'_>) -> Result<(), Refusal>,
+{
+    fn handle(&mut self, request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+        (self.function)(request, reply)
+    }
+
+    fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.fds.iter().copied()
+    }
 }
 
 /// A request as its handler sees it.
@@ -54,14 +96,14 @@ where
 pub struct Request<'a> {
     pub(crate) header: Header,
     pub(crate) bytes: &'a [u8],
-    pub(crate) fds: &'a mut DequeView<OwnedFd>,
+    pub(crate) fds: Fds<'a>,
     pub(crate) claim: Option<Claim<'a>>,
 }
 
 impl<'a> Request<'a> {
     /// Returns what the handler is asked to do.
     pub const fn method(&self) -> u16 {
-        self.header.method
+        self.header.method()
     }
 
     /// Returns the bytes, the pieces joined.
@@ -80,7 +122,7 @@ impl<'a> Request<'a> {
     /// Takes the next descriptor, in the caller's order, close-on-exec. Those that are left are
     /// closed after the handler.
     pub fn take_fd(&mut self) -> Option<OwnedFd> {
-        self.fds.pop_front()
+        self.fds.take_first()
     }
 
     /// Takes all descriptors, which must be `N`.
@@ -89,19 +131,19 @@ impl<'a> Request<'a> {
     /// [`Refusal::WRONG_FDS`] where they are more or fewer; none is taken then.
     pub fn take_fds<const N: usize>(&mut self) -> Result<[OwnedFd; N], Refusal> {
         const { assert!(N <= MAX_FDS as usize, "a request carries at most 253 descriptors") };
-        take_all(self.fds).ok_or(Refusal::WRONG_FDS)
+        self.fds.take_all().ok_or(Refusal::WRONG_FDS)
     }
 
     /// Returns whether the request was sent to another worker before, whose handler had not
     /// begun, or had if the caller allowed that.
     pub const fn is_resent(&self) -> bool {
-        self.header.flags.contains(Flags::RESENT)
+        self.header.is_resent()
     }
 
-    /// Returns whether nobody awaits an answer: what is put into the reply is dropped, and a
-    /// refusal is only counted.
+    /// Returns whether the request is one-way: what is put into the reply is dropped, and a refusal
+    /// is only counted.
     pub const fn is_one_way(&self) -> bool {
-        matches!(self.header.kind, Kind::OneWay)
+        matches!(self.header.kind(), Kind::OneWay)
     }
 
     /// Returns whether main has given the request up meanwhile: a long handler may stop then.
@@ -116,7 +158,7 @@ impl<'a> Request<'a> {
 pub struct Reply<'a> {
     pub(crate) space: &'a mut [u8],
     pub(crate) len: usize,
-    pub(crate) fds: &'a mut VecView<OwnedFd>,
+    pub(crate) fds: Fds<'a>,
 }
 
 impl Reply<'_> {
@@ -148,24 +190,12 @@ impl Reply<'_> {
         Ok(())
     }
 
-    /// Adds a descriptor, at most 253.
+    /// Adds a descriptor. The caller has said how many a reply may bring
+    /// ([`Call::reply_fds`](crate::Call::reply_fds)), none unless it did.
     ///
     /// # Errors
-    /// [`Refusal::REPLY_TOO_LONG`]; the descriptor is closed then.
+    /// [`Refusal::TOO_MANY_FDS`]; the descriptor is closed.
     pub fn put_fd(&mut self, fd: OwnedFd) -> Result<(), Refusal> {
-        self.fds.push(fd).map_err(|_closed| Refusal::REPLY_TOO_LONG)
+        self.fds.push(fd).map_err(|_closed| Refusal::TOO_MANY_FDS)
     }
-}
-
-/// Takes all descriptors if they are `N`.
-pub(crate) fn take_all<const N: usize>(fds: &mut DequeView<OwnedFd>) -> Option<[OwnedFd; N]> {
-    if fds.iter().count() != N {
-        return None;
-    }
-    let mut taken = Vec::<OwnedFd, N>::new();
-    while let Some(fd) = fds.pop_front() {
-        // There is room for all: they were counted above.
-        _ = taken.push(fd);
-    }
-    taken.into_array().ok()
 }

@@ -49,36 +49,47 @@ extern crate std;
 
 mod call;
 mod caller;
-mod child;
 mod counters;
 mod event;
+mod first_frame;
 mod handler;
+mod inline;
+mod launch;
+mod ledger;
+mod process;
 mod refusal;
-mod serve;
+mod server;
 #[cfg(feature = "postcard")]
 #[doc(hidden)]
 pub mod service;
-mod slots;
 mod start;
-mod supervise;
-mod table;
+mod start_error;
 #[cfg(test)]
 mod traffic;
 mod worker;
 
-pub use call::{Again, Body, Call, NotTaken, Why};
+pub use call::{Body, Call, NotTaken, Why};
 pub use counters::Counters;
 pub use event::{BadReply, Event, GiveUp, Lost, Outcome, ReplyView};
-pub use handler::{Handler, HandlerFn, Reply, Request};
-pub use ipc_barrier::{Ended, Reason};
+pub use handler::{Handler, Holding, Reply, Request};
+pub use inline::Inline;
+#[doc(no_inline)]
+pub use ipc_barrier::process::{Ended, Reason};
 #[cfg(feature = "postcard")]
+#[doc(no_inline)]
 pub use ipc_frame::Postcard;
+#[doc(no_inline)]
 pub use ipc_frame::{Decode, Encode, EncodeError, MessageError};
-pub use ipc_transport::{Instant, Patience};
+#[doc(no_inline)]
+pub use ipc_transport::{Errno, Instant, Patience, SystemError};
+pub use launch::Launch;
+pub use ledger::{Again, How, RequestId, Restart};
+pub use process::Fork;
 pub use refusal::Refusal;
+#[doc(no_inline)]
+pub use rustix::fd;
 #[cfg(feature = "postcard")]
 pub use service::Args;
-pub use slots::RequestId;
-pub use start::{Start, StartError};
-pub use supervise::Restart;
+pub use start::Start;
+pub use start_error::StartError;
 pub use worker::Worker;

@@ -37,6 +37,8 @@ impl Refusal {
     pub const WRONG_FDS: Self = Self::new(-5, "a wrong number of descriptors");
     /// The handler's result cannot be written.
     pub const UNENCODABLE: Self = Self::new(-6, "the result cannot be written");
+    /// The reply may not bring that many descriptors, or none at all.
+    pub const TOO_MANY_FDS: Self = Self::new(-7, "more descriptors than the call allows");
 
     /// A refusal with a code of the program's own. A longer text is cut.
     pub const fn new(code: i32, text: &str) -> Self {

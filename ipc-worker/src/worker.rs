@@ -1,124 +1,65 @@
-//! Main's side of a worker: calls in, events out, and one `turn` that does all input and output.
+//! Main's side of a worker: calls in, events out, and one `turn` that does all I/O.
 
-mod call;
-mod exchange;
-mod inline;
-mod launch;
-mod leave;
-mod life;
-mod stop;
-mod watch;
+mod calls;
+mod place;
 
-use heapless::Vec;
-use ipc_barrier::{Child, Ended};
-use ipc_transport::{Instant, SystemError, above_stdio};
-use rustix::event::epoll;
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use core::fmt;
+
+use ipc_barrier::process::Ended;
+use ipc_transport::Instant;
+use rustix::fd::{AsFd, BorrowedFd};
 
 use crate::caller::{Answer, Caller};
 use crate::counters::Counters;
-use crate::event::{Event, GiveUp, Outcome};
-use crate::handler::{Handler, HandlerFn};
-use crate::refusal::Refusal;
-use crate::serve::reply_capacity;
-use crate::start::{Start, StartError};
-use crate::supervise::Supervisor;
-use crate::table::Ending;
-use life::Phase;
+use crate::event::{Event, GiveUp};
+use crate::launch::{Launch, Run};
+use crate::ledger::RequestId;
+use crate::start::Start;
 
-/// Processes that were killed and given up but are not yet reaped, at most.
-const UNREAPED: usize = 4;
-
-/// A worker process as main sees it, with at most `SLOTS` requests under way in `BYTES` bytes
-/// each way.
+/// A worker as main sees it, with at most `SLOTS` requests under way in `BYTES` bytes each way.
 ///
-/// `H` is the handler: a plain function unless said otherwise. A request may be
-/// `BYTES - 24` bytes long, a reply `BYTES / 2 - 24`; `BYTES` is at least 256.
+/// `L` is its launch: [`Fork`](crate::Fork) or [`Inline`](crate::Inline) with the handler's type. A
+/// request may be `BYTES - 24` bytes long, a reply `BYTES / 2 - 24`; `BYTES` is at least 256.
 ///
 /// The loop of a daemon waits for [`as_fd`](AsFd::as_fd) to be readable or for
 /// [`next_deadline`](Self::next_deadline), calls [`turn`](Self::turn), and takes events until
 /// there is none. After that it may make calls while [`has_room`](Self::has_room).
 ///
-/// Dropping a worker closes its socket and kills its process, and never waits: use
-/// [`stop`](Self::stop) to lose nothing, and to leave no zombie until main itself ends.
-pub struct Worker<Tag, H = HandlerFn, const SLOTS: usize = 64, const BYTES: usize = 32768> {
-    start: Start<H>,
-    phase: Phase,
-    /// Holds the descriptors of whatever process there is: one for the worker's whole life.
-    epoll: OwnedFd,
-    caller: Caller<Tag, SLOTS, BYTES>,
-    supervisor: Supervisor,
-    news: News,
-    unreaped: Vec<Child, UNREAPED>,
+/// Dropping a worker closes its socket, kills its process, and waits at most 20 ms for its end. Use
+/// [`stop`](Self::stop) to lose nothing.
+pub struct Worker<Tag, L: Launch, const SLOTS: usize = 64, const BYTES: usize = 32768> {
+    launch: L,
+    runner: L::Runner,
     /// No further requests, and no further worker than those under way need.
     stopping: bool,
-    /// Requests that were sent to a worker that is gone and wait for the next.
-    resent: usize,
-}
-
-/// What is still to be told beside the outcomes.
-#[derive(Debug, Default)]
-struct News {
-    died: Option<Ended>,
-    started: Option<usize>,
-    gave_up: Option<GiveUp>,
+    caller: Caller<Tag, SLOTS, BYTES>,
 }
 
 /// What an event will be, found before anything of it is borrowed.
 enum Found<Tag> {
     Answer(Answer<Tag>),
-    Ended(Tag, Ending),
     Died(Ended),
     Started(usize),
     GaveUp(GiveUp),
 }
 
-impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLOTS, BYTES> {
+impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOTS, BYTES> {
     /// Bytes of the longest request.
     pub const REQUEST_CAPACITY: usize = Caller::<Tag, SLOTS, BYTES>::CAPACITY;
 
-    /// Starts a worker and waits until it is ready: forks, sets the child up and meets it at the
-    /// barrier.
-    ///
-    /// # Errors
-    /// A failure of the child's set-up or of [`Handler::prepare`] arrives with its stage and
-    /// number; see [`StartError`]. No process is left then.
-    pub fn start(start: Start<H>) -> Result<Self, StartError> {
-        const { assert!(BYTES >= 256, "a worker has at least 256 bytes each way") };
-        const { assert!(reply_capacity(BYTES) >= Refusal::SIZE, "a refusal fits in a reply") };
-        if let Some(count) = start.too_many_kept {
-            return Err(StartError::too_many_kept(count));
-        }
-        let epoll =
-            epoll::create(epoll::CreateFlags::CLOEXEC).map_err(SystemError::of("epoll_create1"))?;
-        let mut worker = Self {
-            supervisor: Supervisor::new(start.restart),
-            start,
-            phase: Phase::Stopped,
-            epoll: above_stdio(epoll)?,
-            caller: Caller::new(),
-            news: News::default(),
-            unreaped: Vec::new(),
-            stopping: false,
-            resent: 0,
-        };
-        worker.start_first()?;
-        Ok(worker)
-    }
-
     /// Returns the worker's process number, while there is a process.
     pub fn pid(&self) -> Option<i32> {
-        self.phase.child().map(Child::pid)
+        self.runner.pid()
     }
 
     /// Returns whether a worker is ready to take requests, or will be again.
-    pub const fn is_running(&self) -> bool {
-        !matches!(self.phase, Phase::Stopped)
+    pub fn is_running(&self) -> bool {
+        self.runner.is_running()
     }
 
-    /// Returns how many requests have not had their outcome; one-way requests never have one.
+    /// Returns how many requests have not had their outcome told. One-way requests never have one.
     pub const fn under_way(&self) -> usize {
-        self.caller.table.under_way() - self.caller.table.one_ways()
+        self.caller.untold()
     }
 
     /// Returns how many one-way requests are not known to be done.
@@ -132,44 +73,35 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         self.caller.counters
     }
 
-    /// Returns when [`turn`](Self::turn) is to be called at the latest, also when the descriptor
+    /// Returns when [`turn`](Self::turn) is to be called at the latest, even if the descriptor
     /// shows nothing; in the past for at once, `None` for no such time.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let is_due = self.has_event() || self.caller.has_regained(self.phase.slots());
-        let next = if is_due { Instant::PAST } else { self.life_deadline() };
-        Some(next.min(self.caller.table.earliest())).filter(|&next| next != Instant::NEVER)
+        if self.caller.has_answer() || self.runner.has_pending() {
+            return Some(Instant::PAST);
+        }
+        let next = self.runner.deadline(&self.caller).min(self.caller.table.earliest());
+        Some(next).filter(|&next| next != Instant::NEVER)
     }
 
-    /// Does all input and output, a bounded amount: sends what is queued, receives at most once,
-    /// looks after the process, and in line runs the handler. It never waits.
+    /// Does all I/O, a bounded amount: sends what is queued, receives at most once, looks after the
+    /// process, and in line runs the handler. It never waits.
     ///
     /// `now` is the present time; it decides deadlines and delays.
     pub fn turn(&mut self, now: Instant) {
-        self.caller.begin_turn();
-        self.expire(now);
-        self.live(now);
-        self.caller.reclaim(self.phase.slots());
+        self.caller.forget_told();
+        self.runner.turn(&mut self.launch, &mut self.caller, now);
     }
 
-    /// Returns the next event; no input and no output, but descriptors of finished requests are
-    /// closed.
+    /// Returns the next event. It does no I/O, but descriptors left in the event before are closed.
     ///
     /// Take events until there is none: further turns wait for that.
     pub fn next_event(&mut self) -> Option<Event<'_, Tag>> {
-        self.caller.told = None;
+        self.caller.forget_told();
         Some(match self.find()? {
-            Found::Answer(Answer::Reply(tag)) => Event::Done { tag, outcome: self.caller.reply() },
-            Found::Answer(Answer::Refused(tag, refusal)) => {
-                Event::Done { tag, outcome: Outcome::Refused(refusal) }
+            Found::Answer(answer) => {
+                let (tag, outcome) = self.caller.outcome(answer);
+                Event::Done { tag, outcome }
             }
-            Found::Ended(tag, ending) => Event::Done {
-                tag,
-                outcome: match ending {
-                    Ending::Lost(lost) => Outcome::Lost(lost),
-                    Ending::DeadlinePassed => Outcome::DeadlinePassed,
-                    Ending::Cancelled => Outcome::Cancelled,
-                },
-            },
             Found::Died(ended) => Event::Died(ended),
             Found::Started(resent) => Event::Started { resent },
             Found::GaveUp(reason) => Event::GaveUp(reason),
@@ -182,51 +114,91 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
             Ok(None) => {}
             Err(_broken) => {
                 self.caller.inbox.reset();
-                self.phase.break_off();
+                self.runner.break_off();
             }
         }
-        if let Some(ended) = self.news.died.take() {
+        let pending = self.runner.pending();
+        if let Some(ended) = pending.died.take() {
             return Some(Found::Died(ended));
         }
-        if let Some((tag, ending)) = self.caller.next_ended() {
-            return Some(Found::Ended(tag, ending));
+        if let Some(answer) = self.caller.next_ended() {
+            return Some(Found::Answer(answer));
         }
-        if let Some(resent) = self.news.started.take() {
+        if let Some(resent) = pending.started.take() {
             return Some(Found::Started(resent));
         }
-        self.news.gave_up.take().map(Found::GaveUp)
+        pending.gave_up.take().map(Found::GaveUp)
     }
 
-    fn has_event(&self) -> bool {
-        self.caller.inbox.has_frame()
-            || self.caller.table.has_ended()
-            || self.news.died.is_some()
-            || self.news.started.is_some()
-            || self.news.gave_up.is_some()
+    /// Stops the worker: no new requests, every outcome given to the closure, one-way requests
+    /// done, the process ended and reaped. Returns how that ended, `None` where there was no
+    /// process.
+    ///
+    /// A worker that dies meanwhile is restarted as long as requests are under way. At the
+    /// deadline it is killed and what is left is lost. A process that even then does not end,
+    /// in uninterruptible sleep, is left after 0.2 s: [`Ended::Unknown`].
+    pub fn stop(
+        &mut self,
+        deadline: Instant,
+        mut on_event: impl FnMut(Event<'_, Tag>),
+    ) -> Option<Ended> {
+        self.stopping = true;
+        self.tell_all(None, &mut on_event);
+        while self.caller.has_work() && self.is_running() && Instant::now() < deadline {
+            self.wait_turn(deadline);
+            self.tell_all(None, &mut on_event);
+        }
+        self.runner.close(&mut self.caller, deadline);
+        let ended = loop {
+            if let Some(ended) = self.runner.closed() {
+                break ended;
+            }
+            // It ends by itself or is killed at the deadline, and is not waited for without end.
+            self.wait_turn(Instant::NEVER);
+            self.tell_all(None, &mut on_event);
+        };
+        self.caller.lose_all(None);
+        self.tell_all(None, &mut on_event);
+        ended
     }
 
-    /// Ends the requests whose deadline has passed.
-    fn expire(&mut self, now: Instant) {
-        self.caller.expire(now, self.phase.slots());
+    /// Gives the closure all events there are. Returns whether one was the outcome of `awaited`.
+    fn tell_all(
+        &mut self,
+        awaited: Option<RequestId>,
+        on_event: &mut impl FnMut(Event<'_, Tag>),
+    ) -> bool {
+        let mut told = false;
+        while let Some(event) = self.next_event() {
+            on_event(event);
+            told |= self.caller.told().is_some() && self.caller.told() == awaited;
+        }
+        told
+    }
+
+    /// Waits until there is something to do, the deadline at the latest, and does it.
+    fn wait_turn(&mut self, deadline: Instant) {
+        self.caller.forget_told();
+        let wake = self.next_deadline().map_or(deadline, |next| next.min(deadline));
+        self.runner.wait(&mut self.launch, &mut self.caller, wake);
     }
 }
 
-impl<Tag, H, const SLOTS: usize, const BYTES: usize> AsFd for Worker<Tag, H, SLOTS, BYTES> {
+impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> AsFd for Worker<Tag, L, SLOTS, BYTES> {
     /// The descriptor to watch for reading, the same for the worker's whole life.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.epoll.as_fd()
+        self.runner.fd()
     }
 }
 
-impl<Tag, H, const SLOTS: usize, const BYTES: usize> Drop for Worker<Tag, H, SLOTS, BYTES> {
-    fn drop(&mut self) {
-        if let Some(child) = self.phase.child_mut() {
-            // What cannot be killed ends when it sees that main has closed.
-            _ = child.kill();
-            child.try_wait();
-        }
-        for child in &mut self.unreaped {
-            child.try_wait();
-        }
+impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> fmt::Debug
+    for Worker<Tag, L, SLOTS, BYTES>
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker")
+            .field("runner", &self.runner)
+            .field("stopping", &self.stopping)
+            .field("caller", &self.caller)
+            .finish_non_exhaustive()
     }
 }

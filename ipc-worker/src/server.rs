@@ -1,21 +1,19 @@
-//! The worker's side: requests in, handlers run, answers out in batches. It names no transport.
+//! The worker's side of the traffic: requests in, handlers run, answers out in batches. It names no
+//! transport and no process.
 
 use core::time::Duration;
 
-use heapless::Vec;
 use ipc_frame::{Header, Kind, MAX_FDS};
 use ipc_transport::{FdsLost, Inbox, Instant, Outbox, PassFds, TransportError};
-use rustix::fd::OwnedFd;
 
 use crate::handler::{Handler, Reply, Request};
+use crate::ledger::{RequestId, Words};
 use crate::refusal::Refusal;
-use crate::slots::{Claim, Finish, RequestId, Slots};
 
 /// Once the oldest unsent answer is older than this, it goes out before the next request.
 const OLDEST: Duration = Duration::from_micros(100);
 
-/// Descriptors of one reply.
-pub(crate) type ReplyFds = Vec<OwnedFd, { MAX_FDS as usize }>;
+const FDS: usize = MAX_FDS as usize;
 
 /// How serving came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,19 +29,16 @@ pub(crate) enum Served {
 /// What a worker of `BYTES` bytes each way needs to serve.
 pub(crate) struct Server<'a, H, const SLOTS: usize, const BYTES: usize> {
     pub(crate) handler: &'a mut H,
-    pub(crate) slots: &'a Slots,
+    pub(crate) words: Words<'a>,
     pub(crate) inbox: &'a mut Inbox<BYTES>,
     pub(crate) outbox: &'a mut Outbox<BYTES, SLOTS>,
-    /// One-way requests that the handler has finished with and that are not settled.
-    pub(crate) finished: Vec<(Claim<'a>, Finish), SLOTS>,
+    /// The last one-way request that the handler has finished and main was not told of.
+    pub(crate) finished: Option<RequestId>,
     /// The clock.
     pub(crate) now: fn() -> Instant,
 }
 
 impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BYTES> {
-    /// Bytes that a reply may have.
-    const REPLY: usize = reply_capacity(BYTES);
-
     /// Serves until main closes. The transport's calls wait.
     pub(crate) fn serve(&mut self, transport: &mut impl PassFds) -> Served {
         loop {
@@ -51,7 +46,7 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
             if let Err(served) = batch {
                 return served;
             }
-            match self.inbox.receive(transport) {
+            match self.inbox.receive_with(transport, FDS) {
                 Ok(_) => {}
                 Err(TransportError::Closed) => return Served::Finished,
                 Err(_) => return Served::Broken,
@@ -63,15 +58,14 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
     fn work(&mut self, transport: &mut impl PassFds) -> Result<(), Served> {
         let mut oldest = None;
         while let Some(header) = self.inbox.advance().map_err(|_| Served::Broken)? {
-            if !matches!(header.kind, Kind::Request | Kind::OneWay) {
+            if !matches!(header.kind(), Kind::Request | Kind::OneWay) {
                 return Err(Served::Broken);
             }
             if self.has_batch() {
                 // The first one was finished just before: a lone one asks for no time.
                 let now = (self.now)();
                 let is_old = now.since(*oldest.get_or_insert(now)) > OLDEST;
-                let has_room = self.outbox.has_room_for(Self::REPLY, MAX_FDS.into());
-                if is_old || !has_room {
+                if is_old || !self.outbox.has_room_for(reply_capacity(BYTES), FDS) {
                     self.flush(transport)?;
                     oldest = None;
                 }
@@ -82,12 +76,12 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
     }
 
     fn run(&mut self, header: &Header) -> Result<(), Served> {
-        let Some(claim) = RequestId::from_wire(header.id).and_then(|id| self.slots.claim(id))
-        else {
+        let id = RequestId::from_wire(header.id());
+        let Some((id, claim)) = id.and_then(|id| Some((id, self.words.claim(id)?))) else {
             return Ok(());
         };
-        let mut room =
-            self.outbox.reserve(Self::REPLY, MAX_FDS.into()).map_err(|_| Served::Broken)?;
+        let room = self.outbox.reserve(reply_capacity(BYTES), header.reply_fds().into());
+        let mut room = room.map_err(|_| Served::Broken)?;
         let arrival = self.inbox.current();
         let mut request = Request {
             header: *header,
@@ -95,35 +89,45 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
             fds: arrival.fds,
             claim: Some(claim),
         };
-        let mut fds = ReplyFds::new();
-        let (kind, len) =
-            answer(self.handler, &mut request, arrival.fds_lost, (room.payload(), &mut fds));
-        if header.kind == Kind::OneWay {
+        let (space, fds) = room.parts();
+        let reply = Reply { space, len: 0, fds };
+        let answer = answer(self.handler, &mut request, arrival.fds_lost, reply);
+        claim.done();
+        if header.kind() == Kind::OneWay && answer.kind == Kind::Reply {
             // What it has put into the reply goes with the room.
-            let finish = if kind == Kind::Refusal { Finish::Refused } else { Finish::Done };
-            // There is room: each has had a slot since the last receive, and all before were told.
-            _ = self.finished.push((claim, finish));
+            self.finished = Some(id);
         } else {
-            claim.done();
-            room.commit(Header::new(kind, 0, header.id), len, &mut fds);
+            room.commit(answer.header(header.id()), answer.len);
         }
         Ok(())
     }
 
     /// Returns whether anything is to be settled.
     fn has_batch(&self) -> bool {
-        self.outbox.has_unsent() || !self.finished.is_empty()
+        self.outbox.has_unsent() || self.finished.is_some()
     }
 
-    /// Settles the batch and sends its answers.
+    /// Settles the batch and sends its answers. Main is told once of all the one-way requests that
+    /// are done by now.
     fn flush(&mut self, transport: &mut impl PassFds) -> Result<(), Served> {
         if !self.has_batch() {
             return Ok(());
         }
         self.handler.settle().map_err(|_| Served::NotSettled)?;
-        self.tell_finished();
+        if let Some(id) = self.finished.take() {
+            let done = Header::done(id.to_wire());
+            if self.outbox.push(done, &[]).is_err() {
+                self.send(transport)?;
+                // There is room for it now that nothing else is queued.
+                _ = self.outbox.push(done, &[]);
+            }
+        }
+        self.send(transport)
+    }
+
+    fn send(&mut self, transport: &mut impl PassFds) -> Result<(), Served> {
         while self.outbox.has_unsent() {
-            match self.outbox.flush(transport) {
+            match self.outbox.flush_with(transport) {
                 // The work goes on for a main that is gone; only nobody hears of it.
                 Err(TransportError::Closed) => self.outbox.discard_unsent(),
                 Ok(flushed) if flushed.complete => {}
@@ -133,22 +137,6 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
         }
         self.outbox.retire_sent();
         Ok(())
-    }
-
-    /// Shows main which one-way requests are done. It is sent a frame for that only if it has
-    /// asked, and if no answer goes to it that would wake it.
-    fn tell_finished(&mut self) {
-        if self.finished.is_empty() {
-            return;
-        }
-        for (claim, finish) in &self.finished {
-            claim.finish(*finish);
-        }
-        self.finished.clear();
-        if self.slots.take_ask() && !self.outbox.has_unsent() {
-            // Nothing is queued, so that there is room.
-            _ = self.outbox.push(Header::new(Kind::OneWay, 0, 0), &[]);
-        }
     }
 }
 
@@ -162,24 +150,39 @@ pub(crate) const fn reply_capacity(bytes: usize) -> usize {
     bytes / 2 - Header::SIZE
 }
 
-/// Runs the handler for one request. It returns the answer's kind and length; the bytes and
-/// descriptors are where the reply's room is.
+/// What a handler came to; bytes and descriptors are where the reply's room is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answered {
+    pub(crate) kind: Kind,
+    pub(crate) len: usize,
+}
+
+impl Answered {
+    /// Returns the header of the answer to a request.
+    pub(crate) fn header(self, id: u64) -> Header {
+        match self.kind {
+            Kind::Refusal => Header::refusal(id),
+            _ => Header::reply(id),
+        }
+    }
+}
+
+/// Runs the handler for one request.
 pub(crate) fn answer<H: Handler>(
     handler: &mut H,
     request: &mut Request<'_>,
     fds_lost: Option<FdsLost>,
-    (space, fds): (&mut [u8], &mut ReplyFds),
-) -> (Kind, usize) {
-    let mut reply = Reply { space, len: 0, fds };
+    mut reply: Reply<'_>,
+) -> Answered {
     let result = match fds_lost {
         None => handler.handle(request, &mut reply),
         Some(_) => Err(Refusal::FDS_LOST),
     };
     match result {
-        Ok(()) => (Kind::Reply, reply.len),
+        Ok(()) => Answered { kind: Kind::Reply, len: reply.len },
         Err(refusal) => {
             reply.fds.clear();
-            (Kind::Refusal, refusal.encode(reply.space))
+            Answered { kind: Kind::Refusal, len: refusal.encode(reply.space) }
         }
     }
 }

@@ -1,24 +1,31 @@
-//! When a worker that ended is followed by another: one policy, with time as an argument.
+//! When a worker that ended is followed by another: one policy, with the time as an argument.
 
 use core::time::Duration;
 
 use ipc_transport::Instant;
 
-/// How workers follow one another.
+/// How a worker that has ended is followed by another.
+///
+/// ```
+/// use core::time::Duration;
+/// use ipc_worker::Restart;
+///
+/// let patient = Restart::STANDARD.delay(Duration::from_secs(1)).limit(100);
+/// # assert_eq!(patient.limit, 100);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Restart {
-    /// The first restart is at once; the second waits this long, each further one twice as long.
+    /// The first restart is immediate; the second waits this long, each further one twice as long.
     pub delay: Duration,
     /// The longest delay.
     pub delay_cap: Duration,
-    /// A worker that stays up for this long is healthy: the next restart is a first one again.
+    /// A worker that stays up this long is healthy: its restart counts as a first one.
     pub healthy_after: Duration,
-    /// Ends within `window` after which there is no further worker.
+    /// If more workers than this end within `window`, the last one is not restarted.
     pub limit: u32,
     /// The time in which ends are counted.
     pub window: Duration,
-    /// How often a request with [`Again::Always`](crate::Again::Always) may begin anew.
-    pub resend_limit: u8,
 }
 
 impl Restart {
@@ -30,28 +37,56 @@ impl Restart {
         healthy_after: Duration::from_secs(1),
         limit: 10,
         window: Duration::from_secs(60),
-        resend_limit: 3,
     };
 
-    /// Always at once and without a limit. A worker that cannot start keeps main busy then.
+    /// Always at once and without a limit. A worker that cannot start keeps main busy.
     pub const AT_ONCE: Self = Self {
         delay: Duration::ZERO,
         delay_cap: Duration::ZERO,
         healthy_after: Duration::ZERO,
         limit: u32::MAX,
         window: Duration::ZERO,
-        resend_limit: 3,
     };
 
-    /// Never: the first end is the last.
+    /// Never: the first worker is the last.
     pub const NEVER: Self = Self { limit: 0, ..Self::STANDARD };
+
+    /// Sets [`delay`](Self#structfield.delay).
+    #[must_use]
+    pub const fn delay(self, delay: Duration) -> Self {
+        Self { delay, ..self }
+    }
+
+    /// Sets [`delay_cap`](Self#structfield.delay_cap).
+    #[must_use]
+    pub const fn delay_cap(self, delay_cap: Duration) -> Self {
+        Self { delay_cap, ..self }
+    }
+
+    /// Sets [`healthy_after`](Self#structfield.healthy_after).
+    #[must_use]
+    pub const fn healthy_after(self, healthy_after: Duration) -> Self {
+        Self { healthy_after, ..self }
+    }
+
+    /// Sets [`limit`](Self#structfield.limit).
+    #[must_use]
+    pub const fn limit(self, limit: u32) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// Sets [`window`](Self#structfield.window).
+    #[must_use]
+    pub const fn window(self, window: Duration) -> Self {
+        Self { window, ..self }
+    }
 }
 
 /// What follows an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     StartAt(Instant),
-    GiveUp { count: u32 },
+    GiveUp { count: u32, window: Duration },
 }
 
 /// Counts ends and decides on what follows.
@@ -72,16 +107,12 @@ impl Supervisor {
         Self { policy, in_a_row: 0, ends: 0, window_start: zero, started: Instant::NEVER }
     }
 
-    pub(crate) const fn policy(&self) -> &Restart {
-        &self.policy
-    }
-
-    /// Takes note that a worker is ready.
+    /// Notes that a worker is ready.
     pub(crate) const fn started(&mut self, now: Instant) {
         self.started = now;
     }
 
-    /// Takes note that a worker has ended, or did not even start.
+    /// Notes that a worker has ended, or did not even start.
     pub(crate) fn ended(&mut self, now: Instant) -> Next {
         let started = core::mem::replace(&mut self.started, Instant::NEVER);
         if started != Instant::NEVER && now.since(started) >= self.policy.healthy_after {
@@ -93,7 +124,7 @@ impl Supervisor {
         }
         self.ends = self.ends.saturating_add(1);
         if self.ends > self.policy.limit {
-            return Next::GiveUp { count: self.ends };
+            return Next::GiveUp { count: self.ends, window: self.policy.window };
         }
         let delay = self.delay();
         self.in_a_row = self.in_a_row.saturating_add(1);
@@ -166,12 +197,13 @@ mod tests {
         supervisor.ended(T0);
         supervisor.ended(T0 + ms(59_000));
         let third = supervisor.ended(T0 + ms(59_500));
-        assert_eq!(third, Next::GiveUp { count: 3 });
+        let window = Restart::STANDARD.window;
+        assert_eq!(third, Next::GiveUp { count: 3, window });
         let mut patient = Supervisor::new(Restart { limit: 2, ..Restart::STANDARD });
         for minute in 0..10 {
             let now = T0 + Duration::from_secs(61 * minute);
             assert!(matches!(patient.ended(now), Next::StartAt(_)));
         }
-        assert_eq!(Supervisor::new(Restart::NEVER).ended(T0), Next::GiveUp { count: 1 });
+        assert_eq!(Supervisor::new(Restart::NEVER).ended(T0), Next::GiveUp { count: 1, window });
     }
 }

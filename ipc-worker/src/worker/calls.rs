@@ -1,33 +1,30 @@
 //! Making calls: taken at once or not at all, or waited for to a deadline.
 
-use ipc_transport::{Instant, Interest, Watched, wait};
-use rustix::fd::AsFd;
+use ipc_transport::Instant;
 
+use super::Worker;
 use crate::call::{Call, NotTaken, Why};
 use crate::event::Event;
-use crate::handler::Handler;
-use crate::slots::RequestId;
-use crate::worker::Worker;
-use crate::worker::exchange::{SLICE, Wait};
+use crate::launch::{Launch, Run};
+use crate::ledger::RequestId;
 
-impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLOTS, BYTES> {
+impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOTS, BYTES> {
     /// Returns whether a request of up to a quarter of `BYTES` without descriptors would be
     /// taken now. See [`has_room_for`](Self::has_room_for) for others.
     ///
     /// Room comes back in the order of the requests: one that runs long keeps the places of those
-    /// after it, also when they are cancelled.
+    /// after it, even if they are cancelled.
     pub fn has_room(&self) -> bool {
         self.has_room_for(BYTES / 4, 0)
     }
 
-    /// Returns whether a request of `len` bytes and so many descriptors would be taken now, but
-    /// for a lack of descriptors in the process.
+    /// Returns whether a request of `len` bytes and `fd_count` descriptors would find room now.
+    /// There is room again after a turn and its events.
     ///
-    /// There is room again after an event, or after one-way requests are done. A program that asked
-    /// in vain is woken for those, too: [`next_deadline`](Self::next_deadline) is in the past then,
-    /// until the next [`turn`](Self::turn).
+    /// Once there is no worker any more this is true: calls are then answered at once, with
+    /// [`Why::Stopped`].
     pub fn has_room_for(&self, len: usize, fd_count: usize) -> bool {
-        self.takes_requests() && self.caller.has_room_for(len, fd_count, self.phase.slots())
+        !self.takes_requests() || self.caller.has_room_for(len, fd_count)
     }
 
     /// Takes a request in, at once: it is copied and queued, and sent by the next
@@ -44,8 +41,8 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
     /// outcome and costs no answer; only [`counters`](Self::counters) tells of one that the
     /// handler has refused, that was lost, or whose deadline has passed.
     ///
-    /// It keeps its place among the other requests, and [`Again`](crate::Again) holds for it as
-    /// for them. At its deadline it is taken back: if the handler had not begun it never will. It
+    /// It keeps its place among the other requests, and [`Again`](crate::Again) applies to it as
+    /// to them. At its deadline it is taken back: if the handler had not begun it never will. It
     /// cannot be cancelled.
     ///
     /// # Errors
@@ -137,60 +134,27 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
     /// Gives a request up. If the handler had not begun it never will; one that runs can ask
     /// [`is_cancelled`](crate::Request::is_cancelled). The outcome is told as an event.
     ///
-    /// Answers false where the request has its outcome already.
+    /// Returns false where the request has its outcome already.
     pub fn cancel(&mut self, id: RequestId) -> bool {
-        self.caller.cancel(id, self.phase.slots())
-    }
-
-    /// Gives the closure all events there are. Answers whether one was the outcome of `awaited`.
-    pub(super) fn tell_all(
-        &mut self,
-        awaited: Option<RequestId>,
-        on_event: &mut impl FnMut(Event<'_, Tag>),
-    ) -> bool {
-        let mut told = false;
-        while let Some(event) = self.next_event() {
-            on_event(event);
-            told |= self.caller.told.is_some() && self.caller.told == awaited;
-        }
-        told
-    }
-
-    /// Waits until there is something to do, the deadline at the latest, and does it.
-    pub(super) fn wait_turn(&mut self, deadline: Instant) {
-        let now = Instant::now();
-        let wake = self.next_deadline().map_or(deadline, |next| next.min(deadline));
-        // One blocking call in the place of a poll and a call, where its time-out fits.
-        if self.can_block() && wake.since(now) > SLICE + SLICE {
-            self.caller.begin_turn();
-            self.expire(now);
-            self.exchange(now, Wait::Slice);
-            self.caller.reclaim(self.phase.slots());
-            return;
-        }
-        if wake > now {
-            // Should the wait fail, the turn is early, which harms nothing.
-            _ = wait(&mut [Watched::new(self.epoll.as_fd(), Interest::Input)], Some(wake));
-        }
-        self.turn(Instant::now());
+        self.caller.cancel(id, self.runner.words())
     }
 
     fn take_call(&mut self, call: &Call<'_>, tag: Tag) -> Result<RequestId, NotTaken<Tag>> {
         if !self.takes_requests() {
             return Err(NotTaken { tag, why: Why::Stopped });
         }
-        self.caller.call(call, tag, self.phase.slots())
+        self.caller.call(call, tag, self.runner.words())
     }
 
     fn take_send(&mut self, call: &Call<'_>) -> Result<(), NotTaken<()>> {
         let taken = match self.takes_requests() {
-            true => self.caller.send(call, self.phase.slots()).map(|_| ()),
+            true => self.caller.send(call, self.runner.words()).map(|_| ()),
             false => Err(Why::Stopped),
         };
         taken.map_err(|why| NotTaken { tag: (), why })
     }
 
-    const fn takes_requests(&self) -> bool {
+    fn takes_requests(&self) -> bool {
         !self.stopping && self.is_running()
     }
 }

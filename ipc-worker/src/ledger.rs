@@ -1,0 +1,19 @@
+//! What is known of each request, and what follows from it: ids, the words that main and a worker
+//! share, the table, fates and the restart policy.
+//!
+//! Everything here is pure. It makes no system call, reads no clock and holds no buffer: shared
+//! words and the present time come in as arguments.
+
+mod fate;
+mod id;
+mod restart;
+mod table;
+mod words;
+
+pub use fate::{Again, How};
+pub(crate) use fate::{Ending, Fate, UnderWay};
+pub use id::RequestId;
+pub use restart::Restart;
+pub(crate) use restart::{Next, Supervisor};
+pub(crate) use table::Table;
+pub(crate) use words::{Claim, Words};

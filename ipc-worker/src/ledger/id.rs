@@ -1,0 +1,43 @@
+//! The number by which a request and its answer find each other.
+
+/// Identifies a request that was taken, until its outcome is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestId {
+    pub(super) slot: u16,
+    pub(super) generation: u32,
+}
+
+impl RequestId {
+    /// Bits of a shared word that hold the state of a request.
+    pub(super) const STATE_BITS: u32 = 3;
+    /// Generations wrap at this: the rest of a shared word.
+    pub(super) const GENERATIONS: u32 = 1 << (u32::BITS - Self::STATE_BITS);
+
+    /// Returns the id as a frame carries it.
+    #[inline]
+    pub(crate) fn to_wire(self) -> u64 {
+        u64::from(self.slot) | u64::from(self.generation) << u32::BITS
+    }
+
+    /// Reads an id that a peer has sent. The slot it names may not exist.
+    #[inline]
+    pub(crate) fn from_wire(id: u64) -> Option<Self> {
+        let slot = u16::try_from(id & u64::from(u32::MAX)).ok()?;
+        let generation = u32::try_from(id >> u32::BITS).ok()?;
+        (generation < Self::GENERATIONS).then_some(Self { slot, generation })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_survive_the_wire_and_forged_ones_are_refused() {
+        let id = RequestId { slot: 3, generation: 0x1fff_ffff };
+        assert_eq!(RequestId::from_wire(id.to_wire()), Some(id));
+        assert_eq!(RequestId::from_wire(0x1_0000), None);
+        assert_eq!(RequestId::from_wire(u64::MAX), None);
+        assert_eq!(RequestId::from_wire(u64::from(RequestId::GENERATIONS) << 32), None);
+    }
+}

@@ -1,0 +1,38 @@
+//! A table made in place, which needs no stack however many slots it has.
+
+#![expect(unsafe_code, reason = "slots are written one by one into memory that holds none yet")]
+
+use core::mem::MaybeUninit;
+use core::ptr::addr_of_mut;
+
+use super::{NONE, Slot, Summary, Table};
+
+impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
+    /// Makes an empty table in the memory given.
+    pub(crate) fn init(place: &mut MaybeUninit<Self>) {
+        const { assert!(SLOTS > 0 && SLOTS <= NONE as usize, "1 to 65,535 slots") };
+        let table = place.as_mut_ptr();
+        // SAFETY: the pointer is to memory of this type, so the field lies within it.
+        let slots: *mut Slot<Tag> = unsafe { addr_of_mut!((*table).slots) }.cast();
+        for index in 0..SLOTS {
+            // SAFETY: the array has `SLOTS` elements, and this is one of them.
+            let slot = unsafe { slots.add(index) };
+            // SAFETY: it is aligned memory of a slot, which holds nothing to be dropped.
+            unsafe { slot.write(Slot::first(index, SLOTS)) };
+        }
+        // SAFETY: as for `slots`.
+        let summary = unsafe { addr_of_mut!((*table).summary) };
+        // SAFETY: as for a slot.
+        unsafe { summary.write(Summary::EMPTY) };
+    }
+}
+
+#[cfg(test)]
+impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
+    pub(crate) fn boxed() -> std::boxed::Box<Self> {
+        let mut table = std::boxed::Box::new_uninit();
+        Self::init(&mut table);
+        // SAFETY: `init` has written every field.
+        unsafe { table.assume_init() }
+    }
+}

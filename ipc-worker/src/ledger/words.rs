@@ -1,0 +1,168 @@
+//! A word per request in shared memory: one compare-exchange gives it to main or to the worker.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use super::fate::How;
+use super::id::RequestId;
+
+/// Which side has a request. The word is the request's generation and one of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// On its way: the first side to claim it has it.
+    Queued,
+    /// The worker's handler runs.
+    Running,
+    /// The worker's handler has finished.
+    Done,
+    /// Main has taken it back.
+    Taken,
+}
+
+impl State {
+    const fn of(self, id: RequestId) -> u32 {
+        // Zero is the state of a word that was never used.
+        let state = match self {
+            Self::Queued => 1,
+            Self::Running => 2,
+            Self::Done => 3,
+            Self::Taken => 4,
+        };
+        id.generation << RequestId::STATE_BITS | state
+    }
+}
+
+/// The words of one worker. What the worker writes there is a hint from a peer: a lie changes
+/// only the fates of requests that it was given.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Words<'page>(pub(crate) &'page [AtomicU32]);
+
+impl<'page> Words<'page> {
+    /// Offers a request to the worker; main does so before it is sent.
+    #[inline]
+    pub(crate) fn offer(self, id: RequestId) {
+        if let Some(word) = self.word(id) {
+            word.store(State::Queued.of(id), Ordering::Release);
+        }
+    }
+
+    /// Takes a request back from the worker and returns how far it had come. One that had not
+    /// begun never will.
+    pub(crate) fn take_back(self, id: RequestId) -> How {
+        let Some(word) = self.word(id) else {
+            return How::NotBegun;
+        };
+        let taken = State::Taken.of(id);
+        if change(word, State::Queued.of(id), taken) {
+            How::NotBegun
+        } else if word.load(Ordering::Acquire) == State::Done.of(id) {
+            How::Done
+        } else {
+            // Shows the handler, if it asks, that nobody waits for it any more.
+            change(word, State::Running.of(id), taken);
+            How::Running
+        }
+    }
+
+    /// Claims a request for the handler; `None` where main has taken it back.
+    #[inline]
+    pub(crate) fn claim(self, id: RequestId) -> Option<Claim<'page>> {
+        let word = self.word(id)?;
+        let is_ours = change(word, State::Queued.of(id), State::Running.of(id));
+        is_ours.then_some(Claim { word, id })
+    }
+
+    fn word(self, id: RequestId) -> Option<&'page AtomicU32> {
+        self.0.get(usize::from(id.slot))
+    }
+}
+
+/// A request that the worker has claimed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim<'page> {
+    word: &'page AtomicU32,
+    id: RequestId,
+}
+
+impl Claim<'_> {
+    /// Tells main that the handler has finished. If main has given the slot to another request
+    /// meanwhile, nothing changes.
+    #[inline]
+    pub(crate) fn done(self) {
+        change(self.word, State::Running.of(self.id), State::Done.of(self.id));
+    }
+
+    /// Returns whether main has taken the request back.
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.word.load(Ordering::Acquire) != State::Running.of(self.id)
+    }
+}
+
+/// The compare-exchange that decides. Release and acquire pair with each other on the two sides.
+fn change(word: &AtomicU32, from: u32, to: u32) -> bool {
+    word.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: RequestId = RequestId { slot: 3, generation: 0x1fff_ffff };
+
+    fn page() -> [AtomicU32; 4] {
+        core::array::from_fn(|_| AtomicU32::new(0))
+    }
+
+    #[test]
+    fn only_one_side_has_a_request() {
+        let page = page();
+        let words = Words(&page);
+        words.offer(ID);
+        assert!(words.claim(ID).is_some());
+        assert!(words.claim(ID).is_none(), "claimed once");
+        words.offer(ID);
+        assert_eq!(words.take_back(ID), How::NotBegun);
+        assert!(words.claim(ID).is_none(), "taken back");
+    }
+
+    #[test]
+    fn take_back_tells_how_far_it_had_come_and_revokes() {
+        let page = page();
+        let words = Words(&page);
+        words.offer(ID);
+        let claim = words.claim(ID).unwrap();
+        assert!(!claim.is_revoked());
+        assert_eq!(words.take_back(ID), How::Running);
+        assert!(claim.is_revoked());
+        words.offer(ID);
+        words.claim(ID).unwrap().done();
+        assert_eq!(words.take_back(ID), How::Done);
+    }
+
+    #[test]
+    fn a_late_done_leaves_the_next_request_of_the_slot_alone() {
+        let page = page();
+        let words = Words(&page);
+        words.offer(ID);
+        let late = words.claim(ID).unwrap();
+        let next = RequestId { generation: 0, ..ID };
+        words.offer(next);
+        late.done();
+        assert!(words.claim(next).is_some());
+    }
+
+    #[test]
+    fn an_id_beyond_the_page_has_no_word() {
+        let page = page();
+        let beyond = RequestId { slot: 4, generation: 0 };
+        Words(&page).offer(beyond);
+        assert!(Words(&page).claim(beyond).is_none());
+        assert_eq!(Words(&page).take_back(beyond), How::NotBegun);
+    }
+
+    #[test]
+    fn garbage_in_a_word_counts_as_running() {
+        let page = page();
+        page[3].store(7, Ordering::Relaxed);
+        assert_eq!(Words(&page).take_back(ID), How::Running);
+    }
+}

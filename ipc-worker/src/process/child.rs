@@ -1,0 +1,79 @@
+//! The worker's process from its first moment on: set up, say so, serve, exit.
+
+#![expect(unsafe_code, reason = "closing descriptors by number")]
+
+use heapless::Vec;
+use ipc_barrier::process::{Guard, Reason, exit, reset_signals};
+use ipc_frame::Header;
+use ipc_transport::{Instant, Stream, SystemError, Transport, close_all_but, open_stdio};
+use rustix::fd::{AsFd, AsRawFd, RawFd};
+
+use super::spawn::Given;
+use crate::caller::Caller;
+use crate::first_frame;
+use crate::handler::Handler;
+use crate::ledger::Words;
+use crate::server::{Served, Server};
+
+/// Exit statuses, of sysexits.h where they have one.
+const SET_UP_FAILED: i32 = 71;
+const NOT_SETTLED: i32 = 74;
+const BROKEN_STREAM: i32 = 76;
+
+const SIGHUP: i32 = 1;
+const SIGINT: i32 = 2;
+const SIGPIPE: i32 = 13;
+const SIGTERM: i32 = 15;
+
+/// Most descriptors that a worker keeps open: the stream and those of its handler.
+const OPEN: usize = 64;
+
+/// Runs the worker and ends its process. Because of the guard nothing unwinds past here.
+pub(super) fn run<H: Handler, Tag, const SLOTS: usize, const BYTES: usize>(
+    guard: Guard,
+    given: Given<'_>,
+    handler: &mut H,
+    caller: &mut Caller<Tag, SLOTS, BYTES>,
+) -> ! {
+    let Given { mut stream, page, patience } = given;
+    // Dropped before the stream: main shall see the panic's status, not a closed socket first.
+    let _guard = guard;
+    // Main's own buffers are used again: the kernel copies only the pages that are written.
+    let Caller { inbox, outbox, .. } = caller;
+    inbox.forget();
+    outbox.forget();
+    if let Err(reason) = set_up(&stream, handler) {
+        let mut payload = [0; first_frame::REASON];
+        let payload = first_frame::encode(&reason, &mut payload);
+        say(&mut stream, Header::failed(), payload);
+        exit(SET_UP_FAILED);
+    }
+    say(&mut stream, Header::ready(), &first_frame::hello(BYTES).encode());
+    let (words, now) = (Words(page.words()), Instant::now as fn() -> Instant);
+    let mut server = Server { handler, words, inbox, outbox, finished: None, now };
+    match server.serve(&mut stream.blocking().with(patience)) {
+        Served::Finished => exit(0),
+        Served::NotSettled => exit(NOT_SETTLED),
+        Served::Broken => exit(BROKEN_STREAM),
+    }
+}
+
+/// Sends the first frame. The socket is empty, so there is room for it.
+fn say(stream: &mut Stream, header: Header, payload: &[u8]) {
+    // A main that is gone shows at the next receive.
+    _ = stream.send(&[&header.encode_with(payload.len()), payload]);
+}
+
+fn set_up<H: Handler>(stream: &Stream, handler: &mut H) -> Result<(), Reason> {
+    let failed = |stage| move |error: SystemError| Reason::new(stage, &error, error.call);
+    reset_signals(&[SIGHUP, SIGINT, SIGPIPE, SIGTERM]).map_err(failed("signals"))?;
+    open_stdio().map_err(failed("standard streams"))?;
+    let mut open: Vec<RawFd, OPEN> = Vec::new();
+    for fd in handler.descriptors().chain([stream.as_fd()]) {
+        open.push(fd.as_raw_fd()).map_err(|_| first_frame::too_many_descriptors(OPEN - 1))?;
+    }
+    // SAFETY: this process never returns to the values of main that own what is closed, and the
+    // handler has listed what it holds.
+    unsafe { close_all_but(&open) }.map_err(failed("descriptors"))?;
+    handler.prepare().map_err(|refusal| first_frame::refused(&refusal))
+}

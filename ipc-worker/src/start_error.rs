@@ -1,0 +1,55 @@
+//! Why a worker did not start.
+
+use core::fmt;
+
+use ipc_barrier::process::{Ended, ForkError, Reason};
+use ipc_frame::HelloError;
+use ipc_transport::SystemError;
+
+/// Why a worker did not start. No process and no descriptor of it is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The system refuses a socket or memory.
+    System(SystemError),
+    /// There is no child process.
+    Fork(ForkError),
+    /// The child's set-up or the handler's `prepare` failed: where, and why.
+    Failed(Reason),
+    /// The child ended before it was ready.
+    Died(Ended),
+    /// The child was not ready in time and was killed.
+    TimedOut,
+    /// The worker was built from something else, or its limits are not main's.
+    Mismatch(HelloError),
+    /// What the child sent is not the first frame of a worker.
+    Malformed,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System(error) => error.fmt(f),
+            Self::Fork(error) => error.fmt(f),
+            Self::Failed(reason) => write!(f, "the worker's set-up failed: {reason}"),
+            Self::Died(ended) => write!(f, "the worker ended before it was ready: {ended}"),
+            Self::TimedOut => f.write_str("the worker was not ready in time"),
+            Self::Mismatch(error) => write!(f, "the worker does not match this program: {error}"),
+            Self::Malformed => f.write_str("the worker's first frame is malformed"),
+        }
+    }
+}
+
+impl core::error::Error for StartError {}
+
+impl From<SystemError> for StartError {
+    fn from(error: SystemError) -> Self {
+        Self::System(error)
+    }
+}
+
+impl From<ForkError> for StartError {
+    fn from(error: ForkError) -> Self {
+        Self::Fork(error)
+    }
+}

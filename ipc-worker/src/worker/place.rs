@@ -1,0 +1,82 @@
+//! Starting a worker, by value or in place.
+
+#![expect(unsafe_code, reason = "a worker is made field by field in memory that holds none yet")]
+
+use core::mem::MaybeUninit;
+use core::ptr::addr_of_mut;
+
+use super::Worker;
+use crate::caller::Caller;
+use crate::launch::{Launch, Run};
+use crate::refusal::Refusal;
+use crate::server::reply_capacity;
+use crate::start::Start;
+use crate::start_error::StartError;
+
+impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOTS, BYTES> {
+    /// Starts a worker and waits until it is ready: its process is made and set up, and has said
+    /// so. The worker lies on the stack for a moment, with all of its buffers; for a large one see
+    /// [`start_in`](Self::start_in).
+    ///
+    /// # Errors
+    /// A failure of the child's set-up or of [`Handler::prepare`](crate::Handler::prepare) arrives
+    /// with its stage and number; see [`StartError`]. No process is left then.
+    pub fn start(start: Start<L>) -> Result<Self, StartError> {
+        let mut place = MaybeUninit::uninit();
+        Self::start_in(&mut place, start)?;
+        // SAFETY: `start_in` has made a worker there, and nothing refers to it any more.
+        Ok(unsafe { place.assume_init() })
+    }
+
+    /// Starts a worker as [`start`](Self::start) does, in memory of the caller's: a `static`, a
+    /// `Box`, a field. However large `SLOTS` and `BYTES` are, 16 KiB of stack are enough for main
+    /// and for the child, beside what the handler needs.
+    ///
+    /// Nobody drops what is in a `MaybeUninit`: stop the worker, or drop it in place.
+    ///
+    /// ```
+    /// use ipc_worker::{Instant, Refusal, Reply, Request, Start, Worker};
+    ///
+    /// fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+    ///     reply.put(request.bytes())
+    /// }
+    ///
+    /// let mut place = Box::new_uninit();
+    /// let worker = Worker::<u32, _, 1000, 4_194_304>::start_in(&mut place, Start::fork(handle))?;
+    /// worker.stop(Instant::NEVER, |_| ());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`start`](Self::start); the memory holds nothing then.
+    pub fn start_in(
+        place: &mut MaybeUninit<Self>,
+        start: Start<L>,
+    ) -> Result<&mut Self, StartError> {
+        const { assert!(BYTES >= 256, "a worker has at least 256 bytes each way") };
+        const { assert!(reply_capacity(BYTES) >= Refusal::SIZE, "a refusal fits in a reply") };
+        let Start { mut launch, policy } = start;
+        let mut runner = L::Runner::open(policy)?;
+        let worker = place.as_mut_ptr();
+        // SAFETY: the pointer is to memory of this type, so the field lies within it; memory that
+        // may be anything is a `MaybeUninit`, and nothing else refers to it.
+        let caller: &mut MaybeUninit<Caller<Tag, SLOTS, BYTES>> =
+            unsafe { &mut *addr_of_mut!((*worker).caller).cast() };
+        Caller::init(caller);
+        // SAFETY: `init` has made a caller there.
+        let caller = unsafe { caller.assume_init_mut() };
+        if let Err(error) = runner.start(&mut launch, caller) {
+            // SAFETY: as above; nothing refers to it any more.
+            unsafe { core::ptr::drop_in_place(caller) };
+            return Err(error);
+        }
+        // SAFETY: the field lies within the memory, and holds nothing to be dropped.
+        unsafe { addr_of_mut!((*worker).launch).write(launch) };
+        // SAFETY: as above.
+        unsafe { addr_of_mut!((*worker).runner).write(runner) };
+        // SAFETY: as above.
+        unsafe { addr_of_mut!((*worker).stopping).write(false) };
+        // SAFETY: every field was written.
+        Ok(unsafe { place.assume_init_mut() })
+    }
+}
