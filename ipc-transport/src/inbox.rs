@@ -130,7 +130,7 @@ impl<const BYTES: usize> Inbox<BYTES> {
             self.close_strays();
             return Ok(None);
         };
-        if header.fd_count > 0 {
+        if header.fd_count() > 0 {
             self.claim(start, header)?;
         }
         Ok(Some(header))
@@ -202,13 +202,13 @@ impl<const BYTES: usize> Inbox<BYTES> {
 
     /// Gives the frame that begins at `start` what came with its first byte.
     fn claim(&mut self, start: u64, header: Header) -> Result<(), InboxError> {
-        if header.fd_sequence != self.fd_sequence {
-            let (expected, got) = (self.fd_sequence, header.fd_sequence);
+        if header.fd_sequence() != self.fd_sequence {
+            let (expected, got) = (self.fd_sequence, header.fd_sequence());
             let error = InboxError::FdSequence { expected, got };
             self.failed = Some(error);
             return Err(error);
         }
-        self.fd_sequence = self.fd_sequence.wrapping_add(u32::from(header.fd_count));
+        self.fd_sequence = self.fd_sequence.wrapping_add(u32::from(header.fd_count()));
         self.close_before(start);
         let got = match self.batches.front() {
             Some(batch) if batch.start <= start => batch.fd_count,
@@ -221,9 +221,9 @@ impl<const BYTES: usize> Inbox<BYTES> {
             // A batch is never larger than one call's, which is what the list holds.
             _ = self.waiting.pop_front().map(|fd| self.current.push_back(fd));
         }
-        if got != usize::from(header.fd_count) {
+        if got != usize::from(header.fd_count()) {
             self.current.clear();
-            self.lost = Some(FdsLost { expected: header.fd_count, got });
+            self.lost = Some(FdsLost { expected: header.fd_count(), got });
         }
         Ok(())
     }

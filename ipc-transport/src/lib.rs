@@ -13,14 +13,14 @@
 //!
 //! ```
 //! # #[cfg(feature = "socket")] {
-//! use ipc_frame::{Header, Kind};
+//! use ipc_frame::Header;
 //! use ipc_transport::{Inbox, Outbox, Stream};
 //!
 //! let (mut left, mut right) = Stream::pair()?;
 //! let mut outbox = Outbox::<1024, 8>::new();
 //! let mut inbox = Inbox::<1024>::new();
 //!
-//! outbox.push(Header::new(Kind::Request, 1, 1), &[b"ping"])?;
+//! outbox.push(Header::request(1, 1), &[b"ping"])?;
 //! outbox.flush(&mut left)?;
 //! inbox.receive(&mut right)?;
 //! let header = inbox.advance()?.ok_or("not yet whole")?;

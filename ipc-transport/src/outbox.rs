@@ -45,25 +45,25 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
     /// # Errors
     /// As [`Queue::push`].
     pub fn push(&mut self, header: Header, pieces: &[&[u8]]) -> Result<FrameNumber, PushError> {
-        self.queue.push(Header { fd_count: 0, ..header }, pieces)
+        self.queue.push(header, pieces)
     }
 
     /// Appends a frame that owns `fds`, which are taken out of the list.
     ///
     /// # Errors
-    /// As [`Queue::push`], and [`PushError::Full`] where there is no room for the descriptors.
-    /// The list is untouched then.
+    /// As [`Queue::push_with_fds`], and [`PushError::Full`] where there is no room for the
+    /// descriptors. The list is untouched then.
     pub fn push_with(
         &mut self,
         header: Header,
         pieces: &[&[u8]],
         fds: &mut VecView<OwnedFd>,
     ) -> Result<FrameNumber, PushError> {
-        let fd_count = u16::try_from(fds.len()).unwrap_or(u16::MAX);
-        if fd_count > MAX_FDS || HELD - self.fds.len() < fds.len() {
+        let fd_count = fds.len();
+        if fd_count > HELD - self.fds.len() && fd_count <= usize::from(MAX_FDS) {
             return Err(PushError::Full);
         }
-        let number = self.queue.push(Header { fd_count, ..header }, pieces)?;
+        let number = self.queue.push_with_fds(header, fd_count, pieces)?;
         hold(&mut self.fds, number, fds);
         Ok(number)
     }
@@ -229,12 +229,19 @@ impl<const BYTES: usize, const FRAMES: usize> Room<'_, BYTES, FRAMES> {
 
     /// Appends the frame with the first `len` bytes of the room as its payload and with `fds`,
     /// which are taken out of the list. Those beyond what was reserved are closed.
-    pub fn commit(self, header: Header, len: usize, fds: &mut VecView<OwnedFd>) -> FrameNumber {
+    ///
+    /// # Errors
+    /// As [`Reservation::commit_with_fds`]. The list is untouched then, but for those closed.
+    pub fn commit(
+        self,
+        header: Header,
+        len: usize,
+        fds: &mut VecView<OwnedFd>,
+    ) -> Result<FrameNumber, PushError> {
         fds.truncate(self.fd_count);
-        let fd_count = u16::try_from(fds.len()).unwrap_or(MAX_FDS);
-        let number = self.reservation.commit(Header { fd_count, ..header }, len);
+        let number = self.reservation.commit_with_fds(header, fds.len(), len)?;
         hold(self.fds, number, fds);
-        number
+        Ok(number)
     }
 }
 

@@ -139,14 +139,17 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
             // Their number is checked above.
             _ = fds.push(duplicate(fd).map_err(Why::NoFdLeft)?);
         }
-        let header = Header::new(kind, call.method, id.to_wire());
+        let header = match kind {
+            Kind::OneWay => Header::one_way(call.method, id.to_wire()),
+            _ => Header::request(call.method, id.to_wire()),
+        };
         let mut room = self.outbox.reserve(len, fd_count).map_err(|_| Why::Full)?;
         // One that is longer now than it has said does not know its own length.
         let space = len;
         let len = call.body.encode(room.payload()).ok().filter(|&len| len <= space);
         let len = len.ok_or(Why::Unencodable)?;
         let under_way = UnderWay {
-            frame: room.commit(header, len, &mut fds),
+            frame: room.commit(header, len, &mut fds).map_err(|_| Why::Full)?,
             deadline: call.deadline.unwrap_or(Instant::NEVER),
             again: call.again,
             begun: 0,
@@ -214,7 +217,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     /// Ends the request that is next to be sent, which a handler in line has not come back from.
     pub(crate) fn lose_next(&mut self) {
         let next = self.outbox.next_unsent();
-        let id = next.and_then(|(_, frame)| RequestId::from_wire(frame.header().id));
+        let id = next.and_then(|(_, frame)| RequestId::from_wire(frame.header().id()));
         if let Some((id, under_way)) = id.and_then(|id| Some((id, self.table.get(id)?))) {
             self.end(id, &under_way, Ending::Lost(Lost::Running), None);
         }
@@ -225,7 +228,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         while let Some(header) = self.inbox.advance()? {
             let Some((id, frame)) = self.asked_by(&header) else {
                 let fds = u64::try_from(self.inbox.current().fds.storage_len()).unwrap_or(u64::MAX);
-                let is_word = header == Header::new(Kind::OneWay, 0, 0);
+                let is_word = header == Header::one_way(0, 0);
                 add(&mut self.counters.one_ways_told, u64::from(is_word));
                 add(&mut self.counters.stray_replies, u64::from(!is_word));
                 add(&mut self.counters.stray_fds, fds);
@@ -234,7 +237,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
             let Some(tag) = self.table.finish(id) else { continue };
             self.told = Some(id);
             self.outbox.retire(frame);
-            return Ok(Some(match header.kind {
+            return Ok(Some(match header.kind() {
                 Kind::Refusal => {
                     Answer::Refused(tag, Refusal::decode(self.inbox.current().payload))
                 }
@@ -246,8 +249,8 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
 
     /// Returns the request that a frame answers.
     fn asked_by(&self, header: &Header) -> Option<(RequestId, FrameNumber)> {
-        let id = RequestId::from_wire(header.id)
-            .filter(|_| matches!(header.kind, Kind::Reply | Kind::Refusal))?;
+        let id = RequestId::from_wire(header.id())
+            .filter(|_| matches!(header.kind(), Kind::Reply | Kind::Refusal))?;
         let under_way = self.table.get(id).filter(|under_way| !under_way.is_one_way)?;
         self.outbox.is_sent(under_way.frame).then_some((id, under_way.frame))
     }

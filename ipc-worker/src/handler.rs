@@ -2,7 +2,7 @@
 
 use heapless::deque::DequeView;
 use heapless::{Vec, VecView};
-use ipc_frame::{Decode, Encode, EncodeError, Flags, Header, Kind, MAX_FDS, MessageError};
+use ipc_frame::{Decode, Encode, EncodeError, Header, Kind, MAX_FDS, MessageError};
 use rustix::fd::OwnedFd;
 
 use crate::refusal::Refusal;
@@ -61,7 +61,7 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// Returns what the handler is asked to do.
     pub const fn method(&self) -> u16 {
-        self.header.method
+        self.header.method()
     }
 
     /// Returns the bytes, the pieces joined.
@@ -95,13 +95,13 @@ impl<'a> Request<'a> {
     /// Returns whether the request was sent to another worker before, whose handler had not
     /// begun, or had if the caller allowed that.
     pub const fn is_resent(&self) -> bool {
-        self.header.flags.contains(Flags::RESENT)
+        self.header.is_resent()
     }
 
     /// Returns whether nobody awaits an answer: what is put into the reply is dropped, and a
     /// refusal is only counted.
     pub const fn is_one_way(&self) -> bool {
-        matches!(self.header.kind, Kind::OneWay)
+        matches!(self.header.kind(), Kind::OneWay)
     }
 
     /// Returns whether main has given the request up meanwhile: a long handler may stop then.

@@ -63,7 +63,7 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
     fn work(&mut self, transport: &mut impl PassFds) -> Result<(), Served> {
         let mut oldest = None;
         while let Some(header) = self.inbox.advance().map_err(|_| Served::Broken)? {
-            if !matches!(header.kind, Kind::Request | Kind::OneWay) {
+            if !matches!(header.kind(), Kind::Request | Kind::OneWay) {
                 return Err(Served::Broken);
             }
             if self.has_batch() {
@@ -82,7 +82,7 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
     }
 
     fn run(&mut self, header: &Header) -> Result<(), Served> {
-        let Some(claim) = RequestId::from_wire(header.id).and_then(|id| self.slots.claim(id))
+        let Some(claim) = RequestId::from_wire(header.id()).and_then(|id| self.slots.claim(id))
         else {
             return Ok(());
         };
@@ -98,14 +98,15 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
         let mut fds = ReplyFds::new();
         let (kind, len) =
             answer(self.handler, &mut request, arrival.fds_lost, (room.payload(), &mut fds));
-        if header.kind == Kind::OneWay {
+        if header.kind() == Kind::OneWay {
             // What it has put into the reply goes with the room.
             let finish = if kind == Kind::Refusal { Finish::Refused } else { Finish::Done };
             // There is room: each has had a slot since the last receive, and all before were told.
             _ = self.finished.push((claim, finish));
         } else {
             claim.done();
-            room.commit(Header::new(kind, 0, header.id), len, &mut fds);
+            let header = answer_to(kind, header.id());
+            room.commit(header, len, &mut fds).map_err(|_| Served::Broken)?;
         }
         Ok(())
     }
@@ -147,7 +148,7 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
         self.finished.clear();
         if self.slots.take_ask() && !self.outbox.has_unsent() {
             // Nothing is queued, so that there is room.
-            _ = self.outbox.push(Header::new(Kind::OneWay, 0, 0), &[]);
+            _ = self.outbox.push(Header::one_way(0, 0), &[]);
         }
     }
 }
@@ -160,6 +161,14 @@ fn rest() {
 /// Bytes that a reply may have in a worker of `bytes` bytes each way.
 pub(crate) const fn reply_capacity(bytes: usize) -> usize {
     bytes / 2 - Header::SIZE
+}
+
+/// Returns the header of a refusal or else of a reply.
+pub(crate) const fn answer_to(kind: Kind, id: u64) -> Header {
+    match kind {
+        Kind::Refusal => Header::refusal(id),
+        _ => Header::reply(id),
+    }
 }
 
 /// Runs the handler for one request. It returns the answer's kind and length; the bytes and

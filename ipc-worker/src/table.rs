@@ -189,7 +189,7 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ipc_frame::{Header, Kind, Queue};
+    use ipc_frame::{Header, Queue};
 
     fn insert<const SLOTS: usize>(
         table: &mut Table<u32, SLOTS>,
@@ -198,7 +198,7 @@ mod tests {
         deadline: Instant,
     ) -> Option<RequestId> {
         let id = table.next_id()?;
-        let frame = queue.push(Header::new(Kind::Request, 1, id.to_wire()), &[]).unwrap();
+        let frame = queue.push(Header::request(1, id.to_wire()), &[]).unwrap();
         let (again, begun, is_one_way) = (Again::IfNotBegun, 0, false);
         table.insert(id, Some(tag), UnderWay { frame, deadline, again, begun, is_one_way });
         Some(id)

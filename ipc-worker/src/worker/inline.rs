@@ -10,7 +10,7 @@ use rustix::fd::OwnedFd;
 
 use crate::event::GiveUp;
 use crate::handler::{Handler, Request};
-use crate::serve::{ReplyFds, answer, reply_capacity};
+use crate::serve::{ReplyFds, answer, answer_to, reply_capacity};
 use crate::slots::{Finish, RequestId};
 use crate::start::StartError;
 use crate::worker::Worker;
@@ -77,22 +77,23 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         let (kind, len) =
             answer(&mut self.start.handler, &mut request, None, (room, &mut reply_fds));
         *runs = false;
-        let fd_count = u16::try_from(reply_fds.len()).unwrap_or(MAX_FDS);
         self.caller.outbox.pass_unsent();
-        if header.kind == Kind::OneWay {
+        if header.kind() == Kind::OneWay {
             // One that is done is let go once it is settled.
-            if let Some(id) = RequestId::from_wire(header.id).filter(|_| kind == Kind::Refusal) {
+            if let Some(id) = RequestId::from_wire(header.id()).filter(|_| kind == Kind::Refusal) {
                 self.caller.let_go(id, number, Finish::Refused);
             }
             return true;
         }
-        *head = Header {
-            len: u32::try_from(len).unwrap_or(u32::MAX),
-            fd_count,
-            fd_sequence: if fd_count > 0 { *fd_sequence } else { 0 },
-            ..Header::new(kind, 0, header.id)
-        }
-        .encode();
+        let fd_count = u16::try_from(reply_fds.len()).unwrap_or(u16::MAX);
+        let sequence = if fd_count > 0 { *fd_sequence } else { 0 };
+        let len_on_wire = u32::try_from(len).unwrap_or(u32::MAX);
+        // A reply of a handler keeps the rules: at most 253 descriptors, none in a refusal.
+        let Ok(bytes) = answer_to(kind, header.id()).encode_with(len_on_wire, fd_count, sequence)
+        else {
+            return false;
+        };
+        *head = bytes;
         *fd_sequence = fd_sequence.wrapping_add(u32::from(fd_count));
         self.caller.inbox.filled(Header::SIZE + len, reply_fds);
         true
