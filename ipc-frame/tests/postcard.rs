@@ -140,3 +140,14 @@ fn bytes_without_a_meaning_are_malformed() {
 fn the_bound_is_known_when_the_program_is_compiled() {
     const { assert!(<Postcard<(u64, u32)>>::MAX_LEN == 15) };
 }
+
+#[test]
+fn a_type_that_derives_max_size_has_a_bound() {
+    #[derive(Serialize, postcard::experimental::max_size::MaxSize)]
+    struct Block {
+        number: u32,
+        data: [u64; 2],
+    }
+    const { assert!(<Postcard<Block>>::MAX_LEN == 5 + 20) };
+    assert!(Postcard(Block { number: u32::MAX, data: [u64::MAX; 2] }).encoded_len() == Ok(25));
+}
