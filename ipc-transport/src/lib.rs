@@ -35,82 +35,42 @@
 extern crate std;
 
 #[cfg(feature = "socket")]
-mod blocking;
-#[cfg(feature = "socket")]
-mod byte_pair;
-mod clock;
+mod bytes;
+mod contract;
 #[cfg(feature = "socket")]
 mod descriptor;
-mod errno;
-mod faulty;
 #[cfg(feature = "socket")]
-mod inbox;
+mod joining;
+mod memory;
 #[cfg(feature = "socket")]
-mod inherit;
-#[cfg(feature = "socket")]
-mod listen;
-mod loopback;
-#[cfg(feature = "socket")]
-mod outbox;
-#[cfg(feature = "socket")]
-mod page;
-#[cfg(feature = "socket")]
-mod pass_fds;
-#[cfg(feature = "socket")]
-mod patience;
-#[cfg(feature = "socket")]
-mod peer;
-#[cfg(not(feature = "socket"))]
-#[path = "no_riders.rs"]
-mod riders;
-#[cfg(feature = "socket")]
-mod riders;
-#[cfg(feature = "socket")]
-mod seqpacket;
-#[cfg(feature = "socket")]
-mod socket;
-#[cfg(feature = "socket")]
-mod stream;
-mod transport;
-#[cfg(feature = "socket")]
-mod wait;
+mod unix;
 #[cfg(feature = "socket")]
 mod wait_set;
+mod waiting;
+
+pub use contract::errno::{Errno, SystemError};
+pub use contract::transport::{Transport, TransportError};
+pub use memory::faulty::{Faults, Faulty};
+pub use memory::loopback::{Loopback, LoopbackEnd};
+pub use waiting::clock::Instant;
 
 #[cfg(feature = "socket")]
-pub use blocking::Blocking;
-#[cfg(feature = "socket")]
-pub use byte_pair::BytePair;
-pub use clock::Instant;
-#[cfg(feature = "socket")]
-pub use descriptor::{above_stdio, close_all_but, duplicate, open_stdio};
-pub use errno::{Errno, SystemError};
-pub use faulty::{Faults, Faulty};
-#[cfg(feature = "socket")]
-pub use inbox::{Arrival, FdsLost, Inbox, InboxError};
-#[cfg(feature = "socket")]
-pub use inherit::{InheritError, inherit};
-#[cfg(feature = "socket")]
-pub use listen::{BindError, Listener, connect};
-pub use loopback::{Loopback, LoopbackEnd};
-#[cfg(feature = "socket")]
-pub use outbox::{Flushed, Outbox, Room};
-#[cfg(feature = "socket")]
-pub use page::SharedPage;
-#[cfg(feature = "socket")]
-pub use pass_fds::{PassFds, Received};
-#[cfg(feature = "socket")]
-pub use patience::Patience;
-#[cfg(feature = "socket")]
-pub use peer::Peer;
-#[cfg(feature = "socket")]
-pub use seqpacket::Seqpacket;
-#[cfg(feature = "socket")]
-pub use socket::Socket;
-#[cfg(feature = "socket")]
-pub use stream::Stream;
-pub use transport::{Transport, TransportError};
-#[cfg(feature = "socket")]
-pub use wait::{Interest, MAX_WATCHED, Waiter, Watched, wait};
-#[cfg(feature = "socket")]
 pub use wait_set::{Ready, Trigger, WaitSet};
+#[cfg(feature = "socket")]
+pub use {
+    bytes::byte_pair::BytePair,
+    contract::pass_fds::{PassFds, Received},
+    descriptor::{above_stdio, close_all_but, duplicate, open_stdio},
+    joining::inbox::{Arrival, FdsLost, Inbox, InboxError},
+    joining::outbox::{Flushed, Outbox, Room},
+    memory::page::SharedPage,
+    unix::blocking::Blocking,
+    unix::inherit::{InheritError, inherit},
+    unix::listen::{BindError, Listener, connect},
+    unix::peer::Peer,
+    unix::seqpacket::Seqpacket,
+    unix::socket::Socket,
+    unix::stream::Stream,
+    waiting::patience::Patience,
+    waiting::wait::{Interest, MAX_WATCHED, Waiter, Watched, wait},
+};

@@ -3,7 +3,7 @@
 use heapless::VecView;
 use rustix::fd::{BorrowedFd, OwnedFd};
 
-use crate::transport::{Transport, TransportError};
+use crate::contract::transport::{Transport, TransportError};
 
 /// What one call received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,11 +6,11 @@ use heapless::VecView;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::SocketType;
 
-use crate::blocking::{Blocking, set_receive_timeout};
-use crate::errno::SystemError;
-use crate::pass_fds::{PassFds, Received};
-use crate::socket::{Answer, Calls, Pace, Socket, close_sending};
-use crate::transport::{Transport, TransportError};
+use crate::contract::errno::SystemError;
+use crate::contract::pass_fds::{PassFds, Received};
+use crate::contract::transport::{Transport, TransportError};
+use crate::unix::blocking::{Blocking, set_receive_timeout};
+use crate::unix::socket::{Answer, Calls, Pace, Socket, close_sending};
 
 /// One end of a stream socket of the family `AF_UNIX` (unix(7)).
 ///

@@ -6,12 +6,12 @@ use heapless::VecView;
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
-use crate::clock::Instant;
-use crate::errno::SystemError;
-use crate::pass_fds::{PassFds, Received};
-use crate::patience::Patience;
-use crate::socket::{Pace, Socket};
-use crate::transport::{Transport, TransportError};
+use crate::contract::errno::SystemError;
+use crate::contract::pass_fds::{PassFds, Received};
+use crate::contract::transport::{Transport, TransportError};
+use crate::unix::socket::{Pace, Socket};
+use crate::waiting::clock::Instant;
+use crate::waiting::patience::Patience;
 
 /// A view of a [`Stream`](crate::Stream) or [`Seqpacket`](crate::Seqpacket) whose calls wait:
 /// sending for room without end, receiving for bytes at most as long as `set_receive_timeout`

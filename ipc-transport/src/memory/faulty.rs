@@ -2,8 +2,8 @@
 
 use heapless::Vec;
 
-use crate::errno::{Errno, SystemError};
-use crate::transport::{Transport, TransportError};
+use crate::contract::errno::{Errno, SystemError};
+use crate::contract::transport::{Transport, TransportError};
 
 /// Most pieces that a call passes on.
 const PIECES: usize = 16;
@@ -194,8 +194,8 @@ mod with_fds {
     use rustix::fd::{BorrowedFd, OwnedFd};
 
     use super::Faulty;
-    use crate::pass_fds::{PassFds, Received};
-    use crate::transport::TransportError;
+    use crate::contract::pass_fds::{PassFds, Received};
+    use crate::contract::transport::TransportError;
 
     impl<T: PassFds> PassFds for Faulty<T> {
         fn send_with(
@@ -234,7 +234,7 @@ mod with_fds {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loopback::Loopback;
+    use crate::memory::loopback::Loopback;
 
     fn answers(seed: u64) -> std::vec::Vec<Result<Option<usize>, TransportError>> {
         let mut loopback = Loopback::<64>::new();

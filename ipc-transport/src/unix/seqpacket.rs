@@ -7,12 +7,12 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, ioctl_fionread};
 use rustix::net::SocketType;
 
-use crate::blocking::{Blocking, set_receive_timeout};
-use crate::errno::SystemError;
-use crate::pass_fds::{PassFds, Received};
-use crate::socket::{Answer, Calls, Pace, Socket, close_sending};
-use crate::transport::{Transport, TransportError};
-use crate::wait::is_hung_up;
+use crate::contract::errno::SystemError;
+use crate::contract::pass_fds::{PassFds, Received};
+use crate::contract::transport::{Transport, TransportError};
+use crate::unix::blocking::{Blocking, set_receive_timeout};
+use crate::unix::socket::{Answer, Calls, Pace, Socket, close_sending};
+use crate::waiting::wait::is_hung_up;
 
 /// Most empty packets that one call passes over.
 const EMPTY_PACKETS: usize = 16;

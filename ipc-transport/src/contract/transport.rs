@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::errno::SystemError;
+use crate::contract::errno::SystemError;
 
 /// A two-way channel of bytes that never blocks.
 ///

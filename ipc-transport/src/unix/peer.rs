@@ -8,9 +8,9 @@ use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 use syscalls::{Sysno, syscall};
 
+use crate::contract::errno::SystemError;
 use crate::descriptor::above_stdio;
-use crate::errno::SystemError;
-use crate::socket::Socket;
+use crate::unix::socket::Socket;
 
 const MIPS: bool = cfg!(any(
     target_arch = "mips",

@@ -5,8 +5,8 @@ use heapless::{Vec, VecView};
 use ipc_frame::{Frame, FrameNumber, Header, MAX_FDS, PushError, Queue, Reservation};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::pass_fds::PassFds;
-use crate::transport::TransportError;
+use crate::contract::pass_fds::PassFds;
+use crate::contract::transport::TransportError;
 
 /// Most descriptors that an outbox holds for its frames together.
 const HELD: usize = 256;

@@ -7,8 +7,8 @@ use heapless::deque::{Deque, DequeView};
 use ipc_frame::{DecodeError, Decoder, Header, MAX_FDS};
 use rustix::fd::OwnedFd;
 
-use crate::pass_fds::PassFds;
-use crate::transport::TransportError;
+use crate::contract::pass_fds::PassFds;
+use crate::contract::transport::TransportError;
 
 /// Receiving calls whose descriptors wait for their frame: once all whole frames are taken, only
 /// the half frame at the end can still have a claim, and one more call may follow.

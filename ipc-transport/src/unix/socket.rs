@@ -12,13 +12,13 @@ use rustix::net::{
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType,
 };
 
-use crate::clock::Instant;
+use crate::contract::errno::SystemError;
+use crate::contract::pass_fds::Received;
+use crate::contract::transport::TransportError;
 use crate::descriptor::above_stdio;
-use crate::errno::SystemError;
-use crate::pass_fds::Received;
-use crate::patience::Patience;
-use crate::transport::TransportError;
-use crate::wait::{Interest, Waiter, Watched};
+use crate::waiting::clock::Instant;
+use crate::waiting::patience::Patience;
+use crate::waiting::wait::{Interest, Waiter, Watched};
 
 /// Most pieces that one system call takes; what is beyond them is left for the next.
 const PIECES: usize = 16;

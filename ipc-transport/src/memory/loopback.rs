@@ -4,8 +4,8 @@ use core::cell::RefCell;
 
 use heapless::Deque;
 
-use crate::riders::Riders;
-use crate::transport::{Transport, TransportError};
+use crate::contract::transport::{Transport, TransportError};
+use crate::memory::riders::Riders;
 
 /// Two rings of `N` bytes, one for each direction. It belongs to one thread.
 ///

@@ -3,10 +3,10 @@
 use heapless::{Deque, VecView};
 use rustix::fd::{BorrowedFd, OwnedFd};
 
+use crate::contract::pass_fds::{PassFds, Received};
+use crate::contract::transport::{Transport, TransportError};
 use crate::descriptor::duplicate;
-use crate::loopback::LoopbackEnd;
-use crate::pass_fds::{PassFds, Received};
-use crate::transport::{Transport, TransportError};
+use crate::memory::loopback::LoopbackEnd;
 
 const MAX_FDS: usize = ipc_frame::MAX_FDS as usize;
 /// Descriptors under way in one direction, and calls that brought some.
