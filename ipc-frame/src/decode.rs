@@ -119,6 +119,20 @@ impl<const N: usize> Decoder<N> {
         self.buffer.get(self.payload..self.start).unwrap_or_default()
     }
 
+    /// Returns the whole headers that are pending, each with where in the stream it begins. The
+    /// payload of the last may still be on its way. Ends before a header that is refused.
+    pub fn headers(&self) -> impl Iterator<Item = (u64, Header)> {
+        let mut rest = self.buffer.get(self.start..self.end).unwrap_or_default();
+        let mut position = self.position();
+        core::iter::from_fn(move || {
+            let (header, len) = check::<N>(rest.first_chunk()?).ok()?;
+            let (start, len) = (position, Header::SIZE + len);
+            rest = rest.get(len..).unwrap_or_default();
+            position += len as u64;
+            Some((start, header))
+        })
+    }
+
     /// Returns whether [`next_frame`](Self::next_frame) would return a frame or an error.
     pub fn has_frame(&self) -> bool {
         !matches!(self.peek(), Ok(None))
