@@ -3,6 +3,6 @@
 //! Nothing here may know a socket or make a system call.
 
 pub(crate) mod errno;
-#[cfg(feature = "socket")]
+pub(crate) mod fds;
 pub(crate) mod pass_fds;
 pub(crate) mod transport;

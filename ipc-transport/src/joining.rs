@@ -2,5 +2,9 @@
 //!
 //! Nothing here may make a system call or know which transport it works over.
 
+pub(crate) mod held;
 pub(crate) mod inbox;
+pub(crate) mod joiner;
 pub(crate) mod outbox;
+mod place;
+pub(crate) mod room;

@@ -6,15 +6,15 @@
 //! ```
 //!
 //! A [`Transport`] moves bytes and knows nothing of frames; one that can also carry file
-//! descriptors is [`PassFds`]. Two programs meet by a [`Listener`] and [`connect`], or over a
-//! socket that one was started with ([`inherit`]). Without the feature `socket` only the contract,
-//! the in-memory [`Loopback`], the faults of [`Faulty`] and [`Instant`] remain, and the crate
-//! builds for bare metal.
+//! descriptors is [`PassFds`]. Two programs meet by a `Listener` and `connect`, or over a
+//! socket that one was started with (`inherit`). Without the feature `socket` there are no sockets,
+//! descriptors or clock: the contract, the inbox and outbox, the in-memory [`Loopback`] and the
+//! faults of [`Faulty`] remain, and the crate builds for bare metal.
 //!
 //! ```
 //! # #[cfg(feature = "socket")] {
 //! use ipc_frame::Header;
-//! use ipc_transport::{Inbox, Outbox, Stream};
+//! use ipc_transport::{Arrived, Inbox, Outbox, Stream};
 //!
 //! let (mut left, mut right) = Stream::pair()?;
 //! let mut outbox = Outbox::<1024, 8>::new();
@@ -22,7 +22,7 @@
 //!
 //! outbox.push(Header::request(1, 1), &[b"ping"])?;
 //! outbox.flush(&mut left)?;
-//! inbox.receive(&mut right)?;
+//! assert_eq!(inbox.receive(&mut right)?, Arrived::Bytes(Header::SIZE + 4));
 //! let header = inbox.advance()?.ok_or("not yet whole")?;
 //! assert_eq!(inbox.current().payload, b"ping");
 //! # }
@@ -34,36 +34,45 @@
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
-#[cfg(feature = "socket")]
-mod bytes;
 mod contract;
-#[cfg(feature = "socket")]
-mod descriptor;
-#[cfg(feature = "socket")]
 mod joining;
 mod memory;
+mod waiting;
+
+#[cfg(feature = "socket")]
+mod bytes;
+#[cfg(feature = "socket")]
+mod descriptor;
 #[cfg(feature = "socket")]
 mod unix;
 #[cfg(feature = "socket")]
 mod wait_set;
-mod waiting;
+
+/// Descriptors, as rustix names them: `OwnedFd`, `BorrowedFd`, `AsFd` and their like.
+#[cfg(feature = "socket")]
+pub use rustix::fd;
+#[cfg(not(feature = "socket"))]
+pub mod fd;
+#[cfg(not(feature = "socket"))]
+use fd as descriptor;
 
 pub use contract::errno::{Errno, SystemError};
+pub use contract::fds::{FdList, Fds};
+pub use contract::pass_fds::{PassFds, Received};
 pub use contract::transport::{Transport, TransportError};
+pub use joining::inbox::{Arrival, Arrived, Inbox, InboxError};
+pub use joining::joiner::{FdsLost, JoinError};
+#[doc(hidden)]
+pub use joining::joiner::{Joined, Joiner, Limit};
+pub use joining::outbox::{Flushed, Outbox};
+pub use joining::room::Room;
 pub use memory::faulty::{Faults, Faulty};
 pub use memory::loopback::{Loopback, LoopbackEnd};
 pub use waiting::clock::Instant;
 
 #[cfg(feature = "socket")]
-pub use wait_set::{Ready, Trigger, WaitSet};
-#[cfg(feature = "socket")]
 pub use {
     bytes::byte_pair::BytePair,
-    contract::pass_fds::{PassFds, Received},
-    descriptor::{above_stdio, close_all_but, duplicate, open_stdio},
-    joining::inbox::{Arrival, FdsLost, Inbox, InboxError},
-    joining::outbox::{Flushed, Outbox, Room},
-    memory::page::SharedPage,
     unix::blocking::Blocking,
     unix::inherit::{InheritError, inherit},
     unix::listen::{BindError, Listener, connect},
@@ -74,3 +83,14 @@ pub use {
     waiting::patience::Patience,
     waiting::wait::{Interest, MAX_WATCHED, Waiter, Watched, wait},
 };
+
+/// For the crates of this family only.
+#[cfg(feature = "socket")]
+#[doc(hidden)]
+pub use {
+    descriptor::{above_stdio, close_all_but, duplicate, open_stdio},
+    memory::page::SharedPage,
+};
+
+#[cfg(feature = "socket")]
+pub use wait_set::{Ready, Trigger, WaitSet};

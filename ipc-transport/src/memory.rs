@@ -3,11 +3,7 @@
 //! Nothing here may know frames or use a socket.
 
 pub(crate) mod faulty;
+mod in_flight;
 pub(crate) mod loopback;
 #[cfg(feature = "socket")]
 pub(crate) mod page;
-#[cfg(not(feature = "socket"))]
-#[path = "memory/no_riders.rs"]
-pub(crate) mod riders;
-#[cfg(feature = "socket")]
-pub(crate) mod riders;

@@ -9,7 +9,6 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use heapless::Vec;
 use ipc_frame::{Encode, FrameNumber, Header, Kind, MAX_FDS};
 use ipc_transport::{Inbox, InboxError, Instant, Outbox, duplicate};
-use rustix::fd::OwnedFd;
 
 use crate::call::{Again, Call, NotTaken, Why};
 use crate::counters::{Counters, add};
@@ -134,22 +133,21 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
             }
         }
         let id = self.table.next_id().ok_or(Why::Full)?;
-        let mut fds = Vec::<OwnedFd, FDS>::new();
-        for &fd in call.fds {
-            // Their number is checked above.
-            _ = fds.push(duplicate(fd).map_err(Why::NoFdLeft)?);
-        }
         let header = match kind {
             Kind::OneWay => Header::one_way(call.method, id.to_wire()),
             _ => Header::request(call.method, id.to_wire()),
         };
         let mut room = self.outbox.reserve(len, fd_count).map_err(|_| Why::Full)?;
+        for &fd in call.fds {
+            // There is room for as many.
+            _ = room.fds().push(duplicate(fd).map_err(Why::NoFdLeft)?);
+        }
         // One that is longer now than it has said does not know its own length.
         let space = len;
         let len = call.body.encode(room.payload()).ok().filter(|&len| len <= space);
         let len = len.ok_or(Why::Unencodable)?;
         let under_way = UnderWay {
-            frame: room.commit(header, len, &mut fds).map_err(|_| Why::Full)?,
+            frame: room.commit(header, len).map_err(|_| Why::Full)?,
             deadline: call.deadline.unwrap_or(Instant::NEVER),
             again: call.again,
             begun: 0,
@@ -217,7 +215,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     /// Ends the request that is next to be sent, which a handler in line has not come back from.
     pub(crate) fn lose_next(&mut self) {
         let next = self.outbox.next_unsent();
-        let id = next.and_then(|(_, frame)| RequestId::from_wire(frame.header().id()));
+        let id = next.and_then(|number| RequestId::from_wire(self.outbox.id(number)?));
         if let Some((id, under_way)) = id.and_then(|id| Some((id, self.table.get(id)?))) {
             self.end(id, &under_way, Ending::Lost(Lost::Running), None);
         }
@@ -227,7 +225,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     pub(crate) fn next_answer(&mut self) -> Result<Option<Answer<Tag>>, InboxError> {
         while let Some(header) = self.inbox.advance()? {
             let Some((id, frame)) = self.asked_by(&header) else {
-                let fds = u64::try_from(self.inbox.current().fds.storage_len()).unwrap_or(u64::MAX);
+                let fds = u64::try_from(self.inbox.current().fds.len()).unwrap_or(u64::MAX);
                 let is_word = header == Header::one_way(0, 0);
                 add(&mut self.counters.one_ways_told, u64::from(is_word));
                 add(&mut self.counters.stray_replies, u64::from(!is_word));
@@ -275,7 +273,9 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     /// Returns the requests under way, in the order in which they were taken: that in which
     /// their frames are queued.
     pub(crate) fn in_order(&self) -> impl Iterator<Item = (RequestId, UnderWay)> {
-        let ids = self.outbox.ids().filter_map(RequestId::from_wire);
+        let numbers =
+            core::iter::successors(self.outbox.first(), |&frame| self.outbox.next_after(frame));
+        let ids = numbers.filter_map(|frame| RequestId::from_wire(self.outbox.id(frame)?));
         ids.filter_map(|id| Some((id, self.table.get(id)?)))
     }
 

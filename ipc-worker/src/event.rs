@@ -3,13 +3,11 @@
 use core::fmt;
 use core::time::Duration;
 
-use heapless::deque::DequeView;
 use ipc_barrier::Ended;
 use ipc_frame::{Decode, MessageError};
-use ipc_transport::FdsLost;
+use ipc_transport::{Fds, FdsLost};
 use rustix::fd::OwnedFd;
 
-use crate::handler::take_all;
 use crate::refusal::Refusal;
 use crate::start::StartError;
 
@@ -64,7 +62,7 @@ pub enum Lost {
 #[derive(Debug)]
 pub struct ReplyView<'a> {
     pub(crate) payload: &'a [u8],
-    pub(crate) fds: &'a mut DequeView<OwnedFd>,
+    pub(crate) fds: Fds<'a>,
     pub(crate) fds_lost: Option<FdsLost>,
 }
 
@@ -85,7 +83,7 @@ impl<'a> ReplyView<'a> {
     /// Takes the next descriptor, in the handler's order. Those that are left are closed when
     /// the next event is asked for.
     pub fn take_fd(&mut self) -> Option<OwnedFd> {
-        self.fds.pop_front()
+        self.fds.take_first()
     }
 
     /// Takes all descriptors, which must be `N`.
@@ -94,12 +92,12 @@ impl<'a> ReplyView<'a> {
     /// [`BadReply::Fds`] where they are more or fewer; none is taken then.
     pub fn take_fds<const N: usize>(&mut self) -> Result<[OwnedFd; N], BadReply> {
         let got = self.fd_count();
-        take_all(self.fds).ok_or(BadReply::Fds { expected: N, got })
+        self.fds.take_all().ok_or(BadReply::Fds { expected: N, got })
     }
 
     /// Returns how many descriptors are still to be taken.
     pub fn fd_count(&self) -> usize {
-        self.fds.iter().count()
+        self.fds.len()
     }
 
     /// Returns how many descriptors were lost on the way, if so.

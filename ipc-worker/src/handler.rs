@@ -1,8 +1,7 @@
 //! The worker's work: what a program implements, and what it is given for each request.
 
-use heapless::deque::DequeView;
-use heapless::{Vec, VecView};
 use ipc_frame::{Decode, Encode, EncodeError, Header, Kind, MAX_FDS, MessageError};
+use ipc_transport::Fds;
 use rustix::fd::OwnedFd;
 
 use crate::refusal::Refusal;
@@ -54,7 +53,7 @@ where
 pub struct Request<'a> {
     pub(crate) header: Header,
     pub(crate) bytes: &'a [u8],
-    pub(crate) fds: &'a mut DequeView<OwnedFd>,
+    pub(crate) fds: Fds<'a>,
     pub(crate) claim: Option<Claim<'a>>,
 }
 
@@ -80,7 +79,7 @@ impl<'a> Request<'a> {
     /// Takes the next descriptor, in the caller's order, close-on-exec. Those that are left are
     /// closed after the handler.
     pub fn take_fd(&mut self) -> Option<OwnedFd> {
-        self.fds.pop_front()
+        self.fds.take_first()
     }
 
     /// Takes all descriptors, which must be `N`.
@@ -89,7 +88,7 @@ impl<'a> Request<'a> {
     /// [`Refusal::WRONG_FDS`] where they are more or fewer; none is taken then.
     pub fn take_fds<const N: usize>(&mut self) -> Result<[OwnedFd; N], Refusal> {
         const { assert!(N <= MAX_FDS as usize, "a request carries at most 253 descriptors") };
-        take_all(self.fds).ok_or(Refusal::WRONG_FDS)
+        self.fds.take_all().ok_or(Refusal::WRONG_FDS)
     }
 
     /// Returns whether the request was sent to another worker before, whose handler had not
@@ -116,7 +115,7 @@ impl<'a> Request<'a> {
 pub struct Reply<'a> {
     pub(crate) space: &'a mut [u8],
     pub(crate) len: usize,
-    pub(crate) fds: &'a mut VecView<OwnedFd>,
+    pub(crate) fds: Fds<'a>,
 }
 
 impl Reply<'_> {
@@ -155,17 +154,4 @@ impl Reply<'_> {
     pub fn put_fd(&mut self, fd: OwnedFd) -> Result<(), Refusal> {
         self.fds.push(fd).map_err(|_closed| Refusal::REPLY_TOO_LONG)
     }
-}
-
-/// Takes all descriptors if they are `N`.
-pub(crate) fn take_all<const N: usize>(fds: &mut DequeView<OwnedFd>) -> Option<[OwnedFd; N]> {
-    if fds.iter().count() != N {
-        return None;
-    }
-    let mut taken = Vec::<OwnedFd, N>::new();
-    while let Some(fd) = fds.pop_front() {
-        // There is room for all: they were counted above.
-        _ = taken.push(fd);
-    }
-    taken.into_array().ok()
 }

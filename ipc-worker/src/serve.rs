@@ -4,8 +4,7 @@ use core::time::Duration;
 
 use heapless::Vec;
 use ipc_frame::{Header, Kind, MAX_FDS};
-use ipc_transport::{FdsLost, Inbox, Instant, Outbox, PassFds, TransportError};
-use rustix::fd::OwnedFd;
+use ipc_transport::{Fds, FdsLost, Inbox, Instant, Outbox, PassFds, TransportError};
 
 use crate::handler::{Handler, Reply, Request};
 use crate::refusal::Refusal;
@@ -13,9 +12,6 @@ use crate::slots::{Claim, Finish, RequestId, Slots};
 
 /// Once the oldest unsent answer is older than this, it goes out before the next request.
 const OLDEST: Duration = Duration::from_micros(100);
-
-/// Descriptors of one reply.
-pub(crate) type ReplyFds = Vec<OwnedFd, { MAX_FDS as usize }>;
 
 /// How serving came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +47,7 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
             if let Err(served) = batch {
                 return served;
             }
-            match self.inbox.receive(transport) {
+            match self.inbox.receive_with(transport, MAX_FDS.into()) {
                 Ok(_) => {}
                 Err(TransportError::Closed) => return Served::Finished,
                 Err(_) => return Served::Broken,
@@ -95,9 +91,7 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
             fds: arrival.fds,
             claim: Some(claim),
         };
-        let mut fds = ReplyFds::new();
-        let (kind, len) =
-            answer(self.handler, &mut request, arrival.fds_lost, (room.payload(), &mut fds));
+        let (kind, len) = answer(self.handler, &mut request, arrival.fds_lost, room.parts());
         if header.kind() == Kind::OneWay {
             // What it has put into the reply goes with the room.
             let finish = if kind == Kind::Refusal { Finish::Refused } else { Finish::Done };
@@ -106,7 +100,7 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
         } else {
             claim.done();
             let header = answer_to(kind, header.id());
-            room.commit(header, len, &mut fds).map_err(|_| Served::Broken)?;
+            room.commit(header, len).map_err(|_| Served::Broken)?;
         }
         Ok(())
     }
@@ -124,7 +118,7 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
         self.handler.settle().map_err(|_| Served::NotSettled)?;
         self.tell_finished();
         while self.outbox.has_unsent() {
-            match self.outbox.flush(transport) {
+            match self.outbox.flush_with(transport) {
                 // The work goes on for a main that is gone; only nobody hears of it.
                 Err(TransportError::Closed) => self.outbox.discard_unsent(),
                 Ok(flushed) if flushed.complete => {}
@@ -177,7 +171,7 @@ pub(crate) fn answer<H: Handler>(
     handler: &mut H,
     request: &mut Request<'_>,
     fds_lost: Option<FdsLost>,
-    (space, fds): (&mut [u8], &mut ReplyFds),
+    (space, fds): (&mut [u8], Fds<'_>),
 ) -> (Kind, usize) {
     let mut reply = Reply { space, len: 0, fds };
     let result = match fds_lost {

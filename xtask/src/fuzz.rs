@@ -22,7 +22,7 @@ Usage: cargo xtask fuzz TARGET [OPTIONS]
 
 Targets:
   decode    bytes in any pieces into the decoder of frames
-  hello     the payload of a ready frame
+  hello     the first frame between two programs
   text      the text of reasons and refusals
   typed     messages in the postcard format
 

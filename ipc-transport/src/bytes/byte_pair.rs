@@ -8,7 +8,7 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 use crate::contract::errno::SystemError;
 use crate::contract::transport::{Transport, TransportError};
 use crate::descriptor::{above_stdio, duplicate};
-use crate::unix::socket::gather;
+use crate::unix::pieces::gather;
 use crate::waiting::clock::Instant;
 use crate::waiting::wait::{Interest, Watched, wait};
 

@@ -2,26 +2,25 @@
 
 use core::fmt;
 
-use heapless::Vec;
-use heapless::deque::{Deque, DequeView};
 use ipc_frame::{DecodeError, Decoder, Header, MAX_FDS};
-use rustix::fd::OwnedFd;
 
+use crate::contract::fds::{FdList, Fds};
 use crate::contract::pass_fds::PassFds;
-use crate::contract::transport::TransportError;
+use crate::contract::transport::{Transport, TransportError};
+use crate::joining::joiner::{FdsLost, JoinError, Joiner, Limit};
 
-/// Receiving calls whose descriptors wait for their frame: once all whole frames are taken, only
-/// the half frame at the end can still have a claim, and one more call may follow.
-const BATCHES: usize = 2;
-const PER_CALL: usize = MAX_FDS as usize;
-const HELD: usize = BATCHES * PER_CALL;
+const HELD: usize = MAX_FDS as usize;
 
-/// Descriptors that came with the bytes `start..end` of the stream.
-#[derive(Clone, Copy, Debug)]
-struct Batch {
-    start: u64,
-    end: u64,
-    fd_count: usize,
+/// What a receiving call came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Arrived {
+    /// So many bytes have arrived, at least one.
+    Bytes(usize),
+    /// There is nothing to receive. Wait for input before the next call.
+    WouldBlock,
+    /// Nothing was received: take frames by [`Inbox::advance`] first. The transport may have more.
+    TakeFrames,
 }
 
 /// A frame that arrived, borrowed from its inbox.
@@ -29,45 +28,27 @@ struct Batch {
 pub struct Arrival<'a> {
     /// The frame's bytes.
     pub payload: &'a [u8],
-    /// The frame's descriptors, in order. What is left in it is closed when the inbox goes on.
-    pub fds: &'a mut DequeView<OwnedFd>,
-    /// The descriptors were lost on the way. Those that did arrive are closed.
+    /// The frame's descriptors, in order. Those left in it are closed when the inbox goes on.
+    pub fds: Fds<'a>,
+    /// The descriptors were lost. Those that did arrive are closed.
     pub fds_lost: Option<FdsLost>,
 }
 
-/// Descriptors of one frame that did not all arrive, mostly because the receiver may open no
-/// more (`EMFILE`). The stream stays in step: the frame's bytes and all other frames are whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FdsLost {
-    /// How many the frame announced.
-    pub expected: u16,
-    /// How many came.
-    pub got: usize,
-}
-
-impl fmt::Display for FdsLost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {} descriptors arrived", self.got, self.expected)
-    }
-}
-
-impl core::error::Error for FdsLost {}
-
 /// A [`Decoder`] of `BYTES` bytes that also joins descriptors to their frames.
 ///
-/// Descriptors that came with a range of bytes go to the first frame that begins in it and
-/// announces some, and only if the number is right. All others are closed.
+/// It holds at most 253 descriptors that wait for their frame, and those of the frame that was
+/// taken last. The rules are those of [`Joiner`]: a frame gets its own descriptors or is told
+/// that they are lost, and no descriptor goes to another frame, even if the sender lies.
 pub struct Inbox<const BYTES: usize> {
-    decoder: Decoder<BYTES>,
-    /// Descriptors of frames to come.
-    waiting: Deque<OwnedFd, HELD>,
-    batches: Deque<Batch, BATCHES>,
+    pub(super) decoder: Decoder<BYTES>,
+    pub(super) joiner: Joiner,
+    /// Descriptors of the frame that the joiner waits for.
+    pub(super) waiting: FdList<HELD>,
     /// Descriptors of the frame that was given out last.
-    current: Deque<OwnedFd, PER_CALL>,
-    lost: Option<FdsLost>,
-    fd_sequence: u32,
+    pub(super) current: FdList<HELD>,
+    pub(super) lost: Option<FdsLost>,
     /// The stream is of no further use.
-    failed: Option<InboxError>,
+    pub(super) failed: Option<InboxError>,
 }
 
 impl<const BYTES: usize> Inbox<BYTES> {
@@ -75,41 +56,69 @@ impl<const BYTES: usize> Inbox<BYTES> {
     pub const fn new() -> Self {
         Self {
             decoder: Decoder::new(),
-            waiting: Deque::new(),
-            batches: Deque::new(),
-            current: Deque::new(),
+            joiner: Joiner::new(),
+            waiting: FdList::new(),
+            current: FdList::new(),
             lost: None,
-            fd_sequence: 0,
             failed: None,
         }
     }
 
-    /// Receives once, as much as there is room for, and returns the count of bytes. `Ok(None)`
-    /// where the transport would block, or where frames must be taken first.
+    /// Receives once, as much as there is room for, and no descriptors. Those that came with the
+    /// bytes are closed.
     ///
     /// # Errors
     /// Those of the transport.
-    pub fn receive(
+    pub fn receive(&mut self, transport: &mut impl Transport) -> Result<Arrived, TransportError> {
+        self.receive_by(0, |space, _| transport.receive(space))
+    }
+
+    /// Receives once, as much as there is room for, with at most `room` descriptors: the most
+    /// that any frame in flight may bring. Others are closed.
+    ///
+    /// # Errors
+    /// Those of the transport.
+    pub fn receive_with(
         &mut self,
         transport: &mut impl PassFds,
-    ) -> Result<Option<usize>, TransportError> {
-        if !self.takes_fds() {
-            return Ok(None);
-        }
-        let mut fds: Vec<OwnedFd, PER_CALL> = Vec::new();
-        let start = self.decoder.received();
-        let Some(received) = transport.receive_with(self.decoder.space(), &mut fds)? else {
-            return Ok(None);
-        };
-        self.decoder.filled(received.len);
-        if !fds.is_empty() {
-            let end = self.decoder.received();
-            _ = self.batches.push_back(Batch { start, end, fd_count: fds.len() });
-            for fd in fds {
-                _ = self.waiting.push_back(fd);
+        room: usize,
+    ) -> Result<Arrived, TransportError> {
+        self.receive_by(room, |space, fds| {
+            if fds.room() == 0 {
+                return transport.receive(space);
             }
+            Ok(transport.receive_with(space, fds)?.map(|received| received.len))
+        })
+    }
+
+    #[inline]
+    fn receive_by(
+        &mut self,
+        room: usize,
+        call: impl FnOnce(&mut [u8], &mut Fds<'_>) -> Result<Option<usize>, TransportError>,
+    ) -> Result<Arrived, TransportError> {
+        let start = self.decoder.received();
+        let (limit, room) = match self.limit() {
+            Limit::Any => (usize::MAX, room),
+            Limit::Bytes(len) => (usize::try_from(len).unwrap_or(usize::MAX), 0),
+        };
+        let space = self.decoder.space();
+        let limit = limit.min(space.len());
+        let space = space.get_mut(..limit).unwrap_or_default();
+        if space.is_empty() {
+            return Ok(Arrived::TakeFrames);
         }
-        Ok(Some(received.len))
+        let held = self.waiting.len();
+        let mut fds = self.waiting.tail(held, room);
+        let answer = call(space, &mut fds);
+        if !matches!(answer, Ok(Some(_))) {
+            fds.clear();
+        }
+        let Some(len) = answer? else {
+            return Ok(Arrived::WouldBlock);
+        };
+        self.arrived(start, held, len);
+        Ok(Arrived::Bytes(len))
     }
 
     /// Goes on to the next whole frame and returns its header; [`current`](Self::current) gives
@@ -119,30 +128,35 @@ impl<const BYTES: usize> Inbox<BYTES> {
     /// The sender's fault each time, and final: see [`InboxError`].
     pub fn advance(&mut self) -> Result<Option<Header>, InboxError> {
         if !self.current.is_empty() {
-            self.current.clear();
+            self.current.fds().clear();
         }
         self.lost = None;
         if let Some(error) = self.failed {
             return Err(error);
         }
         let start = self.decoder.position();
-        let Some(header) = self.decoder.advance().map_err(InboxError::Decode)? else {
-            self.close_strays();
-            return Ok(None);
+        let header = match self.decoder.advance() {
+            Ok(Some(header)) => header,
+            Ok(None) => return Ok(None),
+            Err(error) => return Err(self.fail(InboxError::Decode(error))),
         };
-        if header.fd_count() > 0 {
-            self.claim(start, header)?;
+        let joined = match self.joiner.frame(start, &header) {
+            Ok(joined) => joined,
+            Err(error) => return Err(self.fail(InboxError::Join(error))),
+        };
+        if joined.close > 0 {
+            self.waiting.drain(0..joined.close).for_each(drop);
         }
+        if joined.take > 0 {
+            self.current.fds_up_to(joined.take).append(&mut self.waiting.fds());
+        }
+        self.lost = joined.lost;
         Ok(Some(header))
     }
 
     /// Returns what the frame carries that [`advance`](Self::advance) came to last.
     pub fn current(&mut self) -> Arrival<'_> {
-        Arrival {
-            payload: self.decoder.payload(),
-            fds: self.current.as_mut_view(),
-            fds_lost: self.lost,
-        }
+        Arrival { payload: self.decoder.payload(), fds: self.current.fds(), fds_lost: self.lost }
     }
 
     /// Returns whether [`advance`](Self::advance) would give a frame or an error.
@@ -156,99 +170,66 @@ impl<const BYTES: usize> Inbox<BYTES> {
         self.decoder.space()
     }
 
-    /// Returns whether another call's descriptors can be taken before frames are.
-    pub fn takes_fds(&self) -> bool {
-        !self.batches.is_full()
+    /// Returns whether descriptors can be taken before frames are.
+    pub const fn takes_fds(&self) -> bool {
+        !self.joiner.is_waiting()
     }
 
     /// Adds the first `len` bytes of [`space`](Self::space) to the stream, and the descriptors
-    /// to the frame that begins there. Those that there is no room for are closed.
-    pub fn filled(&mut self, len: usize, fds: impl IntoIterator<Item = OwnedFd>) {
-        let start = self.decoder.received();
-        self.decoder.filled(len);
-        if !self.takes_fds() {
-            return;
+    /// to the frame in it. Where descriptors wait for an earlier frame, or for more than 253,
+    /// they are closed, and the frame has lost them.
+    pub fn filled(&mut self, len: usize, fds: &mut Fds<'_>) {
+        let (start, held) = (self.decoder.received(), self.waiting.len());
+        if self.takes_fds() {
+            self.waiting.fds().append(fds);
         }
-        let before = self.waiting.len();
-        for fd in fds {
-            _ = self.waiting.push_back(fd);
-        }
-        let fd_count = self.waiting.len() - before;
-        if fd_count > 0 {
-            let end = self.decoder.received();
-            _ = self.batches.push_back(Batch { start, end, fd_count });
-        }
+        fds.clear();
+        self.arrived(start, held, len);
     }
 
     /// Forgets all that arrived and closes its descriptors, for a new connection.
     pub fn reset(&mut self) {
         self.decoder.reset();
-        self.waiting.clear();
-        self.batches.clear();
-        self.current.clear();
+        self.joiner = Joiner::new();
+        self.waiting.fds().clear();
+        self.current.fds().clear();
         self.lost = None;
-        self.fd_sequence = 0;
         self.failed = None;
     }
 
-    /// Empties the inbox of a process that was forked from its owner: the descriptors are not
-    /// closed, since in this process their numbers are not the inbox's any more.
+    /// Empties the inbox of a process that was forked from its owner. The descriptors are not
+    /// closed: in this process their numbers may belong to others.
     pub fn forget(&mut self) {
-        while let Some(fd) = self.waiting.pop_front().or_else(|| self.current.pop_front()) {
-            core::mem::forget(fd);
-        }
+        self.waiting.forget();
+        self.current.forget();
         self.reset();
     }
 
-    /// Gives the frame that begins at `start` what came with its first byte.
-    fn claim(&mut self, start: u64, header: Header) -> Result<(), InboxError> {
-        if header.fd_sequence() != self.fd_sequence {
-            let (expected, got) = (self.fd_sequence, header.fd_sequence());
-            let error = InboxError::FdSequence { expected, got };
-            self.failed = Some(error);
-            return Err(error);
+    #[inline]
+    fn limit(&self) -> Limit {
+        if self.failed.is_some() {
+            return Limit::Bytes(0);
         }
-        self.fd_sequence = self.fd_sequence.wrapping_add(u32::from(header.fd_count()));
-        self.close_before(start);
-        let got = match self.batches.front() {
-            Some(batch) if batch.start <= start => batch.fd_count,
-            _ => 0,
-        };
-        if got > 0 {
-            self.batches.pop_front();
-        }
-        for _ in 0..got {
-            // A batch is never larger than one call's, which is what the list holds.
-            _ = self.waiting.pop_front().map(|fd| self.current.push_back(fd));
-        }
-        if got != usize::from(header.fd_count()) {
-            self.current.clear();
-            self.lost = Some(FdsLost { expected: header.fd_count(), got });
-        }
-        Ok(())
+        self.joiner.limit(self.decoder.received(), self.decoder.headers())
     }
 
-    /// Closes what can belong to no frame, once all whole frames are taken: all but what came
-    /// with the first byte of the half frame at the end.
-    fn close_strays(&mut self) {
-        if self.batches.is_empty() {
-            return;
+    /// Tells the decoder of `len` bytes, and the joiner of the descriptors beyond the first
+    /// `held`.
+    #[inline]
+    fn arrived(&mut self, start: u64, held: usize, len: usize) {
+        self.decoder.filled(len);
+        let count = self.waiting.len() - held;
+        if count > 0 {
+            let (range, position) = (start..self.decoder.received(), self.decoder.position());
+            let close = self.joiner.arrived(range, count, position, self.decoder.headers());
+            self.waiting.drain(held..held + close).for_each(drop);
         }
-        let position = self.decoder.position();
-        self.close_before(position);
-        let first = self.batches.front().filter(|batch| batch.start <= position);
-        let kept = first.map_or(0, |batch| batch.fd_count);
-        self.batches.truncate(usize::from(kept > 0));
-        self.waiting.truncate(kept);
     }
 
-    fn close_before(&mut self, position: u64) {
-        while let Some(batch) = self.batches.front().filter(|batch| batch.end <= position) {
-            for _ in 0..batch.fd_count {
-                self.waiting.pop_front();
-            }
-            self.batches.pop_front();
-        }
+    fn fail(&mut self, error: InboxError) -> InboxError {
+        self.waiting.fds().clear();
+        self.failed = Some(error);
+        error
     }
 }
 
@@ -258,28 +239,33 @@ impl<const BYTES: usize> Default for Inbox<BYTES> {
     }
 }
 
+impl<const BYTES: usize> fmt::Debug for Inbox<BYTES> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox")
+            .field("received", &self.decoder.received())
+            .field("position", &self.decoder.position())
+            .field("waiting", &self.waiting)
+            .field("current", &self.current)
+            .field("failed", &self.failed)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A stream that is of no further use, by the sender's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InboxError {
-    /// The bytes are no frames.
+    /// The bytes are not frames.
     Decode(DecodeError),
-    /// A frame's descriptors are not numbered as the ones after those before.
-    FdSequence {
-        /// How many descriptors were announced before.
-        expected: u32,
-        /// What the frame says.
-        got: u32,
-    },
+    /// The frames' descriptors cannot be told apart.
+    Join(JoinError),
 }
 
 impl fmt::Display for InboxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Decode(error) => error.fmt(f),
-            Self::FdSequence { expected, got } => {
-                write!(f, "descriptor sequence {got} instead of {expected}")
-            }
+            Self::Join(error) => error.fmt(f),
         }
     }
 }

@@ -1,17 +1,15 @@
 //! Outgoing frames with the descriptors that they own.
 
-use heapless::deque::{Deque, DequeView};
-use heapless::{Vec, VecView};
-use ipc_frame::{Frame, FrameNumber, Header, MAX_FDS, PushError, Queue, Reservation};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use core::fmt;
 
+use ipc_frame::{FrameNumber, Header, PushError, Queue};
+
+use crate::contract::fds::{FdList, Fds};
 use crate::contract::pass_fds::PassFds;
-use crate::contract::transport::TransportError;
-
-/// Most descriptors that an outbox holds for its frames together.
-const HELD: usize = 256;
-
-type Held = Deque<(FrameNumber, Option<OwnedFd>), HELD>;
+use crate::contract::transport::{Transport, TransportError};
+use crate::fd::BorrowedFd;
+use crate::joining::held::{HELD, Held};
+use crate::joining::room::Room;
 
 /// What [`Outbox::flush`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,13 +20,12 @@ pub struct Flushed {
     pub complete: bool,
 }
 
-/// A [`Queue`] whose frames own descriptors: at most 256 at a time, all frames together.
+/// A [`Queue`] whose frames own descriptors: at most 253 at a time, all frames together.
 ///
 /// A frame keeps its descriptors until it is retired, so that it can be sent again with them.
 pub struct Outbox<const BYTES: usize, const FRAMES: usize> {
-    queue: Queue<BYTES, FRAMES>,
-    /// In the order of the frames; `None` where the frame is retired or handed over.
-    fds: Held,
+    pub(super) queue: Queue<BYTES, FRAMES>,
+    pub(super) held: Held,
 }
 
 impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
@@ -37,7 +34,7 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
 
     /// An empty outbox.
     pub const fn new() -> Self {
-        Self { queue: Queue::new(), fds: Deque::new() }
+        Self { queue: Queue::new(), held: Held::new() }
     }
 
     /// Appends a frame without descriptors.
@@ -57,126 +54,163 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
         &mut self,
         header: Header,
         pieces: &[&[u8]],
-        fds: &mut VecView<OwnedFd>,
+        fds: &mut Fds<'_>,
     ) -> Result<FrameNumber, PushError> {
-        let fd_count = fds.len();
-        if fd_count > HELD - self.fds.len() && fd_count <= usize::from(MAX_FDS) {
-            return Err(PushError::Full);
-        }
-        let number = self.queue.push_with_fds(header, fd_count, pieces)?;
-        hold(&mut self.fds, number, fds);
+        self.held.begin(fds.len())?;
+        let number = self.queue.push_with_fds(header, fds.len(), pieces)?;
+        self.held.staged(fds.len()).append(fds);
+        self.held.commit(number);
         Ok(number)
     }
 
     /// Finds room for a payload of up to `len` bytes that is to be written in place, and for up to
-    /// `fd_count` descriptors, at most 253.
+    /// `fd_count` descriptors.
     ///
     /// # Errors
-    /// As [`Queue::reserve`], and [`PushError::Full`] where there is no room for the descriptors.
+    /// As [`Queue::reserve`], [`PushError::TooManyFds`] for more than 253 descriptors, and
+    /// [`PushError::Full`] where there is no room for them until frames are retired.
     pub fn reserve(
         &mut self,
         len: usize,
         fd_count: usize,
     ) -> Result<Room<'_, BYTES, FRAMES>, PushError> {
-        if fd_count > HELD - self.fds.len() {
-            return Err(PushError::Full);
-        }
-        let reservation = self.queue.reserve(len)?;
-        Ok(Room { reservation, fds: &mut self.fds, fd_count: fd_count.min(usize::from(MAX_FDS)) })
+        self.held.begin(fd_count)?;
+        Ok(Room::new(self.queue.reserve(len)?, &mut self.held, fd_count))
     }
 
-    /// Returns whether a frame of such a payload and so many descriptors would be taken now.
+    /// Returns whether a frame with such a payload and `fd_count` descriptors would be taken now.
     pub fn has_room_for(&self, len: usize, fd_count: usize) -> bool {
-        self.queue.has_room_for(len) && fd_count <= HELD - self.fds.len()
+        self.queue.has_room_for(len) && self.held.check_room(fd_count).is_ok()
     }
 
-    /// Sends until nothing is left or the transport would block: one system call for many
-    /// frames, and one more for each frame with descriptors.
+    /// Sends until nothing is left or the transport would block, one call for many frames.
     ///
     /// # Errors
-    /// Those of the transport. What was sent before stays sent; the rest stays queued.
-    pub fn flush(&mut self, transport: &mut impl PassFds) -> Result<Flushed, TransportError> {
+    /// Those of the transport, and [`TransportError::CannotPassFds`] at a frame that owns
+    /// descriptors. What was sent before stays sent; the rest stays queued.
+    pub fn flush(&mut self, transport: &mut impl Transport) -> Result<Flushed, TransportError> {
+        self.flush_by(|pieces, fds| match fds.len() {
+            0 => transport.send(pieces),
+            count => Err(TransportError::CannotPassFds { count }),
+        })
+    }
+
+    /// Sends as [`flush`](Self::flush) does, with descriptors: one call more for each frame that
+    /// owns some.
+    ///
+    /// # Errors
+    /// Those of the transport, and [`TransportError::FdsGone`] at a frame that is sent again
+    /// after its descriptors were taken. What was sent before stays sent; the rest stays queued.
+    pub fn flush_with(&mut self, transport: &mut impl PassFds) -> Result<Flushed, TransportError> {
+        self.flush_by(|pieces, fds| match fds {
+            [] => transport.send(pieces),
+            fds => transport.send_with(pieces, fds),
+        })
+    }
+
+    #[inline]
+    fn flush_by(
+        &mut self,
+        mut send: impl FnMut(&[&[u8]], &[BorrowedFd<'_>]) -> Result<Option<usize>, TransportError>,
+    ) -> Result<Flushed, TransportError> {
         let mut flushed = Flushed { len: 0, complete: true };
         while self.queue.has_unsent() {
-            let fds = &self.fds;
+            let held = &self.held;
             let sent = self.queue.send_with(|batch| match batch.with_fds() {
-                None => transport.send(batch.pieces()),
-                Some(number) => transport.send_with(batch.pieces(), &owned_by(fds, number)),
+                None => send(batch.pieces(), &[]),
+                Some(number) => send(batch.pieces(), &held.complete(number, batch.pieces())?),
             })?;
             match sent {
+                // A transport that took nothing is not asked again.
+                None | Some(0) => return Ok(Flushed { complete: false, ..flushed }),
                 Some(len) => flushed.len += len,
-                None => return Ok(Flushed { complete: false, ..flushed }),
             }
         }
         Ok(flushed)
     }
 
-    /// Returns the first frame that was not sent at all; see [`Queue::next_unsent`].
-    pub fn next_unsent(&mut self) -> Option<(FrameNumber, Frame<'_>)> {
-        self.queue.next_unsent()
-    }
-
-    /// Returns the ids of the frames that are not retired, in order; see [`Queue::ids`].
-    pub fn ids(&self) -> impl Iterator<Item = u64> {
-        self.queue.ids()
-    }
-
-    /// Hands over the descriptors of a frame that goes another way than through a transport.
-    pub fn take_fds(&mut self, number: FrameNumber, taken: &mut DequeView<OwnedFd>) {
-        for (owner, fd) in &mut self.fds {
-            if *owner == number {
-                // Without room it is dropped, and so closed.
-                _ = fd.take().map(|fd| taken.push_back(fd));
-            }
-        }
-    }
-
-    /// Counts the next frame as sent; see [`Queue::pass_unsent`].
-    pub fn pass_unsent(&mut self) {
+    /// Gives the next frame that was not sent at all to `take`, with its descriptors, and counts
+    /// it as sent: for a receiver in the same process. Its bytes stay until it is retired; the
+    /// descriptors that `take` leaves are closed. `None` where there is no such frame.
+    pub fn hand_over<R>(&mut self, take: impl FnOnce(&Header, &[u8], Fds<'_>) -> R) -> Option<R> {
+        let (number, frame) = self.queue.next_unsent()?;
+        let mut fds = FdList::<HELD>::new();
+        self.held.take(number, &mut fds.fds());
+        let answer = take(frame.header(), frame.payload(), fds.fds());
         self.queue.pass_unsent();
+        Some(answer)
     }
 
-    /// Lets go of a frame and closes its descriptors; see [`Queue::retire`].
+    /// Returns the frame that [`hand_over`](Self::hand_over) would give.
+    pub fn next_unsent(&self) -> Option<FrameNumber> {
+        self.queue.next_unsent().map(|(number, _)| number)
+    }
+
+    /// Stops a frame from being sent, now and after [`rewind`](Self::rewind), unless it is half
+    /// sent. It keeps its bytes and descriptors until it is retired; see [`Queue::withdraw`].
+    pub fn withdraw(&mut self, number: FrameNumber) {
+        self.queue.withdraw(number);
+    }
+
+    /// Moves a frame's descriptors into `fds`, to give them back with a frame that is
+    /// [withdrawn](Self::withdraw). Those that there is no room for are closed.
+    pub fn take_fds_of_withdrawn(&mut self, number: FrameNumber, fds: &mut Fds<'_>) {
+        self.held.take(number, fds);
+    }
+
+    /// Returns a frame that is not retired.
+    pub fn frame(&self, number: FrameNumber) -> Option<(Header, &[u8])> {
+        let frame = self.queue.frame(number)?;
+        Some((*frame.header(), frame.payload()))
+    }
+
+    /// Returns the first frame that is not retired; see [`Queue::first`].
+    pub fn first(&self) -> Option<FrameNumber> {
+        self.queue.first()
+    }
+
+    /// Returns the frame after `number` that is not retired; see [`Queue::next_after`].
+    pub fn next_after(&self, number: FrameNumber) -> Option<FrameNumber> {
+        self.queue.next_after(number)
+    }
+
+    /// Returns the id of a frame that is not retired.
+    pub fn id(&self, number: FrameNumber) -> Option<u64> {
+        self.queue.id(number)
+    }
+
+    /// Retires a frame whose outcome is known, and closes its descriptors; see [`Queue::retire`].
     pub fn retire(&mut self, number: FrameNumber) {
-        if !self.fds.is_empty() {
-            for (owner, fd) in &mut self.fds {
-                if *owner == number {
-                    *fd = None;
-                }
-            }
-            self.drop_empty();
-        }
+        self.held.close(number);
         self.queue.retire(number);
     }
 
-    /// Lets go of every frame that is sent and closes their descriptors.
+    /// Retires every frame that is sent, and closes their descriptors.
     pub fn retire_sent(&mut self) {
-        if !self.fds.is_empty() {
-            for (owner, fd) in &mut self.fds {
-                if self.queue.is_sent(*owner) {
-                    *fd = None;
-                }
-            }
-            self.drop_empty();
-        }
         self.queue.retire_sent();
+        let queue = &self.queue;
+        self.held.close_where(|owner| queue.id(owner).is_none());
     }
 
-    /// Counts everything as sent: nobody is there to receive it.
+    /// Counts everything as sent: the receiver is gone.
     pub fn discard_unsent(&mut self) {
         self.queue.discard_unsent();
     }
 
-    /// Empties the outbox of a process that was forked from its owner: the descriptors are not
-    /// closed, since in this process their numbers are not the outbox's any more.
-    pub fn forget(&mut self) {
-        while let Some((_, fd)) = self.fds.pop_front() {
-            core::mem::forget(fd);
-        }
+    /// Removes all frames and closes their descriptors.
+    pub fn clear(&mut self) {
+        self.held.close_where(|_| true);
         self.queue.clear();
     }
 
-    /// Begins anew for another receiver; see [`Queue::rewind`].
+    /// Empties the outbox of a process that was forked from its owner. The descriptors are not
+    /// closed: in this process their numbers may belong to others.
+    pub fn forget(&mut self) {
+        self.held.forget();
+        self.queue.clear();
+    }
+
+    /// Starts again for another receiver; see [`Queue::rewind`].
     pub fn rewind(&mut self) {
         self.queue.rewind();
     }
@@ -200,12 +234,6 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
     pub fn has_sent(&self) -> bool {
         self.queue.has_sent()
     }
-
-    fn drop_empty(&mut self) {
-        while self.fds.front().is_some_and(|(_, fd)| fd.is_none()) {
-            self.fds.pop_front();
-        }
-    }
 }
 
 impl<const BYTES: usize, const FRAMES: usize> Default for Outbox<BYTES, FRAMES> {
@@ -214,46 +242,8 @@ impl<const BYTES: usize, const FRAMES: usize> Default for Outbox<BYTES, FRAMES> 
     }
 }
 
-/// Room in an outbox for one frame. Dropping it appends nothing.
-pub struct Room<'a, const BYTES: usize, const FRAMES: usize> {
-    reservation: Reservation<'a, BYTES, FRAMES>,
-    fds: &'a mut Held,
-    fd_count: usize,
-}
-
-impl<const BYTES: usize, const FRAMES: usize> Room<'_, BYTES, FRAMES> {
-    /// Returns the room for the payload.
-    pub fn payload(&mut self) -> &mut [u8] {
-        self.reservation.payload()
+impl<const BYTES: usize, const FRAMES: usize> fmt::Debug for Outbox<BYTES, FRAMES> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox").field("queue", &self.queue).field("held", &self.held).finish()
     }
-
-    /// Appends the frame with the first `len` bytes of the room as its payload and with `fds`,
-    /// which are taken out of the list. Those beyond what was reserved are closed.
-    ///
-    /// # Errors
-    /// As [`Reservation::commit_with_fds`]. The list is untouched then, but for those closed.
-    pub fn commit(
-        self,
-        header: Header,
-        len: usize,
-        fds: &mut VecView<OwnedFd>,
-    ) -> Result<FrameNumber, PushError> {
-        fds.truncate(self.fd_count);
-        let number = self.reservation.commit_with_fds(header, fds.len(), len)?;
-        hold(self.fds, number, fds);
-        Ok(number)
-    }
-}
-
-fn hold(held: &mut Held, number: FrameNumber, fds: &mut VecView<OwnedFd>) {
-    for fd in fds.drain(..) {
-        _ = held.push_back((number, Some(fd)));
-    }
-}
-
-fn owned_by(fds: &Held, number: FrameNumber) -> Vec<BorrowedFd<'_>, HELD> {
-    fds.iter()
-        .filter(|(owner, _)| *owner == number)
-        .filter_map(|(_, fd)| fd.as_ref().map(AsFd::as_fd))
-        .collect()
 }

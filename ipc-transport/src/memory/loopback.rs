@@ -1,16 +1,20 @@
 //! A transport in memory, with no operating system: what one end sends the other receives.
 
 use core::cell::RefCell;
+use core::fmt;
 
 use heapless::Deque;
 
+use crate::contract::fds::{FdList, Fds};
+use crate::contract::pass_fds::{PassFds, Received};
 use crate::contract::transport::{Transport, TransportError};
-use crate::memory::riders::Riders;
+use crate::fd::BorrowedFd;
+use crate::memory::in_flight::{InFlight, MAX_FDS, Record};
 
 /// Two rings of `N` bytes, one for each direction. It belongs to one thread.
 ///
 /// With the feature `socket` it also carries descriptors: duplicates, at most 253 a call and 506
-/// under way in each direction.
+/// in flight in each direction.
 ///
 /// ```
 /// use ipc_transport::{Loopback, Transport};
@@ -28,12 +32,12 @@ pub struct Loopback<const N: usize> {
     back: RefCell<Ring<N>>,
 }
 
-/// The bytes of one direction, and what rides on them.
-pub(crate) struct Ring<const N: usize> {
+/// The bytes of one direction, and the descriptors that travel with them.
+struct Ring<const N: usize> {
     bytes: Deque<u8, N>,
-    /// How many bytes were ever received.
+    /// How many bytes were ever received: where in the stream the next one is.
     position: u64,
-    pub(crate) riders: Riders,
+    in_flight: InFlight,
     sender_gone: bool,
     receiver_gone: bool,
 }
@@ -43,23 +47,24 @@ impl<const N: usize> Ring<N> {
         Self {
             bytes: Deque::new(),
             position: 0,
-            riders: Riders::new(),
+            in_flight: InFlight::new(),
             sender_gone: false,
             receiver_gone: false,
         }
     }
 
-    /// Where the next byte to be received stands in the stream.
-    pub(crate) const fn front(&self) -> u64 {
-        self.position
+    /// Where in the stream the next byte to be sent will be.
+    fn end(&self) -> u64 {
+        self.position + u64::try_from(self.bytes.len()).unwrap_or(u64::MAX)
     }
 
-    pub(crate) fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
-        if self.receiver_gone {
+    fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
+        let mut bytes = pieces.iter().copied().flatten().peekable();
+        if bytes.peek().is_some() && self.receiver_gone {
             return Err(TransportError::Closed);
         }
         let mut count = 0;
-        for &byte in pieces.iter().copied().flatten() {
+        for &byte in bytes {
             if self.bytes.push_back(byte).is_err() {
                 break;
             }
@@ -68,31 +73,47 @@ impl<const N: usize> Ring<N> {
         Ok((count > 0).then_some(count))
     }
 
-    pub(crate) fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
+    fn send_with(
+        &mut self,
+        pieces: &[&[u8]],
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Option<usize>, TransportError> {
+        let (start, fd_count) = (self.end(), fds.len());
+        self.in_flight.duplicate(fds)?;
+        let sent = self.send(pieces);
+        if let Ok(Some(_)) = sent {
+            self.in_flight.sent(Record { start, end: self.end(), fd_count });
+        } else {
+            self.in_flight.not_sent(fd_count);
+        }
+        sent
+    }
+
+    fn receive(
+        &mut self,
+        space: &mut [u8],
+        fds: &mut Fds<'_>,
+    ) -> Result<Option<Received>, TransportError> {
+        if space.is_empty() {
+            return Ok(None);
+        }
         if self.bytes.is_empty() && self.sender_gone {
             return Err(TransportError::Closed);
         }
-        let mut count = 0;
-        for place in space {
+        let record = self.in_flight.first();
+        // As with a stream socket, a call ends with the bytes whose descriptors it takes.
+        let limit = record.map_or(u64::MAX, |record| record.end - self.position);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let mut len = 0;
+        for place in space.iter_mut().take(limit) {
             let Some(byte) = self.bytes.pop_front() else { break };
             *place = byte;
-            count += 1;
+            len += 1;
         }
-        self.position += u64::try_from(count).unwrap_or(u64::MAX);
-        Ok((count > 0).then_some(count))
-    }
-}
-
-#[cfg(feature = "socket")]
-impl<const N: usize> Ring<N> {
-    /// Where the next byte to be sent will stand.
-    pub(crate) fn back(&self) -> u64 {
-        self.position + u64::try_from(self.bytes.len()).unwrap_or(u64::MAX)
-    }
-
-    /// Returns whether the other end is gone, so that sending is of no use.
-    pub(crate) const fn is_over(&self) -> bool {
-        self.receiver_gone
+        self.position += u64::try_from(len).unwrap_or(u64::MAX);
+        let carries = record.is_some_and(|record| record.start < self.position);
+        let fds_truncated = carries && !self.in_flight.deliver(fds);
+        Ok((len > 0).then_some(Received { len, fds_truncated }))
     }
 }
 
@@ -102,7 +123,7 @@ impl<const N: usize> Loopback<N> {
         Self { there: RefCell::new(Ring::new()), back: RefCell::new(Ring::new()) }
     }
 
-    /// Begins anew and returns the two ends. Dropping an end closes it.
+    /// Starts again and returns the two ends. Dropping an end closes it.
     pub fn ends(&mut self) -> (LoopbackEnd<'_, N>, LoopbackEnd<'_, N>) {
         *self = Self::new();
         let left = LoopbackEnd { outgoing: &self.there, incoming: &self.back };
@@ -117,10 +138,16 @@ impl<const N: usize> Default for Loopback<N> {
     }
 }
 
+impl<const N: usize> fmt::Debug for Loopback<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loopback").field("capacity", &N).finish_non_exhaustive()
+    }
+}
+
 /// One end of a [`Loopback`].
 pub struct LoopbackEnd<'a, const N: usize> {
-    pub(crate) outgoing: &'a RefCell<Ring<N>>,
-    pub(crate) incoming: &'a RefCell<Ring<N>>,
+    outgoing: &'a RefCell<Ring<N>>,
+    incoming: &'a RefCell<Ring<N>>,
 }
 
 impl<const N: usize> Transport for LoopbackEnd<'_, N> {
@@ -129,11 +156,42 @@ impl<const N: usize> Transport for LoopbackEnd<'_, N> {
     }
 
     fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
-        let mut ring = self.incoming.borrow_mut();
-        let received = ring.receive(space)?;
-        let position = ring.front();
-        ring.riders.drop_before(position);
-        Ok(received)
+        let received = self.receive_with(space, &mut FdList::<0>::new().fds())?;
+        Ok(received.map(|received| received.len))
+    }
+}
+
+impl<const N: usize> PassFds for LoopbackEnd<'_, N> {
+    fn send_with(
+        &mut self,
+        pieces: &[&[u8]],
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Option<usize>, TransportError> {
+        if fds.is_empty() {
+            return self.send(pieces);
+        }
+        if fds.len() > MAX_FDS {
+            return Err(TransportError::TooManyFds { count: fds.len() });
+        }
+        let mut ring = self.outgoing.borrow_mut();
+        if !ring.receiver_gone && !ring.in_flight.has_room_for(fds.len()) {
+            return Ok(None);
+        }
+        ring.send_with(pieces, fds)
+    }
+
+    fn receive_with(
+        &mut self,
+        space: &mut [u8],
+        fds: &mut Fds<'_>,
+    ) -> Result<Option<Received>, TransportError> {
+        self.incoming.borrow_mut().receive(space, fds)
+    }
+}
+
+impl<const N: usize> fmt::Debug for LoopbackEnd<'_, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoopbackEnd").finish_non_exhaustive()
     }
 }
 
@@ -142,7 +200,6 @@ impl<const N: usize> Drop for LoopbackEnd<'_, N> {
         self.outgoing.borrow_mut().sender_gone = true;
         let mut incoming = self.incoming.borrow_mut();
         incoming.receiver_gone = true;
-        // Nobody will receive them.
-        incoming.riders.drop_before(u64::MAX);
+        incoming.in_flight.close_before(u64::MAX);
     }
 }

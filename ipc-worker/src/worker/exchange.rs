@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use ipc_transport::{Instant, TransportError};
+use ipc_transport::{Arrived, Instant, TransportError};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 
@@ -10,6 +10,9 @@ use crate::handler::Handler;
 use crate::worker::Worker;
 use crate::worker::life::{Phase, SOON};
 use crate::worker::watch::watch_room;
+
+/// Most descriptors of one frame.
+const FDS: usize = ipc_frame::MAX_FDS as usize;
 
 /// The longest that one blocking receive lasts: so late is a death noticed at which the socket
 /// stays open since another process holds it too.
@@ -48,19 +51,19 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
             // Nothing can have been answered yet, so that the call would be in vain.
             Wait::None if sent > 0 && !expects => return,
             Wait::Slice if process.watches_room => return,
-            Wait::None => self.caller.inbox.receive(&mut process.stream),
+            Wait::None => self.caller.inbox.receive_with(&mut process.stream, FDS),
             Wait::Slice => {
                 let mut stream = process.stream.blocking().with(self.start.patience);
-                self.caller.inbox.receive(&mut stream)
+                self.caller.inbox.receive_with(&mut stream, FDS)
             }
         };
         match received {
             // A peer that is gone has data or an end for us: this one only does not listen.
-            Ok(None) if process.send_closed => self.begin_leaving(now, false),
+            Ok(Arrived::WouldBlock) if process.send_closed => self.begin_leaving(now, false),
             Ok(received) => {
                 // A blocking receive that brought something has shown life enough.
-                let is_busy = wait == Wait::Slice && received.is_some();
-                let is_idle = received.is_none() && sent == 0;
+                let is_busy = wait == Wait::Slice && received != Arrived::WouldBlock;
+                let is_idle = received == Arrived::WouldBlock && sent == 0;
                 if is_idle || (!is_busy && now.since(process.looked) >= LOOK) {
                     process.looked = now;
                     if process.child.try_wait().is_some() {
@@ -85,7 +88,7 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         let mut sent = 0;
         // Also what was waiting for room may have been taken back meanwhile.
         let mut watches_room = false;
-        match self.caller.outbox.flush(&mut process.stream) {
+        match self.caller.outbox.flush_with(&mut process.stream) {
             Ok(flushed) => {
                 sent = flushed.len;
                 watches_room = !flushed.complete;

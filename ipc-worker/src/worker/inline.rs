@@ -2,15 +2,13 @@
 
 use core::mem;
 
-use heapless::Deque;
 use ipc_barrier::{Reason, Stage};
 use ipc_frame::{Header, Kind, MAX_FDS};
-use ipc_transport::Errno;
-use rustix::fd::OwnedFd;
+use ipc_transport::{Errno, FdList};
 
 use crate::event::GiveUp;
 use crate::handler::{Handler, Request};
-use crate::serve::{ReplyFds, answer, answer_to, reply_capacity};
+use crate::serve::{answer, answer_to, reply_capacity};
 use crate::slots::{Finish, RequestId};
 use crate::start::StartError;
 use crate::worker::Worker;
@@ -54,30 +52,29 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
             return false;
         };
         let has_room = self.caller.inbox.takes_fds();
-        let space = self.caller.inbox.space();
-        let Some((number, _)) = self.caller.outbox.next_unsent() else {
+        let Some(number) = self.caller.outbox.next_unsent() else {
             return false;
         };
+        let space = self.caller.inbox.space();
         if !has_room || space.len() < Header::SIZE + reply_capacity(BYTES) {
             return false;
         }
-        let mut fds = Deque::<OwnedFd, FDS>::new();
-        self.caller.outbox.take_fds(number, &mut fds);
-        let Some((_, frame)) = self.caller.outbox.next_unsent() else {
-            return false;
-        };
         let Some((head, payload)) = space.split_first_chunk_mut() else {
             return false;
         };
-        let header = *frame.header();
-        let mut request = Request { header, bytes: frame.payload(), fds: &mut fds, claim: None };
-        let mut reply_fds = ReplyFds::new();
         let room = payload.get_mut(..reply_capacity(BYTES)).unwrap_or_default();
+        let mut reply_fds = FdList::<FDS>::new();
+        let handler = &mut self.start.handler;
         *runs = true;
-        let (kind, len) =
-            answer(&mut self.start.handler, &mut request, None, (room, &mut reply_fds));
+        let answered = self.caller.outbox.hand_over(|header, bytes, fds| {
+            let mut request = Request { header: *header, bytes, fds, claim: None };
+            let (kind, len) = answer(handler, &mut request, None, (room, reply_fds.fds()));
+            (*header, kind, len)
+        });
         *runs = false;
-        self.caller.outbox.pass_unsent();
+        let Some((header, kind, len)) = answered else {
+            return false;
+        };
         if header.kind() == Kind::OneWay {
             // One that is done is let go once it is settled.
             if let Some(id) = RequestId::from_wire(header.id()).filter(|_| kind == Kind::Refusal) {
@@ -95,7 +92,7 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         };
         *head = bytes;
         *fd_sequence = fd_sequence.wrapping_add(u32::from(fd_count));
-        self.caller.inbox.filled(Header::SIZE + len, reply_fds);
+        self.caller.inbox.filled(Header::SIZE + len, &mut reply_fds.fds());
         true
     }
 }

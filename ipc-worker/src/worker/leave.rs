@@ -4,7 +4,7 @@ use core::mem;
 use core::time::Duration;
 
 use ipc_barrier::{Child, Ended, ForkError};
-use ipc_transport::Instant;
+use ipc_transport::{Arrived, Instant};
 use rustix::fd::AsFd;
 
 use crate::event::GiveUp;
@@ -15,6 +15,9 @@ use crate::worker::Worker;
 use crate::worker::launch::not_started;
 use crate::worker::life::{Leaving, Phase, Process, SOON};
 use crate::worker::watch::unwatch;
+
+/// Most descriptors of one frame.
+const FDS: usize = ipc_frame::MAX_FDS as usize;
 
 /// How long a process that was killed is waited for before its status counts as unknown: one in
 /// uninterruptible sleep ignores even SIGKILL.
@@ -54,12 +57,12 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
             if is_over && leaving.left.is_none() {
                 leaving.left = Some(leaving.process.stream.waiting());
             }
-            match self.caller.inbox.receive(&mut leaving.process.stream) {
-                Ok(Some(len)) if leaving.left.is_none_or(|left| left > len) => {
+            match self.caller.inbox.receive_with(&mut leaving.process.stream, FDS) {
+                Ok(Arrived::Bytes(len)) if leaving.left.is_none_or(|left| left > len) => {
                     leaving.left = leaving.left.map(|left| left - len);
                     return;
                 }
-                Ok(None) if !is_over => {}
+                Ok(Arrived::WouldBlock) if !is_over => {}
                 // All that the process had written was taken, whoever else holds the socket.
                 Ok(_) | Err(_) => leaving.drained = true,
             }

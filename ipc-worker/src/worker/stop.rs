@@ -4,7 +4,7 @@ use core::mem;
 
 use heapless::Vec;
 use ipc_barrier::{Child, Ended};
-use ipc_transport::{Instant, Interest, Watched, wait};
+use ipc_transport::{Arrived, Instant, Interest, Watched, wait};
 use rustix::fd::AsFd;
 
 use crate::event::Event;
@@ -12,6 +12,9 @@ use crate::handler::Handler;
 use crate::worker::Worker;
 use crate::worker::leave::GRACE;
 use crate::worker::life::{Phase, Process, SOON};
+
+/// Most descriptors of one frame.
+const FDS: usize = ipc_frame::MAX_FDS as usize;
 
 impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLOTS, BYTES> {
     /// Stops the worker: no new requests, every outcome given to the closure, one-way requests
@@ -66,7 +69,9 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
         };
         // Its last words, and no more: another process may hold the socket and write on.
         let mut left = process.stream.waiting();
-        while let (1.., Ok(Some(len))) = (left, self.caller.inbox.receive(&mut process.stream)) {
+        while let (1.., Ok(Arrived::Bytes(len))) =
+            (left, self.caller.inbox.receive_with(&mut process.stream, FDS))
+        {
             left = left.saturating_sub(len);
             self.tell_all(None, on_event);
         }
@@ -90,7 +95,7 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
                 return ended;
             }
             if listens {
-                listens = self.caller.inbox.receive(&mut process.stream).is_ok();
+                listens = self.caller.inbox.receive_with(&mut process.stream, FDS).is_ok();
                 self.tell_all(None, on_event);
             }
             // Where an end shows nowhere, look again soon.

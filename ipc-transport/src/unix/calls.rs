@@ -1,0 +1,221 @@
+//! The calls on `AF_UNIX` sockets, and every answer that the kernel gives to them.
+
+use core::mem::MaybeUninit;
+
+use rustix::cmsg_space;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::{Errno, IoSliceMut};
+use rustix::net::sockopt::{Timeout, socket_timeout};
+use rustix::net::{
+    AddressFamily, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    Shutdown, SocketFlags, SocketType,
+};
+
+use crate::contract::errno::SystemError;
+use crate::contract::fds::Fds;
+use crate::contract::pass_fds::Received;
+use crate::contract::transport::TransportError;
+use crate::descriptor::above_stdio;
+use crate::unix::control::{ControlSpace, MAX_FDS};
+use crate::unix::options::switch_off_extras;
+use crate::unix::pieces::{first, gather};
+use crate::unix::socket::Mode;
+use crate::waiting::clock::Instant;
+use crate::waiting::patience::Patience;
+use crate::waiting::wait::{Interest, Waiter, Watched};
+
+const CONTROL: usize = cmsg_space!(ScmRights(MAX_FDS));
+
+/// A socket's descriptor, and how many of its calls a signal has interrupted.
+#[derive(Debug)]
+pub(super) struct Calls {
+    pub(super) fd: OwnedFd,
+    pub(super) interruptions: u64,
+}
+
+/// What a receiving call came to, before stream and seqpacket part ways.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Answer {
+    /// Bytes, and with MSG_TRUNC possibly more of them than there was room for.
+    Bytes(Received),
+    /// No byte: the end, or an empty packet.
+    Empty,
+    /// The peer left bytes of ours unread when it ended.
+    Reset,
+    /// Would block.
+    Nothing,
+}
+
+impl Calls {
+    /// Calls on a new socket.
+    pub(super) const fn new(fd: OwnedFd) -> Self {
+        Self { fd, interruptions: 0 }
+    }
+
+    /// Calls on a socket that came from elsewhere.
+    pub(super) fn taken_over(fd: OwnedFd) -> Self {
+        switch_off_extras(fd.as_fd());
+        Self::new(fd)
+    }
+
+    /// Makes two connected sockets, close-on-exec and at descriptors above 2.
+    pub(super) fn pair(kind: SocketType) -> Result<(Self, Self), SystemError> {
+        let flags = SocketFlags::CLOEXEC;
+        let (left, right) = rustix::net::socketpair(AddressFamily::UNIX, kind, flags, None)
+            .map_err(SystemError::of("socketpair"))?;
+        Ok((Self::new(above_stdio(left)?), Self::new(above_stdio(right)?)))
+    }
+
+    /// Sends at most `limit` bytes, never none.
+    #[inline]
+    pub(super) fn send(
+        &mut self,
+        mode: Mode,
+        (pieces, limit): (&[&[u8]], usize),
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Option<usize>, TransportError> {
+        if fds.len() > MAX_FDS {
+            return Err(TransportError::TooManyFds { count: fds.len() });
+        }
+        if pieces.iter().all(|piece| piece.is_empty()) {
+            return Ok(None);
+        }
+        let flags = SendFlags::NOSIGNAL
+            | if mode == Mode::NonBlocking { SendFlags::DONTWAIT } else { SendFlags::empty() };
+        if let ([piece], []) = (pieces, fds) {
+            let piece = first(piece, limit);
+            return self.sent("send", false, |fd| rustix::net::send(fd, piece, flags));
+        }
+        let slices = gather(pieces, limit);
+        let mut space = [MaybeUninit::uninit(); CONTROL];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !fds.is_empty() {
+            // The space is made for this many.
+            _ = control.push(SendAncillaryMessage::ScmRights(fds));
+        }
+        self.sent("sendmsg", !fds.is_empty(), |fd| {
+            rustix::net::sendmsg(fd, &slices, &mut control, flags)
+        })
+    }
+
+    /// Sees to all that a sending call may answer.
+    #[inline]
+    fn sent(
+        &mut self,
+        call: &'static str,
+        with_fds: bool,
+        mut attempt: impl FnMut(BorrowedFd<'_>) -> Result<usize, Errno>,
+    ) -> Result<Option<usize>, TransportError> {
+        loop {
+            return match attempt(self.fd.as_fd()) {
+                Ok(0) => Ok(None),
+                Ok(len) => Ok(Some(len)),
+                Err(Errno::INTR) => {
+                    self.interruptions += 1;
+                    continue;
+                }
+                Err(Errno::AGAIN) => Ok(None),
+                Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => Err(TransportError::Closed),
+                Err(Errno::TOOMANYREFS) => Err(TransportError::TooManyInFlight),
+                Err(Errno::PERM) if with_fds => Err(TransportError::FdsRefused),
+                Err(error) => Err(TransportError::System(SystemError::of(call)(error))),
+            };
+        }
+    }
+
+    /// Receives bytes; descriptors that came with them are dropped by the kernel.
+    #[inline]
+    pub(super) fn receive(
+        &mut self,
+        mode: Mode,
+        space: &mut [u8],
+    ) -> Result<Answer, TransportError> {
+        self.received("recv", mode, |fd, flags| {
+            let (len, _) = rustix::net::recv(fd, &mut *space, flags)?;
+            Ok(Received { len, fds_truncated: false })
+        })
+    }
+
+    /// Receives bytes into the slices, one after the other, and descriptors, as many as there is
+    /// room for. The length counts bytes of a packet that found no room, too (`MSG_TRUNC`).
+    #[inline]
+    pub(super) fn receive_with<const N: usize>(
+        &mut self,
+        mode: Mode,
+        slices: [&mut [u8]; N],
+        fds: &mut Fds<'_>,
+    ) -> Result<Answer, TransportError> {
+        let mut space = ControlSpace::new();
+        let mut control = space.control(fds.room());
+        let mut slices = slices.map(IoSliceMut::new);
+        let packet = if N > 1 { RecvFlags::TRUNC } else { RecvFlags::empty() };
+        let answer = self.received("recvmsg", mode, |fd, flags| {
+            let flags = flags | packet | RecvFlags::CMSG_CLOEXEC;
+            let message = rustix::net::recvmsg(fd, &mut slices, &mut control, flags)?;
+            let fds_truncated = message.flags.contains(ReturnFlags::CTRUNC);
+            Ok(Received { len: message.bytes, fds_truncated })
+        });
+        drop(control);
+        let mut answer = answer?;
+        let Answer::Bytes(received) = &mut answer else {
+            // What came with an empty packet.
+            space.arrived().for_each(drop);
+            return Ok(answer);
+        };
+        for fd in space.arrived() {
+            let kept = above_stdio(fd).is_ok_and(|fd| fds.push(fd).is_ok());
+            received.fds_truncated |= !kept;
+        }
+        Ok(answer)
+    }
+
+    /// Sees to all that a receiving call may answer.
+    #[inline]
+    fn received(
+        &mut self,
+        call: &'static str,
+        mut mode: Mode,
+        mut attempt: impl FnMut(BorrowedFd<'_>, RecvFlags) -> Result<Received, Errno>,
+    ) -> Result<Answer, TransportError> {
+        loop {
+            let flags =
+                if mode == Mode::NonBlocking { RecvFlags::DONTWAIT } else { RecvFlags::empty() };
+            return match attempt(self.fd.as_fd(), flags) {
+                Ok(Received { len: 0, .. }) => Ok(Answer::Empty),
+                Ok(received) => Ok(Answer::Bytes(received)),
+                Err(Errno::CONNRESET) => Ok(Answer::Reset),
+                Err(Errno::INTR) => {
+                    self.interruptions += 1;
+                    if mode == Mode::Blocking && self.wait_out()? {
+                        mode = Mode::NonBlocking;
+                    }
+                    continue;
+                }
+                Err(Errno::AGAIN) => Ok(Answer::Nothing),
+                Err(error) => Err(TransportError::System(SystemError::of(call)(error))),
+            };
+        }
+    }
+
+    /// Waits in the place of a receive that a signal has interrupted: made again, it would begin
+    /// its whole time-out anew, and signals could prolong it for ever. Answers false where it has
+    /// none.
+    fn wait_out(&mut self) -> Result<bool, TransportError> {
+        let timeout = socket_timeout(&self.fd, Timeout::Recv)
+            .map_err(SystemError::of("getsockopt SO_RCVTIMEO"))
+            .map_err(TransportError::System)?;
+        let Some(timeout) = timeout else {
+            return Ok(false);
+        };
+        let deadline = Some(Instant::now() + timeout);
+        let mut waiter = Waiter::new(Patience::SLEEP);
+        let mut watched = [Watched::new(self.fd.as_fd(), Interest::Input)];
+        let waited = waiter.wait(&mut watched, deadline);
+        self.interruptions += waiter.interruptions();
+        waited.map(|_| true).map_err(TransportError::System)
+    }
+}
+
+pub(super) fn close_sending(fd: BorrowedFd<'_>) -> Result<(), SystemError> {
+    rustix::net::shutdown(fd, Shutdown::Write).map_err(SystemError::of("shutdown"))
+}
