@@ -1,12 +1,13 @@
 //! Bytes arrive in any pieces; whole frames come out, borrowed from the buffer they arrived in.
 
 use core::fmt;
-use core::ops::Range;
+
+use static_assertions::assert_impl_all;
 
 use crate::header::{Header, HeaderError};
 use crate::message::{Decode, MessageError};
 
-/// A frame that lies in a decoder's buffer.
+/// A frame that lies in the buffer of a decoder or a queue.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
     header: Header,
@@ -23,79 +24,82 @@ impl<'a> Frame<'a> {
         &self.header
     }
 
-    /// Returns the payload, as long as the decoder's borrow lasts.
+    /// Returns the payload, for as long as the buffer is borrowed.
     pub const fn payload(&self) -> &'a [u8] {
         self.payload
     }
 
-    /// Reads the payload as a message, which may borrow from the decoder's buffer.
+    /// Reads the payload as a message, which may borrow from the buffer.
     ///
     /// # Errors
-    /// The sender's fault each time; see [`MessageError`]. The stream stays in step.
+    /// The sender's fault each time; see [`MessageError`]. Later frames can still be read.
     pub fn message<M: Decode<'a>>(&self) -> Result<M, MessageError> {
         M::decode(self.payload)
     }
 }
 
-/// Turns a stream of bytes into frames, in a buffer of `N` bytes that holds any whole frame
-/// whose header and payload are at most `N` bytes long.
+/// Turns a stream of bytes into frames, in a buffer of `N` bytes: the longest frame has a header
+/// and a payload of `N` bytes together.
 ///
-/// Read into [`space`](Self::space), tell the count to [`filled`](Self::filled), then take
-/// frames until there is none. A frame's limit is checked on its header, before any of its
-/// payload is awaited.
+/// Read into [`space`](Self::space), pass the count to [`filled`](Self::filled), then take frames
+/// until there are no more. A length over the limit is refused as soon as the header is there.
+///
+/// A value whose bytes are all zero is the empty decoder, equal to [`new`](Self::new).
 pub struct Decoder<const N: usize> {
     buffer: [u8; N],
-    /// What has arrived and was not yet given out.
-    pending: Range<usize>,
-    /// The payload of the frame given out last; it lies before `pending`.
-    current: Range<usize>,
+    /// Where the bytes begin that were not yet given out, and where they end.
+    start: usize,
+    end: usize,
+    /// Where the payload of the frame given out last begins; it ends at `start`.
+    payload: usize,
     /// Bytes ever put into the buffer.
     received: u64,
 }
+
+assert_impl_all!(Decoder<64>: Send, Sync);
 
 impl<const N: usize> Decoder<N> {
     /// An empty decoder.
     pub const fn new() -> Self {
         const { assert!(N >= Header::SIZE, "a decoder holds at least a header") };
         const { assert!(N <= 0x7fff_ffff, "lengths fit in 31 bits") };
-        Self { buffer: [0; N], pending: 0..0, current: 0..0, received: 0 }
+        Self { buffer: [0; N], start: 0, end: 0, payload: 0, received: 0 }
     }
 
-    /// Returns the room for further bytes: all that is not taken by what is pending.
+    /// Returns the room for further bytes.
     ///
-    /// Ends the frame given out last. It is never empty while no whole frame is pending. What
-    /// is pending may be moved to the front, and each byte is moved at most once a frame.
+    /// Ends the frame given out last. The room is never empty while no whole frame is pending.
+    /// Pending bytes may be moved to the front, each at most once per frame.
     pub fn space(&mut self) -> &mut [u8] {
-        if self.pending.is_empty() {
-            self.pending = 0..0;
-        } else if self.pending.start > 0 {
-            self.buffer.copy_within(self.pending.clone(), 0);
-            self.pending = 0..self.pending.len();
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
         }
-        self.current = 0..0;
-        self.buffer.get_mut(self.pending.end..).unwrap_or_default()
+        self.payload = 0;
+        self.buffer.get_mut(self.end..).unwrap_or_default()
     }
 
-    /// Tells that `len` bytes were put at the start of [`space`](Self::space). A `len` over the
+    /// Counts `len` bytes that were put at the start of [`space`](Self::space). A `len` over the
     /// space's length counts as its length.
     pub fn filled(&mut self, len: usize) {
-        let len = len.min(N - self.pending.end);
-        self.pending.end += len;
+        let len = len.min(N - self.end);
+        self.end += len;
         self.received = self.received.wrapping_add(len as u64);
     }
 
     /// Returns the next whole frame, or `None` while its end has not yet arrived.
     ///
     /// # Errors
-    /// The sender's fault each time. The stream is out of step then: the decoder gives the same
-    /// error for ever and must be replaced together with its connection.
+    /// The sender's fault each time. The stream cannot be decoded any further: every later call
+    /// fails with the same error. Close the connection and [`reset`](Self::reset) the decoder.
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, DecodeError> {
         let header = self.advance()?;
         Ok(header.map(|header| Frame { header, payload: self.payload() }))
     }
 
-    /// Goes on to the next whole frame and returns its header; [`payload`](Self::payload) then
-    /// gives its bytes. For callers that must decide before they borrow.
+    /// Takes the next whole frame and returns its header; [`payload`](Self::payload) then returns
+    /// its bytes. For callers that must decide before they borrow.
     ///
     /// # Errors
     /// As [`next_frame`](Self::next_frame).
@@ -104,34 +108,47 @@ impl<const N: usize> Decoder<N> {
         let Some((header, len)) = self.peek()? else {
             return Ok(None);
         };
-        let end = self.pending.start + len;
-        self.current = self.pending.start + Header::SIZE..end;
-        self.pending.start = end;
+        self.payload = self.start + Header::SIZE;
+        self.start += len;
         Ok(Some(header))
     }
 
     /// Returns the payload of the frame that was given out last; empty after
     /// [`space`](Self::space).
     pub fn payload(&self) -> &[u8] {
-        self.buffer.get(self.current.clone()).unwrap_or_default()
+        self.buffer.get(self.payload..self.start).unwrap_or_default()
     }
 
-    /// Returns whether a call of [`next_frame`](Self::next_frame) would give a frame or an error.
+    /// Returns the whole headers that are pending, each with where in the stream it begins. The
+    /// payload of the last may still be on its way. Ends before a header that is refused.
+    pub fn headers(&self) -> impl Iterator<Item = (u64, Header)> {
+        let mut rest = self.buffer.get(self.start..self.end).unwrap_or_default();
+        let mut position = self.position();
+        core::iter::from_fn(move || {
+            let (header, len) = check::<N>(rest.first_chunk()?).ok()?;
+            let (start, len) = (position, Header::SIZE + len);
+            rest = rest.get(len..).unwrap_or_default();
+            position += len as u64;
+            Some((start, header))
+        })
+    }
+
+    /// Returns whether [`next_frame`](Self::next_frame) would return a frame or an error.
     pub fn has_frame(&self) -> bool {
         !matches!(self.peek(), Ok(None))
     }
 
-    /// Forgets everything, for a new connection.
+    /// Drops all bytes, for a new connection.
     pub fn reset(&mut self) {
-        self.pending = 0..0;
-        self.current = 0..0;
+        self.start = 0;
+        self.end = 0;
+        self.payload = 0;
         self.received = 0;
     }
 
-    /// Returns how many bytes came before the first one not yet given out: where in the stream
-    /// the next frame begins.
+    /// Returns where in the stream the next frame begins, in bytes since the first.
     pub const fn position(&self) -> u64 {
-        self.received.wrapping_sub((self.pending.end - self.pending.start) as u64)
+        self.received.wrapping_sub((self.end - self.start) as u64)
     }
 
     /// Returns how many bytes were ever put in.
@@ -142,7 +159,7 @@ impl<const N: usize> Decoder<N> {
     /// The next frame's header and whole length, if all of it has arrived.
     #[inline]
     fn peek(&self) -> Result<Option<(Header, usize)>, DecodeError> {
-        let pending = self.buffer.get(self.pending.clone()).unwrap_or_default();
+        let pending = self.buffer.get(self.start..self.end).unwrap_or_default();
         let Some((bytes, rest)) = pending.split_first_chunk() else {
             return Ok(None);
         };
@@ -156,9 +173,9 @@ impl<const N: usize> Decoder<N> {
 fn check<const N: usize>(bytes: &[u8; Header::SIZE]) -> Result<(Header, usize), DecodeError> {
     let header = Header::decode(bytes).map_err(DecodeError::Header)?;
     let capacity = N - Header::SIZE;
-    match usize::try_from(header.len) {
+    match usize::try_from(header.len()) {
         Ok(len) if len <= capacity => Ok((header, len)),
-        _ => Err(DecodeError::TooLong { len: header.len, capacity }),
+        _ => Err(DecodeError::TooLong { len: header.len(), capacity }),
     }
 }
 
@@ -168,7 +185,18 @@ impl<const N: usize> Default for Decoder<N> {
     }
 }
 
-/// A stream that cannot be decoded any further, by the sender's fault.
+/// Prints the state, not the bytes.
+impl<const N: usize> fmt::Debug for Decoder<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoder")
+            .field("pending", &(self.end - self.start))
+            .field("payload", &self.payload().len())
+            .field("received", &self.received)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A stream that cannot be decoded any further. The sender is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DecodeError {
@@ -199,12 +227,11 @@ impl core::error::Error for DecodeError {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kind::Kind;
     use std::vec::Vec;
 
     fn frame(id: u64, payload: &[u8]) -> Vec<u8> {
         let len = u32::try_from(payload.len()).unwrap();
-        let mut bytes = Header { len, ..Header::new(Kind::Request, 9, id) }.encode().to_vec();
+        let mut bytes = Header::request(9, id).encode_with(len, 0, 0).unwrap().to_vec();
         bytes.extend_from_slice(payload);
         bytes
     }
@@ -222,7 +249,7 @@ mod tests {
                 decoder.filled(len);
                 piece = &piece[len..];
                 while let Some(frame) = decoder.next_frame().unwrap() {
-                    frames.push((frame.header().id, frame.payload().to_vec()));
+                    frames.push((frame.header().id(), frame.payload().to_vec()));
                 }
             }
         }
@@ -249,7 +276,7 @@ mod tests {
     #[test]
     fn decoder_refuses_a_length_over_its_capacity_on_the_header_alone() {
         let mut decoder = Decoder::<64>::new();
-        let header = Header { len: u32::MAX, ..Header::new(Kind::Reply, 0, 1) }.encode();
+        let header = Header::reply(1).encode_with(u32::MAX, 0, 0).unwrap();
         decoder.space()[..Header::SIZE].copy_from_slice(&header);
         decoder.filled(Header::SIZE);
         let error = DecodeError::TooLong { len: u32::MAX, capacity: 40 };

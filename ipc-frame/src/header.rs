@@ -1,15 +1,17 @@
-//! The header: one table of offsets, little-endian, and what is refused when it is read.
+//! The header: its table of offsets, little-endian, its constructors, and what decoding refuses.
 
 use core::fmt;
+
+use static_assertions::{assert_eq_size, assert_impl_all};
 
 use crate::fixed::{put, take};
 use crate::kind::{Field, Kind};
 
-/// Largest number of descriptors that one frame carries: the kernel's `SCM_MAX_FD`
+/// Most descriptors that one frame carries: the kernel's `SCM_MAX_FD`
 /// (unix(7); a message with 254 fails with `EINVAL`).
 pub const MAX_FDS: u16 = 253;
 
-/// Offsets and widths of the fields. Lengths are derived from it, and nothing else knows it.
+/// Offsets and widths of the fields. Lengths are derived from this table alone.
 mod field {
     use core::ops::Range;
 
@@ -24,50 +26,135 @@ mod field {
     pub(super) const END: usize = FD_SEQUENCE.end;
 }
 
-const _: () = assert!(field::END == 24, "docs/WIRE.md says 24");
+const _: () = assert!(field::END == 24, "WIRE.md says 24");
 
 bitflags::bitflags! {
     /// What a frame says about itself beside its kind. Unknown bits are refused.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct Flags: u8 {
-        /// The frame was sent once before, to a receiver that is gone.
+    pub(crate) struct Flags: u8 {
+        /// The frame was sent before, to a receiver that is gone.
         const RESENT = 1;
     }
 }
 
 /// The fixed part of every frame, [`Header::SIZE`] bytes on the wire.
 ///
-/// What a kind has no use for is zero: see [`Kind::uses`]. Whoever makes a header by hand can
-/// ask [`check`](Self::check) whether a receiver would take it.
+/// One constructor for each [`Kind`] takes the fields that the kind uses; all others are zero. The
+/// length of the payload, the descriptors and their sequence are filled in where a frame is
+/// pushed or sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Bytes of payload after the header.
-    pub len: u32,
-    /// What the frame is.
-    pub kind: Kind,
-    /// What it says about itself.
-    pub flags: Flags,
-    /// The method of a request or one-way request.
-    pub method: u16,
-    /// What joins an answer to its request: the sender's own number.
-    pub id: u64,
-    /// How many descriptors the frame owns, at most [`MAX_FDS`].
-    pub fd_count: u16,
-    /// How many descriptors were sent before this frame's on the same connection, wrapping;
-    /// zero in a frame without descriptors. Stamped when the frame is sent.
-    pub fd_sequence: u32,
+    len: u32,
+    kind: Kind,
+    flags: Flags,
+    method: u16,
+    id: u64,
+    fd_count: u16,
+    fd_sequence: u32,
 }
+
+assert_impl_all!(Header: Copy, Send, Sync);
+assert_eq_size!(Header, [u8; 24]);
 
 impl Header {
     /// Bytes of a header on the wire.
     pub const SIZE: usize = field::END;
 
-    /// A header with no flags, payload or descriptors yet; the queue fills in the lengths.
-    pub const fn new(kind: Kind, method: u16, id: u64) -> Self {
+    const fn new(kind: Kind, method: u16, id: u64) -> Self {
         Self { len: 0, kind, flags: Flags::empty(), method, id, fd_count: 0, fd_sequence: 0 }
     }
 
-    /// Returns the header's bytes, as `docs/WIRE.md` lists them.
+    /// The header of a request. The peer returns the id in its answer.
+    pub const fn request(method: u16, id: u64) -> Self {
+        Self::new(Kind::Request, method, id)
+    }
+
+    /// The header of a request without an answer. The id is for the sender's own use.
+    pub const fn one_way(method: u16, id: u64) -> Self {
+        Self::new(Kind::OneWay, method, id)
+    }
+
+    /// The header of the reply to the request with that id.
+    pub const fn reply(id: u64) -> Self {
+        Self::new(Kind::Reply, 0, id)
+    }
+
+    /// The header of the refusal of the request with that id.
+    pub const fn refusal(id: u64) -> Self {
+        Self::new(Kind::Refusal, 0, id)
+    }
+
+    /// The header of the first frame of a worker that is ready.
+    pub const fn ready() -> Self {
+        Self::new(Kind::Ready, 0, 0)
+    }
+
+    /// The header of the first frame of a worker whose set-up failed.
+    pub const fn failed() -> Self {
+        Self::new(Kind::Failed, 0, 0)
+    }
+
+    /// Returns how many bytes of payload follow the header.
+    #[expect(clippy::len_without_is_empty, reason = "a length on the wire; this is no container")]
+    pub const fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Returns what the frame is.
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Returns the method of a request or one-way.
+    pub const fn method(&self) -> u16 {
+        self.method
+    }
+
+    /// Returns the id that joins an answer to its request.
+    pub const fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Returns how many descriptors the frame owns, at most [`MAX_FDS`].
+    pub const fn fd_count(&self) -> u16 {
+        self.fd_count
+    }
+
+    /// Returns how many descriptors were announced before this frame's on the same connection,
+    /// wrapping; zero in a frame without descriptors.
+    pub const fn fd_sequence(&self) -> u32 {
+        self.fd_sequence
+    }
+
+    /// Returns whether the request or one-way was sent before, to a receiver that is gone.
+    pub const fn is_resent(&self) -> bool {
+        self.flags.contains(Flags::RESENT)
+    }
+
+    /// The same header for a frame that is new: its length and count filled in, the rest as if
+    /// it had never been sent.
+    pub(crate) const fn of_new_frame(self, len: u32, fd_count: u16) -> Self {
+        Self { len, fd_count, ..Self::new(self.kind, self.method, self.id) }
+    }
+
+    /// Returns the bytes of a header that is written without a [`Queue`](crate::Queue): for a
+    /// payload of `len` bytes and `fd_count` descriptors, before which `fd_sequence` others were
+    /// announced on the connection.
+    ///
+    /// # Errors
+    /// The rule that a receiver would refuse it by.
+    pub fn encode_with(
+        &self,
+        len: u32,
+        fd_count: u16,
+        fd_sequence: u32,
+    ) -> Result<[u8; Self::SIZE], HeaderError> {
+        let header = Self { len, fd_count, fd_sequence, ..*self };
+        header.check()?;
+        Ok(header.encode())
+    }
+
+    /// Returns the header's bytes, as `WIRE.md` specifies them.
     #[inline]
     pub fn encode(&self) -> [u8; Self::SIZE] {
         let mut bytes = [0; Self::SIZE];
@@ -75,8 +162,8 @@ impl Header {
         bytes
     }
 
-    /// Writes the header's bytes where they are to lie: copied from elsewhere right after they
-    /// were written in pieces, they would make the processor wait.
+    /// Writes the header's bytes in place. Copying them right after they were written field by
+    /// field would stall the processor.
     #[inline]
     pub(crate) fn encode_into(&self, bytes: &mut [u8; Self::SIZE]) {
         put(bytes, field::LEN.start, self.len.to_le_bytes());
@@ -92,7 +179,7 @@ impl Header {
     /// Reads a header from the bytes of a peer.
     ///
     /// # Errors
-    /// The peer's fault each time; see [`HeaderError`]. A stream that gave one is out of step.
+    /// The peer's fault each time; see [`HeaderError`]. The bytes after it cannot be decoded.
     #[inline]
     pub fn decode(bytes: &[u8; Self::SIZE]) -> Result<Self, HeaderError> {
         let [kind] = take(bytes, field::KIND.start);
@@ -114,12 +201,8 @@ impl Header {
         Ok(header)
     }
 
-    /// Returns whether a receiver would take a frame with this header, as far as its own limit
-    /// for payloads lets it.
-    ///
-    /// # Errors
-    /// The first rule of `docs/WIRE.md` that the header breaks.
-    pub fn check(&self) -> Result<(), HeaderError> {
+    /// Checks the rules of `WIRE.md` that concern several fields, in their order.
+    fn check(&self) -> Result<(), HeaderError> {
         let Self { kind, fd_count, fd_sequence, .. } = *self;
         for field in Field::ALL {
             let value = self.value_of(field);
@@ -138,7 +221,6 @@ impl Header {
 
     fn value_of(&self, field: Field) -> u64 {
         match field {
-            Field::Payload => self.len.into(),
             Field::Resent => self.flags.intersection(Flags::RESENT).bits().into(),
             Field::Method => self.method.into(),
             Field::Id => self.id,
@@ -158,7 +240,7 @@ impl Header {
         }
     }
 
-    /// Marks a frame whose header is already encoded as sent before, where its kind can say so.
+    /// Marks a frame whose header is already encoded as sent before, where its kind has the flag.
     pub(crate) fn stamp_resent(bytes: &mut [u8]) {
         let kind = bytes.get(field::KIND.start).copied().and_then(Kind::from_wire);
         if kind.is_some_and(|kind| kind.uses(Field::Resent)) {
@@ -169,8 +251,8 @@ impl Header {
     }
 }
 
-/// A header that this version does not accept. The sender is at fault, and the bytes after it
-/// cannot be told apart any more: the connection is of no further use.
+/// A header that this version does not accept. The sender is at fault. The bytes after it cannot
+/// be decoded: close the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HeaderError {
@@ -189,14 +271,13 @@ pub enum HeaderError {
         /// The two bytes as received.
         reserved: u16,
     },
-    /// A field holds something that frames of this kind have no use for.
+    /// A field that frames of this kind do not use is not zero.
     FieldNotUsed {
         /// The frame's kind.
         kind: Kind,
         /// The field that should be zero.
         field: Field,
-        /// What it holds: the payload's length, the flag's bit, the method, the id or the count
-        /// of descriptors.
+        /// What it holds: the flag's bit, the method, the id or the count of descriptors.
         value: u64,
     },
     /// More descriptors are announced than one frame can carry.
@@ -220,7 +301,7 @@ impl fmt::Display for HeaderError {
                 write!(f, "reserved bytes hold {reserved:#06x} instead of zero")
             }
             Self::FieldNotUsed { kind, field, value } => {
-                write!(f, "{field} {value} in a {kind} frame, which has no use for it")
+                write!(f, "{field} {value} in a {kind} frame, where it must be zero")
             }
             Self::TooManyFds { fd_count } => {
                 write!(f, "a frame with {fd_count} descriptors, over the limit of {MAX_FDS}")
@@ -298,13 +379,12 @@ mod tests {
         assert_eq!(change(16, 0), HeaderError::SequenceWithoutFds { fd_sequence: 7 });
     }
 
-    /// Each field by itself, in each kind: taken where the table says so, else refused by name.
+    /// Each field by itself, in each kind: accepted where the table says so, else refused.
     #[test]
-    fn header_refuses_what_its_kind_has_no_use_for() {
+    fn header_refuses_what_its_kind_does_not_use() {
         for kind in Kind::ALL {
             let empty = Header::new(kind, 0, 0);
             for (field, header) in [
-                (Field::Payload, Header { len: 1, ..empty }),
                 (Field::Resent, Header { flags: Flags::RESENT, ..empty }),
                 (Field::Method, Header { method: 1, ..empty }),
                 (Field::Id, Header { id: 1, ..empty }),
@@ -318,12 +398,27 @@ mod tests {
     }
 
     #[test]
-    fn only_a_kind_that_can_say_so_is_stamped_as_resent() {
+    fn only_a_kind_with_the_flag_is_stamped_as_resent() {
         for kind in Kind::ALL {
             let mut bytes = Header::new(kind, 0, 0).encode();
             Header::stamp_resent(&mut bytes);
             let header = Header::decode(&bytes).unwrap();
-            assert_eq!(header.flags.contains(Flags::RESENT), kind.uses(Field::Resent));
+            assert_eq!(header.is_resent(), kind.uses(Field::Resent));
         }
+    }
+
+    #[test]
+    fn a_header_written_by_hand_is_checked() {
+        let reply = Header::reply(9);
+        let bytes = reply.encode_with(5, 2, 7).unwrap();
+        let header = Header { len: 5, fd_count: 2, fd_sequence: 7, ..reply };
+        assert_eq!(Header::decode(&bytes), Ok(header));
+        let too_many = HeaderError::TooManyFds { fd_count: 254 };
+        assert_eq!(reply.encode_with(0, 254, 0), Err(too_many));
+        let (kind, field) = (Kind::Ready, Field::Fds);
+        let unused = HeaderError::FieldNotUsed { kind, field, value: 1 };
+        assert_eq!(Header::ready().encode_with(0, 1, 0), Err(unused));
+        let no_fds = HeaderError::SequenceWithoutFds { fd_sequence: 1 };
+        assert_eq!(reply.encode_with(0, 0, 1), Err(no_fds));
     }
 }

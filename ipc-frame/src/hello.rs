@@ -1,5 +1,4 @@
-//! The first frame between two programs that did not fork from one another: who am I, what do I
-//! take.
+//! The payload of a worker's first frame: its version, its limits and its build.
 
 use core::fmt;
 
@@ -19,19 +18,19 @@ mod field {
     pub(super) const END: usize = BUILD.end;
 }
 
-const _: () = assert!(field::END == 28, "docs/WIRE.md says 28");
+const _: () = assert!(field::END == 28, "WIRE.md says 28");
 
-/// The payload of a frame of kind [`Kind::Hello`](crate::Kind::Hello): [`Hello::SIZE`] bytes.
+/// The payload of a [`Kind::Ready`](crate::Kind::Ready) frame: [`Hello::SIZE`] bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hello {
-    /// What its sender takes.
+    /// The longest frames that the sender accepts.
     pub limits: Limits,
-    /// What its sender was built from.
+    /// The sender's build.
     pub build: BuildId,
 }
 
 impl Hello {
-    /// The version of the wire that this crate speaks, and the only one that it accepts.
+    /// The version of the format that this crate writes, and the only one that it accepts.
     pub const VERSION: u16 = 1;
     /// Bytes of the payload on the wire.
     pub const SIZE: usize = field::END;
@@ -46,8 +45,8 @@ impl Hello {
         bytes
     }
 
-    /// Reads the payload of a peer. The version is looked at first: what follows it has a
-    /// meaning only where it is ours.
+    /// Reads the payload of a peer. The version is checked first; the bytes after it are read
+    /// only if it is [`Hello::VERSION`].
     ///
     /// # Errors
     /// All of [`HelloError`] but `BuildMismatch`.
@@ -74,8 +73,8 @@ impl Hello {
         Ok(Self { limits, build: BuildId(take(bytes, field::BUILD.start)) })
     }
 
-    /// Compares what we said with what the peer said, and returns the limits that both keep to.
-    /// Both sides come to the same answer.
+    /// Compares this side's hello with the peer's and returns the limits that both must keep.
+    /// Both sides get the same result.
     ///
     /// # Errors
     /// [`HelloError::BuildMismatch`] where the builds differ and neither is [`BuildId::ANY`].
@@ -99,7 +98,7 @@ impl Hello {
     }
 }
 
-/// What one side takes in a frame.
+/// The longest frame that one side accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of the longest payload.
@@ -119,15 +118,15 @@ impl Limits {
     }
 }
 
-/// What a program was built from: two that share types but not a build can tell by it.
+/// Identifies a build: programs of different builds may share types and still differ in meaning.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BuildId(pub [u8; 16]);
 
 impl BuildId {
-    /// The id that goes with any other.
+    /// The id that matches any other.
     pub const ANY: Self = Self([0; 16]);
 
-    /// Returns whether the ids are equal or one of them goes with any.
+    /// Returns whether the ids are equal or one of them is [`BuildId::ANY`].
     pub fn matches(self, other: Self) -> bool {
         self == other || self == Self::ANY || other == Self::ANY
     }
@@ -145,8 +144,8 @@ impl fmt::Debug for BuildId {
     }
 }
 
-/// A peer that cannot be talked to. Nobody need be at fault, and nothing is out of step; but no
-/// other frame of the peer has a meaning that is known.
+/// A peer that this program does not understand. Neither side need be at fault. Do not read any
+/// other frame of the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HelloError {
@@ -169,12 +168,12 @@ pub enum HelloError {
         /// The two bytes as received.
         reserved: u16,
     },
-    /// The peer claims to take more descriptors than a frame can carry.
+    /// The peer claims to accept more descriptors than a frame can carry.
     TooManyFds {
         /// The number claimed; the limit is [`MAX_FDS`].
         fd_count: u16,
     },
-    /// The peer was built from something else.
+    /// The peer's build differs.
     BuildMismatch {
         /// Our build.
         ours: BuildId,
@@ -190,7 +189,10 @@ impl fmt::Display for HelloError {
                 write!(f, "a hello of {len} bytes instead of {}", Hello::SIZE)
             }
             Self::VersionMismatch { ours, theirs } => {
-                write!(f, "the peer speaks version {theirs}, this program version {ours}")
+                write!(
+                    f,
+                    "the peer has version {theirs} of the format, this program version {ours}"
+                )
             }
             Self::ReservedNotZero { offset, reserved } => {
                 write!(f, "reserved bytes at {offset} hold {reserved:#06x} instead of zero")
@@ -237,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn builds_must_be_equal_unless_one_goes_with_any() {
+    fn builds_must_be_equal_unless_one_is_any() {
         let build = |build| Hello { build, ..HELLO };
         let other = build(BuildId([8; 16]));
         let mismatch = HelloError::BuildMismatch { ours: HELLO.build, theirs: other.build };

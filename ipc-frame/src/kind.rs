@@ -1,4 +1,4 @@
-//! The kinds of frames, and the one table of what each of them has a use for.
+//! The kinds of frames, and the one table of the fields that each of them uses.
 
 use core::fmt;
 
@@ -9,43 +9,27 @@ use core::fmt;
 pub enum Kind {
     /// Asks the peer to run a method and to answer.
     Request = 1,
-    /// Asks the peer to run a method; there is no answer. The id is the sender's own number.
+    /// Asks the peer to run a method; there is no answer. The id is for the sender's own use.
     OneWay = 2,
     /// The answer to a request.
     Reply = 3,
     /// The refusal of a request: a code and a short text.
     Refusal = 4,
-    /// The first frame between two programs that did not fork from one another; see
-    /// [`Hello`](crate::Hello).
-    Hello = 5,
-    /// The last frame of its sender: what follows is the end of the stream.
-    Goodbye = 6,
-    /// A record for the peer's log.
-    Log = 7,
+    /// The first frame of a worker that is ready. The payload is a [`Hello`](crate::Hello).
+    Ready = 5,
+    /// The first frame of a worker whose set-up failed. The payload says where.
+    Failed = 6,
 }
 
 impl Kind {
-    /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
-        Self::Request,
-        Self::OneWay,
-        Self::Reply,
-        Self::Refusal,
-        Self::Hello,
-        Self::Goodbye,
-        Self::Log,
-    ];
-
-    /// Returns whether frames of this kind have a use for the field. It is zero in all others,
-    /// and a receiver refuses anything else.
-    pub const fn uses(self, field: Field) -> bool {
-        use Field::{Fds, Id, Method, Payload, Resent};
+    /// Returns whether frames of this kind use the field. In all others it is zero, and a
+    /// receiver refuses anything else. Every kind may have a payload.
+    pub(crate) const fn uses(self, field: Field) -> bool {
         match self {
-            Self::Request | Self::OneWay => matches!(field, Payload | Resent | Method | Id | Fds),
-            Self::Reply => matches!(field, Payload | Id | Fds),
-            Self::Refusal => matches!(field, Payload | Id),
-            Self::Hello | Self::Log => matches!(field, Payload),
-            Self::Goodbye => false,
+            Self::Request | Self::OneWay => true,
+            Self::Reply => matches!(field, Field::Id | Field::Fds),
+            Self::Refusal => matches!(field, Field::Id),
+            Self::Ready | Self::Failed => false,
         }
     }
 
@@ -55,9 +39,8 @@ impl Kind {
             2 => Some(Self::OneWay),
             3 => Some(Self::Reply),
             4 => Some(Self::Refusal),
-            5 => Some(Self::Hello),
-            6 => Some(Self::Goodbye),
-            7 => Some(Self::Log),
+            5 => Some(Self::Ready),
+            6 => Some(Self::Failed),
             _ => None,
         }
     }
@@ -74,21 +57,17 @@ impl fmt::Display for Kind {
             Self::OneWay => "one-way",
             Self::Reply => "reply",
             Self::Refusal => "refusal",
-            Self::Hello => "hello",
-            Self::Goodbye => "goodbye",
-            Self::Log => "log",
+            Self::Ready => "ready",
+            Self::Failed => "failed",
         })
     }
 }
 
-/// A part of a frame that some kinds have a use for and others do not, in the order in which a
-/// receiver looks at them.
+/// A part of a header that only some kinds use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Field {
-    /// The bytes after the header.
-    Payload,
-    /// The flag [`Flags::RESENT`](crate::Flags::RESENT).
+    /// The flag of a frame that was sent before.
     Resent,
     /// The method.
     Method,
@@ -99,20 +78,26 @@ pub enum Field {
 }
 
 impl Field {
-    /// Every field, in the order in which a receiver looks at them.
-    pub const ALL: [Self; 5] = [Self::Payload, Self::Resent, Self::Method, Self::Id, Self::Fds];
+    /// Every field, in the order in which a receiver checks them.
+    pub(crate) const ALL: [Self; 4] = [Self::Resent, Self::Method, Self::Id, Self::Fds];
 }
 
 impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Payload => "payload",
             Self::Resent => "resent",
             Self::Method => "method",
             Self::Id => "id",
             Self::Fds => "fds",
         })
     }
+}
+
+#[cfg(test)]
+impl Kind {
+    /// Every kind, in the order of their numbers.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Request, Self::OneWay, Self::Reply, Self::Refusal, Self::Ready, Self::Failed];
 }
 
 #[cfg(test)]
@@ -125,11 +110,5 @@ mod tests {
             let kind = Kind::ALL.into_iter().find(|kind| kind.to_wire() == byte);
             assert_eq!(Kind::from_wire(byte), kind, "byte {byte}");
         }
-    }
-
-    #[test]
-    fn all_kinds_are_listed() {
-        let last = Kind::ALL.len();
-        assert!((1..=u8::MAX).filter_map(Kind::from_wire).count() == last);
     }
 }

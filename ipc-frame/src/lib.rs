@@ -7,17 +7,16 @@
 //! ```
 //!
 //! A frame is a header of fixed size and a payload. A [`Queue`] keeps outgoing frames until they
-//! are retired, so that they can be sent again; a [`Decoder`] is read into in place and yields
-//! frames that borrow from it. A payload is any bytes, or a message of a type that says how it is
-//! written and read ([`Encode`], [`Decode`]; with the feature `postcard` every type of serde). Two
-//! programs that did not fork from one another begin with a [`Hello`]. The bytes are described in
-//! `docs/WIRE.md`.
+//! are retired, so that they can be sent again. A [`Decoder`] is read into in place and returns
+//! frames that borrow from it. A payload is any bytes, or a message of a type that implements
+//! [`Encode`] and [`Decode`]; with the feature `postcard`, any serde type. A worker's first frame
+//! carries a [`Hello`]. `WIRE.md` in this package specifies the format.
 //!
 //! ```
-//! use ipc_frame::{Decoder, Flags, Header, Kind, Queue};
+//! use ipc_frame::{Decoder, Header, Queue};
 //!
 //! let mut queue = Queue::<256, 4>::new();
-//! queue.push(Header::new(Kind::Request, 7, 1), &[b"hello, ", b"world"])?;
+//! queue.push(Header::request(7, 1), &[b"hello, ", b"world"])?;
 //!
 //! let mut decoder = Decoder::<256>::new();
 //! queue.send_with(|batch| {
@@ -31,7 +30,7 @@
 //! })?;
 //!
 //! let frame = decoder.next_frame()?.ok_or("not yet whole")?;
-//! assert_eq!(frame.header().method, 7);
+//! assert_eq!(frame.header().method(), 7);
 //! assert_eq!(frame.payload(), b"hello, world");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -56,10 +55,12 @@ mod text;
 mod vectors;
 
 pub use decode::{DecodeError, Decoder, Frame};
-pub use header::{Flags, Header, HeaderError, MAX_FDS};
+pub use header::{Header, HeaderError, MAX_FDS};
 pub use hello::{BuildId, Hello, HelloError, Limits};
 pub use kind::{Field, Kind};
-pub use message::{Bounded, Decode, Encode, EncodeError, MessageError};
+#[doc(hidden)]
+pub use message::MaxLen;
+pub use message::{Decode, Encode, EncodeError, MessageError};
 #[cfg(feature = "postcard")]
 pub use postcard::Postcard;
 pub use queue::{Batch, FrameNumber, PushError, Queue, Reservation};

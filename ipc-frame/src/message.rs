@@ -1,18 +1,18 @@
 //! Typed messages in payloads: written in place, read with borrowed fields.
 //!
-//! Whoever has a format writes it down here by hand; with the feature `postcard`, `Postcard`
-//! does it for every type that serde knows.
+//! A format is an implementation of [`Encode`] and [`Decode`]. With the feature `postcard`,
+//! `Postcard` implements both for every serde type.
 
 use core::fmt;
 
-use crate::queue::PushError;
+use static_assertions::assert_obj_safe;
 
 /// A message that can be written into a payload.
 ///
 /// # Examples
-/// A format of one's own, which borrows what it reads:
+/// A custom format, which borrows what it reads:
 /// ```
-/// use ipc_frame::{Decode, Decoder, Encode, EncodeError, Header, Kind, MessageError, Queue};
+/// use ipc_frame::{Decode, Decoder, Encode, EncodeError, Header, MessageError, Queue};
 ///
 /// /// A priority, then the rest is text.
 /// #[derive(Debug, PartialEq)]
@@ -44,7 +44,9 @@ use crate::queue::PushError;
 ///
 /// let line = Line { priority: 3, text: b"disk full" };
 /// let mut queue = Queue::<256, 4>::new();
-/// queue.push_message(Header::new(Kind::Log, 0, 0), &line)?;
+/// let mut room = queue.reserve(line.encoded_len()?)?;
+/// let len = line.encode(room.payload())?;
+/// room.commit(Header::one_way(1, 0), len);
 /// # let mut decoder = Decoder::<256>::new();
 /// # queue.send_with(|batch| {
 /// #     let len = batch.pieces()[0].len();
@@ -71,8 +73,12 @@ pub trait Encode {
     fn encode(&self, space: &mut [u8]) -> Result<usize, EncodeError>;
 }
 
-/// A message whose longest form is known when the program is compiled.
-pub trait Bounded: Encode {
+assert_obj_safe!(Encode);
+
+/// A message whose longest form is known at compile time. No part of the interface: `service!` of
+/// ipc-worker checks with it that arguments and results fit.
+#[doc(hidden)]
+pub trait MaxLen: Encode {
     /// Bytes of the longest message of this type.
     const MAX_LEN: usize;
 }
@@ -86,7 +92,7 @@ pub trait Decode<'a>: Sized {
     fn decode(payload: &'a [u8]) -> Result<Self, MessageError>;
 }
 
-/// A message that was not written: the sending program's own fault.
+/// A message that was not written. The sending program is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EncodeError {
@@ -114,17 +120,8 @@ impl fmt::Display for EncodeError {
 
 impl core::error::Error for EncodeError {}
 
-impl From<EncodeError> for PushError {
-    fn from(error: EncodeError) -> Self {
-        match error {
-            EncodeError::TooLong { len, capacity } => Self::TooLong { len, capacity },
-            EncodeError::Unencodable => Self::Unencodable,
-        }
-    }
-}
-
-/// A payload that is no message of the type asked for. The sender is at fault, or was built from
-/// something else; the stream stays in step, and the next frame is right.
+/// A payload that is not a message of the expected type. The sender is at fault, or its build
+/// differs. Only this frame is concerned; the frames after it can still be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MessageError {
@@ -155,7 +152,7 @@ impl fmt::Display for MessageError {
                 write!(f, "a message of {used} bytes in a payload of {len}")
             }
             Self::Malformed { len } => {
-                write!(f, "{len} bytes that are no message of the type asked for")
+                write!(f, "{len} bytes that are not a message of the expected type")
             }
         }
     }

@@ -1,68 +1,48 @@
-//! Outgoing frames, kept until they are retired, so that what was not begun can be sent again.
+//! Outgoing frames, kept until they are retired, so that they can be sent again.
 
+use core::fmt;
 use core::ops::Range;
 
-use heapless::{Deque, Vec};
+use static_assertions::assert_impl_all;
 
 use crate::decode::Frame;
 use crate::header::Header;
 
-mod message;
+mod batch;
+mod kept;
 mod reservation;
+mod ring;
 
+pub use batch::Batch;
 pub use reservation::{PushError, Reservation};
+use ring::{Entry, Ring};
 
-/// Most pieces that one batch is made of. Frames that lie side by side are one piece.
-const PIECES: usize = 8;
-
-/// The number of a frame in its queue, in the order of pushing, wrapping.
+/// The number of a frame in its queue, in the order of pushing, wrapping. No number comes twice
+/// before 2³² pushes, also after [`Queue::clear`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameNumber(u32);
 
-/// What is to be sent next: bytes in pieces, and whose descriptors go with the first of them.
-#[derive(Debug)]
-pub struct Batch<'a> {
-    pieces: Vec<&'a [u8], PIECES>,
-    with_fds: Option<FrameNumber>,
-}
-
-impl<'a> Batch<'a> {
-    /// Returns the bytes, in order.
-    pub fn pieces(&self) -> &[&'a [u8]] {
-        &self.pieces
-    }
-
-    /// Returns the frame that the batch begins with, if descriptors go with its first byte.
-    pub const fn with_fds(&self) -> Option<FrameNumber> {
-        self.with_fds
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    start: usize,
-    len: usize,
-    fd_count: u16,
-    retired: bool,
-}
-
 /// A queue of at most `FRAMES` frames in a ring of `BYTES` bytes.
 ///
-/// Frames go in at [`push`](Self::push), out at [`send_with`](Self::send_with), and away at
-/// [`retire`](Self::retire). Between sending and retiring they can be sent again after
-/// [`rewind`](Self::rewind). Each frame lies in one piece, so that a frame that wraps leaves the
-/// bytes before it unused; an empty queue always takes a frame of `BYTES` bytes.
+/// [`push`](Self::push) adds a frame, [`send_with`](Self::send_with) sends it, and
+/// [`retire`](Self::retire) removes it. Until it is retired it can be sent again after
+/// [`rewind`](Self::rewind). Each frame lies in one piece, so a frame that does not fit before the
+/// end of the ring leaves those bytes unused. An empty queue always takes a frame of `BYTES` bytes.
+///
+/// A value whose bytes are all zero is the empty queue, equal to [`new`](Self::new).
 pub struct Queue<const BYTES: usize, const FRAMES: usize> {
     bytes: [u8; BYTES],
-    entries: Deque<Entry, FRAMES>,
+    entries: Ring<FRAMES>,
     /// The number of the entry at the front.
-    first: FrameNumber,
-    /// The entry that is sent next, and how much of it went out already. It is not retired unless
-    /// it is half sent.
+    first: u32,
+    /// The entry that is sent next, and how much of it went out already. Sending does not pass
+    /// over it, unless it is half sent.
     cursor: usize,
     offset: usize,
     fd_sequence: u32,
 }
+
+assert_impl_all!(Queue<64, 2>: Send, Sync);
 
 impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
     /// Bytes of payload in the longest frame that the queue takes.
@@ -74,21 +54,36 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         const { assert!(BYTES <= 0x7fff_ffff, "lengths fit in 31 bits") };
         Self {
             bytes: [0; BYTES],
-            entries: Deque::new(),
-            first: FrameNumber(0),
+            entries: Ring::new(),
+            first: 0,
             cursor: 0,
             offset: 0,
             fd_sequence: 0,
         }
     }
 
-    /// Appends a frame whose payload is the pieces, one after the other. The header's `len` and
-    /// `fd_sequence` are filled in here.
+    /// Appends a frame without descriptors whose payload is the pieces, one after the other.
     ///
     /// # Errors
-    /// Nothing is appended then: [`PushError::TooLong`] for a frame that will never fit,
-    /// [`PushError::Full`] for one that will once others are retired.
+    /// Nothing is appended then: [`PushError::TooLong`] for a frame that never fits,
+    /// [`PushError::Full`] for one that fits once others are retired.
     pub fn push(&mut self, header: Header, pieces: &[&[u8]]) -> Result<FrameNumber, PushError> {
+        self.push_with_fds(header, 0, pieces)
+    }
+
+    /// Appends a frame as [`push`](Self::push) does, with `fd_count` descriptors that the caller
+    /// keeps and sends together with it; see [`Batch::with_fds`].
+    ///
+    /// # Errors
+    /// As [`push`](Self::push), and before these [`PushError::TooManyFds`] and
+    /// [`PushError::FdsNotAllowed`].
+    pub fn push_with_fds(
+        &mut self,
+        header: Header,
+        fd_count: usize,
+        pieces: &[&[u8]],
+    ) -> Result<FrameNumber, PushError> {
+        let fd_count = reservation::fds_of(header, fd_count)?;
         let len = pieces.iter().fold(0_usize, |sum, piece| sum.saturating_add(piece.len()));
         let mut reservation = self.reserve(len)?;
         let mut rest = reservation.payload();
@@ -97,7 +92,7 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
             place.copy_from_slice(piece);
             rest = after;
         }
-        Ok(reservation.commit(header, len))
+        Ok(reservation.append(header, fd_count, len))
     }
 
     /// Finds room for a payload of up to `len` bytes that is to be written in place.
@@ -117,12 +112,12 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         len <= Self::CAPACITY && self.room_for(len).is_some()
     }
 
-    /// Offers the next bytes to `send`, which tells how many of them it took, `None` for none.
-    /// Returns what `send` returned, `Ok(None)` also when there is nothing to send.
+    /// Offers the next bytes to `send`, which returns how many of them it took, or `None` if it
+    /// would block. Returns what `send` returned, and `Ok(None)` if there is nothing to send.
     ///
-    /// A frame with descriptors begins its own batch and is stamped with their sequence; further
-    /// frames without any follow in the same batch. Retired frames are passed over unless they
-    /// are half sent.
+    /// A frame with descriptors begins a new batch and is stamped with their sequence; frames
+    /// without any may follow in the same batch. Frames that are retired or withdrawn are passed
+    /// over unless they are half sent.
     ///
     /// # Errors
     /// Only those of `send`; nothing counts as sent then.
@@ -142,39 +137,34 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         Ok(sent)
     }
 
-    /// Returns the first frame that was not sent at all, where nothing is half sent.
-    pub fn next_unsent(&mut self) -> Option<(FrameNumber, Frame<'_>)> {
+    /// Returns the first frame that was not sent at all; `None` where a frame is half sent.
+    pub fn next_unsent(&self) -> Option<(FrameNumber, Frame<'_>)> {
         let entry = self.entries.get(self.cursor).filter(|_| self.offset == 0)?;
-        let bytes = self.bytes.get(entry.start..entry.start + entry.len)?;
-        let (header, payload) = bytes.split_first_chunk()?;
-        let number = self.number_of(self.cursor);
-        Some((number, Frame::new(Header::decode(header).ok()?, payload)))
+        Some((self.number_of(self.cursor), self.frame_of(entry)?))
     }
 
-    /// Returns the ids of the frames that are not retired, in the order in which they were pushed.
-    pub fn ids(&self) -> impl Iterator<Item = u64> {
-        let kept = self.entries.iter().filter(|entry| !entry.retired);
-        kept.filter_map(|entry| Header::id_of(self.bytes.get(entry.start..)?))
-    }
-
-    /// Counts the frame that [`next_unsent`](Self::next_unsent) gave as sent: it was handed over
-    /// by another way than bytes.
+    /// Counts the frame that [`next_unsent`](Self::next_unsent) returned as sent: it was handed
+    /// over by other means than bytes.
     pub fn pass_unsent(&mut self) {
-        if self.offset == 0 && self.cursor < self.entries.len() {
+        if let Some(entry) = self.entries.get_mut(self.cursor).filter(|_| self.offset == 0) {
+            entry.begun = true;
             self.cursor += 1;
-            self.pass_over_retired();
+            self.reclaim();
         }
     }
 
-    /// Counts everything as sent: nobody is there to receive it.
+    /// Counts everything as sent: the receiver is gone.
     pub fn discard_unsent(&mut self) {
-        self.cursor = self.entries.len();
+        while let Some(entry) = self.entries.get_mut(self.cursor) {
+            entry.begun |= !entry.is_passed_over();
+            self.cursor += 1;
+        }
         self.offset = 0;
         self.reclaim();
     }
 
-    /// Lets go of a frame: it has its outcome. Its room is free once those before it are retired
-    /// too. A frame that is not in the queue any more is left alone.
+    /// Retires a frame whose outcome is known. Its room is free once those before it are retired
+    /// too. A number that names no frame of the queue is ignored.
     pub fn retire(&mut self, number: FrameNumber) {
         let entry = self.index_of(number).and_then(|index| self.entries.get_mut(index));
         if let Some(entry) = entry {
@@ -183,34 +173,35 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         self.reclaim();
     }
 
-    /// Lets go of every frame that is sent.
+    /// Retires every frame that is sent.
     pub fn retire_sent(&mut self) {
-        if self.cursor == self.entries.len() {
-            self.first = self.number_of(self.cursor);
-            self.cursor = 0;
-            self.entries.clear();
+        for index in 0..self.cursor {
+            if let Some(entry) = self.entries.get_mut(index) {
+                entry.retired |= entry.begun;
+            }
         }
-        for _ in 0..self.cursor {
-            self.drop_front();
-        }
+        self.reclaim();
     }
 
-    /// Forgets everything.
+    /// Drops all frames. Their numbers name no frame from then on.
     pub fn clear(&mut self) {
+        self.first = self.number_of(self.entries.len()).0;
         self.entries.clear();
-        self.first = FrameNumber(0);
         self.cursor = 0;
         self.offset = 0;
         self.fd_sequence = 0;
     }
 
-    /// Begins anew for another receiver: all frames that are not retired count as unsent, and the
-    /// descriptors' sequence starts at zero. Requests of which any byte had gone out are marked
-    /// [`Flags::RESENT`](crate::Flags::RESENT).
+    /// Starts again for another receiver: all kept frames that are not withdrawn count as unsent,
+    /// and the descriptors' sequence starts at zero. Requests of which any byte had gone out are
+    /// marked as sent before; see [`Header::is_resent`].
     pub fn rewind(&mut self) {
-        let begun = self.cursor + usize::from(self.offset > 0);
-        for entry in self.entries.iter().take(begun) {
-            Header::stamp_resent(self.bytes.get_mut(entry.start..).unwrap_or_default());
+        for index in 0..self.entries.len() {
+            let Some(entry) = self.entries.get_mut(index) else { break };
+            if entry.begun && !entry.withdrawn {
+                Header::stamp_resent(self.bytes.get_mut(entry.start..).unwrap_or_default());
+            }
+            entry.begun = false;
         }
         self.cursor = 0;
         self.offset = 0;
@@ -218,51 +209,65 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         self.reclaim();
     }
 
-    /// Returns whether any byte of the frame went out since the last [`rewind`](Self::rewind).
+    /// Returns whether any byte of the frame went out since the last [`rewind`](Self::rewind), or
+    /// the frame is not kept any more.
     pub fn is_begun(&self, number: FrameNumber) -> bool {
-        self.index_of(number)
-            .is_none_or(|index| index < self.cursor || (index == self.cursor && self.offset > 0))
+        self.kept(number).is_none_or(|(_, entry)| entry.begun)
     }
 
-    /// Returns whether all of the frame went out since the last [`rewind`](Self::rewind), or it
-    /// is not in the queue any more.
+    /// Returns whether all of the frame went out since the last [`rewind`](Self::rewind), or the
+    /// frame is not kept any more.
     pub fn is_sent(&self, number: FrameNumber) -> bool {
-        self.index_of(number).is_none_or(|index| index < self.cursor)
+        self.kept(number).is_none_or(|(index, entry)| entry.begun && index < self.cursor)
     }
 
     /// Returns whether there is something to send.
     pub fn has_unsent(&self) -> bool {
-        // What the cursor points at is never a retired frame, unless it is half sent.
+        // Sending does not pass over what the cursor points at.
         self.cursor < self.entries.len()
     }
 
-    /// Returns whether any byte of a frame that is still kept went out.
+    /// Returns whether any byte of a kept frame went out since the last [`rewind`](Self::rewind).
     pub fn has_sent(&self) -> bool {
-        self.cursor > 0 || self.offset > 0
+        let mut begun = (0..=self.cursor).filter_map(|index| self.entries.get(index));
+        begun.any(|entry| entry.begun && !entry.retired)
     }
 
     /// Returns whether no frame is kept.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.len() == 0
     }
 
     fn number_of(&self, index: usize) -> FrameNumber {
         // An index is below FRAMES, and a queue of 2^32 frames does not fit in memory.
-        FrameNumber(self.first.0.wrapping_add(u32::try_from(index).unwrap_or(u32::MAX)))
+        FrameNumber(self.first.wrapping_add(u32::try_from(index).unwrap_or(u32::MAX)))
     }
 
     fn index_of(&self, number: FrameNumber) -> Option<usize> {
-        let index = usize::try_from(number.0.wrapping_sub(self.first.0)).ok()?;
+        let index = usize::try_from(number.0.wrapping_sub(self.first)).ok()?;
         (index < self.entries.len()).then_some(index)
+    }
+
+    fn kept(&self, number: FrameNumber) -> Option<(usize, &Entry)> {
+        let index = self.index_of(number)?;
+        let entry = self.entries.get(index).filter(|entry| !entry.retired)?;
+        Some((index, entry))
+    }
+
+    fn frame_of(&self, entry: &Entry) -> Option<Frame<'_>> {
+        let bytes = self.bytes.get(entry.start..entry.start + entry.len)?;
+        let (header, payload) = bytes.split_first_chunk()?;
+        // A header of the queue's own is always accepted.
+        Some(Frame::new(Header::decode(header).ok()?, payload))
     }
 
     /// Where a frame with such a payload would start.
     fn room_for(&self, len: usize) -> Option<usize> {
         let len = Header::SIZE + len;
-        if self.entries.is_full() {
+        if self.entries.len() == FRAMES {
             return None;
         }
-        let (Some(front), Some(back)) = (self.entries.front(), self.entries.back()) else {
+        let (Some(front), Some(back)) = (self.entries.get(0), self.entries.back()) else {
             return (len <= BYTES).then_some(0);
         };
         let end = back.start + back.len;
@@ -276,42 +281,39 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
     }
 
     fn batch(&self) -> Batch<'_> {
-        let mut batch = Batch { pieces: Vec::new(), with_fds: None };
         let Some(first) = self.entries.get(self.cursor) else {
-            return batch;
+            return Batch::new(None);
         };
-        if first.fd_count > 0 && self.offset == 0 {
-            batch.with_fds = Some(self.number_of(self.cursor));
-        }
+        let has_fds = first.fd_count > 0 && self.offset == 0;
+        let mut batch = Batch::new(has_fds.then(|| self.number_of(self.cursor)));
         let mut run = first.start + self.offset..first.start + first.len;
         for index in self.cursor + 1..self.entries.len() {
             let Some(entry) = self.entries.get(index).filter(|entry| entry.fd_count == 0) else {
                 break;
             };
-            if entry.retired {
+            if entry.is_passed_over() {
                 continue;
             }
             if run.end != entry.start {
-                if !self.add_piece(&mut batch, run) {
+                if !batch.add(self.piece(run)) {
                     return batch;
                 }
                 run = entry.start..entry.start;
             }
             run.end = entry.start + entry.len;
         }
-        self.add_piece(&mut batch, run);
+        batch.add(self.piece(run));
         batch
     }
 
-    /// Answers false where the list is full: the piece goes with the next batch then.
-    fn add_piece<'a>(&'a self, batch: &mut Batch<'a>, run: Range<usize>) -> bool {
-        batch.pieces.push(self.bytes.get(run).unwrap_or_default()).is_ok()
+    fn piece(&self, run: Range<usize>) -> &[u8] {
+        self.bytes.get(run).unwrap_or_default()
     }
 
-    /// Moves the cursors over `len` bytes that went out, and over what is retired after them.
+    /// Moves the cursor over `len` bytes that went out, and over what is not to be sent.
     fn sent(&mut self, mut len: usize) {
-        while let Some(entry) = self.entries.get(self.cursor) {
-            if entry.retired && self.offset == 0 {
+        while let Some(entry) = self.entries.get_mut(self.cursor) {
+            if entry.is_passed_over() && self.offset == 0 {
                 self.cursor += 1;
                 continue;
             } else if len == 0 {
@@ -319,6 +321,7 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
             } else if self.offset == 0 {
                 self.fd_sequence = self.fd_sequence.wrapping_add(u32::from(entry.fd_count));
             }
+            entry.begun = true;
             let rest = entry.len - self.offset;
             if len < rest {
                 self.offset += len;
@@ -331,30 +334,37 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         self.reclaim();
     }
 
-    fn pass_over_retired(&mut self) {
-        while self.offset == 0 && self.entries.get(self.cursor).is_some_and(|entry| entry.retired) {
+    /// Passes over what is not to be sent, and frees the room of what is retired in front.
+    fn reclaim(&mut self) {
+        while self.offset == 0
+            && self.entries.get(self.cursor).is_some_and(|entry| entry.is_passed_over())
+        {
             self.cursor += 1;
         }
-    }
-
-    fn reclaim(&mut self) {
-        self.pass_over_retired();
-        while self.cursor > 0 && self.entries.front().is_some_and(|entry| entry.retired) {
-            self.drop_front();
+        while self.cursor > 0 && self.entries.get(0).is_some_and(|entry| entry.retired) {
+            self.entries.pop();
+            self.first = self.first.wrapping_add(1);
+            self.cursor -= 1;
         }
-    }
-
-    /// Takes away the frame at the front, which was sent.
-    fn drop_front(&mut self) {
-        self.entries.pop_front();
-        self.first = FrameNumber(self.first.0.wrapping_add(1));
-        self.cursor = self.cursor.saturating_sub(1);
     }
 }
 
 impl<const BYTES: usize, const FRAMES: usize> Default for Queue<BYTES, FRAMES> {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Prints the state, not the bytes.
+impl<const BYTES: usize, const FRAMES: usize> fmt::Debug for Queue<BYTES, FRAMES> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("frames", &self.entries.len())
+            .field("first", &self.first)
+            .field("passed", &self.cursor)
+            .field("offset", &self.offset)
+            .field("fd_sequence", &self.fd_sequence)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,13 +1,14 @@
-//! The golden vectors of `docs/WIRE.md`, read from the file and checked in both directions.
+//! The golden vectors of `WIRE.md`, checked in both directions.
 
 mod meaning;
 
 use std::string::{String, ToString as _};
 use std::vec::Vec;
-use std::{env, fs};
 
 use self::meaning::{Meaning, bytes};
 use crate::{Decoder, Hello, Kind};
+
+const DOCUMENT: &str = include_str!("../WIRE.md");
 
 /// The limit that the document gives its receiver, and a header.
 const BYTES: usize = 40 + 24;
@@ -17,19 +18,17 @@ const STEP: usize = if cfg!(miri) { 40 } else { 1 };
 
 /// Returns the rows of the fenced blocks of that name, each split into its columns.
 fn rows(block: &str) -> Vec<Vec<String>> {
-    let package = env::var("CARGO_MANIFEST_DIR").unwrap();
-    let document = fs::read_to_string(package + "/../docs/WIRE.md").unwrap();
     let fence = std::format!("```{block}");
     let mut rows = Vec::new();
     let mut inside = false;
-    for line in document.lines() {
+    for line in DOCUMENT.lines() {
         if line.starts_with("```") {
             inside = line == fence;
         } else if inside {
             rows.push(line.split('|').map(|column| column.trim().to_string()).collect());
         }
     }
-    assert!(!rows.is_empty(), "docs/WIRE.md has no block {block}");
+    assert!(!rows.is_empty(), "WIRE.md has no block {block}");
     rows
 }
 

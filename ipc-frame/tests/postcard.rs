@@ -3,14 +3,13 @@
 use std::io::{self, Read as _};
 
 use ipc_frame::{
-    Bounded as _, Decode as _, Decoder, Encode as _, EncodeError, Header, Kind, MessageError,
-    Postcard, PushError, Queue,
+    Decode as _, Decoder, Encode, EncodeError, Header, MaxLen as _, MessageError, Postcard, Queue,
 };
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize, Serializer};
 
 const BYTES: usize = 1024;
-const HEADER: Header = Header::new(Kind::Request, 1, 1);
+const HEADER: Header = Header::request(1, 1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Line<'a> {
@@ -69,7 +68,9 @@ proptest! {
         let line = Line { number, offset, text: &text, raw: &raw, level, reply_to };
         let mut queue = Queue::<BYTES, 1>::new();
         let mut decoder = Decoder::<BYTES>::new();
-        queue.push_message(HEADER, &Postcard(line)).unwrap();
+        let mut room = queue.reserve(Postcard(line).encoded_len().unwrap()).unwrap();
+        let len = Postcard(line).encode(room.payload()).unwrap();
+        room.commit(HEADER, len);
         send(&mut queue, &mut decoder);
         let frame = decoder.next_frame().unwrap().unwrap();
         prop_assert_eq!(frame.message::<Postcard<Line<'_>>>(), Ok(Postcard(line)));
@@ -117,16 +118,6 @@ proptest! {
 }
 
 #[test]
-fn message_over_the_queue_s_capacity_is_refused_and_leaves_the_queue_alone() {
-    let mut queue = Queue::<32, 2>::new();
-    let refused = queue.push_message(HEADER, &Postcard("eight by")).unwrap_err();
-    assert_eq!(refused, PushError::TooLong { len: 9, capacity: 8 });
-    assert!(queue.is_empty());
-    queue.push_message(HEADER, &Postcard("seven b")).unwrap();
-    assert_eq!(queue.push_message(HEADER, &Postcard("")).unwrap_err(), PushError::Full);
-}
-
-#[test]
 fn value_that_serde_cannot_write_is_refused() {
     struct Stubborn;
     impl Serialize for Stubborn {
@@ -134,9 +125,7 @@ fn value_that_serde_cannot_write_is_refused() {
             Err(serde::ser::Error::custom("no"))
         }
     }
-    let mut queue = Queue::<64, 2>::new();
-    let refused = queue.push_message(HEADER, &Postcard(Stubborn)).unwrap_err();
-    assert_eq!(refused, PushError::Unencodable);
+    assert_eq!(Postcard(Stubborn).encoded_len(), Err(EncodeError::Unencodable));
     assert_eq!(Postcard(Stubborn).encode(&mut []), Err(EncodeError::Unencodable));
 }
 
@@ -150,4 +139,15 @@ fn bytes_without_a_meaning_are_malformed() {
 #[test]
 fn the_bound_is_known_when_the_program_is_compiled() {
     const { assert!(<Postcard<(u64, u32)>>::MAX_LEN == 15) };
+}
+
+#[test]
+fn a_type_that_derives_max_size_has_a_bound() {
+    #[derive(Serialize, postcard::experimental::max_size::MaxSize)]
+    struct Block {
+        number: u32,
+        data: [u64; 2],
+    }
+    const { assert!(<Postcard<Block>>::MAX_LEN == 5 + 20) };
+    assert!(Postcard(Block { number: u32::MAX, data: [u64::MAX; 2] }).encoded_len() == Ok(25));
 }

@@ -9,7 +9,7 @@ use rustix::fs::{CWD, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use syscalls::{Sysno, syscall};
 
-use crate::errno::SystemError;
+use crate::contract::errno::SystemError;
 
 /// The first number that is neither standard input, output nor error.
 const FIRST: RawFd = 3;

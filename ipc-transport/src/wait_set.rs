@@ -8,10 +8,10 @@ use rustix::time::{
     timerfd_settime,
 };
 
-use crate::clock::Instant;
+use crate::contract::errno::SystemError;
 use crate::descriptor::above_stdio;
-use crate::errno::SystemError;
-use crate::wait::{Interest, Watched};
+use crate::waiting::clock::Instant;
+use crate::waiting::wait::{Interest, Watched};
 
 /// Events that one call takes from the kernel; more are taken by the next.
 const EVENTS: usize = 8;

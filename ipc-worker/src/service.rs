@@ -126,9 +126,10 @@ pub fn without_fds(reply: &ReplyView<'_>) -> Result<(), BadReply> {
 ///
 /// # Sizes
 /// Arguments that are too long for a request are not taken:
-/// [`Why::TooLong`](crate::Why::TooLong), with both numbers. For types whose longest value is known
-/// (postcard's `MaxSize`, which numbers, arrays and tuples of them have) `call` checks it when the
-/// program is compiled:
+/// [`Why::TooLong`](crate::Why::TooLong), with both numbers. For types that implement postcard's
+/// `MaxSize`, `call` checks the longest value at compile time. Numbers, arrays and tuples implement
+/// it. For a type of your own, depend on `postcard` with its feature `experimental-derive` and add
+/// `#[derive(postcard::experimental::max_size::MaxSize)]`:
 /// ```
 /// # use ipc_worker::{HandlerFn, Start, Worker};
 /// ipc_worker::service! { mod disk { 1 => fn put(block: [u64; 32]); } }

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use heapless::Vec as FixedVec;
-use ipc_frame::{Header, Kind};
+use ipc_frame::Header;
 use ipc_tests::cases;
 use ipc_tests::cases::skip;
 use ipc_tests::fds::{self, is_cloexec};
@@ -84,7 +84,7 @@ fn serve<S: Socket + PassFds>(path: &Path) {
     let mut file = File::from(arrival.fds.pop_front().unwrap());
     file.write_all(b"written by the server").unwrap();
     let mut outbox = Outbox::<1024, 4>::new();
-    outbox.push(Header::new(Kind::Reply, 0, header.id), &[b"done"]).unwrap();
+    outbox.push(Header::reply(header.id()), &[b"done"]).unwrap();
     assert!(outbox.flush(&mut socket).unwrap().complete);
     match pidfd {
         Some(pidfd) => {
@@ -105,10 +105,10 @@ fn ask<S: Socket + PassFds>(path: &Path) {
     fds.push(duplicate(file.as_fd()).unwrap()).unwrap();
     let pid = std::process::id().to_le_bytes();
     let mut outbox = Outbox::<1024, 4>::new();
-    outbox.push_with(Header::new(Kind::Request, 1, 7), &[&pid], &mut fds).unwrap();
+    outbox.push_with(Header::request(1, 7), &[&pid], &mut fds).unwrap();
     assert!(outbox.flush(&mut socket).unwrap().complete);
     let mut inbox = Inbox::new();
-    assert_eq!(next_frame(&mut socket, &mut inbox).id, 7);
+    assert_eq!(next_frame(&mut socket, &mut inbox).id(), 7);
     assert_eq!(inbox.current().payload, b"done");
     let mut text = String::new();
     file.rewind().unwrap();

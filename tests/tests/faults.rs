@@ -13,7 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use ipc_barrier::Fork;
-use ipc_frame::{Header, Kind};
+use ipc_frame::Header;
 use ipc_tests::{cases, fds};
 use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{
@@ -67,7 +67,7 @@ fn leave_flooding_heirs() -> ! {
     // Writers are woken while more than main takes at once lies there: a quarter of what fits.
     rustix::net::sockopt::set_socket_send_buffer_size(fds::own_socket(), 1 << 20).unwrap();
     // Few enough that the kernel keeps those of one call together.
-    let frames = Header::new(Kind::Reply, 0, u64::MAX).encode().repeat(150);
+    let frames = Header::reply(u64::MAX).encode().repeat(150);
     for _ in 0..3 {
         if let Fork::Child(_guard) = ipc_barrier::fork().unwrap() {
             while rustix::io::write(fds::own_socket(), &frames).is_ok() {}

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use ipc_frame::{Header, Kind};
 use ipc_tests::traced::{Stretch, mark, stretches};
+use ipc_tests::wire::RawHeader;
 use ipc_tests::{cases, fds};
 use ipc_transport::{Interest, PassFds, Stream, TransportError, Watched, wait};
 use ipc_worker::{
@@ -23,6 +24,8 @@ use rustix::net::sockopt::set_socket_send_buffer_size;
 const SMALL_BUFFER: u16 = 1;
 const LARGEST_REPLY: u16 = 2;
 const NARROW: usize = 4096;
+
+const REPLY: u8 = Kind::Reply as u8;
 
 /// What a hostile worker floods main with.
 const STRAYS: u16 = 10;
@@ -46,19 +49,20 @@ fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusa
 }
 
 fn flood(method: u16) -> ! {
-    let stray = Header::new(Kind::Reply, 0, u64::MAX).encode();
+    let stray = Header::reply(u64::MAX).encode();
     let bytes = match method {
         STRAYS => stray.repeat(2000),
-        WORDS => Header::new(Kind::OneWay, 0, 0).encode().repeat(2000),
+        WORDS => Header::one_way(0, 0).encode().repeat(2000),
         GARBAGE => vec![0xee; 60_000],
         GUESSES => {
             let ids =
                 (0..1000_u64).flat_map(|generation| (0..4).map(move |s| generation << 32 | s));
-            ids.flat_map(|id| Header::new(Kind::Reply, 0, id).encode()).collect()
+            ids.flat_map(|id| Header::reply(id).encode()).collect()
         }
         BYTEWISE => {
             let len = u32::try_from(NARROW).unwrap() - 24;
-            let mut bytes = Header { len, ..Header::new(Kind::Reply, 0, 9) }.encode().to_vec();
+            let header = RawHeader { len, kind: REPLY, id: 9, ..RawHeader::default() };
+            let mut bytes = header.bytes().to_vec();
             bytes.resize(NARROW, 7);
             bytes
         }
@@ -78,9 +82,9 @@ fn flood_with_descriptors() -> ! {
     let mut stream = Stream::from(fds::own_socket().try_clone_to_owned().unwrap());
     let null = File::open("/dev/null").unwrap();
     let list = [null.as_fd(); 253];
-    let mut header = Header { fd_count: 253, ..Header::new(Kind::Reply, 0, u64::MAX) };
+    let mut header = RawHeader { kind: REPLY, id: u64::MAX, fd_count: 253, ..RawHeader::default() };
     loop {
-        match stream.blocking().send_with(&[&header.encode()], &list) {
+        match stream.blocking().send_with(&[&header.bytes()], &list) {
             Ok(_) => header.fd_sequence = header.fd_sequence.wrapping_add(253),
             Err(TransportError::TooManyInFlight) => std::thread::sleep(Duration::from_millis(1)),
             Err(_) => ipc_barrier::exit(0),

@@ -5,9 +5,7 @@ use std::format;
 use std::string::{String, ToString as _};
 use std::vec::Vec;
 
-use crate::{
-    BuildId, DecodeError, Flags, Frame, Header, HeaderError, Hello, HelloError, Kind, Limits,
-};
+use crate::{BuildId, DecodeError, Frame, Header, HeaderError, Hello, HelloError, Kind, Limits};
 
 /// Makes the function that writes an error as the document does, and the list of all of them: a
 /// variant without a name does not compile, and a name without a vector fails a test.
@@ -64,17 +62,18 @@ pub(super) struct Meaning {
 
 impl Meaning {
     pub(super) fn frame(&mut self, frame: &Frame<'_>) {
-        let Header { kind, fd_count, fd_sequence: got, .. } = *frame.header();
+        let header = frame.header();
+        let (kind, fd_count, got) = (header.kind(), header.fd_count(), header.fd_sequence());
         let expected = self.fd_sequence;
         if fd_count > 0 && got != expected {
             return self.error(&format!("fd-sequence expected={expected} got={got}"));
         }
         self.fd_sequence = expected.wrapping_add(fd_count.into());
         match Hello::decode(frame.payload()) {
-            Ok(hello) if kind == Kind::Hello => {
-                self.parts.push(format!("hello {}build={}", limits(hello.limits), hello.build));
+            Ok(hello) if kind == Kind::Ready => {
+                self.parts.push(format!("ready {}build={}", limits(hello.limits), hello.build));
             }
-            Err(error) if kind == Kind::Hello => self.error(&disagreement(error)),
+            Err(error) if kind == Kind::Ready => self.error(&disagreement(error)),
             _ => self.parts.push(text(frame)),
         }
     }
@@ -117,17 +116,17 @@ fn limits(Limits { payload_len, fd_count }: Limits) -> String {
 
 fn text(frame: &Frame<'_>) -> String {
     let header = frame.header();
-    let mut words = Vec::from([header.kind.to_string()]);
+    let mut words = Vec::from([header.kind().to_string()]);
     let mut word = |is_shown: bool, word: String| {
         if is_shown {
             words.push(word);
         }
     };
-    word(header.flags.contains(Flags::RESENT), "resent".into());
-    word(header.method != 0, format!("method={:#x}", header.method));
-    word(header.id != 0, format!("id={:#x}", header.id));
-    word(header.fd_count != 0, format!("fds={}", header.fd_count));
-    word(header.fd_sequence != 0, format!("sequence={}", header.fd_sequence));
+    word(header.is_resent(), "resent".into());
+    word(header.method() != 0, format!("method={:#x}", header.method()));
+    word(header.id() != 0, format!("id={:#x}", header.id()));
+    word(header.fd_count() != 0, format!("fds={}", header.fd_count()));
+    word(header.fd_sequence() != 0, format!("sequence={}", header.fd_sequence()));
     let payload: String = frame.payload().iter().map(|byte| format!("{byte:02x}")).collect();
     word(!payload.is_empty(), format!("payload={payload}"));
     words.join(" ")
@@ -143,18 +142,18 @@ pub(super) fn encode(meaning: &str) -> (Vec<u8>, bool) {
             return (bytes, false);
         }
         let kind = Kind::ALL.into_iter().find(|kind| kind.to_string() == first).unwrap();
-        let mut header = Header::new(kind, 0, 0);
+        let (mut method, mut id, mut fds, mut sequence, mut resent) = (0, 0, 0, 0, false);
         let mut hello =
             Hello { limits: Limits { payload_len: 0, fd_count: 0 }, build: BuildId::ANY };
         let mut payload = Vec::new();
         for word in words {
             let (field, value) = word.split_once('=').unwrap_or((word, ""));
             match field {
-                "resent" => header.flags = Flags::RESENT,
-                "method" => header.method = number(value).try_into().unwrap(),
-                "id" => header.id = number(value),
-                "fds" => header.fd_count = number(value).try_into().unwrap(),
-                "sequence" => header.fd_sequence = number(value).try_into().unwrap(),
+                "resent" => resent = true,
+                "method" => method = number(value).try_into().unwrap(),
+                "id" => id = number(value),
+                "fds" => fds = number(value).try_into().unwrap(),
+                "sequence" => sequence = number(value).try_into().unwrap(),
                 "payload" => payload = self::bytes(value),
                 "payload_limit" => hello.limits.payload_len = number(value).try_into().unwrap(),
                 "fd_limit" => hello.limits.fd_count = number(value).try_into().unwrap(),
@@ -162,12 +161,23 @@ pub(super) fn encode(meaning: &str) -> (Vec<u8>, bool) {
                 _ => panic!("no field {field}"),
             }
         }
-        if kind == Kind::Hello {
+        if kind == Kind::Ready {
             payload = hello.encode().into();
         }
-        header.len = payload.len().try_into().unwrap();
-        assert_eq!(header.check(), Ok(()), "{part}");
-        bytes.extend(header.encode());
+        let header = match kind {
+            Kind::Request => Header::request(method, id),
+            Kind::OneWay => Header::one_way(method, id),
+            Kind::Reply => Header::reply(id),
+            Kind::Refusal => Header::refusal(id),
+            Kind::Ready => Header::ready(),
+            Kind::Failed => Header::failed(),
+        };
+        let len = payload.len().try_into().unwrap();
+        let mut header = header.encode_with(len, fds, sequence).unwrap();
+        if resent {
+            Header::stamp_resent(&mut header);
+        }
+        bytes.extend(header);
         bytes.extend(payload);
     }
     (bytes, true)

@@ -2,7 +2,7 @@
 
 use core::marker::PhantomData;
 
-use ipc_frame::{Bounded, Header, Postcard};
+use ipc_frame::{Header, MaxLen, Postcard};
 
 use crate::serve::reply_capacity;
 
@@ -12,10 +12,10 @@ pub struct Longest<T>(PhantomData<T>);
 
 impl<T> Longest<T>
 where
-    Postcard<T>: Bounded,
+    Postcard<T>: MaxLen,
 {
     /// Bytes of the longest value.
-    pub const BYTES: Option<usize> = Some(<Postcard<T> as Bounded>::MAX_LEN);
+    pub const BYTES: Option<usize> = Some(<Postcard<T> as MaxLen>::MAX_LEN);
 }
 
 /// What [`Longest`] falls back to.

@@ -3,8 +3,9 @@
 use core::cell::RefCell;
 use std::panic::resume_unwind;
 
-use heapless::VecView;
-use ipc_transport::{Faults, Faulty, LoopbackEnd, PassFds, Received, Transport, TransportError};
+use ipc_transport::{
+    Faults, Faulty, Fds, LoopbackEnd, PassFds, Received, Transport, TransportError,
+};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::WIRE;
@@ -119,7 +120,7 @@ impl<const SLOTS: usize, const BYTES: usize> PassFds for Line<'_, '_, SLOTS, BYT
     fn receive_with(
         &mut self,
         space: &mut [u8],
-        fds: &mut VecView<OwnedFd>,
+        fds: &mut Fds<'_>,
     ) -> Result<Option<Received>, TransportError> {
         self.wait(|end| end.receive_with(space, fds))
     }

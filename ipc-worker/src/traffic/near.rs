@@ -127,8 +127,8 @@ impl<'l, const SLOTS: usize, const BYTES: usize> World<'l, SLOTS, BYTES> {
         let caller = &mut self.main.caller;
         caller.expire(now(), slots);
         let Some(link) = &mut self.link else { return };
-        let sent = caller.outbox.flush(link).map(|_| ());
-        let received = caller.inbox.receive(link).map(|_| ());
+        let sent = caller.outbox.flush_with(link).map(|_| ());
+        let received = caller.inbox.receive_with(link, 253).map(|_| ());
         caller.reclaim(slots);
         if sent.and(received).is_err() {
             self.give_up();
@@ -149,7 +149,7 @@ impl<'l, const SLOTS: usize, const BYTES: usize> World<'l, SLOTS, BYTES> {
     /// Takes the last words of a worker that is gone, and its requests' fates.
     pub(super) fn bury(&mut self) {
         while let Some(link) = &mut self.link {
-            let received = self.main.caller.inbox.receive(link);
+            let received = self.main.caller.inbox.receive_with(link, 253);
             while self.main.caller.inbox.has_frame() {
                 self.main.take_outcome();
             }

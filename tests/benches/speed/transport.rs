@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use heapless::Vec as FixedVec;
 use ipc_barrier::Child;
-use ipc_frame::{Header, Kind};
+use ipc_frame::Header;
 use ipc_tests::counting::Counting;
 use ipc_tests::forked::forked;
 use ipc_tests::speed::{BATCH, Plan, Work};
@@ -84,9 +84,9 @@ impl<S: Socket, const BYTES: usize> End<S, BYTES> {
     fn serve(&mut self) {
         loop {
             while let Some(header) = self.inbox.advance().unwrap() {
-                let reply = Header::new(Kind::Reply, 0, header.id);
+                let reply = Header::reply(header.id());
                 let count = Counting::count().to_le_bytes();
-                let payload = match header.method {
+                let payload = match header.method() {
                     COUNT => &count,
                     _ => self.inbox.current().payload,
                 };
@@ -133,7 +133,7 @@ impl<S: Socket, const BYTES: usize> Framed<S, BYTES> {
     }
 
     fn ask(&mut self, method: u16, id: u64) {
-        let header = Header::new(Kind::Request, method, id);
+        let header = Header::request(method, id);
         let pieces: [&[u8]; 1] = [&self.payload];
         if self.files.is_empty() {
             self.end.outbox.push(header, &pieces).unwrap();

@@ -108,7 +108,7 @@ pub(crate) fn every_pair_of_cuts_gives_the_second_frame_its_descriptors<A: PassF
                 while let Some(header) = inbox.advance().unwrap() {
                     id += 1;
                     let arrival = inbox.current();
-                    assert_eq!(header.id, id, "cut at {places:?}");
+                    assert_eq!(header.id(), id, "cut at {places:?}");
                     let index = usize::try_from(id - 1).unwrap();
                     assert_eq!(arrival.payload, &frames[index][24..], "cut at {places:?}");
                     let expected: &[u64] = if id == 2 { &ids } else { &[] };

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use heapless::Vec as FixedVec;
-use ipc_frame::{Header, Kind};
+use ipc_frame::Header;
 use ipc_tests::fds::{self, Fds, file, id_of};
 use ipc_transport::{FdsLost, Inbox, Outbox, PassFds, Received, TransportError, duplicate};
 
@@ -216,7 +216,7 @@ pub(crate) fn a_thousand_losses_leave_the_stream_in_step<A: PassFds, B: PassFds>
             for _ in 0..count {
                 fds.push(duplicate(own.as_fd()).unwrap()).unwrap();
             }
-            outbox.push_with(Header::new(Kind::Request, 1, round), &[b"x"], &mut fds).unwrap();
+            outbox.push_with(Header::request(1, round), &[b"x"], &mut fds).unwrap();
         }
         assert!(outbox.flush(&mut left).unwrap().complete);
         outbox.retire_sent();
@@ -225,7 +225,7 @@ pub(crate) fn a_thousand_losses_leave_the_stream_in_step<A: PassFds, B: PassFds>
         let room = usize::from(round % 2 == 1);
         hoard.truncate(hoard.len() - room);
         assert!(inbox.receive(&mut right).unwrap().is_some());
-        assert_eq!(inbox.advance().unwrap().unwrap().id, round);
+        assert_eq!(inbox.advance().unwrap().unwrap().id(), round);
         assert_eq!(inbox.current().fds_lost, Some(FdsLost { expected: 2, got: room }));
         assert_eq!(inbox.current().payload, b"x");
         drop(hoard);
@@ -235,7 +235,7 @@ pub(crate) fn a_thousand_losses_leave_the_stream_in_step<A: PassFds, B: PassFds>
             while let Some(header) = inbox.advance().unwrap() {
                 let arrival = inbox.current();
                 assert_eq!(
-                    (header.id, arrival.fds_lost, arrival.payload),
+                    (header.id(), arrival.fds_lost, arrival.payload),
                     (round, None, &b"x"[..])
                 );
                 assert!(arrival.fds.iter().all(|fd| id_of(fd) == id_of(&own)));

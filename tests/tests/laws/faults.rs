@@ -1,6 +1,6 @@
 //! Frames over a transport that loses descriptors and connections.
 
-use ipc_frame::{Header, Kind};
+use ipc_frame::Header;
 use ipc_tests::fds::{self, Fds, file, id_of};
 use ipc_transport::{Faults, Faulty, FdsLost, Inbox, Outbox, PassFds, TransportError, duplicate};
 use std::os::fd::AsFd;
@@ -22,7 +22,7 @@ fn exchange<T: PassFds>(pair: (T, T), faults: Faults, seed: u64) -> (u64, u64) {
         for file in &own[..usize::try_from(pushed % 3).unwrap()] {
             fds.push(duplicate(file.as_fd()).unwrap()).unwrap();
         }
-        let header = Header::new(Kind::Request, 1, pushed);
+        let header = Header::request(1, pushed);
         if pushed < 300 && outbox.push_with(header, &[b"payload"], &mut fds).is_ok() {
             pushed += 1;
         }
@@ -36,7 +36,7 @@ fn exchange<T: PassFds>(pair: (T, T), faults: Faults, seed: u64) -> (u64, u64) {
         }
         while let Some(header) = inbox.advance().unwrap() {
             let arrival = inbox.current();
-            assert_eq!((header.id, arrival.payload), (arrived, &b"payload"[..]));
+            assert_eq!((header.id(), arrival.payload), (arrived, &b"payload"[..]));
             let count = u16::try_from(arrived % 3).unwrap();
             let ids: Vec<u64> = arrival.fds.iter().map(id_of).collect();
             if arrival.fds_lost.is_some() {

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use heapless::Vec as FixedVec;
 use ipc_barrier::Ended;
-use ipc_frame::{DecodeError, Decoder, Header, Kind};
+use ipc_frame::{DecodeError, Decoder};
 use ipc_tests::counting::Counting;
 use ipc_tests::fds;
 use ipc_tests::forked::{end_of, forked};
-use ipc_tests::wire::frame;
+use ipc_tests::wire::{RawHeader, frame};
 use ipc_transport::{Instant, Transport};
 
 use crate::bytes::{Random, is_closed, patiently, send_all, settled};
@@ -27,7 +27,7 @@ fn take<const N: usize>(
     let refused = loop {
         match decoder.advance() {
             Ok(Some(header)) => {
-                assert_eq!(decoder.payload().len(), usize::try_from(header.len).unwrap());
+                assert_eq!(decoder.payload().len(), usize::try_from(header.len()).unwrap());
                 frames += 1;
             }
             Ok(None) if decoder.received() == len => break None,
@@ -126,8 +126,8 @@ pub(crate) fn random_bytes_end_in_a_typed_error<A: Transport, B: Transport>(pair
 
 /// Sends a header that tells of more than the receiver's capacity.
 pub(crate) fn forges_a_length<A: Transport, B: Transport>((mut left, mut right): (A, B), len: u32) {
-    let header = Header { len, ..Header::new(Kind::Request, 1, 1) };
-    send_all(&mut left, &header.encode());
+    let header = RawHeader { len, kind: 1, method: 1, id: 1, ..RawHeader::default() };
+    send_all(&mut left, &header.bytes());
     let mut decoder = Decoder::<256>::new();
     let refused = DecodeError::TooLong { len, capacity: 232 };
     assert_eq!(take_from(&mut decoder, 24, &mut right), (0, Some(refused)));

@@ -32,7 +32,7 @@ fn take(inbox: &mut Inbox<256>, len: usize, from: &mut impl PassFds) -> Result<u
             Ok(Some(header)) => {
                 let arrival = inbox.current();
                 assert!(arrival.payload.len() <= 232);
-                let expected = if arrival.fds_lost.is_none() { header.fd_count } else { 0 };
+                let expected = if arrival.fds_lost.is_none() { header.fd_count() } else { 0 };
                 assert_eq!(arrival.fds.iter().count(), usize::from(expected), "its own or none");
                 whole += usize::from(arrival.fds_lost.is_none());
             }

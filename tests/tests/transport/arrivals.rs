@@ -23,7 +23,7 @@ pub(crate) fn take<const N: usize>(inbox: &mut Inbox<N>, list: &mut Vec<Got>) {
         let files = arrival.fds.iter().map(id_of).collect();
         assert!(arrival.fds.iter().all(is_cloexec));
         let payload = arrival.payload.to_vec();
-        list.push(Got { id: header.id, payload, files, lost: arrival.fds_lost });
+        list.push(Got { id: header.id(), payload, files, lost: arrival.fds_lost });
     }
 }
 

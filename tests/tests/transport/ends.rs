@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
 
-use ipc_frame::{Header, Kind};
+use ipc_frame::Header;
 use ipc_tests::cases::skip;
 use ipc_tests::fds::{self, Fds, id_of, is_cloexec};
 use ipc_transport::{
@@ -90,7 +90,7 @@ pub(crate) fn sending_to_a_dead_peer_is_closed_and_raises_no_signal() {
         assert_eq!(left.blocking().send_with(&[b"x"], &[]), Err(TransportError::Closed));
     }
     let mut outbox = Outbox::<256, 4>::new();
-    outbox.push(Header::new(Kind::Request, 1, 1), &[b"kept"]).unwrap();
+    outbox.push(Header::request(1, 1), &[b"kept"]).unwrap();
     assert_eq!(outbox.flush(&mut left), Err(TransportError::Closed));
     assert!(outbox.has_unsent() && !outbox.has_sent(), "the frame is kept");
     let (mut left, mut right) = Stream::pair().unwrap();

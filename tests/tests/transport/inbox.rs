@@ -85,7 +85,7 @@ pub(crate) fn a_descriptor_sequence_out_of_step_is_an_error() {
     left.send_with(&[&frame(2, (1, 5), b"")], &[null.as_fd()]).unwrap();
     let before = fds::open().len();
     while inbox.receive(&mut right).unwrap().is_some() {}
-    assert_eq!(inbox.advance().unwrap().unwrap().id, 1);
+    assert_eq!(inbox.advance().unwrap().unwrap().id(), 1);
     let expected = InboxError::FdSequence { expected: 1, got: 5 };
     assert_eq!(inbox.advance().unwrap_err(), expected);
     inbox.reset();
@@ -136,7 +136,7 @@ pub(crate) fn repro_descriptors_without_room_are_closed_and_go_to_no_other_frame
         room = fill(&mut inbox);
     }
     fill(&mut inbox);
-    assert_eq!(inbox.advance().unwrap().unwrap().id, 0);
+    assert_eq!(inbox.advance().unwrap().unwrap().id(), 0);
     fill(&mut inbox);
     let mut list = Vec::new();
     take(&mut inbox, &mut list);
@@ -161,7 +161,7 @@ pub(crate) fn an_inbox_closes_what_it_holds() {
         left.send_with(&[&frame(1, (2, 0), b"")], &[null.as_fd(); 2]).unwrap();
         left.send_with(&[&frame(2, (3, 2), b"half")[..26]], &[null.as_fd(); 3]).unwrap();
         while inbox.receive(&mut right).unwrap().is_some() {}
-        assert_eq!(inbox.advance().unwrap().unwrap().id, 1);
+        assert_eq!(inbox.advance().unwrap().unwrap().id(), 1);
         assert_eq!(fds::open().len(), before + 7);
         let kept = inbox.current().fds.pop_front().unwrap();
         assert_eq!(inbox.advance().unwrap(), None);

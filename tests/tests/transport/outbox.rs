@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use heapless::{Vec as FixedVec, VecView};
-use ipc_frame::{Header, Kind, PushError};
+use ipc_frame::{Header, PushError};
 use ipc_tests::cases::skip;
 use ipc_tests::fds::{self, Fds, file, id_of};
 use ipc_tests::wire::frame;
@@ -85,7 +85,7 @@ pub(crate) fn descriptors_reach_their_frames_in_batches() {
             }
             let files: Vec<u64> = fds.iter().map(id_of).collect();
             let payload = vec![u8::try_from(index).unwrap(); index * 5];
-            let header = Header::new(Kind::Request, 1, sequence);
+            let header = Header::request(1, sequence);
             outbox.push_with(header, &[&payload], &mut fds).unwrap();
             expected.push(got(sequence, &payload, &files));
             sequence += 1;
@@ -119,7 +119,7 @@ pub(crate) fn short_writes_and_full_sockets_keep_frames_and_descriptors() {
         }
         let payload = vec![u8::try_from(id % 251).unwrap(); random(150)];
         let files: Vec<u64> = fds.iter().map(id_of).collect();
-        let header = Header::new(Kind::Request, 1, id);
+        let header = Header::request(1, id);
         while outbox.push_with(header, &[&payload], &mut fds).is_err() {
             let lens = (0..4).map(|_| Some(random(60)).filter(|&len| len > 3)).collect();
             outbox.flush(&mut Short { inner: &mut left, lens }).unwrap();
@@ -148,7 +148,7 @@ pub(crate) fn a_socket_that_is_full_keeps_frames_and_descriptors() {
             fds.push(duplicate(file.as_fd()).unwrap()).unwrap();
         }
         let payload = vec![u8::try_from(id % 251).unwrap(); 900];
-        let header = Header::new(Kind::Request, 1, id);
+        let header = Header::request(1, id);
         while outbox.push_with(header, &[&payload], &mut fds) == Err(PushError::Full) {
             if !outbox.flush(&mut left).unwrap().complete {
                 full += 1;
@@ -178,10 +178,10 @@ pub(crate) fn repro_a_reply_with_too_many_descriptors_does_not_stop_the_outbox()
     while fds.len() < 255 {
         fds.push(duplicate(null.as_fd()).unwrap()).unwrap();
     }
-    let header = Header::new(Kind::Reply, 0, 1);
-    outbox.reserve(4, 253).unwrap().commit(header, 4, &mut fds);
+    let header = Header::reply(1);
+    outbox.reserve(4, 253).unwrap().commit(header, 4, &mut fds).unwrap();
     assert_eq!(outbox.reserve(4, 4).err(), Some(PushError::Full), "253 of 256 are held");
-    outbox.push(Header::new(Kind::Reply, 0, 2), &[]).unwrap();
+    outbox.push(Header::reply(2), &[]).unwrap();
     assert!(outbox.flush(&mut left).unwrap().complete);
     let (mut inbox, mut list) = (Inbox::<4096>::new(), Vec::new());
     take_all(&mut inbox, &mut right, &mut list);
@@ -195,7 +195,7 @@ pub(crate) fn repro_a_reply_with_too_many_descriptors_does_not_stop_the_outbox()
 pub(crate) fn an_outbox_gives_back_what_it_has_no_room_for() {
     let mut outbox = Outbox::<256, 2>::new();
     let null = File::open("/dev/null").unwrap();
-    let header = Header::new(Kind::Request, 1, 1);
+    let header = Header::request(1, 1);
     let mut list = Fds::new();
     list.push(duplicate(null.as_fd()).unwrap()).unwrap();
     let refused = outbox.push_with(header, &[&[0; 300]], &mut list).unwrap_err();
@@ -212,7 +212,7 @@ pub(crate) fn frames_go_out_again_with_their_descriptors_until_they_are_retired(
     let before = fds::open().len();
     let (first, second) = (file(), file());
     let ids = [id_of(&first), id_of(&second)];
-    let header = |id| Header::new(Kind::Request, 1, id);
+    let header = |id| Header::request(1, id);
     let mut fds = Fds::new();
     fds.push(first).unwrap();
     let retired = outbox.push_with(header(1), &[b"one"], &mut fds).unwrap();
@@ -258,7 +258,7 @@ pub(crate) fn too_many_descriptors_in_flight_keep_the_frame_until_receivers_catc
     let mut outbox = Outbox::<256, 4>::new();
     let mut own = Fds::new();
     own.push(duplicate(null.as_fd()).unwrap()).unwrap();
-    outbox.push_with(Header::new(Kind::Request, 1, 2), &[b"kept"], &mut own).unwrap();
+    outbox.push_with(Header::request(1, 2), &[b"kept"], &mut own).unwrap();
     assert_eq!(outbox.flush(&mut left), Err(TransportError::TooManyInFlight));
     let mut list = Vec::new();
     take_all(&mut inbox, &mut right, &mut list);

@@ -11,7 +11,7 @@ mod start;
 use core::time::Duration;
 
 use ipc_barrier::{Barrier, Ended, Fork, exit, fork_raw};
-use ipc_frame::{Decoder, Header, Kind, Queue};
+use ipc_frame::{Decoder, Header, Queue};
 use ipc_transport::{Instant, Interest, Watched, wait};
 use ipc_worker::{Call, Event, Outcome, Refusal, Reply, Request, Start, Worker};
 use rustix::fd::{AsFd, OwnedFd};
@@ -58,7 +58,7 @@ fn run() -> Result<(), Failed> {
 fn frame() -> Result<(), Failed> {
     let mut queue = Queue::<BYTES, SLOTS>::new();
     let mut decoder = Decoder::<BYTES>::new();
-    let header = Header::new(Kind::Request, WRITE, 1);
+    let header = Header::request(WRITE, 1);
     queue.push(header, &[TEXT]).map_err(|_| Failed::Frame)?;
     queue.send_with(|batch| {
         let mut len = 0;

@@ -2,17 +2,18 @@
 
 use core::time::Duration;
 
-use heapless::VecView;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, ioctl_fionread};
 use rustix::net::SocketType;
 
-use crate::blocking::{Blocking, set_receive_timeout};
-use crate::errno::SystemError;
-use crate::pass_fds::{PassFds, Received};
-use crate::socket::{Answer, Calls, Pace, Socket, close_sending};
-use crate::transport::{Transport, TransportError};
-use crate::wait::is_hung_up;
+use crate::contract::errno::SystemError;
+use crate::contract::fds::{FdList, Fds};
+use crate::contract::pass_fds::{PassFds, Received};
+use crate::contract::transport::{Transport, TransportError};
+use crate::unix::blocking::{Blocking, set_receive_timeout};
+use crate::unix::calls::{Answer, Calls, close_sending};
+use crate::unix::socket::{Mode, Socket};
+use crate::waiting::wait::is_hung_up;
 
 /// Most empty packets that one call passes over.
 const EMPTY_PACKETS: usize = 16;
@@ -58,7 +59,12 @@ impl<const PACKET: usize> Seqpacket<PACKET> {
     /// `EMFILE` and `ENFILE`; see socketpair(2).
     pub fn pair() -> Result<(Self, Self), SystemError> {
         let (left, right) = Calls::pair(SocketType::SEQPACKET)?;
-        Ok((left.into(), right.into()))
+        Ok((Self::new(left), Self::new(right)))
+    }
+
+    const fn new(calls: Calls) -> Self {
+        const { assert!(PACKET > 0, "a packet holds at least one byte") };
+        Self { calls, longest: PACKET, rest: [0; PACKET], start: 0, end: 0, failed: None }
     }
 
     /// Returns a view on the same socket whose calls wait for room and for bytes.
@@ -134,23 +140,21 @@ impl<const PACKET: usize> AsFd for Seqpacket<PACKET> {
 impl<const PACKET: usize> From<OwnedFd> for Seqpacket<PACKET> {
     /// Takes over a connected socket of packets that came from elsewhere, unchecked.
     fn from(fd: OwnedFd) -> Self {
-        const { assert!(PACKET > 0, "a packet holds at least one byte") };
-        let calls = Calls::new(fd);
-        Self { calls, longest: PACKET, rest: [0; PACKET], start: 0, end: 0, failed: None }
+        Self::new(Calls::taken_over(fd))
     }
 }
 
 impl<const PACKET: usize> Socket for Seqpacket<PACKET> {
     const KIND: SocketType = SocketType::SEQPACKET;
 
-    fn send_at(
+    fn send_as(
         &mut self,
-        pace: Pace,
+        mode: Mode,
         pieces: &[&[u8]],
         fds: &[BorrowedFd<'_>],
     ) -> Result<Option<usize>, TransportError> {
         loop {
-            match self.calls.send(pace, (pieces, self.longest), fds) {
+            match self.calls.send(mode, (pieces, self.longest), fds) {
                 Err(TransportError::System(error))
                     if error.errno == Errno::MSGSIZE.into() && self.longest > 1 =>
                 {
@@ -162,11 +166,11 @@ impl<const PACKET: usize> Socket for Seqpacket<PACKET> {
         }
     }
 
-    fn receive_at(
+    fn receive_as(
         &mut self,
-        pace: Pace,
+        mode: Mode,
         space: &mut [u8],
-        mut fds: Option<&mut VecView<OwnedFd>>,
+        fds: &mut Fds<'_>,
     ) -> Result<Option<Received>, TransportError> {
         if space.is_empty() {
             return Ok(None);
@@ -178,13 +182,13 @@ impl<const PACKET: usize> Socket for Seqpacket<PACKET> {
             return Err(error);
         }
         let room = space.len();
-        let before = fds.as_ref().map_or(0, |fds| fds.len());
+        let before = fds.len();
         for _ in 0..EMPTY_PACKETS {
             let slices = [&mut *space, &mut self.rest];
-            match self.calls.receive_with(pace, slices, fds.as_deref_mut())? {
+            match self.calls.receive_with(mode, slices, fds)? {
                 Answer::Bytes(received) => {
                     let taken = self.taken(received, room);
-                    if let (Err(_), Some(fds)) = (&taken, fds) {
+                    if taken.is_err() {
                         fds.truncate(before);
                     }
                     return taken.map(Some);
@@ -201,11 +205,13 @@ impl<const PACKET: usize> Socket for Seqpacket<PACKET> {
 
 impl<const PACKET: usize> Transport for Seqpacket<PACKET> {
     fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
-        self.send_at(Pace::Now, pieces, &[])
+        self.send_as(Mode::NonBlocking, pieces, &[])
     }
 
     fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
-        Ok(self.receive_at(Pace::Now, space, None)?.map(|received| received.len))
+        Ok(self
+            .receive_as(Mode::NonBlocking, space, &mut FdList::<0>::new().fds())?
+            .map(|received| received.len))
     }
 }
 
@@ -215,14 +221,14 @@ impl<const PACKET: usize> PassFds for Seqpacket<PACKET> {
         pieces: &[&[u8]],
         fds: &[BorrowedFd<'_>],
     ) -> Result<Option<usize>, TransportError> {
-        self.send_at(Pace::Now, pieces, fds)
+        self.send_as(Mode::NonBlocking, pieces, fds)
     }
 
     fn receive_with(
         &mut self,
         space: &mut [u8],
-        fds: &mut VecView<OwnedFd>,
+        fds: &mut Fds<'_>,
     ) -> Result<Option<Received>, TransportError> {
-        self.receive_at(Pace::Now, space, Some(fds))
+        self.receive_as(Mode::NonBlocking, space, fds)
     }
 }

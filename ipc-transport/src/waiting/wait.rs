@@ -4,9 +4,9 @@ use heapless::Vec;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::BorrowedFd;
 
-use crate::clock::Instant;
-use crate::errno::SystemError;
-use crate::patience::Patience;
+use crate::contract::errno::SystemError;
+use crate::waiting::clock::Instant;
+use crate::waiting::patience::Patience;
 
 /// Most descriptors that one call of [`wait`] watches.
 pub const MAX_WATCHED: usize = 48;

@@ -1,17 +1,16 @@
 //! The capability of carrying file descriptors, for transports that have it.
 
-use heapless::VecView;
-use rustix::fd::{BorrowedFd, OwnedFd};
-
-use crate::transport::{Transport, TransportError};
+use crate::contract::fds::Fds;
+use crate::contract::transport::{Transport, TransportError};
+use crate::fd::BorrowedFd;
 
 /// What one call received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
     /// Bytes at the start of the space.
     pub len: usize,
-    /// The kernel or the list had no room for some of the descriptors (`MSG_CTRUNC`); those are
-    /// closed. A frame's own count tells which frame lost them.
+    /// Some descriptors did not fit (`MSG_CTRUNC`) and are closed. It may be false where there was
+    /// no room for any. The count in a frame's header tells which frame lost them.
     pub fds_truncated: bool,
 }
 
@@ -19,10 +18,11 @@ pub struct Received {
 ///
 /// The contract goes on:
 ///
-/// - Descriptors ride on the first byte that their call sends: `Ok(None)` sends none of them,
+/// - Descriptors travel with the first byte that their call sends: `Ok(None)` sends none of them,
 ///   `Ok(Some(_))` all of them, however few bytes were taken. The sender keeps its own.
 /// - Received descriptors are close-on-exec and belong to the receiver. One call gives the
 ///   descriptors of at most one sending call, and no byte of any later one that carried some.
+/// - The receiver never holds more descriptors than it has room for.
 /// - Plain [`receive`](Transport::receive) drops the descriptors of the bytes that it takes.
 pub trait PassFds: Transport {
     /// Sends bytes as [`Transport::send`] does, with descriptors on the first of them.
@@ -37,13 +37,13 @@ pub trait PassFds: Transport {
     ) -> Result<Option<usize>, TransportError>;
 
     /// Receives bytes as [`Transport::receive`] does, and appends the descriptors that came with
-    /// them. Those that the list has no room for are closed.
+    /// them, as many as `fds` has room for. Others are closed.
     ///
     /// # Errors
-    /// As [`Transport::receive`].
+    /// As [`Transport::receive`]. No descriptor is appended then.
     fn receive_with(
         &mut self,
         space: &mut [u8],
-        fds: &mut VecView<OwnedFd>,
+        fds: &mut Fds<'_>,
     ) -> Result<Option<Received>, TransportError>;
 }

@@ -5,12 +5,12 @@ use rustix::fs::{FileType, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 
-use crate::clock::Instant;
+use crate::contract::errno::SystemError;
+use crate::contract::transport::{Transport, TransportError};
 use crate::descriptor::{above_stdio, duplicate};
-use crate::errno::SystemError;
-use crate::socket::gather;
-use crate::transport::{Transport, TransportError};
-use crate::wait::{Interest, Watched, wait};
+use crate::unix::pieces::gather;
+use crate::waiting::clock::Instant;
+use crate::waiting::wait::{Interest, Watched, wait};
 
 /// What a pipe takes without waiting once it says that there is room (`PIPE_BUF`, pipe(7)).
 const PIPE_LEN: usize = 4096;

@@ -10,10 +10,10 @@ use rustix::io::{Errno, FdFlags};
 use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_type};
 use rustix::net::{AddressFamily, getpeername};
 
+use crate::contract::errno::SystemError;
 use crate::descriptor::{above_stdio, open_stdio};
-use crate::errno::SystemError;
-use crate::listen::Listener;
-use crate::socket::Socket;
+use crate::unix::listen::Listener;
+use crate::unix::socket::Socket;
 
 /// Why a descriptor was not taken over. It stays as it was, but for [`System`](Self::System).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

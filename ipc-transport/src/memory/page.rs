@@ -13,8 +13,8 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous};
 
+use crate::contract::errno::SystemError;
 use crate::descriptor::above_stdio;
-use crate::errno::SystemError;
 
 /// What `/proc/PID/fd` shows for the file.
 const NAME: &str = "ipc-page";

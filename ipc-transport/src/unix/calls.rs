@@ -1,76 +1,41 @@
-//! The calls on sockets of the family `AF_UNIX`, and all that the kernel may answer to them.
+//! The calls on `AF_UNIX` sockets, and every answer that the kernel gives to them.
 
 use core::mem::MaybeUninit;
 
-use heapless::{Vec, VecView};
 use rustix::cmsg_space;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::io::{Errno, IoSlice, IoSliceMut};
+use rustix::io::{Errno, IoSliceMut};
 use rustix::net::sockopt::{Timeout, socket_timeout};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType,
+    AddressFamily, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    Shutdown, SocketFlags, SocketType,
 };
 
-use crate::clock::Instant;
+use crate::contract::errno::SystemError;
+use crate::contract::fds::Fds;
+use crate::contract::pass_fds::Received;
+use crate::contract::transport::TransportError;
 use crate::descriptor::above_stdio;
-use crate::errno::SystemError;
-use crate::pass_fds::Received;
-use crate::patience::Patience;
-use crate::transport::TransportError;
-use crate::wait::{Interest, Waiter, Watched};
+use crate::unix::control::{ControlSpace, MAX_FDS};
+use crate::unix::options::switch_off_extras;
+use crate::unix::pieces::{first, gather};
+use crate::unix::socket::Mode;
+use crate::waiting::clock::Instant;
+use crate::waiting::patience::Patience;
+use crate::waiting::wait::{Interest, Waiter, Watched};
 
-/// Most pieces that one system call takes; what is beyond them is left for the next.
-const PIECES: usize = 16;
-const MAX_FDS: usize = ipc_frame::MAX_FDS as usize;
 const CONTROL: usize = cmsg_space!(ScmRights(MAX_FDS));
-
-/// Whether a call may wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pace {
-    /// It answers at once (`MSG_DONTWAIT`).
-    Now,
-    /// It waits in the kernel for room or for bytes.
-    Wait,
-}
-
-/// A kind of `AF_UNIX` socket that carries bytes and descriptors: [`Stream`](crate::Stream) or
-/// [`Seqpacket`](crate::Seqpacket). No other crate can add one.
-pub trait Socket: AsFd + From<OwnedFd> {
-    /// The kind, as socket(2) names it.
-    #[doc(hidden)]
-    const KIND: SocketType;
-
-    /// Sends as [`PassFds::send_with`](crate::PassFds::send_with) does.
-    #[doc(hidden)]
-    fn send_at(
-        &mut self,
-        pace: Pace,
-        pieces: &[&[u8]],
-        fds: &[BorrowedFd<'_>],
-    ) -> Result<Option<usize>, TransportError>;
-
-    /// Receives as [`PassFds::receive_with`](crate::PassFds::receive_with) does, and without a
-    /// list as [`Transport::receive`](crate::Transport::receive).
-    #[doc(hidden)]
-    fn receive_at(
-        &mut self,
-        pace: Pace,
-        space: &mut [u8],
-        fds: Option<&mut VecView<OwnedFd>>,
-    ) -> Result<Option<Received>, TransportError>;
-}
 
 /// A socket's descriptor, and how many of its calls a signal has interrupted.
 #[derive(Debug)]
-pub(crate) struct Calls {
-    pub(crate) fd: OwnedFd,
-    pub(crate) interruptions: u64,
+pub(super) struct Calls {
+    pub(super) fd: OwnedFd,
+    pub(super) interruptions: u64,
 }
 
 /// What a receiving call came to, before stream and seqpacket part ways.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Answer {
+pub(super) enum Answer {
     /// Bytes, and with MSG_TRUNC possibly more of them than there was room for.
     Bytes(Received),
     /// No byte: the end, or an empty packet.
@@ -82,23 +47,30 @@ pub(crate) enum Answer {
 }
 
 impl Calls {
-    pub(crate) const fn new(fd: OwnedFd) -> Self {
+    /// Calls on a new socket.
+    pub(super) const fn new(fd: OwnedFd) -> Self {
         Self { fd, interruptions: 0 }
     }
 
+    /// Calls on a socket that came from elsewhere.
+    pub(super) fn taken_over(fd: OwnedFd) -> Self {
+        switch_off_extras(fd.as_fd());
+        Self::new(fd)
+    }
+
     /// Makes two connected sockets, close-on-exec and at descriptors above 2.
-    pub(crate) fn pair(kind: SocketType) -> Result<(OwnedFd, OwnedFd), SystemError> {
+    pub(super) fn pair(kind: SocketType) -> Result<(Self, Self), SystemError> {
         let flags = SocketFlags::CLOEXEC;
         let (left, right) = rustix::net::socketpair(AddressFamily::UNIX, kind, flags, None)
             .map_err(SystemError::of("socketpair"))?;
-        Ok((above_stdio(left)?, above_stdio(right)?))
+        Ok((Self::new(above_stdio(left)?), Self::new(above_stdio(right)?)))
     }
 
     /// Sends at most `limit` bytes, never none.
     #[inline]
-    pub(crate) fn send(
+    pub(super) fn send(
         &mut self,
-        pace: Pace,
+        mode: Mode,
         (pieces, limit): (&[&[u8]], usize),
         fds: &[BorrowedFd<'_>],
     ) -> Result<Option<usize>, TransportError> {
@@ -109,7 +81,7 @@ impl Calls {
             return Ok(None);
         }
         let flags = SendFlags::NOSIGNAL
-            | if pace == Pace::Now { SendFlags::DONTWAIT } else { SendFlags::empty() };
+            | if mode == Mode::NonBlocking { SendFlags::DONTWAIT } else { SendFlags::empty() };
         if let ([piece], []) = (pieces, fds) {
             let piece = first(piece, limit);
             return self.sent("send", false, |fd| rustix::net::send(fd, piece, flags));
@@ -153,54 +125,48 @@ impl Calls {
 
     /// Receives bytes; descriptors that came with them are dropped by the kernel.
     #[inline]
-    pub(crate) fn receive(
+    pub(super) fn receive(
         &mut self,
-        pace: Pace,
+        mode: Mode,
         space: &mut [u8],
     ) -> Result<Answer, TransportError> {
-        self.received("recv", pace, |fd, flags| {
+        self.received("recv", mode, |fd, flags| {
             let (len, _) = rustix::net::recv(fd, &mut *space, flags)?;
             Ok(Received { len, fds_truncated: false })
         })
     }
 
-    /// Receives bytes into the slices, one after the other, and their descriptors into the list.
-    /// The length counts bytes of a packet that found no room, too (`MSG_TRUNC`).
+    /// Receives bytes into the slices, one after the other, and descriptors, as many as there is
+    /// room for. The length counts bytes of a packet that found no room, too (`MSG_TRUNC`).
     #[inline]
-    pub(crate) fn receive_with<const N: usize>(
+    pub(super) fn receive_with<const N: usize>(
         &mut self,
-        pace: Pace,
+        mode: Mode,
         slices: [&mut [u8]; N],
-        fds: Option<&mut VecView<OwnedFd>>,
+        fds: &mut Fds<'_>,
     ) -> Result<Answer, TransportError> {
-        // For as many as one message carries: with less room the kernel would drop some.
-        let mut space = [MaybeUninit::uninit(); CONTROL];
-        let mut control = match fds {
-            Some(_) => RecvAncillaryBuffer::new(&mut space),
-            None => RecvAncillaryBuffer::default(),
-        };
+        let mut space = ControlSpace::new();
+        let mut control = space.control(fds.room());
         let mut slices = slices.map(IoSliceMut::new);
         let packet = if N > 1 { RecvFlags::TRUNC } else { RecvFlags::empty() };
-        let answer = self.received("recvmsg", pace, |fd, flags| {
+        let answer = self.received("recvmsg", mode, |fd, flags| {
             let flags = flags | packet | RecvFlags::CMSG_CLOEXEC;
             let message = rustix::net::recvmsg(fd, &mut slices, &mut control, flags)?;
             let fds_truncated = message.flags.contains(ReturnFlags::CTRUNC);
             Ok(Received { len: message.bytes, fds_truncated })
-        })?;
-        let (Answer::Bytes(mut received), Some(fds)) = (answer, fds) else {
-            // Dropping the control messages closes what came with an empty packet.
+        });
+        drop(control);
+        let mut answer = answer?;
+        let Answer::Bytes(received) = &mut answer else {
+            // What came with an empty packet.
+            space.arrived().for_each(drop);
             return Ok(answer);
         };
-        for message in control.drain() {
-            if let RecvAncillaryMessage::ScmRights(arrived) = message {
-                for fd in arrived {
-                    // What the list cannot hold is dropped, and so closed.
-                    let kept = above_stdio(fd).is_ok_and(|fd| fds.push(fd).is_ok());
-                    received.fds_truncated |= !kept;
-                }
-            }
+        for fd in space.arrived() {
+            let kept = above_stdio(fd).is_ok_and(|fd| fds.push(fd).is_ok());
+            received.fds_truncated |= !kept;
         }
-        Ok(Answer::Bytes(received))
+        Ok(answer)
     }
 
     /// Sees to all that a receiving call may answer.
@@ -208,19 +174,20 @@ impl Calls {
     fn received(
         &mut self,
         call: &'static str,
-        mut pace: Pace,
+        mut mode: Mode,
         mut attempt: impl FnMut(BorrowedFd<'_>, RecvFlags) -> Result<Received, Errno>,
     ) -> Result<Answer, TransportError> {
         loop {
-            let flags = if pace == Pace::Now { RecvFlags::DONTWAIT } else { RecvFlags::empty() };
+            let flags =
+                if mode == Mode::NonBlocking { RecvFlags::DONTWAIT } else { RecvFlags::empty() };
             return match attempt(self.fd.as_fd(), flags) {
                 Ok(Received { len: 0, .. }) => Ok(Answer::Empty),
                 Ok(received) => Ok(Answer::Bytes(received)),
                 Err(Errno::CONNRESET) => Ok(Answer::Reset),
                 Err(Errno::INTR) => {
                     self.interruptions += 1;
-                    if pace == Pace::Wait && self.wait_out()? {
-                        pace = Pace::Now;
+                    if mode == Mode::Blocking && self.wait_out()? {
+                        mode = Mode::NonBlocking;
                     }
                     continue;
                 }
@@ -249,22 +216,6 @@ impl Calls {
     }
 }
 
-pub(crate) fn close_sending(fd: BorrowedFd<'_>) -> Result<(), SystemError> {
+pub(super) fn close_sending(fd: BorrowedFd<'_>) -> Result<(), SystemError> {
     rustix::net::shutdown(fd, Shutdown::Write).map_err(SystemError::of("shutdown"))
-}
-
-/// Collects what one call takes of the pieces: at most `limit` bytes.
-pub(crate) fn gather<'a>(pieces: &[&'a [u8]], limit: usize) -> Vec<IoSlice<'a>, PIECES> {
-    let mut rest = limit;
-    let pieces = pieces.iter().filter(|piece| !piece.is_empty()).take(PIECES);
-    let cut = pieces.map_while(|piece| {
-        let piece = first(piece, rest);
-        rest -= piece.len();
-        (!piece.is_empty()).then(|| IoSlice::new(piece))
-    });
-    cut.collect()
-}
-
-fn first(piece: &[u8], limit: usize) -> &[u8] {
-    piece.get(..limit).unwrap_or(piece)
 }

@@ -2,16 +2,16 @@
 
 use core::time::Duration;
 
-use heapless::VecView;
-use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::fd::BorrowedFd;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
-use crate::clock::Instant;
-use crate::errno::SystemError;
-use crate::pass_fds::{PassFds, Received};
-use crate::patience::Patience;
-use crate::socket::{Pace, Socket};
-use crate::transport::{Transport, TransportError};
+use crate::contract::errno::SystemError;
+use crate::contract::fds::{FdList, Fds};
+use crate::contract::pass_fds::{PassFds, Received};
+use crate::contract::transport::{Transport, TransportError};
+use crate::unix::socket::{Mode, Socket};
+use crate::waiting::clock::Instant;
+use crate::waiting::patience::Patience;
 
 /// A view of a [`Stream`](crate::Stream) or [`Seqpacket`](crate::Seqpacket) whose calls wait:
 /// sending for room without end, receiving for bytes at most as long as `set_receive_timeout`
@@ -39,12 +39,12 @@ impl<'a, S: Socket> Blocking<'a, S> {
     fn receive_patiently(
         &mut self,
         space: &mut [u8],
-        mut fds: Option<&mut VecView<OwnedFd>>,
+        fds: &mut Fds<'_>,
     ) -> Result<Option<Received>, TransportError> {
         if !self.patience.spin.is_zero() {
             let end = Instant::now() + self.patience.spin;
             loop {
-                let answer = self.socket.receive_at(Pace::Now, space, fds.as_deref_mut())?;
+                let answer = self.socket.receive_as(Mode::NonBlocking, space, fds)?;
                 if answer.is_some() {
                     return Ok(answer);
                 }
@@ -54,19 +54,21 @@ impl<'a, S: Socket> Blocking<'a, S> {
                 core::hint::spin_loop();
             }
         }
-        self.socket.receive_at(Pace::Wait, space, fds)
+        self.socket.receive_as(Mode::Blocking, space, fds)
     }
 }
 
 impl<S: Socket> Transport for Blocking<'_, S> {
     #[inline]
     fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
-        self.socket.send_at(Pace::Wait, pieces, &[])
+        self.socket.send_as(Mode::Blocking, pieces, &[])
     }
 
     #[inline]
     fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
-        Ok(self.receive_patiently(space, None)?.map(|received| received.len))
+        Ok(self
+            .receive_patiently(space, &mut FdList::<0>::new().fds())?
+            .map(|received| received.len))
     }
 }
 
@@ -77,16 +79,16 @@ impl<S: Socket> PassFds for Blocking<'_, S> {
         pieces: &[&[u8]],
         fds: &[BorrowedFd<'_>],
     ) -> Result<Option<usize>, TransportError> {
-        self.socket.send_at(Pace::Wait, pieces, fds)
+        self.socket.send_as(Mode::Blocking, pieces, fds)
     }
 
     #[inline]
     fn receive_with(
         &mut self,
         space: &mut [u8],
-        fds: &mut VecView<OwnedFd>,
+        fds: &mut Fds<'_>,
     ) -> Result<Option<Received>, TransportError> {
-        self.receive_patiently(space, Some(fds))
+        self.receive_patiently(space, fds)
     }
 }
 

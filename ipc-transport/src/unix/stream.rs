@@ -2,15 +2,16 @@
 
 use core::time::Duration;
 
-use heapless::VecView;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::SocketType;
 
-use crate::blocking::{Blocking, set_receive_timeout};
-use crate::errno::SystemError;
-use crate::pass_fds::{PassFds, Received};
-use crate::socket::{Answer, Calls, Pace, Socket, close_sending};
-use crate::transport::{Transport, TransportError};
+use crate::contract::errno::SystemError;
+use crate::contract::fds::{FdList, Fds};
+use crate::contract::pass_fds::{PassFds, Received};
+use crate::contract::transport::{Transport, TransportError};
+use crate::unix::blocking::{Blocking, set_receive_timeout};
+use crate::unix::calls::{Answer, Calls, close_sending};
+use crate::unix::socket::{Mode, Socket};
 
 /// One end of a stream socket of the family `AF_UNIX` (unix(7)).
 ///
@@ -30,7 +31,7 @@ impl Stream {
     #[doc(alias = "socketpair")]
     pub fn pair() -> Result<(Self, Self), SystemError> {
         let (left, right) = Calls::pair(SocketType::STREAM)?;
-        Ok((left.into(), right.into()))
+        Ok((Self { calls: left }, Self { calls: right }))
     }
 
     /// Returns a view on the same socket whose calls wait for room and for bytes.
@@ -78,7 +79,7 @@ impl AsFd for Stream {
 impl From<OwnedFd> for Stream {
     /// Takes over a connected stream socket that came from elsewhere, unchecked.
     fn from(fd: OwnedFd) -> Self {
-        Self { calls: Calls::new(fd) }
+        Self { calls: Calls::taken_over(fd) }
     }
 }
 
@@ -86,28 +87,28 @@ impl Socket for Stream {
     const KIND: SocketType = SocketType::STREAM;
 
     #[inline]
-    fn send_at(
+    fn send_as(
         &mut self,
-        pace: Pace,
+        mode: Mode,
         pieces: &[&[u8]],
         fds: &[BorrowedFd<'_>],
     ) -> Result<Option<usize>, TransportError> {
-        self.calls.send(pace, (pieces, usize::MAX), fds)
+        self.calls.send(mode, (pieces, usize::MAX), fds)
     }
 
     #[inline]
-    fn receive_at(
+    fn receive_as(
         &mut self,
-        pace: Pace,
+        mode: Mode,
         space: &mut [u8],
-        fds: Option<&mut VecView<OwnedFd>>,
+        fds: &mut Fds<'_>,
     ) -> Result<Option<Received>, TransportError> {
         if space.is_empty() {
             return Ok(None);
         }
-        let answer = match fds {
-            Some(fds) => self.calls.receive_with(pace, [space], Some(fds)),
-            None => self.calls.receive(pace, space),
+        let answer = match fds.room() {
+            0 => self.calls.receive(mode, space),
+            _ => self.calls.receive_with(mode, [space], fds),
         };
         match answer? {
             Answer::Bytes(received) => Ok(Some(received)),
@@ -122,12 +123,14 @@ impl Socket for Stream {
 impl Transport for Stream {
     #[inline]
     fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
-        self.send_at(Pace::Now, pieces, &[])
+        self.send_as(Mode::NonBlocking, pieces, &[])
     }
 
     #[inline]
     fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
-        Ok(self.receive_at(Pace::Now, space, None)?.map(|received| received.len))
+        Ok(self
+            .receive_as(Mode::NonBlocking, space, &mut FdList::<0>::new().fds())?
+            .map(|received| received.len))
     }
 }
 
@@ -138,15 +141,15 @@ impl PassFds for Stream {
         pieces: &[&[u8]],
         fds: &[BorrowedFd<'_>],
     ) -> Result<Option<usize>, TransportError> {
-        self.send_at(Pace::Now, pieces, fds)
+        self.send_as(Mode::NonBlocking, pieces, fds)
     }
 
     #[inline]
     fn receive_with(
         &mut self,
         space: &mut [u8],
-        fds: &mut VecView<OwnedFd>,
+        fds: &mut Fds<'_>,
     ) -> Result<Option<Received>, TransportError> {
-        self.receive_at(Pace::Now, space, Some(fds))
+        self.receive_as(Mode::NonBlocking, space, fds)
     }
 }

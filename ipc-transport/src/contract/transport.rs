@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::errno::SystemError;
+use crate::contract::errno::SystemError;
 
 /// A two-way channel of bytes that never blocks.
 ///
@@ -15,8 +15,8 @@ use crate::errno::SystemError;
 ///   count says what the transport has taken, not what the peer has received.
 /// - **Would block.** `Ok(None)` means that nothing was taken and nothing changed: the same call
 ///   may be made again later. So does an offer of no bytes, or of no space.
-/// - **Giving up.** Nothing is kept of a call between calls: after any answer the same call, another
-///   or none may follow, so that whoever gives up loses and doubles nothing.
+/// - **Giving up.** Calls keep no state: after any answer retry, change or abandon the call without
+///   losing or duplicating bytes.
 /// - **Death.** What a peer had sent before it ended is received first, and
 ///   [`TransportError::Closed`] after it, for ever. Sending may tell `Closed` earlier, and may take
 ///   some bytes at first where they lie in buffers on the way: a sender that is told `Closed` still
@@ -53,6 +53,20 @@ pub enum TransportError {
     /// The system holds too many descriptors in flight for this user (`ETOOMANYREFS`, unix(7)).
     /// Nothing was sent; the same call may be made again once receivers have caught up.
     TooManyInFlight,
+    /// The next frame owns descriptors, and the transport is used without them. Nothing of the
+    /// frame was sent: retire or withdraw it, or send it with descriptors.
+    CannotPassFds {
+        /// Descriptors of the frame.
+        count: usize,
+    },
+    /// The next frame announces descriptors that were taken from it. Nothing of it was sent:
+    /// retire or withdraw it.
+    FdsGone {
+        /// Descriptors announced.
+        expected: u16,
+        /// Descriptors that are left.
+        held: usize,
+    },
     /// The receiver refuses descriptors (`EPERM`: `SO_PASSRIGHTS` is off, kernel 6.16).
     FdsRefused,
     /// A packet that had to be cut, so that bytes are lost. The peer's fault, which sends longer
@@ -75,6 +89,12 @@ impl fmt::Display for TransportError {
                 write!(f, "{count} descriptors, over the limit of {}", ipc_frame::MAX_FDS)
             }
             Self::TooManyInFlight => f.write_str("too many descriptors in flight"),
+            Self::CannotPassFds { count } => {
+                write!(f, "a frame with {count} descriptors, sent without them")
+            }
+            Self::FdsGone { expected, held } => {
+                write!(f, "a frame has {held} of {expected} descriptors left")
+            }
             Self::FdsRefused => f.write_str("the receiver refuses descriptors"),
             Self::PacketTooLong { len, capacity } => {
                 write!(f, "a packet of {len} bytes, over the limit of {capacity}")

@@ -1,0 +1,266 @@
+//! The queue beside a simple model of it: a list of all frames ever pushed.
+
+use std::convert::Infallible;
+
+use ipc_frame::{Decoder, FrameNumber, Header, Kind, PushError, Queue};
+use proptest::prelude::*;
+
+const BYTES: usize = 300;
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Push {
+        is_reply: bool,
+        fd_count: usize,
+        len: usize,
+    },
+    Send {
+        limit: usize,
+    },
+    /// Frames are counted from the newest, gone ones too.
+    Retire {
+        back: usize,
+    },
+    Withdraw {
+        back: usize,
+    },
+    RetireSent,
+    PassUnsent,
+    DiscardUnsent,
+    Rewind,
+    Clear,
+}
+
+#[derive(Debug)]
+struct Item {
+    number: FrameNumber,
+    header: Header,
+    fd_count: u16,
+    len: usize,
+    /// Bytes that went out, header included.
+    sent: usize,
+    begun: bool,
+    done: bool,
+    resent: bool,
+    withdrawn: bool,
+    retired: bool,
+}
+
+impl Item {
+    const fn is_half_sent(&self) -> bool {
+        self.sent > 0 && !self.done
+    }
+
+    const fn is_to_be_sent(&self) -> bool {
+        self.is_half_sent() || !(self.retired || self.withdrawn || self.done)
+    }
+
+    fn payload(&self) -> Vec<u8> {
+        vec![self.header.id().to_le_bytes()[0]; self.len]
+    }
+}
+
+struct Beside {
+    queue: Queue<BYTES, 6>,
+    items: Vec<Item>,
+    decoder: Decoder<BYTES>,
+    fd_sequence: u32,
+}
+
+impl Beside {
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Push { is_reply, fd_count, len } => self.push(is_reply, fd_count, len),
+            Step::Send { limit } => self.send(limit),
+            Step::Retire { back } => {
+                let Some(item) = self.items.iter_mut().rev().nth(back) else { return };
+                item.retired = true;
+                self.queue.retire(item.number);
+            }
+            Step::Withdraw { back } => {
+                let Some(item) = self.items.iter_mut().rev().nth(back) else { return };
+                item.withdrawn = true;
+                self.queue.withdraw(item.number);
+            }
+            Step::RetireSent => {
+                self.items.iter_mut().for_each(|item| item.retired |= item.begun && item.done);
+                self.queue.retire_sent();
+            }
+            Step::PassUnsent => {
+                let next = self.items.iter_mut().find(|item| item.is_to_be_sent());
+                if let Some(item) = next.filter(|item| !item.is_half_sent()) {
+                    (item.begun, item.done) = (true, true);
+                }
+                self.queue.pass_unsent();
+            }
+            Step::DiscardUnsent => {
+                for item in self.items.iter_mut().filter(|item| item.is_to_be_sent()) {
+                    (item.begun, item.done) = (true, true);
+                }
+                self.decoder.reset();
+                self.queue.discard_unsent();
+            }
+            Step::Rewind => self.rewind(),
+            Step::Clear => {
+                self.items.iter_mut().for_each(|item| (item.retired, item.done) = (true, true));
+                self.decoder.reset();
+                self.fd_sequence = 0;
+                self.queue.clear();
+            }
+        }
+    }
+
+    fn push(&mut self, is_reply: bool, fd_count: usize, len: usize) {
+        let id = self.items.len() as u64;
+        let header = if is_reply { Header::reply(id) } else { Header::request(7, id) };
+        let payload = vec![id.to_le_bytes()[0]; len];
+        match self.queue.push_with_fds(header, fd_count, &[&payload]) {
+            Ok(number) => self.items.push(Item {
+                number,
+                header,
+                fd_count: u16::try_from(fd_count).unwrap(),
+                len,
+                sent: 0,
+                begun: false,
+                done: false,
+                resent: false,
+                withdrawn: false,
+                retired: false,
+            }),
+            Err(error) => {
+                assert_eq!(error, PushError::Full);
+                assert!(!self.queue.is_empty(), "an empty queue takes any frame");
+            }
+        }
+    }
+
+    fn send(&mut self, limit: usize) {
+        let first = self.items.iter().find(|item| item.is_to_be_sent());
+        let with_fds = first.filter(|item| item.fd_count > 0 && item.sent == 0);
+        let with_fds = with_fds.map(|item| item.number);
+        let (has_unsent, mut wire) = (first.is_some(), Vec::new());
+        let sent = self.queue.send_with(|batch| {
+            assert_eq!(batch.with_fds(), with_fds);
+            wire.extend(batch.pieces().iter().copied().flatten().take(limit));
+            Ok::<_, Infallible>(Some(wire.len()))
+        });
+        assert_eq!(sent, Ok(has_unsent.then_some(wire.len())));
+        assert!(!has_unsent || limit == 0 || !wire.is_empty());
+        let mut rest = &wire[..];
+        for item in self.items.iter_mut().filter(|item| item.is_to_be_sent()) {
+            if rest.is_empty() {
+                break;
+            }
+            if item.sent == 0 {
+                item.begun = true;
+                self.fd_sequence += u32::from(item.fd_count);
+            }
+            let (now, later) = rest.split_at(rest.len().min(24 + item.len - item.sent));
+            rest = later;
+            self.decoder.space()[..now.len()].copy_from_slice(now);
+            self.decoder.filled(now.len());
+            item.sent += now.len();
+            item.done = item.sent == 24 + item.len;
+            let frame = self.decoder.next_frame().unwrap();
+            assert_eq!(frame.is_some(), item.done);
+            let Some(frame) = frame else { continue };
+            let (header, fd_count) = (frame.header(), item.fd_count);
+            let sequence = if fd_count > 0 { self.fd_sequence - u32::from(fd_count) } else { 0 };
+            let got = (header.id(), header.fd_count(), header.fd_sequence());
+            assert_eq!(got, (item.header.id(), fd_count, sequence));
+            assert_eq!(header.is_resent(), item.resent);
+            assert_eq!(frame.payload(), item.payload());
+        }
+        assert!(rest.is_empty(), "nothing but the frames to be sent");
+    }
+
+    fn rewind(&mut self) {
+        for item in self.items.iter_mut().filter(|item| !item.retired) {
+            let can_say = item.header.kind() == Kind::Request;
+            item.resent |= item.begun && !item.withdrawn && can_say;
+        }
+        for item in &mut self.items {
+            (item.sent, item.begun, item.done) = (0, false, item.retired);
+        }
+        self.decoder.reset();
+        self.fd_sequence = 0;
+        self.queue.rewind();
+    }
+
+    fn check(&self) {
+        let Self { queue, items, .. } = self;
+        let kept = || items.iter().filter(|item| !item.retired);
+        let numbers: Vec<_> = kept().map(|item| item.number).collect();
+        let mut next = queue.first();
+        let walk: Vec<_> = std::iter::from_fn(|| {
+            let number = next?;
+            next = queue.next_after(number);
+            Some(number)
+        })
+        .collect();
+        assert_eq!(walk, numbers);
+        assert!(queue.ids().eq(kept().map(|item| item.header.id())));
+        for (index, item) in items.iter().enumerate() {
+            let behind = items[index + 1..].iter().find(|item| !item.retired);
+            assert_eq!(queue.next_after(item.number), behind.map(|item| item.number));
+            let is_gone = item.retired;
+            assert_eq!(queue.is_begun(item.number), is_gone || item.begun);
+            assert_eq!(queue.is_sent(item.number), is_gone || (item.begun && item.done));
+            assert_eq!(queue.id(item.number), (!is_gone).then_some(item.header.id()));
+            let frame = queue.frame(item.number);
+            assert_eq!(frame.is_some(), !is_gone);
+            if let Some(frame) = frame {
+                assert_eq!(frame.payload(), item.payload());
+                assert_eq!(frame.header().is_resent(), item.resent);
+            }
+        }
+        let next = items.iter().find(|item| item.is_to_be_sent());
+        assert_eq!(queue.has_unsent(), next.is_some());
+        let next = next.filter(|item| !item.is_half_sent()).map(|item| item.number);
+        assert_eq!(queue.next_unsent().map(|(number, _)| number), next);
+        assert_eq!(queue.has_sent(), kept().any(|item| item.begun));
+        let is_empty = items.iter().all(|item| item.retired && !item.is_half_sent());
+        assert_eq!(queue.is_empty(), is_empty);
+    }
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (any::<bool>(), prop_oneof![3 => Just(0), 1 => 1_usize..254], 0_usize..120)
+            .prop_map(|(is_reply, fd_count, len)| Step::Push { is_reply, fd_count, len }),
+        8 => (0_usize..200).prop_map(|limit| Step::Send { limit }),
+        4 => (0_usize..9).prop_map(|back| Step::Retire { back }),
+        2 => (0_usize..9).prop_map(|back| Step::Withdraw { back }),
+        1 => Just(Step::RetireSent),
+        1 => Just(Step::PassUnsent),
+        1 => Just(Step::Rewind),
+    ]
+}
+
+fn rare_step() -> impl Strategy<Value = Step> {
+    prop_oneof![30 => step(), 1 => Just(Step::DiscardUnsent), 1 => Just(Step::Clear)]
+}
+
+fn config() -> ProptestConfig {
+    // An interpreter is some hundred times slower, and has no files to keep failures in.
+    let cases = if cfg!(miri) { 4 } else { 1000 };
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn queue_agrees_with_a_model(steps in proptest::collection::vec(rare_step(), 0..120)) {
+        let mut beside = Beside {
+            queue: Queue::new(),
+            items: Vec::new(),
+            decoder: Decoder::new(),
+            fd_sequence: 0,
+        };
+        for step in steps {
+            beside.step(step);
+            beside.check();
+        }
+    }
+}

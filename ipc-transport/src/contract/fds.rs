@@ -1,0 +1,190 @@
+//! Lists of descriptors with a fixed capacity, and bounded views of them.
+
+use core::fmt;
+use core::ops::Range;
+
+use heapless::{Vec, VecView};
+
+use crate::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Storage for up to `N` descriptors, in order. Dropping it closes them.
+///
+/// ```
+/// # #[cfg(feature = "socket")] {
+/// use ipc_transport::{FdList, PassFds, Stream, fd::AsFd};
+///
+/// let (mut left, mut right) = Stream::pair()?;
+/// let null = std::fs::File::open("/dev/null")?;
+/// left.send_with(&[b"take this"], &[null.as_fd()])?;
+///
+/// let mut list = FdList::<4>::new();
+/// right.receive_with(&mut [0; 16], &mut list.fds())?;
+/// assert!(list.fds().take_first().is_some());
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct FdList<const N: usize> {
+    fds: Vec<OwnedFd, N>,
+}
+
+impl<const N: usize> FdList<N> {
+    /// An empty list.
+    pub const fn new() -> Self {
+        Self { fds: Vec::new() }
+    }
+
+    /// Returns a view of the whole list.
+    pub fn fds(&mut self) -> Fds<'_> {
+        self.fds_up_to(N)
+    }
+
+    /// Returns a view of the whole list that takes no further descriptor once the list holds
+    /// `limit` of them.
+    pub fn fds_up_to(&mut self, limit: usize) -> Fds<'_> {
+        self.tail(0, limit)
+    }
+
+    /// Returns the descriptors.
+    pub fn as_slice(&self) -> &[OwnedFd] {
+        &self.fds
+    }
+
+    /// Returns how many descriptors the list holds.
+    pub fn len(&self) -> usize {
+        self.fds.len()
+    }
+
+    /// Returns whether the list holds no descriptor.
+    pub fn is_empty(&self) -> bool {
+        self.fds.is_empty()
+    }
+
+    /// A view of what follows the first `start` descriptors, of at most `limit` of them.
+    pub(crate) fn tail(&mut self, start: usize, limit: usize) -> Fds<'_> {
+        Fds { fds: self.fds.as_mut_view(), start, limit }
+    }
+
+    /// Takes out the descriptors of a range that lies within the list.
+    pub(crate) fn drain(&mut self, range: Range<usize>) -> impl Iterator<Item = OwnedFd> {
+        self.fds.drain(range)
+    }
+
+    /// Empties the list and leaves the descriptors open.
+    pub(crate) fn forget(&mut self) {
+        while let Some(fd) = self.fds.pop() {
+            core::mem::forget(fd);
+        }
+    }
+}
+
+impl<const N: usize> Default for FdList<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const N: usize> fmt::Debug for FdList<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.fds).finish()
+    }
+}
+
+/// A view of a list of descriptors, with a limit that may be lower than the list's capacity.
+///
+/// What is pushed through it belongs to the list. Dropping the view closes nothing.
+pub struct Fds<'a> {
+    fds: &'a mut VecView<OwnedFd>,
+    /// Where the view begins. What is before it is not touched.
+    start: usize,
+    limit: usize,
+}
+
+impl Fds<'_> {
+    /// Returns how many further descriptors the view takes.
+    pub fn room(&self) -> usize {
+        let free = self.fds.capacity() - self.fds.len();
+        self.limit.saturating_sub(self.len()).min(free)
+    }
+
+    /// Returns how many descriptors the view holds.
+    pub fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    /// Returns whether the view holds no descriptor.
+    pub fn is_empty(&self) -> bool {
+        self.as_slice().is_empty()
+    }
+
+    /// Returns the descriptors.
+    pub fn as_slice(&self) -> &[OwnedFd] {
+        self.fds.get(self.start..).unwrap_or_default()
+    }
+
+    /// Borrows the descriptors, in order.
+    pub fn iter(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.as_slice().iter().map(AsFd::as_fd)
+    }
+
+    /// Appends a descriptor.
+    ///
+    /// # Errors
+    /// Gives the descriptor back where there is no [`room`](Self::room).
+    pub fn push(&mut self, fd: OwnedFd) -> Result<(), OwnedFd> {
+        if self.room() == 0 {
+            return Err(fd);
+        }
+        self.fds.push(fd)
+    }
+
+    /// Takes out the first descriptor.
+    pub fn take_first(&mut self) -> Option<OwnedFd> {
+        (!self.is_empty()).then(|| self.fds.remove(self.start))
+    }
+
+    /// Takes out all descriptors where there are exactly `N` of them. Otherwise they stay.
+    ///
+    /// ```
+    /// use ipc_transport::FdList;
+    ///
+    /// let mut list = FdList::<4>::new();
+    /// assert!(list.fds().take_all::<2>().is_none());
+    /// assert!(list.fds().take_all::<0>().is_some());
+    /// ```
+    pub fn take_all<const N: usize>(&mut self) -> Option<[OwnedFd; N]> {
+        if self.len() != N {
+            return None;
+        }
+        let all: Vec<OwnedFd, N> = self.fds.drain(self.start..).collect();
+        all.into_array().ok()
+    }
+
+    /// Moves descriptors from the front of another view to the end of this one, as many as there
+    /// is room for.
+    pub fn append(&mut self, from: &mut Fds<'_>) {
+        let count = self.room().min(from.len());
+        self.fds.extend(from.fds.drain(from.start..from.start + count));
+    }
+
+    /// Closes all descriptors of the view.
+    pub fn clear(&mut self) {
+        self.truncate(0);
+    }
+
+    /// Closes all descriptors but the first `len`.
+    pub fn truncate(&mut self, len: usize) {
+        self.fds.truncate(self.start.saturating_add(len));
+    }
+
+    /// Returns the same view for a shorter time, with a limit of at most `limit`.
+    pub fn up_to(&mut self, limit: usize) -> Fds<'_> {
+        Fds { fds: &mut *self.fds, start: self.start, limit: limit.min(self.limit) }
+    }
+}
+
+impl fmt::Debug for Fds<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fds = self.as_slice();
+        f.debug_struct("Fds").field("fds", &fds).field("room", &self.room()).finish()
+    }
+}

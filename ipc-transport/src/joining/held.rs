@@ -1,0 +1,111 @@
+//! The descriptors of outgoing frames, and which frame owns which.
+
+use core::ops::Range;
+
+use heapless::Vec;
+use ipc_frame::{FrameNumber, Header, MAX_FDS, PushError};
+
+use crate::contract::fds::{FdList, Fds};
+use crate::contract::transport::TransportError;
+use crate::fd::{AsFd, BorrowedFd};
+
+/// Most descriptors of all frames together, and so of one frame.
+pub(super) const HELD: usize = MAX_FDS as usize;
+
+/// Descriptors, in the order of the frames that own them.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// The owner of each descriptor. Descriptors beyond these belong to a frame that is being
+    /// written.
+    owners: Vec<FrameNumber, HELD>,
+    fds: FdList<HELD>,
+}
+
+impl Held {
+    pub(super) const fn new() -> Self {
+        Self { owners: Vec::new(), fds: FdList::new() }
+    }
+
+    /// Finds room for the descriptors of one more frame.
+    pub(super) fn check_room(&self, count: usize) -> Result<(), PushError> {
+        match count {
+            ..=HELD if count <= HELD - self.owners.len() => Ok(()),
+            ..=HELD => Err(PushError::Full),
+            _ => Err(PushError::TooManyFds { count }),
+        }
+    }
+
+    /// Begins a frame with `count` descriptors.
+    pub(super) fn begin(&mut self, count: usize) -> Result<(), PushError> {
+        // A room that was leaked has left its descriptors.
+        self.staged(0).clear();
+        self.check_room(count)
+    }
+
+    /// The descriptors of the frame that is being written: room for `limit` of them.
+    pub(super) fn staged(&mut self, limit: usize) -> Fds<'_> {
+        self.fds.tail(self.owners.len(), limit)
+    }
+
+    /// Gives the frame the descriptors that were staged.
+    pub(super) fn commit(&mut self, number: FrameNumber) {
+        // Both lists have the same capacity.
+        _ = self.owners.resize(self.fds.len(), number);
+    }
+
+    fn range_of(&self, number: FrameNumber) -> Range<usize> {
+        let mut owners = self.owners.iter();
+        let start = owners.position(|&owner| owner == number).unwrap_or(self.owners.len());
+        let rest = self.owners.get(start..).unwrap_or_default();
+        start..start + rest.iter().take_while(|&&owner| owner == number).count()
+    }
+
+    /// The descriptors of a frame, whose bytes begin with the first of the pieces: all that its
+    /// header announces.
+    pub(super) fn complete(
+        &self,
+        number: FrameNumber,
+        pieces: &[&[u8]],
+    ) -> Result<Vec<BorrowedFd<'_>, HELD>, TransportError> {
+        let owned = self.fds.as_slice().get(self.range_of(number)).unwrap_or_default();
+        let header = pieces.first().and_then(|bytes| bytes.first_chunk());
+        let header = header.and_then(|bytes| Header::decode(bytes).ok());
+        let expected = header.map_or(0, |header| header.fd_count());
+        if owned.len() != usize::from(expected) {
+            return Err(TransportError::FdsGone { expected, held: owned.len() });
+        }
+        Ok(owned.iter().map(AsFd::as_fd).collect())
+    }
+
+    /// Moves a frame's descriptors into the view, and closes those that it has no room for.
+    pub(super) fn take(&mut self, number: FrameNumber, fds: &mut Fds<'_>) {
+        let range = self.range_of(number);
+        for fd in self.fds.drain(range.clone()) {
+            _ = fds.push(fd);
+        }
+        self.owners.drain(range);
+    }
+
+    pub(super) fn close(&mut self, number: FrameNumber) {
+        let range = self.range_of(number);
+        self.fds.drain(range.clone()).for_each(drop);
+        self.owners.drain(range);
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.fds.forget();
+        self.owners.clear();
+    }
+
+    /// Closes the descriptors of all frames that are gone.
+    pub(super) fn close_where(&mut self, mut is_gone: impl FnMut(FrameNumber) -> bool) {
+        let mut index = 0;
+        while let Some(&owner) = self.owners.get(index) {
+            if is_gone(owner) {
+                self.close(owner);
+            } else {
+                index = self.range_of(owner).end;
+            }
+        }
+    }
+}

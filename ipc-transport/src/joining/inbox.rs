@@ -1,0 +1,273 @@
+//! Arriving frames, each with the descriptors that are its own.
+
+use core::fmt;
+
+use ipc_frame::{DecodeError, Decoder, Header, MAX_FDS};
+
+use crate::contract::fds::{FdList, Fds};
+use crate::contract::pass_fds::PassFds;
+use crate::contract::transport::{Transport, TransportError};
+use crate::joining::joiner::{FdsLost, JoinError, Joiner, Limit};
+
+const HELD: usize = MAX_FDS as usize;
+
+/// What a receiving call came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Arrived {
+    /// So many bytes have arrived, at least one.
+    Bytes(usize),
+    /// There is nothing to receive. Wait for input before the next call.
+    WouldBlock,
+    /// Nothing was received: take frames by [`Inbox::advance`] first. The transport may have more.
+    TakeFrames,
+}
+
+/// A frame that arrived, borrowed from its inbox.
+#[derive(Debug)]
+pub struct Arrival<'a> {
+    /// The frame's bytes.
+    pub payload: &'a [u8],
+    /// The frame's descriptors, in order. Those left in it are closed when the inbox goes on.
+    pub fds: Fds<'a>,
+    /// The descriptors were lost. Those that did arrive are closed.
+    pub fds_lost: Option<FdsLost>,
+}
+
+/// A [`Decoder`] of `BYTES` bytes that also joins descriptors to their frames.
+///
+/// It holds at most 253 descriptors that wait for their frame, and those of the frame that was
+/// taken last. The rules are those of [`Joiner`]: a frame gets its own descriptors or is told
+/// that they are lost, and no descriptor goes to another frame, even if the sender lies.
+pub struct Inbox<const BYTES: usize> {
+    pub(super) decoder: Decoder<BYTES>,
+    pub(super) joiner: Joiner,
+    /// Descriptors of the frame that the joiner waits for.
+    pub(super) waiting: FdList<HELD>,
+    /// Descriptors of the frame that was given out last.
+    pub(super) current: FdList<HELD>,
+    pub(super) lost: Option<FdsLost>,
+    /// The stream is of no further use.
+    pub(super) failed: Option<InboxError>,
+}
+
+impl<const BYTES: usize> Inbox<BYTES> {
+    /// An empty inbox.
+    pub const fn new() -> Self {
+        Self {
+            decoder: Decoder::new(),
+            joiner: Joiner::new(),
+            waiting: FdList::new(),
+            current: FdList::new(),
+            lost: None,
+            failed: None,
+        }
+    }
+
+    /// Receives once, as much as there is room for, and no descriptors. Those that came with the
+    /// bytes are closed.
+    ///
+    /// # Errors
+    /// Those of the transport.
+    pub fn receive(&mut self, transport: &mut impl Transport) -> Result<Arrived, TransportError> {
+        self.receive_by(0, |space, _| transport.receive(space))
+    }
+
+    /// Receives once, as much as there is room for, with at most `room` descriptors: the most
+    /// that any frame in flight may bring. Others are closed.
+    ///
+    /// # Errors
+    /// Those of the transport.
+    pub fn receive_with(
+        &mut self,
+        transport: &mut impl PassFds,
+        room: usize,
+    ) -> Result<Arrived, TransportError> {
+        self.receive_by(room, |space, fds| {
+            if fds.room() == 0 {
+                return transport.receive(space);
+            }
+            Ok(transport.receive_with(space, fds)?.map(|received| received.len))
+        })
+    }
+
+    #[inline]
+    fn receive_by(
+        &mut self,
+        room: usize,
+        call: impl FnOnce(&mut [u8], &mut Fds<'_>) -> Result<Option<usize>, TransportError>,
+    ) -> Result<Arrived, TransportError> {
+        let start = self.decoder.received();
+        let (limit, room) = match self.limit() {
+            Limit::Any => (usize::MAX, room),
+            Limit::Bytes(len) => (usize::try_from(len).unwrap_or(usize::MAX), 0),
+        };
+        let space = self.decoder.space();
+        let limit = limit.min(space.len());
+        let space = space.get_mut(..limit).unwrap_or_default();
+        if space.is_empty() {
+            return Ok(Arrived::TakeFrames);
+        }
+        let held = self.waiting.len();
+        let mut fds = self.waiting.tail(held, room);
+        let answer = call(space, &mut fds);
+        if !matches!(answer, Ok(Some(_))) {
+            fds.clear();
+        }
+        let Some(len) = answer? else {
+            return Ok(Arrived::WouldBlock);
+        };
+        self.arrived(start, held, len);
+        Ok(Arrived::Bytes(len))
+    }
+
+    /// Goes on to the next whole frame and returns its header; [`current`](Self::current) gives
+    /// the rest. Descriptors left from the frame before are closed.
+    ///
+    /// # Errors
+    /// The sender's fault each time, and final: see [`InboxError`].
+    pub fn advance(&mut self) -> Result<Option<Header>, InboxError> {
+        if !self.current.is_empty() {
+            self.current.fds().clear();
+        }
+        self.lost = None;
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let start = self.decoder.position();
+        let header = match self.decoder.advance() {
+            Ok(Some(header)) => header,
+            Ok(None) => return Ok(None),
+            Err(error) => return Err(self.fail(InboxError::Decode(error))),
+        };
+        let joined = match self.joiner.frame(start, &header) {
+            Ok(joined) => joined,
+            Err(error) => return Err(self.fail(InboxError::Join(error))),
+        };
+        if joined.close > 0 {
+            self.waiting.drain(0..joined.close).for_each(drop);
+        }
+        if joined.take > 0 {
+            self.current.fds_up_to(joined.take).append(&mut self.waiting.fds());
+        }
+        self.lost = joined.lost;
+        Ok(Some(header))
+    }
+
+    /// Returns what the frame carries that [`advance`](Self::advance) came to last.
+    pub fn current(&mut self) -> Arrival<'_> {
+        Arrival { payload: self.decoder.payload(), fds: self.current.fds(), fds_lost: self.lost }
+    }
+
+    /// Returns whether [`advance`](Self::advance) would give a frame or an error.
+    pub fn has_frame(&self) -> bool {
+        self.failed.is_some() || self.decoder.has_frame()
+    }
+
+    /// Returns room to write a frame into that did not come through a transport; what is
+    /// written becomes part of the stream by [`filled`](Self::filled).
+    pub fn space(&mut self) -> &mut [u8] {
+        self.decoder.space()
+    }
+
+    /// Returns whether descriptors can be taken before frames are.
+    pub const fn takes_fds(&self) -> bool {
+        !self.joiner.is_waiting()
+    }
+
+    /// Adds the first `len` bytes of [`space`](Self::space) to the stream, and the descriptors
+    /// to the frame in it. Where descriptors wait for an earlier frame, or for more than 253,
+    /// they are closed, and the frame has lost them.
+    pub fn filled(&mut self, len: usize, fds: &mut Fds<'_>) {
+        let (start, held) = (self.decoder.received(), self.waiting.len());
+        if self.takes_fds() {
+            self.waiting.fds().append(fds);
+        }
+        fds.clear();
+        self.arrived(start, held, len);
+    }
+
+    /// Forgets all that arrived and closes its descriptors, for a new connection.
+    pub fn reset(&mut self) {
+        self.decoder.reset();
+        self.joiner = Joiner::new();
+        self.waiting.fds().clear();
+        self.current.fds().clear();
+        self.lost = None;
+        self.failed = None;
+    }
+
+    /// Empties the inbox of a process that was forked from its owner. The descriptors are not
+    /// closed: in this process their numbers may belong to others.
+    pub fn forget(&mut self) {
+        self.waiting.forget();
+        self.current.forget();
+        self.reset();
+    }
+
+    #[inline]
+    fn limit(&self) -> Limit {
+        if self.failed.is_some() {
+            return Limit::Bytes(0);
+        }
+        self.joiner.limit(self.decoder.received(), self.decoder.headers())
+    }
+
+    /// Tells the decoder of `len` bytes, and the joiner of the descriptors beyond the first
+    /// `held`.
+    #[inline]
+    fn arrived(&mut self, start: u64, held: usize, len: usize) {
+        self.decoder.filled(len);
+        let count = self.waiting.len() - held;
+        if count > 0 {
+            let (range, position) = (start..self.decoder.received(), self.decoder.position());
+            let close = self.joiner.arrived(range, count, position, self.decoder.headers());
+            self.waiting.drain(held..held + close).for_each(drop);
+        }
+    }
+
+    fn fail(&mut self, error: InboxError) -> InboxError {
+        self.waiting.fds().clear();
+        self.failed = Some(error);
+        error
+    }
+}
+
+impl<const BYTES: usize> Default for Inbox<BYTES> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const BYTES: usize> fmt::Debug for Inbox<BYTES> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox")
+            .field("received", &self.decoder.received())
+            .field("position", &self.decoder.position())
+            .field("waiting", &self.waiting)
+            .field("current", &self.current)
+            .field("failed", &self.failed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A stream that is of no further use, by the sender's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InboxError {
+    /// The bytes are not frames.
+    Decode(DecodeError),
+    /// The frames' descriptors cannot be told apart.
+    Join(JoinError),
+}
+
+impl fmt::Display for InboxError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Decode(error) => error.fmt(f),
+            Self::Join(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for InboxError {}

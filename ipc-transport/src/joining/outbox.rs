@@ -1,0 +1,249 @@
+//! Outgoing frames with the descriptors that they own.
+
+use core::fmt;
+
+use ipc_frame::{FrameNumber, Header, PushError, Queue};
+
+use crate::contract::fds::{FdList, Fds};
+use crate::contract::pass_fds::PassFds;
+use crate::contract::transport::{Transport, TransportError};
+use crate::fd::BorrowedFd;
+use crate::joining::held::{HELD, Held};
+use crate::joining::room::Room;
+
+/// What [`Outbox::flush`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flushed {
+    /// Bytes that went out.
+    pub len: usize,
+    /// Everything went out; otherwise the transport would block.
+    pub complete: bool,
+}
+
+/// A [`Queue`] whose frames own descriptors: at most 253 at a time, all frames together.
+///
+/// A frame keeps its descriptors until it is retired, so that it can be sent again with them.
+pub struct Outbox<const BYTES: usize, const FRAMES: usize> {
+    pub(super) queue: Queue<BYTES, FRAMES>,
+    pub(super) held: Held,
+}
+
+impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
+    /// Bytes of payload in the longest frame that is taken.
+    pub const CAPACITY: usize = Queue::<BYTES, FRAMES>::CAPACITY;
+
+    /// An empty outbox.
+    pub const fn new() -> Self {
+        Self { queue: Queue::new(), held: Held::new() }
+    }
+
+    /// Appends a frame without descriptors.
+    ///
+    /// # Errors
+    /// As [`Queue::push`].
+    pub fn push(&mut self, header: Header, pieces: &[&[u8]]) -> Result<FrameNumber, PushError> {
+        self.queue.push(header, pieces)
+    }
+
+    /// Appends a frame that owns `fds`, which are taken out of the list.
+    ///
+    /// # Errors
+    /// As [`Queue::push_with_fds`], and [`PushError::Full`] where there is no room for the
+    /// descriptors. The list is untouched then.
+    pub fn push_with(
+        &mut self,
+        header: Header,
+        pieces: &[&[u8]],
+        fds: &mut Fds<'_>,
+    ) -> Result<FrameNumber, PushError> {
+        self.held.begin(fds.len())?;
+        let number = self.queue.push_with_fds(header, fds.len(), pieces)?;
+        self.held.staged(fds.len()).append(fds);
+        self.held.commit(number);
+        Ok(number)
+    }
+
+    /// Finds room for a payload of up to `len` bytes that is to be written in place, and for up to
+    /// `fd_count` descriptors.
+    ///
+    /// # Errors
+    /// As [`Queue::reserve`], [`PushError::TooManyFds`] for more than 253 descriptors, and
+    /// [`PushError::Full`] where there is no room for them until frames are retired.
+    pub fn reserve(
+        &mut self,
+        len: usize,
+        fd_count: usize,
+    ) -> Result<Room<'_, BYTES, FRAMES>, PushError> {
+        self.held.begin(fd_count)?;
+        Ok(Room::new(self.queue.reserve(len)?, &mut self.held, fd_count))
+    }
+
+    /// Returns whether a frame with such a payload and `fd_count` descriptors would be taken now.
+    pub fn has_room_for(&self, len: usize, fd_count: usize) -> bool {
+        self.queue.has_room_for(len) && self.held.check_room(fd_count).is_ok()
+    }
+
+    /// Sends until nothing is left or the transport would block, one call for many frames.
+    ///
+    /// # Errors
+    /// Those of the transport, and [`TransportError::CannotPassFds`] at a frame that owns
+    /// descriptors. What was sent before stays sent; the rest stays queued.
+    pub fn flush(&mut self, transport: &mut impl Transport) -> Result<Flushed, TransportError> {
+        self.flush_by(|pieces, fds| match fds.len() {
+            0 => transport.send(pieces),
+            count => Err(TransportError::CannotPassFds { count }),
+        })
+    }
+
+    /// Sends as [`flush`](Self::flush) does, with descriptors: one call more for each frame that
+    /// owns some.
+    ///
+    /// # Errors
+    /// Those of the transport, and [`TransportError::FdsGone`] at a frame that is sent again
+    /// after its descriptors were taken. What was sent before stays sent; the rest stays queued.
+    pub fn flush_with(&mut self, transport: &mut impl PassFds) -> Result<Flushed, TransportError> {
+        self.flush_by(|pieces, fds| match fds {
+            [] => transport.send(pieces),
+            fds => transport.send_with(pieces, fds),
+        })
+    }
+
+    #[inline]
+    fn flush_by(
+        &mut self,
+        mut send: impl FnMut(&[&[u8]], &[BorrowedFd<'_>]) -> Result<Option<usize>, TransportError>,
+    ) -> Result<Flushed, TransportError> {
+        let mut flushed = Flushed { len: 0, complete: true };
+        while self.queue.has_unsent() {
+            let held = &self.held;
+            let sent = self.queue.send_with(|batch| match batch.with_fds() {
+                None => send(batch.pieces(), &[]),
+                Some(number) => send(batch.pieces(), &held.complete(number, batch.pieces())?),
+            })?;
+            match sent {
+                // A transport that took nothing is not asked again.
+                None | Some(0) => return Ok(Flushed { complete: false, ..flushed }),
+                Some(len) => flushed.len += len,
+            }
+        }
+        Ok(flushed)
+    }
+
+    /// Gives the next frame that was not sent at all to `take`, with its descriptors, and counts
+    /// it as sent: for a receiver in the same process. Its bytes stay until it is retired; the
+    /// descriptors that `take` leaves are closed. `None` where there is no such frame.
+    pub fn hand_over<R>(&mut self, take: impl FnOnce(&Header, &[u8], Fds<'_>) -> R) -> Option<R> {
+        let (number, frame) = self.queue.next_unsent()?;
+        let mut fds = FdList::<HELD>::new();
+        self.held.take(number, &mut fds.fds());
+        let answer = take(frame.header(), frame.payload(), fds.fds());
+        self.queue.pass_unsent();
+        Some(answer)
+    }
+
+    /// Returns the frame that [`hand_over`](Self::hand_over) would give.
+    pub fn next_unsent(&self) -> Option<FrameNumber> {
+        self.queue.next_unsent().map(|(number, _)| number)
+    }
+
+    /// Stops a frame from being sent, now and after [`rewind`](Self::rewind), unless it is half
+    /// sent. It keeps its bytes and descriptors until it is retired; see [`Queue::withdraw`].
+    pub fn withdraw(&mut self, number: FrameNumber) {
+        self.queue.withdraw(number);
+    }
+
+    /// Moves a frame's descriptors into `fds`, to give them back with a frame that is
+    /// [withdrawn](Self::withdraw). Those that there is no room for are closed.
+    pub fn take_fds_of_withdrawn(&mut self, number: FrameNumber, fds: &mut Fds<'_>) {
+        self.held.take(number, fds);
+    }
+
+    /// Returns a frame that is not retired.
+    pub fn frame(&self, number: FrameNumber) -> Option<(Header, &[u8])> {
+        let frame = self.queue.frame(number)?;
+        Some((*frame.header(), frame.payload()))
+    }
+
+    /// Returns the first frame that is not retired; see [`Queue::first`].
+    pub fn first(&self) -> Option<FrameNumber> {
+        self.queue.first()
+    }
+
+    /// Returns the frame after `number` that is not retired; see [`Queue::next_after`].
+    pub fn next_after(&self, number: FrameNumber) -> Option<FrameNumber> {
+        self.queue.next_after(number)
+    }
+
+    /// Returns the id of a frame that is not retired.
+    pub fn id(&self, number: FrameNumber) -> Option<u64> {
+        self.queue.id(number)
+    }
+
+    /// Retires a frame whose outcome is known, and closes its descriptors; see [`Queue::retire`].
+    pub fn retire(&mut self, number: FrameNumber) {
+        self.held.close(number);
+        self.queue.retire(number);
+    }
+
+    /// Retires every frame that is sent, and closes their descriptors.
+    pub fn retire_sent(&mut self) {
+        self.queue.retire_sent();
+        let queue = &self.queue;
+        self.held.close_where(|owner| queue.id(owner).is_none());
+    }
+
+    /// Counts everything as sent: the receiver is gone.
+    pub fn discard_unsent(&mut self) {
+        self.queue.discard_unsent();
+    }
+
+    /// Removes all frames and closes their descriptors.
+    pub fn clear(&mut self) {
+        self.held.close_where(|_| true);
+        self.queue.clear();
+    }
+
+    /// Empties the outbox of a process that was forked from its owner. The descriptors are not
+    /// closed: in this process their numbers may belong to others.
+    pub fn forget(&mut self) {
+        self.held.forget();
+        self.queue.clear();
+    }
+
+    /// Starts again for another receiver; see [`Queue::rewind`].
+    pub fn rewind(&mut self) {
+        self.queue.rewind();
+    }
+
+    /// Returns whether any of the frame went out; see [`Queue::is_begun`].
+    pub fn is_begun(&self, number: FrameNumber) -> bool {
+        self.queue.is_begun(number)
+    }
+
+    /// Returns whether all of the frame went out; see [`Queue::is_sent`].
+    pub fn is_sent(&self, number: FrameNumber) -> bool {
+        self.queue.is_sent(number)
+    }
+
+    /// Returns whether there is something to send.
+    pub fn has_unsent(&self) -> bool {
+        self.queue.has_unsent()
+    }
+
+    /// Returns whether any frame that is not retired went out; see [`Queue::has_sent`].
+    pub fn has_sent(&self) -> bool {
+        self.queue.has_sent()
+    }
+}
+
+impl<const BYTES: usize, const FRAMES: usize> Default for Outbox<BYTES, FRAMES> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const BYTES: usize, const FRAMES: usize> fmt::Debug for Outbox<BYTES, FRAMES> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox").field("queue", &self.queue).field("held", &self.held).finish()
+    }
+}

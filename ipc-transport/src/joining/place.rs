@@ -1,0 +1,89 @@
+//! Inboxes and outboxes made in place, where no stack is large enough for them.
+
+#![expect(unsafe_code, reason = "values too large for the stack are made field by field")]
+
+use core::mem::MaybeUninit;
+
+use crate::contract::fds::FdList;
+use crate::joining::held::Held;
+use crate::joining::inbox::Inbox;
+use crate::joining::joiner::Joiner;
+use crate::joining::outbox::Outbox;
+
+impl<const BYTES: usize> Inbox<BYTES> {
+    /// Makes an empty inbox in place, for a static or a box. The stack needed does not grow with
+    /// `BYTES`.
+    ///
+    /// ```
+    /// use ipc_transport::Inbox;
+    ///
+    /// let mut slot = Box::<Inbox<1_000_000>>::new_uninit();
+    /// let inbox = Inbox::init(&mut slot);
+    /// assert!(!inbox.has_frame());
+    /// ```
+    pub fn init(slot: &mut MaybeUninit<Self>) -> &mut Self {
+        let place = slot.as_mut_ptr();
+        // SAFETY: the field lies within the slot, and all zeros are the empty decoder.
+        unsafe { (&raw mut (*place).decoder).write_bytes(0, 1) };
+        // SAFETY: the field lies within the slot. So do those below.
+        unsafe { (&raw mut (*place).joiner).write(Joiner::new()) };
+        // SAFETY: as above.
+        unsafe { (&raw mut (*place).waiting).write(FdList::new()) };
+        // SAFETY: as above.
+        unsafe { (&raw mut (*place).current).write(FdList::new()) };
+        // SAFETY: as above.
+        unsafe { (&raw mut (*place).lost).write(None) };
+        // SAFETY: as above.
+        unsafe { (&raw mut (*place).failed).write(None) };
+        // SAFETY: every field was written.
+        unsafe { slot.assume_init_mut() }
+    }
+}
+
+impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
+    /// Makes an empty outbox in place, for a static or a box. The stack needed does not grow with
+    /// `BYTES` or `FRAMES`.
+    pub fn init(slot: &mut MaybeUninit<Self>) -> &mut Self {
+        let place = slot.as_mut_ptr();
+        // SAFETY: the field lies within the slot, and all zeros are the empty queue.
+        unsafe { (&raw mut (*place).queue).write_bytes(0, 1) };
+        // SAFETY: the field lies within the slot.
+        unsafe { (&raw mut (*place).held).write(Held::new()) };
+        // SAFETY: every field was written.
+        unsafe { slot.assume_init_mut() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::boxed::Box;
+
+    use ipc_frame::Header;
+
+    use crate::Loopback;
+
+    /// An interpreter has no use for large values.
+    const BYTES: usize = if cfg!(miri) { 4096 } else { 8 << 20 };
+    const FRAMES: usize = if cfg!(miri) { 64 } else { 100_000 };
+
+    #[test]
+    fn values_over_the_stack_are_made_in_place_and_work() {
+        let small = std::thread::Builder::new().stack_size(64 << 10);
+        let on_a_small_stack = || {
+            let mut outbox = Box::<Outbox<BYTES, FRAMES>>::new_uninit();
+            let mut inbox = Box::<Inbox<BYTES>>::new_uninit();
+            let (outbox, inbox) = (Outbox::init(&mut outbox), Inbox::init(&mut inbox));
+            let mut loopback = Box::new(Loopback::<64>::new());
+            let (mut left, mut right) = loopback.ends();
+            outbox.push(Header::request(1, 7), &[b"hello"]).unwrap();
+            assert!(outbox.flush(&mut left).unwrap().complete);
+            _ = inbox.receive(&mut right).unwrap();
+            assert_eq!(inbox.advance().unwrap().unwrap().id(), 7);
+            assert_eq!(inbox.current().payload, b"hello");
+            outbox.retire_sent();
+            assert!(!outbox.has_unsent());
+        };
+        small.spawn(on_a_small_stack).unwrap().join().unwrap();
+    }
+}

@@ -1,0 +1,79 @@
+//! Room in an outbox for a frame that is written in place.
+
+use core::fmt;
+
+use ipc_frame::{FrameNumber, Header, PushError, Reservation};
+
+use crate::contract::fds::Fds;
+use crate::joining::held::Held;
+
+/// Room in an outbox for one frame. Dropping it appends nothing and closes its descriptors.
+pub struct Room<'a, const BYTES: usize, const FRAMES: usize> {
+    reservation: Reservation<'a, BYTES, FRAMES>,
+    staged: Staged<'a>,
+}
+
+/// The descriptors of a frame that is being written. Dropping it closes them.
+struct Staged<'a> {
+    held: &'a mut Held,
+    limit: usize,
+}
+
+impl<'a, const BYTES: usize, const FRAMES: usize> Room<'a, BYTES, FRAMES> {
+    pub(super) const fn new(
+        reservation: Reservation<'a, BYTES, FRAMES>,
+        held: &'a mut Held,
+        limit: usize,
+    ) -> Self {
+        Self { reservation, staged: Staged { held, limit } }
+    }
+
+    /// Returns the room for the payload.
+    pub fn payload(&mut self) -> &mut [u8] {
+        self.reservation.payload()
+    }
+
+    /// Returns the frame's descriptors, with room for as many as were reserved.
+    pub fn fds(&mut self) -> Fds<'_> {
+        self.staged.fds()
+    }
+
+    /// Returns both: the room for the payload, and the frame's descriptors.
+    pub fn parts(&mut self) -> (&mut [u8], Fds<'_>) {
+        (self.reservation.payload(), self.staged.fds())
+    }
+
+    /// Appends the frame with the first `len` bytes of the room as its payload and with the
+    /// descriptors that were pushed.
+    ///
+    /// # Errors
+    /// [`PushError::FdsNotAllowed`] where frames of this kind carry none. They are closed then.
+    pub fn commit(self, header: Header, len: usize) -> Result<FrameNumber, PushError> {
+        let Self { reservation, mut staged } = self;
+        let count = staged.fds().len();
+        let number = reservation.commit_with_fds(header, count, len)?;
+        staged.held.commit(number);
+        Ok(number)
+    }
+}
+
+impl<const BYTES: usize, const FRAMES: usize> fmt::Debug for Room<'_, BYTES, FRAMES> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Room")
+            .field("reservation", &self.reservation)
+            .field("fd_limit", &self.staged.limit)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Staged<'_> {
+    fn fds(&mut self) -> Fds<'_> {
+        self.held.staged(self.limit)
+    }
+}
+
+impl Drop for Staged<'_> {
+    fn drop(&mut self) {
+        self.fds().clear();
+    }
+}

@@ -1,0 +1,9 @@
+//! What works in memory: the loopback, the fault injector, and pages that processes share.
+//!
+//! Nothing here may know frames or use a socket.
+
+pub(crate) mod faulty;
+mod in_flight;
+pub(crate) mod loopback;
+#[cfg(feature = "socket")]
+pub(crate) mod page;

@@ -1,0 +1,87 @@
+//! Descriptors in flight in one direction of a loopback.
+
+use heapless::Deque;
+
+use crate::contract::fds::{FdList, Fds};
+use crate::contract::transport::TransportError;
+use crate::descriptor::duplicate;
+use crate::fd::BorrowedFd;
+
+pub(super) const MAX_FDS: usize = ipc_frame::MAX_FDS as usize;
+/// Most descriptors in flight, and most sending calls that brought some.
+const HELD: usize = 2 * MAX_FDS;
+const RECORDS: usize = 32;
+
+/// The bytes `start..end` of one sending call that carries descriptors.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record {
+    pub(super) start: u64,
+    pub(super) end: u64,
+    pub(super) fd_count: usize,
+}
+
+/// Descriptors in order, and the sending calls that brought them.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    fds: FdList<HELD>,
+    records: Deque<Record, RECORDS>,
+}
+
+impl InFlight {
+    pub(super) const fn new() -> Self {
+        Self { fds: FdList::new(), records: Deque::new() }
+    }
+
+    /// Closes the descriptors that travel with bytes before the position.
+    pub(super) fn close_before(&mut self, position: u64) {
+        while let Some(record) = self.records.front().filter(|record| record.start < position) {
+            self.fds.drain(0..record.fd_count).for_each(drop);
+            self.records.pop_front();
+        }
+    }
+
+    pub(super) fn has_room_for(&self, count: usize) -> bool {
+        HELD - self.fds.len() >= count && !self.records.is_full()
+    }
+
+    pub(super) fn first(&self) -> Option<Record> {
+        self.records.front().copied()
+    }
+
+    /// Takes duplicates, all or none. They belong to no bytes until [`sent`](Self::sent).
+    pub(super) fn duplicate(&mut self, fds: &[BorrowedFd<'_>]) -> Result<(), TransportError> {
+        let before = self.fds.len();
+        for fd in fds {
+            match duplicate(*fd) {
+                Ok(fd) => _ = self.fds.fds().push(fd),
+                Err(error) => {
+                    self.fds.fds().truncate(before);
+                    return Err(TransportError::System(error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the last duplicates their bytes.
+    pub(super) fn sent(&mut self, record: Record) {
+        _ = self.records.push_back(record);
+    }
+
+    /// Closes the last `count` duplicates, whose bytes were not sent.
+    pub(super) fn not_sent(&mut self, count: usize) {
+        let before = self.fds.len().saturating_sub(count);
+        self.fds.fds().truncate(before);
+    }
+
+    /// Moves the first record's descriptors to the receiver, and returns whether there was room
+    /// for all.
+    pub(super) fn deliver(&mut self, fds: &mut Fds<'_>) -> bool {
+        let count = self.records.pop_front().map_or(0, |record| record.fd_count);
+        let mut delivered = true;
+        for fd in self.fds.drain(0..count) {
+            delivered &= fds.push(fd).is_ok();
+        }
+        delivered
+    }
+}

@@ -1,0 +1,205 @@
+//! A transport in memory, with no operating system: what one end sends the other receives.
+
+use core::cell::RefCell;
+use core::fmt;
+
+use heapless::Deque;
+
+use crate::contract::fds::{FdList, Fds};
+use crate::contract::pass_fds::{PassFds, Received};
+use crate::contract::transport::{Transport, TransportError};
+use crate::fd::BorrowedFd;
+use crate::memory::in_flight::{InFlight, MAX_FDS, Record};
+
+/// Two rings of `N` bytes, one for each direction. It belongs to one thread.
+///
+/// With the feature `socket` it also carries descriptors: duplicates, at most 253 a call and 506
+/// in flight in each direction.
+///
+/// ```
+/// use ipc_transport::{Loopback, Transport};
+///
+/// let mut loopback = Loopback::<64>::new();
+/// let (mut left, mut right) = loopback.ends();
+/// left.send(&[b"he", b"llo"])?;
+/// let mut space = [0; 8];
+/// assert_eq!(right.receive(&mut space)?, Some(5));
+/// assert_eq!(&space[..5], b"hello");
+/// # Ok::<(), ipc_transport::TransportError>(())
+/// ```
+pub struct Loopback<const N: usize> {
+    there: RefCell<Ring<N>>,
+    back: RefCell<Ring<N>>,
+}
+
+/// The bytes of one direction, and the descriptors that travel with them.
+struct Ring<const N: usize> {
+    bytes: Deque<u8, N>,
+    /// How many bytes were ever received: where in the stream the next one is.
+    position: u64,
+    in_flight: InFlight,
+    sender_gone: bool,
+    receiver_gone: bool,
+}
+
+impl<const N: usize> Ring<N> {
+    const fn new() -> Self {
+        Self {
+            bytes: Deque::new(),
+            position: 0,
+            in_flight: InFlight::new(),
+            sender_gone: false,
+            receiver_gone: false,
+        }
+    }
+
+    /// Where in the stream the next byte to be sent will be.
+    fn end(&self) -> u64 {
+        self.position + u64::try_from(self.bytes.len()).unwrap_or(u64::MAX)
+    }
+
+    fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
+        let mut bytes = pieces.iter().copied().flatten().peekable();
+        if bytes.peek().is_some() && self.receiver_gone {
+            return Err(TransportError::Closed);
+        }
+        let mut count = 0;
+        for &byte in bytes {
+            if self.bytes.push_back(byte).is_err() {
+                break;
+            }
+            count += 1;
+        }
+        Ok((count > 0).then_some(count))
+    }
+
+    fn send_with(
+        &mut self,
+        pieces: &[&[u8]],
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Option<usize>, TransportError> {
+        let (start, fd_count) = (self.end(), fds.len());
+        self.in_flight.duplicate(fds)?;
+        let sent = self.send(pieces);
+        if let Ok(Some(_)) = sent {
+            self.in_flight.sent(Record { start, end: self.end(), fd_count });
+        } else {
+            self.in_flight.not_sent(fd_count);
+        }
+        sent
+    }
+
+    fn receive(
+        &mut self,
+        space: &mut [u8],
+        fds: &mut Fds<'_>,
+    ) -> Result<Option<Received>, TransportError> {
+        if space.is_empty() {
+            return Ok(None);
+        }
+        if self.bytes.is_empty() && self.sender_gone {
+            return Err(TransportError::Closed);
+        }
+        let record = self.in_flight.first();
+        // As with a stream socket, a call ends with the bytes whose descriptors it takes.
+        let limit = record.map_or(u64::MAX, |record| record.end - self.position);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let mut len = 0;
+        for place in space.iter_mut().take(limit) {
+            let Some(byte) = self.bytes.pop_front() else { break };
+            *place = byte;
+            len += 1;
+        }
+        self.position += u64::try_from(len).unwrap_or(u64::MAX);
+        let carries = record.is_some_and(|record| record.start < self.position);
+        let fds_truncated = carries && !self.in_flight.deliver(fds);
+        Ok((len > 0).then_some(Received { len, fds_truncated }))
+    }
+}
+
+impl<const N: usize> Loopback<N> {
+    /// Two empty rings.
+    pub const fn new() -> Self {
+        Self { there: RefCell::new(Ring::new()), back: RefCell::new(Ring::new()) }
+    }
+
+    /// Starts again and returns the two ends. Dropping an end closes it.
+    pub fn ends(&mut self) -> (LoopbackEnd<'_, N>, LoopbackEnd<'_, N>) {
+        *self = Self::new();
+        let left = LoopbackEnd { outgoing: &self.there, incoming: &self.back };
+        let right = LoopbackEnd { outgoing: &self.back, incoming: &self.there };
+        (left, right)
+    }
+}
+
+impl<const N: usize> Default for Loopback<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const N: usize> fmt::Debug for Loopback<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loopback").field("capacity", &N).finish_non_exhaustive()
+    }
+}
+
+/// One end of a [`Loopback`].
+pub struct LoopbackEnd<'a, const N: usize> {
+    outgoing: &'a RefCell<Ring<N>>,
+    incoming: &'a RefCell<Ring<N>>,
+}
+
+impl<const N: usize> Transport for LoopbackEnd<'_, N> {
+    fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
+        self.outgoing.borrow_mut().send(pieces)
+    }
+
+    fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
+        let received = self.receive_with(space, &mut FdList::<0>::new().fds())?;
+        Ok(received.map(|received| received.len))
+    }
+}
+
+impl<const N: usize> PassFds for LoopbackEnd<'_, N> {
+    fn send_with(
+        &mut self,
+        pieces: &[&[u8]],
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Option<usize>, TransportError> {
+        if fds.is_empty() {
+            return self.send(pieces);
+        }
+        if fds.len() > MAX_FDS {
+            return Err(TransportError::TooManyFds { count: fds.len() });
+        }
+        let mut ring = self.outgoing.borrow_mut();
+        if !ring.receiver_gone && !ring.in_flight.has_room_for(fds.len()) {
+            return Ok(None);
+        }
+        ring.send_with(pieces, fds)
+    }
+
+    fn receive_with(
+        &mut self,
+        space: &mut [u8],
+        fds: &mut Fds<'_>,
+    ) -> Result<Option<Received>, TransportError> {
+        self.incoming.borrow_mut().receive(space, fds)
+    }
+}
+
+impl<const N: usize> fmt::Debug for LoopbackEnd<'_, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoopbackEnd").finish_non_exhaustive()
+    }
+}
+
+impl<const N: usize> Drop for LoopbackEnd<'_, N> {
+    fn drop(&mut self) {
+        self.outgoing.borrow_mut().sender_gone = true;
+        let mut incoming = self.incoming.borrow_mut();
+        incoming.receiver_gone = true;
+        incoming.in_flight.close_before(u64::MAX);
+    }
+}

@@ -1,0 +1,15 @@
+//! Sockets of the family `AF_UNIX`: their calls with `SCM_RIGHTS`, and how two programs meet.
+//!
+//! Nothing here may know frames.
+
+pub(crate) mod blocking;
+mod calls;
+mod control;
+pub(crate) mod inherit;
+pub(crate) mod listen;
+mod options;
+pub(crate) mod peer;
+pub(crate) mod pieces;
+pub(crate) mod seqpacket;
+pub(crate) mod socket;
+pub(crate) mod stream;
