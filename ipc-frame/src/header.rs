@@ -21,8 +21,8 @@ mod field {
     pub(super) const METHOD: Range<usize> = FLAGS.end..FLAGS.end + 2;
     pub(super) const ID: Range<usize> = METHOD.end..METHOD.end + 8;
     pub(super) const FD_COUNT: Range<usize> = ID.end..ID.end + 2;
-    pub(super) const RESERVED: Range<usize> = FD_COUNT.end..FD_COUNT.end + 2;
-    pub(super) const FD_SEQUENCE: Range<usize> = RESERVED.end..RESERVED.end + 4;
+    pub(super) const REPLY_FDS: Range<usize> = FD_COUNT.end..FD_COUNT.end + 2;
+    pub(super) const FD_SEQUENCE: Range<usize> = REPLY_FDS.end..REPLY_FDS.end + 4;
     pub(super) const END: usize = FD_SEQUENCE.end;
 }
 
@@ -50,6 +50,7 @@ pub struct Header {
     method: u16,
     id: u64,
     fd_count: u16,
+    reply_fds: u16,
     fd_sequence: u32,
 }
 
@@ -61,7 +62,8 @@ impl Header {
     pub const SIZE: usize = field::END;
 
     const fn new(kind: Kind, method: u16, id: u64) -> Self {
-        Self { len: 0, kind, flags: Flags::empty(), method, id, fd_count: 0, fd_sequence: 0 }
+        let flags = Flags::empty();
+        Self { len: 0, kind, flags, method, id, fd_count: 0, reply_fds: 0, fd_sequence: 0 }
     }
 
     /// The header of a request. The peer returns the id in its answer.
@@ -94,6 +96,22 @@ impl Header {
         Self::new(Kind::Failed, 0, 0)
     }
 
+    /// The header that tells that the one-way with that id is done, and every one before it.
+    pub const fn done(id: u64) -> Self {
+        Self::new(Kind::Done, 0, id)
+    }
+
+    /// Lets the reply to this request bring up to `count` descriptors, at most [`MAX_FDS`]: none
+    /// unless allowed. Headers of other kinds are returned unchanged.
+    #[must_use]
+    pub const fn allowing(self, count: u16) -> Self {
+        match self.kind {
+            Kind::Request if count <= MAX_FDS => Self { reply_fds: count, ..self },
+            Kind::Request => Self { reply_fds: MAX_FDS, ..self },
+            _ => self,
+        }
+    }
+
     /// Returns how many bytes of payload follow the header.
     #[expect(clippy::len_without_is_empty, reason = "a length on the wire; this is no container")]
     pub const fn len(&self) -> u32 {
@@ -120,6 +138,11 @@ impl Header {
         self.fd_count
     }
 
+    /// Returns the most descriptors that the reply to this request may bring.
+    pub const fn reply_fds(&self) -> u16 {
+        self.reply_fds
+    }
+
     /// Returns how many descriptors were announced before this frame's on the same connection,
     /// wrapping; zero in a frame without descriptors.
     pub const fn fd_sequence(&self) -> u32 {
@@ -134,7 +157,8 @@ impl Header {
     /// The same header for a frame that is new: its length and count filled in, the rest as if
     /// it had never been sent.
     pub(crate) const fn of_new_frame(self, len: u32, fd_count: u16) -> Self {
-        Self { len, fd_count, ..Self::new(self.kind, self.method, self.id) }
+        let new = Self::new(self.kind, self.method, self.id);
+        Self { len, fd_count, reply_fds: self.reply_fds, ..new }
     }
 
     /// Returns the bytes of a header that is written without a [`Queue`](crate::Queue): for a
@@ -172,7 +196,7 @@ impl Header {
         put(bytes, field::METHOD.start, self.method.to_le_bytes());
         put(bytes, field::ID.start, self.id.to_le_bytes());
         put(bytes, field::FD_COUNT.start, self.fd_count.to_le_bytes());
-        put(bytes, field::RESERVED.start, [0; 2]);
+        put(bytes, field::REPLY_FDS.start, self.reply_fds.to_le_bytes());
         put(bytes, field::FD_SEQUENCE.start, self.fd_sequence.to_le_bytes());
     }
 
@@ -184,7 +208,6 @@ impl Header {
     pub fn decode(bytes: &[u8; Self::SIZE]) -> Result<Self, HeaderError> {
         let [kind] = take(bytes, field::KIND.start);
         let [flags] = take(bytes, field::FLAGS.start);
-        let reserved = u16::from_le_bytes(take(bytes, field::RESERVED.start));
         let header = Self {
             len: u32::from_le_bytes(take(bytes, field::LEN.start)),
             kind: Kind::from_wire(kind).ok_or(HeaderError::UnknownKind { kind })?,
@@ -192,18 +215,16 @@ impl Header {
             method: u16::from_le_bytes(take(bytes, field::METHOD.start)),
             id: u64::from_le_bytes(take(bytes, field::ID.start)),
             fd_count: u16::from_le_bytes(take(bytes, field::FD_COUNT.start)),
+            reply_fds: u16::from_le_bytes(take(bytes, field::REPLY_FDS.start)),
             fd_sequence: u32::from_le_bytes(take(bytes, field::FD_SEQUENCE.start)),
         };
-        if reserved != 0 {
-            return Err(HeaderError::ReservedNotZero { reserved });
-        }
         header.check()?;
         Ok(header)
     }
 
     /// Checks the rules of `WIRE.md` that concern several fields, in their order.
     fn check(&self) -> Result<(), HeaderError> {
-        let Self { kind, fd_count, fd_sequence, .. } = *self;
+        let Self { kind, fd_count, reply_fds, fd_sequence, .. } = *self;
         for field in Field::ALL {
             let value = self.value_of(field);
             if value != 0 && !kind.uses(field) {
@@ -212,6 +233,9 @@ impl Header {
         }
         if fd_count > MAX_FDS {
             return Err(HeaderError::TooManyFds { fd_count });
+        }
+        if reply_fds > MAX_FDS {
+            return Err(HeaderError::TooManyReplyFds { reply_fds });
         }
         if fd_count == 0 && fd_sequence != 0 {
             return Err(HeaderError::SequenceWithoutFds { fd_sequence });
@@ -225,6 +249,7 @@ impl Header {
             Field::Method => self.method.into(),
             Field::Id => self.id,
             Field::Fds => self.fd_count.into(),
+            Field::ReplyFds => self.reply_fds.into(),
         }
     }
 
@@ -266,24 +291,24 @@ pub enum HeaderError {
         /// The byte as received.
         flags: u8,
     },
-    /// The reserved bytes are not zero.
-    ReservedNotZero {
-        /// The two bytes as received.
-        reserved: u16,
-    },
     /// A field that frames of this kind do not use is not zero.
     FieldNotUsed {
         /// The frame's kind.
         kind: Kind,
         /// The field that should be zero.
         field: Field,
-        /// What it holds: the flag's bit, the method, the id or the count of descriptors.
+        /// What it holds: the flag's bit, the method, the id or a count of descriptors.
         value: u64,
     },
     /// More descriptors are announced than one frame can carry.
     TooManyFds {
         /// The number announced; the limit is [`MAX_FDS`].
         fd_count: u16,
+    },
+    /// A request allows its reply more descriptors than one frame can carry.
+    TooManyReplyFds {
+        /// The number allowed; the limit is [`MAX_FDS`].
+        reply_fds: u16,
     },
     /// A frame without descriptors carries a sequence number.
     SequenceWithoutFds {
@@ -297,14 +322,14 @@ impl fmt::Display for HeaderError {
         match self {
             Self::UnknownKind { kind } => write!(f, "unknown kind of frame {kind}"),
             Self::UnknownFlags { flags } => write!(f, "unknown flag bits in {flags:#04x}"),
-            Self::ReservedNotZero { reserved } => {
-                write!(f, "reserved bytes hold {reserved:#06x} instead of zero")
-            }
             Self::FieldNotUsed { kind, field, value } => {
                 write!(f, "{field} {value} in a {kind} frame, where it must be zero")
             }
             Self::TooManyFds { fd_count } => {
                 write!(f, "a frame with {fd_count} descriptors, over the limit of {MAX_FDS}")
+            }
+            Self::TooManyReplyFds { reply_fds } => {
+                write!(f, "{reply_fds} descriptors allowed to a reply, over the limit of {MAX_FDS}")
             }
             Self::SequenceWithoutFds { fd_sequence } => {
                 write!(f, "descriptor sequence {fd_sequence} in a frame without descriptors")
@@ -326,7 +351,7 @@ mod tests {
         0x34, 0x12, // method 0x1234
         0x03, 0x00, 0x00, 0x00, 0x02, 0x00, 0x00, 0x00, // id 0x2_0000_0003
         0x02, 0x00, // two descriptors
-        0x00, 0x00, // reserved
+        0x03, 0x00, // its reply may bring three
         0x07, 0x00, 0x00, 0x00, // seven were sent before
     ];
 
@@ -335,6 +360,7 @@ mod tests {
             len: 5,
             flags: Flags::RESENT,
             fd_count: 2,
+            reply_fds: 3,
             fd_sequence: 7,
             ..Header::new(Kind::Request, 0x1234, 0x2_0000_0003)
         }
@@ -375,7 +401,8 @@ mod tests {
         assert_eq!(change(4, 0), HeaderError::UnknownKind { kind: 0 });
         assert_eq!(change(5, 0x82), HeaderError::UnknownFlags { flags: 0x82 });
         assert_eq!(change(16, 254), HeaderError::TooManyFds { fd_count: 254 });
-        assert_eq!(change(19, 1), HeaderError::ReservedNotZero { reserved: 0x100 });
+        let reply_fds = 0x103;
+        assert_eq!(change(19, 1), HeaderError::TooManyReplyFds { reply_fds });
         assert_eq!(change(16, 0), HeaderError::SequenceWithoutFds { fd_sequence: 7 });
     }
 

@@ -19,6 +19,8 @@ pub enum Kind {
     Ready = 5,
     /// The first frame of a worker whose set-up failed. The payload says where.
     Failed = 6,
+    /// Tells that the one-way with this id is done, and every one before it.
+    Done = 7,
 }
 
 impl Kind {
@@ -26,9 +28,10 @@ impl Kind {
     /// receiver refuses anything else. Every kind may have a payload.
     pub(crate) const fn uses(self, field: Field) -> bool {
         match self {
-            Self::Request | Self::OneWay => true,
+            Self::Request => true,
+            Self::OneWay => !matches!(field, Field::ReplyFds),
             Self::Reply => matches!(field, Field::Id | Field::Fds),
-            Self::Refusal => matches!(field, Field::Id),
+            Self::Refusal | Self::Done => matches!(field, Field::Id),
             Self::Ready | Self::Failed => false,
         }
     }
@@ -41,6 +44,7 @@ impl Kind {
             4 => Some(Self::Refusal),
             5 => Some(Self::Ready),
             6 => Some(Self::Failed),
+            7 => Some(Self::Done),
             _ => None,
         }
     }
@@ -59,6 +63,7 @@ impl fmt::Display for Kind {
             Self::Refusal => "refusal",
             Self::Ready => "ready",
             Self::Failed => "failed",
+            Self::Done => "done",
         })
     }
 }
@@ -75,11 +80,14 @@ pub enum Field {
     Id,
     /// The descriptors.
     Fds,
+    /// The most descriptors that the reply may bring.
+    ReplyFds,
 }
 
 impl Field {
     /// Every field, in the order in which a receiver checks them.
-    pub(crate) const ALL: [Self; 4] = [Self::Resent, Self::Method, Self::Id, Self::Fds];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Resent, Self::Method, Self::Id, Self::Fds, Self::ReplyFds];
 }
 
 impl fmt::Display for Field {
@@ -89,6 +97,7 @@ impl fmt::Display for Field {
             Self::Method => "method",
             Self::Id => "id",
             Self::Fds => "fds",
+            Self::ReplyFds => "reply-fds",
         })
     }
 }
@@ -96,8 +105,15 @@ impl fmt::Display for Field {
 #[cfg(test)]
 impl Kind {
     /// Every kind, in the order of their numbers.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Request, Self::OneWay, Self::Reply, Self::Refusal, Self::Ready, Self::Failed];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Request,
+        Self::OneWay,
+        Self::Reply,
+        Self::Refusal,
+        Self::Ready,
+        Self::Failed,
+        Self::Done,
+    ];
 }
 
 #[cfg(test)]

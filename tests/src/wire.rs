@@ -16,6 +16,8 @@ pub struct RawHeader {
     pub id: u64,
     /// Descriptors announced.
     pub fd_count: u16,
+    /// Descriptors allowed to the reply.
+    pub reply_fds: u16,
     /// Descriptors announced before.
     pub fd_sequence: u32,
 }
@@ -30,6 +32,7 @@ impl RawHeader {
         bytes[6..8].copy_from_slice(&self.method.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.id.to_le_bytes());
         bytes[16..18].copy_from_slice(&self.fd_count.to_le_bytes());
+        bytes[18..20].copy_from_slice(&self.reply_fds.to_le_bytes());
         bytes[20..].copy_from_slice(&self.fd_sequence.to_le_bytes());
         bytes
     }
@@ -38,6 +41,6 @@ impl RawHeader {
 /// Returns a request with its payload; of its descriptors the count and the sequence are given.
 pub fn frame(id: u64, (fd_count, fd_sequence): (u16, u32), payload: &[u8]) -> Vec<u8> {
     let len = u32::try_from(payload.len()).expect("a payload of a test is short");
-    let header = RawHeader { len, kind: 1, method: 1, id, fd_count, fd_sequence, flags: 0 };
+    let header = RawHeader { len, kind: 1, method: 1, id, fd_count, fd_sequence, ..RawHeader::default() };
     [&header.bytes(), payload].concat()
 }

@@ -24,11 +24,11 @@ macro_rules! errors {
 errors!(REFUSALS, refusal(DecodeError) {
     DecodeError::Header(HeaderError::UnknownKind { kind }) => "unknown-kind kind={kind}",
     DecodeError::Header(HeaderError::UnknownFlags { flags }) => "unknown-flags flags={flags:#x}",
-    DecodeError::Header(HeaderError::ReservedNotZero { reserved }) =>
-        "reserved-not-zero reserved={reserved:#x}",
     DecodeError::Header(HeaderError::FieldNotUsed { kind, field, value }) =>
         "field-not-used kind={kind} field={field} value={value}",
     DecodeError::Header(HeaderError::TooManyFds { fd_count }) => "too-many-fds fds={fd_count}",
+    DecodeError::Header(HeaderError::TooManyReplyFds { reply_fds }) =>
+        "too-many-reply-fds reply-fds={reply_fds}",
     DecodeError::Header(HeaderError::SequenceWithoutFds { fd_sequence }) =>
         "sequence-without-fds sequence={fd_sequence}",
     DecodeError::TooLong { len, capacity } => "too-long len={len} capacity={capacity}",
@@ -126,6 +126,7 @@ fn text(frame: &Frame<'_>) -> String {
     word(header.method() != 0, format!("method={:#x}", header.method()));
     word(header.id() != 0, format!("id={:#x}", header.id()));
     word(header.fd_count() != 0, format!("fds={}", header.fd_count()));
+    word(header.reply_fds() != 0, format!("reply-fds={}", header.reply_fds()));
     word(header.fd_sequence() != 0, format!("sequence={}", header.fd_sequence()));
     let payload: String = frame.payload().iter().map(|byte| format!("{byte:02x}")).collect();
     word(!payload.is_empty(), format!("payload={payload}"));
@@ -143,6 +144,7 @@ pub(super) fn encode(meaning: &str) -> (Vec<u8>, bool) {
         }
         let kind = Kind::ALL.into_iter().find(|kind| kind.to_string() == first).unwrap();
         let (mut method, mut id, mut fds, mut sequence, mut resent) = (0, 0, 0, 0, false);
+        let mut reply_fds = 0;
         let mut hello =
             Hello { limits: Limits { payload_len: 0, fd_count: 0 }, build: BuildId::ANY };
         let mut payload = Vec::new();
@@ -153,6 +155,7 @@ pub(super) fn encode(meaning: &str) -> (Vec<u8>, bool) {
                 "method" => method = number(value).try_into().unwrap(),
                 "id" => id = number(value),
                 "fds" => fds = number(value).try_into().unwrap(),
+                "reply-fds" => reply_fds = number(value).try_into().unwrap(),
                 "sequence" => sequence = number(value).try_into().unwrap(),
                 "payload" => payload = self::bytes(value),
                 "payload_limit" => hello.limits.payload_len = number(value).try_into().unwrap(),
@@ -165,12 +168,13 @@ pub(super) fn encode(meaning: &str) -> (Vec<u8>, bool) {
             payload = hello.encode().into();
         }
         let header = match kind {
-            Kind::Request => Header::request(method, id),
+            Kind::Request => Header::request(method, id).allowing(reply_fds),
             Kind::OneWay => Header::one_way(method, id),
             Kind::Reply => Header::reply(id),
             Kind::Refusal => Header::refusal(id),
             Kind::Ready => Header::ready(),
             Kind::Failed => Header::failed(),
+            Kind::Done => Header::done(id),
         };
         let len = payload.len().try_into().unwrap();
         let mut header = header.encode_with(len, fds, sequence).unwrap();
