@@ -416,6 +416,7 @@ mod tests {
                 (Field::Method, Header { method: 1, ..empty }),
                 (Field::Id, Header { id: 1, ..empty }),
                 (Field::Fds, Header { fd_count: 1, ..empty }),
+                (Field::ReplyFds, Header { reply_fds: 1, ..empty }),
             ] {
                 let refused = HeaderError::FieldNotUsed { kind, field, value: 1 };
                 let expected = if kind.uses(field) { Ok(header) } else { Err(refused) };

@@ -121,6 +121,9 @@ fn repro_a_queued_header_is_always_accepted() {
             Header::refusal(u64::MAX),
             Header::ready(),
             Header::failed(),
+            Header::done(u64::MAX),
+            Header::request(1, 1).allowing(u16::MAX),
+            Header::reply(1).allowing(1),
         ] {
             let kind = header.kind();
             let has_fds = matches!(kind, Kind::Request | Kind::OneWay | Kind::Reply);
