@@ -24,11 +24,9 @@ macro_rules! errors {
 errors!(REFUSALS, refusal(DecodeError) {
     DecodeError::Header(HeaderError::UnknownKind { kind }) => "unknown-kind kind={kind}",
     DecodeError::Header(HeaderError::UnknownFlags { flags }) => "unknown-flags flags={flags:#x}",
-    DecodeError::Header(HeaderError::FieldNotUsed { kind, field, value }) =>
-        "field-not-used kind={kind} field={field} value={value}",
+    DecodeError::Header(HeaderError::FieldNotUsed { kind, offset, value }) =>
+        "field-not-used kind={kind} offset={offset} value={value}",
     DecodeError::Header(HeaderError::TooManyFds { fd_count }) => "too-many-fds fds={fd_count}",
-    DecodeError::Header(HeaderError::TooManyReplyFds { reply_fds }) =>
-        "too-many-reply-fds reply-fds={reply_fds}",
     DecodeError::Header(HeaderError::SequenceWithoutFds { fd_sequence }) =>
         "sequence-without-fds sequence={fd_sequence}",
     DecodeError::TooLong { len, capacity } => "too-long len={len} capacity={capacity}",
