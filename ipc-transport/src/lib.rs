@@ -45,8 +45,6 @@ mod bytes;
 mod descriptor;
 #[cfg(feature = "socket")]
 mod unix;
-#[cfg(feature = "socket")]
-mod wait_set;
 
 /// Descriptors, as rustix names them: `OwnedFd`, `BorrowedFd`, `AsFd` and their like.
 #[cfg(feature = "socket")]
@@ -91,6 +89,3 @@ pub use {
     descriptor::{above_stdio, close_all_but, duplicate, open_stdio},
     memory::page::SharedPage,
 };
-
-#[cfg(feature = "socket")]
-pub use wait_set::{Ready, Trigger, WaitSet};

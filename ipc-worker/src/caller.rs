@@ -123,7 +123,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     /// Forgets what the last outcome left behind.
     pub(crate) fn forget_told(&mut self) {
         self.last.id = None;
-        self.last.fds.clear();
+        self.last.fds.fds().clear();
         if let Some(frame) = self.last.frame.take() {
             self.outbox.retire(frame);
         }
@@ -168,7 +168,8 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         let len = call.body.encode(room.payload()).ok().filter(|&len| len <= space);
         let header = header(call.method, id.to_wire()).allowing(call.reply_fds);
         let request = UnderWay {
-            frame: room.commit(header, len.ok_or(Why::Unencodable)?),
+            // Requests and one-ways may carry descriptors, so it is taken.
+            frame: room.commit(header, len.ok_or(Why::Unencodable)?).map_err(|_| Why::Full)?,
             deadline: call.deadline.unwrap_or(Instant::NEVER),
             again: call.again,
             tries: call.tries,

@@ -1,6 +1,6 @@
 //! The first frame of a worker: it is ready, or its set-up has failed at some stage.
 
-use ipc_barrier::process::{Reason, Stage};
+use ipc_barrier::process::Reason;
 use ipc_frame::{BuildId, Header, Hello, Kind, Limits, MAX_FDS};
 use ipc_transport::Errno;
 
@@ -9,9 +9,8 @@ use crate::start_error::StartError;
 
 /// Bytes of the longest reason on the wire.
 pub(crate) const REASON: usize = HEAD + 20 + 48;
-/// Bytes before the texts: the error's number, the stage's number, and the lengths of its name and
-/// of the text.
-const HEAD: usize = 8;
+/// Bytes before the texts: the error's number, and the lengths of the stage's name and of the text.
+const HEAD: usize = 6;
 
 /// What a worker of `bytes` bytes each way says of itself.
 pub(crate) fn hello(bytes: usize) -> Hello {
@@ -21,25 +20,15 @@ pub(crate) fn hello(bytes: usize) -> Hello {
 
 /// Why [`Handler::prepare`](crate::Handler::prepare) did not let the worker start.
 pub(crate) fn refused(refusal: &Refusal) -> Reason {
-    Reason::new("prepare", &Errno(refusal.code), refusal.text.as_str())
+    Reason::new("prepare", Errno(refusal.code), refusal.text.as_str())
 }
 
 /// Writes why a set-up has failed, and returns the bytes.
 pub(crate) fn encode<'a>(reason: &Reason, space: &'a mut [u8; REASON]) -> &'a [u8] {
-    let (number, name) = match &reason.stage {
-        Stage::Number(number) => (*number, ""),
-        Stage::Name(name) => (0, name.as_str()),
-        _ => (0, ""),
-    };
-    let text = reason.text.as_str();
-    let lens = [name.len(), text.len()].map(|len| u8::try_from(len).unwrap_or(0));
-    let parts: [&[u8]; 5] = [
-        &reason.errno.0.to_le_bytes(),
-        &number.to_le_bytes(),
-        &lens,
-        name.as_bytes(),
-        text.as_bytes(),
-    ];
+    let (stage, text) = (reason.stage.as_str(), reason.text.as_str());
+    let lens = [stage.len(), text.len()].map(|len| u8::try_from(len).unwrap_or(0));
+    let parts: [&[u8]; 4] =
+        [&reason.errno.0.to_le_bytes(), &lens, stage.as_bytes(), text.as_bytes()];
     let mut len = 0;
     for (place, byte) in space.iter_mut().zip(parts.into_iter().flatten()) {
         *place = *byte;
@@ -69,18 +58,14 @@ pub(crate) fn read(kind: Kind, payload: &[u8], bytes: usize) -> Result<(), Start
 
 fn decode(payload: &[u8]) -> Option<Reason> {
     let (head, rest) = payload.split_first_chunk::<HEAD>()?;
-    let [a, b, c, d, e, f, name_len, text_len] = *head;
+    let [a, b, c, d, stage_len, text_len] = *head;
     let errno = Errno(i32::from_le_bytes([a, b, c, d]));
-    let (name, text) = rest.split_at_checked(name_len.into())?;
+    let (stage, text) = rest.split_at_checked(stage_len.into())?;
     if text.len() != usize::from(text_len) {
         return None;
     }
-    let (name, text) = (core::str::from_utf8(name).ok()?, core::str::from_utf8(text).ok()?);
-    let stage = match name {
-        "" => Stage::Number(u16::from_le_bytes([e, f])),
-        name => Stage::from(name),
-    };
-    Some(Reason::new(stage, &errno, text))
+    let [stage, text] = [stage, text].map(core::str::from_utf8);
+    Some(Reason::new(stage.ok()?, errno, text.ok()?))
 }
 
 #[cfg(test)]
@@ -91,9 +76,9 @@ mod tests {
 
     #[test]
     fn a_reason_survives_the_wire() {
-        for stage in [Stage::from(7), Stage::from("a name of 20 letters")] {
+        for stage in ["7", "a name of 20 letters"] {
             for text in ["", "pivot_root", "a text that is as long as a reason's may be: 48 b"] {
-                let reason = Reason::new(stage, &Errno(-7), text);
+                let reason = Reason::new(stage, Errno(-7), text);
                 let mut space = [0; REASON];
                 let read = read(Kind::Failed, encode(&reason, &mut space), BYTES);
                 assert_eq!(read, Err(StartError::Failed(reason)));
@@ -103,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_reason_that_is_cut_or_too_long_is_malformed() {
-        let reason = Reason::new("descriptors", &Errno(9), "close_range");
+        let reason = Reason::new("descriptors", Errno(9), "close_range");
         let mut space = [0; REASON];
         let len = encode(&reason, &mut space).len();
         for cut in (0..len).chain([len + 1]) {

@@ -104,12 +104,15 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Batch<'_, Tag, SLOTS, BYTES> {
             // Its room is free once it is settled.
             return true;
         }
-        let reply = answered.header(header.id());
-        let Ok(reply) = reply.encode_with(answered.len, reply_fds.len(), *fd_sequence) else {
+        // All of it fits: the room is smaller than `u32::MAX`, the list than `MAX_FDS`.
+        let len = u32::try_from(answered.len).unwrap_or(u32::MAX);
+        let fd_count = u16::try_from(reply_fds.len()).unwrap_or(MAX_FDS);
+        let sequence = if fd_count > 0 { *fd_sequence } else { 0 };
+        let Ok(reply) = answered.header(header.id()).encode_with(len, fd_count, sequence) else {
             return true;
         };
         *head = reply;
-        *fd_sequence = fd_sequence.wrapping_add(u32::try_from(reply_fds.len()).unwrap_or(0));
+        *fd_sequence = fd_sequence.wrapping_add(fd_count.into());
         inbox.filled(Header::SIZE + answered.len, &mut reply_fds.fds());
         true
     }

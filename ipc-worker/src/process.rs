@@ -14,4 +14,3 @@ mod state;
 mod watch;
 
 pub use fork::Fork;
-pub use state::Processes;

@@ -14,7 +14,6 @@ use crate::counters::Counters;
 use crate::event::{Event, GiveUp};
 use crate::launch::{Launch, Run};
 use crate::ledger::RequestId;
-use crate::start::Start;
 
 /// A worker as main sees it, with at most `SLOTS` requests under way in `BYTES` bytes each way.
 ///

@@ -15,17 +15,25 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     /// Makes an empty caller in the memory given.
     pub(crate) fn init(place: &mut MaybeUninit<Self>) {
         let caller = place.as_mut_ptr();
-        // SAFETY: the pointer is to memory of this type, so the field lies within it; memory that
-        // may be anything is a `MaybeUninit`, and nothing else refers to it.
-        Table::init(unsafe { &mut *addr_of_mut!((*caller).table).cast() });
-        // SAFETY: as above.
-        Outbox::init(unsafe { &mut *addr_of_mut!((*caller).outbox).cast() });
-        // SAFETY: as above.
-        Inbox::init(unsafe { &mut *addr_of_mut!((*caller).inbox).cast() });
-        // SAFETY: the field lies within the memory, and holds nothing to be dropped.
-        unsafe { addr_of_mut!((*caller).counters).write(Counters::default()) };
-        let last = Last { id: None, frame: None, fds: FdList::new() };
+        // SAFETY: the pointer is to memory of this type, so the field lies within it.
+        let table = unsafe { addr_of_mut!((*caller).table) };
+        // SAFETY: memory that may be anything is a `MaybeUninit`, and nothing else refers to it.
+        Table::<Tag, SLOTS>::init(unsafe { &mut *table.cast() });
+        // SAFETY: as for the table.
+        let outbox = unsafe { addr_of_mut!((*caller).outbox) };
+        // SAFETY: as for the table.
+        Outbox::<BYTES, SLOTS>::init(unsafe { &mut *outbox.cast() });
+        // SAFETY: as for the table.
+        let inbox = unsafe { addr_of_mut!((*caller).inbox) };
+        // SAFETY: as for the table.
+        Inbox::<BYTES>::init(unsafe { &mut *inbox.cast() });
+        // SAFETY: as for the table.
+        let counters = unsafe { addr_of_mut!((*caller).counters) };
+        // SAFETY: it is aligned memory of this type, which holds nothing to be dropped.
+        unsafe { counters.write(Counters::default()) };
+        // SAFETY: as for the table.
+        let last = unsafe { addr_of_mut!((*caller).last) };
         // SAFETY: as for the counters.
-        unsafe { addr_of_mut!((*caller).last).write(last) };
+        unsafe { last.write(Last { id: None, frame: None, fds: FdList::new() }) };
     }
 }

@@ -5,7 +5,7 @@
 use heapless::Vec;
 use ipc_barrier::process::{Guard, Reason, exit, reset_signals};
 use ipc_frame::Header;
-use ipc_transport::{Instant, Stream, SystemError, Transport, close_all_but, open_stdio};
+use ipc_transport::{Errno, Instant, Stream, SystemError, Transport, close_all_but, open_stdio};
 use rustix::fd::{AsFd, AsRawFd, RawFd};
 
 use super::spawn::Given;
@@ -19,6 +19,9 @@ use crate::server::{Served, Server};
 const SET_UP_FAILED: i32 = 71;
 const NOT_SETTLED: i32 = 74;
 const BROKEN_STREAM: i32 = 76;
+
+/// More descriptors than there is room for.
+const EMFILE: Errno = Errno(24);
 
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
@@ -60,17 +63,22 @@ pub(super) fn run<H: Handler, Tag, const SLOTS: usize, const BYTES: usize>(
 
 /// Sends the first frame. The socket is empty, so there is room for it.
 fn say(stream: &mut Stream, header: Header, payload: &[u8]) {
-    // A main that is gone shows at the next receive.
-    _ = stream.send(&[&header.encode_with(payload.len()), payload]);
+    let len = u32::try_from(payload.len()).unwrap_or(0);
+    if let Ok(header) = header.encode_with(len, 0, 0) {
+        // A main that is gone shows at the next receive.
+        _ = stream.send(&[&header, payload]);
+    }
 }
 
 fn set_up<H: Handler>(stream: &Stream, handler: &mut H) -> Result<(), Reason> {
-    let failed = |stage| move |error: SystemError| Reason::new(stage, &error, error.call);
+    let failed = |stage| move |error: SystemError| Reason::new(stage, error.errno, error.call);
     reset_signals(&[SIGHUP, SIGINT, SIGPIPE, SIGTERM]).map_err(failed("signals"))?;
     open_stdio().map_err(failed("standard streams"))?;
     let mut open: Vec<RawFd, OPEN> = Vec::new();
     for fd in handler.descriptors().chain([stream.as_fd()]) {
-        open.push(fd.as_raw_fd()).map_err(|_| first_frame::too_many_descriptors(OPEN - 1))?;
+        open.push(fd.as_raw_fd()).map_err(|_| {
+            Reason::new("descriptors", EMFILE, "the handler holds more than 63")
+        })?;
     }
     // SAFETY: this process never returns to the values of main that own what is closed, and the
     // handler has listed what it holds.

@@ -4,7 +4,7 @@ use core::marker::PhantomData;
 
 use ipc_frame::{Header, MaxLen, Postcard};
 
-use crate::serve::reply_capacity;
+use crate::server::reply_capacity;
 
 /// Finds the longest form of a type, where one is known: the constant of the type itself comes
 /// before that of the trait, which every type has.
