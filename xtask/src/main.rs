@@ -6,8 +6,12 @@ mod deep;
 mod demo;
 mod failure;
 mod fuzz;
+mod layers;
+mod lines;
 mod miri;
+mod modules;
 mod process;
+mod source;
 mod steps;
 mod test;
 mod tiny;
@@ -29,6 +33,8 @@ Verbs:
   demo    drive the example daemon logd under load, kill its worker, count every message
   test    run all tests, and the static program with no C library
   ci      everything that must hold: format, lints, tests, docs, bare metal
+  lines   count the code of each crate and compare it with its limit
+  layers  look for files that import each other
   bench   measure beside the bare calls of the system, and print the ratios
   fuzz    any bytes into what decodes them
   miri    the tests of ipc-frame in an interpreter that sees undefined behaviour
@@ -58,6 +64,8 @@ fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
         Some(Value(verb)) if verb == "demo" => demo::run(args),
         Some(Value(verb)) if verb == "test" => test::run(args),
         Some(Value(verb)) if verb == "ci" => ci::run(args),
+        Some(Value(verb)) if verb == "lines" => lines::run(args),
+        Some(Value(verb)) if verb == "layers" => layers::run(args),
         Some(Value(verb)) if verb == "bench" => bench::run(args),
         Some(Value(verb)) if verb == "fuzz" => fuzz::run(args),
         Some(Value(verb)) if verb == "miri" => miri::run(args),
