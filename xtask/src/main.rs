@@ -10,6 +10,7 @@ mod layers;
 mod lines;
 mod miri;
 mod modules;
+mod package;
 mod process;
 mod source;
 mod steps;
@@ -35,6 +36,7 @@ Verbs:
   ci      everything that must hold: format, lints, tests, docs, bare metal
   lines   count the code of each crate and compare it with its limit
   layers  look for files that import each other
+  package test the crates as they would be published
   bench   measure beside the bare calls of the system, and print the ratios
   fuzz    any bytes into what decodes them
   miri    the tests of ipc-frame in an interpreter that sees undefined behaviour
@@ -66,6 +68,7 @@ fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
         Some(Value(verb)) if verb == "ci" => ci::run(args),
         Some(Value(verb)) if verb == "lines" => lines::run(args),
         Some(Value(verb)) if verb == "layers" => layers::run(args),
+        Some(Value(verb)) if verb == "package" => package::run(args),
         Some(Value(verb)) if verb == "bench" => bench::run(args),
         Some(Value(verb)) if verb == "fuzz" => fuzz::run(args),
         Some(Value(verb)) if verb == "miri" => miri::run(args),
