@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: everything that must hold before a change is taken.
+//! `cargo xtask ci`: all checks before a change is taken.
 
 use std::path::Path;
 
@@ -11,14 +11,16 @@ use crate::{
 };
 
 const HELP: &str = "\
-Checks everything that must hold before a change is taken: format, lints, tests, docs, fewer
-features, bare metal, the oldest Rust, licences and spelling. Every step runs, also after one
-that failed; what is not installed is skipped, and said to be.
+Checks everything before a change is taken: format, lints, tests, docs, fewer features, bare metal,
+the oldest Rust, licences and spelling. Every step runs, also after one that failed. A step whose
+tool is not installed is skipped; the end of the output lists these steps and how to install them.
 
 Usage: cargo xtask ci
 
 Options:
-  -h, --help    print this help";
+  -h, --help    print this help
+
+Exit codes: 0 no step failed, 1 a step failed, 2 wrong arguments";
 
 const BARE_METAL: &str = "x86_64-unknown-none";
 

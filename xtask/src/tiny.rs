@@ -1,4 +1,4 @@
-//! Builds and runs `tests/tiny`, the static program with no C library: a workspace of its own.
+//! Builds and runs `tests/tiny`, the static program without a C library, in a separate workspace.
 
 use std::{
     fs,
