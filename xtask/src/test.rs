@@ -10,7 +10,7 @@ use crate::{
 const HELP: &str = "\
 Runs all tests of the workspace, then those of ipc-frame and ipc-worker with the feature postcard.
 Then builds and runs tests/tiny, a static program without a C library that links all four crates
-(x86_64 Linux only). Every step runs, also after one that failed.
+(x86_64 Linux only); its stripped size has a limit. Every step runs, also after one that failed.
 
 Usage: cargo xtask test
 
