@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::{
     failure::Failure,
+    layers, lines, package,
     steps::{self, Step},
     test, tiny,
     tools::{self, output},
@@ -11,9 +12,10 @@ use crate::{
 };
 
 const HELP: &str = "\
-Checks everything before a change is taken: format, lints, tests, docs, fewer features, bare metal,
-the oldest Rust, licences and spelling. Every step runs, also after one that failed. A step whose
-tool is not installed is skipped; the end of the output lists these steps and how to install them.
+Checks everything before a change is taken: format, lints, lines of code, files that import each
+other, tests, docs, packages, fewer features, bare metal, the oldest Rust, licences and spelling.
+Every step runs, also after one that failed. A step whose tool is not installed is skipped; the end
+of the output lists these steps and how to install them.
 
 Usage: cargo xtask ci
 
@@ -31,8 +33,11 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
 
 fn plan(workspace: &Workspace) -> Vec<Step> {
     let mut steps = lints(workspace);
+    steps.push(Step::call("lines", lines::check));
+    steps.push(Step::call("layers", layers::check));
     steps.extend(test::steps(workspace));
     steps.push(docs(workspace));
+    steps.push(package::step(workspace));
     steps.extend(fewer_features(workspace));
     steps.extend(bare_metal(workspace));
     steps.push(oldest_rust(workspace));

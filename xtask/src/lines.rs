@@ -39,6 +39,11 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
     count(&Workspace::find()?, files)
 }
 
+/// Counts every crate, and prints the table.
+pub(crate) fn check(workspace: &Workspace) -> Result<(), Failure> {
+    count(workspace, false)
+}
+
 fn count(workspace: &Workspace, files: bool) -> Result<(), Failure> {
     let crates: Vec<Crate> = LIMITS
         .iter()

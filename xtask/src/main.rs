@@ -33,7 +33,7 @@ Usage: cargo xtask VERB [OPTIONS]
 Verbs:
   demo     drive the example daemon logd under load, kill its worker, count every message
   test     run all tests, and a static program without a C library
-  ci       check everything before a change: format, lints, tests, docs, bare metal
+  ci       check everything before a change: format, lints, tests, docs, packages
   lines    count the code of each crate and compare it with its limit
   layers   look for files that import each other
   package  test the crates as they would be published
