@@ -10,24 +10,23 @@ use lexopt::{
 use crate::{failure::Failure, steps, workspace::Workspace};
 
 const HELP: &str = "\
-Measures round trips, 32 requests in flight and requests with descriptors, at the level of the
-transport and through a worker, and two processes that meet at a barrier; on one processor and on
-two. Beside each runs a floor, the same by bare system calls, in pairs of short blocks in the same
-run. What counts is the ratio of the two. Prints a table with the goals, how noisy the machine was,
-and what was left out.
+Measures round trips, 32 requests in flight and requests with descriptors, over the transport and
+through a worker; and two processes that meet at a barrier. Each runs on one processor and on two,
+beside a floor: the same work by bare system calls, in alternating short blocks. The ratio of the
+two is the result. Prints a table with the goals, how noisy the machine was, and what was left out.
 
-The full run takes a few minutes besides the build. On a busy machine the ratios hold, roughly;
-the times do not.
+The full run takes a few minutes besides the build. On a busy machine the ratios still hold,
+roughly; the times do not.
 
 Usage: cargo xtask bench [OPTIONS]
 
 Options:
       --quick          shorter blocks: all rows within 30 s
-      --json FILE      write the rows to FILE, too
+      --json FILE      also write the rows to FILE
       --filter WORD    only rows whose name contains WORD, such as \"worker\" or \", 2 cpus\"
   -h, --help           print this help
 
-Exit codes: 0 measured, also where a goal is missed; 1 a row failed; 2 wrong arguments";
+Exit codes: 0 measured, even if a goal is missed; 1 a row failed; 2 wrong arguments";
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Options {

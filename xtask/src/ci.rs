@@ -1,9 +1,10 @@
-//! `cargo xtask ci`: everything that must hold before a change is taken.
+//! `cargo xtask ci`: all checks before a change is taken.
 
 use std::path::Path;
 
 use crate::{
     failure::Failure,
+    layers, lines, package,
     steps::{self, Step},
     test, tiny,
     tools::{self, output},
@@ -11,14 +12,17 @@ use crate::{
 };
 
 const HELP: &str = "\
-Checks everything that must hold before a change is taken: format, lints, tests, docs, fewer
-features, bare metal, the oldest Rust, licences and spelling. Every step runs, also after one
-that failed; what is not installed is skipped, and said to be.
+Checks everything before a change is taken: format, lints, lines of code, files that import each
+other, tests, docs, packages, fewer features, bare metal, the oldest Rust, licences and spelling.
+Every step runs, also after one that failed. A step whose tool is not installed is skipped; the end
+of the output lists these steps and how to install them.
 
 Usage: cargo xtask ci
 
 Options:
-  -h, --help    print this help";
+  -h, --help    print this help
+
+Exit codes: 0 no step failed, 1 a step failed, 2 wrong arguments";
 
 const BARE_METAL: &str = "x86_64-unknown-none";
 
@@ -29,8 +33,11 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
 
 fn plan(workspace: &Workspace) -> Vec<Step> {
     let mut steps = lints(workspace);
+    steps.push(Step::call("lines", lines::check));
+    steps.push(Step::call("layers", layers::check));
     steps.extend(test::steps(workspace));
     steps.push(docs(workspace));
+    steps.push(package::step(workspace));
     steps.extend(fewer_features(workspace));
     steps.extend(bare_metal(workspace));
     steps.push(oldest_rust(workspace));

@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: bytes of no origin into what decodes them.
+//! `cargo xtask fuzz`: generated inputs for the decoders.
 
 use std::ffi::OsString;
 
@@ -15,24 +15,27 @@ use crate::{
 };
 
 const HELP: &str = "\
-Feeds a decoder with inputs that nobody thought of, until all of them are done or one breaks it.
-Needs nightly Rust and cargo-fuzz; says that it skipped where they are missing.
+Feeds a decoder with generated inputs, until a limit is reached or an input breaks it. Needs nightly
+Rust and cargo-fuzz, and is skipped without them.
 
 Usage: cargo xtask fuzz TARGET [OPTIONS]
 
 Targets:
-  decode    bytes in any pieces into the decoder of frames
+  decode    the decoder of frames, with bytes in pieces of any size
   hello     the first frame between two programs
   text      the text of reasons and refusals
   typed     messages in the postcard format
 
 Options:
-  --inputs N     end after so many inputs [default: 10000000 where no time is given]
-  --seconds N    end after so many seconds
+  --inputs N     stop after N inputs [default: 10000000 unless --seconds is given]
+  --seconds N    stop after N seconds
   -h, --help     print this help
 
-The inputs found are kept in ipc-frame/fuzz/corpus, one that breaks something in
-ipc-frame/fuzz/artifacts.";
+Inputs that reach new code are kept in ipc-frame/fuzz/corpus, and one that breaks the decoder in
+ipc-frame/fuzz/artifacts.
+
+Exit codes: 0 no input broke the decoder or the run was skipped, 1 one did or the run failed,
+2 wrong arguments";
 
 const TARGETS: [&str; 4] = ["decode", "hello", "text", "typed"];
 const INPUTS: u64 = 10_000_000;

@@ -1,4 +1,4 @@
-//! The one door for tools: `cargo xtask VERB`, one file per verb.
+//! The tools of this project: `cargo xtask VERB`, one file per verb.
 
 mod bench;
 mod ci;
@@ -6,8 +6,13 @@ mod deep;
 mod demo;
 mod failure;
 mod fuzz;
+mod layers;
+mod lines;
 mod miri;
+mod modules;
+mod package;
 mod process;
+mod source;
 mod steps;
 mod test;
 mod tiny;
@@ -21,23 +26,26 @@ use lexopt::Arg::{Long, Short, Value};
 use failure::Failure;
 
 const HELP: &str = "\
-The one door for this project's tools.
+Runs the tools of this project.
 
 Usage: cargo xtask VERB [OPTIONS]
 
 Verbs:
-  demo    drive the example daemon logd under load, kill its worker, count every message
-  test    run all tests, and the static program with no C library
-  ci      everything that must hold: format, lints, tests, docs, bare metal
-  bench   measure beside the bare calls of the system, and print the ratios
-  fuzz    any bytes into what decodes them
-  miri    the tests of ipc-frame in an interpreter that sees undefined behaviour
-  deep    what takes too long for ci: a minute of fuzz, miri, long races and traffic
+  demo     drive the example daemon logd under load, kill its worker, count every message
+  test     run all tests, and a static program without a C library
+  ci       check everything before a change: format, lints, tests, docs, packages
+  lines    count the code of each crate and compare it with its limit
+  layers   look for files that import each other
+  package  test the crates as they would be published
+  bench    measure beside bare system calls, and print the ratios
+  fuzz     feed generated inputs to a decoder
+  miri     run the tests of ipc-frame in miri, which detects undefined behaviour
+  deep     run what takes too long for ci: a minute of fuzzing, miri, long tests
 
 Options:
   -h, --help    print this help; `cargo xtask VERB --help` prints that of a verb
 
-Exit codes: 0 all is well, 1 something failed, 2 wrong arguments";
+Exit codes: 0 success, 1 something failed, 2 wrong arguments";
 
 fn main() -> ExitCode {
     match run(lexopt::Parser::from_env()) {
@@ -58,6 +66,9 @@ fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
         Some(Value(verb)) if verb == "demo" => demo::run(args),
         Some(Value(verb)) if verb == "test" => test::run(args),
         Some(Value(verb)) if verb == "ci" => ci::run(args),
+        Some(Value(verb)) if verb == "lines" => lines::run(args),
+        Some(Value(verb)) if verb == "layers" => layers::run(args),
+        Some(Value(verb)) if verb == "package" => package::run(args),
         Some(Value(verb)) if verb == "bench" => bench::run(args),
         Some(Value(verb)) if verb == "fuzz" => fuzz::run(args),
         Some(Value(verb)) if verb == "miri" => miri::run(args),

@@ -1,4 +1,4 @@
-//! `cargo xtask miri`: the tests of ipc-frame in an interpreter that sees undefined behaviour.
+//! `cargo xtask miri`: the tests of ipc-frame in miri, which detects undefined behaviour.
 
 use crate::{
     failure::Failure,
@@ -8,13 +8,15 @@ use crate::{
 };
 
 const HELP: &str = "\
-Runs the tests of ipc-frame, with all features, in miri. Needs nightly Rust with its components
-miri and rust-src; says that it skipped where they are missing.
+Runs the tests of ipc-frame, with all features, in miri, an interpreter that detects undefined
+behaviour. Needs nightly Rust with the components miri and rust-src, and is skipped without them.
 
 Usage: cargo xtask miri
 
 Options:
-  -h, --help    print this help";
+  -h, --help    print this help
+
+Exit codes: 0 no step failed, 1 a step failed, 2 wrong arguments";
 
 /// Runs the verb.
 pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {

@@ -45,20 +45,26 @@ impl Step {
 
 /// Runs a verb that is nothing but steps, and has no option but to ask for help.
 pub(crate) fn verb(
-    mut args: lexopt::Parser,
+    args: lexopt::Parser,
     help: &str,
     plan: impl FnOnce(&Workspace) -> Vec<Step>,
 ) -> Result<(), Failure> {
+    if only_help(args, help)? {
+        return Ok(());
+    }
+    let workspace = Workspace::find()?;
+    run(&workspace, plan(&workspace))
+}
+
+/// Reads the command line of a verb whose only option asks for help, and prints it if asked.
+pub(crate) fn only_help(mut args: lexopt::Parser, help: &str) -> Result<bool, Failure> {
     match args.next()? {
         Some(Long("help") | Short('h')) => {
             println!("{help}");
-            Ok(())
+            Ok(true)
         }
         Some(other) => Err(other.unexpected().into()),
-        None => {
-            let workspace = Workspace::find()?;
-            run(&workspace, plan(&workspace))
-        }
+        None => Ok(false),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Builds and runs `tests/tiny`, the static program with no C library: a workspace of its own.
+//! Builds and runs `tests/tiny`, the static program without a C library, in a separate workspace.
 
 use std::{
     fs,
@@ -15,6 +15,8 @@ use crate::{
 };
 
 const TIME: Duration = Duration::from_secs(60);
+/// The most bytes that the stripped program may have.
+const SIZE_LIMIT: u64 = 42_000;
 
 /// Returns the step that builds and runs the program.
 pub(crate) fn step() -> Step {
@@ -40,7 +42,15 @@ fn build_and_run(workspace: &Workspace) -> Result<(), Failure> {
     let program = workspace.root().join("tests/tiny/target/release/tiny");
     let file = fs::metadata(&program).map_err(Failure::of("find the program just built"))?;
     run(&program)?;
-    println!("tests/tiny: ok, {} bytes stripped", file.len());
+    check_size(file.len())
+}
+
+fn check_size(size: u64) -> Result<(), Failure> {
+    let said = format!("tests/tiny has {size} bytes stripped, of at most {SIZE_LIMIT}");
+    match size.checked_sub(SIZE_LIMIT) {
+        None | Some(0) => println!("{said}"),
+        Some(over) => return Err(Failure::Failed(format!("{said}: {over} too many"))),
+    }
     Ok(())
 }
 
@@ -59,5 +69,17 @@ fn run(program: &Path) -> Result<(), Failure> {
             child.kill().map_err(Failure::of("kill tests/tiny"))?;
             Err(Failure::Failed(format!("tests/tiny still ran after {} s", TIME.as_secs())))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn program_over_the_limit_says_by_how_much() {
+        assert!(check_size(SIZE_LIMIT).is_ok());
+        let said = check_size(SIZE_LIMIT + 320).unwrap_err().to_string();
+        assert_eq!(said, "tests/tiny has 42320 bytes stripped, of at most 42000: 320 too many");
     }
 }

@@ -11,22 +11,22 @@ use super::daemon::STALL;
 use crate::failure::Failure;
 
 pub(crate) const HELP: &str = "\
-Drives logd, a small syslog daemon, with real datagrams: first with its writing in line, then
-with the same writing in a worker process, which is then killed and stopped under load. In both
-modes the medium is made slow: each write stalls for 200 ms in each 250 ms. At the end every
-message is looked up in the files. Takes less than a minute besides the build.
+Drives logd, a small syslog daemon, with real datagrams: first with logd writing its files itself,
+then with a worker process that writes them and is killed and stopped under load. In both runs the
+medium is slow: writes stall for 200 ms in each 250 ms. At the end every message is looked up in the
+files. Takes less than a minute besides the build.
 
 Usage: cargo xtask demo [OPTIONS]
 
 Options:
-      --seconds N    seconds of load in line, and again with the worker (default 8, 1 to 60)
-      --rate N       messages per second (default 400, 1 to 20000)
-      --path DIR     write below DIR (default: the folder for temporary files)
-      --no-stall     leave the medium as it is
-      --json FILE    write the figures to FILE, too
+      --seconds N    seconds of load without the worker, and again with it [default: 8, 1 to 60]
+      --rate N       messages per second [default: 400, 1 to 20000]
+      --path DIR     write below DIR [default: the folder for temporary files]
+      --no-stall     do not slow the medium
+      --json FILE    also write the figures to FILE
   -h, --help         print this help
 
-Exit codes: 0 if every check at the end is ok, 1 if one failed, 2 wrong arguments";
+Exit codes: 0 every check passed, 1 a check or the run failed, 2 wrong arguments";
 
 const SECONDS: RangeInclusive<u64> = 1..=60;
 const RATE: RangeInclusive<u64> = 1..=20_000;
