@@ -1,8 +1,8 @@
-//! What a worker's main side counts, so that nothing goes by in silence.
+//! What main's side of a worker counts: every request or frame that came to nothing.
 
 use crate::call::Why;
 
-/// Counts since the start, which stop at their largest value:
+/// Counts since the start, which saturate:
 /// [`Worker::counters`](crate::Worker::counters).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -29,8 +29,6 @@ pub struct Counters {
     pub one_ways_expired: u64,
     /// One-way requests that the handler has refused.
     pub one_ways_refused: u64,
-    /// How often the worker was made to say that one-way requests are done.
-    pub one_ways_told: u64,
 }
 
 impl Counters {
@@ -48,7 +46,6 @@ impl Counters {
             ("one_ways_lost", self.one_ways_lost),
             ("one_ways_expired", self.one_ways_expired),
             ("one_ways_refused", self.one_ways_refused),
-            ("one_ways_told", self.one_ways_told),
         ];
         counts.into_iter()
     }
@@ -67,7 +64,7 @@ impl Counters {
     }
 }
 
-/// Adds to a count, which stops at its largest value.
+/// Adds to a count, which saturates.
 pub(crate) const fn add(count: &mut u64, more: u64) {
     *count = count.saturating_add(more);
 }
@@ -93,7 +90,6 @@ mod tests {
             one_ways_lost: 9,
             one_ways_expired: 10,
             one_ways_refused: 11,
-            one_ways_told: 12,
         };
         let named: String =
             counters.iter().map(|(name, count)| format!(", {name}: {count}")).collect();

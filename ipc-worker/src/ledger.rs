@@ -16,4 +16,5 @@ pub use id::RequestId;
 pub use restart::Restart;
 pub(crate) use restart::{Next, Supervisor};
 pub(crate) use table::Table;
-pub(crate) use words::{Claim, Words};
+pub(crate) use words::Claim;
+pub use words::Words;

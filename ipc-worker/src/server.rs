@@ -97,7 +97,8 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
             // What it has put into the reply goes with the room.
             self.finished = Some(id);
         } else {
-            room.commit(answer.header(header.id()), answer.len);
+            let committed = room.commit(answer.header(header.id()), answer.len);
+            committed.map_err(|_| Served::Broken)?;
         }
         Ok(())
     }

@@ -65,13 +65,13 @@ macro_rules! service_method {
         /// Not taken, and nothing half done: the tag is given back with the reason.
         pub fn call<
             CallersTag,
-            WorkersHandler: $crate::Handler,
+            WorkersLaunch: $crate::Launch,
             const WORKERS_SLOTS: usize,
             const WORKERS_BYTES: usize,
         >(
             worker: &mut $crate::Worker<
                 CallersTag,
-                WorkersHandler,
+                WorkersLaunch,
                 WORKERS_SLOTS,
                 WORKERS_BYTES,
             >,
