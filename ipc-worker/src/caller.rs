@@ -10,9 +10,7 @@ mod tests;
 pub(crate) use answers::Answer;
 
 use ipc_frame::{Encode, Header, MAX_FDS};
-use ipc_transport::{
-    Arrived, FdList, Inbox, Instant, Outbox, PassFds, TransportError, duplicate,
-};
+use ipc_transport::{Arrived, FdList, Inbox, Instant, Outbox, PassFds, TransportError, duplicate};
 
 use crate::call::{Call, NotTaken, Why};
 use crate::counters::Counters;

@@ -7,9 +7,8 @@ use rustix::fd::BorrowedFd;
 
 use crate::handler::{Handler, Holding, Reply, Request};
 use crate::inline::Inline;
-use crate::launch::Policy;
 use crate::ledger::Restart;
-use crate::process::Fork;
+use crate::process::{Fork, Policy};
 use crate::refusal::Refusal;
 
 /// How long a worker may take to be ready, unless [`Start::ready_within`] says otherwise.
@@ -34,7 +33,7 @@ impl<H: Handler> Start<Fork<H>> {
     /// [`fork_with`](Start::fork_with).
     #[cfg(feature = "libc")]
     pub fn fork(handler: H) -> Self {
-        Self::new(Fork::by(ipc_barrier::process::fork, handler))
+        Self::new(Fork::new(ipc_barrier::process::fork, handler))
     }
 
     /// Runs the handler in a process forked by the raw system call, for programs without a C
@@ -48,7 +47,7 @@ impl<H: Handler> Start<Fork<H>> {
             // SAFETY: the caller of `Start::fork_raw` has promised what this needs.
             unsafe { ipc_barrier::process::fork_raw() }
         }
-        Self::new(Fork::by(raw, handler))
+        Self::new(Fork::new(raw, handler))
     }
 }
 

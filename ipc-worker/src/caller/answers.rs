@@ -125,13 +125,16 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
                 let (payload, fds, fds_lost) = (arrival.payload, arrival.fds, arrival.fds_lost);
                 (tag, Outcome::Reply(ReplyView { payload, fds, fds_lost }))
             }
-            Answer::Ended(tag, ending) => (tag, match ending {
-                Ending::Lost(how) => Outcome::Lost(self.given_back(how)),
-                Ending::SetAside(how) => Outcome::SetAside(self.given_back(how)),
-                Ending::Unsendable(error) => Outcome::Unsendable(error),
-                Ending::DeadlinePassed => Outcome::DeadlinePassed,
-                Ending::Cancelled => Outcome::Cancelled,
-            }),
+            Answer::Ended(tag, ending) => (
+                tag,
+                match ending {
+                    Ending::Lost(how) => Outcome::Lost(self.given_back(how)),
+                    Ending::SetAside(how) => Outcome::SetAside(self.given_back(how)),
+                    Ending::Unsendable(error) => Outcome::Unsendable(error),
+                    Ending::DeadlinePassed => Outcome::DeadlinePassed,
+                    Ending::Cancelled => Outcome::Cancelled,
+                },
+            ),
         }
     }
 
