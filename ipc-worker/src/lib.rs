@@ -53,8 +53,6 @@ mod counters;
 mod event;
 mod first_frame;
 mod handler;
-mod inline;
-mod launch;
 mod ledger;
 mod process;
 mod refusal;
@@ -72,7 +70,6 @@ pub use call::{Body, Call, NotTaken, Why};
 pub use counters::Counters;
 pub use event::{BadReply, Event, GiveUp, Lost, Outcome, ReplyView};
 pub use handler::{Handler, Holding, Reply, Request};
-pub use inline::Inline;
 #[doc(no_inline)]
 pub use ipc_barrier::process::{Ended, Reason};
 #[cfg(feature = "postcard")]
@@ -82,9 +79,8 @@ pub use ipc_frame::Postcard;
 pub use ipc_frame::{Decode, Encode, EncodeError, MessageError};
 #[doc(no_inline)]
 pub use ipc_transport::{Errno, Instant, Patience, SystemError};
-pub use launch::Launch;
 pub use ledger::{Again, How, RequestId, Restart};
-pub use process::Fork;
+pub use process::{Fork, Inline, Launch};
 pub use refusal::Refusal;
 #[doc(no_inline)]
 pub use rustix::fd;

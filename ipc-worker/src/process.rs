@@ -6,6 +6,8 @@
 mod child;
 mod exchange;
 mod fork;
+mod inline;
+mod launch;
 mod leaving;
 mod starting;
 mod state;
@@ -13,4 +15,6 @@ mod turn;
 mod watch;
 
 pub use fork::Fork;
-pub(crate) use state::{Life, Policy, Process, Turn};
+pub use inline::Inline;
+pub use launch::Launch;
+pub(crate) use state::{Life, Policy, Turn};

@@ -6,9 +6,8 @@ use ipc_transport::Patience;
 use rustix::fd::BorrowedFd;
 
 use crate::handler::{Handler, Holding, Reply, Request};
-use crate::inline::Inline;
 use crate::ledger::Restart;
-use crate::process::{Fork, Policy};
+use crate::process::{Fork, Inline, Policy};
 use crate::refusal::Refusal;
 
 /// How long a worker may take to be ready, unless [`Start::ready_within`] says otherwise.
@@ -80,7 +79,7 @@ impl<H: Handler> Start<Inline<H>> {
     /// outcomes with one process. A handler that blocks blocks main, and its panic is main's: in
     /// a program that catches it, what had run since the last settling is lost.
     pub fn inline(handler: H) -> Self {
-        Self::new(Inline(handler))
+        Self::new(Inline::new(handler))
     }
 }
 

@@ -12,9 +12,8 @@ use rustix::fd::{AsFd, BorrowedFd};
 use crate::caller::{Answer, Caller};
 use crate::counters::Counters;
 use crate::event::{Event, GiveUp};
-use crate::launch::Launch;
 use crate::ledger::RequestId;
-use crate::process::{Life, Turn};
+use crate::process::{Launch, Life, Turn};
 
 /// A worker as main sees it, with at most `SLOTS` requests under way in `BYTES` bytes each way.
 ///

@@ -5,19 +5,11 @@ use core::fmt;
 use ipc_frame::{FrameNumber, Header, Kind};
 use ipc_transport::InboxError;
 
-use super::Caller;
+use super::{Answer, Caller};
 use crate::counters::add;
 use crate::event::{Lost, Outcome, ReplyView};
 use crate::ledger::{Ending, How, RequestId, UnderWay};
 use crate::refusal::Refusal;
-
-/// What was found to tell, before any of it is borrowed.
-#[derive(Debug)]
-pub(crate) enum Answer<Tag> {
-    Reply(Tag),
-    Refused(Tag, Refusal),
-    Ended(Tag, Ending),
-}
 
 /// The worker does not keep the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

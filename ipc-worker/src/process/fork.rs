@@ -4,10 +4,10 @@ use ipc_barrier::process::{Fork as Side, ForkError};
 use ipc_transport::{Patience, SharedPage, Stream};
 
 use super::child;
+use super::launch::Launch;
 use super::state::{Process, SLICE};
 use crate::caller::Caller;
 use crate::handler::Handler;
-use crate::launch::Launch;
 use crate::ledger::Words;
 use crate::start_error::StartError;
 

@@ -6,9 +6,9 @@ use core::time::Duration;
 use ipc_barrier::process::{Ended, ForkError};
 use ipc_transport::{Arrived, TransportError};
 
+use super::launch::Launch;
 use super::state::{Phase, Turn};
 use crate::event::GiveUp;
-use crate::launch::Launch;
 use crate::start_error::StartError;
 
 /// How soon to try again where too many killed processes are still there.

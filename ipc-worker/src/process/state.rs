@@ -59,7 +59,7 @@ pub(crate) struct Life {
 
 /// One worker process.
 #[derive(Debug)]
-pub(crate) struct Process {
+pub struct Process {
     pub(super) child: Child,
     pub(super) stream: Stream,
     pub(super) page: SharedPage,

@@ -6,9 +6,9 @@ use ipc_barrier::process::Ended;
 use ipc_transport::{Instant, Interest, Watched, wait};
 
 use super::exchange::Wait;
+use super::launch::Launch;
 use super::state::{GRACE, Phase, SLICE, Turn};
 use crate::event::GiveUp;
-use crate::launch::Launch;
 use crate::start_error::StartError;
 
 impl<L: Launch, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SLOTS, BYTES> {

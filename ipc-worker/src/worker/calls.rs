@@ -5,8 +5,8 @@ use ipc_transport::Instant;
 use super::Worker;
 use crate::call::{Call, NotTaken, Why};
 use crate::event::Event;
-use crate::launch::Launch;
 use crate::ledger::RequestId;
+use crate::process::Launch;
 
 impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOTS, BYTES> {
     /// Returns whether a request of up to a quarter of `BYTES` without descriptors would be

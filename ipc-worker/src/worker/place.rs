@@ -9,8 +9,7 @@ use ipc_transport::Instant;
 
 use super::Worker;
 use crate::caller::Caller;
-use crate::launch::Launch;
-use crate::process::{Life, Turn};
+use crate::process::{Launch, Life, Turn};
 use crate::refusal::Refusal;
 use crate::server::reply_capacity;
 use crate::start::Start;

@@ -1,7 +1,9 @@
 //! How requests come to be run, as a type.
 
+use ipc_transport::Patience;
+
+use super::state::Process;
 use crate::caller::Caller;
-use crate::process::Process;
 use crate::refusal::Refusal;
 use crate::start_error::StartError;
 
@@ -19,7 +21,7 @@ pub trait Launch: Sized {
     #[doc(hidden)]
     fn begin<Tag, const SLOTS: usize, const BYTES: usize>(
         &mut self,
-        spin: ipc_transport::Patience,
+        spin: Patience,
         caller: &mut Caller<Tag, SLOTS, BYTES>,
     ) -> Result<Option<Process>, StartError>;
 

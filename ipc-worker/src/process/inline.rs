@@ -5,11 +5,11 @@ use core::mem;
 use ipc_frame::{Header, Kind, MAX_FDS};
 use ipc_transport::{FdList, Patience};
 
+use super::launch::Launch;
+use super::state::Process;
 use crate::caller::Caller;
 use crate::first_frame;
 use crate::handler::{Handler, Reply, Request};
-use crate::launch::Launch;
-use crate::process::Process;
 use crate::refusal::Refusal;
 use crate::server::{answer, reply_capacity};
 use crate::start_error::StartError;
@@ -18,7 +18,13 @@ const FDS: usize = MAX_FDS as usize;
 
 /// Runs the handler in main itself: see [`Start::inline`](crate::Start::inline).
 #[derive(Debug)]
-pub struct Inline<H>(pub(crate) H);
+pub struct Inline<H>(H);
+
+impl<H> Inline<H> {
+    pub(crate) const fn new(handler: H) -> Self {
+        Self(handler)
+    }
+}
 
 impl<H: Handler> Launch for Inline<H> {
     const IN_MAIN: bool = true;
