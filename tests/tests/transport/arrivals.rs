@@ -1,6 +1,6 @@
 //! What arrived of frames.
 
-use ipc_tests::fds::{id_of, is_cloexec};
+use ipc_tests::fds::{self, id_of, is_cloexec};
 use ipc_transport::{FdsLost, Inbox, PassFds};
 
 /// What a frame brought, with nothing borrowed.
@@ -34,7 +34,7 @@ pub(crate) fn take_all<const N: usize>(
     list: &mut Vec<Got>,
 ) {
     loop {
-        let received = inbox.receive(from).unwrap();
+        let received = fds::receive(inbox, from).unwrap();
         take(inbox, list);
         if received.is_none() {
             return;

@@ -21,7 +21,7 @@ pub(crate) fn a_blocking_receive_ends_at_its_time_out() {
     for with_fds in [false, true] {
         let begin = Instant::now();
         if with_fds {
-            assert_eq!(right.blocking().receive_with(&mut space, &mut fds), Ok(None));
+            assert_eq!(right.blocking().receive_with(&mut space, &mut fds.fds()), Ok(None));
         } else {
             assert_eq!(right.blocking().receive(&mut space), Ok(None));
         }
@@ -41,7 +41,7 @@ pub(crate) fn repro_a_storm_of_signals_prolongs_no_blocking_receive() {
     for with_fds in [false, true] {
         let begin = Instant::now();
         if with_fds {
-            assert_eq!(right.blocking().receive_with(&mut space, &mut fds), Ok(None));
+            assert_eq!(right.blocking().receive_with(&mut space, &mut fds.fds()), Ok(None));
         } else {
             assert_eq!(right.blocking().receive(&mut space), Ok(None));
         }
@@ -55,7 +55,7 @@ pub(crate) fn repro_a_storm_of_signals_prolongs_no_blocking_receive() {
         left.send_with(&[b"in time"], &[null.as_fd()]).unwrap();
     });
     right.set_receive_timeout(Duration::from_secs(20)).unwrap();
-    let received = right.blocking().receive_with(&mut space, &mut fds).unwrap();
+    let received = right.blocking().receive_with(&mut space, &mut fds.fds()).unwrap();
     assert_eq!(received, Some(Received { len: 7, fds_truncated: false }));
     assert_eq!(fds.len(), 1);
     end_of(&mut child);
@@ -135,7 +135,7 @@ pub(crate) fn spinning_changes_no_answer() {
     let null = File::open("/dev/null").unwrap();
     left.send_with(&[b"word"], &[null.as_fd()]).unwrap();
     let mut fds = Fds::new();
-    let received = right.blocking().with(patience).receive_with(&mut space, &mut fds);
+    let received = right.blocking().with(patience).receive_with(&mut space, &mut fds.fds());
     assert_eq!(received, Ok(Some(Received { len: 4, fds_truncated: false })));
     assert_eq!(fds.len(), 1);
     let mut waiter = Waiter::new(patience);
