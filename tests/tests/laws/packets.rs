@@ -52,6 +52,16 @@ pub(crate) fn empty_packets_are_not_taken_for_the_end() {
     }
 }
 
+/// An edge-triggered loop that is told "would block" waits for ever.
+pub(crate) fn repro_empty_packets_are_not_would_block() {
+    let (mut left, mut right) = Seqpacket::<64>::pair().unwrap();
+    for _ in 0..200 {
+        assert_eq!(send(&left, b"", SendFlags::empty()), Ok(0));
+    }
+    left.send(&[b"word"]).unwrap();
+    assert_eq!(right.receive(&mut [0; 8]), Ok(Some(4)));
+}
+
 pub(crate) fn empty_packets_at_the_end_do_not_hide_it() {
     let (left, mut right) = Seqpacket::<4096>::pair().unwrap();
     for _ in 0..100 {
