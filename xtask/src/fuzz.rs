@@ -22,6 +22,7 @@ Usage: cargo xtask fuzz TARGET [OPTIONS]
 
 Targets:
   decode    bytes in any pieces into the decoder of frames
+  join      frames in any pieces, and any descriptors, into what joins them
   hello     the first frame between two programs
   text      the text of reasons and refusals
   typed     messages in the postcard format
@@ -34,7 +35,7 @@ Options:
 The inputs found are kept in ipc-frame/fuzz/corpus, one that breaks something in
 ipc-frame/fuzz/artifacts.";
 
-const TARGETS: [&str; 4] = ["decode", "hello", "text", "typed"];
+const TARGETS: [&str; 5] = ["decode", "join", "hello", "text", "typed"];
 const INPUTS: u64 = 10_000_000;
 /// Longer inputs are slower and find nothing new: the decoder under test holds 64 bytes.
 const LONGEST: &str = "-max_len=512";

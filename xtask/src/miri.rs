@@ -1,4 +1,5 @@
-//! `cargo xtask miri`: the tests of ipc-frame in an interpreter that sees undefined behaviour.
+//! `cargo xtask miri`: the tests of code without an operating system, in an interpreter that sees
+//! undefined behaviour.
 
 use crate::{
     failure::Failure,
@@ -8,8 +9,9 @@ use crate::{
 };
 
 const HELP: &str = "\
-Runs the tests of ipc-frame, with all features, in miri. Needs nightly Rust with its components
-miri and rust-src; says that it skipped where they are missing.
+Runs the tests of ipc-frame, with all features, and of ipc-transport without sockets in miri.
+Needs nightly Rust with its components miri and rust-src; says that it skipped where they are
+missing.
 
 Usage: cargo xtask miri
 
@@ -31,8 +33,10 @@ pub(crate) fn step(workspace: &Workspace) -> Step {
         let why = "miri (install with: rustup component add --toolchain nightly miri rust-src)";
         return Step::skip(NAME, why);
     }
-    let test = ["miri", "test", "--locked", "--package", "ipc-frame", "--all-features"];
+    let test = ["miri", "test", "--locked", "--package", "ipc-frame", "--package", "ipc-transport"];
+    let features = ["--no-default-features", "--features", "ipc-frame/std,ipc-frame/postcard"];
     let mut miri = tools::nightly(workspace, &test);
+    miri.args(features);
     // The golden vectors are read from a file.
     miri.env("MIRIFLAGS", "-Zmiri-disable-isolation");
     Step::command(NAME, miri)
