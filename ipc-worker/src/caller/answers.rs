@@ -39,10 +39,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
             };
             match (header.kind(), request.is_one_way) {
                 (Kind::Done, true) => self.free_one_ways(request.frame),
-                (Kind::Refusal, true) => {
-                    add(&mut self.counters.one_ways_refused, 1);
-                    self.free(id, request.frame);
-                }
+                (Kind::Refusal, true) => self.refuse_one_way(header.id()),
                 (Kind::Reply | Kind::Refusal, false) => {
                     return self.answered(&header, id, &request).map(Some);
                 }
@@ -75,6 +72,15 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     fn count_stray(&mut self, header: &Header) {
         add(&mut self.counters.stray_replies, 1);
         add(&mut self.counters.stray_fds, header.fd_count().into());
+    }
+
+    /// Ends a one-way request that the handler has refused.
+    pub(crate) fn refuse_one_way(&mut self, id: u64) {
+        let id = RequestId::from_wire(id);
+        if let Some((id, request)) = id.and_then(|id| Some((id, self.table.get(id)?))) {
+            add(&mut self.counters.one_ways_refused, u64::from(!request.is_late));
+            self.free(id, request.frame);
+        }
     }
 
     /// Gives back the room of one-way requests, up to the one that the worker has finished last: it

@@ -98,8 +98,11 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Batch<'_, Tag, SLOTS, BYTES> {
         let Some((header, answered)) = ran else {
             return false;
         };
-        if header.kind() == Kind::OneWay && answered.kind == Kind::Reply {
-            // Its room is free once it is settled.
+        if header.kind() == Kind::OneWay {
+            // The room of one that is done is free once it is settled.
+            if answered.kind == Kind::Refusal {
+                self.caller.refuse_one_way(header.id());
+            }
             return true;
         }
         // All of it fits: the room is smaller than `u32::MAX`, the list than `MAX_FDS`.
