@@ -149,17 +149,14 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
             self.tell_all(None, &mut on_event);
         }
         self.at(Instant::now()).close(deadline);
-        let ended = loop {
-            if let Some(ended) = self.life.closed() {
-                break ended;
-            }
-            // It ends by itself or is killed at the deadline, and is not waited for without end.
+        // It ends by itself or is killed at the deadline, and is not waited for without end.
+        while self.is_running() {
             self.wait_turn(Instant::NEVER);
             self.tell_all(None, &mut on_event);
-        };
+        }
         self.caller.lose_all(None);
         self.tell_all(None, &mut on_event);
-        ended
+        self.life.ended()
     }
 
     /// Gives the closure all events there are. Returns whether one was the outcome of `awaited`.

@@ -24,11 +24,11 @@ impl<L, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SLOTS, BYT
     pub(super) fn exchange(&mut self, wait: Wait) {
         let expects = self.caller.outbox.has_sent();
         let sent = self.send();
-        let Phase::Serving(process) = &mut self.life.phase else {
+        let Some(process) = &mut self.life.process else {
             return;
         };
         let received = match wait {
-            _ if process.broken => return self.begin_leaving(true, None),
+            _ if process.broken => return self.begin_leaving(self.now, true),
             // Nothing can have been answered yet, so the call would be in vain.
             Wait::None if sent > 0 && !expects => return,
             Wait::Slice if process.watches_room => return,
@@ -40,12 +40,12 @@ impl<L, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SLOTS, BYT
         };
         let Ok(received) = received else {
             // Replies were all received before this; an error says as much as an end.
-            return self.begin_leaving(true, None);
+            return self.begin_leaving(self.now, true);
         };
         let brought = matches!(received, Arrived::Bytes(_));
         if received == Arrived::WouldBlock && process.send_closed {
             // A peer that is gone has data or an end for us: this one only does not listen.
-            return self.begin_leaving(false, None);
+            return self.begin_leaving(self.now, false);
         }
         // A blocking receive that brought something has shown life enough.
         let is_busy = wait == Wait::Slice && brought;
@@ -53,14 +53,14 @@ impl<L, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SLOTS, BYT
         if is_idle || (!is_busy && self.now.since(process.looked) >= LOOK) {
             process.looked = self.now;
             if process.child.try_wait().is_some() {
-                self.begin_leaving(false, None);
+                self.begin_leaving(self.now, false);
             }
         }
     }
 
     /// Sends what is queued, unless a start is still to be told: calls made upon that go first.
     fn send(&mut self) -> usize {
-        let Phase::Serving(process) = &mut self.life.phase else {
+        let Some(process) = &mut self.life.process else {
             return 0;
         };
         let held_back = self.life.pending.started.is_some() || self.now < process.send_after;
@@ -98,8 +98,8 @@ impl<L, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SLOTS, BYT
 impl Life {
     /// Whether one blocking receive may replace a poll and a receive.
     pub(super) const fn can_block(&self) -> bool {
-        match &self.phase {
-            Phase::Serving(process) => {
+        match (self.phase, &self.process) {
+            (Phase::Serving, Some(process)) => {
                 !process.watches_room && !process.broken && self.pending.started.is_none()
             }
             _ => false,
@@ -108,20 +108,31 @@ impl Life {
 
     /// Returns when the next turn is due at the latest.
     pub(crate) fn deadline(&self, has_unsent: bool) -> Instant {
-        let unwatched = |process: &Process| match process.child.pidfd() {
+        match (self.phase, &self.process) {
+            (Phase::InMain, _) if has_unsent => Instant::PAST,
+            (Phase::Resting { until }, _) => until,
+            (Phase::Leaving(leaving), Some(process)) => {
+                leaving.deadline(process, self.ended.is_some())
+            }
+            (Phase::Starting { deadline }, Some(process)) => deadline.min(process.unwatched()),
+            (Phase::Serving, Some(process)) if process.broken || process.send_closed => {
+                Instant::PAST
+            }
+            (Phase::Serving, Some(process)) if has_unsent && !process.watches_room => {
+                process.send_after
+            }
+            (Phase::Serving, Some(process)) => process.unwatched(),
+            _ => Instant::NEVER,
+        }
+    }
+}
+
+impl Process {
+    /// When to look at a process whose end may show nowhere else.
+    fn unwatched(&self) -> Instant {
+        match self.child.pidfd() {
             Some(_) => Instant::NEVER,
-            // Its end may show nowhere else.
-            None => process.looked + SLICE,
-        };
-        match &self.phase {
-            Phase::InMain { .. } if has_unsent => Instant::PAST,
-            Phase::Starting { process, deadline } => (*deadline).min(unwatched(process)),
-            Phase::Serving(process) if process.broken || process.send_closed => Instant::PAST,
-            Phase::Serving(process) if has_unsent && !process.watches_room => process.send_after,
-            Phase::Serving(process) => unwatched(process),
-            Phase::Leaving(leaving) => leaving.deadline(),
-            Phase::Resting { until } => *until,
-            Phase::InMain { .. } | Phase::Stopped => Instant::NEVER,
+            None => self.looked + SLICE,
         }
     }
 }

@@ -18,11 +18,15 @@ const FDS: usize = MAX_FDS as usize;
 
 /// Runs the handler in main itself: see [`Start::inline`](crate::Start::inline).
 #[derive(Debug)]
-pub struct Inline<H>(H);
+pub struct Inline<H> {
+    handler: H,
+    /// Descriptors that came with replies so far.
+    sequence: u32,
+}
 
 impl<H> Inline<H> {
     pub(crate) const fn new(handler: H) -> Self {
-        Self(handler)
+        Self { handler, sequence: 0 }
     }
 }
 
@@ -34,7 +38,7 @@ impl<H: Handler> Launch for Inline<H> {
         _spin: Patience,
         _caller: &mut Caller<Tag, SLOTS, BYTES>,
     ) -> Result<Option<Process>, StartError> {
-        match self.0.prepare() {
+        match self.handler.prepare() {
             Ok(()) => Ok(None),
             Err(refusal) => Err(StartError::Failed(first_frame::refused(&refusal))),
         }
@@ -44,19 +48,19 @@ impl<H: Handler> Launch for Inline<H> {
     fn run<Tag, const SLOTS: usize, const BYTES: usize>(
         &mut self,
         caller: &mut Caller<Tag, SLOTS, BYTES>,
-        sequence: &mut u32,
     ) -> Result<(), Refusal> {
+        let Self { handler, sequence } = self;
         if caller.has_frame() {
             return Ok(());
         }
         let mut batch = Batch { caller, sequence: *sequence, runs: false };
         let mut ran = false;
-        while batch.run_next(&mut self.0) {
+        while batch.run_next(handler) {
             ran = true;
         }
         if ran {
             // If it refuses, the batch is dropped, and so lost.
-            self.0.settle()?;
+            handler.settle()?;
             batch.caller.free_sent();
         }
         *sequence = batch.sequence;

@@ -25,12 +25,11 @@ pub trait Launch: Sized {
         caller: &mut Caller<Tag, SLOTS, BYTES>,
     ) -> Result<Option<Process>, StartError>;
 
-    /// Runs what is queued in main. `sequence` counts the descriptors of its replies.
+    /// Runs what is queued in main.
     #[doc(hidden)]
     fn run<Tag, const SLOTS: usize, const BYTES: usize>(
         &mut self,
         _caller: &mut Caller<Tag, SLOTS, BYTES>,
-        _sequence: &mut u32,
     ) -> Result<(), Refusal> {
         Ok(())
     }

@@ -17,19 +17,16 @@ const LATER: Duration = Duration::from_secs(1);
 impl<L: Launch, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SLOTS, BYTES> {
     /// Begins to run requests: makes a process, which is watched from then on, or runs them in main.
     pub(super) fn launch(&mut self) -> Result<(), StartError> {
-        let Some(mut process) = self.launch.begin(self.life.policy.patience, self.caller)? else {
-            self.life.phase = Phase::InMain { sequence: 0 };
+        let Some(process) = self.launch.begin(self.life.policy.patience, self.caller)? else {
+            self.life.phase = Phase::InMain;
             return Ok(());
         };
-        if let Err(error) = self.life.watch(&process) {
-            // One that cannot be killed ends when it sees that main has closed.
-            _ = process.child.kill();
-            self.life.put_aside(process.child);
-            return Err(error.into());
+        if let Err(error) = self.life.watch(process) {
+            self.fail(error.into());
+            return Ok(());
         }
-        process.looked = self.now;
         let deadline = self.now + self.life.policy.ready_within;
-        self.life.phase = Phase::Starting { process, deadline };
+        self.life.phase = Phase::Starting { deadline };
         Ok(())
     }
 
@@ -45,42 +42,46 @@ impl<L: Launch, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SL
             Err(
                 error @ StartError::Fork(ForkError::Threads { .. } | ForkError::ThreadsUnknown),
             ) => self.give_up(GiveUp::CannotStart(error)),
-            Err(error) => self.follow(Some(error)),
+            Err(error) => {
+                self.life.failed = Some(error);
+                self.follow();
+            }
         }
     }
 
     /// Looks for the first frame of a new process.
     pub(super) fn greet(&mut self) {
-        let Phase::Starting { process, deadline } = &mut self.life.phase else {
+        let (Phase::Starting { deadline }, Some(process)) =
+            (self.life.phase, &mut self.life.process)
+        else {
             return;
         };
         process.looked = self.now;
         // Asked first: what it has written before its end is received after this.
         let ended = process.child.try_wait();
         let received = self.caller.receive(&mut process.stream);
-        let is_late = self.now >= *deadline;
-        let error = match (self.caller.first_frame(), ended, received) {
-            (Some(Ok(())), ..) => return self.begin_serving(),
-            (Some(Err(error)), ..) => error,
-            (None, Some(ended), _) => StartError::Died(ended),
-            (None, None, Err(TransportError::Closed)) => StartError::Died(Ended::Unknown),
-            (None, None, Err(TransportError::System(error))) => StartError::System(error),
-            (None, None, Err(_)) => StartError::Malformed,
-            (None, None, Ok(Arrived::Bytes(_))) => return,
-            (None, None, Ok(_)) if is_late => StartError::TimedOut,
-            (None, None, Ok(_)) => return,
-        };
-        self.begin_leaving(true, Some(error));
-    }
-
-    fn begin_serving(&mut self) {
-        match mem::replace(&mut self.life.phase, Phase::Stopped) {
-            Phase::Starting { process, .. } => {
-                self.life.phase = Phase::Serving(process);
+        let error = match (self.caller.first_frame(), received) {
+            (Some(Ok(())), _) => {
+                self.life.phase = Phase::Serving;
                 self.life.supervisor.started(self.now);
                 self.life.pending.started = Some(mem::take(&mut self.life.resent));
+                return;
             }
-            phase => self.life.phase = phase,
-        }
+            (Some(Err(error)), _) => error,
+            (None, _) if ended.is_some() => StartError::Died(Ended::Unknown),
+            (None, Err(TransportError::Closed)) => StartError::Died(Ended::Unknown),
+            (None, Err(TransportError::System(error))) => StartError::System(error),
+            (None, Err(_)) => StartError::Malformed,
+            (None, Ok(Arrived::Bytes(_))) => return,
+            (None, Ok(_)) if self.now >= deadline => StartError::TimedOut,
+            (None, Ok(_)) => return,
+        };
+        self.fail(error);
+    }
+
+    /// Ends a process that is not ready.
+    fn fail(&mut self, error: StartError) {
+        self.life.failed = Some(error);
+        self.begin_leaving(self.now, true);
     }
 }

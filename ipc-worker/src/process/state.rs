@@ -25,7 +25,7 @@ pub(super) const GRACE: Duration = Duration::from_millis(200);
 /// since another process holds it too.
 pub(super) const SLICE: Duration = Duration::from_millis(100);
 
-/// How long a dropped worker's process is waited for.
+/// How long the process of a dropped worker is waited for.
 const FAREWELL: Duration = Duration::from_millis(20);
 
 /// Processes that were killed and given up but are not yet reaped, at most.
@@ -44,6 +44,8 @@ pub(crate) struct Policy {
 pub(crate) struct Life {
     pub(super) policy: Policy,
     pub(super) phase: Phase,
+    /// There is one while the worker starts, serves and leaves.
+    pub(super) process: Option<Process>,
     /// Holds the descriptors of whatever process there is: one for the worker's whole life.
     pub(super) epoll: OwnedFd,
     pub(super) supervisor: Supervisor,
@@ -55,6 +57,36 @@ pub(crate) struct Life {
     pub(super) is_closing: bool,
     /// How the last process has ended.
     pub(super) ended: Option<Ended>,
+    /// Why the last worker never was ready, if it was not.
+    pub(super) failed: Option<StartError>,
+}
+
+/// What there is of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Requests run in main.
+    InMain,
+    Starting {
+        deadline: Instant,
+    },
+    Serving,
+    Leaving(Leaving),
+    Resting {
+        until: Instant,
+    },
+    Stopped,
+}
+
+/// How far a process is that has ended or is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Leaving {
+    /// When it is killed, or was.
+    pub(super) kill_at: Instant,
+    pub(super) killed: bool,
+    /// Nothing further can arrive.
+    pub(super) drained: bool,
+    /// Bytes of its last words that are still to be taken, once it has ended.
+    pub(super) left: Option<usize>,
 }
 
 /// One worker process.
@@ -62,7 +94,7 @@ pub(crate) struct Life {
 pub struct Process {
     pub(super) child: Child,
     pub(super) stream: Stream,
-    pub(super) page: SharedPage,
+    page: SharedPage,
     /// The socket was full, and is watched for room.
     pub(super) watches_room: bool,
     /// The worker receives no more; what it has written may still come.
@@ -73,41 +105,6 @@ pub struct Process {
     pub(super) send_after: Instant,
     /// When the process was last looked at.
     pub(super) looked: Instant,
-}
-
-/// A process that has ended or is to end.
-#[derive(Debug)]
-pub(super) struct Leaving {
-    pub(super) process: Process,
-    /// When it is killed, or was.
-    pub(super) kill_at: Instant,
-    pub(super) killed: bool,
-    pub(super) ended: Option<Ended>,
-    /// Nothing further can arrive.
-    pub(super) drained: bool,
-    /// Bytes of its last words that are still to be taken, once it has ended.
-    pub(super) left: Option<usize>,
-    /// Why it never was ready, if it was not.
-    pub(super) failed: Option<StartError>,
-}
-
-/// What there is of a worker.
-#[derive(Debug)]
-pub(super) enum Phase {
-    /// Requests run in main, and their replies have brought this many descriptors.
-    InMain {
-        sequence: u32,
-    },
-    Starting {
-        process: Process,
-        deadline: Instant,
-    },
-    Serving(Process),
-    Leaving(Leaving),
-    Resting {
-        until: Instant,
-    },
-    Stopped,
 }
 
 /// What a step of a life works on.
@@ -125,6 +122,7 @@ impl Life {
         Ok(Self {
             policy,
             phase: Phase::Stopped,
+            process: None,
             epoll: above_stdio(epoll)?,
             supervisor: Supervisor::new(policy.restart),
             pending: Pending::default(),
@@ -132,6 +130,7 @@ impl Life {
             resent: 0,
             is_closing: false,
             ended: None,
+            failed: None,
         })
     }
 
@@ -146,42 +145,40 @@ impl Life {
     }
 
     pub(crate) fn child(&self) -> Option<&Child> {
-        self.phase.process().map(|process| &process.child)
+        self.process.as_ref().map(|process| &process.child)
     }
 
     /// Returns the words of the worker that has the requests.
     pub(crate) fn words(&self) -> Option<Words<'_>> {
-        self.phase.process().map(Process::words)
+        self.process.as_ref().map(|process| Words(process.page.words()))
     }
 
-    /// Returns how the process has ended, `None` inside where there was none; `None` outside while
-    /// it has not.
-    pub(crate) const fn closed(&self) -> Option<Option<Ended>> {
-        if self.is_running() { None } else { Some(self.ended) }
+    /// Returns how the last process has ended; `None` where there was none.
+    pub(crate) const fn ended(&self) -> Option<Ended> {
+        self.ended
     }
 
     /// Listens no more to a worker that does not keep the protocol.
     pub(crate) const fn break_off(&mut self) {
-        match &mut self.phase {
-            Phase::Serving(process) => process.broken = true,
-            Phase::Leaving(leaving) => leaving.drained = true,
-            _ => {}
+        if let Some(process) = &mut self.process {
+            process.broken = true;
         }
     }
 
-    /// Watches a process: its stream, and its end.
-    pub(super) fn watch(&self, process: &Process) -> Result<(), SystemError> {
-        watch(self.fd(), process.stream.as_fd())?;
-        match process.child.pidfd() {
-            Some(pidfd) => watch(self.fd(), pidfd),
-            None => Ok(()),
-        }
+    /// Watches a process from its start on: its stream, and its end.
+    pub(super) fn watch(&mut self, process: Process) -> Result<(), SystemError> {
+        let process = self.process.insert(process);
+        let epoll = self.epoll.as_fd();
+        watch(epoll, process.stream.as_fd())?;
+        process.child.pidfd().map_or(Ok(()), |pidfd| watch(epoll, pidfd))
     }
 
-    /// Keeps a process that was made to end until it is reaped; it stays watched until then.
-    pub(super) fn put_aside(&mut self, child: Child) {
-        // There is room: a worker is only started while there is.
-        _ = self.unreaped.push(child);
+    /// Lets go of the process. It stays watched until it is reaped.
+    pub(super) fn put_aside(&mut self) {
+        if let Some(Process { child, .. }) = self.process.take() {
+            // There is room: a worker is only started while there is.
+            _ = self.unreaped.push(child);
+        }
         self.reap();
     }
 
@@ -200,15 +197,10 @@ impl Life {
 
 impl Drop for Life {
     fn drop(&mut self) {
-        let child = match &mut self.phase {
-            Phase::Starting { process, .. } | Phase::Serving(process) => Some(&mut process.child),
-            Phase::Leaving(leaving) => Some(&mut leaving.process.child),
-            _ => None,
-        };
-        if let Some(child) = child {
+        if let Some(process) = &mut self.process {
             // One that cannot be killed ends when it sees that main has closed.
-            _ = child.kill();
-            _ = child.wait_until(Instant::now() + FAREWELL);
+            _ = process.child.kill();
+            _ = process.child.wait_until(Instant::now() + FAREWELL);
         }
         self.reap();
     }
@@ -226,20 +218,6 @@ impl Process {
             broken: false,
             send_after: Instant::PAST,
             looked: Instant::PAST,
-        }
-    }
-
-    pub(super) fn words(&self) -> Words<'_> {
-        Words(self.page.words())
-    }
-}
-
-impl Phase {
-    fn process(&self) -> Option<&Process> {
-        match self {
-            Self::Starting { process, .. } | Self::Serving(process) => Some(process),
-            Self::Leaving(leaving) => Some(&leaving.process),
-            Self::InMain { .. } | Self::Resting { .. } | Self::Stopped => None,
         }
     }
 }

@@ -1,7 +1,5 @@
 //! One turn after the other: what the phase of a worker's life asks for.
 
-use core::mem;
-
 use ipc_barrier::process::Ended;
 use ipc_transport::{Instant, Interest, Watched, wait};
 
@@ -16,35 +14,35 @@ impl<L: Launch, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SL
     pub(crate) fn start(&mut self) -> Result<(), StartError> {
         let launched = self.launch();
         while matches!(self.life.phase, Phase::Starting { .. }) {
-            self.sleep(self.deadline());
+            self.sleep(self.life.deadline(false));
             self.greet();
-        }
-        for child in &mut self.life.unreaped {
-            // It was killed; one that does not end even so cannot be helped.
-            _ = child.wait_until(Instant::now() + GRACE);
         }
         launched?;
         // Nobody need be told of what the caller has waited for.
         self.life.pending.started = None;
-        let Phase::Leaving(leaving) = &mut self.life.phase else {
+        let Some(error) = self.life.failed else {
             return Ok(());
         };
-        let ended = leaving.process.child.wait_until(Instant::now() + GRACE);
-        let error = leaving.why(ended.unwrap_or(Ended::Unknown));
         self.life.phase = Phase::Stopped;
-        error.map_or(Ok(()), Err)
+        let child = self.life.process.as_mut().map(|process| &mut process.child);
+        let ended = child.and_then(|child| child.wait_until(Instant::now() + GRACE).ok());
+        Err(match error {
+            StartError::Died(_) => StartError::Died(ended.unwrap_or(Ended::Unknown)),
+            error => error,
+        })
     }
 
     /// Does all I/O there is to do, a bounded amount.
     pub(crate) fn run(&mut self) {
         self.caller.expire(self.now, self.life.words());
         if L::IN_MAIN {
-            return self.run_in_main();
+            let ran = self.launch.run(self.caller).map_err(GiveUp::NotSettled);
+            return ran.map_or_else(|reason| self.give_up(reason), |()| ());
         }
         self.life.reap();
         match self.life.phase {
             Phase::Starting { .. } => self.greet(),
-            Phase::Serving(_) => self.exchange(Wait::None),
+            Phase::Serving => self.exchange(Wait::None),
             Phase::Leaving(_) => self.leave(),
             _ => {}
         }
@@ -67,31 +65,16 @@ impl<L: Launch, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SL
     /// Begins to end: no further worker, and the one there is has until the deadline.
     pub(crate) fn close(&mut self, deadline: Instant) {
         self.life.is_closing = true;
-        match mem::replace(&mut self.life.phase, Phase::Stopped) {
-            Phase::Serving(process) => {
-                let has_work = self.caller.has_work();
-                self.let_leave(process, if has_work { self.now } else { deadline });
+        match (self.life.phase, &mut self.life.process) {
+            (Phase::Serving, Some(process)) => {
+                // A worker that is gone already needs no word that nothing will follow.
+                _ = process.stream.close_sending();
+                let kill_at = if self.caller.has_work() { self.now } else { deadline };
+                self.begin_leaving(kill_at, false);
             }
-            phase @ Phase::Starting { .. } => {
-                self.life.phase = phase;
-                self.begin_leaving(true, None);
-            }
-            phase @ Phase::Leaving(_) => self.life.phase = phase,
-            _ => self.life.ended = None,
-        }
-    }
-
-    /// Returns when the next turn is due at the latest.
-    pub(crate) fn deadline(&self) -> Instant {
-        self.life.deadline(self.caller.outbox.has_unsent())
-    }
-
-    fn run_in_main(&mut self) {
-        let Phase::InMain { sequence } = &mut self.life.phase else {
-            return;
-        };
-        if let Err(refusal) = self.launch.run(self.caller, sequence) {
-            self.give_up(GiveUp::NotSettled(refusal));
+            (Phase::Starting { .. }, _) => self.begin_leaving(self.now, true),
+            (Phase::Leaving(_), _) => {}
+            _ => (self.life.phase, self.life.ended) = (Phase::Stopped, None),
         }
     }
 
