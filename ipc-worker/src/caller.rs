@@ -7,20 +7,25 @@ mod place;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use answers::Answer;
-
 use ipc_frame::{Encode, Header, MAX_FDS};
-use ipc_transport::{
-    Arrived, FdList, Inbox, Instant, Outbox, PassFds, TransportError, duplicate,
-};
+use ipc_transport::{Arrived, FdList, Inbox, Instant, Outbox, PassFds, TransportError, duplicate};
 
 use crate::call::{Call, NotTaken, Why};
 use crate::counters::Counters;
 use crate::first_frame;
-use crate::ledger::{How, RequestId, Table, UnderWay, Words};
+use crate::ledger::{Ending, How, RequestId, Table, UnderWay, Words};
+use crate::refusal::Refusal;
 use crate::start_error::StartError;
 
 const FDS: usize = MAX_FDS as usize;
+
+/// What was found to tell, before any of it is borrowed.
+#[derive(Debug)]
+pub(crate) enum Answer<Tag> {
+    Reply(Tag),
+    Refused(Tag, Refusal),
+    Ended(Tag, Ending),
+}
 
 /// A worker's requests under way, their frames, and what comes back.
 ///

@@ -1,7 +1,7 @@
 //! Lists of descriptors with a fixed capacity, and bounded views of them.
 
 use core::fmt;
-use core::ops::Range;
+use core::ops::{Deref, Range};
 
 use heapless::{Vec, VecView};
 
@@ -44,19 +44,17 @@ impl<const N: usize> FdList<N> {
         self.tail(0, limit)
     }
 
-    /// Returns the descriptors.
-    pub fn as_slice(&self) -> &[OwnedFd] {
-        &self.fds
+    /// Appends a descriptor.
+    ///
+    /// # Errors
+    /// Gives the descriptor back where the list is full.
+    pub fn push(&mut self, fd: OwnedFd) -> Result<(), OwnedFd> {
+        self.fds.push(fd)
     }
 
-    /// Returns how many descriptors the list holds.
-    pub fn len(&self) -> usize {
-        self.fds.len()
-    }
-
-    /// Returns whether the list holds no descriptor.
-    pub fn is_empty(&self) -> bool {
-        self.fds.is_empty()
+    /// Closes all descriptors.
+    pub fn clear(&mut self) {
+        self.fds.clear();
     }
 
     /// A view of what follows the first `start` descriptors, of at most `limit` of them.
@@ -74,6 +72,14 @@ impl<const N: usize> FdList<N> {
         while let Some(fd) = self.fds.pop() {
             core::mem::forget(fd);
         }
+    }
+}
+
+impl<const N: usize> Deref for FdList<N> {
+    type Target = [OwnedFd];
+
+    fn deref(&self) -> &[OwnedFd] {
+        &self.fds
     }
 }
 

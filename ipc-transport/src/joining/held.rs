@@ -67,7 +67,7 @@ impl Held {
         number: FrameNumber,
         pieces: &[&[u8]],
     ) -> Result<Vec<BorrowedFd<'_>, HELD>, TransportError> {
-        let owned = self.fds.as_slice().get(self.range_of(number)).unwrap_or_default();
+        let owned = self.fds.get(self.range_of(number)).unwrap_or_default();
         let header = pieces.first().and_then(|bytes| bytes.first_chunk());
         let header = header.and_then(|bytes| Header::decode(bytes).ok());
         let expected = header.map_or(0, |header| header.fd_count());

@@ -128,7 +128,7 @@ impl<const BYTES: usize> Inbox<BYTES> {
     /// The sender's fault each time, and final: see [`InboxError`].
     pub fn advance(&mut self) -> Result<Option<Header>, InboxError> {
         if !self.current.is_empty() {
-            self.current.fds().clear();
+            self.current.clear();
         }
         self.lost = None;
         if let Some(error) = self.failed {
@@ -191,8 +191,8 @@ impl<const BYTES: usize> Inbox<BYTES> {
     pub fn reset(&mut self) {
         self.decoder.reset();
         self.joiner = Joiner::new();
-        self.waiting.fds().clear();
-        self.current.fds().clear();
+        self.waiting.clear();
+        self.current.clear();
         self.lost = None;
         self.failed = None;
     }
@@ -227,7 +227,7 @@ impl<const BYTES: usize> Inbox<BYTES> {
     }
 
     fn fail(&mut self, error: InboxError) -> InboxError {
-        self.waiting.fds().clear();
+        self.waiting.clear();
         self.failed = Some(error);
         error
     }

@@ -81,12 +81,17 @@ impl Joiner {
         let (mut owner, mut next) = (None, position);
         for (start, header) in headers {
             next = end_of(start, &header);
-            if header.fd_count() > 0 && range.contains(&start) {
+            if header.fd_count() == 0 {
+                self.barred.take_if(|barred| *barred == start);
+            } else if self.barred == Some(start) {
+                // The stream ends at this frame.
+                return count;
+            } else if range.contains(&start) {
                 owner = Some(start);
             }
         }
         let half = range.contains(&next).then_some(next);
-        self.barred = owner.and(half);
+        self.barred = owner.and(half).or(self.barred);
         self.waiting = owner.or(half).map(|owner| Batch { owner, count });
         if self.waiting.is_some() { 0 } else { count }
     }
@@ -217,3 +222,6 @@ impl fmt::Display for JoinError {
 }
 
 impl core::error::Error for JoinError {}
+
+#[cfg(test)]
+mod tests;

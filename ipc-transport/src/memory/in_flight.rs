@@ -53,7 +53,7 @@ impl InFlight {
         let before = self.fds.len();
         for fd in fds {
             match duplicate(*fd) {
-                Ok(fd) => _ = self.fds.fds().push(fd),
+                Ok(fd) => _ = self.fds.push(fd),
                 Err(error) => {
                     self.fds.fds().truncate(before);
                     return Err(TransportError::System(error));

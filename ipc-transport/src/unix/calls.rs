@@ -4,6 +4,7 @@ use core::mem::MaybeUninit;
 
 use rustix::cmsg_space;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::OFlags;
 use rustix::io::{Errno, IoSliceMut};
 use rustix::net::sockopt::{Timeout, socket_timeout};
 use rustix::net::{
@@ -84,7 +85,7 @@ impl Calls {
             | if mode == Mode::NonBlocking { SendFlags::DONTWAIT } else { SendFlags::empty() };
         if let ([piece], []) = (pieces, fds) {
             let piece = first(piece, limit);
-            return self.sent("send", false, |fd| rustix::net::send(fd, piece, flags));
+            return self.sent("send", (mode, false), |fd| rustix::net::send(fd, piece, flags));
         }
         let slices = gather(pieces, limit);
         let mut space = [MaybeUninit::uninit(); CONTROL];
@@ -93,7 +94,7 @@ impl Calls {
             // The space is made for this many.
             _ = control.push(SendAncillaryMessage::ScmRights(fds));
         }
-        self.sent("sendmsg", !fds.is_empty(), |fd| {
+        self.sent("sendmsg", (mode, !fds.is_empty()), |fd| {
             rustix::net::sendmsg(fd, &slices, &mut control, flags)
         })
     }
@@ -103,7 +104,7 @@ impl Calls {
     fn sent(
         &mut self,
         call: &'static str,
-        with_fds: bool,
+        (mode, with_fds): (Mode, bool),
         mut attempt: impl FnMut(BorrowedFd<'_>) -> Result<usize, Errno>,
     ) -> Result<Option<usize>, TransportError> {
         loop {
@@ -114,11 +115,18 @@ impl Calls {
                     self.interruptions += 1;
                     continue;
                 }
+                Err(Errno::AGAIN) if self.must_wait(mode)? => {
+                    self.wait(Interest::Output, None)?;
+                    continue;
+                }
                 Err(Errno::AGAIN) => Ok(None),
-                Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => Err(TransportError::Closed),
+                // The last two are those of a SOCK_SEQPACKET peer that is just ending.
+                Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN | Errno::CONNREFUSED) => {
+                    Err(TransportError::Closed)
+                }
                 Err(Errno::TOOMANYREFS) => Err(TransportError::TooManyInFlight),
                 Err(Errno::PERM) if with_fds => Err(TransportError::FdsRefused),
-                Err(error) => Err(TransportError::System(SystemError::of(call)(error))),
+                Err(error) => Err(system(call)(error)),
             };
         }
     }
@@ -191,29 +199,45 @@ impl Calls {
                     }
                     continue;
                 }
+                Err(Errno::AGAIN) if self.must_wait(mode)? => {
+                    if self.wait_out()? {
+                        mode = Mode::NonBlocking;
+                    }
+                    continue;
+                }
                 Err(Errno::AGAIN) => Ok(Answer::Nothing),
-                Err(error) => Err(TransportError::System(SystemError::of(call)(error))),
+                Err(Errno::NOTCONN | Errno::CONNREFUSED) => Err(TransportError::Closed),
+                Err(error) => Err(system(call)(error)),
             };
         }
     }
 
-    /// Waits in the place of a receive that a signal has interrupted: made again, it would begin
-    /// its whole time-out anew, and signals could prolong it for ever. Answers false where it has
-    /// none.
+    /// Returns whether a call that may wait has not, since the socket's own mode is `O_NONBLOCK`.
+    fn must_wait(&self, mode: Mode) -> Result<bool, TransportError> {
+        let own = || rustix::fs::fcntl_getfl(&self.fd).map_err(system("fcntl"));
+        Ok(mode == Mode::Blocking && own()?.contains(OFlags::NONBLOCK))
+    }
+
+    /// Waits for input in the place of a receive, for as long as that may wait: made again after a
+    /// signal, it would begin its whole timeout anew. Returns whether there is a timeout.
     fn wait_out(&mut self) -> Result<bool, TransportError> {
-        let timeout = socket_timeout(&self.fd, Timeout::Recv)
-            .map_err(SystemError::of("getsockopt SO_RCVTIMEO"))
-            .map_err(TransportError::System)?;
-        let Some(timeout) = timeout else {
-            return Ok(false);
-        };
-        let deadline = Some(Instant::now() + timeout);
+        let timeout = socket_timeout(&self.fd, Timeout::Recv);
+        let timeout = timeout.map_err(system("getsockopt SO_RCVTIMEO"))?;
+        self.wait(Interest::Input, timeout.map(|timeout| Instant::now() + timeout))?;
+        Ok(timeout.is_some())
+    }
+
+    fn wait(&mut self, what: Interest, deadline: Option<Instant>) -> Result<(), TransportError> {
         let mut waiter = Waiter::new(Patience::SLEEP);
-        let mut watched = [Watched::new(self.fd.as_fd(), Interest::Input)];
+        let mut watched = [Watched::new(self.fd.as_fd(), what)];
         let waited = waiter.wait(&mut watched, deadline);
         self.interruptions += waiter.interruptions();
-        waited.map(|_| true).map_err(TransportError::System)
+        waited.map(|_| ()).map_err(TransportError::System)
     }
+}
+
+pub(super) fn system(call: &'static str) -> impl FnOnce(Errno) -> TransportError {
+    move |error| TransportError::System(SystemError::of(call)(error))
 }
 
 pub(super) fn close_sending(fd: BorrowedFd<'_>) -> Result<(), SystemError> {

@@ -11,12 +11,12 @@ use crate::contract::fds::{FdList, Fds};
 use crate::contract::pass_fds::{PassFds, Received};
 use crate::contract::transport::{Transport, TransportError};
 use crate::unix::blocking::{Blocking, set_receive_timeout};
-use crate::unix::calls::{Answer, Calls, close_sending};
+use crate::unix::calls::{Answer, Calls, close_sending, system};
 use crate::unix::socket::{Mode, Socket};
 use crate::waiting::wait::is_hung_up;
 
-/// Most empty packets that one call passes over.
-const EMPTY_PACKETS: usize = 16;
+/// Most empty packets that one call passes over: more than a socket's usual buffer holds.
+const EMPTY_PACKETS: usize = 1024;
 
 /// One end of a socket of packets of the family `AF_UNIX` (`SOCK_SEQPACKET`, unix(7)).
 ///
@@ -121,7 +121,6 @@ impl<const PACKET: usize> Seqpacket<PACKET> {
     /// Tells the end from an empty packet: the sending direction is closed for good and no byte
     /// is left in it.
     fn is_over(&self) -> Result<bool, TransportError> {
-        let system = |call| move |error| TransportError::System(SystemError::of(call)(error));
         let fd = self.calls.fd.as_fd();
         if !is_hung_up(fd).map_err(TransportError::System)? {
             return Ok(false);

@@ -6,13 +6,8 @@ use ipc_transport::{Arrived, Errno, Instant, SystemError, TransportError};
 use rustix::fd::AsFd;
 use rustix::io;
 
-use super::state::{Phase, Process, Processes, SOON};
+use super::state::{Life, Phase, Process, SLICE, SOON, Turn};
 use super::watch::watch_room;
-use crate::caller::Caller;
-
-/// The longest that one blocking receive lasts: so late is a death noticed if the socket stays open
-/// since another process holds it too.
-pub(super) const SLICE: Duration = Duration::from_millis(100);
 
 /// How often the process of a busy worker is looked at.
 const LOOK: Duration = Duration::from_millis(10);
@@ -24,7 +19,83 @@ pub(super) enum Wait {
     Slice,
 }
 
-impl Processes {
+impl<L, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SLOTS, BYTES> {
+    /// Sends what is queued and receives once.
+    pub(super) fn exchange(&mut self, wait: Wait) {
+        let expects = self.caller.outbox.has_sent();
+        let sent = self.send();
+        let Phase::Serving(process) = &mut self.life.phase else {
+            return;
+        };
+        let received = match wait {
+            _ if process.broken => return self.begin_leaving(true, None),
+            // Nothing can have been answered yet, so the call would be in vain.
+            Wait::None if sent > 0 && !expects => return,
+            Wait::Slice if process.watches_room => return,
+            Wait::None => self.caller.receive(&mut process.stream),
+            Wait::Slice => {
+                let mut stream = process.stream.blocking().with(self.life.policy.patience);
+                self.caller.receive(&mut stream)
+            }
+        };
+        let Ok(received) = received else {
+            // Replies were all received before this; an error says as much as an end.
+            return self.begin_leaving(true, None);
+        };
+        let brought = matches!(received, Arrived::Bytes(_));
+        if received == Arrived::WouldBlock && process.send_closed {
+            // A peer that is gone has data or an end for us: this one only does not listen.
+            return self.begin_leaving(false, None);
+        }
+        // A blocking receive that brought something has shown life enough.
+        let is_busy = wait == Wait::Slice && brought;
+        let is_idle = !brought && sent == 0;
+        if is_idle || (!is_busy && self.now.since(process.looked) >= LOOK) {
+            process.looked = self.now;
+            if process.child.try_wait().is_some() {
+                self.begin_leaving(false, None);
+            }
+        }
+    }
+
+    /// Sends what is queued, unless a start is still to be told: calls made upon that go first.
+    fn send(&mut self) -> usize {
+        let Phase::Serving(process) = &mut self.life.phase else {
+            return 0;
+        };
+        let held_back = self.life.pending.started.is_some() || self.now < process.send_after;
+        if held_back || process.send_closed || process.broken {
+            return 0;
+        }
+        let mut sent = 0;
+        // What was waiting for room may have been taken back meanwhile.
+        let mut watches_room = false;
+        loop {
+            match self.caller.outbox.flush_with(&mut process.stream) {
+                Ok(flushed) => {
+                    sent += flushed.len;
+                    watches_room = !flushed.complete;
+                }
+                Err(error) if passes(&error) => process.send_after = self.now + SOON,
+                Err(error) => match refused(&error) {
+                    // The next frame is tried at once.
+                    Some(error) if self.caller.unsendable(error) => continue,
+                    // Replies that the worker has written are still taken.
+                    _ => process.send_closed = true,
+                },
+            }
+            break;
+        }
+        if watches_room != process.watches_room {
+            process.watches_room = watches_room;
+            let (epoll, stream) = (self.life.epoll.as_fd(), process.stream.as_fd());
+            process.broken |= watch_room(epoll, stream, watches_room).is_err();
+        }
+        sent
+    }
+}
+
+impl Life {
     /// Whether one blocking receive may replace a poll and a receive.
     pub(super) const fn can_block(&self) -> bool {
         match &self.phase {
@@ -35,100 +106,22 @@ impl Processes {
         }
     }
 
-    /// Sends what is queued and receives once.
-    pub(super) fn exchange<Tag, const SLOTS: usize, const BYTES: usize>(
-        &mut self,
-        caller: &mut Caller<Tag, SLOTS, BYTES>,
-        now: Instant,
-        wait: Wait,
-    ) {
-        let expects = caller.outbox.has_sent();
-        let sent = self.send(caller, now);
-        let Phase::Serving(process) = &mut self.phase else {
-            return;
-        };
-        let received = match wait {
-            _ if process.broken => return self.begin_leaving(now, true, None),
-            // Nothing can have been answered yet, so the call would be in vain.
-            Wait::None if sent > 0 && !expects => return,
-            Wait::Slice if process.watches_room => return,
-            Wait::None => caller.receive(&mut process.stream),
-            Wait::Slice => {
-                let mut stream = process.stream.blocking().with(self.policy.patience);
-                caller.receive(&mut stream)
-            }
-        };
-        let Ok(received) = received else {
-            // Replies were all received before this; an error says as much as an end.
-            return self.begin_leaving(now, true, None);
-        };
-        let brought = matches!(received, Arrived::Bytes(_));
-        if received == Arrived::WouldBlock && process.send_closed {
-            // A peer that is gone has data or an end for us: this one only does not listen.
-            return self.begin_leaving(now, false, None);
-        }
-        // A blocking receive that brought something has shown life enough.
-        let is_busy = wait == Wait::Slice && brought;
-        let is_idle = !brought && sent == 0;
-        if is_idle || (!is_busy && now.since(process.looked) >= LOOK) {
-            process.looked = now;
-            if process.child.try_wait().is_some() {
-                self.begin_leaving(now, false, None);
-            }
-        }
-    }
-
-    /// Sends what is queued, unless a start is still to be told: calls made upon that go first.
-    fn send<Tag, const SLOTS: usize, const BYTES: usize>(
-        &mut self,
-        caller: &mut Caller<Tag, SLOTS, BYTES>,
-        now: Instant,
-    ) -> usize {
-        let Phase::Serving(process) = &mut self.phase else {
-            return 0;
-        };
-        let held_back = self.pending.started.is_some() || now < process.send_after;
-        if held_back || process.send_closed || process.broken {
-            return 0;
-        }
-        let mut sent = 0;
-        // What was waiting for room may have been taken back meanwhile.
-        let mut watches_room = false;
-        loop {
-            match caller.outbox.flush_with(&mut process.stream) {
-                Ok(flushed) => {
-                    sent += flushed.len;
-                    watches_room = !flushed.complete;
-                }
-                Err(error) if passes(&error) => process.send_after = now + SOON,
-                Err(error) => match refused(&error) {
-                    // The next frame is tried at once.
-                    Some(error) if caller.unsendable(error) => continue,
-                    // Replies that the worker has written are still taken.
-                    _ => process.send_closed = true,
-                },
-            }
-            break;
-        }
-        if watches_room != process.watches_room {
-            process.watches_room = watches_room;
-            let (epoll, stream) = (self.epoll.as_fd(), process.stream.as_fd());
-            process.broken |= watch_room(epoll, stream, watches_room).is_err();
-        }
-        sent
-    }
-
-    /// When a serving worker wants the next turn at the latest.
-    pub(super) fn serving_deadline(process: &Process, has_unsent: bool) -> Instant {
-        if process.broken || process.send_closed {
-            Instant::PAST
-        } else if has_unsent && !process.watches_room {
-            process.send_after
-        } else if process.child.pidfd().is_none() {
+    /// Returns when the next turn is due at the latest.
+    pub(crate) fn deadline(&self, has_unsent: bool) -> Instant {
+        let unwatched = |process: &Process| match process.child.pidfd() {
+            Some(_) => Instant::NEVER,
             // Its end may show nowhere else.
-            process.looked + SLICE
-        } else {
-            Instant::NEVER
+            None => process.looked + SLICE,
+        };
+        match &self.phase {
+            Phase::InMain { .. } if has_unsent => Instant::PAST,
+            Phase::Starting { process, deadline } => (*deadline).min(unwatched(process)),
+            Phase::Serving(process) if process.broken || process.send_closed => Instant::PAST,
+            Phase::Serving(process) if has_unsent && !process.watches_room => process.send_after,
+            Phase::Serving(process) => unwatched(process),
+            Phase::Leaving(leaving) => leaving.deadline(),
+            Phase::Resting { until } => *until,
+            Phase::InMain { .. } | Phase::Stopped => Instant::NEVER,
         }
     }
 }

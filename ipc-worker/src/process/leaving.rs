@@ -1,46 +1,33 @@
 //! The end of a process and what follows: last words, its status, its requests' fates.
 
 use core::mem;
-use core::time::Duration;
 
-use ipc_barrier::process::{Child, Ended};
+use ipc_barrier::process::Ended;
 use ipc_transport::{Arrived, Instant};
 use rustix::fd::AsFd;
 
-use super::state::{Leaving, Phase, Process, Processes, SOON};
+use super::state::{GRACE, Leaving, Phase, Process, SOON, Turn};
 use super::watch::unwatch;
-use crate::caller::Caller;
 use crate::event::GiveUp;
-use crate::ledger::{Next, Words};
+use crate::ledger::Next;
 use crate::start_error::StartError;
 
-/// How long a process that was killed is waited for before its status counts as unknown: one in
-/// uninterruptible sleep ignores even SIGKILL.
-pub(super) const GRACE: Duration = Duration::from_millis(200);
-
-impl Processes {
+impl<L, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SLOTS, BYTES> {
     /// Ends a worker that has ended by itself, has closed or is of no use.
-    pub(super) fn begin_leaving(&mut self, now: Instant, drained: bool, failed: Option<StartError>) {
-        match mem::replace(&mut self.phase, Phase::Stopped) {
+    pub(super) fn begin_leaving(&mut self, drained: bool, failed: Option<StartError>) {
+        match mem::replace(&mut self.life.phase, Phase::Stopped) {
             Phase::Serving(process) | Phase::Starting { process, .. } => {
-                let mut leaving = Leaving {
-                    process,
-                    kill_at: now,
-                    killed: false,
-                    ended: None,
-                    drained,
-                    left: None,
-                    failed,
-                };
+                let mut leaving = Leaving::new(process, self.now);
+                (leaving.drained, leaving.failed) = (drained, failed);
                 // For one that is ending by itself this changes nothing, not even its status.
-                leaving.kill(now);
+                leaving.kill(self.now);
                 if drained {
-                    unwatch(self.epoll.as_fd(), leaving.process.stream.as_fd());
+                    unwatch(self.life.fd(), leaving.process.stream.as_fd());
                 }
                 leaving.ended = leaving.process.child.try_wait();
-                self.phase = Phase::Leaving(leaving);
+                self.life.phase = Phase::Leaving(leaving);
             }
-            phase => self.phase = phase,
+            phase => self.life.phase = phase,
         }
     }
 
@@ -48,134 +35,113 @@ impl Processes {
     pub(super) fn let_leave(&mut self, mut process: Process, deadline: Instant) {
         // A worker that is gone already needs no word.
         _ = process.stream.close_sending();
-        self.phase = Phase::Leaving(Leaving {
-            process,
-            kill_at: deadline,
-            killed: false,
-            ended: None,
-            drained: false,
-            left: None,
-            failed: None,
-        });
+        self.life.phase = Phase::Leaving(Leaving::new(process, deadline));
     }
 
     /// Takes a leaving worker's last words, waits for its status, and then sees to its requests.
-    pub(super) fn leave<Tag, const SLOTS: usize, const BYTES: usize>(
-        &mut self,
-        caller: &mut Caller<Tag, SLOTS, BYTES>,
-        now: Instant,
-    ) {
-        let Phase::Leaving(leaving) = &mut self.phase else {
+    pub(super) fn leave(&mut self) {
+        let Phase::Leaving(leaving) = &mut self.life.phase else {
             return;
         };
-        leaving.process.looked = now;
+        leaving.process.looked = self.now;
         leaving.ended = leaving.ended.or_else(|| leaving.process.child.try_wait());
-        if leaving.ended.is_none() && now >= leaving.kill_at {
-            leaving.kill(now);
+        if leaving.ended.is_none() && self.now >= leaving.kill_at {
+            leaving.kill(self.now);
         }
-        if !leaving.drained && !caller.has_frame() && !leaving.drain(caller, now) {
-            return;
+        let is_over = leaving.is_over(self.now);
+        if !leaving.drained && !self.caller.has_frame() {
+            if is_over && leaving.left.is_none() {
+                leaving.left = Some(leaving.process.stream.waiting());
+            }
+            match self.caller.receive(&mut leaving.process.stream) {
+                Ok(Arrived::TakeFrames) => return,
+                Ok(Arrived::Bytes(len)) if leaving.left.is_none_or(|left| left > len) => {
+                    leaving.left = leaving.left.map(|left| left - len);
+                    return;
+                }
+                Ok(Arrived::WouldBlock) if !is_over => {}
+                // All that it had written was taken, even if another process holds the socket.
+                Ok(_) | Err(_) => leaving.drained = true,
+            }
         }
-        if leaving.drained {
-            unwatch(self.epoll.as_fd(), leaving.process.stream.as_fd());
+        let drained = leaving.drained;
+        if drained {
+            unwatch(self.life.epoll.as_fd(), leaving.process.stream.as_fd());
         }
-        let is_told = !caller.has_answer() && !self.pending.is_any();
-        if leaving.drained && leaving.is_over(now) && is_told {
-            self.bury(caller, now);
+        let is_told = !self.caller.has_answer() && !self.life.pending.is_any();
+        if drained && is_over && is_told {
+            self.bury();
         }
     }
 
-    fn bury<Tag, const SLOTS: usize, const BYTES: usize>(
-        &mut self,
-        caller: &mut Caller<Tag, SLOTS, BYTES>,
-        now: Instant,
-    ) {
-        let Phase::Leaving(leaving) = mem::replace(&mut self.phase, Phase::Stopped) else {
+    fn bury(&mut self) {
+        let Phase::Leaving(leaving) = mem::replace(&mut self.life.phase, Phase::Stopped) else {
             return;
         };
-        let Leaving { process, ended, failed, .. } = leaving;
-        let ended = ended.unwrap_or(Ended::Unknown);
-        self.ended = Some(ended);
-        let words = Words(process.page.words());
-        if self.is_closing {
-            caller.lose_all(Some(words));
-        } else if failed.is_none() {
-            self.resent += caller.settle_fates(words);
-            self.pending.died = Some(ended);
+        let ended = leaving.ended.unwrap_or(Ended::Unknown);
+        let why = leaving.why(ended);
+        self.life.ended = Some(ended);
+        if self.life.is_closing {
+            self.caller.lose_all(Some(leaving.process.words()));
+        } else if why.is_none() {
+            self.life.resent += self.caller.settle_fates(leaving.process.words());
+            self.life.pending.died = Some(ended);
         }
-        caller.begin_anew();
+        self.caller.begin_anew();
         // Before another is made, which would inherit what is still open.
-        let Process { child, .. } = process;
-        self.put_aside(child);
-        let failed = failed.map(|error| match error {
-            StartError::Died(_) => StartError::Died(ended),
-            error => error,
-        });
-        self.follow(caller, now, failed);
+        let Process { child, .. } = leaving.process;
+        self.life.put_aside(child);
+        self.follow(why);
     }
 
     /// Decides what follows a worker that is gone, or did not start.
-    pub(super) fn follow<Tag, const SLOTS: usize, const BYTES: usize>(
-        &mut self,
-        caller: &mut Caller<Tag, SLOTS, BYTES>,
-        now: Instant,
-        failed: Option<StartError>,
-    ) {
-        if self.is_closing {
+    pub(super) fn follow(&mut self, failed: Option<StartError>) {
+        if self.life.is_closing {
             return;
         }
-        match self.supervisor.ended(now) {
-            Next::StartAt(at) if failed.is_none() => self.phase = Phase::Resting { until: at },
-            Next::StartAt(at) => self.phase = Phase::Resting { until: at.max(now + SOON) },
+        match self.life.supervisor.ended(self.now) {
+            Next::StartAt(at) => {
+                let soonest = if failed.is_some() { self.now + SOON } else { self.now };
+                self.life.phase = Phase::Resting { until: at.max(soonest) };
+            }
             Next::GiveUp { count, window } => {
-                self.give_up(caller, GiveUp::TooManyEnds { count, window, last: failed });
+                self.give_up(GiveUp::TooManyEnds { count, window, last: failed });
             }
         }
     }
 
-    pub(super) fn give_up<Tag, const SLOTS: usize, const BYTES: usize>(
-        &mut self,
-        caller: &mut Caller<Tag, SLOTS, BYTES>,
-        reason: GiveUp,
-    ) {
-        caller.lose_all(None);
-        self.phase = Phase::Stopped;
-        self.pending.gave_up = Some(reason);
-    }
-
-    /// Keeps a process that was made to end until it is reaped; it stays watched until then.
-    pub(super) fn put_aside(&mut self, child: Child) {
-        // There is room: a worker is only started while there is.
-        _ = self.unreaped.push(child);
-        self.reap();
-    }
-
-    /// Drops the processes that have ended by now.
-    pub(super) fn reap(&mut self) {
-        let epoll = self.epoll.as_fd();
-        self.unreaped.retain_mut(|child| {
-            let is_left = child.try_wait().is_none();
-            if let Some(pidfd) = child.pidfd().filter(|_| !is_left) {
-                unwatch(epoll, pidfd);
-            }
-            is_left
-        });
+    pub(super) fn give_up(&mut self, reason: GiveUp) {
+        self.caller.lose_all(None);
+        self.life.phase = Phase::Stopped;
+        self.life.pending.gave_up = Some(reason);
     }
 }
 
 impl Leaving {
+    const fn new(process: Process, kill_at: Instant) -> Self {
+        let (ended, left, failed) = (None, None, None);
+        Self { process, kill_at, killed: false, ended, drained: false, left, failed }
+    }
+
     fn kill(&mut self, now: Instant) {
         if !self.killed {
             // One that cannot be killed ends when it sees that main has closed.
             _ = self.process.child.kill();
-            self.killed = true;
-            self.kill_at = now;
+            (self.killed, self.kill_at) = (true, now);
         }
     }
 
     /// Returns whether its status is known, or not to be waited for any longer.
     fn is_over(&self, now: Instant) -> bool {
         self.ended.is_some() || (self.killed && now.since(self.kill_at) >= GRACE)
+    }
+
+    /// Returns why it never was ready, if it was not.
+    pub(super) fn why(&self, ended: Ended) -> Option<StartError> {
+        match self.failed? {
+            StartError::Died(_) => Some(StartError::Died(ended)),
+            error => Some(error),
+        }
     }
 
     /// Returns when it is to be looked at again at the latest.
@@ -189,28 +155,5 @@ impl Leaving {
             // Its end may show nowhere else.
             None => next.min(self.process.looked + SOON),
         }
-    }
-
-    /// Receives once. Returns false where there is more to receive by the next turn.
-    fn drain<Tag, const SLOTS: usize, const BYTES: usize>(
-        &mut self,
-        caller: &mut Caller<Tag, SLOTS, BYTES>,
-        now: Instant,
-    ) -> bool {
-        let is_over = self.is_over(now);
-        if is_over && self.left.is_none() {
-            self.left = Some(self.process.stream.waiting());
-        }
-        match caller.receive(&mut self.process.stream) {
-            Ok(Arrived::Bytes(len)) if self.left.is_none_or(|left| left > len) => {
-                self.left = self.left.map(|left| left - len);
-                return false;
-            }
-            Ok(Arrived::TakeFrames) => return false,
-            Ok(Arrived::WouldBlock) if !is_over => {}
-            // All that the process had written was taken, even if another process holds the socket.
-            Ok(_) | Err(_) => self.drained = true,
-        }
-        true
     }
 }
