@@ -358,7 +358,11 @@ pub(crate) fn repro_a_panic_in_line_lets_nothing_run_twice() {
     struct Panicking(Vec<u8>);
     impl Handler for Panicking {
         fn handle(&mut self, request: &mut Request<'_>, to: &mut Reply<'_>) -> Result<(), Refusal> {
-            to.put_fd(request.take_fd().unwrap())?;
+            let fd = request.take_fd().unwrap();
+            if request.bytes() != [1] {
+                // A batch in line has one reply with descriptors at most.
+                to.put_fd(fd)?;
+            }
             self.0.push(request.bytes()[0]);
             assert_ne!(request.bytes(), b"2", "on purpose");
             Ok(())
