@@ -11,7 +11,7 @@ use ipc_barrier::{Barrier, Fork, exit, fork};
 use ipc_tests::cases;
 use ipc_tests::cases::skip;
 use ipc_transport::{Interest, Watched, wait};
-use ipc_worker::{Call, Event, Instant, Outcome, Refusal, Reply, Request, Start, Worker};
+use ipc_worker::{Call, Event, Instant, Launch, Outcome, Refusal, Reply, Request, Start, Worker};
 use std::os::fd::AsFd;
 
 /// Tells this program that it is the one to be traced: how, and how often.
@@ -29,14 +29,14 @@ fn soon() -> Instant {
 }
 
 /// Makes blocking round trips of 64 bytes without descriptors.
-fn blocking(worker: &mut Worker<u64>, rounds: u64) {
+fn blocking<L: Launch>(worker: &mut Worker<u64, L>, rounds: u64) {
     for tag in 0..rounds {
         worker.call_until(Call::new(1, &[&[7; 64]]), tag, soon(), |event| check(&event)).unwrap();
     }
 }
 
 /// Makes the same round trips one at a time in a poll loop.
-fn in_a_poll_loop(worker: &mut Worker<u64>, rounds: u64) {
+fn in_a_poll_loop<L: Launch>(worker: &mut Worker<u64, L>, rounds: u64) {
     for tag in 0..rounds {
         worker.try_call(Call::new(1, &[&[7; 64]]), tag).unwrap();
         worker.turn(Instant::now());
@@ -61,14 +61,14 @@ fn at_a_barrier(rounds: u64) {
             let mut end = barrier.into_child();
             for _ in 0..rounds {
                 end.wait_next_until(soon()).unwrap();
-                end.place();
+                assert!(end.place().is_placed());
             }
             exit(0);
         }
         Fork::Parent(mut child) => {
             let mut end = barrier.into_parent().watching(&child).unwrap();
             for _ in 0..rounds {
-                end.place();
+                assert!(end.place().is_placed());
                 end.wait_next_until(soon()).unwrap();
             }
             child.wait_until(soon()).unwrap();
@@ -169,7 +169,7 @@ fn main() -> std::process::ExitCode {
         at_a_barrier(rounds);
         return std::process::ExitCode::SUCCESS;
     }
-    let mut worker = Worker::<u64>::start(Start::fork(handle)).unwrap();
+    let mut worker = Worker::<u64, _>::start(Start::fork(handle)).unwrap();
     match way.as_str() {
         "blocking" => blocking(&mut worker, rounds),
         _ => in_a_poll_loop(&mut worker, rounds),
