@@ -6,6 +6,7 @@ use core::marker::PhantomData;
 use ipc_transport::{Instant, Interest, Patience, SystemError, above_stdio, duplicate};
 use rustix::event::epoll;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use static_assertions::assert_impl_all;
 
 use super::errors::{MeetError, PeerAbort, Placing, Unmet};
 use super::lane::{Broken, Half, Lane, Post};
@@ -56,6 +57,9 @@ pub struct End<R, L = Page> {
     watch: Option<OwnedFd>,
     kind: PhantomData<(R, L)>,
 }
+
+assert_impl_all!(ParentEnd: Send, Sync);
+assert_impl_all!(ChildEnd: Send, Sync);
 
 impl<R: Role, L: Lane> End<R, L> {
     pub(crate) const fn new(rules: Rules, half: Half) -> Self {
@@ -207,7 +211,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// Returns false where news has come already: repeat the `try_` call. On the lane
     /// [`Eventfd`](crate::Eventfd) it has nothing to do.
     pub fn arm(&mut self) -> bool {
-        let armed = L::hush(&mut self.half).and_then(|()| L::arm(&mut self.half));
+        let armed = L::hush(&self.half).and_then(|()| L::arm(&self.half));
         self.working(armed).unwrap_or(false)
     }
 
@@ -316,11 +320,9 @@ impl<R: Role, L: Lane> End<R, L> {
     /// Waits until the peer has aborted, exited or closed, and returns how; tokens on the way are
     /// swallowed. Allowed after an abort of this side.
     pub fn wait_abort(&mut self) -> PeerAbort {
-        loop {
-            if let Some(abort) = self.wait_abort_until(Instant::NEVER) {
-                return abort;
-            }
-        }
+        _ = self.wait_for(Goal::PeerAbort, None);
+        // Without a deadline the wait ends only when the peer's end is known.
+        self.peer_abort().unwrap_or(PeerAbort::Gone)
     }
 
     /// Waits as [`wait_abort`](Self::wait_abort), until a deadline; `None` where it has passed
@@ -356,7 +358,7 @@ impl<R: Role, L: Lane> End<R, L> {
                 return Err(Unmet::TimedOut);
             }
             looks = looks.saturating_add(1);
-            match look::<L>(&mut self.half, deadline) {
+            match look::<L>(&self.half, deadline) {
                 Ok(None) => return Err(Unmet::TimedOut),
                 Ok(Some(value)) => self.rules.drained(value),
                 Err(Broken) => self.rules.broken(),
