@@ -149,8 +149,7 @@ impl Ledger {
 
 /// Both sides send as hard as they can for the time, with requests made from event arms.
 fn press<const S: usize, const B: usize>(time: Duration) {
-    let mut worker =
-        Worker::<u64, _, S, B>::start(Start::fork(handle)).unwrap();
+    let mut worker = Worker::<u64, _, S, B>::start(Start::fork(handle)).unwrap();
     let sockets = fds::open();
     for fd in sockets {
         // SAFETY: it was open a moment ago, and nobody else closes it.

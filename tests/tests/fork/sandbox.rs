@@ -6,7 +6,7 @@ use ipc_barrier::{Barrier, Ended, Fork, PeerAbort, StillRunning, exit, fork};
 use ipc_tests::forked::{end_of, soon};
 use ipc_tests::{fds, seccomp};
 use ipc_transport::Instant;
-use ipc_worker::{Call, Event, Outcome, Refusal, Reply, Request, Restart, Start, Worker};
+use ipc_worker::{Call, Event, Launch, Outcome, Refusal, Reply, Request, Restart, Start, Worker};
 use rustix::process::{Pid, Signal};
 
 const PID: u16 = 1;
@@ -62,7 +62,7 @@ fn everything_works() {
     assert!(fds::children().is_empty());
 }
 
-fn number<H: ipc_worker::Handler>(worker: &mut Worker<u32, H>, method: u16) -> u32 {
+fn number(worker: &mut Worker<u32, impl Launch>, method: u16) -> u32 {
     let mut number = None;
     while number.is_none() {
         worker

@@ -160,9 +160,11 @@ pub(crate) fn call_in<L: Launch, const S: usize, const B: usize>(
 ) -> Told {
     let mut outcome = None;
     worker
-        .call_until(Call::new(method, &[bytes]).reply_fds(1), 0, soon(), |event| match told(event) {
-            Told::Died(_) | Told::Started(_) => {}
-            other => outcome = Some(other),
+        .call_until(Call::new(method, &[bytes]).reply_fds(1), 0, soon(), |event| {
+            match told(event) {
+                Told::Died(_) | Told::Started(_) => {}
+                other => outcome = Some(other),
+            }
         })
         .unwrap();
     outcome.unwrap()

@@ -45,7 +45,9 @@ pub(crate) fn a_late_reply_and_its_descriptors_are_dropped_and_counted() {
     let before = fds::open().len();
     for round in 0..3 {
         let deadline = Instant::now() + Duration::from_millis(20);
-        let running = worker.try_call(Call::new(SLOW_PIPE, &[b"x"]).reply_fds(1).deadline(deadline), 1).unwrap();
+        let running = worker
+            .try_call(Call::new(SLOW_PIPE, &[b"x"]).reply_fds(1).deadline(deadline), 1)
+            .unwrap();
         worker.turn(Instant::now());
         if round == 0 {
             std::thread::sleep(Duration::from_millis(10));

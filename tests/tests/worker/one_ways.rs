@@ -34,10 +34,7 @@ fn finish<L: Launch, const S: usize, const B: usize>(worker: &mut Worker<u32, L,
 }
 
 /// Waits as a daemon's loop does; a wake that never comes is a failure.
-fn sleep<L: Launch, const S: usize, const B: usize>(
-    worker: &Worker<u32, L, S, B>,
-    limit: Instant,
-) {
+fn sleep<L: Launch, const S: usize, const B: usize>(worker: &Worker<u32, L, S, B>, limit: Instant) {
     let deadline = worker.next_deadline().map_or(limit, |next| next.min(limit));
     wait(&mut [Watched::new(worker.as_fd(), Interest::Input)], Some(deadline)).unwrap();
     assert!(Instant::now() < limit, "never woken: {:?}", worker.counters());
