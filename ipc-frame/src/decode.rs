@@ -4,7 +4,7 @@ use core::fmt;
 
 use static_assertions::assert_impl_all;
 
-use crate::header::{Header, HeaderError};
+use crate::header::{DecodeError, Header};
 
 /// A frame that lies in the buffer of a decoder or a queue.
 #[derive(Clone, Copy, Debug)]
@@ -113,11 +113,11 @@ impl<const N: usize> Decoder<N> {
     /// Returns the whole headers that are pending, each with where in the stream it begins. The
     /// payload of the last may still be on its way. Ends before a header that is refused.
     pub fn headers(&self) -> impl Iterator<Item = (u64, Header)> {
-        let mut rest = self.buffer.get(self.start..self.end).unwrap_or_default();
+        let mut rest = self.pending();
         let mut position = self.position();
         core::iter::from_fn(move || {
-            let (header, len) = check::<N>(rest.first_chunk()?).ok()?;
-            let (start, len) = (position, Header::SIZE + len);
+            let (header, len) = Self::first_of(rest).ok()??;
+            let start = position;
             rest = rest.get(len..).unwrap_or_default();
             position += len as u64;
             Some((start, header))
@@ -147,26 +147,29 @@ impl<const N: usize> Decoder<N> {
         self.received
     }
 
+    fn pending(&self) -> &[u8] {
+        self.buffer.get(self.start..self.end).unwrap_or_default()
+    }
+
     /// The next frame's header and whole length, if all of it has arrived.
     #[inline]
     fn peek(&self) -> Result<Option<(Header, usize)>, DecodeError> {
-        let pending = self.buffer.get(self.start..self.end).unwrap_or_default();
-        let Some((bytes, rest)) = pending.split_first_chunk() else {
+        let pending = self.pending();
+        Ok(Self::first_of(pending)?.filter(|&(_, len)| len <= pending.len()))
+    }
+
+    /// The first frame's header and whole length, if the header has arrived.
+    #[inline]
+    fn first_of(bytes: &[u8]) -> Result<Option<(Header, usize)>, DecodeError> {
+        let Some(header) = bytes.first_chunk() else {
             return Ok(None);
         };
-        let (header, len) = check::<N>(bytes)?;
-        Ok((len <= rest.len()).then_some((header, Header::SIZE + len)))
-    }
-}
-
-/// Reads a header and its payload's length, which fits in a buffer of `N` bytes.
-#[inline]
-fn check<const N: usize>(bytes: &[u8; Header::SIZE]) -> Result<(Header, usize), DecodeError> {
-    let header = Header::decode(bytes).map_err(DecodeError::Header)?;
-    let capacity = N - Header::SIZE;
-    match usize::try_from(header.len()) {
-        Ok(len) if len <= capacity => Ok((header, len)),
-        _ => Err(DecodeError::TooLong { len: header.len(), capacity }),
+        let header = Header::decode(header)?;
+        let capacity = N - Header::SIZE;
+        match usize::try_from(header.len()) {
+            Ok(len) if len <= capacity => Ok(Some((header, Header::SIZE + len))),
+            _ => Err(DecodeError::TooLong { len: header.len(), capacity }),
+        }
     }
 }
 
@@ -183,34 +186,6 @@ impl<const N: usize> fmt::Debug for Decoder<N> {
         write!(f, "Decoder<{N}> {{ pending: {pending}, received: {received} }}")
     }
 }
-
-/// A stream that cannot be decoded any further. The sender is at fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DecodeError {
-    /// The header itself is refused.
-    Header(HeaderError),
-    /// The payload is longer than the buffer can hold.
-    TooLong {
-        /// Bytes of payload announced.
-        len: u32,
-        /// Bytes of payload that fit.
-        capacity: usize,
-    },
-}
-
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Header(error) => error.fmt(f),
-            Self::TooLong { len, capacity } => {
-                write!(f, "a payload of {len} bytes, over the capacity of {capacity}")
-            }
-        }
-    }
-}
-
-impl core::error::Error for DecodeError {}
 
 #[cfg(test)]
 mod tests {

@@ -54,8 +54,8 @@ mod text;
 #[cfg(test)]
 mod vectors;
 
-pub use decode::{DecodeError, Decoder, Frame};
-pub use header::{Header, HeaderError, MAX_FDS};
+pub use decode::{Decoder, Frame};
+pub use header::{DecodeError, Header, MAX_FDS};
 pub use hello::{BuildId, Hello, HelloError, Limits};
 pub use kind::Kind;
 #[doc(hidden)]
