@@ -135,7 +135,8 @@ impl Beside {
             }),
             Err(error) => {
                 assert_eq!(error, PushError::Full);
-                assert!(!self.queue.is_empty(), "an empty queue takes any frame");
+                let is_gone = |item: &Item| item.retired && !item.is_half_sent();
+                assert!(!self.items.iter().all(is_gone), "an empty queue takes any frame");
             }
         }
     }
@@ -205,7 +206,6 @@ impl Beside {
         })
         .collect();
         assert_eq!(walk, numbers);
-        assert!(queue.ids().eq(kept().map(|item| item.header.id())));
         for (index, item) in items.iter().enumerate() {
             let behind = items[index + 1..].iter().find(|item| !item.retired);
             assert_eq!(queue.next_after(item.number), behind.map(|item| item.number));
@@ -226,7 +226,7 @@ impl Beside {
         assert_eq!(queue.next_unsent().map(|(number, _)| number), next);
         assert_eq!(queue.has_sent(), kept().any(|item| item.begun));
         let is_empty = items.iter().all(|item| item.retired && !item.is_half_sent());
-        assert_eq!(queue.is_empty(), is_empty);
+        assert_eq!(queue.has_room_for(Queue::<BYTES, 6>::CAPACITY), is_empty);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a queue offers to a transport.
 
-use crate::queue::FrameNumber;
+use crate::queue::frames::FrameNumber;
 
 /// Most pieces of one batch. Frames that lie side by side are one piece.
 const PIECES: usize = 8;
@@ -18,15 +18,12 @@ impl<'a> Batch<'a> {
         Self { pieces: [&[]; PIECES], count: 0, with_fds }
     }
 
-    /// Answers false where the list is full: the piece goes with the next batch then.
-    pub(super) fn add(&mut self, piece: &'a [u8]) -> bool {
-        let place = self.pieces.get_mut(self.count);
-        let has_room = place.is_some();
-        if let Some(place) = place {
+    /// Appends a piece. Where the list is full, it goes with the next batch.
+    pub(super) fn add(&mut self, piece: &'a [u8]) {
+        if let Some(place) = self.pieces.get_mut(self.count) {
             *place = piece;
             self.count += 1;
         }
-        has_room
     }
 
     /// Returns the bytes, in order.

@@ -4,12 +4,12 @@ use core::fmt;
 
 use crate::header::{Header, MAX_FDS};
 use crate::kind::Kind;
-use crate::queue::ring::Entry;
-use crate::queue::{FrameNumber, Queue};
+use crate::queue::frames::{Entry, FrameNumber, Frames};
 
 /// Room in a queue for one frame. Dropping it appends nothing.
 pub struct Reservation<'a, const BYTES: usize, const FRAMES: usize> {
-    pub(super) queue: &'a mut Queue<BYTES, FRAMES>,
+    pub(super) bytes: &'a mut [u8; BYTES],
+    pub(super) frames: &'a mut Frames<FRAMES>,
     pub(super) start: usize,
     pub(super) len: usize,
 }
@@ -18,7 +18,7 @@ impl<const BYTES: usize, const FRAMES: usize> Reservation<'_, BYTES, FRAMES> {
     /// Returns the room for the payload.
     pub fn payload(&mut self) -> &mut [u8] {
         let start = self.start + Header::SIZE;
-        self.queue.bytes.get_mut(start..start + self.len).unwrap_or_default()
+        self.bytes.get_mut(start..start + self.len).unwrap_or_default()
     }
 
     /// Appends the frame, without descriptors, with the first `len` bytes of the room as its
@@ -43,18 +43,14 @@ impl<const BYTES: usize, const FRAMES: usize> Reservation<'_, BYTES, FRAMES> {
 
     pub(super) fn append(self, header: Header, fd_count: u16, len: usize) -> FrameNumber {
         let len = len.min(self.len);
-        let queue = self.queue;
-        let place = queue.bytes.get_mut(self.start..).unwrap_or_default();
+        let place = self.bytes.get_mut(self.start..).unwrap_or_default();
         if let Some(place) = place.first_chunk_mut() {
             // The queue's capacity fits in 31 bits, which its constructor checks.
-            header
-                .of_new_frame(u32::try_from(len).unwrap_or(u32::MAX), fd_count)
-                .encode_into(place);
+            let len = u32::try_from(len).unwrap_or(u32::MAX);
+            header.of_new_frame(len, fd_count).encode_into(place);
         }
-        // There is room: `room_for` answered that the entries are not full.
-        let (start, len) = (self.start, Header::SIZE + len);
-        queue.entries.push(Entry { start, len, fd_count, ..Entry::NONE });
-        queue.number_of(queue.entries.count - 1)
+        let end = self.start + Header::SIZE + len;
+        self.frames.push(Entry { start: self.start, end, fd_count, ..Entry::NONE })
     }
 }
 
