@@ -2,8 +2,6 @@
 
 use core::fmt;
 
-use static_assertions::assert_impl_all;
-
 use crate::header::{DecodeError, Header};
 
 /// A frame that lies in the buffer of a decoder or a queue.
@@ -46,8 +44,6 @@ pub struct Decoder<const N: usize> {
     /// Bytes ever put into the buffer.
     received: u64,
 }
-
-assert_impl_all!(Decoder<64>: Send, Sync);
 
 impl<const N: usize> Decoder<N> {
     /// An empty decoder.
@@ -189,8 +185,13 @@ impl<const N: usize> fmt::Debug for Decoder<N> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::vec::Vec;
+
+    use static_assertions::assert_impl_all;
+
+    use super::*;
+
+    assert_impl_all!(Decoder<64>: Send, Sync);
 
     fn frame(id: u64, payload: &[u8]) -> Vec<u8> {
         let len = u32::try_from(payload.len()).unwrap();

@@ -2,8 +2,6 @@
 
 use core::fmt;
 
-use static_assertions::{assert_eq_size, assert_impl_all};
-
 use crate::fixed::{put, take};
 use crate::kind::Kind;
 
@@ -45,9 +43,6 @@ pub struct Header {
     reply_fds: u16,
     fd_sequence: u32,
 }
-
-assert_impl_all!(Header: Copy, Send, Sync);
-assert_eq_size!(Header, [u8; 24]);
 
 impl Header {
     /// Bytes of a header on the wire.
@@ -148,8 +143,7 @@ impl Header {
     /// The same header for a frame that is new: its length and count filled in, the rest as if
     /// it had never been sent.
     pub(crate) const fn of_new_frame(self, len: u32, fd_count: u16) -> Self {
-        let new = Self::new(self.kind, self.method, self.id);
-        Self { len, fd_count, reply_fds: self.reply_fds, ..new }
+        Self { len, flags: 0, fd_count, fd_sequence: 0, ..self }
     }
 
     /// Returns the bytes of a header that is written without a [`Queue`](crate::Queue): for a
@@ -294,7 +288,12 @@ impl core::error::Error for DecodeError {}
 
 #[cfg(test)]
 mod tests {
+    use static_assertions::{assert_eq_size, assert_impl_all};
+
     use super::*;
+
+    assert_impl_all!(Header: Copy, Send, Sync);
+    assert_eq_size!(Header, [u8; 24]);
 
     const GOLDEN: [u8; 24] = [
         0x05, 0x00, 0x00, 0x00, // len 5

@@ -2,19 +2,18 @@
 
 use core::fmt;
 
-use static_assertions::assert_impl_all;
-
 use crate::decode::Frame;
 use crate::header::Header;
 
-mod batch;
 mod frames;
 mod reservation;
 
-pub use batch::Batch;
 pub use frames::FrameNumber;
 use frames::{Entry, Frames};
 pub use reservation::{PushError, Reservation};
+
+/// Most pieces that are offered at a time.
+const PIECES: usize = 8;
 
 /// A queue of at most `FRAMES` frames in a ring of `BYTES` bytes.
 ///
@@ -33,8 +32,6 @@ pub struct Queue<const BYTES: usize, const FRAMES: usize> {
     offset: usize,
     fd_sequence: u32,
 }
-
-assert_impl_all!(Queue<64, 2>: Send, Sync);
 
 impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
     /// Bytes of payload in the longest frame that the queue takes.
@@ -57,18 +54,17 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
     }
 
     /// Appends a frame as [`push`](Self::push) does, with `fd_count` descriptors that the caller
-    /// keeps and sends together with it; see [`Batch::with_fds`].
+    /// keeps and sends together with it; see
+    /// [`send_with`](Self::send_with).
     ///
     /// # Errors
-    /// As [`push`](Self::push), and before these [`PushError::TooManyFds`] and
-    /// [`PushError::FdsNotAllowed`].
+    /// As [`push`](Self::push), and then [`PushError::TooManyFds`].
     pub fn push_with_fds(
         &mut self,
         header: Header,
         fd_count: usize,
         pieces: &[&[u8]],
     ) -> Result<FrameNumber, PushError> {
-        let fd_count = reservation::fds_of(header, fd_count)?;
         let len = pieces.iter().fold(0_usize, |sum, piece| sum.saturating_add(piece.len()));
         let mut reservation = self.reserve(len)?;
         let mut rest = reservation.payload();
@@ -77,7 +73,7 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
             place.copy_from_slice(piece);
             rest = after;
         }
-        Ok(reservation.append(header, fd_count, len))
+        reservation.commit(header, fd_count, len)
     }
 
     /// Finds room for a payload of up to `len` bytes that is to be written in place.
@@ -94,27 +90,31 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         self.room_for(len).is_ok()
     }
 
-    /// Offers the next bytes to `send`, which returns how many of them it took, or `None` if it
-    /// would block. Returns what `send` returned, and `Ok(None)` if there is nothing to send.
+    /// Offers the next bytes to `send`, in pieces, which returns how many of them it took, or
+    /// `None` if it would block. Returns what `send` returned, and `Ok(None)` if there is nothing
+    /// to send.
     ///
-    /// A frame with descriptors begins a new batch and is stamped with their sequence; frames
-    /// without any may follow in the same batch. Frames that are retired or withdrawn are passed
-    /// over unless they are half sent.
+    /// Where descriptors go with the first byte, `send` gets the number of their frame too. That
+    /// frame is stamped with their sequence. Frames without any may follow in the same pieces; the
+    /// next frame with descriptors waits for the next call. Frames that lie side by side are one
+    /// piece. Frames that are retired or withdrawn are passed over unless they are half sent.
     ///
     /// # Errors
     /// Only those of `send`; nothing counts as sent then.
     pub fn send_with<E>(
         &mut self,
-        send: impl FnOnce(&Batch<'_>) -> Result<Option<usize>, E>,
+        send: impl FnOnce(&[&[u8]], Option<FrameNumber>) -> Result<Option<usize>, E>,
     ) -> Result<Option<usize>, E> {
         let Some(&next) = self.frames.get(self.cursor) else {
             return Ok(None);
         };
-        if next.fd_count > 0 && self.offset == 0 {
+        let with_fds = (next.fd_count > 0 && self.offset == 0).then_some(FrameNumber(self.cursor));
+        if with_fds.is_some() {
             let header = self.bytes.get_mut(next.start..).unwrap_or_default();
             Header::stamp_fd_sequence(header, self.fd_sequence);
         }
-        let sent = send(&self.batch(next))?;
+        let (pieces, count) = self.pieces(next);
+        let sent = send(pieces.get(..count).unwrap_or_default(), with_fds)?;
         self.sent(sent.unwrap_or(0));
         Ok(sent)
     }
@@ -278,23 +278,25 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         Ok(room.start)
     }
 
-    /// The bytes from the cursor on, up to the next frame with descriptors.
-    fn batch(&self, next: Entry) -> Batch<'_> {
-        let has_fds = next.fd_count > 0 && self.offset == 0;
-        let mut batch = Batch::new(has_fds.then_some(FrameNumber(self.cursor)));
-        let mut run = next.start + self.offset..next.end;
-        let behind =
-            (self.cursor + 1..self.frames.next).filter_map(|number| self.frames.get(number));
+    /// The bytes from the cursor on, up to the next frame with descriptors, and the number of
+    /// pieces.
+    fn pieces(&self, next: Entry) -> ([&[u8]; PIECES], usize) {
+        let behind = (self.cursor + 1..self.frames.next).filter_map(|index| self.frames.get(index));
         let without_fds = behind.take_while(|entry| entry.fd_count == 0);
-        for entry in without_fds.filter(|entry| !entry.is_passed_over()) {
-            if run.end != entry.start {
-                batch.add(self.bytes.get(run).unwrap_or_default());
-                run = entry.start..entry.end;
+        let to_send = without_fds.filter(|entry| !entry.is_passed_over());
+        let mut runs = to_send.map(|entry| entry.start..entry.end).peekable();
+        let mut run = Some(next.start + self.offset..next.end);
+        let (mut pieces, mut count): ([&[u8]; PIECES], _) = ([&[]; PIECES], 0);
+        for piece in &mut pieces {
+            let Some(mut whole) = run else { break };
+            while let Some(next) = runs.next_if(|next| next.start == whole.end) {
+                whole.end = next.end;
             }
-            run.end = entry.end;
+            *piece = self.bytes.get(whole).unwrap_or_default();
+            count += 1;
+            run = runs.next();
         }
-        batch.add(self.bytes.get(run).unwrap_or_default());
-        batch
+        (pieces, count)
     }
 
     /// Moves the cursor over `len` bytes that went out.

@@ -146,9 +146,9 @@ impl Beside {
         let with_fds = first.filter(|item| item.fd_count > 0 && item.sent == 0);
         let with_fds = with_fds.map(|item| item.number);
         let (has_unsent, mut wire) = (first.is_some(), Vec::new());
-        let sent = self.queue.send_with(|batch| {
-            assert_eq!(batch.with_fds(), with_fds);
-            wire.extend(batch.pieces().iter().copied().flatten().take(limit));
+        let sent = self.queue.send_with(|pieces, got_fds| {
+            assert_eq!(got_fds, with_fds);
+            wire.extend(pieces.iter().copied().flatten().take(limit));
             Ok::<_, Infallible>(Some(wire.len()))
         });
         assert_eq!(sent, Ok(has_unsent.then_some(wire.len())));
