@@ -7,15 +7,11 @@ use crate::header::{DecodeError, Header};
 /// A frame that lies in the buffer of a decoder or a queue.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
-    header: Header,
-    payload: &'a [u8],
+    pub(crate) header: Header,
+    pub(crate) payload: &'a [u8],
 }
 
 impl<'a> Frame<'a> {
-    pub(crate) const fn new(header: Header, payload: &'a [u8]) -> Self {
-        Self { header, payload }
-    }
-
     /// Returns the header.
     pub const fn header(&self) -> &Header {
         &self.header
@@ -92,9 +88,7 @@ impl<const N: usize> Decoder<N> {
     /// As [`next_frame`](Self::next_frame).
     #[inline]
     pub fn advance(&mut self) -> Result<Option<Header>, DecodeError> {
-        let Some((header, len)) = self.peek()? else {
-            return Ok(None);
-        };
+        let Some((header, len)) = self.peek()? else { return Ok(None) };
         self.payload = self.start + Header::SIZE;
         self.start += len;
         Ok(Some(header))
@@ -109,14 +103,12 @@ impl<const N: usize> Decoder<N> {
     /// Returns the whole headers that are pending, each with where in the stream it begins. The
     /// payload of the last may still be on its way. Ends before a header that is refused.
     pub fn headers(&self) -> impl Iterator<Item = (u64, Header)> {
-        let mut rest = self.pending();
-        let mut position = self.position();
+        let mut rest = self.buffer.get(self.start..self.end).unwrap_or_default();
         core::iter::from_fn(move || {
+            let position = self.received.wrapping_sub(rest.len() as u64);
             let (header, len) = Self::first_of(rest).ok()??;
-            let start = position;
             rest = rest.get(len..).unwrap_or_default();
-            position += len as u64;
-            Some((start, header))
+            Some((position, header))
         })
     }
 
@@ -143,23 +135,17 @@ impl<const N: usize> Decoder<N> {
         self.received
     }
 
-    fn pending(&self) -> &[u8] {
-        self.buffer.get(self.start..self.end).unwrap_or_default()
-    }
-
     /// The next frame's header and whole length, if all of it has arrived.
     #[inline]
     fn peek(&self) -> Result<Option<(Header, usize)>, DecodeError> {
-        let pending = self.pending();
+        let pending = self.buffer.get(self.start..self.end).unwrap_or_default();
         Ok(Self::first_of(pending)?.filter(|&(_, len)| len <= pending.len()))
     }
 
     /// The first frame's header and whole length, if the header has arrived.
     #[inline]
     fn first_of(bytes: &[u8]) -> Result<Option<(Header, usize)>, DecodeError> {
-        let Some(header) = bytes.first_chunk() else {
-            return Ok(None);
-        };
+        let Some(header) = bytes.first_chunk() else { return Ok(None) };
         let header = Header::decode(header)?;
         let capacity = N - Header::SIZE;
         match usize::try_from(header.len()) {

@@ -91,11 +91,8 @@ impl Header {
     /// unless allowed. Headers of other kinds are returned unchanged.
     #[must_use]
     pub const fn allowing(self, count: u16) -> Self {
-        match self.kind {
-            Kind::Request if count <= MAX_FDS => Self { reply_fds: count, ..self },
-            Kind::Request => Self { reply_fds: MAX_FDS, ..self },
-            _ => self,
-        }
+        let limit = if matches!(self.kind, Kind::Request) { MAX_FDS } else { 0 };
+        Self { reply_fds: if count < limit { count } else { limit }, ..self }
     }
 
     /// Returns how many bytes of payload follow the header.
@@ -159,8 +156,7 @@ impl Header {
         fd_sequence: u32,
     ) -> Result<[u8; Self::SIZE], DecodeError> {
         let header = Self { len, fd_count, fd_sequence, ..*self };
-        header.check()?;
-        Ok(header.encode())
+        Ok(header.checked()?.encode())
     }
 
     /// Returns the header's bytes, as `WIRE.md` specifies them.
@@ -176,7 +172,7 @@ impl Header {
     #[inline]
     pub(crate) fn encode_into(&self, bytes: &mut [u8; Self::SIZE]) {
         put(bytes, field::LEN, self.len.to_le_bytes());
-        put(bytes, field::KIND, [self.kind.to_wire()]);
+        put(bytes, field::KIND, [self.kind as u8]);
         put(bytes, field::FLAGS, [self.flags]);
         put(bytes, field::METHOD, self.method.to_le_bytes());
         put(bytes, field::ID, self.id.to_le_bytes());
@@ -192,23 +188,22 @@ impl Header {
     #[inline]
     pub fn decode(bytes: &[u8; Self::SIZE]) -> Result<Self, DecodeError> {
         let [kind] = take(bytes, field::KIND);
-        let [flags] = take(bytes, field::FLAGS);
-        let header = Self {
+        Self {
             len: u32::from_le_bytes(take(bytes, field::LEN)),
             kind: Kind::from_wire(kind).ok_or(DecodeError::UnknownKind { kind })?,
-            flags,
+            flags: u8::from_le_bytes(take(bytes, field::FLAGS)),
             method: u16::from_le_bytes(take(bytes, field::METHOD)),
             id: u64::from_le_bytes(take(bytes, field::ID)),
             fd_count: u16::from_le_bytes(take(bytes, field::FD_COUNT)),
             reply_fds: u16::from_le_bytes(take(bytes, field::REPLY_FDS)),
             fd_sequence: u32::from_le_bytes(take(bytes, field::FD_SEQUENCE)),
-        };
-        header.check()?;
-        Ok(header)
+        }
+        .checked()
     }
 
     /// Checks the fields in the order of their offsets, as `WIRE.md` says.
-    fn check(&self) -> Result<(), DecodeError> {
+    #[inline]
+    fn checked(self) -> Result<Self, DecodeError> {
         let kind = self.kind;
         for (offset, value, is_used, most) in [
             (field::FLAGS, self.flags.into(), kind.has_method(), RESENT.into()),
@@ -223,7 +218,7 @@ impl Header {
                 return Err(DecodeError::FieldOverLimit { kind, offset, value, limit });
             }
         }
-        Ok(())
+        Ok(self)
     }
 
     /// Writes the sequence number into a header that is already encoded.
@@ -333,7 +328,7 @@ mod tests {
             let bytes = || (0..=u8::MAX).step_by(STEP);
             for (at, byte) in (0..Header::SIZE).flat_map(|at| bytes().map(move |byte| (at, byte))) {
                 let mut bytes = GOLDEN;
-                bytes[field::KIND] = kind.to_wire();
+                bytes[field::KIND] = kind as u8;
                 bytes[at] = byte;
                 if let Ok(header) = Header::decode(&bytes) {
                     assert_eq!(header.encode(), bytes, "byte {at} = {byte}");

@@ -151,7 +151,7 @@ impl fmt::Display for MessageError {
                 write!(f, "a message of {used} bytes in a payload of {len}")
             }
             Self::Malformed { len } => {
-                write!(f, "{len} bytes that are not a message of the expected type")
+                write!(f, "{len} bytes, not a message of the expected type")
             }
         }
     }

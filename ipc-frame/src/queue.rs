@@ -1,6 +1,6 @@
 //! Outgoing frames, kept until they are retired, so that they can be sent again.
 
-use core::fmt;
+use core::{fmt, iter};
 
 use crate::decode::Frame;
 use crate::header::Header;
@@ -54,8 +54,7 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
     }
 
     /// Appends a frame as [`push`](Self::push) does, with `fd_count` descriptors that the caller
-    /// keeps and sends together with it; see
-    /// [`send_with`](Self::send_with).
+    /// keeps and sends together with it; see [`send_with`](Self::send_with).
     ///
     /// # Errors
     /// As [`push`](Self::push), and then [`PushError::TooManyFds`].
@@ -105,9 +104,7 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         &mut self,
         send: impl FnOnce(&[&[u8]], Option<FrameNumber>) -> Result<Option<usize>, E>,
     ) -> Result<Option<usize>, E> {
-        let Some(&next) = self.frames.get(self.cursor) else {
-            return Ok(None);
-        };
+        let Some(&next) = self.frames.get(self.cursor) else { return Ok(None) };
         let with_fds = (next.fd_count > 0 && self.offset == 0).then_some(FrameNumber(self.cursor));
         if with_fds.is_some() {
             let header = self.bytes.get_mut(next.start..).unwrap_or_default();
@@ -194,13 +191,13 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
     /// Returns whether any byte of the frame went out since the last [`rewind`](Self::rewind), or
     /// the frame is not kept any more.
     pub fn is_begun(&self, number: FrameNumber) -> bool {
-        self.kept(number).is_none_or(|entry| entry.begun)
+        self.kept(number.0).is_none_or(|entry| entry.begun)
     }
 
     /// Returns whether all of the frame went out since the last [`rewind`](Self::rewind), or the
     /// frame is not kept any more.
     pub fn is_sent(&self, number: FrameNumber) -> bool {
-        self.kept(number).is_none_or(|entry| entry.begun && number.0 < self.cursor)
+        self.kept(number.0).is_none_or(|entry| entry.begun && number.0 < self.cursor)
     }
 
     /// Returns whether there is something to send.
@@ -211,7 +208,7 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
 
     /// Returns whether any byte of a kept frame went out since the last [`rewind`](Self::rewind).
     pub fn has_sent(&self) -> bool {
-        let mut reached = (self.frames.first..=self.cursor).map(FrameNumber);
+        let mut reached = self.frames.first..=self.cursor;
         reached.any(|number| self.kept(number).is_some_and(|entry| entry.begun))
     }
 
@@ -244,19 +241,19 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
 
     /// Returns a kept frame.
     pub fn frame(&self, number: FrameNumber) -> Option<Frame<'_>> {
-        let entry = self.kept(number)?;
+        let entry = self.kept(number.0)?;
         let (header, payload) = self.bytes.get(entry.start..entry.end)?.split_first_chunk()?;
         // A header of the queue's own is always accepted.
-        Some(Frame::new(Header::decode(header).ok()?, payload))
+        Some(Frame { header: Header::decode(header).ok()?, payload })
     }
 
-    fn kept(&self, number: FrameNumber) -> Option<&Entry> {
-        self.frames.get(number.0).filter(|entry| !entry.retired)
+    fn kept(&self, number: u64) -> Option<&Entry> {
+        self.frames.get(number).filter(|entry| !entry.retired)
     }
 
     fn kept_from(&self, number: u64) -> Option<FrameNumber> {
-        let mut numbers = (number.max(self.frames.first)..self.frames.next).map(FrameNumber);
-        numbers.find(|&number| self.kept(number).is_some())
+        let mut numbers = number.max(self.frames.first)..self.frames.next;
+        numbers.find(|&number| self.kept(number).is_some()).map(FrameNumber)
     }
 
     /// Where a frame with such a payload would start.
@@ -273,9 +270,9 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         } else {
             [back.end..BYTES, 0..front.start]
         };
-        let room = free.into_iter().find(|room| room.len() >= Header::SIZE + len);
-        let room = room.filter(|_| !self.frames.is_full()).ok_or(PushError::Full)?;
-        Ok(room.start)
+        let is_full = next - first >= FRAMES as u64;
+        let room = free.into_iter().find(|room| !is_full && room.len() >= Header::SIZE + len);
+        Ok(room.ok_or(PushError::Full)?.start)
     }
 
     /// The bytes from the cursor on, up to the next frame with descriptors, and the number of
@@ -284,17 +281,16 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         let behind = (self.cursor + 1..self.frames.next).filter_map(|index| self.frames.get(index));
         let without_fds = behind.take_while(|entry| entry.fd_count == 0);
         let to_send = without_fds.filter(|entry| !entry.is_passed_over());
-        let mut runs = to_send.map(|entry| entry.start..entry.end).peekable();
-        let mut run = Some(next.start + self.offset..next.end);
+        let own = iter::once(next.start + self.offset..next.end);
+        let mut runs = own.chain(to_send.map(|entry| entry.start..entry.end)).peekable();
         let (mut pieces, mut count): ([&[u8]; PIECES], _) = ([&[]; PIECES], 0);
         for piece in &mut pieces {
-            let Some(mut whole) = run else { break };
-            while let Some(next) = runs.next_if(|next| next.start == whole.end) {
-                whole.end = next.end;
+            let Some(mut run) = runs.next() else { break };
+            while let Some(next) = runs.next_if(|next| next.start == run.end) {
+                run.end = next.end;
             }
-            *piece = self.bytes.get(whole).unwrap_or_default();
+            *piece = self.bytes.get(run).unwrap_or_default();
             count += 1;
-            run = runs.next();
         }
         (pieces, count)
     }
@@ -329,14 +325,10 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
 
     /// Passes over what is not to be sent, and frees the room of what is retired in front.
     fn settle(&mut self) {
-        while self.offset == 0
-            && self.frames.get(self.cursor).is_some_and(|entry| entry.is_passed_over())
-        {
+        while self.offset == 0 && self.frames.get(self.cursor).is_some_and(Entry::is_passed_over) {
             self.cursor += 1;
         }
-        while self.frames.first < self.cursor
-            && self.frames.get(self.frames.first).is_some_and(|entry| entry.retired)
-        {
+        while self.frames.first < self.cursor && self.kept(self.frames.first).is_none() {
             self.frames.first += 1;
         }
     }

@@ -41,10 +41,6 @@ impl<const N: usize> Frames<N> {
         Self { entries: [Entry::NONE; N], first: 0, next: 0 }
     }
 
-    pub(super) const fn is_full(&self) -> bool {
-        self.next - self.first >= N as u64
-    }
-
     pub(super) fn get(&self, number: u64) -> Option<&Entry> {
         self.entries.get(self.place_of(number)?)
     }
