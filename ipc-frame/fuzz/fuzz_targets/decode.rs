@@ -109,6 +109,7 @@ fn by_hand(header: &Header) -> [u8; Header::SIZE] {
         method: header.method(),
         id: header.id(),
         fd_count: header.fd_count(),
+        reply_fds: header.reply_fds(),
         fd_sequence: header.fd_sequence(),
     };
     raw.bytes()
