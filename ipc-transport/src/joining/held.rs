@@ -31,7 +31,7 @@ impl Held {
         match count {
             ..=HELD if count <= HELD - self.owners.len() => Ok(()),
             ..=HELD => Err(PushError::Full),
-            _ => Err(PushError::TooManyFds { count }),
+            _ => Err(PushError::TooManyFds { count, limit: MAX_FDS }),
         }
     }
 

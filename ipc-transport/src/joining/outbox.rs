@@ -116,9 +116,9 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
         let mut flushed = Flushed { len: 0, complete: true };
         while self.queue.has_unsent() {
             let held = &self.held;
-            let sent = self.queue.send_with(|batch| match batch.with_fds() {
-                None => send(batch.pieces(), &[]),
-                Some(number) => send(batch.pieces(), &held.complete(number, batch.pieces())?),
+            let sent = self.queue.send_with(|pieces, with_fds| match with_fds {
+                None => send(pieces, &[]),
+                Some(number) => send(pieces, &held.complete(number, pieces)?),
             })?;
             match sent {
                 // A transport that took nothing is not asked again.

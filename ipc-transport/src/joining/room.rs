@@ -47,11 +47,11 @@ impl<'a, const BYTES: usize, const FRAMES: usize> Room<'a, BYTES, FRAMES> {
     /// descriptors that were pushed.
     ///
     /// # Errors
-    /// [`PushError::FdsNotAllowed`] where frames of this kind carry none. They are closed then.
+    /// [`PushError::TooManyFds`] where frames of this kind carry none. They are closed then.
     pub fn commit(self, header: Header, len: usize) -> Result<FrameNumber, PushError> {
         let Self { reservation, mut staged } = self;
         let count = staged.fds().len();
-        let number = reservation.commit_with_fds(header, count, len)?;
+        let number = reservation.commit(header, count, len)?;
         staged.held.commit(number);
         Ok(number)
     }
