@@ -4,7 +4,7 @@
 use core::convert::Infallible;
 use core::marker::PhantomData;
 
-use crate::contract::errno::SystemError;
+use crate::contract::SystemError;
 
 /// A descriptor that is owned. Without the feature `socket` there are none.
 #[derive(Debug)]

@@ -8,10 +8,9 @@ use rustix::time::{
     timerfd_settime,
 };
 
-use crate::contract::errno::SystemError;
+use crate::contract::SystemError;
 use crate::descriptor::above_stdio;
-use crate::waiting::clock::Instant;
-use crate::waiting::wait::{Interest, Watched};
+use crate::waiting::{Instant, Interest, Watched};
 
 /// Events that one call takes from the kernel; more are taken by the next.
 const EVENTS: usize = 8;

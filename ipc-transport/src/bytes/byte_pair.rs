@@ -5,12 +5,10 @@ use rustix::fs::{FileType, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 
-use crate::contract::errno::SystemError;
-use crate::contract::transport::{Transport, TransportError};
+use crate::contract::{Moved, SystemError, Transport, TransportError};
 use crate::descriptor::{above_stdio, duplicate};
 use crate::unix::pieces::gather;
-use crate::waiting::clock::Instant;
-use crate::waiting::wait::{Interest, Watched, wait};
+use crate::waiting::{Instant, Interest, Watched, wait};
 
 /// What a pipe takes without waiting once it says that there is room (`PIPE_BUF`, pipe(7)).
 const PIPE_LEN: usize = 4096;
@@ -126,7 +124,7 @@ impl BytePair {
 }
 
 impl Transport for BytePair {
-    fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
+    fn send(&mut self, pieces: &[&[u8]]) -> Moved {
         if pieces.iter().all(|piece| piece.is_empty()) {
             return Ok(None);
         }
@@ -136,7 +134,7 @@ impl Transport for BytePair {
         }
     }
 
-    fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
+    fn receive(&mut self, space: &mut [u8]) -> Moved {
         if space.is_empty() {
             return Ok(None);
         }
@@ -166,7 +164,7 @@ impl End {
         Ok(Self { fd, kind, longest, without_signal: true, interruptions: 0 })
     }
 
-    fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
+    fn send(&mut self, pieces: &[&[u8]]) -> Moved {
         let slices = gather(pieces, usize::MAX);
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         let fd = self.fd.as_fd();
@@ -176,7 +174,7 @@ impl End {
         self.settle("sendmsg", answer)
     }
 
-    fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
+    fn receive(&mut self, space: &mut [u8]) -> Moved {
         let fd = self.fd.as_fd();
         let answer = again(&mut self.interruptions, || {
             rustix::net::recv(fd, &mut *space, RecvFlags::DONTWAIT).map(|(len, _)| len)
@@ -184,7 +182,7 @@ impl End {
         self.received("recv", answer)
     }
 
-    fn write(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
+    fn write(&mut self, pieces: &[&[u8]]) -> Moved {
         let seen = self.look(Interest::Output)?;
         if seen.is_over() {
             return Err(TransportError::Closed);
@@ -211,7 +209,7 @@ impl End {
         self.settle("writev", answer)
     }
 
-    fn read(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
+    fn read(&mut self, space: &mut [u8]) -> Moved {
         // The end is told by the read, after all that was written before it.
         if !self.look(Interest::Input)?.is_ready() {
             return Ok(None);
@@ -228,11 +226,7 @@ impl End {
         Ok(seen)
     }
 
-    fn received(
-        &self,
-        call: &'static str,
-        answer: Result<usize, Errno>,
-    ) -> Result<Option<usize>, TransportError> {
+    fn received(&self, call: &'static str, answer: Result<usize, Errno>) -> Moved {
         match answer {
             Ok(0) => Err(TransportError::Closed),
             answer => self.settle(call, answer),
@@ -240,11 +234,7 @@ impl End {
     }
 
     /// Sees to all else that a call may answer.
-    fn settle(
-        &self,
-        call: &'static str,
-        answer: Result<usize, Errno>,
-    ) -> Result<Option<usize>, TransportError> {
+    fn settle(&self, call: &'static str, answer: Result<usize, Errno>) -> Moved {
         match answer {
             Ok(0) | Err(Errno::AGAIN) => Ok(None),
             Ok(len) => Ok(Some(len)),

@@ -4,6 +4,9 @@ use core::fmt;
 
 use crate::contract::errno::SystemError;
 
+/// What a call of a transport answers; see [`Transport`].
+pub(crate) type Moved<T = usize> = Result<Option<T>, TransportError>;
+
 /// A two-way channel of bytes that never blocks.
 ///
 /// The contract, which the laws in `tests/` state one by one:

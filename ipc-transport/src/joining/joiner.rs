@@ -15,7 +15,7 @@ use ipc_frame::Header;
 ///
 /// At most one batch of descriptors waits for its frame. [`limit`](Self::limit) tells what may be
 /// received meanwhile.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Joiner {
     /// How many descriptors the frames so far have announced, wrapping.
     sequence: u32,
@@ -155,12 +155,6 @@ impl Joiner {
         }
         self.sequence = self.sequence.wrapping_add(header.fd_count().into());
         Ok(())
-    }
-}
-
-impl Default for Joiner {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

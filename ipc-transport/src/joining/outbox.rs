@@ -1,12 +1,8 @@
 //! Outgoing frames with the descriptors that they own.
 
-use core::fmt;
-
 use ipc_frame::{FrameNumber, Header, PushError, Queue};
 
-use crate::contract::fds::{FdList, Fds};
-use crate::contract::pass_fds::PassFds;
-use crate::contract::transport::{Transport, TransportError};
+use crate::contract::{FdList, Fds, Moved, PassFds, Transport, TransportError};
 use crate::fd::BorrowedFd;
 use crate::joining::held::{HELD, Held};
 use crate::joining::room::Room;
@@ -23,6 +19,7 @@ pub struct Flushed {
 /// A [`Queue`] whose frames own descriptors: at most 253 at a time, all frames together.
 ///
 /// A frame keeps its descriptors until it is retired, so that it can be sent again with them.
+#[derive(Debug, Default)]
 pub struct Outbox<const BYTES: usize, const FRAMES: usize> {
     pub(super) queue: Queue<BYTES, FRAMES>,
     pub(super) held: Held,
@@ -111,7 +108,7 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
     #[inline]
     fn flush_by(
         &mut self,
-        mut send: impl FnMut(&[&[u8]], &[BorrowedFd<'_>]) -> Result<Option<usize>, TransportError>,
+        mut send: impl FnMut(&[&[u8]], &[BorrowedFd<'_>]) -> Moved,
     ) -> Result<Flushed, TransportError> {
         let mut flushed = Flushed { len: 0, complete: true };
         while self.queue.has_unsent() {
@@ -233,17 +230,5 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
     /// Returns whether any frame that is not retired went out; see [`Queue::has_sent`].
     pub fn has_sent(&self) -> bool {
         self.queue.has_sent()
-    }
-}
-
-impl<const BYTES: usize, const FRAMES: usize> Default for Outbox<BYTES, FRAMES> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<const BYTES: usize, const FRAMES: usize> fmt::Debug for Outbox<BYTES, FRAMES> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outbox").field("queue", &self.queue).field("held", &self.held).finish()
     }
 }

@@ -13,7 +13,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous};
 
-use crate::contract::errno::SystemError;
+use crate::contract::SystemError;
 use crate::descriptor::above_stdio;
 
 /// What `/proc/PID/fd` shows for the file.

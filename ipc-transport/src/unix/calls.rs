@@ -12,18 +12,13 @@ use rustix::net::{
     Shutdown, SocketFlags, SocketType,
 };
 
-use crate::contract::errno::SystemError;
-use crate::contract::fds::Fds;
-use crate::contract::pass_fds::Received;
-use crate::contract::transport::TransportError;
+use crate::contract::{Fds, Moved, Received, SystemError, TransportError};
 use crate::descriptor::above_stdio;
 use crate::unix::control::{ControlSpace, MAX_FDS};
 use crate::unix::options::switch_off_extras;
 use crate::unix::pieces::{first, gather};
 use crate::unix::socket::Mode;
-use crate::waiting::clock::Instant;
-use crate::waiting::patience::Patience;
-use crate::waiting::wait::{Interest, Waiter, Watched};
+use crate::waiting::{Instant, Interest, Patience, Waiter, Watched};
 
 const CONTROL: usize = cmsg_space!(ScmRights(MAX_FDS));
 
@@ -74,7 +69,7 @@ impl Calls {
         mode: Mode,
         (pieces, limit): (&[&[u8]], usize),
         fds: &[BorrowedFd<'_>],
-    ) -> Result<Option<usize>, TransportError> {
+    ) -> Moved {
         if fds.len() > MAX_FDS {
             return Err(TransportError::TooManyFds { count: fds.len() });
         }
@@ -106,7 +101,7 @@ impl Calls {
         call: &'static str,
         (mode, with_fds): (Mode, bool),
         mut attempt: impl FnMut(BorrowedFd<'_>) -> Result<usize, Errno>,
-    ) -> Result<Option<usize>, TransportError> {
+    ) -> Moved {
         loop {
             return match attempt(self.fd.as_fd()) {
                 Ok(0) => Ok(None),
@@ -157,14 +152,12 @@ impl Calls {
         let mut control = space.control(fds.room());
         let mut slices = slices.map(IoSliceMut::new);
         let packet = if N > 1 { RecvFlags::TRUNC } else { RecvFlags::empty() };
-        let answer = self.received("recvmsg", mode, |fd, flags| {
+        let mut answer = self.received("recvmsg", mode, |fd, flags| {
             let flags = flags | packet | RecvFlags::CMSG_CLOEXEC;
             let message = rustix::net::recvmsg(fd, &mut slices, &mut control, flags)?;
             let fds_truncated = message.flags.contains(ReturnFlags::CTRUNC);
             Ok(Received { len: message.bytes, fds_truncated })
-        });
-        drop(control);
-        let mut answer = answer?;
+        })?;
         let Answer::Bytes(received) = &mut answer else {
             // What came with an empty packet.
             space.arrived().for_each(drop);

@@ -3,7 +3,6 @@
 #![expect(unsafe_code, reason = "descriptors arrive as numbers")]
 
 use core::mem::{ManuallyDrop, MaybeUninit};
-use core::ops::{Deref, DerefMut};
 
 use rustix::fd::{FromRawFd, OwnedFd, RawFd};
 use rustix::net::RecvAncillaryBuffer;
@@ -38,15 +37,15 @@ impl ControlSpace {
     }
 
     /// Offers room for exactly `room` descriptors (`CMSG_LEN`). Padded room would let the kernel
-    /// install one more.
-    pub(super) fn control(&mut self, room: usize) -> Control<'_> {
+    /// install one more. What arrives is taken by [`arrived`](Self::arrived).
+    pub(super) fn control(&mut self, room: usize) -> ManuallyDrop<RecvAncillaryBuffer<'_>> {
         self.len = match room {
             0 => 0,
             room => HEADER + room.min(MAX_FDS) * NUMBER,
         };
         let bytes = self.bytes.get_mut(..self.len).unwrap_or_default();
         bytes.fill(MaybeUninit::new(0));
-        Control(ManuallyDrop::new(RecvAncillaryBuffer::new(bytes)))
+        ManuallyDrop::new(RecvAncillaryBuffer::new(bytes))
     }
 
     /// Takes the descriptors that have arrived. Those of other control messages are closed.
@@ -66,23 +65,6 @@ impl ControlSpace {
                 (kind == SCM_RIGHTS).then_some(fd)
             })
         })
-    }
-}
-
-/// Room that is being offered. Dropping it leaves the descriptors to [`ControlSpace::arrived`].
-pub(super) struct Control<'a>(ManuallyDrop<RecvAncillaryBuffer<'a>>);
-
-impl<'a> Deref for Control<'a> {
-    type Target = RecvAncillaryBuffer<'a>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
-}
-
-impl DerefMut for Control<'_> {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.0
     }
 }
 

@@ -10,7 +10,7 @@ use rustix::io::{Errno, FdFlags};
 use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_type};
 use rustix::net::{AddressFamily, getpeername};
 
-use crate::contract::errno::SystemError;
+use crate::contract::SystemError;
 use crate::descriptor::{above_stdio, open_stdio};
 use crate::unix::listen::Listener;
 use crate::unix::socket::Socket;

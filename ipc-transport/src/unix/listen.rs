@@ -9,11 +9,10 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags};
 use rustix::path::Arg;
 
-use crate::contract::errno::SystemError;
+use crate::contract::SystemError;
 use crate::descriptor::above_stdio;
 use crate::unix::socket::Socket;
-use crate::waiting::clock::Instant;
-use crate::waiting::wait::{Interest, Watched, wait};
+use crate::waiting::{Instant, Interest, Watched, wait};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;

@@ -5,7 +5,7 @@
 use rustix::fd::{FromRawFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 
-use crate::contract::errno::SystemError;
+use crate::contract::SystemError;
 use crate::descriptor::above_stdio;
 use crate::unix::options::{SO_PEERCRED, SO_PEERPIDFD, option};
 use crate::unix::socket::Socket;

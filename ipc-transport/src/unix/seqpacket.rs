@@ -6,14 +6,11 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, ioctl_fionread};
 use rustix::net::SocketType;
 
-use crate::contract::errno::SystemError;
-use crate::contract::fds::{FdList, Fds};
-use crate::contract::pass_fds::{PassFds, Received};
-use crate::contract::transport::{Transport, TransportError};
+use crate::contract::{Fds, Moved, Received, SystemError, TransportError};
 use crate::unix::blocking::{Blocking, set_receive_timeout};
 use crate::unix::calls::{Answer, Calls, close_sending, system};
 use crate::unix::socket::{Mode, Socket};
-use crate::waiting::wait::is_hung_up;
+use crate::waiting::is_hung_up;
 
 /// Most empty packets that one call passes over: more than a socket's usual buffer holds.
 const EMPTY_PACKETS: usize = 1024;
@@ -146,12 +143,7 @@ impl<const PACKET: usize> From<OwnedFd> for Seqpacket<PACKET> {
 impl<const PACKET: usize> Socket for Seqpacket<PACKET> {
     const KIND: SocketType = SocketType::SEQPACKET;
 
-    fn send_as(
-        &mut self,
-        mode: Mode,
-        pieces: &[&[u8]],
-        fds: &[BorrowedFd<'_>],
-    ) -> Result<Option<usize>, TransportError> {
+    fn send_as(&mut self, mode: Mode, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
         loop {
             match self.calls.send(mode, (pieces, self.longest), fds) {
                 Err(TransportError::System(error))
@@ -165,12 +157,7 @@ impl<const PACKET: usize> Socket for Seqpacket<PACKET> {
         }
     }
 
-    fn receive_as(
-        &mut self,
-        mode: Mode,
-        space: &mut [u8],
-        fds: &mut Fds<'_>,
-    ) -> Result<Option<Received>, TransportError> {
+    fn receive_as(&mut self, mode: Mode, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
         if space.is_empty() {
             return Ok(None);
         }
@@ -199,35 +186,5 @@ impl<const PACKET: usize> Socket for Seqpacket<PACKET> {
             }
         }
         Ok(None)
-    }
-}
-
-impl<const PACKET: usize> Transport for Seqpacket<PACKET> {
-    fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
-        self.send_as(Mode::NonBlocking, pieces, &[])
-    }
-
-    fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
-        Ok(self
-            .receive_as(Mode::NonBlocking, space, &mut FdList::<0>::new().fds())?
-            .map(|received| received.len))
-    }
-}
-
-impl<const PACKET: usize> PassFds for Seqpacket<PACKET> {
-    fn send_with(
-        &mut self,
-        pieces: &[&[u8]],
-        fds: &[BorrowedFd<'_>],
-    ) -> Result<Option<usize>, TransportError> {
-        self.send_as(Mode::NonBlocking, pieces, fds)
-    }
-
-    fn receive_with(
-        &mut self,
-        space: &mut [u8],
-        fds: &mut Fds<'_>,
-    ) -> Result<Option<Received>, TransportError> {
-        self.receive_as(Mode::NonBlocking, space, fds)
     }
 }

@@ -5,10 +5,7 @@ use core::time::Duration;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::SocketType;
 
-use crate::contract::errno::SystemError;
-use crate::contract::fds::{FdList, Fds};
-use crate::contract::pass_fds::{PassFds, Received};
-use crate::contract::transport::{Transport, TransportError};
+use crate::contract::{Fds, Moved, Received, SystemError, TransportError};
 use crate::unix::blocking::{Blocking, set_receive_timeout};
 use crate::unix::calls::{Answer, Calls, close_sending};
 use crate::unix::socket::{Mode, Socket};
@@ -87,22 +84,12 @@ impl Socket for Stream {
     const KIND: SocketType = SocketType::STREAM;
 
     #[inline]
-    fn send_as(
-        &mut self,
-        mode: Mode,
-        pieces: &[&[u8]],
-        fds: &[BorrowedFd<'_>],
-    ) -> Result<Option<usize>, TransportError> {
+    fn send_as(&mut self, mode: Mode, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
         self.calls.send(mode, (pieces, usize::MAX), fds)
     }
 
     #[inline]
-    fn receive_as(
-        &mut self,
-        mode: Mode,
-        space: &mut [u8],
-        fds: &mut Fds<'_>,
-    ) -> Result<Option<Received>, TransportError> {
+    fn receive_as(&mut self, mode: Mode, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
         if space.is_empty() {
             return Ok(None);
         }
@@ -117,39 +104,5 @@ impl Socket for Stream {
             // unread, then the end.
             Answer::Empty | Answer::Reset => Err(TransportError::Closed),
         }
-    }
-}
-
-impl Transport for Stream {
-    #[inline]
-    fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
-        self.send_as(Mode::NonBlocking, pieces, &[])
-    }
-
-    #[inline]
-    fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
-        Ok(self
-            .receive_as(Mode::NonBlocking, space, &mut FdList::<0>::new().fds())?
-            .map(|received| received.len))
-    }
-}
-
-impl PassFds for Stream {
-    #[inline]
-    fn send_with(
-        &mut self,
-        pieces: &[&[u8]],
-        fds: &[BorrowedFd<'_>],
-    ) -> Result<Option<usize>, TransportError> {
-        self.send_as(Mode::NonBlocking, pieces, fds)
-    }
-
-    #[inline]
-    fn receive_with(
-        &mut self,
-        space: &mut [u8],
-        fds: &mut Fds<'_>,
-    ) -> Result<Option<Received>, TransportError> {
-        self.receive_as(Mode::NonBlocking, space, fds)
     }
 }

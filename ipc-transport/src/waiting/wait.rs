@@ -4,7 +4,7 @@ use heapless::Vec;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::BorrowedFd;
 
-use crate::contract::errno::SystemError;
+use crate::contract::SystemError;
 use crate::waiting::clock::Instant;
 use crate::waiting::patience::Patience;
 
@@ -23,6 +23,9 @@ pub enum Interest {
     /// Either.
     Both,
 }
+
+/// Whether anything was seen.
+type Waited = Result<bool, SystemError>;
 
 /// A descriptor to watch, and afterwards what was seen of it.
 #[derive(Debug)]
@@ -72,7 +75,7 @@ impl<'fd> Watched<'fd> {
 ///
 /// # Errors
 /// `EINVAL` for more than [`MAX_WATCHED`] descriptors, `ENOMEM` from the kernel; see poll(2).
-pub fn wait(watched: &mut [Watched<'_>], deadline: Option<Instant>) -> Result<bool, SystemError> {
+pub fn wait(watched: &mut [Watched<'_>], deadline: Option<Instant>) -> Waited {
     Waiter::new(Patience::SLEEP).wait(watched, deadline)
 }
 
@@ -96,11 +99,7 @@ impl Waiter {
     ///
     /// # Errors
     /// `EINVAL` for more than [`MAX_WATCHED`] descriptors, `ENOMEM` from the kernel; see poll(2).
-    pub fn wait(
-        &mut self,
-        watched: &mut [Watched<'_>],
-        deadline: Option<Instant>,
-    ) -> Result<bool, SystemError> {
+    pub fn wait(&mut self, watched: &mut [Watched<'_>], deadline: Option<Instant>) -> Waited {
         let mut polled = polled(watched)?;
         let is_ready = self.spin(&mut polled, deadline)? || self.poll(&mut polled, deadline)?;
         for (watched, polled) in watched.iter_mut().zip(&polled) {
@@ -115,11 +114,7 @@ impl Waiter {
     }
 
     /// Looks again and again until the patience or the time is over.
-    fn spin(
-        &mut self,
-        polled: &mut [PollFd<'_>],
-        deadline: Option<Instant>,
-    ) -> Result<bool, SystemError> {
+    fn spin(&mut self, polled: &mut [PollFd<'_>], deadline: Option<Instant>) -> Waited {
         if self.patience.spin.is_zero() || deadline == Some(Instant::PAST) {
             return Ok(false);
         }
@@ -134,11 +129,7 @@ impl Waiter {
         Ok(false)
     }
 
-    fn poll(
-        &mut self,
-        polled: &mut [PollFd<'_>],
-        deadline: Option<Instant>,
-    ) -> Result<bool, SystemError> {
+    fn poll(&mut self, polled: &mut [PollFd<'_>], deadline: Option<Instant>) -> Waited {
         loop {
             match rustix::event::poll(polled, timeout(deadline).as_ref()) {
                 Ok(count) => return Ok(count > 0),
@@ -167,19 +158,11 @@ fn polled<'fd>(watched: &[Watched<'fd>]) -> Result<Vec<PollFd<'fd>, MAX_WATCHED>
 }
 
 /// Returns whether the other side of a socket sends no more (`POLLRDHUP`, poll(2)).
-pub(crate) fn is_hung_up(fd: BorrowedFd<'_>) -> Result<bool, SystemError> {
+pub(crate) fn is_hung_up(fd: BorrowedFd<'_>) -> Waited {
     let mut polled = [PollFd::from_borrowed_fd(fd, PollFlags::RDHUP)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    loop {
-        match rustix::event::poll(&mut polled, Some(&now)) {
-            Ok(_) => {
-                let [polled] = &polled;
-                return Ok(polled.revents().intersects(PollFlags::RDHUP | PollFlags::HUP));
-            }
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(SystemError::of("poll")(error)),
-        }
-    }
+    Waiter::new(Patience::SLEEP).poll(&mut polled, Some(Instant::PAST))?;
+    let [polled] = &polled;
+    Ok(polled.revents().intersects(PollFlags::RDHUP | PollFlags::HUP))
 }
 
 fn timeout(deadline: Option<Instant>) -> Option<Timespec> {

@@ -1,7 +1,7 @@
 //! What a peer cannot make a receiver hold, and what an outbox does not take.
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use ipc_frame::{Header, PushError};
 use ipc_tests::fds::{self, Fds, file, id_of};
@@ -89,7 +89,7 @@ pub(crate) fn repro_options_that_add_control_messages_are_switched_off() {
     let taken = Stream::from(fd);
     assert!(!is_on(&taken, SO_PASSCRED) && !is_on(&taken, SO_PASSPIDFD));
     switch(&left, SO_PASSPIDFD, 1);
-    let taken = Seqpacket::<64>::from(OwnedFd::from(left.as_fd().try_clone_to_owned().unwrap()));
+    let taken = Seqpacket::<64>::from(duplicate(left.as_fd()).unwrap());
     assert!(!is_on(&taken, SO_PASSPIDFD));
 }
 
@@ -97,7 +97,7 @@ pub(crate) fn repro_options_that_add_control_messages_are_switched_off() {
 pub(crate) fn repro_pidfds_that_nobody_asked_for_are_closed() {
     let (mut left, mut right) = Stream::pair().unwrap();
     if !switch(&right, SO_PASSPIDFD, 1) {
-        return ipc_tests::cases::skip("pidfds in control messages", "kernel 6.5");
+        ipc_tests::cases::skip("pidfds in control messages", "kernel 6.5");
     }
     let before = fds::open().len();
     let mut inbox = Inbox::<1024>::new();

@@ -104,7 +104,10 @@ fn run(frames: &[Sent], limits: &[usize], taken: Taken) -> (Vec<Got>, Option<Joi
         waiting.extend(came);
         let is_over = len == 0 && limit > 0;
         let is_stopped = allowed == Limit::Bytes(0) || is_over;
-        while taken == Taken::AtOnce || is_stopped {
+        loop {
+            if taken == Taken::Late && !is_stopped {
+                break;
+            }
             let start = decoder.position();
             let Some(header) = decoder.advance().unwrap() else { break };
             let joined = match joiner.frame(start, &header) {
