@@ -70,6 +70,7 @@ pub use waiting::Instant;
 #[cfg(feature = "socket")]
 pub use {
     bytes::byte_pair::BytePair,
+    descriptor::close_all_but,
     unix::blocking::Blocking,
     unix::inherit::{InheritError, inherit},
     unix::listen::{BindError, Listener, connect},
@@ -77,15 +78,16 @@ pub use {
     unix::seqpacket::Seqpacket,
     unix::socket::Socket,
     unix::stream::Stream,
-    waiting::{Interest, MAX_WATCHED, Patience, Waiter, Watched, wait},
+    waiting::{Interest, MAX_WATCHED, Patience, Watched, wait},
 };
 
 /// For the crates of this family only.
 #[cfg(feature = "socket")]
 #[doc(hidden)]
 pub use {
-    descriptor::{above_stdio, close_all_but, duplicate, open_stdio},
+    descriptor::{above_stdio, duplicate, open_stdio},
     memory::page::SharedPage,
+    waiting::Waiter,
 };
 
 #[cfg(feature = "socket")]

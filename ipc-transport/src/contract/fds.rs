@@ -4,6 +4,7 @@ use core::mem::ManuallyDrop;
 use core::ops::{Deref, Range};
 
 use heapless::{Vec, VecView};
+use static_assertions::assert_impl_all;
 
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -27,6 +28,8 @@ use crate::fd::{AsFd, BorrowedFd, OwnedFd};
 pub struct FdList<const N: usize> {
     fds: Vec<OwnedFd, N>,
 }
+
+assert_impl_all!(FdList<4>: Send, Sync);
 
 impl<const N: usize> FdList<N> {
     /// An empty list.

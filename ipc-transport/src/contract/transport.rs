@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use static_assertions::{assert_impl_all, assert_obj_safe};
+
 use crate::contract::errno::SystemError;
 
 /// What a call of a transport answers; see [`Transport`].
@@ -41,6 +43,8 @@ pub trait Transport {
     /// ended or closed.
     fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError>;
 }
+
+assert_obj_safe!(Transport);
 
 /// What can go wrong on the way to the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,3 +112,5 @@ impl fmt::Display for TransportError {
 }
 
 impl core::error::Error for TransportError {}
+
+assert_impl_all!(TransportError: Copy, Send, Sync);

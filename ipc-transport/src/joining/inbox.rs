@@ -3,6 +3,7 @@
 use core::fmt;
 
 use ipc_frame::{DecodeError, Decoder, Header, MAX_FDS};
+use static_assertions::assert_impl_all;
 
 use crate::contract::{FdList, Fds, Moved, PassFds, Transport, TransportError};
 use crate::joining::joiner::{FdsLost, JoinError, Joiner, Limit};
@@ -55,6 +56,8 @@ pub(super) struct Joins {
     /// The stream is of no further use.
     failed: Option<InboxError>,
 }
+
+assert_impl_all!(Inbox<64>: Send, Sync);
 
 impl Joins {
     pub(super) const fn new() -> Self {

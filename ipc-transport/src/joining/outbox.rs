@@ -1,6 +1,7 @@
 //! Outgoing frames with the descriptors that they own.
 
 use ipc_frame::{FrameNumber, Header, PushError, Queue};
+use static_assertions::assert_impl_all;
 
 use crate::contract::{FdList, Fds, Moved, PassFds, Transport, TransportError};
 use crate::fd::BorrowedFd;
@@ -24,6 +25,8 @@ pub struct Outbox<const BYTES: usize, const FRAMES: usize> {
     pub(super) queue: Queue<BYTES, FRAMES>,
     pub(super) held: Held,
 }
+
+assert_impl_all!(Outbox<64, 2>: Send, Sync);
 
 impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
     /// Bytes of payload in the longest frame that is taken.

@@ -3,6 +3,7 @@
 use core::cell::RefCell;
 
 use heapless::Deque;
+use static_assertions::assert_not_impl_any;
 
 use crate::contract::{FdList, Fds, Moved, PassFds, Received, Transport, TransportError};
 use crate::fd::BorrowedFd;
@@ -129,6 +130,8 @@ pub struct LoopbackEnd<'a, const N: usize> {
     outgoing: &'a RefCell<Ring<N>>,
     incoming: &'a RefCell<Ring<N>>,
 }
+
+assert_not_impl_any!(LoopbackEnd<'_, 8>: Send, Sync);
 
 impl<const N: usize> Transport for LoopbackEnd<'_, N> {
     fn send(&mut self, pieces: &[&[u8]]) -> Moved {

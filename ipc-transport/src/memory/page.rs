@@ -12,6 +12,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous};
+use static_assertions::assert_impl_all;
 
 use crate::contract::SystemError;
 use crate::descriptor::above_stdio;
@@ -37,6 +38,8 @@ pub struct SharedPage {
 unsafe impl Send for SharedPage {}
 // SAFETY: as above.
 unsafe impl Sync for SharedPage {}
+
+assert_impl_all!(SharedPage: Send, Sync);
 
 impl SharedPage {
     /// Maps room for `count` words, rounded up to whole pages by the kernel.

@@ -5,6 +5,7 @@ use core::time::Duration;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, ioctl_fionread};
 use rustix::net::SocketType;
+use static_assertions::assert_impl_all;
 
 use crate::contract::{Fds, Moved, Received, SystemError, TransportError};
 use crate::unix::blocking::{Blocking, set_receive_timeout};
@@ -48,6 +49,8 @@ pub struct Seqpacket<const PACKET: usize = 4096> {
     /// The peer sent a packet that had to be cut.
     failed: Option<TransportError>,
 }
+
+assert_impl_all!(Seqpacket: Send, Sync);
 
 impl<const PACKET: usize> Seqpacket<PACKET> {
     /// Makes two connected ends, close-on-exec and at descriptors above 2.

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::SocketType;
+use static_assertions::assert_impl_all;
 
 use crate::contract::{Fds, Moved, Received, SystemError, TransportError};
 use crate::unix::blocking::{Blocking, set_receive_timeout};
@@ -19,6 +20,8 @@ use crate::unix::socket::{Mode, Socket};
 pub struct Stream {
     calls: Calls,
 }
+
+assert_impl_all!(Stream: Send, Sync);
 
 impl Stream {
     /// Makes two connected ends, close-on-exec and at descriptors above 2.

@@ -71,7 +71,10 @@ impl<'fd> Watched<'fd> {
     }
 }
 
-/// Waits as [`Waiter::wait`] does, asleep and without counting.
+/// Waits until one of the descriptors is ready or the deadline has come, and returns whether one
+/// is ready. Without a deadline it waits as long as it takes; one that has passed lets it only look.
+///
+/// Signals do not end the wait.
 ///
 /// # Errors
 /// `EINVAL` for more than [`MAX_WATCHED`] descriptors, `ENOMEM` from the kernel; see poll(2).
@@ -79,7 +82,7 @@ pub fn wait(watched: &mut [Watched<'_>], deadline: Option<Instant>) -> Waited {
     Waiter::new(Patience::SLEEP).wait(watched, deadline)
 }
 
-/// The one who waits: with how much patience, and how often signals came in between.
+/// Waits with [`Patience`], and counts the signals that came in between.
 #[derive(Debug)]
 pub struct Waiter {
     patience: Patience,
@@ -87,18 +90,16 @@ pub struct Waiter {
 }
 
 impl Waiter {
-    /// One that no signal has interrupted yet.
+    /// A waiter that no signal has interrupted yet.
     pub const fn new(patience: Patience) -> Self {
         Self { patience, interruptions: 0 }
     }
 
     /// Waits until one of the descriptors is ready or the deadline has come, and returns whether
-    /// one is ready. No deadline waits for ever; one that has passed only looks.
-    ///
-    /// Signals do not end the wait. It watches at most [`MAX_WATCHED`] descriptors.
+    /// one is ready, as [`wait`] does.
     ///
     /// # Errors
-    /// `EINVAL` for more than [`MAX_WATCHED`] descriptors, `ENOMEM` from the kernel; see poll(2).
+    /// As [`wait`].
     pub fn wait(&mut self, watched: &mut [Watched<'_>], deadline: Option<Instant>) -> Waited {
         let mut polled = polled(watched)?;
         let is_ready = self.spin(&mut polled, deadline)? || self.poll(&mut polled, deadline)?;
