@@ -90,3 +90,45 @@ impl<'a> Iterator for Messages<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    fn message(len: usize, kind: i32, data: &[u8]) -> Vec<u8> {
+        let mut bytes = len.to_ne_bytes().to_vec();
+        bytes.extend(SOL_SOCKET.to_ne_bytes());
+        bytes.extend(kind.to_ne_bytes());
+        bytes.resize(HEADER, 0);
+        bytes.extend(data);
+        bytes.resize(bytes.len().next_multiple_of(WORD), 0);
+        bytes
+    }
+
+    /// The kernel installs what fits, into padding too.
+    #[test]
+    fn the_room_is_for_exactly_as_many_as_are_expected() {
+        let mut space = ControlSpace::new();
+        for (room, len) in [(0, 0), (1, HEADER + 4), (2, HEADER + 8), (253, LEN), (999, LEN)] {
+            _ = space.control(room);
+            assert_eq!(space.len, len);
+        }
+        assert_eq!(space.arrived().count(), 0, "nothing was received");
+    }
+
+    #[test]
+    fn messages_end_at_zeros_and_at_lengths_that_do_not_fit() {
+        let found = |bytes: &[u8]| -> Vec<(i32, Vec<u8>)> {
+            Messages { rest: bytes }.map(|(kind, data)| (kind, data.to_vec())).collect()
+        };
+        let rights = message(HEADER + 4, SCM_RIGHTS, &[1, 2, 3, 4]);
+        let credentials = message(HEADER + 12, 2, &[9; 12]);
+        let all = [&credentials[..], &rights, &[0; 64]].concat();
+        assert_eq!(found(&all), [(SCM_RIGHTS, std::vec![1, 2, 3, 4])]);
+        for len in [0, 1, HEADER - 1, HEADER + 5, usize::MAX, usize::MAX - 7] {
+            assert_eq!(found(&message(len, SCM_RIGHTS, &[1, 2, 3, 4])[..HEADER + 4]), []);
+        }
+        assert_eq!(found(&rights[..HEADER - 1]), []);
+    }
+}
