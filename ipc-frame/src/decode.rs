@@ -5,7 +5,6 @@ use core::fmt;
 use static_assertions::assert_impl_all;
 
 use crate::header::{Header, HeaderError};
-use crate::message::{Decode, MessageError};
 
 /// A frame that lies in the buffer of a decoder or a queue.
 #[derive(Clone, Copy, Debug)]
@@ -27,14 +26,6 @@ impl<'a> Frame<'a> {
     /// Returns the payload, for as long as the buffer is borrowed.
     pub const fn payload(&self) -> &'a [u8] {
         self.payload
-    }
-
-    /// Reads the payload as a message, which may borrow from the buffer.
-    ///
-    /// # Errors
-    /// The sender's fault each time; see [`MessageError`]. Later frames can still be read.
-    pub fn message<M: Decode<'a>>(&self) -> Result<M, MessageError> {
-        M::decode(self.payload)
     }
 }
 
@@ -188,11 +179,8 @@ impl<const N: usize> Default for Decoder<N> {
 /// Prints the state, not the bytes.
 impl<const N: usize> fmt::Debug for Decoder<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Decoder")
-            .field("pending", &(self.end - self.start))
-            .field("payload", &self.payload().len())
-            .field("received", &self.received)
-            .finish_non_exhaustive()
+        let (pending, received) = (self.end - self.start, self.received);
+        write!(f, "Decoder<{N}> {{ pending: {pending}, received: {received} }}")
     }
 }
 

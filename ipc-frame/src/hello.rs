@@ -94,7 +94,10 @@ impl Hello {
         if !self.build.matches(theirs.build) {
             return Err(HelloError::BuildMismatch { ours: self.build, theirs: theirs.build });
         }
-        Ok(self.limits.min(theirs.limits))
+        Ok(Limits {
+            payload_len: self.limits.payload_len.min(theirs.limits.payload_len),
+            fd_count: self.limits.fd_count.min(theirs.limits.fd_count),
+        })
     }
 }
 
@@ -105,17 +108,6 @@ pub struct Limits {
     pub payload_len: u32,
     /// Most descriptors of a frame, at most [`MAX_FDS`].
     pub fd_count: u16,
-}
-
-impl Limits {
-    /// Returns the smaller of each limit.
-    #[must_use]
-    pub fn min(self, other: Self) -> Self {
-        Self {
-            payload_len: self.payload_len.min(other.payload_len),
-            fd_count: self.fd_count.min(other.fd_count),
-        }
-    }
 }
 
 /// Identifies a build: programs of different builds may share types and still differ in meaning.

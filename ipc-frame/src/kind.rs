@@ -1,4 +1,4 @@
-//! The kinds of frames, and the one table of the fields that each of them uses.
+//! The kinds of frames, and the fields that each of them uses.
 
 use core::fmt;
 
@@ -22,27 +22,27 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Returns whether frames of this kind use the field. In all others it is zero, and a
-    /// receiver refuses anything else. Every kind may have a payload.
-    pub(crate) const fn uses(self, field: Field) -> bool {
-        match self {
-            Self::Request | Self::OneWay => true,
-            Self::Reply => matches!(field, Field::Id | Field::Fds),
-            Self::Refusal => matches!(field, Field::Id),
-            Self::Ready | Self::Failed => false,
-        }
+    /// Every kind, in the order of their numbers, which start at 1.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Request, Self::OneWay, Self::Reply, Self::Refusal, Self::Ready, Self::Failed];
+
+    /// Whether frames of this kind have a method and the flag of a frame that was sent before.
+    pub(crate) const fn has_method(self) -> bool {
+        matches!(self, Self::Request | Self::OneWay)
     }
 
-    pub(crate) const fn from_wire(byte: u8) -> Option<Self> {
-        match byte {
-            1 => Some(Self::Request),
-            2 => Some(Self::OneWay),
-            3 => Some(Self::Reply),
-            4 => Some(Self::Refusal),
-            5 => Some(Self::Ready),
-            6 => Some(Self::Failed),
-            _ => None,
-        }
+    /// Whether frames of this kind have an id.
+    pub(crate) const fn has_id(self) -> bool {
+        self.may_have_fds() || matches!(self, Self::Refusal)
+    }
+
+    /// Whether frames of this kind may carry descriptors.
+    pub(crate) const fn may_have_fds(self) -> bool {
+        self.has_method() || matches!(self, Self::Reply)
+    }
+
+    pub(crate) fn from_wire(byte: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(byte).wrapping_sub(1)).copied()
     }
 
     pub(crate) const fn to_wire(self) -> u8 {
@@ -61,43 +61,6 @@ impl fmt::Display for Kind {
             Self::Failed => "failed",
         })
     }
-}
-
-/// A part of a header that only some kinds use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Field {
-    /// The flag of a frame that was sent before.
-    Resent,
-    /// The method.
-    Method,
-    /// The id that joins an answer to its request.
-    Id,
-    /// The descriptors.
-    Fds,
-}
-
-impl Field {
-    /// Every field, in the order in which a receiver checks them.
-    pub(crate) const ALL: [Self; 4] = [Self::Resent, Self::Method, Self::Id, Self::Fds];
-}
-
-impl fmt::Display for Field {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Resent => "resent",
-            Self::Method => "method",
-            Self::Id => "id",
-            Self::Fds => "fds",
-        })
-    }
-}
-
-#[cfg(test)]
-impl Kind {
-    /// Every kind, in the order of their numbers.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Request, Self::OneWay, Self::Reply, Self::Refusal, Self::Ready, Self::Failed];
 }
 
 #[cfg(test)]

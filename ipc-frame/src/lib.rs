@@ -57,7 +57,7 @@ mod vectors;
 pub use decode::{DecodeError, Decoder, Frame};
 pub use header::{Header, HeaderError, MAX_FDS};
 pub use hello::{BuildId, Hello, HelloError, Limits};
-pub use kind::{Field, Kind};
+pub use kind::Kind;
 #[doc(hidden)]
 pub use message::MaxLen;
 pub use message::{Decode, Encode, EncodeError, MessageError};

@@ -56,7 +56,7 @@ use static_assertions::assert_obj_safe;
 /// # })?;
 /// // … and at the other end
 /// let frame = decoder.next_frame()?.ok_or("not yet whole")?;
-/// assert_eq!(frame.message::<Line>()?, line);
+/// assert_eq!(Line::decode(frame.payload())?, line);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Encode {

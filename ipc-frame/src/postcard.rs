@@ -19,7 +19,7 @@ use crate::message::{Decode, Encode, EncodeError, MaxLen, MessageError};
 /// ```
 /// # #[derive(serde::Serialize, serde::Deserialize)]
 /// # struct Line<'a> { number: u32, text: &'a str }
-/// use ipc_frame::{Encode, Header, Postcard, Queue};
+/// use ipc_frame::{Decode, Encode, Header, Postcard, Queue};
 ///
 /// let line = Postcard(Line { number: 300, text: "hello" });
 /// let mut queue = Queue::<256, 4>::new();
@@ -29,7 +29,7 @@ use crate::message::{Decode, Encode, EncodeError, MaxLen, MessageError};
 ///
 /// # let (_, frame) = queue.next_unsent().ok_or("nothing to send")?;
 /// // … and at the other end
-/// let Postcard(line) = frame.message::<Postcard<Line<'_>>>()?;
+/// let Postcard(line) = Postcard::<Line<'_>>::decode(frame.payload())?;
 /// assert_eq!((line.number, line.text), (300, "hello"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -185,8 +185,8 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
 
     /// Drops all frames. Their numbers name no frame from then on.
     pub fn clear(&mut self) {
-        self.first = self.number_of(self.entries.len()).0;
-        self.entries.clear();
+        self.first = self.number_of(self.entries.count).0;
+        self.entries.count = 0;
         self.cursor = 0;
         self.offset = 0;
         self.fd_sequence = 0;
@@ -196,7 +196,7 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
     /// and the descriptors' sequence starts at zero. Requests of which any byte had gone out are
     /// marked as sent before; see [`Header::is_resent`].
     pub fn rewind(&mut self) {
-        for index in 0..self.entries.len() {
+        for index in 0..self.entries.count {
             let Some(entry) = self.entries.get_mut(index) else { break };
             if entry.begun && !entry.withdrawn {
                 Header::stamp_resent(self.bytes.get_mut(entry.start..).unwrap_or_default());
@@ -224,7 +224,7 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
     /// Returns whether there is something to send.
     pub fn has_unsent(&self) -> bool {
         // Sending does not pass over what the cursor points at.
-        self.cursor < self.entries.len()
+        self.cursor < self.entries.count
     }
 
     /// Returns whether any byte of a kept frame went out since the last [`rewind`](Self::rewind).
@@ -235,7 +235,7 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
 
     /// Returns whether no frame is kept.
     pub fn is_empty(&self) -> bool {
-        self.entries.len() == 0
+        self.entries.count == 0
     }
 
     fn number_of(&self, index: usize) -> FrameNumber {
@@ -245,7 +245,7 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
 
     fn index_of(&self, number: FrameNumber) -> Option<usize> {
         let index = usize::try_from(number.0.wrapping_sub(self.first)).ok()?;
-        (index < self.entries.len()).then_some(index)
+        (index < self.entries.count).then_some(index)
     }
 
     fn kept(&self, number: FrameNumber) -> Option<(usize, &Entry)> {
@@ -264,10 +264,12 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
     /// Where a frame with such a payload would start.
     fn room_for(&self, len: usize) -> Option<usize> {
         let len = Header::SIZE + len;
-        if self.entries.len() == FRAMES {
+        if self.entries.count == FRAMES {
             return None;
         }
-        let (Some(front), Some(back)) = (self.entries.get(0), self.entries.back()) else {
+        let (Some(front), Some(back)) =
+            (self.entries.get(0), self.entries.get(self.entries.count.wrapping_sub(1)))
+        else {
             return (len <= BYTES).then_some(0);
         };
         let end = back.start + back.len;
@@ -287,7 +289,7 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         let has_fds = first.fd_count > 0 && self.offset == 0;
         let mut batch = Batch::new(has_fds.then(|| self.number_of(self.cursor)));
         let mut run = first.start + self.offset..first.start + first.len;
-        for index in self.cursor + 1..self.entries.len() {
+        for index in self.cursor + 1..self.entries.count {
             let Some(entry) = self.entries.get(index).filter(|entry| entry.fd_count == 0) else {
                 break;
             };
@@ -358,13 +360,9 @@ impl<const BYTES: usize, const FRAMES: usize> Default for Queue<BYTES, FRAMES> {
 /// Prints the state, not the bytes.
 impl<const BYTES: usize, const FRAMES: usize> fmt::Debug for Queue<BYTES, FRAMES> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queue")
-            .field("frames", &self.entries.len())
-            .field("first", &self.first)
-            .field("passed", &self.cursor)
-            .field("offset", &self.offset)
-            .field("fd_sequence", &self.fd_sequence)
-            .finish_non_exhaustive()
+        let Self { entries: Ring { count, .. }, first, cursor, offset, .. } = self;
+        let cursor = format_args!("frame {cursor}, byte {offset}");
+        write!(f, "Queue {{ frames: {count}, first: {first}, next: {cursor} }}")
     }
 }
 

@@ -39,13 +39,7 @@ impl<const N: usize> Text<N> {
 
     /// Copies as much as is valid UTF-8 from bytes of unknown origin.
     pub fn from_bytes(bytes: &[u8]) -> Self {
-        match core::str::from_utf8(bytes) {
-            Ok(text) => Self::new(text),
-            Err(error) => {
-                let valid = bytes.get(..error.valid_up_to()).unwrap_or_default();
-                Self::new(core::str::from_utf8(valid).unwrap_or_default())
-            }
-        }
+        Self::new(bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid()))
     }
 
     /// Returns the text.

@@ -1,5 +1,11 @@
 //! The queue beside a simple model of it: a list of all frames ever pushed.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking; its helpers are outside of the tests' functions"
+)]
+
 use std::convert::Infallible;
 
 use ipc_frame::{Decoder, FrameNumber, Header, Kind, PushError, Queue};

@@ -1,7 +1,6 @@
 //! A walk over the frames that a queue keeps.
 
 use crate::decode::Frame;
-use crate::header::Header;
 use crate::queue::{FrameNumber, Queue};
 
 /// A frame is kept from its push until it is retired. A walk copies no list:
@@ -32,8 +31,7 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
 
     /// Returns the id of a kept frame.
     pub fn id(&self, number: FrameNumber) -> Option<u64> {
-        let (_, entry) = self.kept(number)?;
-        Header::id_of(self.bytes.get(entry.start..)?)
+        Some(self.frame(number)?.header().id())
     }
 
     /// Returns a kept frame.
@@ -54,13 +52,12 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
 
     /// Returns the ids of the kept frames, in the order of pushing.
     pub fn ids(&self) -> impl Iterator<Item = u64> {
-        let entries = (0..self.entries.len()).filter_map(|index| self.entries.get(index));
-        let kept = entries.filter(|entry| !entry.retired);
-        kept.filter_map(|entry| Header::id_of(self.bytes.get(entry.start..)?))
+        let numbers = core::iter::successors(self.first(), |number| self.next_after(*number));
+        numbers.filter_map(|number| self.id(number))
     }
 
     fn kept_from(&self, index: usize) -> Option<FrameNumber> {
         let is_kept = |index: &usize| self.entries.get(*index).is_some_and(|entry| !entry.retired);
-        (index..self.entries.len()).find(is_kept).map(|index| self.number_of(index))
+        (index..self.entries.count).find(is_kept).map(|index| self.number_of(index))
     }
 }

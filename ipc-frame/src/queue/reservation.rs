@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::header::{Header, MAX_FDS};
-use crate::kind::{Field, Kind};
+use crate::kind::Kind;
 use crate::queue::ring::Entry;
 use crate::queue::{FrameNumber, Queue};
 
@@ -52,8 +52,9 @@ impl<const BYTES: usize, const FRAMES: usize> Reservation<'_, BYTES, FRAMES> {
                 .encode_into(place);
         }
         // There is room: `room_for` answered that the entries are not full.
-        queue.entries.push(Entry::new(self.start, Header::SIZE + len, fd_count));
-        queue.number_of(queue.entries.len() - 1)
+        let (start, len) = (self.start, Header::SIZE + len);
+        queue.entries.push(Entry { start, len, fd_count, ..Entry::NONE });
+        queue.number_of(queue.entries.count - 1)
     }
 }
 
@@ -67,7 +68,7 @@ impl<const BYTES: usize, const FRAMES: usize> fmt::Debug for Reservation<'_, BYT
 /// Returns the number of descriptors where a frame with this header can carry them.
 pub(super) fn fds_of(header: Header, count: usize) -> Result<u16, PushError> {
     let kind = header.kind();
-    if count > 0 && !kind.uses(Field::Fds) {
+    if count > 0 && !kind.may_have_fds() {
         return Err(PushError::FdsNotAllowed { kind });
     }
     let fd_count = u16::try_from(count).ok().filter(|&count| count <= MAX_FDS);

@@ -14,12 +14,8 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    const NONE: Self =
+    pub(super) const NONE: Self =
         Self { start: 0, len: 0, fd_count: 0, begun: false, withdrawn: false, retired: false };
-
-    pub(super) const fn new(start: usize, len: usize, fd_count: u16) -> Self {
-        Self { start, len, fd_count, ..Self::NONE }
-    }
 
     /// Whether sending passes over it, unless it is half sent.
     pub(super) const fn is_passed_over(&self) -> bool {
@@ -31,16 +27,12 @@ impl Entry {
 pub(super) struct Ring<const N: usize> {
     entries: [Entry; N],
     front: usize,
-    count: usize,
+    pub(super) count: usize,
 }
 
 impl<const N: usize> Ring<N> {
     pub(super) const fn new() -> Self {
         Self { entries: [Entry::NONE; N], front: 0, count: 0 }
-    }
-
-    pub(super) const fn len(&self) -> usize {
-        self.count
     }
 
     pub(super) fn get(&self, index: usize) -> Option<&Entry> {
@@ -50,10 +42,6 @@ impl<const N: usize> Ring<N> {
     pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut Entry> {
         let place = self.place_of(index)?;
         self.entries.get_mut(place)
-    }
-
-    pub(super) fn back(&self) -> Option<&Entry> {
-        self.get(self.count.checked_sub(1)?)
     }
 
     /// Appends an entry, unless the ring is full.
@@ -73,15 +61,9 @@ impl<const N: usize> Ring<N> {
         }
     }
 
-    pub(super) const fn clear(&mut self) {
-        self.count = 0;
-    }
-
-    const fn place_of(&self, index: usize) -> Option<usize> {
-        if index >= self.count {
-            return None;
-        }
-        let place = self.front + index;
-        Some(if place < N { place } else { place - N })
+    fn place_of(&self, index: usize) -> Option<usize> {
+        let to_end = N - self.front;
+        let place = if index < to_end { self.front + index } else { index - to_end };
+        (index < self.count).then_some(place)
     }
 }

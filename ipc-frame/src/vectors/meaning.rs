@@ -26,8 +26,8 @@ errors!(REFUSALS, refusal(DecodeError) {
     DecodeError::Header(HeaderError::UnknownFlags { flags }) => "unknown-flags flags={flags:#x}",
     DecodeError::Header(HeaderError::ReservedNotZero { reserved }) =>
         "reserved-not-zero reserved={reserved:#x}",
-    DecodeError::Header(HeaderError::FieldNotUsed { kind, field, value }) =>
-        "field-not-used kind={kind} field={field} value={value}",
+    DecodeError::Header(HeaderError::FieldNotUsed { kind, offset, value }) =>
+        "field-not-used kind={kind} offset={offset} value={value}",
     DecodeError::Header(HeaderError::TooManyFds { fd_count }) => "too-many-fds fds={fd_count}",
     DecodeError::Header(HeaderError::SequenceWithoutFds { fd_sequence }) =>
         "sequence-without-fds sequence={fd_sequence}",
