@@ -2,7 +2,7 @@
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, OFlags};
-use rustix::io::{Errno, ReadWriteFlags};
+use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 
 use crate::contract::{Moved, SystemError, Transport, TransportError};
@@ -79,7 +79,6 @@ struct End {
     longest: usize,
     /// The kernel knows writing without a signal.
     without_signal: bool,
-    interruptions: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,11 +114,6 @@ impl BytePair {
     /// Returns the descriptor that is written to, to wait on for output.
     pub fn output(&self) -> BorrowedFd<'_> {
         self.output.fd.as_fd()
-    }
-
-    /// Returns how many calls a signal has interrupted; each was made again.
-    pub const fn interruptions(&self) -> u64 {
-        self.input.interruptions + self.output.interruptions
     }
 }
 
@@ -161,14 +155,14 @@ impl End {
             Kind::Terminal => 1,
             Kind::Other => PIPE_LEN,
         };
-        Ok(Self { fd, kind, longest, without_signal: true, interruptions: 0 })
+        Ok(Self { fd, kind, longest, without_signal: true })
     }
 
     fn send(&mut self, pieces: &[&[u8]]) -> Moved {
         let slices = gather(pieces, usize::MAX);
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         let fd = self.fd.as_fd();
-        let answer = again(&mut self.interruptions, || {
+        let answer = retry_on_intr(|| {
             rustix::net::sendmsg(fd, &slices, &mut SendAncillaryBuffer::default(), flags)
         });
         self.settle("sendmsg", answer)
@@ -176,7 +170,7 @@ impl End {
 
     fn receive(&mut self, space: &mut [u8]) -> Moved {
         let fd = self.fd.as_fd();
-        let answer = again(&mut self.interruptions, || {
+        let answer = retry_on_intr(|| {
             rustix::net::recv(fd, &mut *space, RecvFlags::DONTWAIT).map(|(len, _)| len)
         });
         self.received("recv", answer)
@@ -194,9 +188,7 @@ impl End {
         let fd = self.fd.as_fd();
         if self.without_signal {
             // At the file's own position, as write(2) does.
-            let answer = again(&mut self.interruptions, || {
-                rustix::io::pwritev2(fd, &slices, u64::MAX, NOSIGNAL)
-            });
+            let answer = retry_on_intr(|| rustix::io::pwritev2(fd, &slices, u64::MAX, NOSIGNAL));
             match answer {
                 Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM) => {
                     self.without_signal = false;
@@ -205,7 +197,7 @@ impl End {
             }
         }
         let fd = self.fd.as_fd();
-        let answer = again(&mut self.interruptions, || rustix::io::writev(fd, &slices));
+        let answer = retry_on_intr(|| rustix::io::writev(fd, &slices));
         self.settle("writev", answer)
     }
 
@@ -215,7 +207,7 @@ impl End {
             return Ok(None);
         }
         let fd = self.fd.as_fd();
-        let answer = again(&mut self.interruptions, || rustix::io::read(fd, &mut *space));
+        let answer = retry_on_intr(|| rustix::io::read(fd, &mut *space));
         self.received("read", answer)
     }
 
@@ -243,19 +235,6 @@ impl End {
             }
             Err(Errno::IO) if self.kind == Kind::Terminal => Err(TransportError::Closed),
             Err(error) => Err(TransportError::System(SystemError::of(call)(error))),
-        }
-    }
-}
-
-/// Makes a call that a signal has interrupted again.
-fn again<T>(
-    interruptions: &mut u64,
-    mut attempt: impl FnMut() -> Result<T, Errno>,
-) -> Result<T, Errno> {
-    loop {
-        match attempt() {
-            Err(Errno::INTR) => *interruptions += 1,
-            answer => return answer,
         }
     }
 }

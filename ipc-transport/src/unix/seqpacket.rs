@@ -90,11 +90,6 @@ impl<const PACKET: usize> Seqpacket<PACKET> {
         close_sending(self.as_fd())
     }
 
-    /// Returns how many calls a signal has interrupted; each was made again.
-    pub const fn interruptions(&self) -> u64 {
-        self.calls.interruptions
-    }
-
     /// Gives out what is left of the packet before.
     fn take_rest(&mut self, space: &mut [u8]) -> Option<Received> {
         let rest = self.rest.get(self.start..self.end).filter(|rest| !rest.is_empty())?;

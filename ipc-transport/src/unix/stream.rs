@@ -63,11 +63,6 @@ impl Stream {
     pub fn close_sending(&mut self) -> Result<(), SystemError> {
         close_sending(self.as_fd())
     }
-
-    /// Returns how many calls a signal has interrupted; each was made again.
-    pub const fn interruptions(&self) -> u64 {
-        self.calls.interruptions
-    }
 }
 
 impl AsFd for Stream {

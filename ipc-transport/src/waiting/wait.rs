@@ -3,6 +3,7 @@
 use heapless::Vec;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::BorrowedFd;
+use rustix::io::Errno;
 
 use crate::contract::SystemError;
 use crate::waiting::clock::Instant;
@@ -82,17 +83,16 @@ pub fn wait(watched: &mut [Watched<'_>], deadline: Option<Instant>) -> Waited {
     Waiter::new(Patience::SLEEP).wait(watched, deadline)
 }
 
-/// Waits with [`Patience`], and counts the signals that came in between.
+/// Waits with [`Patience`].
 #[derive(Debug)]
 pub struct Waiter {
     patience: Patience,
-    interruptions: u64,
 }
 
 impl Waiter {
-    /// A waiter that no signal has interrupted yet.
+    /// A waiter that spins as long as `patience` says before it sleeps.
     pub const fn new(patience: Patience) -> Self {
-        Self { patience, interruptions: 0 }
+        Self { patience }
     }
 
     /// Waits until one of the descriptors is ready or the deadline has come, and returns whether
@@ -100,44 +100,38 @@ impl Waiter {
     ///
     /// # Errors
     /// As [`wait`].
-    pub fn wait(&mut self, watched: &mut [Watched<'_>], deadline: Option<Instant>) -> Waited {
+    pub fn wait(&self, watched: &mut [Watched<'_>], deadline: Option<Instant>) -> Waited {
         let mut polled = polled(watched)?;
-        let is_ready = self.spin(&mut polled, deadline)? || self.poll(&mut polled, deadline)?;
+        let is_ready = self.spin(&mut polled, deadline)? || poll(&mut polled, deadline)?;
         for (watched, polled) in watched.iter_mut().zip(&polled) {
             watched.seen = polled.revents();
         }
         Ok(is_ready)
     }
 
-    /// Returns how many times a signal has interrupted a wait, which went on.
-    pub const fn interruptions(&self) -> u64 {
-        self.interruptions
-    }
-
     /// Looks again and again until the patience or the time is over.
-    fn spin(&mut self, polled: &mut [PollFd<'_>], deadline: Option<Instant>) -> Waited {
+    fn spin(&self, polled: &mut [PollFd<'_>], deadline: Option<Instant>) -> Waited {
         if self.patience.spin.is_zero() || deadline == Some(Instant::PAST) {
             return Ok(false);
         }
         let end = Instant::now() + self.patience.spin;
         let end = deadline.map_or(end, |deadline| end.min(deadline));
         while Instant::now() < end {
-            if self.poll(polled, Some(Instant::PAST))? {
+            if poll(polled, Some(Instant::PAST))? {
                 return Ok(true);
             }
             core::hint::spin_loop();
         }
         Ok(false)
     }
+}
 
-    fn poll(&mut self, polled: &mut [PollFd<'_>], deadline: Option<Instant>) -> Waited {
-        loop {
-            match rustix::event::poll(polled, timeout(deadline).as_ref()) {
-                Ok(count) => return Ok(count > 0),
-                // The deadline is absolute, so that a storm of signals cannot prolong the wait.
-                Err(rustix::io::Errno::INTR) => self.interruptions += 1,
-                Err(error) => return Err(SystemError::of("poll")(error)),
-            }
+fn poll(polled: &mut [PollFd<'_>], deadline: Option<Instant>) -> Waited {
+    loop {
+        // The deadline is absolute, so that a storm of signals cannot prolong the wait.
+        match rustix::event::poll(polled, timeout(deadline).as_ref()) {
+            Err(Errno::INTR) => {}
+            answer => return answer.map(|count| count > 0).map_err(SystemError::of("poll")),
         }
     }
 }
@@ -152,7 +146,7 @@ fn polled<'fd>(watched: &[Watched<'fd>]) -> Result<Vec<PollFd<'fd>, MAX_WATCHED>
             Interest::Both => PollFlags::IN.union(PollFlags::OUT),
         };
         if polled.push(PollFd::from_borrowed_fd(watched.fd, events)).is_err() {
-            return Err(SystemError::of("poll")(rustix::io::Errno::INVAL));
+            return Err(SystemError::of("poll")(Errno::INVAL));
         }
     }
     Ok(polled)
@@ -161,7 +155,7 @@ fn polled<'fd>(watched: &[Watched<'fd>]) -> Result<Vec<PollFd<'fd>, MAX_WATCHED>
 /// Returns whether the other side of a socket sends no more (`POLLRDHUP`, poll(2)).
 pub(crate) fn is_hung_up(fd: BorrowedFd<'_>) -> Waited {
     let mut polled = [PollFd::from_borrowed_fd(fd, PollFlags::RDHUP)];
-    Waiter::new(Patience::SLEEP).poll(&mut polled, Some(Instant::PAST))?;
+    poll(&mut polled, Some(Instant::PAST))?;
     let [polled] = &polled;
     Ok(polled.revents().intersects(PollFlags::RDHUP | PollFlags::HUP))
 }

@@ -57,7 +57,6 @@ ipc_tests::cases! {
     what_a_set_cannot_watch_is_refused_and_changes_nothing,
     spinning_changes_no_answer,
     nobody_spins_with_one_cpu,
-    interruptions_are_counted,
     too_many_descriptors_in_flight_keep_the_frame_until_receivers_catch_up,
     repro_a_receiver_holds_no_more_than_it_has_room_for,
     repro_exactly_the_room_is_filled,

@@ -206,17 +206,3 @@ pub(crate) fn nobody_spins_with_one_cpu() {
     rustix::thread::sched_setaffinity(None, &one).unwrap();
     assert_eq!(Patience::SPIN.where_parallel(), Patience::SLEEP);
 }
-
-pub(crate) fn interruptions_are_counted() {
-    let (_left, mut right) = Stream::pair().unwrap();
-    right.set_receive_timeout(Duration::from_millis(30)).unwrap();
-    let mut waiter = Waiter::new(Patience::SLEEP);
-    let _storm = Storm::begin(Duration::from_millis(2));
-    let mut watched = [Watched::new(right.as_fd(), Interest::Input)];
-    let deadline = Instant::now() + Duration::from_millis(40);
-    assert_eq!(waiter.wait(&mut watched, Some(deadline)), Ok(false));
-    assert!(waiter.interruptions() > 0);
-    assert_eq!(right.interruptions(), 0);
-    assert_eq!(right.blocking().receive(&mut [0; 8]), Ok(None));
-    assert!(right.interruptions() > 0);
-}
