@@ -165,6 +165,7 @@ fn check_run(frames: &[Sent], limits: &[usize], taken: Taken) {
 
 /// An interpreter is some hundred times slower.
 const STEP: usize = if cfg!(miri) { 13 } else { 1 };
+const FRAMES_STEP: usize = if cfg!(miri) { 4 } else { 1 };
 
 fn frames() -> Vec<Sent> {
     let counts = [(0, 0), (1, 1), (2, 2), (1, 0), (2, 1), (1, 2)];
@@ -188,9 +189,9 @@ fn two_frames_in_every_two_cuts_keep_their_descriptors() {
 
 #[test]
 fn three_frames_in_pieces_of_every_length_keep_their_descriptors() {
-    let short = || frames().into_iter().filter(|frame| frame.payload == 0);
+    let short = || frames().into_iter().filter(|frame| frame.payload == 0).step_by(FRAMES_STEP);
     for first in short() {
-        for second in frames() {
+        for second in frames().into_iter().step_by(FRAMES_STEP) {
             for third in short() {
                 for len in (1..80).step_by(STEP) {
                     check(&[first, second, third], &vec![len; 80]);
