@@ -45,8 +45,6 @@ mod bytes;
 mod descriptor;
 #[cfg(feature = "socket")]
 mod unix;
-#[cfg(feature = "socket")]
-mod wait_set;
 
 /// Descriptors, as rustix names them: `OwnedFd`, `BorrowedFd`, `AsFd` and their like.
 #[cfg(feature = "socket")]
@@ -89,6 +87,3 @@ pub use {
     memory::page::SharedPage,
     waiting::Waiter,
 };
-
-#[cfg(feature = "socket")]
-pub use wait_set::{Ready, Trigger, WaitSet};
