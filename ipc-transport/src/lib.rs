@@ -85,5 +85,4 @@ pub use {
 pub use {
     descriptor::{above_stdio, duplicate, open_stdio},
     memory::page::SharedPage,
-    waiting::Waiter,
 };

@@ -14,4 +14,4 @@ pub use patience::Patience;
 #[cfg(feature = "socket")]
 pub(crate) use wait::is_hung_up;
 #[cfg(feature = "socket")]
-pub use wait::{Interest, MAX_WATCHED, Waiter, Watched, wait};
+pub use wait::{Interest, MAX_WATCHED, Watched, wait};

@@ -7,7 +7,6 @@ use rustix::io::Errno;
 
 use crate::contract::SystemError;
 use crate::waiting::clock::Instant;
-use crate::waiting::patience::Patience;
 
 /// Most descriptors that one call of [`wait`] watches.
 pub const MAX_WATCHED: usize = 48;
@@ -72,50 +71,12 @@ impl<'fd> Watched<'fd> {
 /// # Errors
 /// `EINVAL` for more than [`MAX_WATCHED`] descriptors, `ENOMEM` from the kernel; see poll(2).
 pub fn wait(watched: &mut [Watched<'_>], deadline: Option<Instant>) -> Waited {
-    Waiter::new(Patience::SLEEP).wait(watched, deadline)
-}
-
-/// Waits with [`Patience`].
-#[derive(Debug)]
-pub struct Waiter {
-    patience: Patience,
-}
-
-impl Waiter {
-    /// A waiter that spins as long as `patience` says before it sleeps.
-    pub const fn new(patience: Patience) -> Self {
-        Self { patience }
+    let mut polled = polled(watched)?;
+    let is_ready = poll(&mut polled, deadline)?;
+    for (watched, polled) in watched.iter_mut().zip(&polled) {
+        watched.seen = polled.revents();
     }
-
-    /// Waits until one of the descriptors is ready or the deadline has come, and returns whether
-    /// one is ready, as [`wait`] does.
-    ///
-    /// # Errors
-    /// As [`wait`].
-    pub fn wait(&self, watched: &mut [Watched<'_>], deadline: Option<Instant>) -> Waited {
-        let mut polled = polled(watched)?;
-        let is_ready = self.spin(&mut polled, deadline)? || poll(&mut polled, deadline)?;
-        for (watched, polled) in watched.iter_mut().zip(&polled) {
-            watched.seen = polled.revents();
-        }
-        Ok(is_ready)
-    }
-
-    /// Looks again and again until the patience or the time is over.
-    fn spin(&self, polled: &mut [PollFd<'_>], deadline: Option<Instant>) -> Waited {
-        if self.patience.spin.is_zero() || deadline == Some(Instant::PAST) {
-            return Ok(false);
-        }
-        let end = Instant::now() + self.patience.spin;
-        let end = deadline.map_or(end, |deadline| end.min(deadline));
-        while Instant::now() < end {
-            if poll(polled, Some(Instant::PAST))? {
-                return Ok(true);
-            }
-            core::hint::spin_loop();
-        }
-        Ok(false)
-    }
+    Ok(is_ready)
 }
 
 fn poll(polled: &mut [PollFd<'_>], deadline: Option<Instant>) -> Waited {
