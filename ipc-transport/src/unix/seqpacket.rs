@@ -1,4 +1,4 @@
-//! The socket of packets: bytes in order as everywhere, moved in records, with descriptors.
+//! SOCK_SEQPACKET sockets: bytes in order, moved in packets, with descriptors.
 
 use core::time::Duration;
 
@@ -16,13 +16,16 @@ use crate::waiting::is_hung_up;
 /// Most empty packets that one call passes over: more than a socket's usual buffer holds.
 const EMPTY_PACKETS: usize = 1024;
 
-/// One end of a socket of packets of the family `AF_UNIX` (`SOCK_SEQPACKET`, unix(7)).
+/// One end of an `AF_UNIX` SOCK_SEQPACKET socket (unix(7)).
 ///
 /// It keeps the contract of bytes: a call sends one packet of up to `PACKET` bytes and leaves the
 /// rest for the next, and a packet for which the receiver's space is too small is given out in
 /// parts. What does not fit goes into `PACKET` bytes of the receiver's own, in the same system
 /// call, so that both ends must be made with the same `PACKET`. At most 212,960 bytes pass with
 /// the system's usual buffers; where it allows less, smaller packets are sent.
+///
+/// The rest of a packet that lies in the receiver's own bytes does not make the descriptor readable:
+/// receive until there is nothing more before waiting for input.
 ///
 /// An empty packet, which reads like the end, is never sent and is passed over on receipt.
 ///
@@ -132,7 +135,8 @@ impl<const PACKET: usize> AsFd for Seqpacket<PACKET> {
 }
 
 impl<const PACKET: usize> From<OwnedFd> for Seqpacket<PACKET> {
-    /// Takes over a connected socket of packets that came from elsewhere, unchecked.
+    /// Takes over a connected SOCK_SEQPACKET socket that came from elsewhere, unchecked. Options that
+    /// add control messages are switched off.
     fn from(fd: OwnedFd) -> Self {
         Self::new(Calls::taken_over(fd))
     }

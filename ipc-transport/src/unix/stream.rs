@@ -72,7 +72,8 @@ impl AsFd for Stream {
 }
 
 impl From<OwnedFd> for Stream {
-    /// Takes over a connected stream socket that came from elsewhere, unchecked.
+    /// Takes over a connected stream socket that came from elsewhere, unchecked. Options that add
+    /// control messages are switched off.
     fn from(fd: OwnedFd) -> Self {
         Self { calls: Calls::taken_over(fd) }
     }

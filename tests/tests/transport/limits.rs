@@ -193,6 +193,26 @@ pub(crate) fn repro_take_frames_is_not_would_block() {
     assert_eq!(list.iter().filter(|got| got.files.len() == 1).count(), 5);
 }
 
+/// What is left of a packet does not show to poll: a loop waits only when there is nothing more.
+pub(crate) fn packets_longer_than_the_inbox_arrive_whole_before_a_wait() {
+    let (mut left, mut right) = Seqpacket::<4096>::pair().unwrap();
+    let mut outbox = Outbox::<8192, 8>::new();
+    let mut own = FdList::<1>::new();
+    own.push(file()).unwrap();
+    for id in 0..3 {
+        outbox.push_with(Header::request(1, id), &[&[7; 1900]], &mut own.fds()).unwrap();
+    }
+    assert!(outbox.flush_with(&mut left).unwrap().complete);
+    let (mut inbox, mut list) = (Inbox::<2048>::new(), Vec::new());
+    while list.len() < 3 {
+        match inbox.receive_with(&mut right, 1).unwrap() {
+            Arrived::Bytes(_) | Arrived::TakeFrames => take(&mut inbox, &mut list),
+            Arrived::WouldBlock => panic!("frames are left, but nothing to wait for"),
+        }
+    }
+    assert_eq!((list[0].files.len(), list[2].payload.len()), (1, 1900));
+}
+
 /// More than one frame may have, put in by hand.
 pub(crate) fn repro_descriptors_put_in_by_hand_shift_no_later_ones() {
     let (null, own) = (null(), file());
