@@ -25,6 +25,7 @@ pub enum Arrived {
 
 /// A frame that arrived, borrowed from its inbox.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Arrival<'a> {
     /// The frame's bytes.
     pub payload: &'a [u8],

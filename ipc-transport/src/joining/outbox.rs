@@ -10,6 +10,7 @@ use crate::joining::room::Room;
 
 /// What [`Outbox::flush`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Flushed {
     /// Bytes that went out.
     pub len: usize,
