@@ -16,27 +16,25 @@ const PIPE_LEN: usize = 4096;
 /// `RWF_NOSIGNAL`, kernel 6.18.
 const NOSIGNAL: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x100);
 
-/// Any two descriptors of bytes, without file descriptors beside them: the ends of two pipes, a
+/// Any two descriptors that carry bytes and no descriptors: the ends of two pipes, a
 /// TCP or vsock connection, a terminal, a character device such as `/dev/rpmsg0`.
 ///
-/// The mode of the descriptors, which another process may share, is never changed, and yet no
-/// call waits, by what each can do:
+/// The mode of the descriptors, which another process may share, is never changed. No call waits:
 ///
 /// - Sockets are asked not to wait in each call (`MSG_DONTWAIT`).
-/// - Everything else is looked at before (poll(2)), one system call more. A blocking pipe is then
+/// - Everything else is polled before (poll(2)), one system call more. A blocking pipe is then
 ///   written at most 4,096 bytes at a time, and a blocking terminal single bytes, since it
 ///   promises room for no more; open a terminal with `O_NONBLOCK` where that is too slow. With a
 ///   further process at the same end of a blocking pipe or device, which can take what was seen,
 ///   a call may wait.
 ///
-/// The end of a pipe's reader is seen by that look, too. Between the look and the write there
-/// remains a moment in which a broken pipe raises `SIGPIPE` on kernels before 6.18: ignore that
-/// signal, as the start of every Rust program with `std` does.
+/// That poll also shows the end of a pipe's reader. A pipe that breaks between the poll and the
+/// write raises `SIGPIPE` on kernels before 6.18: ignore that signal, as Rust programs with `std`
+/// do.
 ///
 /// A terminal passes bytes unchanged only in raw mode (termios(3)), and its hang-up (`EIO`) is the
-/// end. A device of messages must be given space for a whole one. TCP throws away what is under
-/// way to a peer that ends with bytes unread; and it only knows of a peer without power by its
-/// own time-outs.
+/// end. A device of messages needs space for a whole message. TCP drops what is in flight to a
+/// peer that ends with bytes unread, and notices a peer without power only by its own timeouts.
 ///
 /// ```
 /// use ipc_transport::{BytePair, Transport};

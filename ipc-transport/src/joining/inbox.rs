@@ -14,7 +14,7 @@ const HELD: usize = MAX_FDS as usize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Arrived {
-    /// So many bytes have arrived, at least one. There may be more, also where poll(2) does not show
+    /// This many bytes have arrived, at least one. There may be more, also where poll(2) does not show
     /// them: receive again before waiting for input.
     Bytes(usize),
     /// There is nothing to receive. Wait for input before the next call.
@@ -55,7 +55,7 @@ pub(super) struct Joins {
     /// Descriptors of the frame that was given out last.
     current: FdList<HELD>,
     lost: Option<FdsLost>,
-    /// The stream is of no further use.
+    /// The stream cannot be read any further.
     failed: Option<InboxError>,
 }
 
@@ -248,13 +248,13 @@ impl<const BYTES: usize> Inbox<BYTES> {
     }
 }
 
-/// A stream that is of no further use, by the sender's fault.
+/// A stream that cannot be read any further, by the sender's fault. Close the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InboxError {
     /// The bytes are not frames.
     Decode(DecodeError),
-    /// The frames' descriptors cannot be told apart.
+    /// The descriptors cannot be joined to the frames.
     Join(JoinError),
 }
 

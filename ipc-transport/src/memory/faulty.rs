@@ -24,7 +24,7 @@ pub struct Faults {
     pub fail: u8,
     /// Receives lose the descriptors that came, as for a receiver that may open no more.
     pub drop_fds: u8,
-    /// Calls find that the connection is closed, for ever.
+    /// Calls close the connection for good.
     pub disconnect: u8,
 }
 

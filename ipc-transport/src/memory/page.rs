@@ -20,7 +20,7 @@ use crate::descriptor::above_stdio;
 /// What `/proc/PID/fd` shows for the file.
 const NAME: &str = "ipc-page";
 
-/// Without these whoever has the file can take the memory away from those who map it.
+/// Without these any process with the file can take the memory away from those that map it.
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 
 /// A page of words, zero at first, that stays shared across fork (mmap(2), `MAP_SHARED` and
@@ -80,7 +80,7 @@ impl SharedPage {
     ///
     /// # Errors
     /// `EINVAL` from `fcntl F_GET_SEALS` where it is no such file, `EPERM` where it could still
-    /// shrink (whoever did so would kill all who map it, `SIGBUS`), `EINVAL` from `fstat` where
+    /// shrink (which would kill all processes that map it, `SIGBUS`), `EINVAL` from `fstat` where
     /// it is too short; `ENOMEM`.
     pub fn of_file(file: BorrowedFd<'_>, count: usize) -> Result<Self, SystemError> {
         let of = SystemError::of("fcntl F_GET_SEALS");

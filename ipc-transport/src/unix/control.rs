@@ -12,7 +12,7 @@ use crate::unix::options::SOL_SOCKET;
 pub(super) const MAX_FDS: usize = ipc_frame::MAX_FDS as usize;
 
 const SCM_RIGHTS: i32 = 1;
-/// Kernel 6.5. Nobody here asks for one, but another process with the same socket may.
+/// Kernel 6.5. These crates never ask for one, but another process with the same socket may.
 const SCM_PIDFD: i32 = 4;
 
 const WORD: usize = size_of::<usize>();

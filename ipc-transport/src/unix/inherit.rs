@@ -89,7 +89,7 @@ pub unsafe fn inherit<S: Socket>(number: RawFd) -> Result<S, InheritError> {
 
 impl<S: Socket> Listener<S> {
     /// Takes over the listening socket that the process was started with at a number, as
-    /// [`inherit`] does. Its path, which belongs to whoever made it, is never removed.
+    /// [`inherit`] does. Its path belongs to the program that made it and is never removed.
     ///
     /// # Errors
     /// See [`InheritError`].

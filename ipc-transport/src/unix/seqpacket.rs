@@ -84,7 +84,7 @@ impl<const PACKET: usize> Seqpacket<PACKET> {
         set_receive_timeout(self.as_fd(), timeout)
     }
 
-    /// Ends the sending direction: the peer receives what is under way and then
+    /// Ends the sending direction: the peer receives what is in flight and then
     /// [`TransportError::Closed`]. Receiving goes on.
     ///
     /// # Errors

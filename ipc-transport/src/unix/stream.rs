@@ -55,7 +55,7 @@ impl Stream {
         usize::try_from(waiting).unwrap_or(usize::MAX)
     }
 
-    /// Ends the sending direction: the peer receives what is under way and then
+    /// Ends the sending direction: the peer receives what is in flight and then
     /// [`TransportError::Closed`]. Receiving goes on.
     ///
     /// # Errors
