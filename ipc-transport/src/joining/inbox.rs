@@ -14,8 +14,8 @@ const HELD: usize = MAX_FDS as usize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Arrived {
-    /// This many bytes have arrived, at least one. There may be more, also where poll(2) does not show
-    /// them: receive again before waiting for input.
+    /// This many bytes have arrived, at least one. There may be more, also where poll(2) does not
+    /// show them: receive again before waiting for input.
     Bytes(usize),
     /// There is nothing to receive. Wait for input before the next call.
     WouldBlock,

@@ -156,8 +156,8 @@ impl<S> Drop for Listener<S> {
 /// ```
 ///
 /// # Errors
-/// `ENOENT` and `ECONNREFUSED` where no process listens, `EPROTOTYPE` where the listener is of another
-/// kind, `EACCES` without permission; see connect(2).
+/// `ENOENT` and `ECONNREFUSED` where no process listens, `EPROTOTYPE` where the listener is of
+/// another kind, `EACCES` without permission; see connect(2).
 pub fn connect<S: Socket>(path: impl Arg) -> Result<Option<S>, SystemError> {
     let address = SocketAddrUnix::new(path).map_err(SystemError::of("connect"))?;
     let socket = new_socket::<S>().map_err(SystemError::of("socket"))?;

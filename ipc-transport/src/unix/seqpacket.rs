@@ -24,8 +24,8 @@ const EMPTY_PACKETS: usize = 1024;
 /// call, so that both ends must be made with the same `PACKET`. At most 212,960 bytes pass with
 /// the system's usual buffers; where it allows less, smaller packets are sent.
 ///
-/// The rest of a packet that lies in the receiver's own bytes does not make the descriptor readable:
-/// receive until there is nothing more before waiting for input.
+/// The rest of a packet, kept by the receiver, does not make the descriptor readable: receive
+/// until there is nothing more before waiting for input.
 ///
 /// An empty packet, which reads like the end, is never sent and is passed over on receipt.
 ///
@@ -135,8 +135,8 @@ impl<const PACKET: usize> AsFd for Seqpacket<PACKET> {
 }
 
 impl<const PACKET: usize> From<OwnedFd> for Seqpacket<PACKET> {
-    /// Takes over a connected SOCK_SEQPACKET socket that came from elsewhere, unchecked. Options that
-    /// add control messages are switched off.
+    /// Takes over a connected SOCK_SEQPACKET socket that came from elsewhere, unchecked. Options
+    /// that add control messages are switched off.
     fn from(fd: OwnedFd) -> Self {
         Self::new(Calls::taken_over(fd))
     }
