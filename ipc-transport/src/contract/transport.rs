@@ -23,8 +23,8 @@ pub(crate) type Moved<T = usize> = Result<Option<T>, TransportError>;
 /// - **Giving up.** Calls keep no state: after any answer retry, change or abandon the call without
 ///   losing or duplicating bytes.
 /// - **Death.** What a peer had sent before it ended is received first, and
-///   [`TransportError::Closed`] from then on. Sending may return `Closed` earlier, and may take some
-///   bytes before where buffers lie on the way. After that, receive until receiving returns
+///   [`TransportError::Closed`] from then on. Sending may return `Closed` earlier, and may take
+///   some bytes before where buffers lie on the way. After that, receive until receiving returns
 ///   `Closed` too. No signal is raised.
 /// - **Interruption.** Calls that a signal interrupts are repeated inside.
 /// - **Errors.** After any error other than `Closed` and
