@@ -15,8 +15,7 @@
 //!
 //! ```no_run
 //! use core::time::Duration;
-//! use ipc_barrier::{Barrier, Fork, Stage, fork};
-//! use ipc_transport::Instant;
+//! use ipc_barrier::{Barrier, Fork, Instant, exit, fork};
 //!
 //! # fn set_up() -> Result<(), std::io::Error> { Ok(()) }
 //! let deadline = Instant::now() + Duration::from_secs(5);
@@ -25,50 +24,44 @@
 //!     Fork::Child(_guard) => {
 //!         let mut end = barrier.into_child();
 //!         if let Err(error) = set_up() {
-//!             end.fail(Stage(1), error, "set up");
-//!             ipc_barrier::exit(1);
+//!             end.fail("set up", &error, "");
+//!             exit(1);
 //!         }
-//!         end.place();
-//!         ipc_barrier::exit(0);
+//!         exit((!end.place().is_placed()).into());
 //!     }
 //!     Fork::Parent(child) => {
 //!         let mut end = barrier.into_parent().watching(&child)?;
-//!         end.place();
-//!         end.sync_until(deadline)?; // says at which stage the child failed, and why
+//!         end.place_and_sync_until(deadline)?; // says at which stage the child failed, and why
 //!     }
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! The module [`process`] has all that concerns processes; what a program with a barrier needs of
+//! it, and of the clock, is re-exported here.
 
 #![no_std]
 
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
-mod barrier;
-mod child;
-mod end;
-mod exec;
-mod fork;
-mod lane;
-mod memory;
-mod reason;
-mod role;
-mod rules;
-mod several;
-#[cfg(feature = "libc")]
-mod threads;
-mod unmet;
+mod meeting;
+pub mod process;
 
-pub use barrier::Barrier;
-pub use child::{Child, Ended, StillRunning};
-pub use end::{ChildEnd, End, ParentEnd};
-pub use exec::{ExecError, Exported};
+#[doc(no_inline)]
+pub use ipc_transport::{Errno, Instant, Patience, SystemError};
+pub use meeting::{
+    Barrier, ChildEnd, ChildSide, End, Eventfd, ExecError, Exported, Lane, MeetError, Missing,
+    Page, ParentEnd, ParentSide, PeerAbort, Placing, Role, Unmet, abort_all, place_all, sync_all,
+    sync_all_until,
+};
 #[cfg(feature = "libc")]
-pub use fork::fork;
-pub use fork::{Fork, ForkError, Guard, exit, fork_raw};
-pub use lane::{Eventfd, Lane, Page};
-pub use reason::{Reason, Stage};
-pub use role::{ChildSide, ParentSide, Role};
-pub use several::{Missing, abort_all, place_all, sync_all, sync_all_until};
-pub use unmet::Unmet;
+#[doc(no_inline)]
+pub use process::fork;
+#[doc(no_inline)]
+pub use process::{
+    Child, Ended, Fork, ForkError, Guard, Reason, Stage, StillRunning, exit, fork_raw,
+};
+/// Descriptors: `OwnedFd`, `BorrowedFd`, `AsFd` and the others, which with `std` are std's types.
+#[doc(no_inline)]
+pub use rustix::fd;

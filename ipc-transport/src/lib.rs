@@ -74,8 +74,6 @@ mod stream;
 mod transport;
 #[cfg(feature = "socket")]
 mod wait;
-#[cfg(feature = "socket")]
-mod wait_set;
 
 #[cfg(feature = "socket")]
 pub use blocking::Blocking;
@@ -112,5 +110,3 @@ pub use stream::Stream;
 pub use transport::{Transport, TransportError};
 #[cfg(feature = "socket")]
 pub use wait::{Interest, MAX_WATCHED, Waiter, Watched, wait};
-#[cfg(feature = "socket")]
-pub use wait_set::{Ready, Trigger, WaitSet};

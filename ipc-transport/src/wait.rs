@@ -38,14 +38,6 @@ impl<'fd> Watched<'fd> {
         Self { fd, interest, seen: PollFlags::empty() }
     }
 
-    pub(crate) const fn fd(&self) -> BorrowedFd<'fd> {
-        self.fd
-    }
-
-    pub(crate) const fn interest(&self) -> Interest {
-        self.interest
-    }
-
     /// Returns whether anything was seen.
     pub const fn is_ready(&self) -> bool {
         !self.seen.is_empty()

@@ -12,13 +12,11 @@ mod arrivals;
 mod ends;
 mod inbox;
 mod outbox;
-mod wait_sets;
 mod waits;
 
 use ends::*;
 use inbox::*;
 use outbox::*;
-use wait_sets::*;
 use waits::*;
 
 ipc_tests::cases! {
@@ -46,10 +44,6 @@ ipc_tests::cases! {
     frames_go_out_again_with_their_descriptors_until_they_are_retired,
     an_inbox_closes_what_it_holds,
     a_wait_lasts_until_its_deadline_and_sees_what_is_ready,
-    a_set_shows_each_of_its_descriptors_under_its_key,
-    an_edge_is_shown_once_and_a_level_as_long_as_it_is_there,
-    no_wait_of_a_set_ends_before_its_deadline_or_at_an_older_one,
-    what_a_set_cannot_watch_is_refused_and_changes_nothing,
     spinning_changes_no_answer,
     nobody_spins_with_one_cpu,
     interruptions_are_counted,

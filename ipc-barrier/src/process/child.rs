@@ -1,4 +1,4 @@
-//! A child process: its number, its descriptor and its end.
+//! A child process: its number, its pidfd and its end.
 
 use core::fmt;
 use core::time::Duration;
@@ -13,13 +13,14 @@ use rustix::process::{
 
 /// How a process has ended (waitid(2)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ended {
     /// It exited with this status, 0 to 255.
     Exited(u8),
-    /// This signal ended it, by its number (signal(7)).
+    /// A signal killed it; the number is the signal's (signal(7)).
     Killed(u8),
-    /// Another part of the program had waited for it, or the program ignores `SIGCHLD`, so its
-    /// status is lost.
+    /// Its status is lost: another part of the program had waited for it, or the program ignores
+    /// `SIGCHLD`.
     Unknown,
 }
 
@@ -33,12 +34,11 @@ impl fmt::Display for Ended {
     }
 }
 
-/// A child that this process forked. Dropping it neither kills nor waits, so that one which is
-/// not waited for stays as a zombie until this process ends.
+/// A child that this process forked. Dropping it neither kills nor waits: a child that nobody waits
+/// for stays a zombie until this process ends.
 ///
-/// Where the kernel has pidfds (5.3) all calls go through one, so that they never reach another
-/// process that was given the same number. Elsewhere the number is used, and only until the child
-/// was waited for.
+/// Where the kernel has pidfds (5.3) all calls go through one, so they never reach another process
+/// with the same number. Elsewhere they use the number, and only until the child was waited for.
 #[derive(Debug)]
 pub struct Child {
     pid: Pid,
@@ -49,49 +49,49 @@ pub struct Child {
 impl Child {
     /// Takes charge of a child that was just forked and that nobody has waited for.
     pub(crate) fn new(pid: Pid) -> Self {
-        // Refused, unknown or out of descriptors: the number alone must do then.
+        // Where it is refused, unknown, or no descriptor is left, the number has to do.
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok();
         Self { pid, pidfd: pidfd.and_then(|fd| above_stdio(fd).ok()), ended: None }
     }
 
-    /// Returns the process number. It is the child's own until the child was waited for.
+    /// Returns the process number. Once the child was waited for, another process may get it.
     pub const fn pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
 
     /// Returns the descriptor that becomes readable at the child's end (pidfd_open(2), kernel
-    /// 5.3). `None` where the kernel has no such, a filter refuses it, or there was no descriptor
+    /// 5.3). `None` where the kernel has no pidfds, a filter refuses them, or no descriptor was
     /// left at the fork.
     pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
         self.pidfd.as_ref().map(AsFd::as_fd)
     }
 
-    pub(crate) fn duplicate_pidfd(&self) -> Result<Option<OwnedFd>, SystemError> {
+    /// Duplicates the [`pidfd`](Self::pidfd), close-on-exec and above 2.
+    ///
+    /// # Errors
+    /// `EMFILE`.
+    pub fn duplicate_pidfd(&self) -> Result<Option<OwnedFd>, SystemError> {
         self.pidfd().map(duplicate).transpose()
     }
 
-    /// Kills the child (`SIGKILL`). One that has ended already is left alone. It does not wait: a
-    /// process in uninterruptible sleep ends later.
+    /// Kills the child (`SIGKILL`), unless it has ended already. It does not wait: a process in
+    /// uninterruptible sleep ends later.
     ///
     /// # Errors
     /// `EPERM` where the child has other privileges by now; it runs on, and may be killed again.
     pub fn kill(&mut self) -> Result<(), SystemError> {
-        // Whose status is lost may still run: another process may be its parent by now.
-        let ended = self.try_wait();
-        if matches!(ended, Some(Ended::Exited(_) | Ended::Killed(_))) {
+        // A child whose status is lost may still run: another process may be its parent by now.
+        if matches!(self.try_wait(), Some(Ended::Exited(_) | Ended::Killed(_))) {
             return Ok(());
         }
-        let killed = match self.pidfd() {
-            Some(pidfd) => pidfd_send_signal(pidfd, Signal::KILL),
-            None => Err(Errno::NOSYS),
-        };
-        match killed {
-            Ok(()) | Err(Errno::SRCH) => Ok(()),
+        match self.pidfd().map(|pidfd| pidfd_send_signal(pidfd, Signal::KILL)) {
+            Some(Ok(()) | Err(Errno::SRCH)) => Ok(()),
             // Not waited for yet, so the number is still the child's.
-            Err(_refused_or_unknown) if ended.is_none() => {
-                kill_process(self.pid, Signal::KILL).map_err(SystemError::of("kill"))
-            }
-            Err(_) => Ok(()),
+            _ if self.ended.is_none() => match kill_process(self.pid, Signal::KILL) {
+                Ok(()) | Err(Errno::SRCH) => Ok(()),
+                Err(error) => Err(SystemError::of("kill")(error)),
+            },
+            _ => Ok(()),
         }
     }
 
@@ -99,17 +99,26 @@ impl Child {
     /// reaps the child (waitid(2)): later calls give the same answer from memory.
     pub fn try_wait(&mut self) -> Option<Ended> {
         if self.ended.is_none() {
-            self.ended = self.look();
+            self.ended = self.ask(WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
         }
         self.ended
+    }
+
+    /// Waits for the child's end, without a deadline, and reaps it.
+    pub fn wait(&mut self) -> Ended {
+        loop {
+            if let Some(ended) = self.ended {
+                return ended;
+            }
+            self.ended = self.ask(WaitIdOptions::EXITED);
+        }
     }
 
     /// Waits for the child's end until the deadline, and reaps it. Without a pidfd it looks every
     /// 2 ms.
     ///
     /// # Errors
-    /// [`StillRunning`] when the deadline has come; the child is as it was, and may be waited for
-    /// again.
+    /// [`StillRunning`] at the deadline. Nothing has changed; wait again, or kill.
     pub fn wait_until(&mut self, deadline: Instant) -> Result<Ended, StillRunning> {
         loop {
             if let Some(ended) = self.try_wait() {
@@ -119,27 +128,19 @@ impl Child {
             if now >= deadline {
                 return Err(StillRunning);
             }
-            let slept = match self.pidfd() {
-                Some(pidfd) => wait(&mut [Watched::new(pidfd, Interest::Input)], Some(deadline)),
-                // No descriptor to wait on: look again and again.
-                None => wait(&mut [], Some(deadline.min(now + Duration::from_millis(2)))),
-            };
-            if slept.is_err() {
-                return Err(StillRunning);
-            }
+            let mut watched = self.pidfd().map(|pidfd| Watched::new(pidfd, Interest::Input));
+            // Without a descriptor to wait on, look again and again.
+            let often = if watched.is_some() { deadline } else { now + Duration::from_millis(2) };
+            wait(watched.as_mut_slice(), Some(deadline.min(often))).map_err(|_| StillRunning)?;
         }
     }
 
-    fn look(&self) -> Option<Ended> {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        let by_number = || waitid(WaitId::Pid(self.pid), options);
-        let answer = match self.pidfd() {
-            Some(pidfd) => match waitid(WaitId::PidFd(pidfd), options) {
-                // Kernel 5.3 has the descriptor but not yet this use of it.
-                Err(Errno::INVAL) => by_number(),
-                answer => answer,
-            },
-            None => by_number(),
+    fn ask(&self, options: WaitIdOptions) -> Option<Ended> {
+        let by_pidfd = self.pidfd().map(|pidfd| waitid(WaitId::PidFd(pidfd), options));
+        let answer = match by_pidfd {
+            // Kernel 5.3 has pidfds, but waitid takes none yet.
+            None | Some(Err(Errno::INVAL)) => waitid(WaitId::Pid(self.pid), options),
+            Some(answer) => answer,
         };
         match answer {
             Ok(status) => status.as_ref().map(ended),
@@ -158,7 +159,7 @@ fn ended(status: &WaitIdStatus) -> Ended {
     }
 }
 
-/// A deadline has come and the process still runs. Nothing has changed: one may wait on or kill.
+/// The deadline has passed and the process still runs. Nothing has changed: wait again, or kill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StillRunning;
 

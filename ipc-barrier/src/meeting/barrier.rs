@@ -1,34 +1,37 @@
-//! The barrier before the fork: what both sides have of it.
+//! The barrier before the fork, which both processes inherit.
 
 use core::marker::PhantomData;
 
 use ipc_transport::SystemError;
+use rustix::fd::{AsFd, BorrowedFd};
 
-use crate::end::{ChildEnd, End, ParentEnd};
-use crate::lane::{Fds, Half, Lane, Page};
-use crate::memory::{Memory, Side};
-use crate::rules::Rules;
+use super::end::{ChildEnd, End, ParentEnd};
+use super::lane::{Fds, Half, Lane};
+use super::memory::Memory;
+use super::page::Page;
+use super::role::Role;
+use super::rules::Rules;
 
 /// A barrier before the fork. Each process turns its copy into its own end.
 ///
 /// A third process may drop its copy, or exit with it, without any effect on the two. One of the
 /// two that does so without taking its role is [`Unmet::Gone`](crate::Unmet::Gone) for the other.
 ///
-/// A barrier that was not split cannot place:
+/// A barrier that was not split can neither place nor abort:
 ///
 /// ```compile_fail
 /// let barrier = ipc_barrier::Barrier::new()?;
-/// barrier.place();
+/// barrier.abort();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// ```
 /// let barrier = ipc_barrier::Barrier::new()?;
-/// barrier.into_parent().place();
+/// barrier.into_parent().abort();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A process takes one role only, since the barrier goes into it:
+/// A process takes one role only, since that consumes the barrier:
 ///
 /// ```compile_fail,E0382
 /// let barrier = ipc_barrier::Barrier::new()?;
@@ -63,12 +66,11 @@ impl Barrier {
 }
 
 impl<L: Lane> Barrier<L> {
-    /// Opens a barrier on a lane of the caller's choice, as [`new`](Barrier::new) does on the
-    /// default one.
+    /// Opens a barrier on any lane, as [`new`](Barrier::new) does on the default one.
     ///
     /// ```
     /// let mut end = ipc_barrier::Barrier::<ipc_barrier::Eventfd>::open()?.into_parent();
-    /// assert!(end.place());
+    /// assert!(end.place().is_placed());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -79,8 +81,8 @@ impl<L: Lane> Barrier<L> {
     }
 
     /// Opens a barrier whose ends can be [exported](End::export) to a program after exec: its
-    /// memory is of a sealed memfd (memfd_create(2), kernel 3.17), a fifth descriptor, which each
-    /// end keeps as its fourth.
+    /// memory is a sealed memfd (memfd_create(2), kernel 3.17), a fifth descriptor, which each end
+    /// keeps as its fourth.
     ///
     /// # Errors
     /// As [`new`](Barrier::new), and `ENOSYS` or `EPERM` where memfds are unknown or refused.
@@ -92,31 +94,30 @@ impl<L: Lane> Barrier<L> {
         Ok(Self { fds: L::open(&memory)?, memory, lane: PhantomData })
     }
 
+    /// Returns the descriptors that a process must keep open to take a role later: four, and a fifth
+    /// where the barrier was opened for exec.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.fds.iter().map(AsFd::as_fd).chain(self.memory.file())
+    }
+
     /// Becomes the parent's end and closes what belongs to the child. Only after this can the
     /// child's death show; call it in the process that goes on as the parent, after fork.
     pub fn into_parent(self) -> ParentEnd<L> {
-        let Fds { to_child, to_parent, parent_own, child_own: _ } = self.fds;
-        let half = Half {
-            side: Side::Parent,
-            outgoing: to_child,
-            incoming: to_parent,
-            own: parent_own,
-            memory: self.memory,
-        };
-        End::new(Rules::new(), half, None)
+        self.into_end()
     }
 
     /// Becomes the child's end and closes what belongs to the parent. Only after this can the
     /// parent's death show; call it in the child, as its first step.
     pub fn into_child(self) -> ChildEnd<L> {
-        let Fds { to_child, to_parent, parent_own: _, child_own } = self.fds;
-        let half = Half {
-            side: Side::Child,
-            outgoing: to_parent,
-            incoming: to_child,
-            own: child_own,
-            memory: self.memory,
+        self.into_end()
+    }
+
+    fn into_end<R: Role>(self) -> End<R, L> {
+        let [to_child, to_parent, parent_own, child_own] = self.fds;
+        let fds = match R::INDEX {
+            0 => [to_child, to_parent, parent_own],
+            _ => [to_parent, to_child, child_own],
         };
-        End::new(Rules::new(), half, None)
+        End::new(Rules::NEW, Half::new(R::INDEX, fds, self.memory))
     }
 }

@@ -1,7 +1,5 @@
 //! Which side an end is of, as types.
 
-use crate::memory::Side;
-
 /// Marks the parent's [`End`](crate::End).
 #[derive(Debug)]
 pub enum ParentSide {}
@@ -13,17 +11,21 @@ pub enum ChildSide {}
 /// Which side an [`End`](crate::End) is of: [`ParentSide`] or [`ChildSide`].
 pub trait Role: Sealed {}
 
-/// What a role stands for.
+impl<R: Sealed> Role for R {}
+
+/// What a role means.
 pub trait Sealed {
-    const SIDE: Side;
+    /// Its place where both sides are listed.
+    const INDEX: usize;
+    const NAME: &'static str;
 }
 
-impl Role for ParentSide {}
 impl Sealed for ParentSide {
-    const SIDE: Side = Side::Parent;
+    const INDEX: usize = 0;
+    const NAME: &'static str = "parent";
 }
 
-impl Role for ChildSide {}
 impl Sealed for ChildSide {
-    const SIDE: Side = Side::Child;
+    const INDEX: usize = 1;
+    const NAME: &'static str = "child";
 }

@@ -1,4 +1,4 @@
-//! Whether the process has one thread only, which a fork that goes on to run code needs.
+//! Whether the process has one thread only: a forked child that goes on to run code needs that.
 
 #![expect(unsafe_code, reason = "rustix marks unshare as unsafe, for flags not used here")]
 
@@ -8,7 +8,7 @@ use rustix::fs::{CWD, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use rustix::thread::UnshareFlags;
 
-use crate::fork::ForkError;
+use super::fork_error::ForkError;
 
 /// Of linux/sched.h; rustix does not list it.
 const CLONE_VM: u32 = 0x100;
@@ -16,10 +16,10 @@ const CLONE_VM: u32 = 0x100;
 /// Kernels before 4.3 may answer EINVAL while somebody reads /proc/PID; it passes.
 const ATTEMPTS: usize = 8;
 
-/// Answers `Ok` where the calling thread is the only one.
+/// Returns `Ok` if the calling thread is the only one.
 ///
-/// `unshare(CLONE_VM)` does nothing but answer that question. Where a filter refuses it, or the
-/// answer is no, which qemu's user mode gives always, the tasks in /proc are counted.
+/// `unshare(CLONE_VM)` has no effect but to answer that. Where a filter refuses it or it fails, as
+/// it always does under qemu-user, the tasks in /proc are counted.
 pub(crate) fn only_one() -> Result<(), ForkError> {
     for _ in 0..ATTEMPTS {
         // SAFETY: what unshare may make unsafe is CLONE_FILES, which is not asked for.

@@ -1,11 +1,15 @@
-//! The barrier's rules: what tokens, abortions and ends mean. No system call, no time.
+//! The barrier's rules: what tokens, aborts and ends mean. No system call, no time.
 
-use crate::lane::ABORTION;
+/// An abort, as a value drained from the peer. Tokens count up to it.
+pub(crate) const ABORT: u64 = 1 << 62;
+
+/// The peer's exit, as a value drained, alone and after all else.
+pub(crate) const GONE: u64 = 1 << 63;
 
 /// How the peer has ended its part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cause {
-    /// It said so, or its descriptors are broken.
+pub(crate) enum Ending {
+    /// By an abort, or its descriptors are broken.
     Aborted,
     /// It has exited or closed.
     Gone,
@@ -14,13 +18,13 @@ pub(crate) enum Cause {
 /// What a wait is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Goal {
-    /// That my side is ahead by at most this many tokens.
+    /// My side is ahead by at most this many tokens.
     Ahead(i64),
-    /// That the peer's part has ended.
-    Abortion,
+    /// The peer has aborted or is gone.
+    PeerAbort,
 }
 
-/// Where a wait stands.
+/// What a wait is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
     Met,
@@ -28,72 +32,54 @@ pub(crate) enum Progress {
     Never,
 }
 
-/// One side's view: how far it is ahead, and who has aborted.
+/// One side's view.
 #[derive(Debug)]
 pub(crate) struct Rules {
     /// Tokens that I placed, less those of the peer that I have drained.
-    ahead: i64,
-    aborted: bool,
-    peer: Option<Cause>,
+    pub(crate) ahead: i64,
+    pub(crate) has_aborted: bool,
+    pub(crate) peer: Option<Ending>,
 }
 
 impl Rules {
-    pub(crate) const fn new() -> Self {
-        Self { ahead: 0, aborted: false, peer: None }
-    }
+    pub(crate) const NEW: Self = Self { ahead: 0, has_aborted: false, peer: None };
 
-    /// Goes on from what another program left.
-    pub(crate) const fn resume(ahead: i64, aborted: bool, peer: Option<Cause>) -> Self {
-        Self { ahead, aborted, peer }
-    }
+    /// The goal of a sync: every token of mine has been answered.
+    pub(crate) const SYNC: Goal = Goal::Ahead(0);
 
-    /// Tokens that I placed, less those of the peer that I have drained.
-    pub(crate) const fn ahead(&self) -> i64 {
-        self.ahead
-    }
-
-    /// Answers whether a token of mine may be posted: not after an abortion.
+    /// Returns whether a token of mine may be posted: not after an abort of either side.
     #[inline]
     pub(crate) const fn is_open(&self) -> bool {
-        !self.aborted && self.peer.is_none()
+        !self.has_aborted && self.peer.is_none()
     }
 
     /// Counts a token of mine that was posted.
     #[inline]
-    pub(crate) fn placed(&mut self) {
+    pub(crate) const fn placed(&mut self) {
         self.ahead = self.ahead.saturating_add(1);
     }
 
-    /// Answers whether an abortion of mine is to be posted: once.
+    /// Returns whether an abort of mine is to be posted: once.
     pub(crate) fn abort(&mut self) -> bool {
-        !core::mem::replace(&mut self.aborted, true)
+        !core::mem::replace(&mut self.has_aborted, true)
     }
 
-    /// Takes note of a value drained from the peer's counter.
+    /// Notes a value drained from the peer.
     #[inline]
     pub(crate) fn drained(&mut self, value: u64) {
         match i64::try_from(value) {
-            // An abortion supersedes the tokens that were drained with it.
-            _ if value >= ABORTION => self.peer = Some(Cause::Aborted),
+            _ if value == GONE => _ = self.peer.get_or_insert(Ending::Gone),
+            // An abort supersedes the tokens that were drained with it.
+            _ if value >= ABORT => self.peer = Some(Ending::Aborted),
             Ok(tokens) if self.is_open() => self.ahead = self.ahead.saturating_sub(tokens),
             _ => {}
         }
     }
 
-    /// Takes note that the peer has exited or closed, after its counter was found empty.
-    pub(crate) fn gone(&mut self) {
-        self.peer.get_or_insert(Cause::Gone);
-    }
-
-    /// Takes note that the descriptors do not work: both sides count as aborted.
-    pub(crate) fn broken(&mut self) {
-        self.aborted = true;
-        self.peer = Some(Cause::Aborted);
-    }
-
-    #[inline]
-    pub(crate) const fn sync(&self) -> Goal {
-        Goal::Ahead(0)
+    /// Notes that the descriptors do not work: both sides count as aborted.
+    pub(crate) const fn broken(&mut self) {
+        self.has_aborted = true;
+        self.peer = Some(Ending::Aborted);
     }
 
     #[inline]
@@ -109,20 +95,11 @@ impl Rules {
     #[inline]
     pub(crate) fn progress(&self, goal: Goal) -> Progress {
         match goal {
-            Goal::Abortion if self.peer.is_some() => Progress::Met,
-            Goal::Abortion => Progress::NotYet,
+            Goal::PeerAbort if self.peer.is_some() => Progress::Met,
             Goal::Ahead(_) if !self.is_open() => Progress::Never,
             Goal::Ahead(limit) if self.ahead <= limit => Progress::Met,
-            Goal::Ahead(_) => Progress::NotYet,
+            Goal::PeerAbort | Goal::Ahead(_) => Progress::NotYet,
         }
-    }
-
-    pub(crate) const fn has_aborted(&self) -> bool {
-        self.aborted
-    }
-
-    pub(crate) const fn peer(&self) -> Option<Cause> {
-        self.peer
     }
 }
 
@@ -131,7 +108,7 @@ mod tests {
     use super::*;
 
     fn after(placed: usize, drained: &[u64]) -> Rules {
-        let mut rules = Rules::new();
+        let mut rules = Rules::NEW;
         for _ in 0..placed {
             assert!(rules.is_open());
             rules.placed();
@@ -164,26 +141,26 @@ mod tests {
     }
 
     #[test]
-    fn abortion_supersedes_tokens_drained_with_it() {
-        let rules = after(2, &[ABORTION + 2]);
+    fn abort_supersedes_tokens_drained_with_it() {
+        let rules = after(2, &[ABORT + 2]);
         assert_eq!(rules.progress(Goal::Ahead(0)), Progress::Never);
-        assert_eq!(rules.progress(Goal::Abortion), Progress::Met);
+        assert_eq!(rules.progress(Goal::PeerAbort), Progress::Met);
     }
 
     #[test]
-    fn an_end_after_an_abortion_stays_an_abortion() {
-        let mut rules = after(0, &[ABORTION]);
-        rules.gone();
-        assert_eq!(rules.peer(), Some(Cause::Aborted));
+    fn an_end_after_an_abort_stays_an_abort() {
+        let mut rules = after(0, &[ABORT]);
+        rules.drained(GONE);
+        assert_eq!(rules.peer, Some(Ending::Aborted));
     }
 
     #[test]
-    fn my_abortion_is_posted_once_and_stops_my_places() {
+    fn my_abort_is_posted_once_and_stops_my_places() {
         let mut rules = after(0, &[]);
         assert!(rules.abort());
         assert!(!rules.abort());
         assert!(!rules.is_open());
         assert_eq!(rules.progress(Goal::Ahead(5)), Progress::Never);
-        assert_eq!(rules.progress(Goal::Abortion), Progress::NotYet);
+        assert_eq!(rules.progress(Goal::PeerAbort), Progress::NotYet);
     }
 }

@@ -1,0 +1,30 @@
+//! The barrier: two processes that wait for each other.
+//!
+//! Here belong the rules (pure), the lanes that carry tokens, the two ends and their waits, the
+//! way across exec, and a parent with several children. Nothing here starts, ends or reaps a
+//! process: of the module `process` it uses reasons, and pidfds to watch.
+
+mod barrier;
+mod end;
+mod errors;
+mod eventfd;
+mod exec;
+mod lane;
+mod memory;
+mod nowait;
+mod page;
+mod place;
+mod role;
+mod rules;
+mod several;
+mod wait;
+
+pub use barrier::Barrier;
+pub use end::{ChildEnd, End, ParentEnd};
+pub use errors::{MeetError, PeerAbort, Placing, Unmet};
+pub use eventfd::Eventfd;
+pub use exec::{ExecError, Exported};
+pub use lane::Lane;
+pub use page::Page;
+pub use role::{ChildSide, ParentSide, Role};
+pub use several::{Missing, abort_all, place_all, sync_all, sync_all_until};

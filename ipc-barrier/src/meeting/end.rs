@@ -1,0 +1,402 @@
+//! One side of a barrier: its places, its waits, and what it knows of the peer.
+
+use core::error::Error;
+use core::marker::PhantomData;
+
+use ipc_transport::{Instant, Interest, Patience, SystemError, above_stdio, duplicate};
+use rustix::event::epoll;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::errors::{MeetError, PeerAbort, Placing, Unmet};
+use super::lane::{Broken, Half, Lane, Post};
+use super::page::Page;
+use super::place;
+use super::role::{ChildSide, ParentSide, Role};
+use super::rules::{Ending, Goal, Progress, Rules};
+use super::wait::{AT_ONCE, is_past, look};
+use crate::process::{AsPidfd, Reason, Stage};
+
+/// Looks that tell all there is at one moment: tokens first, and the end behind them. Once a
+/// deadline has passed there are no more: a peer that places without end always has news.
+const LOOKS: usize = 2;
+
+/// The parent's end. Only ends of parents can be given to [`sync_all`](crate::sync_all).
+pub type ParentEnd<L = Page> = End<ParentSide, L>;
+
+/// The child's end.
+pub type ChildEnd<L = Page> = End<ChildSide, L>;
+
+/// One process's end of a barrier. Dropping it, exiting or calling exec is an abort that queues
+/// behind the tokens placed before.
+///
+/// Nothing of the peer is noticed until a call looks for it. Waiting calls have three forms: plain
+/// (no timeout), `_until` (a deadline) and `try_` (never waits). To run out of time breaks nothing.
+/// No call fails because of a signal (EINTR), and none allocates, locks or panics. Descriptors that
+/// turn out not to work count as an abort of both sides. No wait is met once this side or the peer
+/// has aborted, or the peer is gone and all its tokens are drained.
+///
+/// An end is not split again:
+///
+/// ```compile_fail,E0599
+/// let mut end = ipc_barrier::Barrier::new()?.into_parent();
+/// end.into_child();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// ```
+/// let mut end = ipc_barrier::Barrier::new()?.into_parent();
+/// end.abort();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(alias = "pthread_barrier_wait")]
+#[derive(Debug)]
+pub struct End<R, L = Page> {
+    pub(crate) rules: Rules,
+    pub(crate) half: Half,
+    watch: Option<OwnedFd>,
+    kind: PhantomData<(R, L)>,
+}
+
+impl<R: Role, L: Lane> End<R, L> {
+    pub(crate) const fn new(rules: Rules, half: Half) -> Self {
+        Self { rules, half, watch: None, kind: PhantomData }
+    }
+
+    /// Also watches the peer's process, by a duplicate of its pidfd: for a peer whose descriptors
+    /// another process holds too, so its death does not close them. What the peer placed before its
+    /// death counts, even if it was killed before it could wake this side.
+    ///
+    /// Takes a [`&Child`](crate::process::Child) or a pidfd of any origin: of clone3(2), or of
+    /// [`pidfd_open`](crate::process::pidfd_open) for a child that libc forked or for the parent. A
+    /// child without a pidfd (before kernel 5.3) adds nothing. The process watched before, if any,
+    /// is not watched any more.
+    ///
+    /// ```
+    /// use ipc_barrier::{Barrier, process::pidfd_open};
+    ///
+    /// let parent = pidfd_open(std::os::unix::process::parent_id().try_into()?)?;
+    /// let end = Barrier::new()?.into_child().watching(parent)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `EMFILE`, and after [`watch`](Self::watch) also `ENOMEM` and `ENOSPC`. The end is dropped,
+    /// which is an abort to the peer.
+    pub fn watching(mut self, process: impl AsPidfd) -> Result<Self, SystemError> {
+        if let (Some(watch), Some(before)) = (&self.watch, self.half.pidfd()) {
+            // Duplicates of it stay open elsewhere, so closing it would not remove it.
+            epoll::delete(watch, before).map_err(SystemError::of("epoll_ctl"))?;
+        }
+        self.half.pidfd = process.as_pidfd().map(duplicate).transpose()?;
+        if let (Some(watch), Some(pidfd)) = (&self.watch, self.half.pidfd()) {
+            add(watch, pidfd, Interest::Input)?;
+        }
+        Ok(self)
+    }
+
+    /// Makes waits spin before they sleep; without this they sleep at once. See [`Patience`] for
+    /// when that helps.
+    pub fn with(mut self, patience: Patience) -> Self {
+        self.half.patience = patience;
+        self
+    }
+
+    /// Places a token. Never blocks. A death that was not noticed yet does not count.
+    ///
+    /// At most 1,073,741,823 tokens may be unread on the lane [`Page`], and more than can be placed
+    /// one by one on [`Eventfd`](crate::Eventfd).
+    #[inline]
+    pub fn place(&mut self) -> Placing {
+        if !self.rules.is_open() {
+            return Placing::Ended;
+        }
+        let posted = L::post(&self.half, Post::Token);
+        match self.working(posted) {
+            Some(true) => {
+                self.rules.placed();
+                Placing::Placed
+            }
+            Some(false) => Placing::Full,
+            None => Placing::Ended,
+        }
+    }
+
+    /// Aborts: the peer's waits end, also those for tokens that it has not read yet. Posted once;
+    /// never waits. Returns whether the peer is not known to have ended its part.
+    pub fn abort(&mut self) -> bool {
+        if self.rules.abort() {
+            let posted = L::post(&self.half, Post::Abort);
+            self.working(posted);
+        }
+        self.rules.peer.is_none()
+    }
+
+    /// Aborts with a reason: the stage, the error, and a text that says what failed. The peer can
+    /// read it even after this process has ended. See [`Reason::from_error`] for what is kept of
+    /// the error. After an abort it does nothing.
+    ///
+    /// ```
+    /// use ipc_barrier::{Barrier, Errno};
+    ///
+    /// let mut end = Barrier::new()?.into_parent();
+    /// end.fail("pivot_root", &Errno(1), "/srv/root");
+    /// assert!(end.has_aborted());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn fail(&mut self, stage: impl Into<Stage>, error: &(dyn Error + 'static), text: &str) {
+        self.fail_with(&Reason::from_error(stage, error, text));
+    }
+
+    /// Aborts with a reason, as [`fail`](Self::fail) does. One without an error is
+    /// `Reason::new(stage, Errno(0), text)`.
+    pub fn fail_with(&mut self, reason: &Reason) {
+        if !self.rules.has_aborted {
+            place::write(self.half.memory.place(R::INDEX), reason);
+        }
+        self.abort();
+    }
+
+    /// Returns whether this side has aborted, or its descriptors turned out not to work.
+    pub const fn has_aborted(&self) -> bool {
+        self.rules.has_aborted
+    }
+
+    /// Returns whether nothing can be placed or met any more: this side has aborted, or the
+    /// peer is known to have aborted or to be gone.
+    pub const fn has_ended(&self) -> bool {
+        !self.rules.is_open()
+    }
+
+    /// Returns how the peer has ended its part, as far as earlier calls have noticed. Makes no
+    /// system call.
+    pub fn peer_abort(&self) -> Option<PeerAbort> {
+        self.rules.peer.map(|ending| match ending {
+            Ending::Aborted => PeerAbort::Aborted(self.peers_reason()),
+            Ending::Gone => PeerAbort::Gone,
+        })
+    }
+
+    /// Returns the descriptors that a child must keep open for this end: three, a fourth where the
+    /// barrier was opened for exec, and those of [`watching`](Self::watching) and
+    /// [`watch`](Self::watch).
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let watch = self.watch.as_ref().map(AsFd::as_fd);
+        self.half.shared().chain(self.half.pidfd()).chain(watch)
+    }
+
+    /// Returns one descriptor for an event loop; opened by the first call and the same from then
+    /// on (epoll(7)). It stays readable once the peer is gone.
+    ///
+    /// It is readable when a `try_` call may have news that came since the end was made or since
+    /// the last [`arm`](Self::arm).
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE`, `ENOMEM`, `ENOSPC`; the end is as it was.
+    pub fn watch(&mut self) -> Result<BorrowedFd<'_>, SystemError> {
+        let watch = match self.watch.take() {
+            Some(watch) => watch,
+            None => self.open_watch()?,
+        };
+        let watch: &OwnedFd = self.watch.insert(watch);
+        Ok(watch.as_fd())
+    }
+
+    /// Makes the descriptor of [`watch`](Self::watch) show what comes next. Call it after a
+    /// `try_` call that was not met, before waiting for the descriptor.
+    ///
+    /// Returns false where news has come already: repeat the `try_` call. On the lane
+    /// [`Eventfd`](crate::Eventfd) it has nothing to do.
+    pub fn arm(&mut self) -> bool {
+        let armed = L::hush(&mut self.half).and_then(|()| L::arm(&mut self.half));
+        self.working(armed).unwrap_or(false)
+    }
+
+    /// Waits until every token of this side has been answered by one of the peer's; met at once
+    /// where none is unanswered.
+    ///
+    /// # Errors
+    /// [`Unmet::Aborted`], also after an abort of this side itself, and [`Unmet::Gone`].
+    pub fn sync(&mut self) -> Result<(), Unmet> {
+        self.wait_for(Rules::SYNC, None)
+    }
+
+    /// Waits as [`sync`](Self::sync), until a deadline.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync), and [`Unmet::TimedOut`].
+    pub fn sync_until(&mut self, deadline: Instant) -> Result<(), Unmet> {
+        self.wait_for(Rules::SYNC, Some(deadline))
+    }
+
+    /// Looks whether [`sync`](Self::sync) is met; false for not yet.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync).
+    pub fn try_sync(&mut self) -> Result<bool, Unmet> {
+        self.look_for(Rules::SYNC)
+    }
+
+    /// Waits until one more token of this side has been answered; met at once, without a system
+    /// call, where none is unanswered.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync).
+    pub fn sync_next(&mut self) -> Result<(), Unmet> {
+        self.wait_for(self.rules.sync_next(), None)
+    }
+
+    /// Waits as [`sync_next`](Self::sync_next), until a deadline.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync), and [`Unmet::TimedOut`].
+    pub fn sync_next_until(&mut self, deadline: Instant) -> Result<(), Unmet> {
+        self.wait_for(self.rules.sync_next(), Some(deadline))
+    }
+
+    /// Looks whether [`sync_next`](Self::sync_next) is met; false for not yet.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync).
+    pub fn try_sync_next(&mut self) -> Result<bool, Unmet> {
+        self.look_for(self.rules.sync_next())
+    }
+
+    /// Waits until at least one token of the peer is newly drained, whatever this side placed.
+    /// One drain takes all pending tokens, so two of them may satisfy only one such wait.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync).
+    pub fn wait_next(&mut self) -> Result<(), Unmet> {
+        self.wait_for(self.rules.wait_next(), None)
+    }
+
+    /// Waits as [`wait_next`](Self::wait_next), until a deadline.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync), and [`Unmet::TimedOut`].
+    pub fn wait_next_until(&mut self, deadline: Instant) -> Result<(), Unmet> {
+        self.wait_for(self.rules.wait_next(), Some(deadline))
+    }
+
+    /// Looks whether [`wait_next`](Self::wait_next) is met; false for not yet.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync).
+    pub fn try_wait_next(&mut self) -> Result<bool, Unmet> {
+        self.look_for(self.rules.wait_next())
+    }
+
+    /// Places a token and waits as [`sync`](Self::sync).
+    ///
+    /// # Errors
+    /// See [`MeetError`]. Where the token is not placed it does not wait.
+    pub fn place_and_sync(&mut self) -> Result<(), MeetError> {
+        self.placed()?;
+        Ok(self.sync()?)
+    }
+
+    /// Places a token and waits as [`sync_until`](Self::sync_until).
+    ///
+    /// # Errors
+    /// As [`place_and_sync`](Self::place_and_sync). At the deadline the token is placed, so
+    /// [`sync_until`](Self::sync_until) goes on waiting.
+    pub fn place_and_sync_until(&mut self, deadline: Instant) -> Result<(), MeetError> {
+        self.placed()?;
+        Ok(self.sync_until(deadline)?)
+    }
+
+    pub(crate) fn placed(&mut self) -> Result<(), MeetError> {
+        match self.place() {
+            Placing::Placed => Ok(()),
+            Placing::Ended => Err(MeetError::Ended(self.unmet())),
+            Placing::Full => Err(MeetError::Full),
+        }
+    }
+
+    /// Waits until the peer has aborted, exited or closed, and returns how; tokens on the way are
+    /// swallowed. Allowed after an abort of this side.
+    pub fn wait_abort(&mut self) -> PeerAbort {
+        loop {
+            if let Some(abort) = self.wait_abort_until(Instant::NEVER) {
+                return abort;
+            }
+        }
+    }
+
+    /// Waits as [`wait_abort`](Self::wait_abort), until a deadline; `None` where it has passed
+    /// first.
+    pub fn wait_abort_until(&mut self, deadline: Instant) -> Option<PeerAbort> {
+        // Met where the peer's end is known afterwards, and else out of time.
+        _ = self.wait_for(Goal::PeerAbort, Some(deadline));
+        self.peer_abort()
+    }
+
+    /// Looks whether the peer has ended its part; `None` while it has not.
+    pub fn try_wait_abort(&mut self) -> Option<PeerAbort> {
+        self.wait_abort_until(Instant::PAST)
+    }
+
+    fn open_watch(&self) -> Result<OwnedFd, SystemError> {
+        let watch = epoll::create(epoll::CreateFlags::CLOEXEC);
+        let watch = above_stdio(watch.map_err(SystemError::of("epoll_create1"))?)?;
+        self.half.sources::<L>().try_for_each(|(fd, interest)| add(&watch, fd, interest))?;
+        Ok(watch)
+    }
+
+    fn wait_for(&mut self, goal: Goal, deadline: Option<Instant>) -> Result<(), Unmet> {
+        let deadline = deadline.filter(|&deadline| deadline != Instant::NEVER);
+        let mut looks: usize = 0;
+        loop {
+            match self.rules.progress(goal) {
+                Progress::Met => return Ok(()),
+                Progress::Never => return Err(self.unmet()),
+                Progress::NotYet => {}
+            }
+            if looks >= LOOKS && is_past(deadline) {
+                return Err(Unmet::TimedOut);
+            }
+            looks = looks.saturating_add(1);
+            match look::<L>(&mut self.half, deadline) {
+                Ok(None) => return Err(Unmet::TimedOut),
+                Ok(Some(value)) => self.rules.drained(value),
+                Err(Broken) => self.rules.broken(),
+            }
+        }
+    }
+
+    /// Takes note where the descriptors do not work.
+    #[inline]
+    fn working<T>(&mut self, outcome: Result<T, Broken>) -> Option<T> {
+        outcome.inspect_err(|Broken| self.rules.broken()).ok()
+    }
+
+    /// Looks, for the `try_` forms: running out of time is `Ok(false)`.
+    fn look_for(&mut self, goal: Goal) -> Result<bool, Unmet> {
+        match self.wait_for(goal, AT_ONCE) {
+            Ok(()) => Ok(true),
+            Err(Unmet::TimedOut) => Ok(false),
+            Err(unmet) => Err(unmet),
+        }
+    }
+
+    fn unmet(&self) -> Unmet {
+        match self.rules.peer {
+            Some(Ending::Gone) if !self.rules.has_aborted => Unmet::Gone,
+            Some(_) => Unmet::Aborted(self.peers_reason()),
+            None => Unmet::Aborted(None),
+        }
+    }
+
+    fn peers_reason(&self) -> Option<Reason> {
+        place::read(self.half.memory.place(R::INDEX ^ 1))
+    }
+}
+
+fn add(watch: &OwnedFd, fd: BorrowedFd<'_>, interest: Interest) -> Result<(), SystemError> {
+    let flags = match interest {
+        Interest::End => epoll::EventFlags::empty(),
+        _ => epoll::EventFlags::IN,
+    };
+    let none = epoll::EventData::new_u64(0);
+    epoll::add(watch, fd, none, flags).map_err(SystemError::of("epoll_ctl"))
+}

@@ -1,0 +1,74 @@
+//! The lane of event counters: one for each direction, and a pipe whose ends show death.
+
+use ipc_transport::{SystemError, above_stdio};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::lane::{Broken, Fds, Half, Mechanism, Post, Shown};
+use super::memory::Memory;
+use super::nowait;
+use super::rules::ABORT;
+
+/// Two event counters (eventfd(2)) and a pipe that carries no data: what is posted is in the
+/// kernel at once, and nobody has to [`arm`](crate::End::arm) anything. Each post and each look is
+/// a system call. Reasons go through a shared page on this lane too.
+///
+/// The descriptor to watch stays readable until the news is taken, without
+/// [`arm`](crate::End::arm).
+///
+/// It is for peers that are trusted. Both sides share the mode in which the kernel writes to a
+/// counter without waiting: a peer that changes the mode and fills the counter makes
+/// [`place`](crate::End::place) wait.
+#[derive(Debug)]
+pub enum Eventfd {}
+
+impl Mechanism for Eventfd {
+    const NAME: &'static str = "eventfd";
+    const LOOKS_FREELY: bool = false;
+    const ENDS_APART: bool = true;
+
+    fn open(_memory: &Memory) -> Result<Fds, SystemError> {
+        let counter = || {
+            let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+            above_stdio(eventfd(0, flags).map_err(SystemError::of("eventfd"))?)
+        };
+        let (to_child, to_parent) = (counter()?, counter()?);
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(SystemError::of("pipe2"))?;
+        Ok([to_child, to_parent, above_stdio(reader)?, above_stdio(writer)?])
+    }
+
+    fn post(half: &Half, post: Post) -> Result<bool, Broken> {
+        let value = match post {
+            Post::Token => 1,
+            Post::Abort => ABORT,
+        };
+        match retry_on_intr(|| rustix::io::write(&half.outgoing, &value.to_ne_bytes())) {
+            Ok(_) => Ok(true),
+            Err(Errno::AGAIN) => Ok(false),
+            Err(_) => Err(Broken),
+        }
+    }
+
+    fn try_take(half: &Half) -> Result<u64, Broken> {
+        let mut value = [0; 8];
+        match nowait::read(&half.incoming, &mut value) {
+            // A counter at zero cannot be read: what reads as zero is not a counter.
+            Ok(8) if value != [0; 8] => Ok(u64::from_ne_bytes(value)),
+            Err(Errno::AGAIN) => Ok(0),
+            Ok(_) | Err(_) => Err(Broken),
+        }
+    }
+
+    fn arm(_half: &mut Half) -> Result<bool, Broken> {
+        Ok(true)
+    }
+
+    fn hush(_half: &mut Half) -> Result<(), Broken> {
+        Ok(())
+    }
+
+    fn sleep(_half: &mut Half) -> Result<Option<Shown>, Broken> {
+        Ok(None)
+    }
+}

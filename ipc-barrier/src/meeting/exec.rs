@@ -1,0 +1,319 @@
+//! A barrier beyond exec: an end is handed to the next program as a line of text.
+
+#![expect(unsafe_code, reason = "a descriptor's number does not say who owns it")]
+
+use core::fmt;
+
+use heapless::Vec;
+use ipc_transport::{SharedPage, SystemError};
+use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
+
+use super::end::End;
+use super::lane::{Half, Lane};
+use super::memory::{Memory, WORDS};
+use super::role::Role;
+use super::rules::{Ending, Rules};
+
+/// The first word of an exported end: the format and its version.
+const FORMAT: &str = "ipc-barrier-2";
+
+/// Descriptors of an end: three of the lane, the memory's, and perhaps a pidfd.
+const FDS: usize = 5;
+
+/// An end that is ready for exec: its descriptors stay open across exec while this lives.
+///
+/// Its text (`Display`) is at most 120 bytes of ASCII without spaces, for an argument or an
+/// environment variable of the next program, which takes the end over by [`End::import`]. If
+/// exec fails, drop this: the descriptors are close-on-exec again, and the end goes on.
+///
+/// The end is borrowed meanwhile, so it cannot change after the text was made:
+///
+/// ```compile_fail,E0499
+/// # use ipc_barrier::{Barrier, Page};
+/// let mut end = Barrier::<Page>::open_for_exec()?.into_child();
+/// let exported = end.export()?;
+/// end.abort();
+/// drop(exported);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// ```
+/// # use ipc_barrier::{Barrier, Page};
+/// let mut end = Barrier::<Page>::open_for_exec()?.into_child();
+/// let exported = end.export()?.to_string(); // ended: the text alone keeps nothing open
+/// end.abort();
+/// drop(exported);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Exported<'end, R: Role, L: Lane>(&'end End<R, L>);
+
+impl<R: Role, L: Lane> End<R, L> {
+    /// Prepares this end for exec (close-on-exec off, fcntl(2)). The barrier must have been
+    /// [opened for exec](crate::Barrier::open_for_exec). A pidfd that is
+    /// [watched](End::watching) goes with it; the descriptor of [`watch`](Self::watch) and the
+    /// patience do not.
+    ///
+    /// A process that another thread forks meanwhile inherits the descriptors over its exec too.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "std")] {
+    /// use std::os::unix::process::CommandExt;
+    /// use std::process::Command;
+    /// # use ipc_barrier::{Barrier, Page};
+    ///
+    /// let mut end = Barrier::<Page>::open_for_exec()?.into_child();
+    /// let exported = end.export()?;
+    /// let error = Command::new("/usr/sbin/server").env("BARRIER", exported.to_string()).exec();
+    /// drop(exported);
+    /// end.fail("exec", &error, "/usr/sbin/server");
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ExecError::NotForExec`]; [`ExecError::System`] where the descriptors are broken. The end
+    /// is as it was.
+    pub fn export(&mut self) -> Result<Exported<'_, R, L>, ExecError> {
+        if self.half.memory.file().is_none() {
+            return Err(ExecError::NotForExec);
+        }
+        // Made first: dropping it undoes a failure in the middle.
+        let exported = Exported(self);
+        set(&exported.0.half, FdFlags::empty())?;
+        Ok(exported)
+    }
+
+    /// Takes over an end that the program before exec has exported, with all that it had placed
+    /// and drained. Its descriptors are close-on-exec again. The text may be anything: a text that
+    /// is not of an end of this role and lane is refused.
+    ///
+    /// The descriptor of [`watch`](Self::watch) shows what comes from now on. A `try_` call finds
+    /// what came before.
+    ///
+    /// # Errors
+    /// See [`ExecError`]. The descriptors stay as they were.
+    ///
+    /// # Safety
+    /// Nothing else in this process owns the descriptors that the text names, now or later. That
+    /// is so for a text that [`export`](Self::export) made before exec, imported once.
+    pub unsafe fn import(text: &str) -> Result<Self, ExecError> {
+        let (numbers, rules) = parse(text, L::NAME, R::NAME)?;
+        for &number in &numbers {
+            // SAFETY: the number is only asked about; the caller promises that nobody closes it.
+            let fd = unsafe { BorrowedFd::borrow_raw(number) };
+            fcntl_getfd(fd).map_err(|_| ExecError::NotOpen { number })?;
+        }
+        let [outgoing, incoming, own, file, pidfd @ ..] = numbers.as_slice() else {
+            return Err(ExecError::Malformed);
+        };
+        // SAFETY: it is open, and stays so by the caller's promise.
+        let page = SharedPage::of_file(unsafe { BorrowedFd::borrow_raw(*file) }, WORDS)?;
+        let take = |number: &RawFd| {
+            // SAFETY: it is open, and the caller promises that nothing else owns it.
+            unsafe { OwnedFd::from_raw_fd(*number) }
+        };
+        let memory = Memory { page, file: Some(take(file)) };
+        let mut half = Half::new(R::INDEX, [outgoing, incoming, own].map(take), memory);
+        half.pidfd = pidfd.first().map(take);
+        set(&half, FdFlags::CLOEXEC)?;
+        // As in a new barrier: the first post shows to a side that watches. A look finds what has
+        // come already, and a failure here.
+        _ = L::arm(&mut half);
+        Ok(Self::new(rules, half))
+    }
+}
+
+fn set(half: &Half, flags: FdFlags) -> Result<(), SystemError> {
+    half.shared()
+        .chain(half.pidfd())
+        .try_for_each(|fd| fcntl_setfd(fd, flags))
+        .map_err(SystemError::of("fcntl"))
+}
+
+impl<R: Role, L: Lane> Drop for Exported<'_, R, L> {
+    fn drop(&mut self) {
+        // It worked the other way round; nothing can be done about broken descriptors here.
+        _ = set(&self.0.half, FdFlags::CLOEXEC);
+    }
+}
+
+impl<R: Role, L: Lane> fmt::Display for Exported<'_, R, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let End { half, rules, .. } = &*self.0;
+        write!(f, "{FORMAT}:{}:{}:{}:", L::NAME, R::NAME, rules.ahead)?;
+        let endings = [rules.has_aborted.then_some(Ending::Aborted), rules.peer];
+        write!(f, "{}:{}", code(endings[0]), code(endings[1]))?;
+        let mut fds = half.shared().chain(half.pidfd());
+        fds.try_for_each(|fd| write!(f, ":{}", fd.as_raw_fd()))
+    }
+}
+
+const fn code(ending: Option<Ending>) -> char {
+    match ending {
+        None => '-',
+        Some(Ending::Aborted) => 'a',
+        Some(Ending::Gone) => 'g',
+    }
+}
+
+/// Reads a text that may be anything.
+fn parse(text: &str, lane: &str, side: &str) -> Result<(Vec<RawFd, FDS>, Rules), ExecError> {
+    let mut parts = text.split(':');
+    if parts.next() != Some(FORMAT) {
+        return Err(ExecError::Malformed);
+    }
+    if parts.next() != Some(lane) || parts.next() != Some(side) {
+        return Err(ExecError::OtherEnd);
+    }
+    let rules = rules(&mut parts).ok_or(ExecError::Malformed)?;
+    let mut numbers = Vec::new();
+    for part in parts {
+        match part.parse() {
+            Ok(number) if number >= 0 && !numbers.contains(&number) && !numbers.is_full() => {
+                _ = numbers.push(number);
+            }
+            _ => return Err(ExecError::Malformed),
+        }
+    }
+    Ok((numbers, rules))
+}
+
+fn rules<'a>(parts: &mut impl Iterator<Item = &'a str>) -> Option<Rules> {
+    let ahead = parts.next()?.parse().ok()?;
+    let has_aborted = match parts.next()? {
+        "-" => false,
+        "a" => true,
+        _ => return None,
+    };
+    let peer = match parts.next()? {
+        "-" => None,
+        "a" => Some(Ending::Aborted),
+        "g" => Some(Ending::Gone),
+        _ => return None,
+    };
+    Some(Rules { ahead, has_aborted, peer })
+}
+
+/// Why an end was not exported or imported. No descriptor was closed or taken, except after a
+/// failure of fcntl(2) in the last step of an import: then they are closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExecError {
+    /// The barrier was not opened for exec, so its memory would not survive one.
+    NotForExec,
+    /// The text was not produced by an export, or is truncated.
+    Malformed,
+    /// The text is of an end on another lane or of the other side than was asked for.
+    OtherEnd,
+    /// A descriptor that the text names is not open: it was closed before exec or by it.
+    NotOpen {
+        /// Its number.
+        number: RawFd,
+    },
+    /// A failure of the system, also for a descriptor that is not what the text says.
+    System(SystemError),
+}
+
+impl From<SystemError> for ExecError {
+    fn from(error: SystemError) -> Self {
+        Self::System(error)
+    }
+}
+
+impl fmt::Display for ExecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotForExec => f.write_str("the barrier was not opened for exec"),
+            Self::Malformed => f.write_str("the text is not that of an exported end"),
+            Self::OtherEnd => f.write_str("the text is of the other side's end or another lane"),
+            Self::NotOpen { number } => write!(f, "descriptor {number} is not open"),
+            Self::System(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for ExecError {}
+
+#[cfg(test)]
+mod tests {
+    use std::format;
+    use std::string::ToString;
+
+    use super::*;
+    use crate::{Barrier, ChildEnd, Page, ParentEnd};
+
+    #[test]
+    fn a_text_gives_back_what_the_end_knew() {
+        let mut end = Barrier::<Page>::open_for_exec().unwrap().into_parent();
+        assert!(end.place().is_placed() && end.place().is_placed());
+        let exported = end.export().unwrap();
+        let text = exported.to_string();
+        assert!(text.len() <= 120 && text.is_ascii() && !text.contains(' '), "{text}");
+        let (numbers, rules) = parse(&text, "page", "parent").unwrap();
+        assert_eq!((numbers.len(), rules.ahead, rules.is_open()), (4, 2, true));
+        drop(exported);
+        end.abort();
+        let text = end.export().unwrap().to_string();
+        assert!(parse(&text, "page", "parent").unwrap().1.has_aborted);
+    }
+
+    #[test]
+    fn the_longest_text_has_the_length_that_is_promised() {
+        let number = i32::MAX;
+        let numbers = format!(":{number}").repeat(FDS);
+        let text = format!("{FORMAT}:eventfd:parent:{}:a:a{numbers}", i64::MIN);
+        assert!(text.len() <= 120, "{}", text.len());
+    }
+
+    #[test]
+    fn every_text_that_is_not_one_is_refused() {
+        let mut end = Barrier::<Page>::open_for_exec().unwrap().into_child();
+        let text = end.export().unwrap().to_string();
+        assert!(parse(&text, "page", "child").is_ok());
+        for len in 0..text.len() {
+            // SAFETY: it is refused before anything is taken.
+            assert!(unsafe { ChildEnd::<Page>::import(&text[..len]) }.is_err(), "{len}");
+        }
+        let other = |error: Result<_, ExecError>| error.map(|_: (Vec<RawFd, FDS>, Rules)| ());
+        for (lane, side) in [("eventfd", "child"), ("page", "parent")] {
+            assert_eq!(other(parse(&text, lane, side)), Err(ExecError::OtherEnd));
+        }
+        for text in [
+            "ipc-barrier-2:page:child:0:-:-:4:5:6:-7",
+            "ipc-barrier-2:page:child:0:-:-:4:5:6:6",
+            "ipc-barrier-2:page:child:0:-:-:4:5:6:7:8:9",
+            "ipc-barrier-2:page:child:0:-:-:4:5:6:99999999999",
+            "ipc-barrier-2:page:child:0:g:-:4:5:6:7",
+            "ipc-barrier-2:page:child:0:-:x:4:5:6:7",
+            "ipc-barrier-2:page:child:0:-:-:4:5:6:7:",
+            "ipc-barrier-1:page:child:0:-:-:4:5:6:7",
+        ] {
+            assert_eq!(other(parse(text, "page", "child")), Err(ExecError::Malformed), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_open_or_no_memory_is_refused_and_stays() {
+        let mut end = Barrier::<Page>::open_for_exec().unwrap().into_parent();
+        let text = end.export().unwrap().to_string();
+        let number = end.half.own.as_raw_fd();
+        let file = end.half.memory.file().unwrap().as_raw_fd();
+        let closed = text.replace(&format!(":{number}:"), ":1000000:");
+        // SAFETY: it is refused before anything is taken.
+        let error = unsafe { ParentEnd::<Page>::import(&closed) }.unwrap_err();
+        assert_eq!(error, ExecError::NotOpen { number: 1_000_000 });
+        let swapped = text.replace(&format!("{number}:{file}"), &format!("{file}:{number}"));
+        // SAFETY: as above.
+        let error = unsafe { ParentEnd::<Page>::import(&swapped) }.unwrap_err();
+        assert!(matches!(error, ExecError::System(_)), "{error}");
+        assert!(end.place().is_placed(), "it still works");
+    }
+
+    #[test]
+    fn only_a_barrier_that_was_opened_for_exec_can_be_exported() {
+        let mut end = Barrier::new().unwrap().into_parent();
+        assert_eq!(end.export().unwrap_err(), ExecError::NotForExec);
+    }
+}

@@ -1,0 +1,124 @@
+//! What a lane is: how one side's tokens and aborts reach the other. The rules say what they mean.
+
+use heapless::Vec;
+use ipc_transport::{Interest, Patience, SystemError, Watched};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::memory::Memory;
+
+/// How tokens reach the other side: [`Page`](crate::Page) or [`Eventfd`](crate::Eventfd). Both
+/// follow the same rules, and both ends of a barrier use the same lane. The trait is sealed.
+pub trait Lane: Mechanism {}
+
+impl<L: Mechanism> Lane for L {}
+
+/// The four descriptors of a lane: what carries to the child and to the parent, which both sides
+/// keep, and then the parent's and the child's own, whose closing shows to the other.
+pub(crate) type Fds = [OwnedFd; 4];
+
+/// Descriptors of one end that are waited for, at most.
+pub(crate) const SOURCES: usize = 3;
+
+/// One side's part of a lane.
+#[derive(Debug)]
+pub struct Half {
+    /// This side's place where both are listed, see [`Role`](super::role::Role).
+    pub(crate) index: usize,
+    pub(crate) outgoing: OwnedFd,
+    pub(crate) incoming: OwnedFd,
+    pub(crate) own: OwnedFd,
+    pub(crate) memory: Memory,
+    /// Another source of the peer's end.
+    pub(crate) pidfd: Option<OwnedFd>,
+    pub(crate) patience: Patience,
+    /// Whether this side was marked as asleep since it last read its bell, so that a ring may be
+    /// there or come.
+    pub(crate) is_ring_due: bool,
+}
+
+/// What is posted to the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Post {
+    Token,
+    Abort,
+}
+
+/// The descriptors do not work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken;
+
+/// What a sleep has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// The deadline has passed.
+    Nothing,
+    /// The peer has posted.
+    Post,
+    /// The peer is gone, or its end of the lane is closed.
+    End,
+}
+
+/// What a lane does. Only [`sleep`](Self::sleep) waits.
+pub trait Mechanism {
+    /// The lane's name in exported text.
+    const NAME: &'static str;
+
+    /// Whether [`try_take`](Self::try_take) makes no system call.
+    const LOOKS_FREELY: bool;
+
+    /// Whether the peer's end shows at [`Half::own`], and not at [`Half::incoming`].
+    const ENDS_APART: bool;
+
+    /// Opens the descriptors, and initialises the memory.
+    fn open(memory: &Memory) -> Result<Fds, SystemError>;
+
+    /// Posts to the peer. Returns false where there is no room for one more token.
+    fn post(half: &Half, post: Post) -> Result<bool, Broken>;
+
+    /// Takes everything that the peer has posted, which may be nothing.
+    fn try_take(half: &Half) -> Result<u64, Broken>;
+
+    /// Makes [`Half::incoming`] show the peer's next post. Returns false where it has posted
+    /// already.
+    fn arm(half: &mut Half) -> Result<bool, Broken>;
+
+    /// Makes [`Half::incoming`] show later posts only, where that is possible without taking.
+    fn hush(half: &mut Half) -> Result<(), Broken>;
+
+    /// Sleeps until the peer posts or closes, by one blocking read. `None` where the lane cannot.
+    fn sleep(half: &mut Half) -> Result<Option<Shown>, Broken>;
+}
+
+impl Half {
+    pub(crate) fn new(index: usize, fds: [OwnedFd; 3], memory: Memory) -> Self {
+        let ([outgoing, incoming, own], patience) = (fds, Patience::SLEEP);
+        Self { index, outgoing, incoming, own, memory, pidfd: None, patience, is_ring_due: true }
+    }
+
+    /// The descriptors that were there before the fork.
+    pub(crate) fn shared(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let lane = [self.outgoing.as_fd(), self.incoming.as_fd(), self.own.as_fd()];
+        lane.into_iter().chain(self.memory.file())
+    }
+
+    pub(crate) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.pidfd.as_ref().map(AsFd::as_fd)
+    }
+
+    /// What shows the peer's posts, first, and its end.
+    pub(crate) fn sources<L: Mechanism>(&self) -> impl Iterator<Item = (BorrowedFd<'_>, Interest)> {
+        let end = L::ENDS_APART.then(|| (self.own.as_fd(), Interest::End));
+        let pidfd = self.pidfd().map(|pidfd| (pidfd, Interest::Input));
+        [(self.incoming.as_fd(), Interest::Input)].into_iter().chain(end).chain(pidfd)
+    }
+
+    /// Adds the [`sources`](Self::sources) to what is polled; the caller has room for them.
+    pub(crate) fn watch<'fd, L: Mechanism, const N: usize>(
+        &'fd self,
+        watched: &mut Vec<Watched<'fd>, N>,
+    ) {
+        for (fd, interest) in self.sources::<L>() {
+            _ = watched.push(Watched::new(fd, interest));
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! The lane in memory: a word for each direction, and a pipe for each as its bell.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use ipc_transport::{SystemError, above_stdio};
+use rustix::fd::OwnedFd;
+use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::lane::{Broken, Fds, Half, Mechanism, Post, Shown};
+use super::memory::Memory;
+use super::nowait;
+use super::rules::ABORT;
+
+/// The peer has aborted.
+const ABORTED: u32 = 1 << 31;
+/// The reader is about to sleep and wants the bell to be rung.
+const ASLEEP: u32 = 1 << 30;
+/// The bits that count tokens which were not taken; the most there can be.
+const TOKENS: u32 = ASLEEP - 1;
+
+/// Rings that one read takes; an honest peer leaves at most three.
+const RINGS: usize = 64;
+
+/// Words in a page that both sides map, and two pipes as bells, which are rung only for a side
+/// that is about to sleep: to place is a few instructions where nobody waits. The default.
+///
+/// Both sides keep the reading end of each bell open, so nobody writes to a pipe without a reader
+/// (`SIGPIPE`, pipe(7)). Each side alone holds the end that rings the other's bell; its closing
+/// shows the side's end. Writing ends do not block and reading ends do, so that a wait without a
+/// deadline is one read(2).
+///
+/// **Rings are bounded.** A side that is about to sleep marks itself as asleep; the peer that takes
+/// the mark away rings once. Between two marks the side reads its bell: a wait that ended without
+/// reading it, because its deadline passed or a look found the token first, leaves that read to the
+/// next wait that has to sleep. So at most three rings are unread at any time: one of each mark
+/// around the last read, and one that the peer was about to write during it.
+///
+/// At most 1,073,741,823 tokens may be unread. Whatever the peer writes into the page or does to the
+/// pipes, no call of this side waits longer than it was asked to. Before kernel 6.4, or under a
+/// filter that refuses preadv2(2), that holds for a peer that leaves this side's bell alone.
+///
+/// The descriptor to watch shows the peer's next post after [`arm`](crate::End::arm).
+#[derive(Debug)]
+pub enum Page {}
+
+impl Mechanism for Page {
+    const NAME: &'static str = "page";
+    const LOOKS_FREELY: bool = true;
+    const ENDS_APART: bool = false;
+
+    fn open(memory: &Memory) -> Result<Fds, SystemError> {
+        // Marked from the start: the first post rings, for a side that watches and never armed.
+        for word in [memory.word(0), memory.word(1)].into_iter().flatten() {
+            word.store(ASLEEP, Ordering::Relaxed);
+        }
+        let (to_child, parent_own) = bell()?;
+        let (to_parent, child_own) = bell()?;
+        Ok([to_child, to_parent, parent_own, child_own])
+    }
+
+    #[inline]
+    fn post(half: &Half, post: Post) -> Result<bool, Broken> {
+        let word = half.memory.word(half.index).ok_or(Broken)?;
+        // Release: the side that takes the post sees what was written before it.
+        let found = word.load(Ordering::Relaxed);
+        // One step where the other side sleeps, as it mostly does in a wait.
+        let asleep = || word.compare_exchange(ASLEEP, 1, Ordering::AcqRel, Ordering::Relaxed);
+        if post == Post::Token && found == ASLEEP && asleep().is_ok() {
+            return ring(&half.own).map(|()| true);
+        }
+        let before = match post {
+            // Nobody else adds, so there is still room when this adds.
+            Post::Token if found & TOKENS == TOKENS => return Ok(false),
+            Post::Token => word.fetch_add(1, Ordering::AcqRel),
+            Post::Abort => word.fetch_or(ABORTED, Ordering::AcqRel),
+        };
+        // The side that takes the mark away rings, so one mark is at most one ring.
+        if before & ASLEEP != 0 && word.fetch_and(!ASLEEP, Ordering::AcqRel) & ASLEEP != 0 {
+            ring(&half.own)?;
+        }
+        Ok(true)
+    }
+
+    #[inline]
+    fn try_take(half: &Half) -> Result<u64, Broken> {
+        let word = incoming(half)?;
+        // A swap takes the cache line from the peer, so look before.
+        if word.load(Ordering::Relaxed) & !ASLEEP == 0 {
+            return Ok(0);
+        }
+        // Acquire, to see what the peer wrote before it posted.
+        let taken = word.swap(0, Ordering::AcqRel);
+        Ok(u64::from(taken & TOKENS) + if taken & ABORTED == 0 { 0 } else { ABORT })
+    }
+
+    #[inline]
+    fn arm(half: &mut Half) -> Result<bool, Broken> {
+        // No new mark before the bell was read since the last one.
+        if half.is_ring_due && incoming(half)?.load(Ordering::Relaxed) == 0 {
+            Self::hush(half)?;
+        }
+        // Only an empty word is marked, in one step with the look at it: no post comes between.
+        let marked =
+            incoming(half)?.compare_exchange(0, ASLEEP, Ordering::AcqRel, Ordering::Relaxed);
+        let is_marked = marked.is_ok() || marked == Err(ASLEEP);
+        half.is_ring_due |= is_marked;
+        Ok(is_marked)
+    }
+
+    fn hush(half: &mut Half) -> Result<(), Broken> {
+        half.is_ring_due = false;
+        match nowait::read(&half.incoming, &mut [0; RINGS]) {
+            Ok(_) | Err(Errno::AGAIN) => Ok(()),
+            Err(_) => Err(Broken),
+        }
+    }
+
+    #[inline]
+    fn sleep(half: &mut Half) -> Result<Option<Shown>, Broken> {
+        match retry_on_intr(|| rustix::io::read(&half.incoming, &mut [0; RINGS])) {
+            Ok(0) => Ok(Some(Shown::End)),
+            Ok(_) => {
+                half.is_ring_due = false;
+                Ok(Some(Shown::Post))
+            }
+            // The peer has changed the mode that both share.
+            Err(Errno::AGAIN) => Ok(None),
+            Err(_) => Err(Broken),
+        }
+    }
+}
+
+#[inline]
+fn incoming(half: &Half) -> Result<&AtomicU32, Broken> {
+    half.memory.word(half.index ^ 1).ok_or(Broken)
+}
+
+/// Opens a bell: the end that is read, and the end that rings.
+fn bell() -> Result<(OwnedFd, OwnedFd), SystemError> {
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(SystemError::of("pipe2"))?;
+    let (reader, writer) = (above_stdio(reader)?, above_stdio(writer)?);
+    fcntl_setfl(&writer, OFlags::NONBLOCK).map_err(SystemError::of("fcntl"))?;
+    Ok((reader, writer))
+}
+
+#[inline]
+fn ring(bell: &OwnedFd) -> Result<(), Broken> {
+    match nowait::write(bell, &[0]) {
+        // A full pipe shows input already.
+        Ok(_) | Err(Errno::AGAIN) => Ok(()),
+        Err(_) => Err(Broken),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ipc_transport::{SharedPage, duplicate};
+    use rustix::fd::{AsFd, BorrowedFd};
+
+    use super::*;
+    use crate::meeting::memory::WORDS;
+
+    /// Both sides in one process.
+    fn halves() -> [Half; 2] {
+        let memory = Memory::with_file().unwrap();
+        let [to_child, to_parent, parent_own, child_own] = Page::open(&memory).unwrap();
+        let copy = |fd: BorrowedFd<'_>| duplicate(fd).unwrap();
+        let again = Memory {
+            page: SharedPage::of_file(memory.file().unwrap(), WORDS).unwrap(),
+            file: None,
+        };
+        let child_fds = [copy(to_parent.as_fd()), copy(to_child.as_fd()), child_own];
+        let child = Half::new(1, child_fds, again);
+        let parent = Half::new(0, [to_child, to_parent, parent_own], memory);
+        [parent, child]
+    }
+
+    fn rings(half: &Half) -> usize {
+        nowait::read(&half.incoming, &mut [0; 64]).unwrap_or(0)
+    }
+
+    #[test]
+    fn a_full_word_refuses_a_token_and_counts_exactly() {
+        let [parent, child] = halves();
+        for mark in [0, ASLEEP] {
+            let word = parent.memory.word(0).unwrap();
+            word.store(mark | (TOKENS - 2), Ordering::Relaxed);
+            let placed: [_; 4] = core::array::from_fn(|_| Page::post(&parent, Post::Token));
+            assert_eq!(placed, [Ok(true), Ok(true), Ok(false), Ok(false)]);
+            assert_eq!(Page::try_take(&child), Ok(u64::from(TOKENS)));
+            assert_eq!(Page::post(&parent, Post::Token), Ok(true));
+            assert_eq!(Page::try_take(&child), Ok(1));
+        }
+    }
+
+    #[test]
+    fn an_abort_finds_room_in_a_full_word() {
+        let [parent, child] = halves();
+        parent.memory.word(0).unwrap().store(TOKENS, Ordering::Relaxed);
+        assert_eq!(Page::post(&parent, Post::Abort), Ok(true));
+        assert_eq!(Page::try_take(&child), Ok(ABORT + u64::from(TOKENS)));
+    }
+
+    #[test]
+    fn one_mark_is_one_ring() {
+        let [parent, mut child] = halves();
+        for (expected, why) in [(1, "marked from the start"), (0, "nobody is asleep")] {
+            assert_eq!(Page::post(&parent, Post::Token), Ok(true));
+            assert_eq!(rings(&child), expected, "{why}");
+        }
+        assert_eq!(Page::arm(&mut child), Ok(false), "tokens are there");
+        assert_eq!(Page::try_take(&child), Ok(2));
+        assert_eq!((Page::arm(&mut child), Page::arm(&mut child)), (Ok(true), Ok(true)));
+        assert_eq!(Page::post(&parent, Post::Token), Ok(true));
+        assert_eq!(Page::post(&parent, Post::Token), Ok(true));
+        assert_eq!(rings(&child), 1);
+        assert_eq!(Page::try_take(&child), Ok(2));
+    }
+
+    fn unread(half: &Half) -> u64 {
+        rustix::io::ioctl_fionread(&half.incoming).unwrap()
+    }
+
+    #[test]
+    fn repro_waits_that_run_out_leave_few_rings() {
+        let [parent, mut child] = halves();
+        for _ in 0..100_000 {
+            // A wait marks and runs out; then the peer posts, and a look finds the token.
+            assert_eq!(Page::arm(&mut child), Ok(true));
+            assert_eq!(Page::post(&parent, Post::Token), Ok(true));
+            assert_eq!(Page::try_take(&child), Ok(1));
+        }
+        assert!(unread(&child) <= 3, "{} rings are unread", unread(&child));
+    }
+
+    /// As above, with a peer that has taken the mark away and rings only after the next token is
+    /// taken, when the side sleeps again.
+    #[test]
+    fn rings_that_come_late_do_not_add_up() {
+        let [parent, mut child] = halves();
+        let mut is_late = false;
+        for round in 0..10_000 {
+            assert_eq!(Page::arm(&mut child), Ok(true));
+            if core::mem::take(&mut is_late) {
+                ring(&parent.own).unwrap();
+                if round % 3 == 0 {
+                    assert_eq!(Page::hush(&mut child), Ok(()), "woken by the late ring");
+                }
+            }
+            let word = parent.memory.word(0).unwrap();
+            assert_eq!(word.swap(1, Ordering::AcqRel), ASLEEP, "the first half of a post");
+            is_late = true;
+            assert_eq!(Page::try_take(&child), Ok(1));
+            assert!(unread(&child) <= 3, "round {round}: {} rings", unread(&child));
+        }
+    }
+
+    #[test]
+    fn a_reader_that_arms_all_the_time_misses_no_token() {
+        const TOKENS: u64 = 1_000_000;
+        let [parent, mut child] = halves();
+        let taken = std::thread::scope(|scope| {
+            let poster =
+                scope.spawn(|| (0..TOKENS).all(|_| Page::post(&parent, Post::Token) == Ok(true)));
+            let mut taken = 0;
+            while !poster.is_finished() {
+                Page::arm(&mut child).unwrap();
+                taken += Page::try_take(&child).unwrap();
+            }
+            assert!(poster.join().unwrap());
+            taken + Page::try_take(&child).unwrap()
+        });
+        assert_eq!(taken, TOKENS);
+    }
+}

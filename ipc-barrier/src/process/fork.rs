@@ -1,0 +1,81 @@
+//! fork, through the C library where there is one, else by the system call.
+
+#![expect(unsafe_code, reason = "fork is a call without a safe form")]
+
+use ipc_transport::SystemError;
+use rustix::process::Pid;
+use syscalls::{Sysno, syscall};
+
+use super::child::Child;
+use super::fork_error::ForkError;
+use super::guard::Guard;
+#[cfg(feature = "libc")]
+use super::threads::only_one;
+
+/// The signal that the parent receives when the child ends (signal(7)).
+const SIGCHLD: usize =
+    if cfg!(any(target_arch = "mips", target_arch = "mips64")) { 18 } else { 17 };
+
+/// The first arguments of clone: flags and no stack, the other way round on s390 (clone(2)).
+const CLONE: [usize; 2] = if cfg!(target_arch = "s390x") { [0, SIGCHLD] } else { [SIGCHLD, 0] };
+
+/// In which of the two processes the program goes on (fork(2)).
+#[derive(Debug)]
+pub enum Fork {
+    /// In the child. Keep the guard until the child exits or calls exec.
+    Child(Guard),
+    /// In the parent.
+    Parent(Child),
+}
+
+/// Forks through the C library, so that it can reset its locks and its cached thread id (fork(3)).
+///
+/// It refuses where there is a second thread: only the forking thread goes on in the child, and
+/// a lock that another thread holds, such as the allocator's, would stay held for ever.
+///
+/// The parent's buffers are copied too: flush before, and leave the child by
+/// [`exit`](super::exit) or exec.
+///
+/// It finds out about threads by `unshare(CLONE_VM)`, which fails if there is a second one and has
+/// no effect otherwise (unshare(2)). Where that is refused it counts `/proc/self/task`.
+///
+/// # Errors
+/// [`ForkError::Threads`] and [`ForkError::ThreadsUnknown`] before anything was forked; `EAGAIN`
+/// and `ENOMEM` from the kernel. Nothing has changed, and it may be tried again.
+#[doc(alias = "CLONE_VM")]
+#[cfg(feature = "libc")]
+pub fn fork() -> Result<Fork, ForkError> {
+    only_one()?;
+    // SAFETY: there is one thread, so the child may do whatever the parent may.
+    let pid = unsafe { libc::fork() };
+    if pid < 0 {
+        // SAFETY: the call has no precondition.
+        let errno = unsafe { libc::__errno_location() };
+        // SAFETY: it points at this thread's error number, which fork has just set.
+        let errno = unsafe { *errno };
+        return Err(ForkError::System(SystemError::of("fork")(errno)));
+    }
+    Ok(sides(pid))
+}
+
+/// Forks by the system call itself (clone(2)). It tells no C library and counts no threads.
+///
+/// # Errors
+/// `EAGAIN` and `ENOMEM` from the kernel. Nothing has changed.
+///
+/// # Safety
+/// The program has no C library and one thread; or the child only makes system calls and then
+/// exits or calls exec.
+pub unsafe fn fork_raw() -> Result<Fork, ForkError> {
+    // SAFETY: without CLONE_VM the child has separate memory; the caller promises the rest.
+    let pid = unsafe { syscall!(Sysno::clone, CLONE[0], CLONE[1], 0, 0, 0) }
+        .map_err(|error| ForkError::System(SystemError::of("clone")(error.into_raw())))?;
+    Ok(sides(i32::try_from(pid).unwrap_or(0)))
+}
+
+fn sides(pid: i32) -> Fork {
+    match Pid::from_raw(pid) {
+        None => Fork::Child(Guard(())),
+        Some(pid) => Fork::Parent(Child::new(pid)),
+    }
+}

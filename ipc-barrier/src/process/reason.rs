@@ -1,0 +1,151 @@
+//! Why a set-up step failed.
+
+use core::error::Error;
+use core::fmt::{self, Write};
+
+use ipc_frame::Text;
+use ipc_transport::{Errno, SystemError};
+
+use super::stage::Stage;
+
+/// Bytes of text in a reason.
+pub(crate) const TEXT: usize = 48;
+
+/// Why a set-up step failed: the step, the kernel's number, and a short text.
+///
+/// One that comes from another process is well formed, whatever that process wrote, but need not
+/// be true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reason {
+    /// The step that failed.
+    pub stage: Stage,
+    /// The kernel's number; zero where there is none.
+    pub errno: Errno,
+    /// What failed: at most 48 bytes of UTF-8, cut at a character.
+    pub text: Text<TEXT>,
+}
+
+impl Reason {
+    /// Makes a reason of its parts; the number is zero where there is none.
+    pub fn new(stage: impl Into<Stage>, errno: Errno, text: &str) -> Self {
+        Self { stage: stage.into(), errno, text: Text::new(text) }
+    }
+
+    /// Makes a reason of an error, with a text that says what failed.
+    ///
+    /// The number of an [`Errno`], a [`SystemError`] or an `std::io::Error` is kept. An error
+    /// without a number is added to the text as its `Display` writes it, which allocates only if
+    /// that does.
+    ///
+    /// ```
+    /// use ipc_barrier::{Errno, Reason};
+    ///
+    /// let reason = Reason::from_error("mount", &Errno(1), "/proc");
+    /// assert_eq!(reason.to_string(), "stage mount: /proc: EPERM (1)");
+    /// # #[cfg(feature = "std")] {
+    /// let reason = Reason::from_error(2, &std::io::Error::other("bad port"), "config");
+    /// assert_eq!(reason.to_string(), "stage 2: config: bad port");
+    /// # }
+    /// ```
+    pub fn from_error(stage: impl Into<Stage>, error: &(dyn Error + 'static), text: &str) -> Self {
+        let Some(errno) = errno_of(error) else {
+            let mut all = Cut { bytes: [0; TEXT], len: 0 };
+            let separator = if text.is_empty() { "" } else { ": " };
+            // An error that fails to write itself leaves what it wrote before.
+            _ = write!(all, "{text}{separator}{error}");
+            let text = Text::from_bytes(all.bytes.get(..all.len).unwrap_or_default());
+            return Self { stage: stage.into(), errno: Errno(0), text };
+        };
+        Self::new(stage, errno, text)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let separator = if self.text.as_str().is_empty() { "" } else { ": " };
+        write!(f, "{}{separator}{}", self.stage, self.text)?;
+        if self.errno == Errno(0) { Ok(()) } else { write!(f, ": {}", self.errno) }
+    }
+}
+
+fn errno_of(error: &(dyn Error + 'static)) -> Option<Errno> {
+    let own = error.downcast_ref::<Errno>().copied();
+    let system = || error.downcast_ref::<SystemError>().map(|error| error.errno);
+    own.or_else(system).or_else(|| errno_of_std(error)).filter(|&errno| errno != Errno(0))
+}
+
+#[cfg(feature = "std")]
+fn errno_of_std(error: &(dyn Error + 'static)) -> Option<Errno> {
+    let io = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+    io.map(Errno).or_else(|| error.downcast_ref::<rustix::io::Errno>().map(|&error| error.into()))
+}
+
+/// Without std neither of its errors exists, and rustix's is not an error.
+#[cfg(not(feature = "std"))]
+fn errno_of_std(_error: &(dyn Error + 'static)) -> Option<Errno> {
+    None
+}
+
+/// A text that keeps the first of its bytes.
+struct Cut {
+    bytes: [u8; TEXT],
+    len: usize,
+}
+
+impl Write for Cut {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for (room, byte) in self.bytes.iter_mut().skip(self.len).zip(text.bytes()) {
+            *room = byte;
+            self.len += 1;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::boxed::Box;
+    use std::io;
+    use std::string::{String, ToString};
+
+    use super::*;
+    use crate::process::ForkError;
+
+    fn told(error: &(dyn Error + 'static), text: &str) -> String {
+        Reason::from_error("step", error, text).to_string()
+    }
+
+    #[test]
+    fn a_reason_keeps_number_and_text() {
+        assert_eq!(told(&Errno(1), "/proc"), "stage step: /proc: EPERM (1)");
+        assert_eq!(told(&rustix::io::Errno::PERM, ""), "stage step: EPERM (1)");
+        let mount = SystemError::of("mount")(Errno(1));
+        assert_eq!(told(&mount, "/proc"), "stage step: /proc: EPERM (1)");
+        let found = io::Error::from_raw_os_error(2);
+        assert_eq!(told(&found, "log"), "stage step: log: ENOENT (2)");
+        let found: Box<dyn Error + Send + Sync> = found.into();
+        assert_eq!(told(&*found, ""), "stage step: ENOENT (2)");
+    }
+
+    #[test]
+    fn repro_an_error_without_a_number_keeps_its_text() {
+        let error = io::Error::other("bad config");
+        assert_eq!(told(&error, ""), "stage step: bad config");
+        assert_eq!(told(&error, "start"), "stage step: start: bad config");
+        let error: Box<dyn Error> = "bad config".into();
+        assert_eq!(told(&*error, "start"), "stage step: start: bad config");
+        let error = ForkError::Threads { count: 3 };
+        assert_eq!(
+            told(&error, ""),
+            "stage step: cannot fork with 3 threads; fork before starting oth"
+        );
+    }
+
+    #[test]
+    fn a_text_is_cut_at_a_character() {
+        let text = "x".repeat(45);
+        let reason = Reason::from_error(1, &io::Error::other("€"), &text);
+        assert_eq!(reason.text.as_str(), text + ": ");
+    }
+}
