@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "signals by the raw system call, and closing foreign descriptors")]
 
 use heapless::Vec;
-use ipc_barrier::{ChildEnd, Guard, Stage, exit};
+use ipc_barrier::{ChildEnd, Errno, Guard, Reason, exit};
 use ipc_transport::{
     Inbox, Instant, Outbox, Patience, Stream, SystemError, close_all_but, open_stdio,
 };
@@ -15,10 +15,10 @@ use crate::serve::{Served, Server};
 use crate::slots::Slots;
 
 /// Which step of the set-up failed.
-const SIGNALS: Stage = Stage(1);
-const STANDARD_STREAMS: Stage = Stage(2);
-const DESCRIPTORS: Stage = Stage(3);
-const PREPARE: Stage = Stage(4);
+const SIGNALS: u16 = 1;
+const STANDARD_STREAMS: u16 = 2;
+const DESCRIPTORS: u16 = 3;
+const PREPARE: u16 = 4;
 
 /// Exit statuses, of sysexits.h where they have one.
 const SET_UP_FAILED: i32 = 71;
@@ -71,14 +71,14 @@ pub(crate) fn run<H: Handler, const SLOTS: usize, const BYTES: usize>(
     inbox.forget();
     outbox.forget();
     if let Err((stage, error)) = set_up(&end, &stream, keep) {
-        end.fail(stage, error.errno, error.call);
+        end.fail_with(&Reason::new(stage, error.errno, error.call));
         exit(SET_UP_FAILED);
     }
     if let Err(refusal) = handler.prepare() {
-        end.fail(PREPARE, refusal.code, refusal.text.as_str());
+        end.fail_with(&Reason::new(PREPARE, Errno(refusal.code), refusal.text.as_str()));
         exit(SET_UP_FAILED);
     }
-    end.place();
+    _ = end.place();
     drop(end);
     let (finished, now) = (Vec::new(), Instant::now as fn() -> Instant);
     let mut server = Server { handler, slots, inbox, outbox, finished, now };
@@ -89,7 +89,7 @@ pub(crate) fn run<H: Handler, const SLOTS: usize, const BYTES: usize>(
     }
 }
 
-fn set_up(end: &ChildEnd, stream: &Stream, keep: &[RawFd]) -> Result<(), (Stage, SystemError)> {
+fn set_up(end: &ChildEnd, stream: &Stream, keep: &[RawFd]) -> Result<(), (u16, SystemError)> {
     reset_signals().map_err(|error| (SIGNALS, error))?;
     open_stdio().map_err(|error| (STANDARD_STREAMS, error))?;
     let mut open: Vec<RawFd, OPEN> = Vec::new();

@@ -135,11 +135,8 @@ mod tests {
         assert_eq!(told(&error, "start"), "stage step: start: bad config");
         let error: Box<dyn Error> = "bad config".into();
         assert_eq!(told(&*error, "start"), "stage step: start: bad config");
-        let error = ForkError::Threads { count: 3 };
-        assert_eq!(
-            told(&error, ""),
-            "stage step: cannot fork with 3 threads; fork before starting oth"
-        );
+        let why = told(&ForkError::Threads { count: 3 }, "");
+        assert!(why.starts_with("stage step: cannot fork with 3 threads; "), "{why}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use core::mem;
 
 use heapless::Deque;
-use ipc_barrier::{Reason, Stage};
+use ipc_barrier::Reason;
 use ipc_frame::{Header, Kind, MAX_FDS};
 use ipc_transport::Errno;
 use rustix::fd::OwnedFd;
@@ -22,7 +22,7 @@ impl<Tag, H: Handler, const SLOTS: usize, const BYTES: usize> Worker<Tag, H, SLO
     pub(super) fn start_inline(&mut self) -> Result<(), StartError> {
         self.start.handler.prepare().map_err(|refusal| {
             let (errno, text) = (Errno(refusal.code), refusal.text.as_str());
-            StartError::Failed(Reason { stage: Stage(4), errno, text: ipc_frame::Text::new(text) })
+            StartError::Failed(Reason::new(4, errno, text))
         })?;
         self.phase = Phase::Inline { fd_sequence: 0, runs: false };
         Ok(())

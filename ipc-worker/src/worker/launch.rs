@@ -145,6 +145,6 @@ pub(super) fn not_started(unmet: Option<Unmet>, ended: Ended) -> StartError {
     match unmet {
         Some(Unmet::Aborted(Some(reason))) => StartError::Failed(reason),
         Some(Unmet::TimedOut) => StartError::TimedOut,
-        Some(Unmet::Aborted(None) | Unmet::Gone) | None => StartError::Died(ended),
+        _ => StartError::Died(ended),
     }
 }

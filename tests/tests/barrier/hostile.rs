@@ -3,7 +3,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-use ipc_barrier::{Barrier, Child, ChildEnd, Fork, Lane, ParentEnd, Unmet, exit, fork};
+use ipc_barrier::{Barrier, Child, ChildEnd, Fork, Lane, ParentEnd, PeerAbort, Unmet, exit, fork};
 use ipc_tests::forked::{end_of, forked};
 use ipc_tests::random::Random;
 use ipc_tests::{deep, seccomp};
@@ -35,13 +35,13 @@ fn every_call_keeps_its_limit<L: Lane>(end: &mut ParentEnd<L>) {
         ("sync_until", |end, deadline| end.sync_until(deadline).err()),
         ("sync_next_until", |end, deadline| end.sync_next_until(deadline).err()),
         ("wait_next_until", |end, deadline| end.wait_next_until(deadline).err()),
-        ("place_and_sync_until", |end, deadline| end.place_and_sync_until(deadline).err()),
-        ("wait_abortion_until", |end, deadline| Some(end.wait_abortion_until(deadline))),
-        ("place", |end, _| (!end.place()).then_some(Unmet::TimedOut)),
+        ("place_and_sync_until", |end, deadline| end.place_and_sync_until(deadline).err()?.unmet()),
+        ("wait_abort_until", |end, deadline| end.wait_abort_until(deadline).and(None)),
+        ("place", |end, _| (!end.place().is_placed()).then_some(Unmet::TimedOut)),
         ("try_sync", |end, _| end.try_sync().err()),
         ("try_sync_next", |end, _| end.try_sync_next().err()),
         ("try_wait_next", |end, _| end.try_wait_next().err()),
-        ("try_wait_abortion", |end, _| end.try_wait_abortion()),
+        ("try_wait_abort", |end, _| end.try_wait_abort().and(None)),
         ("arm", |end, _| (!end.arm()).then_some(Unmet::TimedOut)),
     ];
     for (name, call) in calls {
@@ -155,7 +155,7 @@ pub(crate) fn a_peer_that_rings_without_tokens_holds_no_call<L: Lane>() {
     assert!(Instant::now() >= deadline);
     assert!(!end.has_ended());
     ended(child);
-    assert_eq!(end.wait_abortion_until(milliseconds(20_000)), Unmet::Gone);
+    assert_eq!(end.wait_abort_until(milliseconds(20_000)), Some(PeerAbort::Gone));
 }
 
 /// A peer that made the bell's writing end wait and filled the pipe: to place never waits.
@@ -178,8 +178,8 @@ pub(crate) fn a_full_bell_in_the_waiting_mode_holds_no_place<L: Lane>() {
     };
     let mut end = barrier.into_parent();
     end_of(&mut child);
-    assert!(end.place(), "the first one rings");
-    assert_eq!(end.wait_abortion_until(milliseconds(20_000)), Unmet::Gone);
+    assert!(end.place().is_placed(), "the first one rings");
+    assert_eq!(end.wait_abort_until(milliseconds(20_000)), Some(PeerAbort::Gone));
 }
 
 /// Where the kernel or a filter refuses to read without waiting, the same laws hold.

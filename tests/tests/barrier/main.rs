@@ -17,8 +17,9 @@ mod full;
 mod hostile;
 mod model;
 mod peer;
+mod pidfds;
 mod races;
-mod sets;
+mod rings;
 mod waits;
 mod watch;
 mod words;
@@ -31,8 +32,9 @@ use full::*;
 use hostile::*;
 use ipc_barrier::{Eventfd, Page};
 use model::*;
+use pidfds::*;
 use races::*;
-use sets::*;
+use rings::*;
 use waits::*;
 use watch::*;
 
@@ -47,7 +49,7 @@ ipc_tests::cases! {
         an_abortion_supersedes_tokens_that_are_unread,
         tokens_drained_before_an_abortion_still_count,
         an_abortion_of_ones_own_ends_every_wait_but_the_one_for_the_peers,
-        wait_abortion_swallows_tokens_and_tells_how_the_peer_ended,
+        wait_abort_swallows_tokens_and_tells_how_the_peer_ended,
         an_exit_queues_behind_the_tokens,
         every_answer_is_that_of_the_written_rules,
         no_token_is_lost_to_an_exit_that_follows_at_once,
@@ -83,20 +85,20 @@ ipc_tests::cases! {
         a_peer_that_misuses_every_descriptor_holds_no_call,
         a_peer_that_steals_what_wakes_holds_no_call,
         a_wait_after_many_rings_sleeps,
-        ends_that_sleep_with_a_set_follow_the_same_laws,
-        where_no_set_can_be_opened_the_laws_hold,
-        only_an_end_that_sleeps_often_opens_a_set,
-        a_set_that_could_not_be_opened_is_not_tried_again,
-        an_end_whose_set_was_closed_under_it_goes_on,
-        repro_what_is_closed_under_an_end_with_a_set_is_noticed_at_its_deadline,
-        a_process_that_is_watched_later_is_watched_by_the_set_too,
-        a_bell_never_fills,
+        a_child_of_libcs_fork_is_watched,
+        a_child_of_clone3_is_watched,
+        a_child_watches_its_parent,
+        a_process_that_is_not_watched_any_more_shows_nothing,
+        a_barrier_lists_its_descriptors,
+        placing_and_waiting_tell_which_of_the_two_failed,
+        what_is_known_of_the_peer_is_told_without_a_look,
+        repro_rings_that_are_not_read_are_few,
+        a_wait_opens_no_descriptor,
     }
 
     eventfd: Eventfd => {
         broken_counters_are_an_abortion_of_both_sides,
         a_counter_that_is_full_takes_no_token_and_does_not_block,
-        repro_what_is_shown_once_and_cannot_be_taken_ends_the_wait,
     }
     page: Page => {
         broken_bells_are_an_abortion_of_both_sides,
