@@ -207,7 +207,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// Returns false where news has come already: repeat the `try_` call. On the lane
     /// [`Eventfd`](crate::Eventfd) it has nothing to do.
     pub fn arm(&mut self) -> bool {
-        let armed = L::hush(&mut self.half).and_then(|()| L::arm(&mut self.half));
+        let armed = L::hush(&self.half).and_then(|()| L::arm(&self.half));
         self.working(armed).unwrap_or(false)
     }
 
@@ -356,7 +356,7 @@ impl<R: Role, L: Lane> End<R, L> {
                 return Err(Unmet::TimedOut);
             }
             looks = looks.saturating_add(1);
-            match look::<L>(&mut self.half, deadline) {
+            match look::<L>(&self.half, deadline) {
                 Ok(None) => return Err(Unmet::TimedOut),
                 Ok(Some(value)) => self.rules.drained(value),
                 Err(Broken) => self.rules.broken(),

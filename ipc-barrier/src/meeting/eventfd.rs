@@ -60,15 +60,15 @@ impl Mechanism for Eventfd {
         }
     }
 
-    fn arm(_half: &mut Half) -> Result<bool, Broken> {
+    fn arm(_half: &Half) -> Result<bool, Broken> {
         Ok(true)
     }
 
-    fn hush(_half: &mut Half) -> Result<(), Broken> {
+    fn hush(_half: &Half) -> Result<(), Broken> {
         Ok(())
     }
 
-    fn sleep(_half: &mut Half) -> Result<Option<Shown>, Broken> {
+    fn sleep(_half: &Half) -> Result<Option<Shown>, Broken> {
         Ok(None)
     }
 }

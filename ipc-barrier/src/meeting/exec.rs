@@ -120,7 +120,7 @@ impl<R: Role, L: Lane> End<R, L> {
         set(&half, FdFlags::CLOEXEC)?;
         // As in a new barrier: the first post shows to a side that watches. A look finds what has
         // come already, and a failure here.
-        _ = L::arm(&mut half);
+        _ = L::arm(&half);
         Ok(Self::new(rules, half))
     }
 }

@@ -31,9 +31,6 @@ pub struct Half {
     /// Another source of the peer's end.
     pub(crate) pidfd: Option<OwnedFd>,
     pub(crate) patience: Patience,
-    /// Whether this side was marked as asleep since it last read its bell, so that a ring may be
-    /// there or come.
-    pub(crate) is_ring_due: bool,
 }
 
 /// What is posted to the peer.
@@ -80,19 +77,19 @@ pub trait Mechanism {
 
     /// Makes [`Half::incoming`] show the peer's next post. Returns false where it has posted
     /// already.
-    fn arm(half: &mut Half) -> Result<bool, Broken>;
+    fn arm(half: &Half) -> Result<bool, Broken>;
 
     /// Makes [`Half::incoming`] show later posts only, where that is possible without taking.
-    fn hush(half: &mut Half) -> Result<(), Broken>;
+    fn hush(half: &Half) -> Result<(), Broken>;
 
     /// Sleeps until the peer posts or closes, by one blocking read. `None` where the lane cannot.
-    fn sleep(half: &mut Half) -> Result<Option<Shown>, Broken>;
+    fn sleep(half: &Half) -> Result<Option<Shown>, Broken>;
 }
 
 impl Half {
     pub(crate) fn new(index: usize, fds: [OwnedFd; 3], memory: Memory) -> Self {
         let ([outgoing, incoming, own], patience) = (fds, Patience::SLEEP);
-        Self { index, outgoing, incoming, own, memory, pidfd: None, patience, is_ring_due: true }
+        Self { index, outgoing, incoming, own, memory, pidfd: None, patience }
     }
 
     /// The descriptors that were there before the fork.
