@@ -316,11 +316,9 @@ impl<R: Role, L: Lane> End<R, L> {
     /// Waits until the peer has aborted, exited or closed, and returns how; tokens on the way are
     /// swallowed. Allowed after an abort of this side.
     pub fn wait_abort(&mut self) -> PeerAbort {
-        loop {
-            if let Some(abort) = self.wait_abort_until(Instant::NEVER) {
-                return abort;
-            }
-        }
+        _ = self.wait_for(Goal::PeerAbort, None);
+        // Without a deadline the wait ends only when the peer's end is known.
+        self.peer_abort().unwrap_or(PeerAbort::Gone)
     }
 
     /// Waits as [`wait_abort`](Self::wait_abort), until a deadline; `None` where it has passed
