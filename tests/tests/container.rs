@@ -116,7 +116,7 @@ fn a_child_that_fails_is_reported_with_stage_and_reason() {
         let parents = format!("parent: {what} on the other side: {ON_PURPOSE}");
         assert!(failed.said(&parents), "{parents}: {:#?}", failed.lines);
         assert!(failed.said(&format!("{here}: {what} here: {ON_PURPOSE}")), "{:#?}", failed.lines);
-        // An abortion supersedes the token before it where the parent has not read that yet.
+        // An abort supersedes the token before it where the parent has not read that yet.
         let last = STAGES[index.saturating_sub(1)];
         let was_read = index > 0 && failed.said(&format!("parent: stage {index} ({last}) is done"));
         failed.expect_done(if was_read { index } else { index.saturating_sub(1) });

@@ -61,7 +61,7 @@ fn replaced<L: Lane>() -> [[Answers; 3]; 3] {
     })
 }
 
-pub(crate) fn broken_counters_are_an_abortion_of_both_sides<L: Lane>() {
+pub(crate) fn broken_counters_are_an_abort_of_both_sides<L: Lane>() {
     assert_eq!(closed::<L>(), [ALL_ABORTED; 3]);
     for [outgoing, incoming, own] in replaced::<L>() {
         assert_eq!((outgoing, incoming), (ALL_ABORTED, ALL_ABORTED));
@@ -70,7 +70,7 @@ pub(crate) fn broken_counters_are_an_abortion_of_both_sides<L: Lane>() {
     }
 }
 
-pub(crate) fn broken_bells_are_an_abortion_of_both_sides<L: Lane>() {
+pub(crate) fn broken_bells_are_an_abort_of_both_sides<L: Lane>() {
     // The peer's bell is only kept so that nobody writes to a pipe without reader.
     assert_eq!(closed::<L>(), [ALL_TIMED_OUT, ALL_ABORTED, ALL_ABORTED]);
     let [null, zero, directory] = replaced::<L>();
@@ -80,7 +80,7 @@ pub(crate) fn broken_bells_are_an_abortion_of_both_sides<L: Lane>() {
     assert_eq!(directory, [ALL_TIMED_OUT, ALL_ABORTED, ALL_ABORTED]);
 }
 
-pub(crate) fn a_broken_pidfd_is_an_abortion_of_both_sides<L: Lane>() {
+pub(crate) fn a_broken_pidfd_is_an_abort_of_both_sides<L: Lane>() {
     let (end, peer) = pair::<L>();
     let before = fds::open();
     let mut end = end.watching(&peer.process).unwrap();

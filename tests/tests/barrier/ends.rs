@@ -37,7 +37,7 @@ pub(crate) fn dropping_an_end_is_gone_for_the_other_side<L: Lane>() {
     assert_eq!(peer.answer(), b'+');
     drop(end);
     assert_eq!(peer.does(Order::WaitNext), 'g');
-    assert_eq!(peer.does(Order::WaitAbortion), 'g');
+    assert_eq!(peer.does(Order::WaitPeerAbort), 'g');
 }
 
 pub(crate) fn an_exec_is_gone_though_the_process_lives_on<L: Lane>() {

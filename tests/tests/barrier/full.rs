@@ -18,7 +18,7 @@ pub(crate) fn a_word_that_is_full_takes_no_token_and_loses_none<L: Lane>() {
     assert!(end.place().is_placed() && end.place().is_placed());
     for _ in 0..3 {
         assert_eq!(end.place(), Placing::Full);
-        assert!(!end.has_ended(), "which is no abortion");
+        assert!(!end.has_ended(), "which is no abort");
         assert_eq!(end.place_and_sync(), Err(MeetError::Full), "at once, also without deadline");
         assert_eq!(end.place_and_sync_until(soon()), Err(MeetError::Full));
     }
@@ -44,7 +44,7 @@ pub(crate) fn a_counter_that_is_full_takes_no_token_and_does_not_block<L: Lane>(
         assert!(end.place() == Placing::Full && !end.has_ended());
         assert_eq!(end.place_and_sync(), Err(MeetError::Full));
     }
-    // So many cannot be placed one by one: to the peer it is an abortion, not a silence.
+    // So many cannot be placed one by one: to the peer it is an abort, not a silence.
     assert_eq!(peer.does(Order::WaitNext), 'a');
     assert!(end.abort(), "nothing is known of the peer");
     assert_eq!(end.sync(), Err(ABORTED));

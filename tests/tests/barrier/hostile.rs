@@ -12,7 +12,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use crate::peer::{milliseconds, pair};
 use crate::words::Words;
-use crate::{abortions, deadlines, ends, races, waits, watch};
+use crate::{aborts, deadlines, ends, races, waits, watch};
 
 /// A parent's end, and a process with the other one that does nothing but the act, for ever.
 fn beside<L: Lane>(mut act: impl FnMut(&ChildEnd<L>)) -> (ParentEnd<L>, Child) {
@@ -189,11 +189,11 @@ pub(crate) fn where_reading_without_waiting_is_refused_the_laws_hold<L: Lane>() 
             seccomp::refuse(&[libc::SYS_preadv2, libc::SYS_pwritev2], errno);
             waits::sync_is_met_once_every_token_is_answered::<L>();
             waits::two_tokens_in_one_drain_meet_one_wait_next::<L>();
-            abortions::an_abortion_supersedes_tokens_that_are_unread::<L>();
+            aborts::an_abort_supersedes_tokens_that_are_unread::<L>();
             ends::an_exit_queues_behind_the_tokens::<L>();
             deadlines::a_peer_that_places_without_end_holds_no_wait_past_its_deadline::<L>();
             deadlines::try_forms_never_wait::<L>();
-            watch::the_watched_descriptor_is_readable_on_token_abortion_and_death::<L>();
+            watch::the_watched_descriptor_is_readable_on_token_abort_and_death::<L>();
             watch::an_event_loop_misses_no_token_of_a_peer_that_runs_freely::<L>();
             races::no_wake_up_is_lost_in_many_rounds::<L>();
         });

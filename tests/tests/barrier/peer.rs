@@ -34,7 +34,7 @@ pub(crate) enum Order {
     Place,
     Sync,
     WaitNext,
-    WaitAbortion,
+    WaitPeerAbort,
     Abort,
     Fail,
     /// Waits, and compares the reason with the expected one.
@@ -53,7 +53,7 @@ const ORDERS: [Order; 12] = [
     Order::Place,
     Order::Sync,
     Order::WaitNext,
-    Order::WaitAbortion,
+    Order::WaitPeerAbort,
     Order::Abort,
     Order::Fail,
     Order::ReadReason,
@@ -118,7 +118,7 @@ fn obey<L: Lane>(mut end: ChildEnd<L>, mut line: UnixStream) {
             Order::Place => yes(end.place().is_placed()),
             Order::Sync => name(end.sync_until(soon())),
             Order::WaitNext => name(end.wait_next_until(soon())),
-            Order::WaitAbortion => told(end.wait_abort_until(soon())),
+            Order::WaitPeerAbort => told(end.wait_abort_until(soon())),
             Order::Abort => yes(end.abort()),
             Order::Fail => {
                 end.fail(7, &Errno(libc::ENOSPC), TEXT);

@@ -35,7 +35,7 @@ pub(crate) fn sync_with_nothing_unanswered_makes_no_wait_and_takes_no_look<L: La
     let (mut end, mut peer) = pair::<L>();
     assert_eq!((end.sync(), end.sync_next()), (Ok(()), Ok(())));
     peer.does(Order::Abort);
-    assert_eq!((end.sync(), end.sync_next()), (Ok(()), Ok(())), "the abortion is not known yet");
+    assert_eq!((end.sync(), end.sync_next()), (Ok(()), Ok(())), "the abort is not known yet");
     assert!(end.place().is_placed());
     assert_eq!(end.wait_next_until(soon()), Err(ABORTED));
     assert_eq!((end.sync(), end.sync_next()), (Err(ABORTED), Err(ABORTED)));

@@ -29,7 +29,7 @@ fn look<L: Lane>(end: &mut ParentEnd<L>, order: Order) {
     }
 }
 
-pub(crate) fn the_watched_descriptor_is_readable_on_token_abortion_and_death<L: Lane>() {
+pub(crate) fn the_watched_descriptor_is_readable_on_token_abort_and_death<L: Lane>() {
     for order in NEWS {
         let (mut end, mut peer) = pair::<L>();
         let watch = end.watch().unwrap().as_raw_fd();

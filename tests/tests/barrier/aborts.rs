@@ -1,4 +1,4 @@
-//! Abortions and their reasons.
+//! Aborts and their reasons.
 
 use ipc_barrier::{Lane, PeerAbort, Stage, Unmet};
 use ipc_tests::forked::soon;
@@ -6,7 +6,7 @@ use ipc_transport::Errno;
 
 use crate::peer::{ABORTED, CUT, Order, milliseconds, pair};
 
-pub(crate) fn an_abortion_supersedes_tokens_that_are_unread<L: Lane>() {
+pub(crate) fn an_abort_supersedes_tokens_that_are_unread<L: Lane>() {
     for wait_for_sync in [false, true] {
         let (mut end, mut peer) = pair::<L>();
         _ = end.place();
@@ -20,7 +20,7 @@ pub(crate) fn an_abortion_supersedes_tokens_that_are_unread<L: Lane>() {
     }
 }
 
-pub(crate) fn tokens_drained_before_an_abortion_still_count<L: Lane>() {
+pub(crate) fn tokens_drained_before_an_abort_still_count<L: Lane>() {
     let (mut end, mut peer) = pair::<L>();
     _ = end.place();
     peer.does(Order::Place);
@@ -29,7 +29,7 @@ pub(crate) fn tokens_drained_before_an_abortion_still_count<L: Lane>() {
     assert_eq!(end.sync(), Ok(()));
 }
 
-pub(crate) fn an_abortion_of_ones_own_ends_every_wait_but_the_one_for_the_peers<L: Lane>() {
+pub(crate) fn an_abort_of_ones_own_ends_every_wait_but_the_one_for_the_peers<L: Lane>() {
     let (mut end, mut peer) = pair::<L>();
     peer.does(Order::Place);
     assert!(end.abort(), "nothing is known of the peer");
@@ -42,7 +42,7 @@ pub(crate) fn an_abortion_of_ones_own_ends_every_wait_but_the_one_for_the_peers<
     assert_eq!(end.try_wait_abort(), None, "the peer's token is swallowed");
     assert_eq!(end.wait_abort_until(milliseconds(20)), None);
     assert_eq!(peer.does(Order::WaitNext), 'a');
-    assert_eq!(peer.does(Order::WaitAbortion), 'a');
+    assert_eq!(peer.does(Order::WaitPeerAbort), 'a');
     assert_eq!(peer.does(Order::Abort), 'n');
     assert_eq!(end.wait_abort(), PeerAbort::Aborted(None));
 }
@@ -78,7 +78,7 @@ pub(crate) fn a_reason_reaches_the_other_side_both_ways<L: Lane>() {
     end.fail(9, &Errno(libc::EACCES), "parent");
     assert!(end.has_aborted());
     assert_eq!(peer.does(Order::ReadReason), '+');
-    assert_eq!(peer.does(Order::WaitAbortion), 'r');
+    assert_eq!(peer.does(Order::WaitPeerAbort), 'r');
 }
 
 pub(crate) fn both_sides_may_fail_and_each_reads_the_others_reason<L: Lane>() {
@@ -91,12 +91,12 @@ pub(crate) fn both_sides_may_fail_and_each_reads_the_others_reason<L: Lane>() {
     assert_eq!(reason.stage, Stage::from(7));
 }
 
-pub(crate) fn a_reason_after_an_abortion_changes_nothing<L: Lane>() {
+pub(crate) fn a_reason_after_an_abort_changes_nothing<L: Lane>() {
     let (mut end, mut peer) = pair::<L>();
     peer.does(Order::Abort);
     peer.does(Order::Fail);
     assert_eq!(end.wait_next_until(soon()), Err(ABORTED));
     end.abort();
     end.fail(9, &Errno(libc::EACCES), "parent");
-    assert_eq!(peer.does(Order::WaitAbortion), 'a');
+    assert_eq!(peer.does(Order::WaitPeerAbort), 'a');
 }
