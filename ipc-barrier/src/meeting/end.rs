@@ -6,6 +6,7 @@ use core::marker::PhantomData;
 use ipc_transport::{Instant, Interest, Patience, SystemError, above_stdio, duplicate};
 use rustix::event::epoll;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use static_assertions::assert_impl_all;
 
 use super::errors::{MeetError, PeerAbort, Placing, Unmet};
 use super::lane::{Broken, Half, Lane, Post};
@@ -56,6 +57,9 @@ pub struct End<R, L = Page> {
     watch: Option<OwnedFd>,
     kind: PhantomData<(R, L)>,
 }
+
+assert_impl_all!(ParentEnd: Send, Sync);
+assert_impl_all!(ChildEnd: Send, Sync);
 
 impl<R: Role, L: Lane> End<R, L> {
     pub(crate) const fn new(rules: Rules, half: Half) -> Self {

@@ -142,7 +142,7 @@ impl<R: Role, L: Lane> Drop for Exported<'_, R, L> {
 
 impl<R: Role, L: Lane> fmt::Display for Exported<'_, R, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let End { half, rules, .. } = &*self.0;
+        let End { half, rules, .. } = self.0;
         write!(f, "{FORMAT}:{}:{}:{}", L::NAME, R::NAME, rules.ahead)?;
         let mut fds = half.shared().chain(half.pidfd());
         fds.try_for_each(|fd| write!(f, ":{}", fd.as_raw_fd()))

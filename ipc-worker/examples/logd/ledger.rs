@@ -117,7 +117,7 @@ impl Ledger {
             Ended::Killed(signal) => {
                 self.stats.print("died", now, format_args!(" ended=killed:{signal}"));
             }
-            Ended::Unknown => self.stats.print("died", now, format_args!(" ended=unknown")),
+            _ => self.stats.print("died", now, format_args!(" ended=unknown")),
         }
     }
 }

@@ -57,8 +57,9 @@ pub(crate) fn listed_signals_are_ignored_and_handlers_are_gone() {
 /// With glibc, setgid(2) and its like interrupt all threads by signal 33; without its handler the
 /// call hangs or kills.
 pub(crate) fn repro_the_c_librarys_own_signals_are_left_alone() {
+    let group = rustix::process::getgid().as_raw();
     // SAFETY: the call changes nothing: it is the group that the process has.
-    let set_group = || assert_eq!(unsafe { libc::setgid(libc::getgid()) }, 0);
+    let set_group = || assert_eq!(unsafe { libc::setgid(group) }, 0);
     // The library installs its handlers with the first thread, or the first such call.
     std::thread::spawn(|| ()).join().unwrap();
     let mut child = forked(move || {
