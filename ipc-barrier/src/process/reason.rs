@@ -26,6 +26,9 @@ pub struct Reason {
     pub text: Text<TEXT>,
 }
 
+/// A wait that fails returns one in its error.
+const _: () = assert!(size_of::<Reason>() <= 80);
+
 impl Reason {
     /// Makes a reason of its parts; the number is zero where there is none.
     pub fn new(stage: impl Into<Stage>, errno: Errno, text: &str) -> Self {
@@ -34,9 +37,10 @@ impl Reason {
 
     /// Makes a reason of an error, with a text that says what failed.
     ///
-    /// The number of an [`Errno`], a [`SystemError`] or an `std::io::Error` is kept. An error
-    /// without a number is added to the text as its `Display` writes it, which allocates only if
-    /// that does.
+    /// The number of an [`Errno`], a [`SystemError`] or an `std::io::Error` is kept, and of
+    /// rustix's `Errno` with the feature `std`; without, that is no `Error`: convert it into an
+    /// [`Errno`]. An error without a number is added to the text as its `Display` writes it, which
+    /// allocates only if that does.
     ///
     /// ```
     /// use ipc_barrier::{Errno, Reason};
