@@ -37,8 +37,8 @@ const RINGS: usize = 64;
 /// sleep. So at most three rings are unread at any time: for that mark, for the next one, and one
 /// that the peer had still to write when its token was taken. An honest peer cannot fill the pipe.
 ///
-/// At most 1,073,741,823 tokens may be unread. Whatever the peer writes into the page or does to the
-/// pipes, no call of this side waits longer than it was asked to. Before kernel 6.4, or under a
+/// At most 1,073,741,823 tokens may be unread. Whatever the peer writes into the page or does to
+/// the pipes, no call of this side waits longer than it was asked to. Before kernel 6.4, or under a
 /// filter that refuses preadv2(2), that holds for a peer that leaves this side's bell alone.
 ///
 /// The descriptor to watch shows the peer's next post after [`arm`](crate::End::arm).

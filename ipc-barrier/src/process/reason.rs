@@ -20,7 +20,7 @@ pub(crate) const TEXT: usize = 48;
 pub struct Reason {
     /// The step that failed.
     pub stage: Stage,
-    /// The kernel's number; zero where there is none.
+    /// The kernel's number; zero if there is none.
     pub errno: Errno,
     /// What failed: at most 48 bytes of UTF-8, cut at a character.
     pub text: Text<TEXT>,
@@ -30,7 +30,7 @@ pub struct Reason {
 const _: () = assert!(size_of::<Reason>() <= 80);
 
 impl Reason {
-    /// Makes a reason of its parts; the number is zero where there is none.
+    /// Makes a reason of its parts; the number is zero if there is none.
     pub fn new(stage: impl Into<Stage>, errno: Errno, text: &str) -> Self {
         Self { stage: stage.into(), errno, text: Text::new(text) }
     }
@@ -38,7 +38,7 @@ impl Reason {
     /// Makes a reason of an error, with a text that says what failed.
     ///
     /// The number of an [`Errno`], a [`SystemError`] or an `std::io::Error` is kept, and of
-    /// rustix's `Errno` with the feature `std`; without, that is no `Error`: convert it into an
+    /// rustix's `Errno` with the feature `std`; without `std` convert it into an
     /// [`Errno`]. An error without a number is added to the text as its `Display` writes it, which
     /// allocates only if that does.
     ///
