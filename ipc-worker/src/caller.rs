@@ -37,6 +37,8 @@ pub struct Caller<Tag, const SLOTS: usize, const BYTES: usize> {
     pub(crate) inbox: Inbox<BYTES>,
     pub(crate) counters: Counters,
     last: Last,
+    /// Room came back that no event tells of.
+    regained: bool,
 }
 
 /// What the last outcome left behind, kept until the next one is asked for.
@@ -123,6 +125,17 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         let request = UnderWay { is_one_way: true, reply_fds: 0, ..request };
         self.insert(id, None, request, words);
         Ok(id)
+    }
+
+    /// Begins a turn: room that came back in the one before was seen.
+    pub(crate) fn begin_turn(&mut self) {
+        self.forget_told();
+        self.regained = false;
+    }
+
+    /// Returns whether room came back that no event tells of.
+    pub(crate) const fn has_regained(&self) -> bool {
+        self.regained
     }
 
     /// Forgets what the last outcome left behind.

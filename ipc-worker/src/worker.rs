@@ -75,7 +75,8 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// Returns when [`turn`](Self::turn) is to be called at the latest, even if the descriptor
     /// shows nothing; in the past for at once, `None` for no such time.
     pub fn next_deadline(&self) -> Option<Instant> {
-        if self.caller.has_answer() || self.life.pending.is_any() {
+        let is_due = self.caller.has_answer() || self.caller.has_regained();
+        if is_due || self.life.pending.is_any() {
             return Some(Instant::PAST);
         }
         let next = self.life.deadline(self.caller.outbox.has_unsent());
@@ -88,7 +89,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     ///
     /// `now` is the present time; it decides deadlines and delays.
     pub fn turn(&mut self, now: Instant) {
-        self.caller.forget_told();
+        self.caller.begin_turn();
         self.at(now).run();
     }
 
@@ -175,8 +176,8 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
 
     /// Waits until there is something to do, the deadline at the latest, and does it.
     fn wait_turn(&mut self, deadline: Instant) {
-        self.caller.forget_told();
         let wake = self.next_deadline().map_or(deadline, |next| next.min(deadline));
+        self.caller.begin_turn();
         self.at(Instant::now()).wait(wake);
     }
 

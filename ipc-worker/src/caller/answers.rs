@@ -101,6 +101,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     pub(super) fn free(&mut self, id: RequestId, frame: FrameNumber) {
         self.outbox.retire(frame);
         self.table.finish(id);
+        self.regained = true;
     }
 
     /// Gives the next outcome that main itself came to.
