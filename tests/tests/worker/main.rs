@@ -43,6 +43,7 @@ ipc_tests::cases! {
     a_deadline_ends_a_request_that_runs_and_one_that_waits,
     a_cancelled_request_that_waits_never_begins,
     what_begins_as_often_as_it_may_is_set_aside,
+    what_was_done_without_its_answer_is_repeated_only_until_answered,
     giving_up_ends_every_request,
     a_lost_request_brings_its_bytes_and_descriptors_back,
     what_stop_loses_is_given_back_too,
