@@ -1,9 +1,9 @@
 //! What a process holds: descriptors and children.
 
-#![expect(unsafe_code, reason = "a worker's own socket is known by its number only")]
+#![expect(unsafe_code, reason = "descriptors known by number, and calls that rustix lacks")]
 
 use std::fs;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use ipc_transport::{Arrived, Inbox, PassFds, TransportError};
 use rustix::io::FdFlags;
@@ -61,6 +61,28 @@ pub fn own_socket() -> BorrowedFd<'static> {
     let number = open().into_iter().find(|&fd| fd > 2).expect("a worker has a socket");
     // SAFETY: it is open as long as the worker runs.
     unsafe { BorrowedFd::borrow_raw(number) }
+}
+
+/// Makes a socket refuse descriptors (SO_PASSRIGHTS of 0); returns whether the kernel knows that.
+pub fn refuse_descriptors(socket: BorrowedFd<'_>) -> bool {
+    const SO_PASSRIGHTS: i32 = 83;
+    let (zero, len) = (0_i32, 4);
+    let value = (&raw const zero).cast();
+    // SAFETY: the kernel reads four bytes of the variable.
+    let set = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, SO_PASSRIGHTS, value, len)
+    };
+    set == 0
+}
+
+/// Makes an io_uring, which the kernel never passes; `None` where it makes none.
+pub fn io_uring() -> Option<OwnedFd> {
+    let mut parameters = [0_u8; 120];
+    // SAFETY: the kernel reads and writes the 120 bytes of its parameters.
+    let number = unsafe { libc::syscall(libc::SYS_io_uring_setup, 4, parameters.as_mut_ptr()) };
+    let number = RawFd::try_from(number).ok().filter(|&number| number >= 0)?;
+    // SAFETY: it was just made, and nothing else owns it.
+    Some(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// Returns the states of this process's children as /proc shows them; `Z` is a zombie.

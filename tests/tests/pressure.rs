@@ -187,14 +187,15 @@ fn both_sides_send_as_hard_as_they_can_and_none_waits_for_ever() {
     press::<64, 65536>(time);
 }
 
-/// Lets main turn under a flood and returns the most that a turn did, and the most that taking all
-/// events after it did.
-fn flooded(method: u16) -> [Stretch; 2] {
+/// Lets main turn under a flood, with calls whose replies may bring so many descriptors, and
+/// returns the most that a turn did, and the most that taking all events after it did.
+fn flooded(method: u16, reply_fds: u16) -> [Stretch; 2] {
     const TURNS: usize = 300;
     let list = stretches(|| {
         let start = Start::fork(handle).restart(Restart::AT_ONCE);
         let mut worker = Worker::<u64, _, 4, NARROW>::start(start).unwrap();
-        worker.try_call(Call::new(method, &[]), 0).unwrap();
+        let call = Call::new(method, &[]).reply_fds(reply_fds);
+        worker.try_call(call, 0).unwrap();
         let before = fds::open().len();
         let mut tag = 1;
         for _ in 0..TURNS {
@@ -204,14 +205,15 @@ fn flooded(method: u16) -> [Stretch; 2] {
             mark();
             while worker.next_event().is_some() {
                 // For the worker that there is, or the next one.
-                tag += u64::from(worker.try_call(Call::new(method, &[]), tag).is_ok());
+                tag += u64::from(worker.try_call(call, tag).is_ok());
             }
             mark();
         }
         worker.turn(Instant::now());
         while worker.next_event().is_some() {}
-        // What comes with a new process.
-        assert!(fds::open().len() <= before + 8, "descriptors are kept");
+        // What half a frame may still hold, and what comes with a new process.
+        let most = before + usize::from(reply_fds) + 8;
+        assert!(fds::open().len() <= most, "descriptors are kept");
         drop(worker);
     });
     assert!(list.len() >= 3 * TURNS, "{}", list.len());
@@ -231,7 +233,7 @@ const CALLS: usize = 4;
 
 fn a_flood_of_frames_does_not_hold_turn() {
     for method in [STRAYS, WORDS, GUESSES, BYTEWISE] {
-        let [turn, events] = flooded(method);
+        let [turn, events] = flooded(method, 0);
         assert!(turn.calls <= CALLS && turn.received <= NARROW, "{method}: {turn:?}");
         assert!(method == BYTEWISE || turn.received > NARROW / 2, "{method}: no flood: {turn:?}");
         assert_eq!(events, Stretch::default(), "{method}: no input or output");
@@ -239,7 +241,7 @@ fn a_flood_of_frames_does_not_hold_turn() {
 }
 
 fn a_flood_of_garbage_does_not_hold_turn() {
-    let [turn, events] = flooded(GARBAGE);
+    let [turn, events] = flooded(GARBAGE, 0);
     // The worker is replaced: a fork, its barrier and what is watched.
     assert!(turn.calls <= 64 && turn.received <= NARROW, "{turn:?}");
     assert!(turn.received > NARROW / 2, "no flood: {turn:?}");
@@ -247,10 +249,14 @@ fn a_flood_of_garbage_does_not_hold_turn() {
 }
 
 fn a_flood_of_descriptors_does_not_hold_turn() {
-    let [turn, events] = flooded(FDS);
-    // Nobody has asked for any, so the kernel closes them.
+    // The kernel drops those that no call allows.
+    let [turn, events] = flooded(FDS, 0);
     assert!(turn.calls <= CALLS && turn.received <= NARROW, "{turn:?}");
-    assert_eq!(events, Stretch::default());
+    assert_eq!(events, Stretch::default(), "no descriptor is there to be closed");
+    let [turn, events] = flooded(FDS, 253);
+    // What comes in one call is closed once it is seen to be nobody's, one call for each.
+    assert!(turn.calls <= CALLS + 253 && turn.received <= NARROW, "{turn:?}");
+    assert!((253..=2 * 253).contains(&events.calls), "{events:?}");
 }
 
 cases! {

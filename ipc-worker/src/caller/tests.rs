@@ -52,11 +52,13 @@ fn one_frame_frees_every_one_way_up_to_the_one_that_it_names() {
     let words = Some(Words(&page));
     let ids = [0; 3].map(|_| caller.send(&CALL, words).unwrap());
     caller.call(&CALL, 7, words).unwrap();
-    assert!(!caller.has_room_for(0, 0));
+    assert!(!caller.has_room_for(0, 0) && !caller.has_regained());
     flush(&mut caller);
     feed(&mut caller, Header::done(ids[1].to_wire()));
     assert_eq!((caller.table.one_ways(), caller.table.under_way()), (1, 2));
-    assert!(caller.has_room_for(0, 0));
+    assert!(caller.has_room_for(0, 0) && caller.has_regained(), "no event tells of it");
+    caller.begin_turn();
+    assert!(!caller.has_regained(), "it was seen");
     feed(&mut caller, Header::done(ids[2].to_wire()));
     assert_eq!((caller.table.one_ways(), caller.untold()), (0, 1));
     feed(&mut caller, Header::done(ids[2].to_wire()));
@@ -103,7 +105,7 @@ fn a_deadline_gives_the_room_of_a_one_way_that_had_not_begun_back() {
     caller.send(&CALL.deadline(at), words).unwrap();
     flush(&mut caller);
     caller.expire(at, words);
-    assert!(caller.has_room_for(0, 0));
+    assert!(caller.has_room_for(0, 0) && caller.has_regained());
     assert_eq!(caller.counters.one_ways_expired, 1);
 }
 

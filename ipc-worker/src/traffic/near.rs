@@ -133,7 +133,7 @@ impl<'l, const SLOTS: usize, const BYTES: usize> World<'l, SLOTS, BYTES> {
     fn turn(&mut self) {
         let words = self.words();
         let caller = &mut self.main.caller;
-        caller.forget_told();
+        caller.begin_turn();
         caller.expire(now(), words);
         let Some(link) = &mut self.link else { return };
         let sent = caller.outbox.flush_with(link).map(|_| ());

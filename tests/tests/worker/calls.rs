@@ -177,8 +177,11 @@ pub(crate) fn what_is_not_taken_comes_back_with_its_reason() {
     assert!(!worker.has_room());
     let refused = worker.try_call(Call::new(ECHO, &[b"c"]), 3).unwrap_err();
     assert_eq!(refused, NotTaken { tag: 3, why: Why::Full });
+    assert_eq!(worker.under_way(), 2);
     assert_eq!(turn_until(&mut worker, |list| list.len() == 2).len(), 2);
+    assert_eq!(worker.under_way(), 0);
     worker.stop(soon(), |_| ());
+    assert!(worker.has_room(), "calls are answered at once");
     let refused = worker.try_call(Call::new(ECHO, &[b"d"]), 4).unwrap_err();
     assert_eq!(refused, NotTaken { tag: 4, why: Why::Stopped });
     let Counters { full, too_long, too_many_fds, no_fd_left, stopped, .. } = worker.counters();
@@ -228,6 +231,7 @@ pub(crate) fn a_cancelled_request_that_waits_never_begins() {
     let id = worker.try_call(Call::new(WRITE, &[b"no"]).fds(&fds), 2).unwrap();
     worker.turn(Instant::now());
     assert!(worker.cancel(id));
+    assert_eq!(worker.under_way(), 2, "its outcome is not told yet");
     assert!(!worker.cancel(id), "its outcome is decided");
     let list = turn_until(&mut worker, |list| list.len() == 2);
     assert_eq!(list, [Told::Cancelled(2), Told::Reply(1, b"slept".to_vec())]);

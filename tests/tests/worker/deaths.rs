@@ -1,7 +1,8 @@
 //! Deaths, restarts and giving up.
 
+use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -74,6 +75,48 @@ pub(crate) fn what_begins_as_often_as_it_may_is_set_aside() {
     }
 }
 
+/// Ends the worker in `settle` as often as its file allows: each worker writes a byte there.
+struct Unsettling {
+    file: File,
+    deaths: u64,
+}
+
+impl Handler for Unsettling {
+    fn handle(&mut self, request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+        reply.put(request.bytes())
+    }
+
+    fn settle(&mut self) -> Result<(), Refusal> {
+        rustix::io::write(&self.file, b"x")?;
+        match self.file.metadata()?.len() <= self.deaths {
+            true => ipc_barrier::exit(3),
+            false => Ok(()),
+        }
+    }
+
+    fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        [self.file.as_fd()].into_iter()
+    }
+}
+
+pub(crate) fn what_was_done_without_its_answer_is_repeated_only_until_answered() {
+    for (again, deaths, told) in [
+        (Again::IfNotBegun, 1, Told::Lost(1, How::Done)),
+        (Again::UntilDone, 1, Told::Lost(1, How::Done)),
+        (Again::UntilAnswered, 1, Told::Reply(1, b"answer".to_vec())),
+        (Again::UntilAnswered, 2, Told::Reply(1, b"answer".to_vec())),
+        (Again::UntilAnswered, 3, Told::SetAside(1, How::Done)),
+    ] {
+        let start = Start::fork(Unsettling { file: tempfile::tempfile().unwrap(), deaths });
+        let mut worker = Worker::<u32, _>::start(start.restart(Restart::AT_ONCE)).unwrap();
+        worker.try_call(Call::new(ECHO, &[b"answer"]).again(again), 1).unwrap();
+        let is_life = |told: &Told| matches!(told, Told::Died(_) | Told::Started(_));
+        let mut list = turn_until(&mut worker, |list| !list.iter().all(is_life));
+        list.retain(|told| !is_life(told));
+        assert_eq!(list, [told], "{again:?}, {deaths} deaths");
+    }
+}
+
 pub(crate) fn giving_up_ends_every_request() {
     let mut worker = Worker::<u32, _>::start(Start::fork(handle).restart(Restart::NEVER)).unwrap();
     for tag in 0..3 {
@@ -90,6 +133,7 @@ pub(crate) fn giving_up_ends_every_request() {
     assert_eq!(list[..4], expected);
     assert!(!worker.is_running());
     assert_eq!(worker.next_deadline(), None);
+    assert!(worker.has_room(), "calls are answered at once");
     assert_eq!(worker.try_call(Call::new(ECHO, &[]), 9).unwrap_err().why, Why::Stopped);
 }
 
@@ -246,6 +290,6 @@ pub(crate) fn a_worker_that_breaks_the_protocol_is_replaced() {
 #[expect(unsafe_code, reason = "a liar writes to a descriptor that it does not own")]
 fn write_raw(fd: i32, bytes: &[u8]) {
     // SAFETY: the descriptor is open for the whole life of the worker.
-    let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
     _ = rustix::io::write(fd, bytes);
 }

@@ -6,8 +6,10 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use ipc_frame::Kind;
 use ipc_tests::fds;
-use ipc_transport::{Interest, Watched, wait};
+use ipc_tests::wire::RawHeader;
+use ipc_transport::{Interest, PassFds, Stream, Watched, wait};
 use ipc_worker::{
     Call, Ended, Event, How, Instant, Launch, Outcome, Refusal, Reply, Request, Start, Worker,
 };
@@ -26,6 +28,8 @@ pub(crate) const APPEND_BYTE: u16 = 11;
 pub(crate) const SLOW_PIPE: u16 = 12;
 pub(crate) const UNTIL_CANCELLED: u16 = 13;
 pub(crate) const GIVE_FDS: u16 = 14;
+pub(crate) const NO_RIGHTS: u16 = 15;
+pub(crate) const UNASKED_FD: u16 = 16;
 
 pub(crate) fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
     match request.method() {
@@ -67,6 +71,15 @@ pub(crate) fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result
             }
             let null = File::open("/dev/null")?;
             (0..count).try_for_each(|_| reply.put_fd(null.try_clone()?.into()))
+        }
+        NO_RIGHTS => reply.put(&[u8::from(fds::refuse_descriptors(fds::own_socket()))]),
+        UNASKED_FD => {
+            let header = RawHeader { kind: Kind::Reply as u8, fd_count: 1, ..RawHeader::default() };
+            let mut stream = Stream::from(fds::own_socket().try_clone_to_owned()?);
+            let null = File::open("/dev/null")?;
+            stream.send_with(&[&header.bytes()], &[null.as_fd()]).unwrap();
+            std::thread::sleep(Duration::from_secs(600));
+            Ok(())
         }
         UNTIL_CANCELLED => {
             while !request.is_cancelled() {

@@ -9,7 +9,9 @@
 
 mod calls;
 mod deaths;
+mod given_back;
 mod handler;
+mod large;
 mod late;
 mod one_ways;
 mod starts;
@@ -17,6 +19,8 @@ mod stops;
 
 use calls::*;
 use deaths::*;
+use given_back::*;
+use large::*;
 use late::*;
 use one_ways::*;
 use starts::*;
@@ -39,13 +43,24 @@ ipc_tests::cases! {
     a_deadline_ends_a_request_that_runs_and_one_that_waits,
     a_cancelled_request_that_waits_never_begins,
     what_begins_as_often_as_it_may_is_set_aside,
+    what_was_done_without_its_answer_is_repeated_only_until_answered,
     giving_up_ends_every_request,
+    a_lost_request_brings_its_bytes_and_descriptors_back,
+    what_stop_loses_is_given_back_too,
+    an_io_uring_is_unsendable_and_harms_no_other_request,
+    a_worker_that_refuses_descriptors_makes_them_unsendable,
+    a_reply_with_descriptors_that_nobody_allowed_ends_the_worker,
+    repro_a_large_worker_needs_no_stack,
     killed_at_any_moment_each_request_has_one_outcome,
     a_hundred_restarts_leave_nothing_behind,
     a_closed_connection_is_seen_at_once_also_after_a_restart,
     the_child_keeps_only_its_own_descriptors,
     with_standard_streams_closed_nothing_lands_there,
     a_failing_set_up_arrives_with_stage_and_number,
+    too_many_descriptors_are_a_failure_of_that_stage,
+    a_hostile_first_frame_is_an_error_and_no_process_is_left,
+    a_child_that_dies_or_hangs_amid_its_first_frame_is_told_as_that,
+    a_restart_that_fails_is_told_with_its_reason,
     a_start_that_hangs_is_killed_at_its_deadline,
     a_second_thread_is_a_clear_refusal,
     stop_delivers_every_outcome,

@@ -1,11 +1,17 @@
 //! The start of a worker, and what its process keeps.
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
+use ipc_frame::{BuildId, Hello, Kind, Limits};
 use ipc_tests::fds;
-use ipc_worker::{Call, Handler, Refusal, Reply, Request, Start, StartError, Worker};
+use ipc_tests::wire::RawHeader;
+use ipc_worker::{
+    Call, Ended, Errno, Handler, How, Reason, Refusal, Reply, Request, Restart, Start, StartError,
+    Why, Worker,
+};
+use rustix::process::Signal;
 
 use crate::handler::*;
 
@@ -60,6 +66,132 @@ pub(crate) fn a_failing_set_up_arrives_with_stage_and_number() {
     drop(started);
     assert_eq!(fds::open(), before);
     assert!(fds::children().is_empty(), "no process is left");
+}
+
+pub(crate) fn too_many_descriptors_are_a_failure_of_that_stage() {
+    let null = File::open("/dev/null").unwrap();
+    let before = fds::open();
+    drop(Worker::<u32, _>::start(Start::fork_with(&[null.as_fd(); 63], handle)).unwrap());
+    let started = Worker::<u32, _>::start(Start::fork_with(&[null.as_fd(); 64], handle));
+    let Err(StartError::Failed(reason)) = started else { panic!("it started") };
+    assert_eq!((reason.stage.as_str(), reason.errno.0), ("descriptors", libc::EMFILE));
+    assert_eq!(fds::open(), before);
+}
+
+/// Writes bytes to main before its own first frame can, and then does something else.
+struct Hostile {
+    first: Vec<u8>,
+    then: fn(),
+}
+
+impl Handler for Hostile {
+    fn prepare(&mut self) -> Result<(), Refusal> {
+        rustix::io::write(fds::own_socket(), &self.first)?;
+        (self.then)();
+        Ok(())
+    }
+
+    fn handle(&mut self, _: &mut Request<'_>, _: &mut Reply<'_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+/// Starts a worker that begins so, which must fail, and returns how.
+fn hostile(first: &[u8], then: fn()) -> StartError {
+    let before = fds::open();
+    let start = Start::fork(Hostile { first: first.to_vec(), then });
+    let start = start.ready_within(Duration::from_millis(200));
+    let Err(error) = Worker::<u32, _>::start(start) else { panic!("it started") };
+    assert_eq!(fds::open(), before, "{error}");
+    assert!(fds::children().is_empty(), "no process is left: {error}");
+    error
+}
+
+fn sleep() {
+    std::thread::sleep(Duration::from_secs(600));
+}
+
+/// A frame with the payload, as any peer may send it.
+fn frame(kind: Kind, payload: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(payload.len()).unwrap();
+    let header = RawHeader { len, kind: kind as u8, ..RawHeader::default() };
+    [&header.bytes(), payload].concat()
+}
+
+pub(crate) fn a_hostile_first_frame_is_an_error_and_no_process_is_left() {
+    let limits = Limits { payload_len: 32768 - 24, fd_count: 253 };
+    let hello = |limits| Hello { limits, build: BuildId::ANY }.encode();
+    let other = hello(Limits { payload_len: 100, ..limits });
+    let long = [&hello(limits)[..], &[0]].concat();
+    for first in [
+        vec![0xee; 100],
+        frame(Kind::Reply, b""),
+        frame(Kind::Done, b""),
+        frame(Kind::Request, b"do this"),
+        frame(Kind::Ready, &other),
+        frame(Kind::Failed, b""),
+        frame(Kind::Failed, &[5, 0, 0, 0, 200, 200, b'x']),
+        frame(Kind::Failed, &[5, 0, 0, 0, 1, 1, 0xff, 0xff]),
+        frame(Kind::Failed, &[b'x'; 20_000]),
+    ] {
+        let start = first.get(..32).unwrap_or(&first).to_vec();
+        assert_eq!(hostile(&first, sleep), StartError::Malformed, "{start:?}");
+    }
+    for payload in [&b""[..], &[9, 9], &long] {
+        let error = hostile(&frame(Kind::Ready, payload), sleep);
+        assert!(matches!(error, StartError::Mismatch(_)), "{error:?}");
+    }
+    let failed = hostile(&frame(Kind::Failed, &[5, 0, 0, 0, 1, 2, b'7', b'n', b'o']), sleep);
+    assert_eq!(failed, StartError::Failed(Reason::new("7", Errno(5), "no")));
+}
+
+pub(crate) fn a_child_that_dies_or_hangs_amid_its_first_frame_is_told_as_that() {
+    let whole = frame(Kind::Failed, b"a payload");
+    for len in [0, 1, 23, 24, whole.len() - 1] {
+        let part = whole.get(..len).unwrap();
+        assert_eq!(hostile(part, sleep), StartError::TimedOut, "{len}");
+        let died = StartError::Died(Ended::Exited(7));
+        assert_eq!(hostile(part, || ipc_barrier::exit(7)), died, "{len}");
+    }
+    fn kill() {
+        _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
+    }
+    assert_eq!(hostile(b"", kill), StartError::Died(Ended::Killed(9)));
+}
+
+/// Prepares as often as its file allows: each worker writes a byte there.
+struct Fading(File);
+
+impl Handler for Fading {
+    fn prepare(&mut self) -> Result<(), Refusal> {
+        rustix::io::write(&self.0, b"x")?;
+        if self.0.metadata()?.len() > 1 { Err(Refusal::new(28, "no more")) } else { Ok(()) }
+    }
+
+    fn handle(&mut self, _: &mut Request<'_>, _: &mut Reply<'_>) -> Result<(), Refusal> {
+        ipc_barrier::exit(3)
+    }
+
+    fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        [self.0.as_fd()].into_iter()
+    }
+}
+
+pub(crate) fn a_restart_that_fails_is_told_with_its_reason() {
+    let fading = Fading(tempfile::tempfile().unwrap());
+    let restart = Restart::STANDARD.delay(Duration::ZERO).limit(2);
+    let mut worker = Worker::<u32, _>::start(Start::fork(fading).restart(restart)).unwrap();
+    worker.try_call(Call::new(ECHO, &[]), 1).unwrap();
+    worker.try_call(Call::new(ECHO, &[]), 2).unwrap();
+    let list = turn_until(&mut worker, |list| matches!(list.last(), Some(Told::GaveUp(_))));
+    let ended = [Told::Died(Ended::Exited(3)), Told::Lost(1, How::Running)];
+    assert_eq!(list[..2], ended);
+    assert_eq!(list[2], Told::Lost(2, How::NotBegun));
+    let Told::GaveUp(reason) = &list[3] else { panic!("{list:?}") };
+    assert!(reason.contains("ended 3 times") && reason.contains("prepare"), "{reason}");
+    assert!(worker.has_room(), "a call is answered at once");
+    assert_eq!(worker.try_call(Call::new(ECHO, &[]), 3).unwrap_err().why, Why::Stopped);
+    assert!(fds::children().is_empty());
 }
 
 pub(crate) fn a_start_that_hangs_is_killed_at_its_deadline() {
