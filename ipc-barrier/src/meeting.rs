@@ -1,8 +1,8 @@
 //! The barrier: two processes that wait for each other.
 //!
 //! Here belong the rules (pure), the lanes that carry tokens, the two ends and their waits, the
-//! way across exec, and a parent with several children. Nothing here starts, ends or reaps a
-//! process: of the module `process` it uses reasons, and pidfds to watch.
+//! way across exec, and a parent with several children. It may not start, end or reap a process:
+//! of the module `process` it uses reasons, and pidfds to watch.
 
 mod barrier;
 mod end;

@@ -1,7 +1,7 @@
 //! Processes: fork, the child and its end, and how a set-up step's failure is told.
 //!
-//! Here belongs what concerns one process and its child, whatever they do afterwards. Nothing here
-//! knows the barrier: code in this module imports nothing from outside of it.
+//! Here belongs what concerns one process and its child, whatever they do afterwards. It may not
+//! know the barrier: nothing in this module imports from the rest of the crate.
 //!
 //! ```
 //! use ipc_barrier::process::{Ended, Fork, exit, fork};

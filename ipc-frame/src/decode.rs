@@ -2,22 +2,16 @@
 
 use core::fmt;
 
-use static_assertions::assert_impl_all;
-
-use crate::header::{Header, HeaderError};
+use crate::header::{DecodeError, Header};
 
 /// A frame that lies in the buffer of a decoder or a queue.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
-    header: Header,
-    payload: &'a [u8],
+    pub(crate) header: Header,
+    pub(crate) payload: &'a [u8],
 }
 
 impl<'a> Frame<'a> {
-    pub(crate) const fn new(header: Header, payload: &'a [u8]) -> Self {
-        Self { header, payload }
-    }
-
     /// Returns the header.
     pub const fn header(&self) -> &Header {
         &self.header
@@ -46,8 +40,6 @@ pub struct Decoder<const N: usize> {
     /// Bytes ever put into the buffer.
     received: u64,
 }
-
-assert_impl_all!(Decoder<64>: Send, Sync);
 
 impl<const N: usize> Decoder<N> {
     /// An empty decoder.
@@ -96,9 +88,7 @@ impl<const N: usize> Decoder<N> {
     /// As [`next_frame`](Self::next_frame).
     #[inline]
     pub fn advance(&mut self) -> Result<Option<Header>, DecodeError> {
-        let Some((header, len)) = self.peek()? else {
-            return Ok(None);
-        };
+        let Some((header, len)) = self.peek()? else { return Ok(None) };
         self.payload = self.start + Header::SIZE;
         self.start += len;
         Ok(Some(header))
@@ -114,13 +104,11 @@ impl<const N: usize> Decoder<N> {
     /// payload of the last may still be on its way. Ends before a header that is refused.
     pub fn headers(&self) -> impl Iterator<Item = (u64, Header)> {
         let mut rest = self.buffer.get(self.start..self.end).unwrap_or_default();
-        let mut position = self.position();
         core::iter::from_fn(move || {
-            let (header, len) = check::<N>(rest.first_chunk()?).ok()?;
-            let (start, len) = (position, Header::SIZE + len);
+            let position = self.received.wrapping_sub(rest.len() as u64);
+            let (header, len) = Self::first_of(rest).ok()??;
             rest = rest.get(len..).unwrap_or_default();
-            position += len as u64;
-            Some((start, header))
+            Some((position, header))
         })
     }
 
@@ -151,22 +139,19 @@ impl<const N: usize> Decoder<N> {
     #[inline]
     fn peek(&self) -> Result<Option<(Header, usize)>, DecodeError> {
         let pending = self.buffer.get(self.start..self.end).unwrap_or_default();
-        let Some((bytes, rest)) = pending.split_first_chunk() else {
-            return Ok(None);
-        };
-        let (header, len) = check::<N>(bytes)?;
-        Ok((len <= rest.len()).then_some((header, Header::SIZE + len)))
+        Ok(Self::first_of(pending)?.filter(|&(_, len)| len <= pending.len()))
     }
-}
 
-/// Reads a header and its payload's length, which fits in a buffer of `N` bytes.
-#[inline]
-fn check<const N: usize>(bytes: &[u8; Header::SIZE]) -> Result<(Header, usize), DecodeError> {
-    let header = Header::decode(bytes).map_err(DecodeError::Header)?;
-    let capacity = N - Header::SIZE;
-    match usize::try_from(header.len()) {
-        Ok(len) if len <= capacity => Ok((header, len)),
-        _ => Err(DecodeError::TooLong { len: header.len(), capacity }),
+    /// The first frame's header and whole length, if the header has arrived.
+    #[inline]
+    fn first_of(bytes: &[u8]) -> Result<Option<(Header, usize)>, DecodeError> {
+        let Some(header) = bytes.first_chunk() else { return Ok(None) };
+        let header = Header::decode(header)?;
+        let capacity = N - Header::SIZE;
+        match usize::try_from(header.len()) {
+            Ok(len) if len <= capacity => Ok(Some((header, Header::SIZE + len))),
+            _ => Err(DecodeError::TooLong { len: header.len(), capacity }),
+        }
     }
 }
 
@@ -184,38 +169,15 @@ impl<const N: usize> fmt::Debug for Decoder<N> {
     }
 }
 
-/// A stream that cannot be decoded any further. The sender is at fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DecodeError {
-    /// The header itself is refused.
-    Header(HeaderError),
-    /// The payload is longer than the buffer can hold.
-    TooLong {
-        /// Bytes of payload announced.
-        len: u32,
-        /// Bytes of payload that fit.
-        capacity: usize,
-    },
-}
-
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Header(error) => error.fmt(f),
-            Self::TooLong { len, capacity } => {
-                write!(f, "a payload of {len} bytes, over the capacity of {capacity}")
-            }
-        }
-    }
-}
-
-impl core::error::Error for DecodeError {}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::vec::Vec;
+
+    use static_assertions::assert_impl_all;
+
+    use super::*;
+
+    assert_impl_all!(Decoder<64>: Send, Sync);
 
     fn frame(id: u64, payload: &[u8]) -> Vec<u8> {
         let len = u32::try_from(payload.len()).unwrap();

@@ -2,8 +2,6 @@
 
 use core::fmt;
 
-use static_assertions::{assert_eq_size, assert_impl_all};
-
 use crate::fixed::{put, take};
 use crate::kind::Kind;
 
@@ -11,31 +9,23 @@ use crate::kind::Kind;
 /// (unix(7); a message with 254 fails with `EINVAL`).
 pub const MAX_FDS: u16 = 253;
 
-/// Offsets and widths of the fields. Lengths are derived from this table alone.
+/// Offsets of the fields. Lengths are derived from this table alone.
 mod field {
-    use core::ops::Range;
-
-    pub(super) const LEN: Range<usize> = 0..4;
-    pub(super) const KIND: Range<usize> = LEN.end..LEN.end + 1;
-    pub(super) const FLAGS: Range<usize> = KIND.end..KIND.end + 1;
-    pub(super) const METHOD: Range<usize> = FLAGS.end..FLAGS.end + 2;
-    pub(super) const ID: Range<usize> = METHOD.end..METHOD.end + 8;
-    pub(super) const FD_COUNT: Range<usize> = ID.end..ID.end + 2;
-    pub(super) const REPLY_FDS: Range<usize> = FD_COUNT.end..FD_COUNT.end + 2;
-    pub(super) const FD_SEQUENCE: Range<usize> = REPLY_FDS.end..REPLY_FDS.end + 4;
-    pub(super) const END: usize = FD_SEQUENCE.end;
+    pub(super) const LEN: usize = 0;
+    pub(super) const KIND: usize = LEN + 4;
+    pub(super) const FLAGS: usize = KIND + 1;
+    pub(super) const METHOD: usize = FLAGS + 1;
+    pub(super) const ID: usize = METHOD + 2;
+    pub(super) const FD_COUNT: usize = ID + 8;
+    pub(super) const REPLY_FDS: usize = FD_COUNT + 2;
+    pub(super) const FD_SEQUENCE: usize = REPLY_FDS + 2;
+    pub(super) const END: usize = FD_SEQUENCE + 4;
 }
 
 const _: () = assert!(field::END == 24, "WIRE.md says 24");
 
-bitflags::bitflags! {
-    /// What a frame says about itself beside its kind. Unknown bits are refused.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(crate) struct Flags: u8 {
-        /// The frame was sent before, to a receiver that is gone.
-        const RESENT = 1;
-    }
-}
+/// The only flag: the frame was sent before, to a receiver that is gone.
+const RESENT: u8 = 1;
 
 /// The fixed part of every frame, [`Header::SIZE`] bytes on the wire.
 ///
@@ -46,7 +36,7 @@ bitflags::bitflags! {
 pub struct Header {
     len: u32,
     kind: Kind,
-    flags: Flags,
+    flags: u8,
     method: u16,
     id: u64,
     fd_count: u16,
@@ -54,16 +44,12 @@ pub struct Header {
     fd_sequence: u32,
 }
 
-assert_impl_all!(Header: Copy, Send, Sync);
-assert_eq_size!(Header, [u8; 24]);
-
 impl Header {
     /// Bytes of a header on the wire.
     pub const SIZE: usize = field::END;
 
     const fn new(kind: Kind, method: u16, id: u64) -> Self {
-        let flags = Flags::empty();
-        Self { len: 0, kind, flags, method, id, fd_count: 0, reply_fds: 0, fd_sequence: 0 }
+        Self { len: 0, kind, flags: 0, method, id, fd_count: 0, reply_fds: 0, fd_sequence: 0 }
     }
 
     /// The header of a request. The peer returns the id in its answer.
@@ -105,11 +91,8 @@ impl Header {
     /// unless allowed. Headers of other kinds are returned unchanged.
     #[must_use]
     pub const fn allowing(self, count: u16) -> Self {
-        match self.kind {
-            Kind::Request if count <= MAX_FDS => Self { reply_fds: count, ..self },
-            Kind::Request => Self { reply_fds: MAX_FDS, ..self },
-            _ => self,
-        }
+        let limit = if matches!(self.kind, Kind::Request) { MAX_FDS } else { 0 };
+        Self { reply_fds: if count < limit { count } else { limit }, ..self }
     }
 
     /// Returns how many bytes of payload follow the header.
@@ -151,14 +134,13 @@ impl Header {
 
     /// Returns whether the request or one-way was sent before, to a receiver that is gone.
     pub const fn is_resent(&self) -> bool {
-        self.flags.contains(Flags::RESENT)
+        self.flags & RESENT != 0
     }
 
     /// The same header for a frame that is new: its length and count filled in, the rest as if
     /// it had never been sent.
     pub(crate) const fn of_new_frame(self, len: u32, fd_count: u16) -> Self {
-        let new = Self::new(self.kind, self.method, self.id);
-        Self { len, fd_count, reply_fds: self.reply_fds, ..new }
+        Self { len, flags: 0, fd_count, fd_sequence: 0, ..self }
     }
 
     /// Returns the bytes of a header that is written without a [`Queue`](crate::Queue): for a
@@ -172,10 +154,9 @@ impl Header {
         len: u32,
         fd_count: u16,
         fd_sequence: u32,
-    ) -> Result<[u8; Self::SIZE], HeaderError> {
+    ) -> Result<[u8; Self::SIZE], DecodeError> {
         let header = Self { len, fd_count, fd_sequence, ..*self };
-        header.check()?;
-        Ok(header.encode())
+        Ok(header.checked()?.encode())
     }
 
     /// Returns the header's bytes, as `WIRE.md` specifies them.
@@ -190,140 +171,124 @@ impl Header {
     /// field would stall the processor.
     #[inline]
     pub(crate) fn encode_into(&self, bytes: &mut [u8; Self::SIZE]) {
-        put(bytes, field::LEN.start, self.len.to_le_bytes());
-        put(bytes, field::KIND.start, [self.kind.to_wire()]);
-        put(bytes, field::FLAGS.start, [self.flags.bits()]);
-        put(bytes, field::METHOD.start, self.method.to_le_bytes());
-        put(bytes, field::ID.start, self.id.to_le_bytes());
-        put(bytes, field::FD_COUNT.start, self.fd_count.to_le_bytes());
-        put(bytes, field::REPLY_FDS.start, self.reply_fds.to_le_bytes());
-        put(bytes, field::FD_SEQUENCE.start, self.fd_sequence.to_le_bytes());
+        put(bytes, field::LEN, self.len.to_le_bytes());
+        put(bytes, field::KIND, [self.kind as u8]);
+        put(bytes, field::FLAGS, [self.flags]);
+        put(bytes, field::METHOD, self.method.to_le_bytes());
+        put(bytes, field::ID, self.id.to_le_bytes());
+        put(bytes, field::FD_COUNT, self.fd_count.to_le_bytes());
+        put(bytes, field::REPLY_FDS, self.reply_fds.to_le_bytes());
+        put(bytes, field::FD_SEQUENCE, self.fd_sequence.to_le_bytes());
     }
 
     /// Reads a header from the bytes of a peer.
     ///
     /// # Errors
-    /// The peer's fault each time; see [`HeaderError`]. The bytes after it cannot be decoded.
+    /// The peer's fault each time; see [`DecodeError`]. The bytes after it cannot be decoded.
     #[inline]
-    pub fn decode(bytes: &[u8; Self::SIZE]) -> Result<Self, HeaderError> {
-        let [kind] = take(bytes, field::KIND.start);
-        let [flags] = take(bytes, field::FLAGS.start);
-        let header = Self {
-            len: u32::from_le_bytes(take(bytes, field::LEN.start)),
-            kind: Kind::from_wire(kind).ok_or(HeaderError::UnknownKind { kind })?,
-            flags: Flags::from_bits(flags).ok_or(HeaderError::UnknownFlags { flags })?,
-            method: u16::from_le_bytes(take(bytes, field::METHOD.start)),
-            id: u64::from_le_bytes(take(bytes, field::ID.start)),
-            fd_count: u16::from_le_bytes(take(bytes, field::FD_COUNT.start)),
-            reply_fds: u16::from_le_bytes(take(bytes, field::REPLY_FDS.start)),
-            fd_sequence: u32::from_le_bytes(take(bytes, field::FD_SEQUENCE.start)),
-        };
-        header.check()?;
-        Ok(header)
+    pub fn decode(bytes: &[u8; Self::SIZE]) -> Result<Self, DecodeError> {
+        let [kind] = take(bytes, field::KIND);
+        Self {
+            len: u32::from_le_bytes(take(bytes, field::LEN)),
+            kind: Kind::from_wire(kind).ok_or(DecodeError::UnknownKind { kind })?,
+            flags: u8::from_le_bytes(take(bytes, field::FLAGS)),
+            method: u16::from_le_bytes(take(bytes, field::METHOD)),
+            id: u64::from_le_bytes(take(bytes, field::ID)),
+            fd_count: u16::from_le_bytes(take(bytes, field::FD_COUNT)),
+            reply_fds: u16::from_le_bytes(take(bytes, field::REPLY_FDS)),
+            fd_sequence: u32::from_le_bytes(take(bytes, field::FD_SEQUENCE)),
+        }
+        .checked()
     }
 
-    /// Checks the rules of `WIRE.md` that concern several fields, in their order.
-    fn check(&self) -> Result<(), HeaderError> {
-        let Self { kind, fd_count, reply_fds, fd_sequence, .. } = *self;
-        for (offset, is_used, value) in [
-            (field::FLAGS.start, kind.has_method(), self.flags.bits().into()),
-            (field::METHOD.start, kind.has_method(), self.method.into()),
-            (field::ID.start, kind.has_id(), self.id),
-            (field::FD_COUNT.start, kind.may_have_fds(), self.fd_count.into()),
-            (field::REPLY_FDS.start, kind == Kind::Request, self.reply_fds.into()),
+    /// Checks the fields in the order of their offsets, as `WIRE.md` says.
+    #[inline]
+    fn checked(self) -> Result<Self, DecodeError> {
+        let kind = self.kind;
+        for (offset, value, is_used, most) in [
+            (field::FLAGS, self.flags.into(), kind.has_method(), RESENT.into()),
+            (field::METHOD, self.method.into(), kind.has_method(), u64::MAX),
+            (field::ID, self.id, kind.has_id(), u64::MAX),
+            (field::FD_COUNT, self.fd_count.into(), kind.may_have_fds(), MAX_FDS.into()),
+            (field::REPLY_FDS, self.reply_fds.into(), kind == Kind::Request, MAX_FDS.into()),
+            (field::FD_SEQUENCE, self.fd_sequence.into(), self.fd_count > 0, u64::MAX),
         ] {
-            if value != 0 && !is_used {
-                return Err(HeaderError::FieldNotUsed { kind, offset, value });
+            let limit = if is_used { most } else { 0 };
+            if value > limit {
+                return Err(DecodeError::FieldOverLimit { kind, offset, value, limit });
             }
         }
-        for fd_count in [fd_count, reply_fds] {
-            if fd_count > MAX_FDS {
-                return Err(HeaderError::TooManyFds { fd_count });
-            }
-        }
-        if fd_count == 0 && fd_sequence != 0 {
-            return Err(HeaderError::SequenceWithoutFds { fd_sequence });
-        }
-        Ok(())
+        Ok(self)
     }
 
     /// Writes the sequence number into a header that is already encoded.
     pub(crate) fn stamp_fd_sequence(bytes: &mut [u8], fd_sequence: u32) {
-        if let Some(field) = bytes.get_mut(field::FD_SEQUENCE) {
-            field.copy_from_slice(&fd_sequence.to_le_bytes());
-        }
+        put(bytes, field::FD_SEQUENCE, fd_sequence.to_le_bytes());
     }
 
     /// Marks a frame whose header is already encoded as sent before, where its kind has the flag.
     pub(crate) fn stamp_resent(bytes: &mut [u8]) {
-        let kind = bytes.get(field::KIND.start).copied().and_then(Kind::from_wire);
-        if kind.is_some_and(|kind| kind.has_method()) {
-            if let Some(byte) = bytes.get_mut(field::FLAGS.start) {
-                *byte |= Flags::RESENT.bits();
-            }
+        let [kind] = take(bytes, field::KIND);
+        if Kind::from_wire(kind).is_some_and(Kind::has_method) {
+            put(bytes, field::FLAGS, [RESENT]);
         }
     }
 }
 
-/// A header that this version does not accept. The sender is at fault. The bytes after it cannot
-/// be decoded: close the connection.
+/// A header that is not accepted. The sender is at fault. The bytes after it cannot be decoded:
+/// close the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum HeaderError {
+pub enum DecodeError {
     /// The kind is none of [`Kind`]'s.
     UnknownKind {
         /// The byte as received.
         kind: u8,
     },
-    /// A flag bit is set that this version does not know.
-    UnknownFlags {
-        /// The byte as received.
-        flags: u8,
-    },
-    /// A field that frames of this kind do not use is not zero.
-    FieldNotUsed {
+    /// A field holds more than it may, which is zero where frames of this kind do not use it.
+    FieldOverLimit {
         /// The frame's kind.
         kind: Kind,
-        /// Where in the header the field is.
+        /// Where in the header the field begins.
         offset: usize,
-        /// What it holds: the flags, the method, the id or the count of descriptors.
+        /// What it holds.
         value: u64,
+        /// The most that it may hold.
+        limit: u64,
     },
-    /// More descriptors are announced, or allowed to a reply, than one frame can carry.
-    TooManyFds {
-        /// The number; the limit is [`MAX_FDS`].
-        fd_count: u16,
-    },
-    /// A frame without descriptors carries a sequence number.
-    SequenceWithoutFds {
-        /// The number as received.
-        fd_sequence: u32,
+    /// The payload is longer than the decoder's buffer can hold.
+    TooLong {
+        /// Bytes of payload announced.
+        len: u32,
+        /// Bytes of payload that fit.
+        capacity: usize,
     },
 }
 
-impl fmt::Display for HeaderError {
+impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownKind { kind } => write!(f, "unknown kind of frame {kind}"),
-            Self::UnknownFlags { flags } => write!(f, "unknown flag bits in {flags:#04x}"),
-            Self::FieldNotUsed { kind, offset, value } => {
-                write!(f, "{value} at offset {offset} of a {kind} frame, where zero belongs")
+            Self::FieldOverLimit { kind, offset, value, limit } => {
+                write!(f, "{value} at offset {offset} of a {kind} frame, over the limit of {limit}")
             }
-            Self::TooManyFds { fd_count } => {
-                write!(f, "a frame with {fd_count} descriptors, over the limit of {MAX_FDS}")
-            }
-            Self::SequenceWithoutFds { fd_sequence } => {
-                write!(f, "descriptor sequence {fd_sequence} in a frame without descriptors")
+            Self::TooLong { len, capacity } => {
+                write!(f, "a payload of {len} bytes, over the capacity of {capacity}")
             }
         }
     }
 }
 
-impl core::error::Error for HeaderError {}
+impl core::error::Error for DecodeError {}
 
 #[cfg(test)]
 mod tests {
+    use static_assertions::{assert_eq_size, assert_impl_all};
+
     use super::*;
+
+    assert_impl_all!(Header: Copy, Send, Sync);
+    assert_eq_size!(Header, [u8; 24]);
 
     const GOLDEN: [u8; 24] = [
         0x05, 0x00, 0x00, 0x00, // len 5
@@ -339,7 +304,7 @@ mod tests {
     fn golden() -> Header {
         Header {
             len: 5,
-            flags: Flags::RESENT,
+            flags: RESENT,
             fd_count: 2,
             reply_fds: 3,
             fd_sequence: 7,
@@ -363,7 +328,7 @@ mod tests {
             let bytes = || (0..=u8::MAX).step_by(STEP);
             for (at, byte) in (0..Header::SIZE).flat_map(|at| bytes().map(move |byte| (at, byte))) {
                 let mut bytes = GOLDEN;
-                bytes[field::KIND.start] = kind.to_wire();
+                bytes[field::KIND] = kind as u8;
                 bytes[at] = byte;
                 if let Ok(header) = Header::decode(&bytes) {
                     assert_eq!(header.encode(), bytes, "byte {at} = {byte}");
@@ -373,17 +338,21 @@ mod tests {
     }
 
     #[test]
-    fn header_refuses_unknown_bits_with_their_numbers() {
+    fn header_refuses_values_over_a_limit_with_both_numbers() {
         let change = |at: usize, byte: u8| {
             let mut bytes = GOLDEN;
             bytes[at] = byte;
             Header::decode(&bytes).unwrap_err()
         };
-        assert_eq!(change(4, 0), HeaderError::UnknownKind { kind: 0 });
-        assert_eq!(change(5, 0x82), HeaderError::UnknownFlags { flags: 0x82 });
-        assert_eq!(change(16, 254), HeaderError::TooManyFds { fd_count: 254 });
-        assert_eq!(change(19, 1), HeaderError::TooManyFds { fd_count: 0x103 });
-        assert_eq!(change(16, 0), HeaderError::SequenceWithoutFds { fd_sequence: 7 });
+        let over = |offset, value, limit| {
+            let kind = Kind::Request;
+            DecodeError::FieldOverLimit { kind, offset, value, limit }
+        };
+        assert_eq!(change(4, 0), DecodeError::UnknownKind { kind: 0 });
+        assert_eq!(change(5, 0x82), over(5, 0x82, 1));
+        assert_eq!(change(16, 254), over(16, 254, 253));
+        assert_eq!(change(19, 1), over(18, 0x103, 253));
+        assert_eq!(change(16, 0), over(20, 7, 0));
     }
 
     /// Each field by itself, in each kind: accepted where `WIRE.md` says so, else refused.
@@ -392,13 +361,13 @@ mod tests {
         for kind in Kind::ALL {
             let empty = Header::new(kind, 0, 0);
             for (offset, header) in [
-                (5, Header { flags: Flags::RESENT, ..empty }),
+                (5, Header { flags: RESENT, ..empty }),
                 (6, Header { method: 1, ..empty }),
                 (8, Header { id: 1, ..empty }),
                 (16, Header { fd_count: 1, ..empty }),
                 (18, Header { reply_fds: 1, ..empty }),
             ] {
-                let refused = HeaderError::FieldNotUsed { kind, offset, value: 1 };
+                let refused = DecodeError::FieldOverLimit { kind, offset, value: 1, limit: 0 };
                 let is_used = match kind {
                     Kind::Request => true,
                     Kind::OneWay => offset != 18,
@@ -428,12 +397,14 @@ mod tests {
         let bytes = reply.encode_with(5, 2, 7).unwrap();
         let header = Header { len: 5, fd_count: 2, fd_sequence: 7, ..reply };
         assert_eq!(Header::decode(&bytes), Ok(header));
-        let too_many = HeaderError::TooManyFds { fd_count: 254 };
-        assert_eq!(reply.encode_with(0, 254, 0), Err(too_many));
-        let (kind, offset) = (Kind::Ready, 16);
-        let unused = HeaderError::FieldNotUsed { kind, offset, value: 1 };
-        assert_eq!(Header::ready().encode_with(0, 1, 0), Err(unused));
-        let no_fds = HeaderError::SequenceWithoutFds { fd_sequence: 1 };
-        assert_eq!(reply.encode_with(0, 0, 1), Err(no_fds));
+        for (header, fd_count, fd_sequence, offset, value, limit) in [
+            (reply, 254, 0, 16, 254, 253),
+            (Header::ready(), 1, 0, 16, 1, 0),
+            (reply, 0, 1, 20, 1, 0),
+        ] {
+            let kind = header.kind();
+            let refused = DecodeError::FieldOverLimit { kind, offset, value, limit };
+            assert_eq!(header.encode_with(0, fd_count, fd_sequence), Err(refused));
+        }
     }
 }

@@ -53,10 +53,6 @@ impl Kind {
     pub(crate) fn from_wire(byte: u8) -> Option<Self> {
         Self::ALL.get(usize::from(byte).wrapping_sub(1)).copied()
     }
-
-    pub(crate) const fn to_wire(self) -> u8 {
-        self as u8
-    }
 }
 
 impl fmt::Display for Kind {
@@ -80,7 +76,7 @@ mod tests {
     #[test]
     fn every_kind_survives_the_wire_and_no_other_byte_is_one() {
         for byte in 0..=u8::MAX {
-            let kind = Kind::ALL.into_iter().find(|kind| kind.to_wire() == byte);
+            let kind = Kind::ALL.into_iter().find(|kind| *kind as u8 == byte);
             assert_eq!(Kind::from_wire(byte), kind, "byte {byte}");
         }
     }

@@ -19,9 +19,9 @@
 //! queue.push(Header::request(7, 1), &[b"hello, ", b"world"])?;
 //!
 //! let mut decoder = Decoder::<256>::new();
-//! queue.send_with(|batch| {
+//! queue.send_with(|pieces, _| {
 //!     let mut len = 0;
-//!     for piece in batch.pieces() {
+//!     for piece in pieces {
 //!         decoder.space()[..piece.len()].copy_from_slice(piece);
 //!         decoder.filled(piece.len());
 //!         len += piece.len();
@@ -54,8 +54,8 @@ mod text;
 #[cfg(test)]
 mod vectors;
 
-pub use decode::{DecodeError, Decoder, Frame};
-pub use header::{Header, HeaderError, MAX_FDS};
+pub use decode::{Decoder, Frame};
+pub use header::{DecodeError, Header, MAX_FDS};
 pub use hello::{BuildId, Hello, HelloError, Limits};
 pub use kind::Kind;
 #[doc(hidden)]
@@ -63,5 +63,5 @@ pub use message::MaxLen;
 pub use message::{Decode, Encode, EncodeError, MessageError};
 #[cfg(feature = "postcard")]
 pub use postcard::Postcard;
-pub use queue::{Batch, FrameNumber, PushError, Queue, Reservation};
+pub use queue::{FrameNumber, PushError, Queue, Reservation};
 pub use text::Text;

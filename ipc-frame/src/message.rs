@@ -5,8 +5,6 @@
 
 use core::fmt;
 
-use static_assertions::assert_obj_safe;
-
 /// A message that can be written into a payload.
 ///
 /// # Examples
@@ -46,11 +44,11 @@ use static_assertions::assert_obj_safe;
 /// let mut queue = Queue::<256, 4>::new();
 /// let mut room = queue.reserve(line.encoded_len()?)?;
 /// let len = line.encode(room.payload())?;
-/// room.commit(Header::one_way(1, 0), len);
+/// room.commit(Header::one_way(1, 0), 0, len)?;
 /// # let mut decoder = Decoder::<256>::new();
-/// # queue.send_with(|batch| {
-/// #     let len = batch.pieces()[0].len();
-/// #     decoder.space()[..len].copy_from_slice(batch.pieces()[0]);
+/// # queue.send_with(|pieces, _| {
+/// #     let len = pieces[0].len();
+/// #     decoder.space()[..len].copy_from_slice(pieces[0]);
 /// #     decoder.filled(len);
 /// #     Ok::<_, ipc_frame::DecodeError>(Some(len))
 /// # })?;
@@ -73,7 +71,8 @@ pub trait Encode {
     fn encode(&self, space: &mut [u8]) -> Result<usize, EncodeError>;
 }
 
-assert_obj_safe!(Encode);
+#[cfg(test)]
+static_assertions::assert_obj_safe!(Encode);
 
 /// A message whose longest form is known at compile time. No part of the interface: `service!` of
 /// ipc-worker checks with it that arguments and results fit.
@@ -152,7 +151,7 @@ impl fmt::Display for MessageError {
                 write!(f, "a message of {used} bytes in a payload of {len}")
             }
             Self::Malformed { len } => {
-                write!(f, "{len} bytes that are not a message of the expected type")
+                write!(f, "{len} bytes, not a message of the expected type")
             }
         }
     }

@@ -25,7 +25,7 @@ use crate::message::{Decode, Encode, EncodeError, MaxLen, MessageError};
 /// let mut queue = Queue::<256, 4>::new();
 /// let mut room = queue.reserve(line.encoded_len()?)?;
 /// let len = line.encode(room.payload())?;
-/// room.commit(Header::request(1, 1), len);
+/// room.commit(Header::request(1, 1), 0, len)?;
 ///
 /// # let (_, frame) = queue.next_unsent().ok_or("nothing to send")?;
 /// // … and at the other end

@@ -1,26 +1,19 @@
 //! Outgoing frames, kept until they are retired, so that they can be sent again.
 
-use core::fmt;
-use core::ops::Range;
-
-use static_assertions::assert_impl_all;
+use core::{fmt, iter};
 
 use crate::decode::Frame;
 use crate::header::Header;
 
-mod batch;
-mod kept;
+mod frames;
 mod reservation;
-mod ring;
 
-pub use batch::Batch;
+pub use frames::FrameNumber;
+use frames::{Entry, Frames};
 pub use reservation::{PushError, Reservation};
-use ring::{Entry, Ring};
 
-/// The number of a frame in its queue, in the order of pushing, wrapping. No number comes twice
-/// before 2³² pushes, also after [`Queue::clear`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FrameNumber(u32);
+/// Most pieces that are offered at a time.
+const PIECES: usize = 8;
 
 /// A queue of at most `FRAMES` frames in a ring of `BYTES` bytes.
 ///
@@ -32,17 +25,13 @@ pub struct FrameNumber(u32);
 /// A value whose bytes are all zero is the empty queue, equal to [`new`](Self::new).
 pub struct Queue<const BYTES: usize, const FRAMES: usize> {
     bytes: [u8; BYTES],
-    entries: Ring<FRAMES>,
-    /// The number of the entry at the front.
-    first: u32,
-    /// The entry that is sent next, and how much of it went out already. Sending does not pass
+    frames: Frames<FRAMES>,
+    /// The frame that is sent next, and how much of it went out already. Sending does not pass
     /// over it, unless it is half sent.
-    cursor: usize,
+    cursor: u64,
     offset: usize,
     fd_sequence: u32,
 }
-
-assert_impl_all!(Queue<64, 2>: Send, Sync);
 
 impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
     /// Bytes of payload in the longest frame that the queue takes.
@@ -52,14 +41,7 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
     pub const fn new() -> Self {
         const { assert!(BYTES >= Header::SIZE, "a queue holds at least a header") };
         const { assert!(BYTES <= 0x7fff_ffff, "lengths fit in 31 bits") };
-        Self {
-            bytes: [0; BYTES],
-            entries: Ring::new(),
-            first: 0,
-            cursor: 0,
-            offset: 0,
-            fd_sequence: 0,
-        }
+        Self { bytes: [0; BYTES], frames: Frames::new(), cursor: 0, offset: 0, fd_sequence: 0 }
     }
 
     /// Appends a frame without descriptors whose payload is the pieces, one after the other.
@@ -72,18 +54,16 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
     }
 
     /// Appends a frame as [`push`](Self::push) does, with `fd_count` descriptors that the caller
-    /// keeps and sends together with it; see [`Batch::with_fds`].
+    /// keeps and sends together with it; see [`send_with`](Self::send_with).
     ///
     /// # Errors
-    /// As [`push`](Self::push), and before these [`PushError::TooManyFds`] and
-    /// [`PushError::FdsNotAllowed`].
+    /// As [`push`](Self::push), and then [`PushError::TooManyFds`].
     pub fn push_with_fds(
         &mut self,
         header: Header,
         fd_count: usize,
         pieces: &[&[u8]],
     ) -> Result<FrameNumber, PushError> {
-        let fd_count = reservation::fds_of(header, fd_count)?;
         let len = pieces.iter().fold(0_usize, |sum, piece| sum.saturating_add(piece.len()));
         let mut reservation = self.reserve(len)?;
         let mut rest = reservation.payload();
@@ -92,7 +72,7 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
             place.copy_from_slice(piece);
             rest = after;
         }
-        Ok(reservation.append(header, fd_count, len))
+        reservation.commit(header, fd_count, len)
     }
 
     /// Finds room for a payload of up to `len` bytes that is to be written in place.
@@ -100,253 +80,256 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
     /// # Errors
     /// As [`push`](Self::push).
     pub fn reserve(&mut self, len: usize) -> Result<Reservation<'_, BYTES, FRAMES>, PushError> {
-        if len > Self::CAPACITY {
-            return Err(PushError::TooLong { len, capacity: Self::CAPACITY });
-        }
-        let start = self.room_for(len).ok_or(PushError::Full)?;
-        Ok(Reservation { queue: self, start, len })
+        let start = self.room_for(len)?;
+        Ok(Reservation { bytes: &mut self.bytes, frames: &mut self.frames, start, len })
     }
 
     /// Returns whether a frame with a payload of `len` bytes would be taken now.
     pub fn has_room_for(&self, len: usize) -> bool {
-        len <= Self::CAPACITY && self.room_for(len).is_some()
+        self.room_for(len).is_ok()
     }
 
-    /// Offers the next bytes to `send`, which returns how many of them it took, or `None` if it
-    /// would block. Returns what `send` returned, and `Ok(None)` if there is nothing to send.
+    /// Offers the next bytes to `send`, in pieces, which returns how many of them it took, or
+    /// `None` if it would block. Returns what `send` returned, and `Ok(None)` if there is nothing
+    /// to send.
     ///
-    /// A frame with descriptors begins a new batch and is stamped with their sequence; frames
-    /// without any may follow in the same batch. Frames that are retired or withdrawn are passed
-    /// over unless they are half sent.
+    /// Where descriptors go with the first byte, `send` gets the number of their frame too. That
+    /// frame is stamped with their sequence. Frames without any may follow in the same pieces; the
+    /// next frame with descriptors waits for the next call. Frames that lie side by side are one
+    /// piece. Frames that are retired or withdrawn are passed over unless they are half sent.
     ///
     /// # Errors
     /// Only those of `send`; nothing counts as sent then.
     pub fn send_with<E>(
         &mut self,
-        send: impl FnOnce(&Batch<'_>) -> Result<Option<usize>, E>,
+        send: impl FnOnce(&[&[u8]], Option<FrameNumber>) -> Result<Option<usize>, E>,
     ) -> Result<Option<usize>, E> {
-        let Some(entry) = self.entries.get(self.cursor) else {
-            return Ok(None);
-        };
-        if entry.fd_count > 0 && self.offset == 0 {
-            let header = self.bytes.get_mut(entry.start..).unwrap_or_default();
+        let Some(&next) = self.frames.get(self.cursor) else { return Ok(None) };
+        let with_fds = (next.fd_count > 0 && self.offset == 0).then_some(FrameNumber(self.cursor));
+        if with_fds.is_some() {
+            let header = self.bytes.get_mut(next.start..).unwrap_or_default();
             Header::stamp_fd_sequence(header, self.fd_sequence);
         }
-        let sent = send(&self.batch())?;
+        let (pieces, count) = self.pieces(next);
+        let sent = send(pieces.get(..count).unwrap_or_default(), with_fds)?;
         self.sent(sent.unwrap_or(0));
         Ok(sent)
     }
 
     /// Returns the first frame that was not sent at all; `None` where a frame is half sent.
     pub fn next_unsent(&self) -> Option<(FrameNumber, Frame<'_>)> {
-        let entry = self.entries.get(self.cursor).filter(|_| self.offset == 0)?;
-        Some((self.number_of(self.cursor), self.frame_of(entry)?))
+        let number = Some(FrameNumber(self.cursor)).filter(|_| self.offset == 0)?;
+        Some((number, self.frame(number)?))
     }
 
     /// Counts the frame that [`next_unsent`](Self::next_unsent) returned as sent: it was handed
     /// over by other means than bytes.
     pub fn pass_unsent(&mut self) {
-        if let Some(entry) = self.entries.get_mut(self.cursor).filter(|_| self.offset == 0) {
-            entry.begun = true;
-            self.cursor += 1;
-            self.reclaim();
+        if self.offset == 0 {
+            self.pass();
         }
     }
 
     /// Counts everything as sent: the receiver is gone.
     pub fn discard_unsent(&mut self) {
-        while let Some(entry) = self.entries.get_mut(self.cursor) {
-            entry.begun |= !entry.is_passed_over();
-            self.cursor += 1;
+        while self.has_unsent() {
+            self.pass();
         }
-        self.offset = 0;
-        self.reclaim();
     }
 
     /// Retires a frame whose outcome is known. Its room is free once those before it are retired
     /// too. A number that names no frame of the queue is ignored.
     pub fn retire(&mut self, number: FrameNumber) {
-        let entry = self.index_of(number).and_then(|index| self.entries.get_mut(index));
-        if let Some(entry) = entry {
+        if let Some(entry) = self.frames.get_mut(number.0) {
             entry.retired = true;
         }
-        self.reclaim();
+        self.settle();
     }
 
     /// Retires every frame that is sent.
     pub fn retire_sent(&mut self) {
-        for index in 0..self.cursor {
-            if let Some(entry) = self.entries.get_mut(index) {
+        for number in self.frames.first..self.cursor {
+            if let Some(entry) = self.frames.get_mut(number) {
                 entry.retired |= entry.begun;
             }
         }
-        self.reclaim();
+        self.settle();
+    }
+
+    /// Stops a frame from being sent, now and after [`rewind`](Self::rewind), unless it is half
+    /// sent. It keeps its bytes, its room and its place until it is retired.
+    pub fn withdraw(&mut self, number: FrameNumber) {
+        if let Some(entry) = self.frames.get_mut(number.0) {
+            entry.withdrawn = true;
+        }
+        self.settle();
     }
 
     /// Drops all frames. Their numbers name no frame from then on.
     pub fn clear(&mut self) {
-        self.first = self.number_of(self.entries.count).0;
-        self.entries.count = 0;
-        self.cursor = 0;
-        self.offset = 0;
-        self.fd_sequence = 0;
+        self.frames.first = self.frames.next;
+        self.rewind();
     }
 
     /// Starts again for another receiver: all kept frames that are not withdrawn count as unsent,
     /// and the descriptors' sequence starts at zero. Requests of which any byte had gone out are
     /// marked as sent before; see [`Header::is_resent`].
     pub fn rewind(&mut self) {
-        for index in 0..self.entries.count {
-            let Some(entry) = self.entries.get_mut(index) else { break };
+        for number in self.frames.first..self.frames.next {
+            let Some(entry) = self.frames.get_mut(number) else { break };
             if entry.begun && !entry.withdrawn {
                 Header::stamp_resent(self.bytes.get_mut(entry.start..).unwrap_or_default());
             }
             entry.begun = false;
         }
-        self.cursor = 0;
+        self.cursor = self.frames.first;
         self.offset = 0;
         self.fd_sequence = 0;
-        self.reclaim();
+        self.settle();
     }
 
     /// Returns whether any byte of the frame went out since the last [`rewind`](Self::rewind), or
     /// the frame is not kept any more.
     pub fn is_begun(&self, number: FrameNumber) -> bool {
-        self.kept(number).is_none_or(|(_, entry)| entry.begun)
+        self.kept(number.0).is_none_or(|entry| entry.begun)
     }
 
     /// Returns whether all of the frame went out since the last [`rewind`](Self::rewind), or the
     /// frame is not kept any more.
     pub fn is_sent(&self, number: FrameNumber) -> bool {
-        self.kept(number).is_none_or(|(index, entry)| entry.begun && index < self.cursor)
+        self.kept(number.0).is_none_or(|entry| entry.begun && number.0 < self.cursor)
     }
 
     /// Returns whether there is something to send.
-    pub fn has_unsent(&self) -> bool {
+    pub const fn has_unsent(&self) -> bool {
         // Sending does not pass over what the cursor points at.
-        self.cursor < self.entries.count
+        self.cursor < self.frames.next
     }
 
     /// Returns whether any byte of a kept frame went out since the last [`rewind`](Self::rewind).
     pub fn has_sent(&self) -> bool {
-        let mut begun = (0..=self.cursor).filter_map(|index| self.entries.get(index));
-        begun.any(|entry| entry.begun && !entry.retired)
+        let mut reached = self.frames.first..=self.cursor;
+        reached.any(|number| self.kept(number).is_some_and(|entry| entry.begun))
     }
 
-    /// Returns whether no frame is kept.
-    pub fn is_empty(&self) -> bool {
-        self.entries.count == 0
+    /// Returns the first frame that is kept: pushed and not retired. A walk copies no list:
+    ///
+    /// ```
+    /// # let mut queue = ipc_frame::Queue::<256, 4>::new();
+    /// # queue.push(ipc_frame::Header::request(1, 1), &[])?;
+    /// let mut next = queue.first();
+    /// while let Some(number) = next {
+    ///     queue.retire(number);
+    ///     next = queue.next_after(number);
+    /// }
+    /// # Ok::<(), ipc_frame::PushError>(())
+    /// ```
+    pub fn first(&self) -> Option<FrameNumber> {
+        self.kept_from(0)
     }
 
-    fn number_of(&self, index: usize) -> FrameNumber {
-        // An index is below FRAMES, and a queue of 2^32 frames does not fit in memory.
-        FrameNumber(self.first.wrapping_add(u32::try_from(index).unwrap_or(u32::MAX)))
+    /// Returns the kept frame that was pushed next after `number`, which need not be kept itself
+    /// any more.
+    pub fn next_after(&self, number: FrameNumber) -> Option<FrameNumber> {
+        self.kept_from(number.0 + 1)
     }
 
-    fn index_of(&self, number: FrameNumber) -> Option<usize> {
-        let index = usize::try_from(number.0.wrapping_sub(self.first)).ok()?;
-        (index < self.entries.count).then_some(index)
+    /// Returns the id of a kept frame.
+    pub fn id(&self, number: FrameNumber) -> Option<u64> {
+        Some(self.frame(number)?.header().id())
     }
 
-    fn kept(&self, number: FrameNumber) -> Option<(usize, &Entry)> {
-        let index = self.index_of(number)?;
-        let entry = self.entries.get(index).filter(|entry| !entry.retired)?;
-        Some((index, entry))
-    }
-
-    fn frame_of(&self, entry: &Entry) -> Option<Frame<'_>> {
-        let bytes = self.bytes.get(entry.start..entry.start + entry.len)?;
-        let (header, payload) = bytes.split_first_chunk()?;
+    /// Returns a kept frame.
+    pub fn frame(&self, number: FrameNumber) -> Option<Frame<'_>> {
+        let entry = self.kept(number.0)?;
+        let (header, payload) = self.bytes.get(entry.start..entry.end)?.split_first_chunk()?;
         // A header of the queue's own is always accepted.
-        Some(Frame::new(Header::decode(header).ok()?, payload))
+        Some(Frame { header: Header::decode(header).ok()?, payload })
+    }
+
+    fn kept(&self, number: u64) -> Option<&Entry> {
+        self.frames.get(number).filter(|entry| !entry.retired)
+    }
+
+    fn kept_from(&self, number: u64) -> Option<FrameNumber> {
+        let mut numbers = number.max(self.frames.first)..self.frames.next;
+        numbers.find(|&number| self.kept(number).is_some()).map(FrameNumber)
     }
 
     /// Where a frame with such a payload would start.
-    fn room_for(&self, len: usize) -> Option<usize> {
-        let len = Header::SIZE + len;
-        if self.entries.count == FRAMES {
-            return None;
+    fn room_for(&self, len: usize) -> Result<usize, PushError> {
+        if len > Self::CAPACITY {
+            return Err(PushError::TooLong { len, capacity: Self::CAPACITY });
         }
-        let (Some(front), Some(back)) =
-            (self.entries.get(0), self.entries.get(self.entries.count.wrapping_sub(1)))
-        else {
-            return (len <= BYTES).then_some(0);
-        };
-        let end = back.start + back.len;
-        if back.start < front.start {
-            (len <= front.start - end).then_some(end)
-        } else if len <= BYTES - end {
-            Some(end)
+        let Frames { first, next, .. } = self.frames;
+        // In an empty queue there are neither.
+        let [front, back] = [first, next.wrapping_sub(1)]
+            .map(|number| self.frames.get(number).copied().unwrap_or(Entry::NONE));
+        let free = if back.start < front.start {
+            [back.end..front.start, 0..0]
         } else {
-            (len <= front.start).then_some(0)
-        }
-    }
-
-    fn batch(&self) -> Batch<'_> {
-        let Some(first) = self.entries.get(self.cursor) else {
-            return Batch::new(None);
+            [back.end..BYTES, 0..front.start]
         };
-        let has_fds = first.fd_count > 0 && self.offset == 0;
-        let mut batch = Batch::new(has_fds.then(|| self.number_of(self.cursor)));
-        let mut run = first.start + self.offset..first.start + first.len;
-        for index in self.cursor + 1..self.entries.count {
-            let Some(entry) = self.entries.get(index).filter(|entry| entry.fd_count == 0) else {
-                break;
-            };
-            if entry.is_passed_over() {
-                continue;
+        let is_full = next - first >= FRAMES as u64;
+        let room = free.into_iter().find(|room| !is_full && room.len() >= Header::SIZE + len);
+        Ok(room.ok_or(PushError::Full)?.start)
+    }
+
+    /// The bytes from the cursor on, up to the next frame with descriptors, and the number of
+    /// pieces.
+    fn pieces(&self, next: Entry) -> ([&[u8]; PIECES], usize) {
+        let behind = (self.cursor + 1..self.frames.next).filter_map(|index| self.frames.get(index));
+        let without_fds = behind.take_while(|entry| entry.fd_count == 0);
+        let to_send = without_fds.filter(|entry| !entry.is_passed_over());
+        let own = iter::once(next.start + self.offset..next.end);
+        let mut runs = own.chain(to_send.map(|entry| entry.start..entry.end)).peekable();
+        let (mut pieces, mut count): ([&[u8]; PIECES], _) = ([&[]; PIECES], 0);
+        for piece in &mut pieces {
+            let Some(mut run) = runs.next() else { break };
+            while let Some(next) = runs.next_if(|next| next.start == run.end) {
+                run.end = next.end;
             }
-            if run.end != entry.start {
-                if !batch.add(self.piece(run)) {
-                    return batch;
-                }
-                run = entry.start..entry.start;
-            }
-            run.end = entry.start + entry.len;
+            *piece = self.bytes.get(run).unwrap_or_default();
+            count += 1;
         }
-        batch.add(self.piece(run));
-        batch
+        (pieces, count)
     }
 
-    fn piece(&self, run: Range<usize>) -> &[u8] {
-        self.bytes.get(run).unwrap_or_default()
-    }
-
-    /// Moves the cursor over `len` bytes that went out, and over what is not to be sent.
+    /// Moves the cursor over `len` bytes that went out.
     fn sent(&mut self, mut len: usize) {
-        while let Some(entry) = self.entries.get_mut(self.cursor) {
-            if entry.is_passed_over() && self.offset == 0 {
-                self.cursor += 1;
-                continue;
-            } else if len == 0 {
-                break;
-            } else if self.offset == 0 {
-                self.fd_sequence = self.fd_sequence.wrapping_add(u32::from(entry.fd_count));
+        while len > 0 {
+            let Some(entry) = self.frames.get_mut(self.cursor) else { break };
+            if self.offset == 0 {
+                self.fd_sequence = self.fd_sequence.wrapping_add(entry.fd_count.into());
             }
-            entry.begun = true;
-            let rest = entry.len - self.offset;
+            let rest = entry.end - entry.start - self.offset;
             if len < rest {
+                entry.begun = true;
                 self.offset += len;
-                return;
+                break;
             }
             len -= rest;
+            self.pass();
+        }
+    }
+
+    /// Counts the frame at the cursor as sent.
+    fn pass(&mut self) {
+        if let Some(entry) = self.frames.get_mut(self.cursor) {
+            entry.begun = true;
             self.cursor += 1;
             self.offset = 0;
         }
-        self.reclaim();
+        self.settle();
     }
 
     /// Passes over what is not to be sent, and frees the room of what is retired in front.
-    fn reclaim(&mut self) {
-        while self.offset == 0
-            && self.entries.get(self.cursor).is_some_and(|entry| entry.is_passed_over())
-        {
+    fn settle(&mut self) {
+        while self.offset == 0 && self.frames.get(self.cursor).is_some_and(Entry::is_passed_over) {
             self.cursor += 1;
         }
-        while self.cursor > 0 && self.entries.get(0).is_some_and(|entry| entry.retired) {
-            self.entries.pop();
-            self.first = self.first.wrapping_add(1);
-            self.cursor -= 1;
+        while self.frames.first < self.cursor && self.kept(self.frames.first).is_none() {
+            self.frames.first += 1;
         }
     }
 }
@@ -360,9 +343,8 @@ impl<const BYTES: usize, const FRAMES: usize> Default for Queue<BYTES, FRAMES> {
 /// Prints the state, not the bytes.
 impl<const BYTES: usize, const FRAMES: usize> fmt::Debug for Queue<BYTES, FRAMES> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { entries: Ring { count, .. }, first, cursor, offset, .. } = self;
-        let cursor = format_args!("frame {cursor}, byte {offset}");
-        write!(f, "Queue {{ frames: {count}, first: {first}, next: {cursor} }}")
+        let Self { frames: Frames { first, next, .. }, cursor, offset, .. } = self;
+        write!(f, "Queue {{ frames: {first}..{next}, next: frame {cursor}, byte {offset} }}")
     }
 }
 

@@ -19,20 +19,15 @@ impl<const N: usize> Text<N> {
     };
 
     /// Copies as much of the text as fits.
-    #[expect(clippy::indexing_slicing, reason = "const fn; both lengths are checked by the loop")]
     #[expect(clippy::cast_possible_truncation, reason = "N is at most 255, checked above")]
     pub const fn new(text: &str) -> Self {
         let mut copy = Self::EMPTY;
-        let source = text.as_bytes();
-        let mut len = if source.len() < N { source.len() } else { N };
+        let mut len = if text.len() < N { text.len() } else { N };
         while !text.is_char_boundary(len) {
             len -= 1;
         }
-        let mut index = 0;
-        while index < len {
-            copy.bytes[index] = source[index];
-            index += 1;
-        }
+        let (source, _) = text.as_bytes().split_at(len);
+        copy.bytes.split_at_mut(len).0.copy_from_slice(source);
         copy.len = len as u8;
         copy
     }

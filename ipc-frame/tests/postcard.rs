@@ -30,8 +30,8 @@ enum Level<'a> {
 
 /// Sends everything that is queued.
 fn send<const FRAMES: usize>(queue: &mut Queue<BYTES, FRAMES>, decoder: &mut Decoder<BYTES>) {
-    let sent = queue.send_with(|batch| {
-        let mut bytes = &batch.pieces().concat()[..];
+    let sent = queue.send_with(|pieces, _| {
+        let mut bytes = &pieces.concat()[..];
         let len = bytes.read(decoder.space())?;
         decoder.filled(len);
         Ok::<_, io::Error>(Some(len))
@@ -70,7 +70,7 @@ proptest! {
         let mut decoder = Decoder::<BYTES>::new();
         let mut room = queue.reserve(Postcard(line).encoded_len().unwrap()).unwrap();
         let len = Postcard(line).encode(room.payload()).unwrap();
-        room.commit(HEADER, len);
+        room.commit(HEADER, 0, len).unwrap();
         send(&mut queue, &mut decoder);
         let frame = decoder.next_frame().unwrap().unwrap();
         prop_assert_eq!(Postcard::<Line<'_>>::decode(frame.payload()), Ok(Postcard(line)));

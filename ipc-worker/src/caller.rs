@@ -93,7 +93,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         Some(match self.inbox.advance() {
             Ok(None) => return None,
             Ok(Some(header)) => {
-                first_frame::read(header.kind(), self.inbox.current().payload, BYTES)
+                first_frame::read(header.kind(), self.inbox.current().payload, SLOTS, BYTES)
             }
             Err(_) => Err(StartError::Malformed),
         })

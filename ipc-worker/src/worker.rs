@@ -9,9 +9,9 @@ use ipc_barrier::process::{Child, Ended};
 use ipc_transport::Instant;
 use rustix::fd::{AsFd, BorrowedFd};
 
-use crate::caller::{Answer, Caller};
+use crate::caller::Caller;
 use crate::counters::Counters;
-use crate::event::{Event, GiveUp};
+use crate::event::Event;
 use crate::ledger::RequestId;
 use crate::process::{Launch, Life, Turn};
 
@@ -32,14 +32,6 @@ pub struct Worker<Tag, L: Launch, const SLOTS: usize = 64, const BYTES: usize = 
     /// No further requests, and no further worker than those under way need.
     stopping: bool,
     caller: Caller<Tag, SLOTS, BYTES>,
-}
-
-/// What an event will be, found before anything of it is borrowed.
-enum Found<Tag> {
-    Answer(Answer<Tag>),
-    Died(Ended),
-    Started(usize),
-    GaveUp(GiveUp),
 }
 
 impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOTS, BYTES> {
@@ -98,37 +90,24 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// Take events until there is none: further turns wait for that.
     pub fn next_event(&mut self) -> Option<Event<'_, Tag>> {
         self.caller.forget_told();
-        Some(match self.find()? {
-            Found::Answer(answer) => {
-                let (tag, outcome) = self.caller.outcome(answer);
-                Event::Done { tag, outcome }
-            }
-            Found::Died(ended) => Event::Died(ended),
-            Found::Started(resent) => Event::Started { resent },
-            Found::GaveUp(reason) => Event::GaveUp(reason),
-        })
-    }
-
-    fn find(&mut self) -> Option<Found<Tag>> {
-        match self.caller.next_answer() {
-            Ok(Some(answer)) => return Some(Found::Answer(answer)),
-            Ok(None) => {}
-            Err(_broken) => {
-                self.caller.inbox.reset();
-                self.life.break_off();
-            }
-        }
+        let answer = self.caller.next_answer().unwrap_or_else(|_broken| {
+            self.caller.inbox.reset();
+            self.life.break_off();
+            None
+        });
         let pending = &mut self.life.pending;
-        if let Some(ended) = pending.died.take() {
-            return Some(Found::Died(ended));
+        if let (None, Some(ended)) = (&answer, pending.died) {
+            pending.died = None;
+            return Some(Event::Died(ended));
         }
-        if let Some(answer) = self.caller.next_ended() {
-            return Some(Found::Answer(answer));
+        if let Some(answer) = answer.or_else(|| self.caller.next_ended()) {
+            let (tag, outcome) = self.caller.outcome(answer);
+            return Some(Event::Done { tag, outcome });
         }
         if let Some(resent) = pending.started.take() {
-            return Some(Found::Started(resent));
+            return Some(Event::Started { resent });
         }
-        pending.gave_up.take().map(Found::GaveUp)
+        pending.gave_up.take().map(Event::GaveUp)
     }
 
     /// Stops the worker: no new requests, every outcome given to the closure, one-way requests

@@ -20,7 +20,7 @@ use crate::side::{EXEC, FAILED, FORK, Failure, NAMESPACES, SET_UP, Side, Trouble
 /// What fails where the program cannot be executed.
 pub(crate) const EXECUTE: &str = "exec of the program";
 
-/// Which namespaces the child has of its own.
+/// Which new namespaces the child has.
 #[derive(Clone, Copy, Debug)]
 struct Own {
     hostname: bool,
@@ -68,7 +68,7 @@ fn set_up(voice: &Voice, options: &Options, own: Own) -> Result<(), Trouble> {
     }
     if own.mounts {
         let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-        voice.permitted("mounts of its own", mount_change("/", private))?;
+        voice.permitted("private mounts", mount_change("/", private))?;
     }
     chdir(&options.dir).map_err(Trouble::at("working directory"))?;
     drop_privileges()?;

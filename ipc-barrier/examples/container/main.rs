@@ -1,5 +1,5 @@
-//! container: starts a program in namespaces of its own, in five stages at which parent and child
-//! meet, and says where a start has failed.
+//! container: starts a program in new namespaces, in five stages at which parent and child
+//! meet, and says at which stage a start has failed.
 //!
 //! ```text
 //!   parent                      stage           child

@@ -10,7 +10,7 @@ use lexopt::prelude::{Long, Short, Value, ValueExt};
 use crate::side::EXEC;
 
 pub(crate) const HELP: &str = "\
-container - start a program in namespaces of its own, in five stages
+container - start a program in new namespaces, in five stages
 
 Usage: container [options] [PROGRAM [ARGUMENT…]]
 

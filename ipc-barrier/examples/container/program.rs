@@ -1,6 +1,6 @@
 //! The program after exec: takes the end of the barrier over and says that it is ready.
 
-#![expect(unsafe_code, reason = "a descriptor's number says nothing of its owner")]
+#![expect(unsafe_code, reason = "a descriptor's number does not say who owns it")]
 
 use std::process::id;
 

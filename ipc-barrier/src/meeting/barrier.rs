@@ -94,8 +94,8 @@ impl<L: Lane> Barrier<L> {
         Ok(Self { fds: L::open(&memory)?, memory, lane: PhantomData })
     }
 
-    /// Returns the descriptors that a process must keep open to take a role later: four, and a fifth
-    /// where the barrier was opened for exec.
+    /// Returns the descriptors that a process must keep open to take a role later: four, and a
+    /// fifth where the barrier was opened for exec.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.fds.iter().map(AsFd::as_fd).chain(self.memory.file())
     }

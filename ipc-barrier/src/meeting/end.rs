@@ -9,11 +9,11 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use static_assertions::assert_impl_all;
 
 use super::errors::{MeetError, PeerAbort, Placing, Unmet};
-use super::lane::{Broken, Half, Lane, Post};
+use super::lane::{Broken, Half, Lane};
 use super::page::Page;
 use super::place;
 use super::role::{ChildSide, ParentSide, Role};
-use super::rules::{Ending, Goal, Progress, Rules};
+use super::rules::{ABORT, Ending, Goal, Progress, Rules, TOKEN};
 use super::wait::{AT_ONCE, is_past, look};
 use crate::process::{AsPidfd, Reason, Stage};
 
@@ -114,7 +114,7 @@ impl<R: Role, L: Lane> End<R, L> {
         if !self.rules.is_open() {
             return Placing::Ended;
         }
-        let posted = L::post(&self.half, Post::Token);
+        let posted = L::post(&self.half, TOKEN);
         match self.working(posted) {
             Some(true) => {
                 self.rules.placed();
@@ -129,7 +129,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// never waits. Returns whether the peer is not known to have ended its part.
     pub fn abort(&mut self) -> bool {
         if self.rules.abort() {
-            let posted = L::post(&self.half, Post::Abort);
+            let posted = L::post(&self.half, ABORT);
             self.working(posted);
         }
         self.rules.peer.is_none()
@@ -395,10 +395,7 @@ impl<R: Role, L: Lane> End<R, L> {
 }
 
 fn add(watch: &OwnedFd, fd: BorrowedFd<'_>, interest: Interest) -> Result<(), SystemError> {
-    let flags = match interest {
-        Interest::End => epoll::EventFlags::empty(),
-        _ => epoll::EventFlags::IN,
-    };
-    let none = epoll::EventData::new_u64(0);
-    epoll::add(watch, fd, none, flags).map_err(SystemError::of("epoll_ctl"))
+    use epoll::{EventData, EventFlags};
+    let flags = if interest == Interest::End { EventFlags::empty() } else { EventFlags::IN };
+    epoll::add(watch, fd, EventData::new_u64(0), flags).map_err(SystemError::of("epoll_ctl"))
 }

@@ -20,23 +20,27 @@ pub(crate) const TEXT: usize = 48;
 pub struct Reason {
     /// The step that failed.
     pub stage: Stage,
-    /// The kernel's number; zero where there is none.
+    /// The kernel's number; zero if there is none.
     pub errno: Errno,
     /// What failed: at most 48 bytes of UTF-8, cut at a character.
     pub text: Text<TEXT>,
 }
 
+/// A wait that fails returns one in its error.
+const _: () = assert!(size_of::<Reason>() <= 80);
+
 impl Reason {
-    /// Makes a reason of its parts; the number is zero where there is none.
+    /// Makes a reason of its parts; the number is zero if there is none.
     pub fn new(stage: impl Into<Stage>, errno: Errno, text: &str) -> Self {
         Self { stage: stage.into(), errno, text: Text::new(text) }
     }
 
     /// Makes a reason of an error, with a text that says what failed.
     ///
-    /// The number of an [`Errno`], a [`SystemError`] or an `std::io::Error` is kept. An error
-    /// without a number is added to the text as its `Display` writes it, which allocates only if
-    /// that does.
+    /// The number of an [`Errno`], a [`SystemError`] or an `std::io::Error` is kept, and of
+    /// rustix's `Errno` with the feature `std`; without `std` convert it into an
+    /// [`Errno`]. An error without a number is added to the text as its `Display` writes it, which
+    /// allocates only if that does.
     ///
     /// ```
     /// use ipc_barrier::{Errno, Reason};
@@ -49,15 +53,15 @@ impl Reason {
     /// # }
     /// ```
     pub fn from_error(stage: impl Into<Stage>, error: &(dyn Error + 'static), text: &str) -> Self {
-        let Some(errno) = errno_of(error) else {
-            let mut all = Cut { bytes: [0; TEXT], len: 0 };
-            let separator = if text.is_empty() { "" } else { ": " };
-            // An error that fails to write itself leaves what it wrote before.
-            _ = write!(all, "{text}{separator}{error}");
-            let text = Text::from_bytes(all.bytes.get(..all.len).unwrap_or_default());
-            return Self { stage: stage.into(), errno: Errno(0), text };
-        };
-        Self::new(stage, errno, text)
+        if let Some(errno) = errno_of(error) {
+            return Self::new(stage, errno, text);
+        }
+        let mut all = Cut { bytes: [0; TEXT], len: 0 };
+        let separator = if text.is_empty() { "" } else { ": " };
+        // An error that fails to write itself leaves what it wrote before.
+        _ = write!(all, "{text}{separator}{error}");
+        let text = Text::from_bytes(all.bytes.get(..all.len).unwrap_or_default());
+        Self { stage: stage.into(), errno: Errno(0), text }
     }
 }
 

@@ -85,7 +85,7 @@ impl<'a> Reader<'a> {
         let Some((bytes, rest)) = pending.split_first_chunk::<{ Header::SIZE }>() else {
             return Ok(None);
         };
-        let header = Header::decode(bytes).map_err(DecodeError::Header)?;
+        let header = Header::decode(bytes)?;
         assert_eq!(header.encode(), *bytes, "a header can be written in one way only");
         assert_eq!(by_hand(&header), *bytes, "an accepted header says what its bytes say");
         if header.len() > CAPACITY as u32 {
@@ -109,6 +109,7 @@ fn by_hand(header: &Header) -> [u8; Header::SIZE] {
         method: header.method(),
         id: header.id(),
         fd_count: header.fd_count(),
+        reply_fds: header.reply_fds(),
         fd_sequence: header.fd_sequence(),
     };
     raw.bytes()

@@ -3,13 +3,12 @@
 use core::fmt;
 
 use crate::header::{Header, MAX_FDS};
-use crate::kind::Kind;
-use crate::queue::ring::Entry;
-use crate::queue::{FrameNumber, Queue};
+use crate::queue::frames::{Entry, FrameNumber, Frames};
 
 /// Room in a queue for one frame. Dropping it appends nothing.
 pub struct Reservation<'a, const BYTES: usize, const FRAMES: usize> {
-    pub(super) queue: &'a mut Queue<BYTES, FRAMES>,
+    pub(super) bytes: &'a mut [u8; BYTES],
+    pub(super) frames: &'a mut Frames<FRAMES>,
     pub(super) start: usize,
     pub(super) len: usize,
 }
@@ -18,43 +17,32 @@ impl<const BYTES: usize, const FRAMES: usize> Reservation<'_, BYTES, FRAMES> {
     /// Returns the room for the payload.
     pub fn payload(&mut self) -> &mut [u8] {
         let start = self.start + Header::SIZE;
-        self.queue.bytes.get_mut(start..start + self.len).unwrap_or_default()
+        self.bytes.get_mut(start..start + self.len).unwrap_or_default()
     }
 
-    /// Appends the frame, without descriptors, with the first `len` bytes of the room as its
-    /// payload. A `len` over the room counts as all of it.
-    pub fn commit(self, header: Header, len: usize) -> FrameNumber {
-        self.append(header, 0, len)
-    }
-
-    /// Appends the frame as [`commit`](Self::commit) does, with `fd_count` descriptors.
+    /// Appends the frame, with `fd_count` descriptors and with the first `len` bytes of the room
+    /// as its payload. A `len` over the room counts as all of it.
     ///
     /// # Errors
-    /// [`PushError::TooManyFds`] and [`PushError::FdsNotAllowed`]; nothing is appended then.
-    pub fn commit_with_fds(
+    /// [`PushError::TooManyFds`]; nothing is appended then.
+    pub fn commit(
         self,
         header: Header,
         fd_count: usize,
         len: usize,
     ) -> Result<FrameNumber, PushError> {
-        let fd_count = fds_of(header, fd_count)?;
-        Ok(self.append(header, fd_count, len))
-    }
-
-    pub(super) fn append(self, header: Header, fd_count: u16, len: usize) -> FrameNumber {
+        let limit = if header.kind().may_have_fds() { MAX_FDS } else { 0 };
+        let accepted = u16::try_from(fd_count).ok().filter(|&count| count <= limit);
+        let fd_count = accepted.ok_or(PushError::TooManyFds { count: fd_count, limit })?;
         let len = len.min(self.len);
-        let queue = self.queue;
-        let place = queue.bytes.get_mut(self.start..).unwrap_or_default();
+        let place = self.bytes.get_mut(self.start..).unwrap_or_default();
         if let Some(place) = place.first_chunk_mut() {
             // The queue's capacity fits in 31 bits, which its constructor checks.
-            header
-                .of_new_frame(u32::try_from(len).unwrap_or(u32::MAX), fd_count)
-                .encode_into(place);
+            let len = u32::try_from(len).unwrap_or(u32::MAX);
+            header.of_new_frame(len, fd_count).encode_into(place);
         }
-        // There is room: `room_for` answered that the entries are not full.
-        let (start, len) = (self.start, Header::SIZE + len);
-        queue.entries.push(Entry { start, len, fd_count, ..Entry::NONE });
-        queue.number_of(queue.entries.count - 1)
+        let end = self.start + Header::SIZE + len;
+        Ok(self.frames.push(Entry { start: self.start, end, fd_count, ..Entry::NONE }))
     }
 }
 
@@ -63,16 +51,6 @@ impl<const BYTES: usize, const FRAMES: usize> fmt::Debug for Reservation<'_, BYT
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reservation").field("len", &self.len).finish_non_exhaustive()
     }
-}
-
-/// Returns the number of descriptors where a frame with this header can carry them.
-pub(super) fn fds_of(header: Header, count: usize) -> Result<u16, PushError> {
-    let kind = header.kind();
-    if count > 0 && !kind.may_have_fds() {
-        return Err(PushError::FdsNotAllowed { kind });
-    }
-    let fd_count = u16::try_from(count).ok().filter(|&count| count <= MAX_FDS);
-    fd_count.ok_or(PushError::TooManyFds { count })
 }
 
 /// A frame that was not appended. The queue is as it was.
@@ -88,15 +66,12 @@ pub enum PushError {
     },
     /// There is no room until frames are retired.
     Full,
-    /// More descriptors than one frame carries.
+    /// More descriptors than a frame of its kind carries.
     TooManyFds {
-        /// The number asked for; the limit is [`MAX_FDS`].
+        /// The number asked for.
         count: usize,
-    },
-    /// Frames of this kind carry no descriptors.
-    FdsNotAllowed {
-        /// The frame's kind.
-        kind: Kind,
+        /// [`MAX_FDS`], or zero where the kind carries none.
+        limit: u16,
     },
 }
 
@@ -107,10 +82,9 @@ impl fmt::Display for PushError {
                 write!(f, "a payload of {len} bytes, over the queue's capacity of {capacity}")
             }
             Self::Full => f.write_str("the queue is full"),
-            Self::TooManyFds { count } => {
-                write!(f, "a frame with {count} descriptors, over the limit of {MAX_FDS}")
+            Self::TooManyFds { count, limit } => {
+                write!(f, "a frame with {count} descriptors, over the limit of {limit}")
             }
-            Self::FdsNotAllowed { kind } => write!(f, "descriptors for a {kind} frame"),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::format;
 use std::string::{String, ToString as _};
 use std::vec::Vec;
 
-use crate::{BuildId, DecodeError, Frame, Header, HeaderError, Hello, HelloError, Kind, Limits};
+use crate::{BuildId, DecodeError, Frame, Header, Hello, HelloError, Kind, Limits};
 
 /// Makes the function that writes an error as the document does, and the list of all of them: a
 /// variant without a name does not compile, and a name without a vector fails a test.
@@ -22,13 +22,9 @@ macro_rules! errors {
 }
 
 errors!(REFUSALS, refusal(DecodeError) {
-    DecodeError::Header(HeaderError::UnknownKind { kind }) => "unknown-kind kind={kind}",
-    DecodeError::Header(HeaderError::UnknownFlags { flags }) => "unknown-flags flags={flags:#x}",
-    DecodeError::Header(HeaderError::FieldNotUsed { kind, offset, value }) =>
-        "field-not-used kind={kind} offset={offset} value={value}",
-    DecodeError::Header(HeaderError::TooManyFds { fd_count }) => "too-many-fds fds={fd_count}",
-    DecodeError::Header(HeaderError::SequenceWithoutFds { fd_sequence }) =>
-        "sequence-without-fds sequence={fd_sequence}",
+    DecodeError::UnknownKind { kind } => "unknown-kind kind={kind}",
+    DecodeError::FieldOverLimit { kind, offset, value, limit } =>
+        "field-over-limit kind={kind} offset={offset} value={value} limit={limit}",
     DecodeError::TooLong { len, capacity } => "too-long len={len} capacity={capacity}",
 });
 

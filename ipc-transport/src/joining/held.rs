@@ -5,15 +5,14 @@ use core::ops::Range;
 use heapless::Vec;
 use ipc_frame::{FrameNumber, Header, MAX_FDS, PushError};
 
-use crate::contract::fds::{FdList, Fds};
-use crate::contract::transport::TransportError;
+use crate::contract::{FdList, Fds, TransportError};
 use crate::fd::{AsFd, BorrowedFd};
 
 /// Most descriptors of all frames together, and so of one frame.
 pub(super) const HELD: usize = MAX_FDS as usize;
 
 /// Descriptors, in the order of the frames that own them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Held {
     /// The owner of each descriptor. Descriptors beyond these belong to a frame that is being
     /// written.
@@ -31,7 +30,7 @@ impl Held {
         match count {
             ..=HELD if count <= HELD - self.owners.len() => Ok(()),
             ..=HELD => Err(PushError::Full),
-            _ => Err(PushError::TooManyFds { count }),
+            _ => Err(PushError::TooManyFds { count, limit: MAX_FDS }),
         }
     }
 

@@ -5,33 +5,27 @@ use core::mem::MaybeUninit;
 use rustix::cmsg_space;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::OFlags;
-use rustix::io::{Errno, IoSliceMut};
+use rustix::io::{Errno, IoSliceMut, retry_on_intr};
 use rustix::net::sockopt::{Timeout, socket_timeout};
 use rustix::net::{
     AddressFamily, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
     Shutdown, SocketFlags, SocketType,
 };
 
-use crate::contract::errno::SystemError;
-use crate::contract::fds::Fds;
-use crate::contract::pass_fds::Received;
-use crate::contract::transport::TransportError;
+use crate::contract::{Fds, Moved, Received, SystemError, TransportError};
 use crate::descriptor::above_stdio;
 use crate::unix::control::{ControlSpace, MAX_FDS};
 use crate::unix::options::switch_off_extras;
 use crate::unix::pieces::{first, gather};
 use crate::unix::socket::Mode;
-use crate::waiting::clock::Instant;
-use crate::waiting::patience::Patience;
-use crate::waiting::wait::{Interest, Waiter, Watched};
+use crate::waiting::{Instant, Interest, Watched, wait};
 
 const CONTROL: usize = cmsg_space!(ScmRights(MAX_FDS));
 
-/// A socket's descriptor, and how many of its calls a signal has interrupted.
+/// A socket's descriptor.
 #[derive(Debug)]
 pub(super) struct Calls {
     pub(super) fd: OwnedFd,
-    pub(super) interruptions: u64,
 }
 
 /// What a receiving call came to, before stream and seqpacket part ways.
@@ -50,7 +44,7 @@ pub(super) enum Answer {
 impl Calls {
     /// Calls on a new socket.
     pub(super) const fn new(fd: OwnedFd) -> Self {
-        Self { fd, interruptions: 0 }
+        Self { fd }
     }
 
     /// Calls on a socket that came from elsewhere.
@@ -70,11 +64,11 @@ impl Calls {
     /// Sends at most `limit` bytes, never none.
     #[inline]
     pub(super) fn send(
-        &mut self,
+        &self,
         mode: Mode,
         (pieces, limit): (&[&[u8]], usize),
         fds: &[BorrowedFd<'_>],
-    ) -> Result<Option<usize>, TransportError> {
+    ) -> Moved {
         if fds.len() > MAX_FDS {
             return Err(TransportError::TooManyFds { count: fds.len() });
         }
@@ -102,20 +96,16 @@ impl Calls {
     /// Sees to all that a sending call may answer.
     #[inline]
     fn sent(
-        &mut self,
+        &self,
         call: &'static str,
         (mode, with_fds): (Mode, bool),
         mut attempt: impl FnMut(BorrowedFd<'_>) -> Result<usize, Errno>,
-    ) -> Result<Option<usize>, TransportError> {
+    ) -> Moved {
         loop {
-            return match attempt(self.fd.as_fd()) {
+            return match retry_on_intr(|| attempt(self.fd.as_fd())) {
                 Ok(0) => Ok(None),
                 Ok(len) => Ok(Some(len)),
-                Err(Errno::INTR) => {
-                    self.interruptions += 1;
-                    continue;
-                }
-                Err(Errno::AGAIN) if self.must_wait(mode)? => {
+                Err(error) if self.has_not_waited(mode, error)? => {
                     self.wait(Interest::Output, None)?;
                     continue;
                 }
@@ -133,11 +123,7 @@ impl Calls {
 
     /// Receives bytes; descriptors that came with them are dropped by the kernel.
     #[inline]
-    pub(super) fn receive(
-        &mut self,
-        mode: Mode,
-        space: &mut [u8],
-    ) -> Result<Answer, TransportError> {
+    pub(super) fn receive(&self, mode: Mode, space: &mut [u8]) -> Result<Answer, TransportError> {
         self.received("recv", mode, |fd, flags| {
             let (len, _) = rustix::net::recv(fd, &mut *space, flags)?;
             Ok(Received { len, fds_truncated: false })
@@ -148,7 +134,7 @@ impl Calls {
     /// room for. The length counts bytes of a packet that found no room, too (`MSG_TRUNC`).
     #[inline]
     pub(super) fn receive_with<const N: usize>(
-        &mut self,
+        &self,
         mode: Mode,
         slices: [&mut [u8]; N],
         fds: &mut Fds<'_>,
@@ -157,14 +143,12 @@ impl Calls {
         let mut control = space.control(fds.room());
         let mut slices = slices.map(IoSliceMut::new);
         let packet = if N > 1 { RecvFlags::TRUNC } else { RecvFlags::empty() };
-        let answer = self.received("recvmsg", mode, |fd, flags| {
+        let mut answer = self.received("recvmsg", mode, |fd, flags| {
             let flags = flags | packet | RecvFlags::CMSG_CLOEXEC;
             let message = rustix::net::recvmsg(fd, &mut slices, &mut control, flags)?;
             let fds_truncated = message.flags.contains(ReturnFlags::CTRUNC);
             Ok(Received { len: message.bytes, fds_truncated })
-        });
-        drop(control);
-        let mut answer = answer?;
+        })?;
         let Answer::Bytes(received) = &mut answer else {
             // What came with an empty packet.
             space.arrived().for_each(drop);
@@ -180,7 +164,7 @@ impl Calls {
     /// Sees to all that a receiving call may answer.
     #[inline]
     fn received(
-        &mut self,
+        &self,
         call: &'static str,
         mut mode: Mode,
         mut attempt: impl FnMut(BorrowedFd<'_>, RecvFlags) -> Result<Received, Errno>,
@@ -192,17 +176,9 @@ impl Calls {
                 Ok(Received { len: 0, .. }) => Ok(Answer::Empty),
                 Ok(received) => Ok(Answer::Bytes(received)),
                 Err(Errno::CONNRESET) => Ok(Answer::Reset),
-                Err(Errno::INTR) => {
-                    self.interruptions += 1;
-                    if mode == Mode::Blocking && self.wait_out()? {
-                        mode = Mode::NonBlocking;
-                    }
-                    continue;
-                }
-                Err(Errno::AGAIN) if self.must_wait(mode)? => {
-                    if self.wait_out()? {
-                        mode = Mode::NonBlocking;
-                    }
+                Err(Errno::INTR) if mode == Mode::NonBlocking => continue,
+                Err(error) if error == Errno::INTR || self.has_not_waited(mode, error)? => {
+                    mode = self.wait_out()?;
                     continue;
                 }
                 Err(Errno::AGAIN) => Ok(Answer::Nothing),
@@ -213,26 +189,26 @@ impl Calls {
     }
 
     /// Returns whether a call that may wait has not, since the socket's own mode is `O_NONBLOCK`.
-    fn must_wait(&self, mode: Mode) -> Result<bool, TransportError> {
-        let own = || rustix::fs::fcntl_getfl(&self.fd).map_err(system("fcntl"));
-        Ok(mode == Mode::Blocking && own()?.contains(OFlags::NONBLOCK))
+    fn has_not_waited(&self, mode: Mode, error: Errno) -> Result<bool, TransportError> {
+        if mode == Mode::NonBlocking || error != Errno::AGAIN {
+            return Ok(false);
+        }
+        let own = rustix::fs::fcntl_getfl(&self.fd).map_err(system("fcntl"))?;
+        Ok(own.contains(OFlags::NONBLOCK))
     }
 
     /// Waits for input in the place of a receive, for as long as that may wait: made again after a
-    /// signal, it would begin its whole timeout anew. Returns whether there is a timeout.
-    fn wait_out(&mut self) -> Result<bool, TransportError> {
+    /// signal, it would begin its whole timeout anew. Returns how to receive then.
+    fn wait_out(&self) -> Result<Mode, TransportError> {
         let timeout = socket_timeout(&self.fd, Timeout::Recv);
         let timeout = timeout.map_err(system("getsockopt SO_RCVTIMEO"))?;
         self.wait(Interest::Input, timeout.map(|timeout| Instant::now() + timeout))?;
-        Ok(timeout.is_some())
+        Ok(timeout.map_or(Mode::Blocking, |_| Mode::NonBlocking))
     }
 
-    fn wait(&mut self, what: Interest, deadline: Option<Instant>) -> Result<(), TransportError> {
-        let mut waiter = Waiter::new(Patience::SLEEP);
-        let mut watched = [Watched::new(self.fd.as_fd(), what)];
-        let waited = waiter.wait(&mut watched, deadline);
-        self.interruptions += waiter.interruptions();
-        waited.map(|_| ()).map_err(TransportError::System)
+    fn wait(&self, interest: Interest, deadline: Option<Instant>) -> Result<(), TransportError> {
+        let mut watched = [Watched::new(self.fd.as_fd(), interest)];
+        wait(&mut watched, deadline).map(|_| ()).map_err(TransportError::System)
     }
 }
 

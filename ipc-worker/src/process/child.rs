@@ -61,7 +61,7 @@ pub(super) fn run<H: Handler, Tag, const SLOTS: usize, const BYTES: usize>(
         say(&mut stream, Header::failed(), payload);
         exit(SET_UP_FAILED);
     }
-    say(&mut stream, Header::ready(), &first_frame::hello(BYTES).encode());
+    say(&mut stream, Header::ready(), &first_frame::ready(SLOTS, BYTES));
     let mut server = Server { handler, words, inbox, outbox, finished: None, now: Instant::now };
     match server.serve(&mut stream.blocking().with(spin)) {
         Served::Finished => exit(0),

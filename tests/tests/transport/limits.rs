@@ -1,7 +1,7 @@
 //! What a peer cannot make a receiver hold, and what an outbox does not take.
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use ipc_frame::{Header, PushError};
 use ipc_tests::fds::{self, Fds, file, id_of};
@@ -89,7 +89,7 @@ pub(crate) fn repro_options_that_add_control_messages_are_switched_off() {
     let taken = Stream::from(fd);
     assert!(!is_on(&taken, SO_PASSCRED) && !is_on(&taken, SO_PASSPIDFD));
     switch(&left, SO_PASSPIDFD, 1);
-    let taken = Seqpacket::<64>::from(OwnedFd::from(left.as_fd().try_clone_to_owned().unwrap()));
+    let taken = Seqpacket::<64>::from(duplicate(left.as_fd()).unwrap());
     assert!(!is_on(&taken, SO_PASSPIDFD));
 }
 
@@ -97,7 +97,7 @@ pub(crate) fn repro_options_that_add_control_messages_are_switched_off() {
 pub(crate) fn repro_pidfds_that_nobody_asked_for_are_closed() {
     let (mut left, mut right) = Stream::pair().unwrap();
     if !switch(&right, SO_PASSPIDFD, 1) {
-        return ipc_tests::cases::skip("pidfds in control messages", "kernel 6.5");
+        ipc_tests::cases::skip("pidfds in control messages", "kernel 6.5");
     }
     let before = fds::open().len();
     let mut inbox = Inbox::<1024>::new();
@@ -120,12 +120,15 @@ pub(crate) fn repro_frames_of_more_than_253_descriptors_are_refused_alike() {
     let before = fds::open().len();
     for count in [254, 255, 256, 1000] {
         assert!(!outbox.has_room_for(0, count));
-        assert_eq!(outbox.reserve(0, count).err(), Some(PushError::TooManyFds { count }));
+        assert_eq!(
+            outbox.reserve(0, count).err(),
+            Some(PushError::TooManyFds { count, limit: 253 })
+        );
     }
     let mut list = FdList::<254>::new();
     while list.push(duplicate(null.as_fd()).unwrap()).is_ok() {}
     let refused = outbox.push_with(Header::reply(1), &[], &mut list.fds());
-    assert_eq!(refused, Err(PushError::TooManyFds { count: 254 }));
+    assert_eq!(refused, Err(PushError::TooManyFds { count: 254, limit: 253 }));
     assert_eq!(list.len(), 254, "nothing is closed");
     assert!(outbox.has_room_for(0, 253));
     let mut fewer = FdList::<253>::new();
@@ -191,6 +194,26 @@ pub(crate) fn repro_take_frames_is_not_would_block() {
     }
     take(&mut inbox, &mut list);
     assert_eq!(list.iter().filter(|got| got.files.len() == 1).count(), 5);
+}
+
+/// What is left of a packet does not show to poll: a loop waits only when there is nothing more.
+pub(crate) fn packets_longer_than_the_inbox_arrive_whole_before_a_wait() {
+    let (mut left, mut right) = Seqpacket::<4096>::pair().unwrap();
+    let mut outbox = Outbox::<8192, 8>::new();
+    let mut own = FdList::<1>::new();
+    own.push(file()).unwrap();
+    for id in 0..3 {
+        outbox.push_with(Header::request(1, id), &[&[7; 1900]], &mut own.fds()).unwrap();
+    }
+    assert!(outbox.flush_with(&mut left).unwrap().complete);
+    let (mut inbox, mut list) = (Inbox::<2048>::new(), Vec::new());
+    while list.len() < 3 {
+        match inbox.receive_with(&mut right, 1).unwrap() {
+            Arrived::Bytes(_) | Arrived::TakeFrames => take(&mut inbox, &mut list),
+            Arrived::WouldBlock => panic!("frames are left, but nothing to wait for"),
+        }
+    }
+    assert_eq!((list[0].files.len(), list[2].payload.len()), (1, 1900));
 }
 
 /// More than one frame may have, put in by hand.

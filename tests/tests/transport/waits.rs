@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 
 use ipc_transport::{
     Instant, Interest, MAX_WATCHED, PassFds, Patience, Received, Stream, Transport, TransportError,
-    Waiter, Watched, duplicate, wait,
+    Watched, duplicate, wait,
 };
 
 use ipc_tests::fds::Fds;
@@ -173,24 +173,8 @@ pub(crate) fn spinning_changes_no_answer() {
     let received = right.blocking().with(patience).receive_with(&mut space, &mut fds.fds());
     assert_eq!(received, Ok(Some(Received { len: 4, fds_truncated: false })));
     assert_eq!(fds.len(), 1);
-    let mut waiter = Waiter::new(patience);
-    let watch = |waiter: &mut Waiter, deadline| {
-        let mut watched = [Watched::new(right.as_fd(), Interest::Input)];
-        (waiter.wait(&mut watched, deadline), watched[0].is_readable(), watched[0].is_over())
-    };
-    for spin in [Duration::ZERO, Duration::from_millis(5), Duration::from_secs(100)] {
-        waiter = Waiter::new(Patience { spin });
-        let start = Instant::now();
-        let deadline = start + Duration::from_millis(20);
-        assert_eq!(watch(&mut waiter, Some(deadline)), (Ok(false), false, false));
-        assert!(Instant::now() >= deadline && Instant::now().since(start).as_secs() < 10);
-        let past = Some(Instant::PAST);
-        assert_eq!(watch(&mut waiter, past), (Ok(false), false, false));
-    }
     left.send(&[b"x"]).unwrap();
-    assert_eq!(watch(&mut waiter, None), (Ok(true), true, false));
     drop(left);
-    assert_eq!(watch(&mut waiter, Some(soon())), (Ok(true), true, true));
     assert_eq!(right.blocking().with(patience).receive(&mut space), Ok(Some(1)));
     let end = right.blocking().with(patience).receive(&mut space);
     assert_eq!(end, Err(TransportError::Closed));
@@ -205,18 +189,4 @@ pub(crate) fn nobody_spins_with_one_cpu() {
     one.set(first);
     rustix::thread::sched_setaffinity(None, &one).unwrap();
     assert_eq!(Patience::SPIN.where_parallel(), Patience::SLEEP);
-}
-
-pub(crate) fn interruptions_are_counted() {
-    let (_left, mut right) = Stream::pair().unwrap();
-    right.set_receive_timeout(Duration::from_millis(30)).unwrap();
-    let mut waiter = Waiter::new(Patience::SLEEP);
-    let _storm = Storm::begin(Duration::from_millis(2));
-    let mut watched = [Watched::new(right.as_fd(), Interest::Input)];
-    let deadline = Instant::now() + Duration::from_millis(40);
-    assert_eq!(waiter.wait(&mut watched, Some(deadline)), Ok(false));
-    assert!(waiter.interruptions() > 0);
-    assert_eq!(right.interruptions(), 0);
-    assert_eq!(right.blocking().receive(&mut [0; 8]), Ok(None));
-    assert!(right.interruptions() > 0);
 }

@@ -139,7 +139,7 @@ pub(crate) fn a_hostile_first_frame_is_an_error_and_no_process_is_left() {
     }
     for payload in [&b""[..], &[9, 9], &long] {
         let error = hostile(&frame(Kind::Ready, payload), sleep);
-        assert!(matches!(error, StartError::Mismatch(_)), "{error:?}");
+        assert!(matches!(error, StartError::Mismatch { .. }), "{error:?}");
     }
     let failed = hostile(&frame(Kind::Failed, &[5, 0, 0, 0, 1, 2, b'7', b'n', b'o']), sleep);
     assert_eq!(failed, StartError::Failed(Reason::new("7", Errno(5), "no")));

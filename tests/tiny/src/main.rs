@@ -60,9 +60,9 @@ fn frame() -> Result<(), Failed> {
     let mut decoder = Decoder::<BYTES>::new();
     let header = Header::request(WRITE, 1);
     queue.push(header, &[TEXT]).map_err(|_| Failed::Frame)?;
-    queue.send_with(|batch| {
+    queue.send_with(|pieces, _| {
         let mut len = 0;
-        for piece in batch.pieces() {
+        for piece in pieces {
             let space = decoder.space().get_mut(..piece.len()).ok_or(Failed::Frame)?;
             space.copy_from_slice(piece);
             decoder.filled(piece.len());

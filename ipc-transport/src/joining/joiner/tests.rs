@@ -104,7 +104,10 @@ fn run(frames: &[Sent], limits: &[usize], taken: Taken) -> (Vec<Got>, Option<Joi
         waiting.extend(came);
         let is_over = len == 0 && limit > 0;
         let is_stopped = allowed == Limit::Bytes(0) || is_over;
-        while taken == Taken::AtOnce || is_stopped {
+        loop {
+            if taken == Taken::Late && !is_stopped {
+                break;
+            }
             let start = decoder.position();
             let Some(header) = decoder.advance().unwrap() else { break };
             let joined = match joiner.frame(start, &header) {
@@ -162,6 +165,7 @@ fn check_run(frames: &[Sent], limits: &[usize], taken: Taken) {
 
 /// An interpreter is some hundred times slower.
 const STEP: usize = if cfg!(miri) { 13 } else { 1 };
+const FRAMES_STEP: usize = if cfg!(miri) { 4 } else { 1 };
 
 fn frames() -> Vec<Sent> {
     let counts = [(0, 0), (1, 1), (2, 2), (1, 0), (2, 1), (1, 2)];
@@ -171,8 +175,9 @@ fn frames() -> Vec<Sent> {
 
 #[test]
 fn two_frames_in_every_two_cuts_keep_their_descriptors() {
-    for first in frames() {
-        for second in frames() {
+    let some = || frames().into_iter().step_by(FRAMES_STEP);
+    for first in some() {
+        for second in some() {
             let len = 2 * Header::SIZE + first.payload + second.payload;
             for cut in (1..len).step_by(STEP) {
                 for next in (1..=len - cut).step_by(STEP) {
@@ -185,9 +190,9 @@ fn two_frames_in_every_two_cuts_keep_their_descriptors() {
 
 #[test]
 fn three_frames_in_pieces_of_every_length_keep_their_descriptors() {
-    let short = || frames().into_iter().filter(|frame| frame.payload == 0);
+    let short = || frames().into_iter().filter(|frame| frame.payload == 0).step_by(FRAMES_STEP);
     for first in short() {
-        for second in frames() {
+        for second in frames().into_iter().step_by(FRAMES_STEP) {
             for third in short() {
                 for len in (1..80).step_by(STEP) {
                     check(&[first, second, third], &vec![len; 80]);
