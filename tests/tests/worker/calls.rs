@@ -138,6 +138,29 @@ pub(crate) fn as_many_descriptors_come_back_as_a_message_carries() {
     }
 }
 
+pub(crate) fn a_handler_adds_only_descriptors_that_the_call_allows() {
+    fn check<L: Launch>(mut worker: Worker<u32, L>) {
+        let before = fds::open().len();
+        for (allowed, wanted) in [(0, 1_u32), (1, 2), (252, 253), (3, 3)] {
+            let bytes = wanted.to_le_bytes();
+            let pieces: [&[u8]; 1] = [&bytes];
+            worker.try_call(Call::new(GIVE_FDS, &pieces).reply_fds(allowed), 1).unwrap();
+            let list = turn_until(&mut worker, |list| !list.is_empty());
+            let expected = match wanted > allowed.into() {
+                true => Told::Refused(1, Refusal::TOO_MANY_FDS.code),
+                false => Told::Reply(1, b"in three pieces".to_vec()),
+            };
+            assert_eq!(list, [expected], "{allowed}");
+            assert!(worker.next_event().is_none());
+            assert_eq!(fds::open().len(), before);
+        }
+        let refused = worker.try_call(Call::new(GIVE_FDS, &[]).reply_fds(254), 9).unwrap_err();
+        assert_eq!(refused.why, Why::TooManyFds { count: 254, capacity: 253 });
+    }
+    check(worker());
+    check(Worker::<u32, _>::start(Start::inline(handle)).unwrap());
+}
+
 /// A view of an event is no obstacle to a call in the same arm, once it is not used any more.
 pub(crate) fn requests_are_made_from_the_arms_of_events() {
     let mut worker = worker();

@@ -33,6 +33,7 @@ ipc_tests::cases! {
     descriptors_reach_the_handler_and_come_back,
     as_many_descriptors_as_a_message_carries,
     as_many_descriptors_come_back_as_a_message_carries,
+    a_handler_adds_only_descriptors_that_the_call_allows,
     requests_are_made_from_the_arms_of_events,
     what_is_not_taken_comes_back_with_its_reason,
     repro_a_reply_that_boasts_of_its_length_is_a_refusal,
