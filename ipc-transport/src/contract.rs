@@ -2,7 +2,13 @@
 //!
 //! Nothing here may know a socket or make a system call.
 
-pub(crate) mod errno;
-pub(crate) mod fds;
-pub(crate) mod pass_fds;
-pub(crate) mod transport;
+mod errno;
+mod fds;
+mod pass_fds;
+mod transport;
+
+pub use errno::{Errno, SystemError};
+pub use fds::{FdList, Fds};
+pub use pass_fds::{PassFds, Received};
+pub(crate) use transport::Moved;
+pub use transport::{Transport, TransportError};

@@ -4,12 +4,12 @@
 
 use core::mem::MaybeUninit;
 
+use crate::contract::SystemError;
+
 use rustix::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use rustix::fs::{CWD, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use syscalls::{Sysno, syscall};
-
-use crate::contract::errno::SystemError;
 
 /// The first number that is neither standard input, output nor error.
 const FIRST: RawFd = 3;

@@ -4,8 +4,6 @@
 use core::convert::Infallible;
 use core::marker::PhantomData;
 
-use crate::contract::errno::SystemError;
-
 /// A descriptor that is owned. Without the feature `socket` there are none.
 #[derive(Debug)]
 pub struct OwnedFd(Infallible);
@@ -26,6 +24,6 @@ impl AsFd for OwnedFd {
     }
 }
 
-pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd, SystemError> {
+pub(crate) fn duplicate<E>(fd: BorrowedFd<'_>) -> Result<OwnedFd, E> {
     match fd.0 {}
 }

@@ -54,10 +54,7 @@ pub mod fd;
 #[cfg(not(feature = "socket"))]
 use fd as descriptor;
 
-pub use contract::errno::{Errno, SystemError};
-pub use contract::fds::{FdList, Fds};
-pub use contract::pass_fds::{PassFds, Received};
-pub use contract::transport::{Transport, TransportError};
+pub use contract::{Errno, FdList, Fds, PassFds, Received, SystemError, Transport, TransportError};
 pub use joining::inbox::{Arrival, Arrived, Inbox, InboxError};
 pub use joining::joiner::{FdsLost, JoinError};
 #[doc(hidden)]
@@ -66,11 +63,12 @@ pub use joining::outbox::{Flushed, Outbox};
 pub use joining::room::Room;
 pub use memory::faulty::{Faults, Faulty};
 pub use memory::loopback::{Loopback, LoopbackEnd};
-pub use waiting::clock::Instant;
+pub use waiting::Instant;
 
 #[cfg(feature = "socket")]
 pub use {
     bytes::byte_pair::BytePair,
+    descriptor::close_all_but,
     unix::blocking::Blocking,
     unix::inherit::{InheritError, inherit},
     unix::listen::{BindError, Listener, connect},
@@ -78,14 +76,13 @@ pub use {
     unix::seqpacket::Seqpacket,
     unix::socket::Socket,
     unix::stream::Stream,
-    waiting::patience::Patience,
-    waiting::wait::{Interest, MAX_WATCHED, Waiter, Watched, wait},
+    waiting::{Interest, MAX_WATCHED, Patience, Watched, wait},
 };
 
 /// For the crates of this family only.
 #[cfg(feature = "socket")]
 #[doc(hidden)]
 pub use {
-    descriptor::{above_stdio, close_all_but, duplicate, open_stdio},
+    descriptor::{above_stdio, duplicate, open_stdio},
     memory::page::SharedPage,
 };

@@ -2,8 +2,16 @@
 //!
 //! Nothing here may know a transport.
 
-pub(crate) mod clock;
+mod clock;
 #[cfg(feature = "socket")]
-pub(crate) mod patience;
+mod patience;
 #[cfg(feature = "socket")]
-pub(crate) mod wait;
+mod wait;
+
+pub use clock::Instant;
+#[cfg(feature = "socket")]
+pub use patience::Patience;
+#[cfg(feature = "socket")]
+pub(crate) use wait::is_hung_up;
+#[cfg(feature = "socket")]
+pub use wait::{Interest, MAX_WATCHED, Watched, wait};

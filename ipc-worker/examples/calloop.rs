@@ -19,7 +19,7 @@ fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusa
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut worker = Worker::<usize>::start(Start::fork(handle))?;
+    let mut worker = Worker::<usize, _>::start(Start::fork(handle))?;
     let mut event_loop = EventLoop::<()>::try_new()?;
     // Level-triggered: what a turn leaves undone shows again. The source only wakes the loop, since
     // a turn is due at the worker's deadlines too.
@@ -58,6 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     started = true;
                 }
                 Event::GaveUp(reason) => return Err(reason.into()),
+                _ => {}
             }
         }
     }

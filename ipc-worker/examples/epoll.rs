@@ -18,7 +18,7 @@ fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusa
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut worker = Worker::<usize>::start(Start::fork(handle))?;
+    let mut worker = Worker::<usize, _>::start(Start::fork(handle))?;
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     // Level-triggered (no EPOLLET): what a turn leaves undone shows again in the next wait.
     epoll::add(&epoll, &worker, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
@@ -57,6 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     started = true;
                 }
                 Event::GaveUp(reason) => return Err(reason.into()),
+                _ => {}
             }
         }
     }

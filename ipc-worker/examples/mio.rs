@@ -19,7 +19,7 @@ fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusa
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut worker = Worker::<usize>::start(Start::fork(handle))?;
+    let mut worker = Worker::<usize, _>::start(Start::fork(handle))?;
     let (mut poll, mut ready) = (Poll::new()?, Events::with_capacity(4));
     let fd = worker.as_fd().as_raw_fd();
     poll.registry().register(&mut SourceFd(&fd), Token(0), Interest::READABLE)?;
@@ -59,6 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     started = true;
                 }
                 Event::GaveUp(reason) => return Err(reason.into()),
+                _ => {}
             }
         }
     }

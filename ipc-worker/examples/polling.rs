@@ -20,7 +20,7 @@ fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusa
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut worker = Worker::<usize>::start(Start::fork(handle))?;
+    let mut worker = Worker::<usize, _>::start(Start::fork(handle))?;
     let (poller, mut ready) = (Poller::new()?, Events::new());
     // SAFETY: the poller goes before the worker does, whose descriptor it watches.
     // Level-triggered, since one-shot is the default: what a turn leaves undone shows again.
@@ -59,6 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     started = true;
                 }
                 Event::GaveUp(reason) => return Err(reason.into()),
+                _ => {}
             }
         }
     }

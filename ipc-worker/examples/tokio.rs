@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
-    let mut worker = Worker::<usize>::start(Start::fork(handle))?;
+    let mut worker = Worker::<usize, _>::start(Start::fork(handle))?;
     let fd = worker.as_fd().as_raw_fd();
     // SAFETY: it goes before the worker does, whose descriptor is the same for its whole life.
     let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE)? };
@@ -67,6 +67,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
                     started = true;
                 }
                 Event::GaveUp(reason) => return Err(reason.into()),
+                _ => {}
             }
         }
     }

@@ -7,20 +7,25 @@ mod place;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use answers::Answer;
-
 use ipc_frame::{Encode, Header, MAX_FDS};
-use ipc_transport::{
-    Arrived, FdList, Inbox, Instant, Outbox, PassFds, TransportError, duplicate,
-};
+use ipc_transport::{Arrived, FdList, Inbox, Instant, Outbox, PassFds, TransportError, duplicate};
 
 use crate::call::{Call, NotTaken, Why};
 use crate::counters::Counters;
 use crate::first_frame;
-use crate::ledger::{How, RequestId, Table, UnderWay, Words};
+use crate::ledger::{Ending, How, RequestId, Table, UnderWay, Words};
+use crate::refusal::Refusal;
 use crate::start_error::StartError;
 
 const FDS: usize = MAX_FDS as usize;
+
+/// What was found to tell, before any of it is borrowed.
+#[derive(Debug)]
+pub(crate) enum Answer<Tag> {
+    Reply(Tag),
+    Refused(Tag, Refusal),
+    Ended(Tag, Ending),
+}
 
 /// A worker's requests under way, their frames, and what comes back.
 ///
@@ -32,6 +37,8 @@ pub struct Caller<Tag, const SLOTS: usize, const BYTES: usize> {
     pub(crate) inbox: Inbox<BYTES>,
     pub(crate) counters: Counters,
     last: Last,
+    /// Room came back that no event tells of.
+    regained: bool,
 }
 
 /// What the last outcome left behind, kept until the next one is asked for.
@@ -86,7 +93,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         Some(match self.inbox.advance() {
             Ok(None) => return None,
             Ok(Some(header)) => {
-                first_frame::read(header.kind(), self.inbox.current().payload, BYTES)
+                first_frame::read(header.kind(), self.inbox.current().payload, SLOTS, BYTES)
             }
             Err(_) => Err(StartError::Malformed),
         })
@@ -118,6 +125,17 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         let request = UnderWay { is_one_way: true, reply_fds: 0, ..request };
         self.insert(id, None, request, words);
         Ok(id)
+    }
+
+    /// Begins a turn: room that came back in the one before was seen.
+    pub(crate) fn begin_turn(&mut self) {
+        self.forget_told();
+        self.regained = false;
+    }
+
+    /// Returns whether room came back that no event tells of.
+    pub(crate) const fn has_regained(&self) -> bool {
+        self.regained
     }
 
     /// Forgets what the last outcome left behind.

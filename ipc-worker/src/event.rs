@@ -173,7 +173,7 @@ impl From<MessageError> for BadReply {
 
 /// What a worker's life has brought and main was not told yet.
 #[derive(Debug, Default)]
-pub struct Pending {
+pub(crate) struct Pending {
     pub(crate) died: Option<Ended>,
     /// A worker is ready, and this many requests are sent again.
     pub(crate) started: Option<usize>,

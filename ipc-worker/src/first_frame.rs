@@ -1,21 +1,32 @@
 //! The first frame of a worker: it is ready, or its set-up has failed at some stage.
 
 use ipc_barrier::process::Reason;
-use ipc_frame::{BuildId, Header, Hello, Kind, Limits, MAX_FDS};
+use ipc_frame::{Kind, Text};
 use ipc_transport::Errno;
 
 use crate::refusal::Refusal;
 use crate::start_error::StartError;
+
+/// The version of what main and a worker say to each other.
+const VERSION: u32 = 1;
 
 /// Bytes of the longest reason on the wire.
 pub(crate) const REASON: usize = HEAD + 20 + 48;
 /// Bytes before the texts: the error's number, and the lengths of the stage's name and of the text.
 const HEAD: usize = 6;
 
-/// What a worker of `bytes` bytes each way says of itself.
-pub(crate) fn hello(bytes: usize) -> Hello {
-    let payload_len = u32::try_from(bytes - Header::SIZE).unwrap_or(u32::MAX);
-    Hello { limits: Limits { payload_len, fd_count: MAX_FDS }, build: BuildId::ANY }
+/// What a worker that is ready says of itself: the version, its slots, and its bytes each way.
+pub(crate) fn ready(slots: usize, bytes: usize) -> [u8; 12] {
+    let mut payload = [0; 12];
+    for (place, number) in payload.chunks_mut(4).zip(numbers(slots, bytes)) {
+        place.copy_from_slice(&number.to_le_bytes());
+    }
+    payload
+}
+
+fn numbers(slots: usize, bytes: usize) -> [u32; 3] {
+    let [slots, bytes] = [slots, bytes].map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+    [VERSION, slots, bytes]
 }
 
 /// Why [`Handler::prepare`](crate::Handler::prepare) did not let the worker start.
@@ -38,22 +49,31 @@ pub(crate) fn encode<'a>(reason: &Reason, space: &'a mut [u8; REASON]) -> &'a [u
 }
 
 /// Reads what a process has sent first, whatever that is.
-pub(crate) fn read(kind: Kind, payload: &[u8], bytes: usize) -> Result<(), StartError> {
+pub(crate) fn read(
+    kind: Kind,
+    payload: &[u8],
+    slots: usize,
+    bytes: usize,
+) -> Result<(), StartError> {
     match kind {
-        Kind::Ready => {
-            let (ours, theirs) = (hello(bytes), Hello::decode(payload));
-            match theirs.and_then(|theirs| ours.agree(&theirs)) {
-                Ok(agreed) if agreed == ours.limits => Ok(()),
-                Ok(_) => Err(StartError::Malformed),
-                Err(error) => Err(StartError::Mismatch(error)),
-            }
-        }
-        Kind::Failed => match decode(payload) {
-            Some(reason) => Err(StartError::Failed(reason)),
-            None => Err(StartError::Malformed),
-        },
+        Kind::Ready => matches(payload, numbers(slots, bytes)),
+        Kind::Failed => Err(decode(payload).map_or(StartError::Malformed, StartError::Failed)),
         _ => Err(StartError::Malformed),
     }
+}
+
+/// Compares what a worker says of itself with what main is. The version comes first: what follows
+/// it has a meaning only if that is ours.
+fn matches(payload: &[u8], ours: [u32; 3]) -> Result<(), StartError> {
+    let mut theirs = payload.chunks(4);
+    for (what, ours) in ["version", "slots", "bytes"].into_iter().zip(ours) {
+        let number = theirs.next().and_then(|bytes| bytes.try_into().ok());
+        let theirs = number.map(u32::from_le_bytes).ok_or(StartError::Malformed)?;
+        if theirs != ours {
+            return Err(StartError::Mismatch { what, ours, theirs });
+        }
+    }
+    theirs.next().map_or(Ok(()), |_| Err(StartError::Malformed))
 }
 
 fn decode(payload: &[u8]) -> Option<Reason> {
@@ -64,15 +84,17 @@ fn decode(payload: &[u8]) -> Option<Reason> {
     if text.len() != usize::from(text_len) {
         return None;
     }
-    let [stage, text] = [stage, text].map(core::str::from_utf8);
-    Some(Reason::new(stage.ok()?, errno, text.ok()?))
+    let (stage, text) = (Text::<20>::from_bytes(stage), Text::<48>::from_bytes(text));
+    Some(Reason::new(stage.as_str(), errno, text.as_str()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const BYTES: usize = 4096;
+    fn first(kind: Kind, payload: &[u8]) -> Result<(), StartError> {
+        read(kind, payload, 64, 4096)
+    }
 
     #[test]
     fn a_reason_survives_the_wire() {
@@ -80,7 +102,7 @@ mod tests {
             for text in ["", "pivot_root", "a text that is as long as a reason's may be: 48 b"] {
                 let reason = Reason::new(stage, Errno(-7), text);
                 let mut space = [0; REASON];
-                let read = read(Kind::Failed, encode(&reason, &mut space), BYTES);
+                let read = first(Kind::Failed, encode(&reason, &mut space));
                 assert_eq!(read, Err(StartError::Failed(reason)));
             }
         }
@@ -92,17 +114,21 @@ mod tests {
         let mut space = [0; REASON];
         let len = encode(&reason, &mut space).len();
         for cut in (0..len).chain([len + 1]) {
-            assert_eq!(read(Kind::Failed, &space[..cut], BYTES), Err(StartError::Malformed));
+            assert_eq!(first(Kind::Failed, &space[..cut]), Err(StartError::Malformed));
         }
     }
 
     #[test]
-    fn a_worker_that_is_ready_matches_main() {
-        assert_eq!(read(Kind::Ready, &hello(BYTES).encode(), BYTES), Ok(()));
-        let smaller = read(Kind::Ready, &hello(BYTES / 2).encode(), BYTES);
-        assert_eq!(smaller, Err(StartError::Malformed));
-        let error = read(Kind::Ready, &[9, 9], BYTES).unwrap_err();
-        assert!(matches!(error, StartError::Mismatch(_)), "{error}");
-        assert_eq!(read(Kind::Reply, &[], BYTES), Err(StartError::Malformed));
+    fn a_worker_that_is_ready_matches_main_or_says_in_what_it_does_not() {
+        assert_eq!(first(Kind::Ready, &ready(64, 4096)), Ok(()));
+        let other = |what, ours, theirs| Err(StartError::Mismatch { what, ours, theirs });
+        assert_eq!(first(Kind::Ready, &ready(63, 4096)), other("slots", 64, 63));
+        assert_eq!(first(Kind::Ready, &ready(64, 8192)), other("bytes", 4096, 8192));
+        assert_eq!(first(Kind::Ready, &2_u32.to_le_bytes()), other("version", 1, 2));
+        for len in [0, 3, 4, 11, 13] {
+            let payload = [&ready(64, 4096)[..], &[0]].concat();
+            assert_eq!(first(Kind::Ready, &payload[..len]), Err(StartError::Malformed), "{len}");
+        }
+        assert_eq!(first(Kind::Reply, &[]), Err(StartError::Malformed));
     }
 }

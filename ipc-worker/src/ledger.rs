@@ -16,5 +16,4 @@ pub use id::RequestId;
 pub use restart::Restart;
 pub(crate) use restart::{Next, Supervisor};
 pub(crate) use table::Table;
-pub(crate) use words::Claim;
-pub use words::Words;
+pub(crate) use words::{Claim, Words};

@@ -1,17 +1,17 @@
-//! A worker process for all that may block, so that the main process never does.
+//! A worker process for anything that may block, so that the main process never does.
 //!
 //! ```text
 //!  main                                                    worker
-//!  try_call ─▶ slots ─▶ outbox ─── frames and fds ───▶ inbox ─▶ Handler::handle
+//!  try_call ─▶ table ─▶ outbox ─── frames and fds ───▶ inbox ─▶ Handler::handle
 //!  next_event ◀─ inbox ◀────────── frames and fds ──── outbox ◀─ Handler::settle
 //!                  └────── a shared word per request decides who has it ──────┘
 //! ```
 //!
-//! Main makes calls and takes events; [`Worker::turn`] does all input and output, a bounded
-//! amount of it. Every request that was taken has exactly one [`Outcome`], also when the worker
-//! is killed: what had not begun is sent again to the next worker, what was running is reported.
-//! A one-way request ([`Worker::try_send`]) costs no answer, and has no outcome; what comes to
-//! nothing is counted ([`Worker::counters`]).
+//! Main makes calls and takes events; [`Worker::turn`] does all I/O, a bounded amount. Every
+//! request that was taken has exactly one [`Outcome`], even if the worker is killed: what had not
+//! begun is sent again to the next worker, and what was running is given back. A one-way request
+//! ([`Worker::try_send`]) has no outcome; what comes to nothing is counted
+//! ([`Worker::counters`]).
 //!
 //! ```
 //! use core::time::Duration;
@@ -25,8 +25,8 @@
 //! }
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // `Start::fork(handle)` runs it in a process of its own; in line, the rest is the same.
-//! let mut worker = Worker::<&str>::start(Start::inline(handle))?;
+//! // `Start::fork(handle)` runs it in a separate process; in line, the rest is the same.
+//! let mut worker = Worker::<&str, _>::start(Start::inline(handle))?;
 //! let deadline = Instant::now() + Duration::from_secs(5);
 //! worker.call_until(Call::new(1, &[b"some ", b"bytes"]), "count", deadline, |event| {
 //!     let Event::Done { tag: "count", outcome: Outcome::Reply(reply) } = event else {
@@ -38,9 +38,9 @@
 //! # }
 //! ```
 //!
-//! With the feature `postcard` the macro `service!` declares methods once, with types of serde for
-//! arguments and results, and makes main's and the worker's side of it. `docs/GUIDE.md` says what an
-//! event loop must do and what each outcome means for the data.
+//! With the feature `postcard`, the macro `service!` declares methods once, with serde types for
+//! arguments and results, and makes main's and the worker's side of it. `docs/GUIDE.md` says what
+//! an event loop must do and what each outcome means for the data.
 
 #![no_std]
 
@@ -53,8 +53,6 @@ mod counters;
 mod event;
 mod first_frame;
 mod handler;
-mod inline;
-mod launch;
 mod ledger;
 mod process;
 mod refusal;
@@ -72,7 +70,6 @@ pub use call::{Body, Call, NotTaken, Why};
 pub use counters::Counters;
 pub use event::{BadReply, Event, GiveUp, Lost, Outcome, ReplyView};
 pub use handler::{Handler, Holding, Reply, Request};
-pub use inline::Inline;
 #[doc(no_inline)]
 pub use ipc_barrier::process::{Ended, Reason};
 #[cfg(feature = "postcard")]
@@ -82,9 +79,8 @@ pub use ipc_frame::Postcard;
 pub use ipc_frame::{Decode, Encode, EncodeError, MessageError};
 #[doc(no_inline)]
 pub use ipc_transport::{Errno, Instant, Patience, SystemError};
-pub use launch::Launch;
 pub use ledger::{Again, How, RequestId, Restart};
-pub use process::Fork;
+pub use process::{Fork, Inline, Launch};
 pub use refusal::Refusal;
 #[doc(no_inline)]
 pub use rustix::fd;

@@ -1,4 +1,4 @@
-//! Launches with a process: how it is made, its first frame, its life, and its leaving.
+//! Workers' processes: how one is made, its first frame, its life, and its leaving.
 //!
 //! This folder moves bytes and watches the process. It parses none of them: frames are for the
 //! caller and the server.
@@ -6,11 +6,15 @@
 mod child;
 mod exchange;
 mod fork;
+mod inline;
+mod launch;
 mod leaving;
-mod run;
-mod spawn;
 mod starting;
 mod state;
+mod turn;
 mod watch;
 
 pub use fork::Fork;
+pub use inline::Inline;
+pub use launch::Launch;
+pub(crate) use state::{Life, Policy, Turn};

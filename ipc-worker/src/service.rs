@@ -1,6 +1,6 @@
 //! Typed services: declared once, with main's stub and the worker's dispatch made from it.
 //!
-//! What stands here beside the macro is for what it makes, and no part of the interface.
+//! The items here beside the macro are for the code that it makes, and not part of the interface.
 
 mod args;
 mod longest;
@@ -10,11 +10,21 @@ pub use args::Args;
 pub use longest::{Lengths, Longest, Unbounded};
 pub use rustix::fd::BorrowedFd as Fd;
 
+use ipc_frame::MAX_FDS;
+
 use crate::event::{BadReply, ReplyView};
 
 /// A reply that is lent for as long as it lasts itself: a result that borrows has one lifetime to
 /// borrow for.
 pub type ReplyRef<'a> = &'a ReplyView<'a>;
+
+/// Returns how many descriptors a method's reply brings, which is checked against the limit.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "the limit fits")]
+pub const fn fd_count(count: usize) -> u16 {
+    assert!(count <= MAX_FDS as usize, "a reply carries at most 253 descriptors");
+    count as u16
+}
 
 /// Refuses a reply with descriptors to a method that gives none.
 ///
@@ -77,7 +87,7 @@ pub fn without_fds(reply: &ReplyView<'_>) -> Result<(), BadReply> {
 /// }
 ///
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
-///     // The worker's type is `Worker<u32, disk::Server<Disk>>`.
+///     // Its type is `Worker<u32, Inline<disk::Server<Disk>>>`; by fork, `Fork` for `Inline`.
 ///     let mut worker = Worker::<u32, _>::start(Start::inline(disk::Server(Disk)))?;
 ///     let null = File::create("/dev/null")?;
 ///     let line = Line { number: 7, text: "hello" };
@@ -95,32 +105,34 @@ pub fn without_fds(reply: &ReplyView<'_>) -> Result<(), BadReply> {
 /// # What is declared
 /// Each method has a number, by which it goes, a name, arguments, perhaps a number of descriptors
 /// as the last of them, and a result, perhaps with descriptors after it. Two methods with one
-/// number do not compile. The names `prepare` and `settle` are taken, and among types `Serve` and
-/// `Server`. Attributes, such as `#[cfg]`, hold for all that is made of the method. A function that
-/// is to see its request, to ask [`is_cancelled`](crate::Request::is_cancelled), has
-/// `request: &Request<'_>` as its first argument, which main knows nothing of.
+/// number do not compile. The names `prepare`, `settle` and `descriptors` are taken, and among types
+/// `Serve` and `Server`. Attributes, such as `#[cfg]`, apply to all that is made of the method. A
+/// function that needs its request, to ask [`is_cancelled`](crate::Request::is_cancelled), has
+/// `request: &Request<'_>` as its first argument; main's side does not have it.
 ///
 /// # For main
 /// - `disk::append::call(&mut worker, &line, [fd], tag)` calls as
 ///   [`Worker::try_call`](crate::Worker::try_call) does. Arguments are lent, references are passed
 ///   as they are.
-/// - `disk::append::args(&line, [fd]).call()` is an ordinary [`Call`](crate::Call), for all else: a
-///   deadline, a word on being sent again, [`call_until`](crate::Worker::call_until).
+/// - `disk::append::args(&line, [fd]).call()` is an ordinary [`Call`](crate::Call), which can be
+///   given a deadline or a resend policy, or passed to
+///   [`call_until`](crate::Worker::call_until). It allows its reply as many descriptors as the
+///   method gives.
 /// - `disk::append::result(&reply)` reads the result, which may borrow from the reply. Where
-///   descriptors come with it, the reply is given away: `disk::open::result(reply)`. What is no
-///   reply to the method is a [`BadReply`](crate::BadReply).
+///   descriptors come with it, the reply is consumed: `disk::open::result(reply)`. A reply that is
+///   not a valid result of the method is a [`BadReply`](crate::BadReply).
 ///
 /// # For the worker
-/// - `disk::Serve` is implemented by what does the work. Its `prepare` and `settle` are those of
-///   [`Handler`](crate::Handler), and need not be given.
+/// - `disk::Serve` is implemented by what does the work. Its `prepare`, `settle` and `descriptors`
+///   are those of [`Handler`](crate::Handler), and have the same defaults.
 /// - `disk::Server(Disk)` makes a handler of it.
 /// - `disk::dispatch(&mut disk, request, reply)` answers one request, for a handler that serves
 ///   two services or does more.
 ///
-/// Nothing of the program's is asked unless the whole request has a meaning: bytes that are no
-/// arguments are [`Refusal::MALFORMED`](crate::Refusal::MALFORMED), descriptors too many or too
-/// few [`WRONG_FDS`](crate::Refusal::WRONG_FDS), numbers that are not declared
-/// [`UNKNOWN_METHOD`](crate::Refusal::UNKNOWN_METHOD). A result that does not fit is
+/// A request reaches the program's function only if it is valid. Arguments that do not decode are
+/// refused with [`Refusal::MALFORMED`](crate::Refusal::MALFORMED), too many or too few descriptors
+/// with [`WRONG_FDS`](crate::Refusal::WRONG_FDS), undeclared numbers with
+/// [`UNKNOWN_METHOD`](crate::Refusal::UNKNOWN_METHOD). A result that does not fit becomes
 /// [`REPLY_TOO_LONG`](crate::Refusal::REPLY_TOO_LONG), one that cannot be written
 /// [`UNENCODABLE`](crate::Refusal::UNENCODABLE): the work was done then.
 ///
@@ -131,26 +143,26 @@ pub fn without_fds(reply: &ReplyView<'_>) -> Result<(), BadReply> {
 /// it. For a type of your own, depend on `postcard` with its feature `experimental-derive` and add
 /// `#[derive(postcard::experimental::max_size::MaxSize)]`:
 /// ```
-/// # use ipc_worker::{HandlerFn, Start, Worker};
+/// # use ipc_worker::{Refusal, Reply, Request, Start, Worker};
 /// ipc_worker::service! { mod disk { 1 => fn put(block: [u64; 32]); } }
 ///
+/// # fn handle(_: &mut Request<'_>, _: &mut Reply<'_>) -> Result<(), Refusal> { Ok(()) }
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let handler: HandlerFn = |_, _| Ok(());
-/// let start = Start::inline(handler);
-/// let mut worker = Worker::<(), HandlerFn, 4, 344>::start(start)?; // 24 of header, 320 more
+/// let start = Start::inline(handle);
+/// let mut worker = Worker::<(), _, 4, 344>::start(start)?; // 24 of header, 320 more
 /// disk::put::call(&mut worker, &[0; 32], ())?;
 /// # Ok(())
 /// # }
 /// ```
 ///
 /// ```compile_fail
-/// # use ipc_worker::{HandlerFn, Start, Worker};
+/// # use ipc_worker::{Refusal, Reply, Request, Start, Worker};
 /// ipc_worker::service! { mod disk { 1 => fn put(block: [u64; 32]); } }
 ///
+/// # fn handle(_: &mut Request<'_>, _: &mut Reply<'_>) -> Result<(), Refusal> { Ok(()) }
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let handler: HandlerFn = |_, _| Ok(());
-/// let start = Start::inline(handler);
-/// let mut worker = Worker::<(), HandlerFn, 4, 343>::start(start)?; // one byte less
+/// let start = Start::inline(handle);
+/// let mut worker = Worker::<(), _, 4, 343>::start(start)?; // one byte less
 /// disk::put::call(&mut worker, &[0; 32], ())?;
 /// # Ok(())
 /// # }
@@ -160,11 +172,11 @@ pub fn without_fds(reply: &ReplyView<'_>) -> Result<(), BadReply> {
 /// `serde_bytes::Bytes`, which are copied whole and read in the same format.
 ///
 /// # What may be changed
-/// A worker by fork is the same program as its main, so that anything may be changed from one
-/// version to the next. Between two programs that may differ, postcard's bytes do not describe
-/// themselves: every change to an argument, a result, a field, the order of an enum or a count of
-/// descriptors makes another method of it. So only add methods, give each new number once, and
-/// leave the numbers of those that are gone unused. A worker that does not know a method says so.
+/// A forked worker is the same program as its main, so anything may change between versions. If the
+/// two programs may differ: postcard's bytes are not self-describing, so a changed argument, result,
+/// field, order of an enum or count of descriptors needs a new number. Only add methods, use each
+/// number once, and never reuse the number of a removed method. A worker refuses a method that it
+/// does not know.
 ///
 /// ```
 /// ipc_worker::service! { mod disk {
@@ -226,6 +238,13 @@ macro_rules! service {
                     ::core::result::Result::Ok(())
                 }
 
+                /// Lists the descriptors that are held: a forked worker keeps them open.
+                fn descriptors(
+                    &self,
+                ) -> impl ::core::iter::Iterator<Item = $crate::service::Fd<'_>> {
+                    ::core::iter::IntoIterator::into_iter([])
+                }
+
                 $(
                     $(#[$doc])*
                     fn $method(
@@ -255,13 +274,18 @@ macro_rules! service {
                 fn settle(&mut self) -> ::core::result::Result<(), $crate::Refusal> {
                     self.0.settle()
                 }
+
+                fn descriptors(
+                    &self,
+                ) -> impl ::core::iter::Iterator<Item = $crate::service::Fd<'_>> {
+                    self.0.descriptors()
+                }
             }
 
-            /// Answers one request by the method that it asks for; for handlers that do more
-            /// than this service.
+            /// Answers one request by its method, for handlers that do more than this service.
             ///
             /// # Errors
-            /// The method's own refusals, and those for what is no request of this service.
+            /// The method's own refusals, and those for invalid requests.
             pub fn dispatch(
                 serve: &mut impl Serve,
                 request: &mut $crate::Request<'_>,

@@ -6,10 +6,8 @@ use ipc_transport::Patience;
 use rustix::fd::BorrowedFd;
 
 use crate::handler::{Handler, Holding, Reply, Request};
-use crate::inline::Inline;
-use crate::launch::Policy;
 use crate::ledger::Restart;
-use crate::process::Fork;
+use crate::process::{Fork, Inline, Policy};
 use crate::refusal::Refusal;
 
 /// How long a worker may take to be ready, unless [`Start::ready_within`] says otherwise.
@@ -34,7 +32,7 @@ impl<H: Handler> Start<Fork<H>> {
     /// [`fork_with`](Start::fork_with).
     #[cfg(feature = "libc")]
     pub fn fork(handler: H) -> Self {
-        Self::new(Fork::by(ipc_barrier::process::fork, handler))
+        Self::new(Fork::new(ipc_barrier::process::fork, handler))
     }
 
     /// Runs the handler in a process forked by the raw system call, for programs without a C
@@ -48,7 +46,7 @@ impl<H: Handler> Start<Fork<H>> {
             // SAFETY: the caller of `Start::fork_raw` has promised what this needs.
             unsafe { ipc_barrier::process::fork_raw() }
         }
-        Self::new(Fork::by(raw, handler))
+        Self::new(Fork::new(raw, handler))
     }
 }
 
@@ -81,7 +79,7 @@ impl<H: Handler> Start<Inline<H>> {
     /// outcomes with one process. A handler that blocks blocks main, and its panic is main's: in
     /// a program that catches it, what had run since the last settling is lost.
     pub fn inline(handler: H) -> Self {
-        Self::new(Inline(handler))
+        Self::new(Inline::new(handler))
     }
 }
 

@@ -3,7 +3,6 @@
 use core::fmt;
 
 use ipc_barrier::process::{Ended, ForkError, Reason};
-use ipc_frame::HelloError;
 use ipc_transport::SystemError;
 
 /// Why a worker did not start. No process and no descriptor of it is left.
@@ -20,8 +19,15 @@ pub enum StartError {
     Died(Ended),
     /// The child was not ready in time and was killed.
     TimedOut,
-    /// The worker was built from something else, or its limits are not main's.
-    Mismatch(HelloError),
+    /// The worker is another version, or has other limits than main.
+    Mismatch {
+        /// What differs: "version", "slots" or "bytes".
+        what: &'static str,
+        /// Main's.
+        ours: u32,
+        /// The worker's.
+        theirs: u32,
+    },
     /// What the child sent is not the first frame of a worker.
     Malformed,
 }
@@ -34,7 +40,9 @@ impl fmt::Display for StartError {
             Self::Failed(reason) => write!(f, "the worker's set-up failed: {reason}"),
             Self::Died(ended) => write!(f, "the worker ended before it was ready: {ended}"),
             Self::TimedOut => f.write_str("the worker was not ready in time"),
-            Self::Mismatch(error) => write!(f, "the worker does not match this program: {error}"),
+            Self::Mismatch { what, ours, theirs } => {
+                write!(f, "the worker does not match this program: {what} {theirs}, not {ours}")
+            }
             Self::Malformed => f.write_str("the worker's first frame is malformed"),
         }
     }

@@ -5,15 +5,15 @@ mod place;
 
 use core::fmt;
 
-use ipc_barrier::process::Ended;
+use ipc_barrier::process::{Child, Ended};
 use ipc_transport::Instant;
 use rustix::fd::{AsFd, BorrowedFd};
 
 use crate::caller::{Answer, Caller};
 use crate::counters::Counters;
 use crate::event::{Event, GiveUp};
-use crate::launch::{Launch, Run};
 use crate::ledger::RequestId;
+use crate::process::{Launch, Life, Turn};
 
 /// A worker as main sees it, with at most `SLOTS` requests under way in `BYTES` bytes each way.
 ///
@@ -28,7 +28,7 @@ use crate::ledger::RequestId;
 /// [`stop`](Self::stop) to lose nothing.
 pub struct Worker<Tag, L: Launch, const SLOTS: usize = 64, const BYTES: usize = 32768> {
     launch: L,
-    runner: L::Runner,
+    life: Life,
     /// No further requests, and no further worker than those under way need.
     stopping: bool,
     caller: Caller<Tag, SLOTS, BYTES>,
@@ -48,12 +48,12 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
 
     /// Returns the worker's process number, while there is a process.
     pub fn pid(&self) -> Option<i32> {
-        self.runner.pid()
+        self.life.child().map(Child::pid)
     }
 
     /// Returns whether a worker is ready to take requests, or will be again.
-    pub fn is_running(&self) -> bool {
-        self.runner.is_running()
+    pub const fn is_running(&self) -> bool {
+        self.life.is_running()
     }
 
     /// Returns how many requests have not had their outcome told. One-way requests never have one.
@@ -75,10 +75,12 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// Returns when [`turn`](Self::turn) is to be called at the latest, even if the descriptor
     /// shows nothing; in the past for at once, `None` for no such time.
     pub fn next_deadline(&self) -> Option<Instant> {
-        if self.caller.has_answer() || self.runner.has_pending() {
+        let is_due = self.caller.has_answer() || self.caller.has_regained();
+        if is_due || self.life.pending.is_any() {
             return Some(Instant::PAST);
         }
-        let next = self.runner.deadline(&self.caller).min(self.caller.table.earliest());
+        let next = self.life.deadline(self.caller.outbox.has_unsent());
+        let next = next.min(self.caller.table.earliest());
         Some(next).filter(|&next| next != Instant::NEVER)
     }
 
@@ -87,8 +89,8 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     ///
     /// `now` is the present time; it decides deadlines and delays.
     pub fn turn(&mut self, now: Instant) {
-        self.caller.forget_told();
-        self.runner.turn(&mut self.launch, &mut self.caller, now);
+        self.caller.begin_turn();
+        self.at(now).run();
     }
 
     /// Returns the next event. It does no I/O, but descriptors left in the event before are closed.
@@ -113,10 +115,10 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
             Ok(None) => {}
             Err(_broken) => {
                 self.caller.inbox.reset();
-                self.runner.break_off();
+                self.life.break_off();
             }
         }
-        let pending = self.runner.pending();
+        let pending = &mut self.life.pending;
         if let Some(ended) = pending.died.take() {
             return Some(Found::Died(ended));
         }
@@ -147,18 +149,15 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
             self.wait_turn(deadline);
             self.tell_all(None, &mut on_event);
         }
-        self.runner.close(&mut self.caller, deadline);
-        let ended = loop {
-            if let Some(ended) = self.runner.closed() {
-                break ended;
-            }
-            // It ends by itself or is killed at the deadline, and is not waited for without end.
+        self.at(Instant::now()).close(deadline);
+        // It ends by itself or is killed at the deadline, and is not waited for without end.
+        while self.is_running() {
             self.wait_turn(Instant::NEVER);
             self.tell_all(None, &mut on_event);
-        };
+        }
         self.caller.lose_all(None);
         self.tell_all(None, &mut on_event);
-        ended
+        self.life.ended()
     }
 
     /// Gives the closure all events there are. Returns whether one was the outcome of `awaited`.
@@ -177,16 +176,21 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
 
     /// Waits until there is something to do, the deadline at the latest, and does it.
     fn wait_turn(&mut self, deadline: Instant) {
-        self.caller.forget_told();
         let wake = self.next_deadline().map_or(deadline, |next| next.min(deadline));
-        self.runner.wait(&mut self.launch, &mut self.caller, wake);
+        self.caller.begin_turn();
+        self.at(Instant::now()).wait(wake);
+    }
+
+    const fn at(&mut self, now: Instant) -> Turn<'_, L, Tag, SLOTS, BYTES> {
+        let Self { launch, life, caller, .. } = self;
+        Turn { launch, life, caller, now }
     }
 }
 
 impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> AsFd for Worker<Tag, L, SLOTS, BYTES> {
     /// The descriptor to watch for reading, the same for the worker's whole life.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.runner.fd()
+        self.life.fd()
     }
 }
 
@@ -195,7 +199,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> fmt::Debug
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Worker")
-            .field("runner", &self.runner)
+            .field("life", &self.life)
             .field("stopping", &self.stopping)
             .field("caller", &self.caller)
             .finish_non_exhaustive()

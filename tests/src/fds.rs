@@ -5,13 +5,25 @@
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
+use ipc_transport::{Arrived, Inbox, PassFds, TransportError};
 use rustix::io::FdFlags;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Room for all descriptors that a frame may carry.
-pub type Fds = heapless::Vec<OwnedFd, 253>;
+pub type Fds = ipc_transport::FdList<253>;
 
 const _: () = assert!(ipc_frame::MAX_FDS == 253);
+
+/// Receives once, with room for as many descriptors as a frame may carry. `None` where nothing came.
+pub fn receive<const BYTES: usize>(
+    inbox: &mut Inbox<BYTES>,
+    from: &mut impl PassFds,
+) -> Result<Option<usize>, TransportError> {
+    Ok(match inbox.receive_with(from, 253)? {
+        Arrived::Bytes(len) => Some(len),
+        Arrived::WouldBlock | Arrived::TakeFrames => None,
+    })
+}
 
 /// Returns the open descriptors, without the one that reads the list.
 pub fn open() -> Vec<RawFd> {

@@ -41,6 +41,7 @@ impl RawHeader {
 /// Returns a request with its payload; of its descriptors the count and the sequence are given.
 pub fn frame(id: u64, (fd_count, fd_sequence): (u16, u32), payload: &[u8]) -> Vec<u8> {
     let len = u32::try_from(payload.len()).expect("a payload of a test is short");
-    let header = RawHeader { len, kind: 1, method: 1, id, fd_count, fd_sequence, ..RawHeader::default() };
+    let header =
+        RawHeader { len, kind: 1, method: 1, id, fd_count, fd_sequence, ..RawHeader::default() };
     [&header.bytes(), payload].concat()
 }

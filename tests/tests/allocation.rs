@@ -10,7 +10,7 @@ use std::time::Duration;
 use ipc_tests::cases;
 use ipc_tests::counting::Counting;
 use ipc_transport::{Interest, Watched, wait};
-use ipc_worker::{Call, Event, Instant, Outcome, Refusal, Reply, Request, Start, Worker};
+use ipc_worker::{Call, Event, Instant, Launch, Outcome, Refusal, Reply, Request, Start, Worker};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -33,7 +33,7 @@ fn soon() -> Instant {
 }
 
 /// Asks the worker for its own count.
-fn count_in(worker: &mut Worker<u32>, method: u16) -> usize {
+fn count_in<L: Launch>(worker: &mut Worker<u32, L>, method: u16) -> usize {
     let mut count = None;
     worker
         .call_until(Call::new(method, &[]), 0, soon(), |event| match event {
@@ -47,7 +47,7 @@ fn count_in(worker: &mut Worker<u32>, method: u16) -> usize {
 }
 
 /// Half of the requests by blocking calls, half in a poll loop, every tenth with a descriptor.
-fn run(worker: &mut Worker<u32>, total: u32) {
+fn run<L: Launch>(worker: &mut Worker<u32, L>, total: u32) {
     let file = File::open("/dev/null").unwrap();
     let fds = [file.as_fd()];
     let mut done = 0;
@@ -86,7 +86,7 @@ fn check(event: &Event<'_, u32>) -> u32 {
 }
 
 fn ten_thousand_requests_allocate_nothing_on_either_side() {
-    let mut worker = Worker::<u32>::start(Start::fork(handle)).unwrap();
+    let mut worker = Worker::<u32, _>::start(Start::fork(handle)).unwrap();
     let before = (Counting::count(), count_in(&mut worker, COUNT));
     run(&mut worker, 10_000);
     let after = (Counting::count(), count_in(&mut worker, COUNT));
@@ -95,14 +95,14 @@ fn ten_thousand_requests_allocate_nothing_on_either_side() {
 }
 
 fn requests_in_line_allocate_nothing() {
-    let mut worker = Worker::<u32>::start(Start::inline(handle)).unwrap();
+    let mut worker = Worker::<u32, _>::start(Start::inline(handle)).unwrap();
     let before = Counting::count();
     run(&mut worker, 10_000);
     assert_eq!(Counting::count(), before);
 }
 
 fn a_restart_allocates_nothing() {
-    let mut worker = Worker::<u32>::start(Start::fork(handle)).unwrap();
+    let mut worker = Worker::<u32, _>::start(Start::fork(handle)).unwrap();
     let before = Counting::count();
     let pid = rustix::process::Pid::from_raw(worker.pid().unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
@@ -125,7 +125,7 @@ fn a_restart_allocates_nothing() {
 
 /// The count would see an allocation in either process.
 fn the_count_sees_an_allocation() {
-    let mut worker = Worker::<u32>::start(Start::fork(handle)).unwrap();
+    let mut worker = Worker::<u32, _>::start(Start::fork(handle)).unwrap();
     let before = count_in(&mut worker, COUNT);
     worker.call_until(Call::new(ALLOCATE, &[b"x"]), 0, soon(), |_| ()).unwrap();
     assert!(count_in(&mut worker, COUNT) > before);

@@ -19,15 +19,15 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-use heapless::Vec as FixedVec;
 use ipc_frame::Header;
 use ipc_tests::cases;
 use ipc_tests::cases::skip;
-use ipc_tests::fds::{self, is_cloexec};
+use ipc_tests::fds::{self, Fds, is_cloexec};
 use ipc_tests::forked::soon;
 use ipc_transport::{
-    BindError, Inbox, InheritError, Instant, Interest, Listener, Outbox, PassFds, Peer, Seqpacket,
-    Socket, Stream, Transport, TransportError, Watched, connect, duplicate, inherit, wait,
+    Arrived, BindError, Inbox, InheritError, Instant, Interest, Listener, Outbox, PassFds, Peer,
+    Seqpacket, Socket, Stream, Transport, TransportError, Watched, connect, duplicate, inherit,
+    wait,
 };
 use rustix::fs::OFlags;
 use tempfile::TempDir;
@@ -63,8 +63,10 @@ fn next_frame<S: Socket + PassFds>(from: &mut S, inbox: &mut Inbox<1024>) -> Hea
         if let Some(header) = inbox.advance().unwrap() {
             return header;
         }
-        wait_for(&*from);
-        inbox.receive(from).unwrap();
+        match inbox.receive_with(from, 1).unwrap() {
+            Arrived::WouldBlock => wait_for(&*from),
+            Arrived::Bytes(_) | Arrived::TakeFrames => {}
+        }
     }
 }
 
@@ -75,17 +77,17 @@ fn serve<S: Socket + PassFds>(path: &Path) {
     let mut socket = accept(&mut listener);
     let mut inbox = Inbox::new();
     let header = next_frame(&mut socket, &mut inbox);
-    let arrival = inbox.current();
+    let mut arrival = inbox.current();
     let peer = Peer::of(&socket).unwrap();
     assert_eq!(peer.pid.to_le_bytes(), arrival.payload);
     assert_eq!(peer.uid, rustix::process::geteuid().as_raw());
     assert_eq!(peer.gid, rustix::process::getegid().as_raw());
     let pidfd = Peer::pidfd_of(&socket).unwrap();
-    let mut file = File::from(arrival.fds.pop_front().unwrap());
+    let mut file = File::from(arrival.fds.take_first().unwrap());
     file.write_all(b"written by the server").unwrap();
     let mut outbox = Outbox::<1024, 4>::new();
     outbox.push(Header::reply(header.id()), &[b"done"]).unwrap();
-    assert!(outbox.flush(&mut socket).unwrap().complete);
+    assert!(outbox.flush_with(&mut socket).unwrap().complete);
     match pidfd {
         Some(pidfd) => {
             assert!(is_cloexec(&pidfd) && pidfd.as_raw_fd() > 2);
@@ -101,12 +103,12 @@ fn ask<S: Socket + PassFds>(path: &Path) {
     let mode = rustix::fs::fcntl_getfl(&socket).unwrap();
     assert!(is_cloexec(&socket) && !mode.contains(OFlags::NONBLOCK));
     let mut file = tempfile::tempfile().unwrap();
-    let mut fds = FixedVec::<OwnedFd, 1>::new();
+    let mut fds = Fds::new();
     fds.push(duplicate(file.as_fd()).unwrap()).unwrap();
     let pid = std::process::id().to_le_bytes();
     let mut outbox = Outbox::<1024, 4>::new();
-    outbox.push_with(Header::request(1, 7), &[&pid], &mut fds).unwrap();
-    assert!(outbox.flush(&mut socket).unwrap().complete);
+    outbox.push_with(Header::request(1, 7), &[&pid], &mut fds.fds()).unwrap();
+    assert!(outbox.flush_with(&mut socket).unwrap().complete);
     let mut inbox = Inbox::new();
     assert_eq!(next_frame(&mut socket, &mut inbox).id(), 7);
     assert_eq!(inbox.current().payload, b"done");

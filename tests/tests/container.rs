@@ -116,7 +116,7 @@ fn a_child_that_fails_is_reported_with_stage_and_reason() {
         let parents = format!("parent: {what} on the other side: {ON_PURPOSE}");
         assert!(failed.said(&parents), "{parents}: {:#?}", failed.lines);
         assert!(failed.said(&format!("{here}: {what} here: {ON_PURPOSE}")), "{:#?}", failed.lines);
-        // An abortion supersedes the token before it where the parent has not read that yet.
+        // An abort supersedes the token before it where the parent has not read that yet.
         let last = STAGES[index.saturating_sub(1)];
         let was_read = index > 0 && failed.said(&format!("parent: stage {index} ({last}) is done"));
         failed.expect_done(if was_read { index } else { index.saturating_sub(1) });
@@ -156,7 +156,7 @@ fn a_child_that_dies_is_reported_with_its_stage_and_how_it_ended() {
         let stage = (index + 1).to_string();
         let died = start(&["--die", &stage]);
         assert_eq!(died.status, 125, "{:#?}", died.lines);
-        let gone = format!("parent: stage {stage} ({name}) failed: the other side is gone");
+        let gone = format!("parent: stage {stage} ({name}) failed: the peer is gone");
         assert!(died.said(&gone), "{gone}: {:#?}", died.lines);
         assert!(died.said("parent: the child has ended: killed by signal 9"));
         died.expect_done(index);
@@ -200,10 +200,10 @@ fn a_child_that_hangs_meets_the_deadline_and_is_killed() {
         let late = start(&["--stop", &stage, "--deadline", "400"]);
         assert!(begun.elapsed() >= Duration::from_millis(400));
         assert_eq!(late.status, 125, "{:#?}", late.lines);
-        let passed = format!("parent: stage {stage} ({name}) failed: the deadline has come");
+        let passed = format!("parent: stage {stage} ({name}) failed: the deadline has passed");
         // A machine under load may be late at an earlier stage; the report names that one then.
         let reported =
-            late.lines.iter().any(|line| line.ends_with("failed: the deadline has come"));
+            late.lines.iter().any(|line| line.ends_with("failed: the deadline has passed"));
         assert!(late.said(&passed) || reported, "{:#?}", late.lines);
         assert!(late.said("parent: the child has ended: killed by signal 9"), "{:#?}", late.lines);
         expect_nothing_left();
@@ -257,7 +257,7 @@ fn under_a_filter_failures_are_reported_as_without() {
     assert_eq!(failed.status, 125);
     assert!(failed.said(&format!("parent: stage 5 (exec) failed on the other side: {ON_PURPOSE}")));
     let died = start(&["--die", "5"]);
-    assert!(died.said("parent: stage 5 (exec) failed: the other side is gone"));
+    assert!(died.said("parent: stage 5 (exec) failed: the peer is gone"));
     assert!(died.said("parent: the child has ended: killed by signal 9"));
     expect_nothing_left();
 }

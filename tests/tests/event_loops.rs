@@ -86,7 +86,7 @@ fn shows(epoll: &impl rustix::fd::AsFd, patience: Duration) -> bool {
 
 fn edge_triggered_what_a_turn_leaves_shows_only_when_armed_anew() {
     // Two replies fill main's room, so that one turn cannot take all.
-    let start = Start::fork(handle as ipc_worker::HandlerFn);
+    let start = Start::fork(handle);
     let mut worker = Worker::<u32, _, 8, 256>::start(start).unwrap();
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
     let edge = epoll::EventFlags::IN | epoll::EventFlags::ET;

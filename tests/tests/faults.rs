@@ -17,7 +17,7 @@ use ipc_frame::Header;
 use ipc_tests::{cases, fds};
 use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{
-    Again, Call, Ended, Event, Handler, HandlerFn, Instant, Lost, Outcome, Refusal, Reply, Request,
+    Again, Call, Ended, Event, Handler, How, Instant, Launch, Outcome, Refusal, Reply, Request,
     Restart, Start, Worker,
 };
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
@@ -81,14 +81,14 @@ fn soon() -> Instant {
     Instant::now() + Duration::from_secs(30)
 }
 
-fn worker(restart: Restart) -> Worker<u32> {
-    let start = Start::fork(handle as HandlerFn).restart(restart);
-    Worker::<u32>::start(start).unwrap()
+fn worker(restart: Restart) -> Worker<u32, impl Launch> {
+    let start = Start::fork(handle).restart(restart);
+    Worker::<u32, _>::start(start).unwrap()
 }
 
 /// Turns until the event has come, and returns all that came.
-fn turn_until<H: Handler, const S: usize, const B: usize>(
-    worker: &mut Worker<u32, H, S, B>,
+fn turn_until<L: Launch, const S: usize, const B: usize>(
+    worker: &mut Worker<u32, L, S, B>,
     wanted: &str,
 ) -> String {
     let (limit, mut list) = (soon(), String::new());
@@ -106,7 +106,7 @@ fn turn_until<H: Handler, const S: usize, const B: usize>(
     }
 }
 
-fn signal(worker: &Worker<u32>, signal: Signal) {
+fn signal<L: Launch>(worker: &Worker<u32, L>, signal: Signal) {
     kill_process(Pid::from_raw(worker.pid().unwrap()).unwrap(), signal).unwrap();
 }
 
@@ -137,8 +137,8 @@ fn repro_requests_taken_back_while_there_is_no_room_leave_main_idle() {
 }
 
 /// A worker of which main takes 4 KiB at a time: much less than its heirs keep in the socket.
-fn taken_little_by_little() -> Worker<u32, HandlerFn, 16, 4096> {
-    Worker::start(Start::fork(handle as HandlerFn)).unwrap()
+fn taken_little_by_little() -> Worker<u32, impl Launch, 16, 4096> {
+    Worker::start(Start::fork(handle)).unwrap()
 }
 
 fn repro_an_heir_that_writes_on_does_not_hide_the_death() {
@@ -164,13 +164,13 @@ fn repro_an_heir_that_writes_on_does_not_hold_stop() {
 fn repro_a_request_that_had_begun_is_never_lost_as_not_begun() {
     let mut worker = worker(Restart::NEVER);
     let time = 600_000_u64.to_le_bytes();
-    worker.try_call(Call::new(SLEEP_MS, &[&time]).again(Again::Always), 1).unwrap();
+    worker.try_call(Call::new(SLEEP_MS, &[&time]).again(Again::UntilDone), 1).unwrap();
     worker.turn(Instant::now());
     std::thread::sleep(Duration::from_millis(200));
     signal(&worker, Signal::KILL);
     let list = turn_until(&mut worker, "GaveUp");
-    assert!(list.contains(&format!("{:?}", Lost::Running)), "{list}");
-    assert!(!list.contains(&format!("{:?}", Lost::NotBegun)), "{list}");
+    assert!(list.contains(&format!("{:?}", How::Running)), "{list}");
+    assert!(!list.contains(&format!("{:?}", How::NotBegun)), "{list}");
 }
 
 fn repro_a_worker_that_does_not_listen_is_replaced() {

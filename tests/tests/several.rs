@@ -7,8 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use ipc_barrier::{
-    Barrier, Child, ChildEnd, Ended, Eventfd, Fork, Lane, Missing, Page, ParentEnd, Stage, Unmet,
-    abort_all, exit, fork, place_all, sync_all, sync_all_until,
+    Barrier, Child, ChildEnd, Ended, Eventfd, Fork, Lane, MeetError, Missing, Page, ParentEnd,
+    Unmet, abort_all, exit, fork, place_all, sync_all, sync_all_until,
 };
 use ipc_tests::fds;
 use ipc_tests::forked::{end_of, soon};
@@ -61,6 +61,10 @@ impl<L: Lane> Family<L> {
     }
 }
 
+fn who(met: Result<(), Missing>) -> Option<(usize, MeetError)> {
+    met.err().map(|missing| (missing.index, missing.why))
+}
+
 fn shortly() -> Instant {
     Instant::now() + Duration::from_millis(30)
 }
@@ -89,12 +93,12 @@ fn who_is_late_is_named_and_may_be_waited_for_again<L: Lane>() {
     let mut family = Family::<L>::new(6, answers);
     place_all(&mut family.ends).unwrap();
     family.tell([0, 1, 3, 4]);
-    let late = Err(Missing { index: 2, why: Unmet::TimedOut });
-    assert_eq!(sync_all_until(&mut family.ends, shortly()), late);
+    let late = Some((2, MeetError::Unmet(Unmet::TimedOut)));
+    assert_eq!(who(sync_all_until(&mut family.ends, shortly())), late);
     family.tell([2]);
-    let late = Err(Missing { index: 5, why: Unmet::TimedOut });
+    let late = Some((5, MeetError::Unmet(Unmet::TimedOut)));
     // The third may need longer than this, but the sixth is not even asked.
-    while sync_all_until(&mut family.ends, shortly()) != late {}
+    while who(sync_all_until(&mut family.ends, shortly())) != late {}
     family.tell([5]);
     sync_all_until(&mut family.ends, soon()).unwrap();
     family.ends_well();
@@ -103,7 +107,7 @@ fn who_is_late_is_named_and_may_be_waited_for_again<L: Lane>() {
 fn who_fails_is_named_while_others_are_waited_for<L: Lane>() {
     let mut family = Family::<L>::new(8, |index, end| {
         if index == 6 {
-            end.fail(Stage(2), Errno(13), "sixth");
+            end.fail(2, &Errno(13), "sixth");
         } else {
             answers(index, end);
         }
@@ -111,8 +115,9 @@ fn who_fails_is_named_while_others_are_waited_for<L: Lane>() {
     place_all(&mut family.ends).unwrap();
     family.tell([6]);
     let missing = sync_all(&mut family.ends).unwrap_err();
-    assert_eq!(missing.to_string(), "child 6: the other side failed: stage 2: sixth: EACCES (13)");
-    assert_eq!(place_all(&mut family.ends), Err(missing));
+    assert_eq!(missing.to_string(), "child 6: the peer failed: stage 2: sixth: EACCES (13)");
+    let again = MeetError::Ended(missing.why.unmet().unwrap());
+    assert_eq!(who(place_all(&mut family.ends)), Some((6, again)));
     abort_all(&mut family.ends);
     assert!(family.ends.iter().all(ParentEnd::has_aborted));
     family.ends_well();
@@ -124,22 +129,23 @@ fn who_is_killed_is_named_while_others_are_waited_for<L: Lane>() {
     // Those before it leave it among the first that are looked at.
     family.tell(0..4);
     family.children[17].kill().unwrap();
-    assert_eq!(sync_all(&mut family.ends), Err(Missing { index: 17, why: Unmet::Gone }));
+    assert_eq!(who(sync_all(&mut family.ends)), Some((17, MeetError::Unmet(Unmet::Gone))));
     family.children[9].kill().unwrap();
     assert_eq!(end_of(&mut family.children[9]), Ended::Killed(9));
-    assert_eq!(sync_all(&mut family.ends), Err(Missing { index: 9, why: Unmet::Gone }));
+    assert_eq!(who(sync_all(&mut family.ends)), Some((9, MeetError::Unmet(Unmet::Gone))));
 }
 
 fn a_child_that_places_without_end_holds_nobody_past_the_deadline<L: Lane>() {
-    let mut family = Family::<L>::new(3, |index, end| while index == 1 && end.place() {});
+    let mut family =
+        Family::<L>::new(3, |index, end| while index == 1 && end.place().is_placed() {});
     family.tell([1]);
     for _ in 0..1_000 {
-        assert!(family.ends[0].place());
+        assert!(family.ends[0].place().is_placed());
     }
-    let late = Err(Missing { index: 0, why: Unmet::TimedOut });
+    let late = Some((0, MeetError::Unmet(Unmet::TimedOut)));
     for _ in 0..100 {
-        family.ends[1].place();
-        assert_eq!(sync_all_until(&mut family.ends, Instant::now()), late);
+        _ = family.ends[1].place();
+        assert_eq!(who(sync_all_until(&mut family.ends, Instant::now())), late);
     }
     abort_all(&mut family.ends);
     family.children[1].kill().unwrap();
@@ -153,8 +159,8 @@ fn a_wait_that_fails_ends_the_first_barrier_of_the_unmet<L: Lane>() {
     family.tell([0]);
     sync_all_until(&mut family.ends[..1], soon()).unwrap();
     fds::limit(3);
-    let failed = Err(Missing { index: 1, why: Unmet::Aborted(None) });
-    assert_eq!(sync_all_until(&mut family.ends, soon()), failed);
+    let failed = Some((1, MeetError::Unmet(Unmet::Aborted(None))));
+    assert_eq!(who(sync_all_until(&mut family.ends, soon())), failed);
     let aborted: Vec<bool> = family.ends.iter().map(ParentEnd::has_aborted).collect();
     assert_eq!(aborted, [false, true, false]);
     family.tell([2]);

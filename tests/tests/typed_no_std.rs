@@ -5,7 +5,7 @@
 
 use core::time::Duration;
 
-use ipc_worker::{Event, Instant, Outcome, Refusal, Start, Worker};
+use ipc_worker::{Event, Inline, Instant, Outcome, Refusal, Start, Worker};
 
 ipc_worker::service! {
     mod sum {
@@ -23,7 +23,7 @@ impl sum::Serve for Sum {
 }
 
 fn main() {
-    let mut worker: Worker<u8, sum::Server<Sum>> =
+    let mut worker: Worker<u8, Inline<sum::Server<Sum>>> =
         Worker::start(Start::inline(sum::Server(Sum))).unwrap_or_else(|error| panic!("{error}"));
     let deadline = Instant::now() + Duration::from_secs(20);
     let mut result = None;

@@ -1,4 +1,4 @@
-//! `cargo xtask miri`: the tests of ipc-frame in miri, which detects undefined behaviour.
+//! `cargo xtask miri`: the tests of code without an OS in miri, which detects undefined behaviour.
 
 use crate::{
     failure::Failure,
@@ -8,8 +8,9 @@ use crate::{
 };
 
 const HELP: &str = "\
-Runs the tests of ipc-frame, with all features, in miri, an interpreter that detects undefined
-behaviour. Needs nightly Rust with the components miri and rust-src, and is skipped without them.
+Runs the tests of ipc-frame, with all features, and of ipc-transport without sockets in miri, an
+interpreter that detects undefined behaviour. Needs nightly Rust with the components miri and
+rust-src, and is skipped without them.
 
 Usage: cargo xtask miri
 
@@ -33,8 +34,10 @@ pub(crate) fn step(workspace: &Workspace) -> Step {
         let why = "miri (install with: rustup component add --toolchain nightly miri rust-src)";
         return Step::skip(NAME, why);
     }
-    let test = ["miri", "test", "--locked", "--package", "ipc-frame", "--all-features"];
+    let test = ["miri", "test", "--locked", "--package", "ipc-frame", "--package", "ipc-transport"];
+    let features = ["--no-default-features", "--features", "ipc-frame/std,ipc-frame/postcard"];
     let mut miri = tools::nightly(workspace, &test);
+    miri.args(features);
     // The golden vectors are read from a file.
     miri.env("MIRIFLAGS", "-Zmiri-disable-isolation");
     Step::command(NAME, miri)

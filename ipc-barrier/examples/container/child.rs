@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use ipc_barrier::Errno;
 use ipc_barrier::{ChildSide, ExecError};
-use ipc_transport::Errno;
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::{Signal, chdir, set_parent_process_death_signal, setsid};
 use rustix::thread::{
@@ -109,7 +109,7 @@ fn execute_self(side: &mut Side<'_, ChildSide>) -> Trouble {
     command.args(["--since", &side.voice.start.as_nanoseconds().to_string()]);
     command.args(["--deadline", &side.options.limit.as_millis().to_string()]);
     if let Some(plan) = side.options.plan.filter(|plan| !plan.parent) {
-        command.args([plan.misdeed.option(), &plan.stage.0.to_string()]);
+        command.args([plan.misdeed.option(), &plan.stage.to_string()]);
     }
     // Where this fails, `exported` is dropped and the end goes on.
     Trouble::at(EXECUTE)(command.exec())

@@ -4,8 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipc_barrier::Stage;
-use ipc_transport::Instant;
+use ipc_barrier::Instant;
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 
 use crate::side::EXEC;
@@ -68,7 +67,7 @@ pub(crate) struct Handed {
 pub(crate) struct Plan {
     pub(crate) parent: bool,
     pub(crate) misdeed: Misdeed,
-    pub(crate) stage: Stage,
+    pub(crate) stage: u16,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,9 +129,9 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
     })
 }
 
-fn stage(text: &str) -> Result<Stage, &'static str> {
-    let number = text.parse().ok().filter(|number| (1..=EXEC.0).contains(number));
-    number.map(Stage).ok_or("a stage from 1 to 5 is needed")
+fn stage(text: &str) -> Result<u16, &'static str> {
+    let number = text.parse().ok().filter(|number| (1..=EXEC).contains(number));
+    number.ok_or("a stage from 1 to 5 is needed")
 }
 
 fn milliseconds(text: &str) -> Result<Duration, &'static str> {

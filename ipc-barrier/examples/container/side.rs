@@ -3,17 +3,17 @@
 use std::fmt;
 use std::io::{self, Write};
 
-use ipc_barrier::{End, Reason, Role, Stage, Unmet};
-use ipc_transport::{Errno, Instant};
+use ipc_barrier::{End, MeetError, Role, Unmet};
+use ipc_barrier::{Errno, Instant};
 use rustix::process::{Signal, getpid, kill_process};
 
 use crate::options::{Misdeed, Options};
 
-pub(crate) const FORK: Stage = Stage(1);
-pub(crate) const NAMESPACES: Stage = Stage(2);
-pub(crate) const UID_MAP: Stage = Stage(3);
-pub(crate) const SET_UP: Stage = Stage(4);
-pub(crate) const EXEC: Stage = Stage(5);
+pub(crate) const FORK: u16 = 1;
+pub(crate) const NAMESPACES: u16 = 2;
+pub(crate) const UID_MAP: u16 = 3;
+pub(crate) const SET_UP: u16 = 4;
+pub(crate) const EXEC: u16 = 5;
 
 /// Exit status when the start has failed.
 pub(crate) const FAILED: u8 = 125;
@@ -35,7 +35,7 @@ impl Trouble {
 /// Why a stage was not completed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Failure {
-    pub(crate) stage: Stage,
+    pub(crate) stage: u16,
     pub(crate) why: Why,
 }
 
@@ -99,26 +99,28 @@ impl<R: Role> Side<'_, R> {
     /// Does this side's part of a stage and then meets the other side.
     pub(crate) fn stage<T>(
         &mut self,
-        stage: Stage,
+        stage: u16,
         part: impl FnOnce(&Voice) -> Result<T, Trouble>,
     ) -> Result<T, Failure> {
         let deadline = Instant::now() + self.options.limit;
         let done = self.misbehave(stage).and_then(|()| part(&self.voice));
         let done = done.map_err(|trouble| self.fail(stage, trouble))?;
         let met = self.end.place_and_sync_until(deadline);
-        met.map_err(|unmet| Failure { stage, why: Why::Unmet(unmet) })?;
+        let full = || Why::Own(Trouble { what: "no room for a token", errno: Errno(0) });
+        let why = |error: MeetError| error.unmet().map_or_else(full, Why::Unmet);
+        met.map_err(|error| Failure { stage, why: why(error) })?;
         self.voice.say(format_args!("{} is done", Named(stage)));
         Ok(done)
     }
 
     /// Tells the other side what has failed here.
-    pub(crate) fn fail(&mut self, stage: Stage, trouble: Trouble) -> Failure {
-        self.end.fail(stage, trouble.errno, trouble.what);
+    pub(crate) fn fail(&mut self, stage: u16, trouble: Trouble) -> Failure {
+        self.end.fail(stage, &trouble.errno, trouble.what);
         Failure { stage, why: Why::Own(trouble) }
     }
 
     /// Does what the command line wants this side to do wrong.
-    pub(crate) fn misbehave(&self, stage: Stage) -> Result<(), Trouble> {
+    pub(crate) fn misbehave(&self, stage: u16) -> Result<(), Trouble> {
         let is_parent = self.voice.who == PARENT;
         let Some(plan) = self.options.plan else { return Ok(()) };
         if plan.parent != is_parent || plan.stage != stage {
@@ -136,7 +138,7 @@ impl<R: Role> Side<'_, R> {
 pub(crate) const PARENT: &str = "parent";
 
 /// A stage's number and name.
-struct Named(Stage);
+struct Named(u16);
 
 impl fmt::Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -148,7 +150,7 @@ impl fmt::Display for Named {
             EXEC => "exec",
             _ => "unknown",
         };
-        write!(f, "stage {} ({name})", self.0.0)
+        write!(f, "stage {} ({name})", self.0)
     }
 }
 
@@ -163,9 +165,10 @@ impl fmt::Display for Failure {
         let Self { stage, why } = self;
         match why {
             Why::Own(trouble) => write!(f, "{} failed here: {trouble}", Named(*stage)),
-            Why::Unmet(Unmet::Aborted(Some(Reason { stage, errno, text }))) => {
-                write!(f, "{} failed on the other side: ", Named(*stage))?;
-                describe(f, text.as_str(), *errno)
+            Why::Unmet(Unmet::Aborted(Some(reason))) => {
+                let stage = reason.stage.as_str().parse().unwrap_or_default();
+                write!(f, "{} failed on the other side: ", Named(stage))?;
+                describe(f, reason.text.as_str(), reason.errno)
             }
             Why::Unmet(unmet) => write!(f, "{} failed: {unmet}", Named(*stage)),
         }

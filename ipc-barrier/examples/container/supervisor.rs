@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use ipc_barrier::{Barrier, Child, Ended, Fork, ParentSide, Unmet, exit, fork};
-use ipc_transport::{Errno, Instant};
+use ipc_barrier::{Errno, Instant};
 use rustix::process::{getgid, getuid};
 
 use crate::child;
@@ -14,9 +14,6 @@ use crate::side::{
     EXEC, FAILED, FORK, Failure, NAMESPACES, PARENT, SET_UP, Side, Trouble, UID_MAP, Voice, Why,
 };
 
-/// No program runs for as long as this; the wait is begun again after it.
-const LONG: Duration = Duration::from_secs(3600);
-
 /// How long a killed child may need to end.
 const KILLED: Duration = Duration::from_secs(10);
 
@@ -24,7 +21,7 @@ const KILLED: Duration = Duration::from_secs(10);
 pub(crate) fn run(options: &Options) -> u8 {
     let voice = Voice { who: PARENT, start: Instant::now() };
     match start(options, voice) {
-        Ok((mut child, Ok(()))) => status(voice, wait_for(&mut child)),
+        Ok((mut child, Ok(()))) => status(voice, child.wait()),
         Ok((mut child, Err(failure))) => {
             voice.say(format_args!("{failure}"));
             end(voice, options, &mut child);
@@ -124,20 +121,12 @@ fn end(voice: Voice, options: &Options, child: &mut Child) {
     }
 }
 
-fn wait_for(child: &mut Child) -> Ended {
-    loop {
-        if let Ok(ended) = child.wait_until(Instant::now() + LONG) {
-            return ended;
-        }
-    }
-}
-
 fn status(voice: Voice, ended: Ended) -> u8 {
     voice.say(format_args!("the program has ended: {ended}"));
     match ended {
         Ended::Exited(status) => status,
         Ended::Killed(signal) => signal.saturating_add(128),
-        Ended::Unknown => FAILED,
+        _ => FAILED,
     }
 }
 

@@ -6,13 +6,14 @@ use core::marker::PhantomData;
 use ipc_transport::{Instant, Interest, Patience, SystemError, above_stdio, duplicate};
 use rustix::event::epoll;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use static_assertions::assert_impl_all;
 
 use super::errors::{MeetError, PeerAbort, Placing, Unmet};
-use super::lane::{Broken, Half, Lane, Post};
+use super::lane::{Broken, Half, Lane};
 use super::page::Page;
 use super::place;
 use super::role::{ChildSide, ParentSide, Role};
-use super::rules::{Ending, Goal, Progress, Rules};
+use super::rules::{ABORT, Ending, Goal, Progress, Rules, TOKEN};
 use super::wait::{AT_ONCE, is_past, look};
 use crate::process::{AsPidfd, Reason, Stage};
 
@@ -56,6 +57,9 @@ pub struct End<R, L = Page> {
     watch: Option<OwnedFd>,
     kind: PhantomData<(R, L)>,
 }
+
+assert_impl_all!(ParentEnd: Send, Sync);
+assert_impl_all!(ChildEnd: Send, Sync);
 
 impl<R: Role, L: Lane> End<R, L> {
     pub(crate) const fn new(rules: Rules, half: Half) -> Self {
@@ -110,7 +114,7 @@ impl<R: Role, L: Lane> End<R, L> {
         if !self.rules.is_open() {
             return Placing::Ended;
         }
-        let posted = L::post(&self.half, Post::Token);
+        let posted = L::post(&self.half, TOKEN);
         match self.working(posted) {
             Some(true) => {
                 self.rules.placed();
@@ -125,7 +129,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// never waits. Returns whether the peer is not known to have ended its part.
     pub fn abort(&mut self) -> bool {
         if self.rules.abort() {
-            let posted = L::post(&self.half, Post::Abort);
+            let posted = L::post(&self.half, ABORT);
             self.working(posted);
         }
         self.rules.peer.is_none()
@@ -207,7 +211,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// Returns false where news has come already: repeat the `try_` call. On the lane
     /// [`Eventfd`](crate::Eventfd) it has nothing to do.
     pub fn arm(&mut self) -> bool {
-        let armed = L::hush(&mut self.half).and_then(|()| L::arm(&mut self.half));
+        let armed = L::hush(&self.half).and_then(|()| L::arm(&self.half));
         self.working(armed).unwrap_or(false)
     }
 
@@ -316,11 +320,9 @@ impl<R: Role, L: Lane> End<R, L> {
     /// Waits until the peer has aborted, exited or closed, and returns how; tokens on the way are
     /// swallowed. Allowed after an abort of this side.
     pub fn wait_abort(&mut self) -> PeerAbort {
-        loop {
-            if let Some(abort) = self.wait_abort_until(Instant::NEVER) {
-                return abort;
-            }
-        }
+        _ = self.wait_for(Goal::PeerAbort, None);
+        // Without a deadline the wait ends only when the peer's end is known.
+        self.peer_abort().unwrap_or(PeerAbort::Gone)
     }
 
     /// Waits as [`wait_abort`](Self::wait_abort), until a deadline; `None` where it has passed
@@ -356,7 +358,7 @@ impl<R: Role, L: Lane> End<R, L> {
                 return Err(Unmet::TimedOut);
             }
             looks = looks.saturating_add(1);
-            match look::<L>(&mut self.half, deadline) {
+            match look::<L>(&self.half, deadline) {
                 Ok(None) => return Err(Unmet::TimedOut),
                 Ok(Some(value)) => self.rules.drained(value),
                 Err(Broken) => self.rules.broken(),
@@ -393,10 +395,7 @@ impl<R: Role, L: Lane> End<R, L> {
 }
 
 fn add(watch: &OwnedFd, fd: BorrowedFd<'_>, interest: Interest) -> Result<(), SystemError> {
-    let flags = match interest {
-        Interest::End => epoll::EventFlags::empty(),
-        _ => epoll::EventFlags::IN,
-    };
-    let none = epoll::EventData::new_u64(0);
-    epoll::add(watch, fd, none, flags).map_err(SystemError::of("epoll_ctl"))
+    use epoll::{EventData, EventFlags};
+    let flags = if interest == Interest::End { EventFlags::empty() } else { EventFlags::IN };
+    epoll::add(watch, fd, EventData::new_u64(0), flags).map_err(SystemError::of("epoll_ctl"))
 }

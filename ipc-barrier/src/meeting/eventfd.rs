@@ -5,10 +5,9 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::lane::{Broken, Fds, Half, Mechanism, Post, Shown};
+use super::lane::{Broken, Fds, Half, Mechanism};
 use super::memory::Memory;
 use super::nowait;
-use super::rules::ABORT;
 
 /// Two event counters (eventfd(2)) and a pipe that carries no data: what is posted is in the
 /// kernel at once, and nobody has to [`arm`](crate::End::arm) anything. Each post and each look is
@@ -38,11 +37,7 @@ impl Mechanism for Eventfd {
         Ok([to_child, to_parent, above_stdio(reader)?, above_stdio(writer)?])
     }
 
-    fn post(half: &Half, post: Post) -> Result<bool, Broken> {
-        let value = match post {
-            Post::Token => 1,
-            Post::Abort => ABORT,
-        };
+    fn post(half: &Half, value: u64) -> Result<bool, Broken> {
         match retry_on_intr(|| rustix::io::write(&half.outgoing, &value.to_ne_bytes())) {
             Ok(_) => Ok(true),
             Err(Errno::AGAIN) => Ok(false),
@@ -58,17 +53,5 @@ impl Mechanism for Eventfd {
             Err(Errno::AGAIN) => Ok(0),
             Ok(_) | Err(_) => Err(Broken),
         }
-    }
-
-    fn arm(_half: &mut Half) -> Result<bool, Broken> {
-        Ok(true)
-    }
-
-    fn hush(_half: &mut Half) -> Result<(), Broken> {
-        Ok(())
-    }
-
-    fn sleep(_half: &mut Half) -> Result<Option<Shown>, Broken> {
-        Ok(None)
     }
 }

@@ -13,7 +13,7 @@ use super::end::End;
 use super::lane::{Half, Lane};
 use super::memory::{Memory, WORDS};
 use super::role::Role;
-use super::rules::{Ending, Rules};
+use super::rules::Rules;
 
 /// The first word of an exported end: the format and its version.
 const FORMAT: &str = "ipc-barrier-2";
@@ -73,12 +73,13 @@ impl<R: Role, L: Lane> End<R, L> {
     /// ```
     ///
     /// # Errors
-    /// [`ExecError::NotForExec`]; [`ExecError::System`] where the descriptors are broken. The end
-    /// is as it was.
+    /// [`ExecError::Ended`] and [`ExecError::NotForExec`]; [`ExecError::System`] where the
+    /// descriptors are broken. The end is as it was.
     pub fn export(&mut self) -> Result<Exported<'_, R, L>, ExecError> {
-        if self.half.memory.file().is_none() {
-            return Err(ExecError::NotForExec);
+        if !self.rules.is_open() {
+            return Err(ExecError::Ended);
         }
+        self.half.memory.file().ok_or(ExecError::NotForExec)?;
         // Made first: dropping it undoes a failure in the middle.
         let exported = Exported(self);
         set(&exported.0.half, FdFlags::empty())?;
@@ -99,7 +100,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// Nothing else in this process owns the descriptors that the text names, now or later. That
     /// is so for a text that [`export`](Self::export) made before exec, imported once.
     pub unsafe fn import(text: &str) -> Result<Self, ExecError> {
-        let (numbers, rules) = parse(text, L::NAME, R::NAME)?;
+        let (ahead, numbers) = parse(text, L::NAME, R::NAME)?;
         for &number in &numbers {
             // SAFETY: the number is only asked about; the caller promises that nobody closes it.
             let fd = unsafe { BorrowedFd::borrow_raw(number) };
@@ -109,7 +110,8 @@ impl<R: Role, L: Lane> End<R, L> {
             return Err(ExecError::Malformed);
         };
         // SAFETY: it is open, and stays so by the caller's promise.
-        let page = SharedPage::of_file(unsafe { BorrowedFd::borrow_raw(*file) }, WORDS)?;
+        let page = SharedPage::of_file(unsafe { BorrowedFd::borrow_raw(*file) }, WORDS);
+        let page = page.map_err(ExecError::System)?;
         let take = |number: &RawFd| {
             // SAFETY: it is open, and the caller promises that nothing else owns it.
             unsafe { OwnedFd::from_raw_fd(*number) }
@@ -120,16 +122,15 @@ impl<R: Role, L: Lane> End<R, L> {
         set(&half, FdFlags::CLOEXEC)?;
         // As in a new barrier: the first post shows to a side that watches. A look finds what has
         // come already, and a failure here.
-        _ = L::arm(&mut half);
-        Ok(Self::new(rules, half))
+        _ = L::arm(&half);
+        Ok(Self::new(Rules { ahead, ..Rules::NEW }, half))
     }
 }
 
-fn set(half: &Half, flags: FdFlags) -> Result<(), SystemError> {
-    half.shared()
-        .chain(half.pidfd())
-        .try_for_each(|fd| fcntl_setfd(fd, flags))
-        .map_err(SystemError::of("fcntl"))
+fn set(half: &Half, flags: FdFlags) -> Result<(), ExecError> {
+    let mut fds = half.shared().chain(half.pidfd());
+    let set = fds.try_for_each(|fd| fcntl_setfd(fd, flags));
+    set.map_err(|error| ExecError::System(SystemError::of("fcntl")(error)))
 }
 
 impl<R: Role, L: Lane> Drop for Exported<'_, R, L> {
@@ -141,25 +142,15 @@ impl<R: Role, L: Lane> Drop for Exported<'_, R, L> {
 
 impl<R: Role, L: Lane> fmt::Display for Exported<'_, R, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let End { half, rules, .. } = &*self.0;
-        write!(f, "{FORMAT}:{}:{}:{}:", L::NAME, R::NAME, rules.ahead)?;
-        let endings = [rules.has_aborted.then_some(Ending::Aborted), rules.peer];
-        write!(f, "{}:{}", code(endings[0]), code(endings[1]))?;
+        let End { half, rules, .. } = self.0;
+        write!(f, "{FORMAT}:{}:{}:{}", L::NAME, R::NAME, rules.ahead)?;
         let mut fds = half.shared().chain(half.pidfd());
         fds.try_for_each(|fd| write!(f, ":{}", fd.as_raw_fd()))
     }
 }
 
-const fn code(ending: Option<Ending>) -> char {
-    match ending {
-        None => '-',
-        Some(Ending::Aborted) => 'a',
-        Some(Ending::Gone) => 'g',
-    }
-}
-
-/// Reads a text that may be anything.
-fn parse(text: &str, lane: &str, side: &str) -> Result<(Vec<RawFd, FDS>, Rules), ExecError> {
+/// Reads a text that may be anything: the tokens ahead, and the descriptors.
+fn parse(text: &str, lane: &str, side: &str) -> Result<(i64, Vec<RawFd, FDS>), ExecError> {
     let mut parts = text.split(':');
     if parts.next() != Some(FORMAT) {
         return Err(ExecError::Malformed);
@@ -167,7 +158,7 @@ fn parse(text: &str, lane: &str, side: &str) -> Result<(Vec<RawFd, FDS>, Rules),
     if parts.next() != Some(lane) || parts.next() != Some(side) {
         return Err(ExecError::OtherEnd);
     }
-    let rules = rules(&mut parts).ok_or(ExecError::Malformed)?;
+    let ahead = parts.next().and_then(|part| part.parse().ok()).ok_or(ExecError::Malformed)?;
     let mut numbers = Vec::new();
     for part in parts {
         match part.parse() {
@@ -177,23 +168,7 @@ fn parse(text: &str, lane: &str, side: &str) -> Result<(Vec<RawFd, FDS>, Rules),
             _ => return Err(ExecError::Malformed),
         }
     }
-    Ok((numbers, rules))
-}
-
-fn rules<'a>(parts: &mut impl Iterator<Item = &'a str>) -> Option<Rules> {
-    let ahead = parts.next()?.parse().ok()?;
-    let has_aborted = match parts.next()? {
-        "-" => false,
-        "a" => true,
-        _ => return None,
-    };
-    let peer = match parts.next()? {
-        "-" => None,
-        "a" => Some(Ending::Aborted),
-        "g" => Some(Ending::Gone),
-        _ => return None,
-    };
-    Some(Rules { ahead, has_aborted, peer })
+    Ok((ahead, numbers))
 }
 
 /// Why an end was not exported or imported. No descriptor was closed or taken, except after a
@@ -201,6 +176,8 @@ fn rules<'a>(parts: &mut impl Iterator<Item = &'a str>) -> Option<Rules> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExecError {
+    /// A side is known to have ended its part, so the next program could do nothing with the end.
+    Ended,
     /// The barrier was not opened for exec, so its memory would not survive one.
     NotForExec,
     /// The text was not produced by an export, or is truncated.
@@ -216,15 +193,10 @@ pub enum ExecError {
     System(SystemError),
 }
 
-impl From<SystemError> for ExecError {
-    fn from(error: SystemError) -> Self {
-        Self::System(error)
-    }
-}
-
 impl fmt::Display for ExecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Ended => f.write_str("the barrier has ended"),
             Self::NotForExec => f.write_str("the barrier was not opened for exec"),
             Self::Malformed => f.write_str("the text is not that of an exported end"),
             Self::OtherEnd => f.write_str("the text is of the other side's end or another lane"),
@@ -251,19 +223,22 @@ mod tests {
         let exported = end.export().unwrap();
         let text = exported.to_string();
         assert!(text.len() <= 120 && text.is_ascii() && !text.contains(' '), "{text}");
-        let (numbers, rules) = parse(&text, "page", "parent").unwrap();
-        assert_eq!((numbers.len(), rules.ahead, rules.is_open()), (4, 2, true));
-        drop(exported);
+        let (ahead, numbers) = parse(&text, "page", "parent").unwrap();
+        assert_eq!((ahead, numbers.len()), (2, 4));
+    }
+
+    #[test]
+    fn an_end_that_has_ended_is_not_exported() {
+        let mut end = Barrier::<Page>::open_for_exec().unwrap().into_parent();
         end.abort();
-        let text = end.export().unwrap().to_string();
-        assert!(parse(&text, "page", "parent").unwrap().1.has_aborted);
+        assert_eq!(end.export().unwrap_err(), ExecError::Ended);
     }
 
     #[test]
     fn the_longest_text_has_the_length_that_is_promised() {
         let number = i32::MAX;
         let numbers = format!(":{number}").repeat(FDS);
-        let text = format!("{FORMAT}:eventfd:parent:{}:a:a{numbers}", i64::MIN);
+        let text = format!("{FORMAT}:eventfd:parent:{}{numbers}", i64::MIN);
         assert!(text.len() <= 120, "{}", text.len());
     }
 
@@ -276,19 +251,19 @@ mod tests {
             // SAFETY: it is refused before anything is taken.
             assert!(unsafe { ChildEnd::<Page>::import(&text[..len]) }.is_err(), "{len}");
         }
-        let other = |error: Result<_, ExecError>| error.map(|_: (Vec<RawFd, FDS>, Rules)| ());
+        let other = |error: Result<_, ExecError>| error.map(|_: (i64, Vec<RawFd, FDS>)| ());
         for (lane, side) in [("eventfd", "child"), ("page", "parent")] {
             assert_eq!(other(parse(&text, lane, side)), Err(ExecError::OtherEnd));
         }
         for text in [
-            "ipc-barrier-2:page:child:0:-:-:4:5:6:-7",
-            "ipc-barrier-2:page:child:0:-:-:4:5:6:6",
-            "ipc-barrier-2:page:child:0:-:-:4:5:6:7:8:9",
-            "ipc-barrier-2:page:child:0:-:-:4:5:6:99999999999",
-            "ipc-barrier-2:page:child:0:g:-:4:5:6:7",
-            "ipc-barrier-2:page:child:0:-:x:4:5:6:7",
-            "ipc-barrier-2:page:child:0:-:-:4:5:6:7:",
-            "ipc-barrier-1:page:child:0:-:-:4:5:6:7",
+            "ipc-barrier-2:page:child:0:4:5:6:-7",
+            "ipc-barrier-2:page:child:0:4:5:6:6",
+            "ipc-barrier-2:page:child:0:4:5:6:7:8:9",
+            "ipc-barrier-2:page:child:0:4:5:6:99999999999",
+            "ipc-barrier-2:page:child:x:4:5:6:7",
+            "ipc-barrier-2:page:child",
+            "ipc-barrier-2:page:child:0:4:5:6:7:",
+            "ipc-barrier-1:page:child:0:4:5:6:7",
         ] {
             assert_eq!(other(parse(text, "page", "child")), Err(ExecError::Malformed), "{text}");
         }

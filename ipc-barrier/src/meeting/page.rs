@@ -8,10 +8,10 @@ use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::lane::{Broken, Fds, Half, Mechanism, Post, Shown};
+use super::lane::{Broken, Fds, Half, Mechanism, Shown};
 use super::memory::Memory;
 use super::nowait;
-use super::rules::ABORT;
+use super::rules::{ABORT, TOKEN};
 
 /// The peer has aborted.
 const ABORTED: u32 = 1 << 31;
@@ -31,11 +31,11 @@ const RINGS: usize = 64;
 /// shows the side's end. Writing ends do not block and reading ends do, so that a wait without a
 /// deadline is one read(2).
 ///
-/// **Rings are bounded.** A side that is about to sleep marks itself as asleep; the peer that takes
-/// the mark away rings once. Between two marks the side reads its bell: a wait that ended without
-/// reading it, because its deadline passed or a look found the token first, leaves that read to the
-/// next wait that has to sleep. So at most three rings are unread at any time: one of each mark
-/// around the last read, and one that the peer was about to write during it.
+/// **Rings are bounded.** A side marks itself as asleep right before it sleeps, and the peer that
+/// takes the mark away rings once. A sleep that finds rings reads them all. One that runs out of
+/// time leaves its mark; the ring for it, if a look finds the token first, is read by the next
+/// sleep. So at most three rings are unread at any time: for that mark, for the next one, and one
+/// that the peer had still to write when its token was taken. An honest peer cannot fill the pipe.
 ///
 /// At most 1,073,741,823 tokens may be unread. Whatever the peer writes into the page or does to the
 /// pipes, no call of this side waits longer than it was asked to. Before kernel 6.4, or under a
@@ -61,20 +61,20 @@ impl Mechanism for Page {
     }
 
     #[inline]
-    fn post(half: &Half, post: Post) -> Result<bool, Broken> {
+    fn post(half: &Half, value: u64) -> Result<bool, Broken> {
         let word = half.memory.word(half.index).ok_or(Broken)?;
         // Release: the side that takes the post sees what was written before it.
         let found = word.load(Ordering::Relaxed);
         // One step where the other side sleeps, as it mostly does in a wait.
         let asleep = || word.compare_exchange(ASLEEP, 1, Ordering::AcqRel, Ordering::Relaxed);
-        if post == Post::Token && found == ASLEEP && asleep().is_ok() {
+        if value == TOKEN && found == ASLEEP && asleep().is_ok() {
             return ring(&half.own).map(|()| true);
         }
-        let before = match post {
+        let before = match value {
+            ABORT => word.fetch_or(ABORTED, Ordering::AcqRel),
             // Nobody else adds, so there is still room when this adds.
-            Post::Token if found & TOKENS == TOKENS => return Ok(false),
-            Post::Token => word.fetch_add(1, Ordering::AcqRel),
-            Post::Abort => word.fetch_or(ABORTED, Ordering::AcqRel),
+            _ if found & TOKENS == TOKENS => return Ok(false),
+            _ => word.fetch_add(1, Ordering::AcqRel),
         };
         // The side that takes the mark away rings, so one mark is at most one ring.
         if before & ASLEEP != 0 && word.fetch_and(!ASLEEP, Ordering::AcqRel) & ASLEEP != 0 {
@@ -96,21 +96,16 @@ impl Mechanism for Page {
     }
 
     #[inline]
-    fn arm(half: &mut Half) -> Result<bool, Broken> {
-        // No new mark before the bell was read since the last one.
-        if half.is_ring_due && incoming(half)?.load(Ordering::Relaxed) == 0 {
-            Self::hush(half)?;
-        }
+    fn arm(half: &Half) -> Result<bool, Broken> {
         // Only an empty word is marked, in one step with the look at it: no post comes between.
-        let marked =
-            incoming(half)?.compare_exchange(0, ASLEEP, Ordering::AcqRel, Ordering::Relaxed);
-        let is_marked = marked.is_ok() || marked == Err(ASLEEP);
-        half.is_ring_due |= is_marked;
-        Ok(is_marked)
+        let word = incoming(half)?;
+        match word.compare_exchange(0, ASLEEP, Ordering::AcqRel, Ordering::Relaxed) {
+            Ok(_) => Ok(true),
+            Err(found) => Ok(found == ASLEEP),
+        }
     }
 
-    fn hush(half: &mut Half) -> Result<(), Broken> {
-        half.is_ring_due = false;
+    fn hush(half: &Half) -> Result<(), Broken> {
         match nowait::read(&half.incoming, &mut [0; RINGS]) {
             Ok(_) | Err(Errno::AGAIN) => Ok(()),
             Err(_) => Err(Broken),
@@ -118,13 +113,10 @@ impl Mechanism for Page {
     }
 
     #[inline]
-    fn sleep(half: &mut Half) -> Result<Option<Shown>, Broken> {
+    fn sleep(half: &Half) -> Result<Option<Shown>, Broken> {
         match retry_on_intr(|| rustix::io::read(&half.incoming, &mut [0; RINGS])) {
             Ok(0) => Ok(Some(Shown::End)),
-            Ok(_) => {
-                half.is_ring_due = false;
-                Ok(Some(Shown::Post))
-            }
+            Ok(_) => Ok(Some(Shown::Post)),
             // The peer has changed the mode that both share.
             Err(Errno::AGAIN) => Ok(None),
             Err(_) => Err(Broken),
@@ -156,11 +148,12 @@ fn ring(bell: &OwnedFd) -> Result<(), Broken> {
 
 #[cfg(test)]
 mod tests {
-    use ipc_transport::{SharedPage, duplicate};
+    use ipc_transport::{Instant, SharedPage, duplicate};
     use rustix::fd::{AsFd, BorrowedFd};
 
     use super::*;
     use crate::meeting::memory::WORDS;
+    use crate::meeting::wait::{AT_ONCE, look, sleep};
 
     /// Both sides in one process.
     fn halves() -> [Half; 2] {
@@ -187,10 +180,10 @@ mod tests {
         for mark in [0, ASLEEP] {
             let word = parent.memory.word(0).unwrap();
             word.store(mark | (TOKENS - 2), Ordering::Relaxed);
-            let placed: [_; 4] = core::array::from_fn(|_| Page::post(&parent, Post::Token));
+            let placed: [_; 4] = core::array::from_fn(|_| Page::post(&parent, TOKEN));
             assert_eq!(placed, [Ok(true), Ok(true), Ok(false), Ok(false)]);
             assert_eq!(Page::try_take(&child), Ok(u64::from(TOKENS)));
-            assert_eq!(Page::post(&parent, Post::Token), Ok(true));
+            assert_eq!(Page::post(&parent, TOKEN), Ok(true));
             assert_eq!(Page::try_take(&child), Ok(1));
         }
     }
@@ -199,22 +192,22 @@ mod tests {
     fn an_abort_finds_room_in_a_full_word() {
         let [parent, child] = halves();
         parent.memory.word(0).unwrap().store(TOKENS, Ordering::Relaxed);
-        assert_eq!(Page::post(&parent, Post::Abort), Ok(true));
+        assert_eq!(Page::post(&parent, ABORT), Ok(true));
         assert_eq!(Page::try_take(&child), Ok(ABORT + u64::from(TOKENS)));
     }
 
     #[test]
     fn one_mark_is_one_ring() {
-        let [parent, mut child] = halves();
+        let [parent, child] = halves();
         for (expected, why) in [(1, "marked from the start"), (0, "nobody is asleep")] {
-            assert_eq!(Page::post(&parent, Post::Token), Ok(true));
+            assert_eq!(Page::post(&parent, TOKEN), Ok(true));
             assert_eq!(rings(&child), expected, "{why}");
         }
-        assert_eq!(Page::arm(&mut child), Ok(false), "tokens are there");
+        assert_eq!(Page::arm(&child), Ok(false), "tokens are there");
         assert_eq!(Page::try_take(&child), Ok(2));
-        assert_eq!((Page::arm(&mut child), Page::arm(&mut child)), (Ok(true), Ok(true)));
-        assert_eq!(Page::post(&parent, Post::Token), Ok(true));
-        assert_eq!(Page::post(&parent, Post::Token), Ok(true));
+        assert_eq!((Page::arm(&child), Page::arm(&child)), (Ok(true), Ok(true)));
+        assert_eq!(Page::post(&parent, TOKEN), Ok(true));
+        assert_eq!(Page::post(&parent, TOKEN), Ok(true));
         assert_eq!(rings(&child), 1);
         assert_eq!(Page::try_take(&child), Ok(2));
     }
@@ -223,50 +216,59 @@ mod tests {
         rustix::io::ioctl_fionread(&half.incoming).unwrap()
     }
 
+    /// A wait runs out, and a look finds the token; the next wait marks, and the peer posts before
+    /// it sleeps: two rings for one sleep.
     #[test]
     fn repro_waits_that_run_out_leave_few_rings() {
-        let [parent, mut child] = halves();
-        for _ in 0..100_000 {
-            // A wait marks and runs out; then the peer posts, and a look finds the token.
-            assert_eq!(Page::arm(&mut child), Ok(true));
-            assert_eq!(Page::post(&parent, Post::Token), Ok(true));
-            assert_eq!(Page::try_take(&child), Ok(1));
-        }
-        assert!(unread(&child) <= 3, "{} rings are unread", unread(&child));
-    }
-
-    /// As above, with a peer that has taken the mark away and rings only after the next token is
-    /// taken, when the side sleeps again.
-    #[test]
-    fn rings_that_come_late_do_not_add_up() {
-        let [parent, mut child] = halves();
-        let mut is_late = false;
-        for round in 0..10_000 {
-            assert_eq!(Page::arm(&mut child), Ok(true));
-            if core::mem::take(&mut is_late) {
-                ring(&parent.own).unwrap();
-                if round % 3 == 0 {
-                    assert_eq!(Page::hush(&mut child), Ok(()), "woken by the late ring");
-                }
-            }
-            let word = parent.memory.word(0).unwrap();
-            assert_eq!(word.swap(1, Ordering::AcqRel), ASLEEP, "the first half of a post");
-            is_late = true;
+        let [parent, child] = halves();
+        let passed = Some(Instant::from_nanoseconds(1));
+        for round in 0..100_000 {
+            while look::<Page>(&child, passed) != Ok(None) {}
+            assert_eq!(Page::post(&parent, TOKEN), Ok(true));
+            assert_eq!(look::<Page>(&child, AT_ONCE), Ok(Some(1)));
+            assert_eq!(Page::arm(&child), Ok(true));
+            assert_eq!(Page::post(&parent, TOKEN), Ok(true));
+            assert_eq!(sleep::<Page>(&child, passed), Ok(Shown::Post));
             assert_eq!(Page::try_take(&child), Ok(1));
             assert!(unread(&child) <= 3, "round {round}: {} rings", unread(&child));
         }
     }
 
+    /// As above, with a peer that takes the mark away and rings only once the side has marked
+    /// itself again.
+    #[test]
+    fn rings_that_come_late_do_not_add_up() {
+        let [parent, child] = halves();
+        let passed = Some(Instant::from_nanoseconds(1));
+        let word = parent.memory.word(0).unwrap();
+        let mut most = 0;
+        for _ in 0..10_000 {
+            while look::<Page>(&child, passed) != Ok(None) {}
+            assert_eq!(word.swap(1, Ordering::AcqRel), ASLEEP, "the first half of a post");
+            assert_eq!(look::<Page>(&child, AT_ONCE), Ok(Some(1)));
+            assert_eq!(look::<Page>(&child, passed), Ok(None), "marked again");
+            ring(&parent.own).unwrap();
+            assert_eq!(Page::post(&parent, TOKEN), Ok(true));
+            assert_eq!(look::<Page>(&child, AT_ONCE), Ok(Some(1)));
+            assert_eq!(Page::arm(&child), Ok(true));
+            assert_eq!(Page::post(&parent, TOKEN), Ok(true));
+            most = unread(&child).max(most);
+            assert_eq!(sleep::<Page>(&child, passed), Ok(Shown::Post));
+            assert_eq!(Page::try_take(&child), Ok(1));
+        }
+        assert_eq!(most, 3);
+    }
+
     #[test]
     fn a_reader_that_arms_all_the_time_misses_no_token() {
         const TOKENS: u64 = 1_000_000;
-        let [parent, mut child] = halves();
+        let [parent, child] = halves();
         let taken = std::thread::scope(|scope| {
             let poster =
-                scope.spawn(|| (0..TOKENS).all(|_| Page::post(&parent, Post::Token) == Ok(true)));
+                scope.spawn(|| (0..TOKENS).all(|_| Page::post(&parent, TOKEN) == Ok(true)));
             let mut taken = 0;
             while !poster.is_finished() {
-                Page::arm(&mut child).unwrap();
+                Page::arm(&child).unwrap();
                 taken += Page::try_take(&child).unwrap();
             }
             assert!(poster.join().unwrap());

@@ -14,7 +14,8 @@ use crate::process::{NAME, Reason, TEXT};
 pub(crate) const WORDS: usize = 32;
 const WRITTEN: u32 = 1;
 
-const _: () = assert!(2 + (NAME + TEXT) / 4 <= WORDS && NAME % 4 == 0 && TEXT % 4 == 0);
+const _: () =
+    assert!(2 + (NAME + TEXT) / 4 <= WORDS && NAME.is_multiple_of(4) && TEXT.is_multiple_of(4));
 
 /// Leaves a reason in a side's place. The abort is posted after it, so the side that sees the abort
 /// reads all of the reason; the mark's release pairs with the acquire in [`read`].

@@ -1,6 +1,9 @@
 //! The barrier's rules: what tokens, aborts and ends mean. No system call, no time.
 
-/// An abort, as a value drained from the peer. Tokens count up to it.
+/// A token, as a value that is posted.
+pub(crate) const TOKEN: u64 = 1;
+
+/// An abort, as a value that is posted. Drained tokens count up to it.
 pub(crate) const ABORT: u64 = 1 << 62;
 
 /// The peer's exit, as a value drained, alone and after all else.

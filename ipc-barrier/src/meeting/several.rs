@@ -38,13 +38,9 @@ impl core::error::Error for Missing {}
 /// # Errors
 /// The first child that got no token, and why: [`MeetError::Ended`] or [`MeetError::Full`].
 pub fn place_all<L: Lane>(ends: &mut [ParentEnd<L>]) -> Result<(), Missing> {
-    let mut first = Ok(());
-    for (index, end) in ends.iter_mut().enumerate() {
-        if let Err(why) = end.placed() {
-            first = first.and(Err(Missing { index, why }));
-        }
-    }
-    first
+    let all = ends.iter_mut().enumerate();
+    let placed = all.map(|(index, end)| end.placed().map_err(|why| Missing { index, why }));
+    placed.fold(Ok(()), Result::and)
 }
 
 /// Waits until every token of the parent has been answered by each of the children, as

@@ -25,7 +25,7 @@ pub(crate) fn is_past(deadline: Option<Instant>) -> bool {
 /// Looks at the peer, and sleeps at most once for it, until a deadline: then it returns `None`.
 /// Else it returns what was drained, perhaps nothing, for [`Rules`](super::rules::Rules).
 pub(crate) fn look<L: Mechanism>(
-    half: &mut Half,
+    half: &Half,
     deadline: Option<Instant>,
 ) -> Result<Option<u64>, Broken> {
     if L::LOOKS_FREELY {
@@ -71,7 +71,7 @@ fn spin<L: Mechanism>(half: &Half, deadline: Option<Instant>) -> Result<u64, Bro
 }
 
 /// Sleeps once, and leaves nothing in the bell that has been shown.
-fn sleep<L: Mechanism>(half: &mut Half, deadline: Option<Instant>) -> Result<Shown, Broken> {
+pub(crate) fn sleep<L: Mechanism>(half: &Half, deadline: Option<Instant>) -> Result<Shown, Broken> {
     if deadline.is_none() && half.pidfd.is_none() {
         if let Some(shown) = L::sleep(half)? {
             return Ok(shown);
@@ -87,9 +87,7 @@ fn sleep<L: Mechanism>(half: &mut Half, deadline: Option<Instant>) -> Result<Sho
     }
     // The first is the bell; its closing is the end.
     let is_over = watched.first().is_some_and(Watched::is_over);
-    let has_ended = is_over || watched.iter().skip(1).any(Watched::is_ready);
-    drop(watched);
-    if has_ended {
+    if is_over || watched.iter().skip(1).any(Watched::is_ready) {
         return Ok(Shown::End);
     }
     L::hush(half)?;

@@ -15,7 +15,7 @@ const HANDLER: usize = if IS_MIPS { 1 } else { 0 };
 /// Bytes of the kernel's signal mask.
 const MASK_SIZE: usize = if IS_MIPS { 16 } else { 8 };
 /// The highest signal.
-const LAST: i32 = if IS_MIPS { 127 } else { 64 };
+const LAST: i32 = if IS_MIPS { 128 } else { 64 };
 /// The first of the signals that a C library uses itself: to cancel threads, and to change the ids
 /// of all threads together.
 const FIRST_OF_LIBC: i32 = 32;

@@ -20,11 +20,6 @@ pub(crate) const NAME: usize = 20;
 pub struct Stage(Text<NAME>);
 
 impl Stage {
-    /// Names a stage; for constants.
-    pub const fn named(name: &str) -> Self {
-        Self(Text::new(name))
-    }
-
     /// Returns the name, or the digits of the number.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
@@ -33,7 +28,7 @@ impl Stage {
 
 impl From<&str> for Stage {
     fn from(name: &str) -> Self {
-        Self::named(name)
+        Self(Text::new(name))
     }
 }
 

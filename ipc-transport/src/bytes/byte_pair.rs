@@ -2,15 +2,13 @@
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, OFlags};
-use rustix::io::{Errno, ReadWriteFlags};
+use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 
-use crate::contract::errno::SystemError;
-use crate::contract::transport::{Transport, TransportError};
+use crate::contract::{Moved, SystemError, Transport, TransportError};
 use crate::descriptor::{above_stdio, duplicate};
 use crate::unix::pieces::gather;
-use crate::waiting::clock::Instant;
-use crate::waiting::wait::{Interest, Watched, wait};
+use crate::waiting::{Instant, Interest, Watched, wait};
 
 /// What a pipe takes without waiting once it says that there is room (`PIPE_BUF`, pipe(7)).
 const PIPE_LEN: usize = 4096;
@@ -18,27 +16,25 @@ const PIPE_LEN: usize = 4096;
 /// `RWF_NOSIGNAL`, kernel 6.18.
 const NOSIGNAL: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x100);
 
-/// Any two descriptors of bytes, without file descriptors beside them: the ends of two pipes, a
+/// Any two descriptors that carry bytes and no descriptors: the ends of two pipes, a
 /// TCP or vsock connection, a terminal, a character device such as `/dev/rpmsg0`.
 ///
-/// The mode of the descriptors, which another process may share, is never changed, and yet no
-/// call waits, by what each can do:
+/// The mode of the descriptors, which another process may share, is never changed. No call waits:
 ///
 /// - Sockets are asked not to wait in each call (`MSG_DONTWAIT`).
-/// - Everything else is looked at before (poll(2)), one system call more. A blocking pipe is then
+/// - Everything else is polled before (poll(2)), one system call more. A blocking pipe is then
 ///   written at most 4,096 bytes at a time, and a blocking terminal single bytes, since it
 ///   promises room for no more; open a terminal with `O_NONBLOCK` where that is too slow. With a
 ///   further process at the same end of a blocking pipe or device, which can take what was seen,
 ///   a call may wait.
 ///
-/// The end of a pipe's reader is seen by that look, too. Between the look and the write there
-/// remains a moment in which a broken pipe raises `SIGPIPE` on kernels before 6.18: ignore that
-/// signal, as the start of every Rust program with `std` does.
+/// That poll also shows the end of a pipe's reader. A pipe that breaks between the poll and the
+/// write raises `SIGPIPE` on kernels before 6.18: ignore that signal, as Rust programs with `std`
+/// do.
 ///
 /// A terminal passes bytes unchanged only in raw mode (termios(3)), and its hang-up (`EIO`) is the
-/// end. A device of messages must be given space for a whole one. TCP throws away what is under
-/// way to a peer that ends with bytes unread; and it only knows of a peer without power by its
-/// own time-outs.
+/// end. A device of messages needs space for a whole message. TCP drops what is in flight to a
+/// peer that ends with bytes unread, and notices a peer without power only by its own timeouts.
 ///
 /// ```
 /// use ipc_transport::{BytePair, Transport};
@@ -81,7 +77,6 @@ struct End {
     longest: usize,
     /// The kernel knows writing without a signal.
     without_signal: bool,
-    interruptions: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,15 +113,10 @@ impl BytePair {
     pub fn output(&self) -> BorrowedFd<'_> {
         self.output.fd.as_fd()
     }
-
-    /// Returns how many calls a signal has interrupted; each was made again.
-    pub const fn interruptions(&self) -> u64 {
-        self.input.interruptions + self.output.interruptions
-    }
 }
 
 impl Transport for BytePair {
-    fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
+    fn send(&mut self, pieces: &[&[u8]]) -> Moved {
         if pieces.iter().all(|piece| piece.is_empty()) {
             return Ok(None);
         }
@@ -136,7 +126,7 @@ impl Transport for BytePair {
         }
     }
 
-    fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
+    fn receive(&mut self, space: &mut [u8]) -> Moved {
         if space.is_empty() {
             return Ok(None);
         }
@@ -163,28 +153,28 @@ impl End {
             Kind::Terminal => 1,
             Kind::Other => PIPE_LEN,
         };
-        Ok(Self { fd, kind, longest, without_signal: true, interruptions: 0 })
+        Ok(Self { fd, kind, longest, without_signal: true })
     }
 
-    fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
+    fn send(&mut self, pieces: &[&[u8]]) -> Moved {
         let slices = gather(pieces, usize::MAX);
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         let fd = self.fd.as_fd();
-        let answer = again(&mut self.interruptions, || {
+        let answer = retry_on_intr(|| {
             rustix::net::sendmsg(fd, &slices, &mut SendAncillaryBuffer::default(), flags)
         });
         self.settle("sendmsg", answer)
     }
 
-    fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
+    fn receive(&mut self, space: &mut [u8]) -> Moved {
         let fd = self.fd.as_fd();
-        let answer = again(&mut self.interruptions, || {
+        let answer = retry_on_intr(|| {
             rustix::net::recv(fd, &mut *space, RecvFlags::DONTWAIT).map(|(len, _)| len)
         });
         self.received("recv", answer)
     }
 
-    fn write(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
+    fn write(&mut self, pieces: &[&[u8]]) -> Moved {
         let seen = self.look(Interest::Output)?;
         if seen.is_over() {
             return Err(TransportError::Closed);
@@ -196,9 +186,7 @@ impl End {
         let fd = self.fd.as_fd();
         if self.without_signal {
             // At the file's own position, as write(2) does.
-            let answer = again(&mut self.interruptions, || {
-                rustix::io::pwritev2(fd, &slices, u64::MAX, NOSIGNAL)
-            });
+            let answer = retry_on_intr(|| rustix::io::pwritev2(fd, &slices, u64::MAX, NOSIGNAL));
             match answer {
                 Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM) => {
                     self.without_signal = false;
@@ -207,17 +195,17 @@ impl End {
             }
         }
         let fd = self.fd.as_fd();
-        let answer = again(&mut self.interruptions, || rustix::io::writev(fd, &slices));
+        let answer = retry_on_intr(|| rustix::io::writev(fd, &slices));
         self.settle("writev", answer)
     }
 
-    fn read(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
+    fn read(&mut self, space: &mut [u8]) -> Moved {
         // The end is told by the read, after all that was written before it.
         if !self.look(Interest::Input)?.is_ready() {
             return Ok(None);
         }
         let fd = self.fd.as_fd();
-        let answer = again(&mut self.interruptions, || rustix::io::read(fd, &mut *space));
+        let answer = retry_on_intr(|| rustix::io::read(fd, &mut *space));
         self.received("read", answer)
     }
 
@@ -228,11 +216,7 @@ impl End {
         Ok(seen)
     }
 
-    fn received(
-        &self,
-        call: &'static str,
-        answer: Result<usize, Errno>,
-    ) -> Result<Option<usize>, TransportError> {
+    fn received(&self, call: &'static str, answer: Result<usize, Errno>) -> Moved {
         match answer {
             Ok(0) => Err(TransportError::Closed),
             answer => self.settle(call, answer),
@@ -240,11 +224,7 @@ impl End {
     }
 
     /// Sees to all else that a call may answer.
-    fn settle(
-        &self,
-        call: &'static str,
-        answer: Result<usize, Errno>,
-    ) -> Result<Option<usize>, TransportError> {
+    fn settle(&self, call: &'static str, answer: Result<usize, Errno>) -> Moved {
         match answer {
             Ok(0) | Err(Errno::AGAIN) => Ok(None),
             Ok(len) => Ok(Some(len)),
@@ -253,19 +233,6 @@ impl End {
             }
             Err(Errno::IO) if self.kind == Kind::Terminal => Err(TransportError::Closed),
             Err(error) => Err(TransportError::System(SystemError::of(call)(error))),
-        }
-    }
-}
-
-/// Makes a call that a signal has interrupted again.
-fn again<T>(
-    interruptions: &mut u64,
-    mut attempt: impl FnMut() -> Result<T, Errno>,
-) -> Result<T, Errno> {
-    loop {
-        match attempt() {
-            Err(Errno::INTR) => *interruptions += 1,
-            answer => return answer,
         }
     }
 }

@@ -68,8 +68,7 @@ impl From<std::io::Error> for Errno {
     }
 }
 
-/// A system call that failed for a reason that is nobody's but the system's: its name and the
-/// kernel's number.
+/// A system call that failed: its name and the kernel's error number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SystemError {
     /// The call, as its manual page names it.

@@ -1,9 +1,10 @@
 //! Lists of descriptors with a fixed capacity, and bounded views of them.
 
-use core::fmt;
-use core::ops::Range;
+use core::mem::ManuallyDrop;
+use core::ops::{Deref, Range};
 
 use heapless::{Vec, VecView};
+use static_assertions::assert_impl_all;
 
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -23,9 +24,12 @@ use crate::fd::{AsFd, BorrowedFd, OwnedFd};
 /// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[derive(Debug, Default)]
 pub struct FdList<const N: usize> {
     fds: Vec<OwnedFd, N>,
 }
+
+assert_impl_all!(FdList<4>: Send, Sync);
 
 impl<const N: usize> FdList<N> {
     /// An empty list.
@@ -44,19 +48,17 @@ impl<const N: usize> FdList<N> {
         self.tail(0, limit)
     }
 
-    /// Returns the descriptors.
-    pub fn as_slice(&self) -> &[OwnedFd] {
-        &self.fds
+    /// Appends a descriptor.
+    ///
+    /// # Errors
+    /// Gives the descriptor back where the list is full.
+    pub fn push(&mut self, fd: OwnedFd) -> Result<(), OwnedFd> {
+        self.fds.push(fd)
     }
 
-    /// Returns how many descriptors the list holds.
-    pub fn len(&self) -> usize {
-        self.fds.len()
-    }
-
-    /// Returns whether the list holds no descriptor.
-    pub fn is_empty(&self) -> bool {
-        self.fds.is_empty()
+    /// Closes all descriptors.
+    pub fn clear(&mut self) {
+        self.fds.clear();
     }
 
     /// A view of what follows the first `start` descriptors, of at most `limit` of them.
@@ -72,26 +74,23 @@ impl<const N: usize> FdList<N> {
     /// Empties the list and leaves the descriptors open.
     pub(crate) fn forget(&mut self) {
         while let Some(fd) = self.fds.pop() {
-            core::mem::forget(fd);
+            _ = ManuallyDrop::new(fd);
         }
     }
 }
 
-impl<const N: usize> Default for FdList<N> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+impl<const N: usize> Deref for FdList<N> {
+    type Target = [OwnedFd];
 
-impl<const N: usize> fmt::Debug for FdList<N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(&self.fds).finish()
+    fn deref(&self) -> &[OwnedFd] {
+        &self.fds
     }
 }
 
 /// A view of a list of descriptors, with a limit that may be lower than the list's capacity.
 ///
 /// What is pushed through it belongs to the list. Dropping the view closes nothing.
+#[derive(Debug)]
 pub struct Fds<'a> {
     fds: &'a mut VecView<OwnedFd>,
     /// Where the view begins. What is before it is not touched.
@@ -179,12 +178,5 @@ impl Fds<'_> {
     /// Returns the same view for a shorter time, with a limit of at most `limit`.
     pub fn up_to(&mut self, limit: usize) -> Fds<'_> {
         Fds { fds: &mut *self.fds, start: self.start, limit: limit.min(self.limit) }
-    }
-}
-
-impl fmt::Debug for Fds<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fds = self.as_slice();
-        f.debug_struct("Fds").field("fds", &fds).field("room", &self.room()).finish()
     }
 }

@@ -1,5 +1,7 @@
 //! The capability of carrying file descriptors, for transports that have it.
 
+use static_assertions::assert_obj_safe;
+
 use crate::contract::fds::Fds;
 use crate::contract::transport::{Transport, TransportError};
 use crate::fd::BorrowedFd;
@@ -47,3 +49,5 @@ pub trait PassFds: Transport {
         fds: &mut Fds<'_>,
     ) -> Result<Option<Received>, TransportError>;
 }
+
+assert_obj_safe!(PassFds);

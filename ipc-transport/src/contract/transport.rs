@@ -2,7 +2,12 @@
 
 use core::fmt;
 
+use static_assertions::{assert_impl_all, assert_obj_safe};
+
 use crate::contract::errno::SystemError;
+
+/// What a call of a transport answers; see [`Transport`].
+pub(crate) type Moved<T = usize> = Result<Option<T>, TransportError>;
 
 /// A two-way channel of bytes that never blocks.
 ///
@@ -18,10 +23,10 @@ use crate::contract::errno::SystemError;
 /// - **Giving up.** Calls keep no state: after any answer retry, change or abandon the call without
 ///   losing or duplicating bytes.
 /// - **Death.** What a peer had sent before it ended is received first, and
-///   [`TransportError::Closed`] after it, for ever. Sending may tell `Closed` earlier, and may take
-///   some bytes at first where they lie in buffers on the way: a sender that is told `Closed` still
-///   receives until receiving says so too. No signal is raised.
-/// - **Interruption.** Signals are not seen: a call that was interrupted is made again inside.
+///   [`TransportError::Closed`] from then on. Sending may return `Closed` earlier, and may take
+///   some bytes before where buffers lie on the way. After that, receive until receiving returns
+///   `Closed` too. No signal is raised.
+/// - **Interruption.** Calls that a signal interrupts are repeated inside.
 /// - **Errors.** After any error other than `Closed` and
 ///   [`TransportError::PacketTooLong`] nothing of that call was taken, and it may be made again.
 pub trait Transport {
@@ -38,6 +43,8 @@ pub trait Transport {
     /// ended or closed.
     fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError>;
 }
+
+assert_obj_safe!(Transport);
 
 /// What can go wrong on the way to the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,3 +112,5 @@ impl fmt::Display for TransportError {
 }
 
 impl core::error::Error for TransportError {}
+
+assert_impl_all!(TransportError: Copy, Send, Sync);

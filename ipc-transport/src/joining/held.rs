@@ -5,15 +5,14 @@ use core::ops::Range;
 use heapless::Vec;
 use ipc_frame::{FrameNumber, Header, MAX_FDS, PushError};
 
-use crate::contract::fds::{FdList, Fds};
-use crate::contract::transport::TransportError;
+use crate::contract::{FdList, Fds, TransportError};
 use crate::fd::{AsFd, BorrowedFd};
 
 /// Most descriptors of all frames together, and so of one frame.
 pub(super) const HELD: usize = MAX_FDS as usize;
 
 /// Descriptors, in the order of the frames that own them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Held {
     /// The owner of each descriptor. Descriptors beyond these belong to a frame that is being
     /// written.
@@ -67,7 +66,7 @@ impl Held {
         number: FrameNumber,
         pieces: &[&[u8]],
     ) -> Result<Vec<BorrowedFd<'_>, HELD>, TransportError> {
-        let owned = self.fds.as_slice().get(self.range_of(number)).unwrap_or_default();
+        let owned = self.fds.get(self.range_of(number)).unwrap_or_default();
         let header = pieces.first().and_then(|bytes| bytes.first_chunk());
         let header = header.and_then(|bytes| Header::decode(bytes).ok());
         let expected = header.map_or(0, |header| header.fd_count());

@@ -3,10 +3,9 @@
 use core::fmt;
 
 use ipc_frame::{DecodeError, Decoder, Header, MAX_FDS};
+use static_assertions::assert_impl_all;
 
-use crate::contract::fds::{FdList, Fds};
-use crate::contract::pass_fds::PassFds;
-use crate::contract::transport::{Transport, TransportError};
+use crate::contract::{FdList, Fds, Moved, PassFds, Transport, TransportError};
 use crate::joining::joiner::{FdsLost, JoinError, Joiner, Limit};
 
 const HELD: usize = MAX_FDS as usize;
@@ -15,7 +14,8 @@ const HELD: usize = MAX_FDS as usize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Arrived {
-    /// So many bytes have arrived, at least one.
+    /// This many bytes have arrived, at least one. There may be more, also where poll(2) does not
+    /// show them: receive again before waiting for input.
     Bytes(usize),
     /// There is nothing to receive. Wait for input before the next call.
     WouldBlock,
@@ -25,6 +25,7 @@ pub enum Arrived {
 
 /// A frame that arrived, borrowed from its inbox.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Arrival<'a> {
     /// The frame's bytes.
     pub payload: &'a [u8],
@@ -39,29 +40,49 @@ pub struct Arrival<'a> {
 /// It holds at most 253 descriptors that wait for their frame, and those of the frame that was
 /// taken last. The rules are those of [`Joiner`]: a frame gets its own descriptors or is told
 /// that they are lost, and no descriptor goes to another frame, even if the sender lies.
+#[derive(Debug, Default)]
 pub struct Inbox<const BYTES: usize> {
     pub(super) decoder: Decoder<BYTES>,
-    pub(super) joiner: Joiner,
-    /// Descriptors of the frame that the joiner waits for.
-    pub(super) waiting: FdList<HELD>,
-    /// Descriptors of the frame that was given out last.
-    pub(super) current: FdList<HELD>,
-    pub(super) lost: Option<FdsLost>,
-    /// The stream is of no further use.
-    pub(super) failed: Option<InboxError>,
+    pub(super) joined: Joins,
 }
 
-impl<const BYTES: usize> Inbox<BYTES> {
-    /// An empty inbox.
-    pub const fn new() -> Self {
+/// What an inbox holds beside its bytes.
+#[derive(Debug, Default)]
+pub(super) struct Joins {
+    joiner: Joiner,
+    /// Descriptors of the frame that the joiner waits for.
+    waiting: FdList<HELD>,
+    /// Descriptors of the frame that was given out last.
+    current: FdList<HELD>,
+    lost: Option<FdsLost>,
+    /// The stream cannot be read any further.
+    failed: Option<InboxError>,
+}
+
+assert_impl_all!(Inbox<64>: Send, Sync);
+
+impl Joins {
+    pub(super) const fn new() -> Self {
         Self {
-            decoder: Decoder::new(),
             joiner: Joiner::new(),
             waiting: FdList::new(),
             current: FdList::new(),
             lost: None,
             failed: None,
         }
+    }
+
+    fn fail(&mut self, error: InboxError) -> InboxError {
+        self.waiting.clear();
+        self.failed = Some(error);
+        error
+    }
+}
+
+impl<const BYTES: usize> Inbox<BYTES> {
+    /// An empty inbox.
+    pub const fn new() -> Self {
+        Self { decoder: Decoder::new(), joined: Joins::new() }
     }
 
     /// Receives once, as much as there is room for, and no descriptors. Those that came with the
@@ -95,7 +116,7 @@ impl<const BYTES: usize> Inbox<BYTES> {
     fn receive_by(
         &mut self,
         room: usize,
-        call: impl FnOnce(&mut [u8], &mut Fds<'_>) -> Result<Option<usize>, TransportError>,
+        call: impl FnOnce(&mut [u8], &mut Fds<'_>) -> Moved,
     ) -> Result<Arrived, TransportError> {
         let start = self.decoder.received();
         let (limit, room) = match self.limit() {
@@ -108,8 +129,8 @@ impl<const BYTES: usize> Inbox<BYTES> {
         if space.is_empty() {
             return Ok(Arrived::TakeFrames);
         }
-        let held = self.waiting.len();
-        let mut fds = self.waiting.tail(held, room);
+        let held = self.joined.waiting.len();
+        let mut fds = self.joined.waiting.tail(held, room);
         let answer = call(space, &mut fds);
         if !matches!(answer, Ok(Some(_))) {
             fds.clear();
@@ -127,41 +148,45 @@ impl<const BYTES: usize> Inbox<BYTES> {
     /// # Errors
     /// The sender's fault each time, and final: see [`InboxError`].
     pub fn advance(&mut self) -> Result<Option<Header>, InboxError> {
-        if !self.current.is_empty() {
-            self.current.fds().clear();
+        if !self.joined.current.is_empty() {
+            self.joined.current.clear();
         }
-        self.lost = None;
-        if let Some(error) = self.failed {
+        self.joined.lost = None;
+        if let Some(error) = self.joined.failed {
             return Err(error);
         }
         let start = self.decoder.position();
         let header = match self.decoder.advance() {
             Ok(Some(header)) => header,
             Ok(None) => return Ok(None),
-            Err(error) => return Err(self.fail(InboxError::Decode(error))),
+            Err(error) => return Err(self.joined.fail(InboxError::Decode(error))),
         };
-        let joined = match self.joiner.frame(start, &header) {
+        let joined = match self.joined.joiner.frame(start, &header) {
             Ok(joined) => joined,
-            Err(error) => return Err(self.fail(InboxError::Join(error))),
+            Err(error) => return Err(self.joined.fail(InboxError::Join(error))),
         };
         if joined.close > 0 {
-            self.waiting.drain(0..joined.close).for_each(drop);
+            self.joined.waiting.drain(0..joined.close).for_each(drop);
         }
         if joined.take > 0 {
-            self.current.fds_up_to(joined.take).append(&mut self.waiting.fds());
+            self.joined.current.fds_up_to(joined.take).append(&mut self.joined.waiting.fds());
         }
-        self.lost = joined.lost;
+        self.joined.lost = joined.lost;
         Ok(Some(header))
     }
 
     /// Returns what the frame carries that [`advance`](Self::advance) came to last.
     pub fn current(&mut self) -> Arrival<'_> {
-        Arrival { payload: self.decoder.payload(), fds: self.current.fds(), fds_lost: self.lost }
+        Arrival {
+            payload: self.decoder.payload(),
+            fds: self.joined.current.fds(),
+            fds_lost: self.joined.lost,
+        }
     }
 
     /// Returns whether [`advance`](Self::advance) would give a frame or an error.
     pub fn has_frame(&self) -> bool {
-        self.failed.is_some() || self.decoder.has_frame()
+        self.joined.failed.is_some() || self.decoder.has_frame()
     }
 
     /// Returns room to write a frame into that did not come through a transport; what is
@@ -172,16 +197,16 @@ impl<const BYTES: usize> Inbox<BYTES> {
 
     /// Returns whether descriptors can be taken before frames are.
     pub const fn takes_fds(&self) -> bool {
-        !self.joiner.is_waiting()
+        !self.joined.joiner.is_waiting()
     }
 
     /// Adds the first `len` bytes of [`space`](Self::space) to the stream, and the descriptors
     /// to the frame in it. Where descriptors wait for an earlier frame, or for more than 253,
     /// they are closed, and the frame has lost them.
     pub fn filled(&mut self, len: usize, fds: &mut Fds<'_>) {
-        let (start, held) = (self.decoder.received(), self.waiting.len());
+        let (start, held) = (self.decoder.received(), self.joined.waiting.len());
         if self.takes_fds() {
-            self.waiting.fds().append(fds);
+            self.joined.waiting.fds().append(fds);
         }
         fds.clear();
         self.arrived(start, held, len);
@@ -190,27 +215,23 @@ impl<const BYTES: usize> Inbox<BYTES> {
     /// Forgets all that arrived and closes its descriptors, for a new connection.
     pub fn reset(&mut self) {
         self.decoder.reset();
-        self.joiner = Joiner::new();
-        self.waiting.fds().clear();
-        self.current.fds().clear();
-        self.lost = None;
-        self.failed = None;
+        self.joined = Joins::new();
     }
 
     /// Empties the inbox of a process that was forked from its owner. The descriptors are not
     /// closed: in this process their numbers may belong to others.
     pub fn forget(&mut self) {
-        self.waiting.forget();
-        self.current.forget();
+        self.joined.waiting.forget();
+        self.joined.current.forget();
         self.reset();
     }
 
     #[inline]
     fn limit(&self) -> Limit {
-        if self.failed.is_some() {
+        if self.joined.failed.is_some() {
             return Limit::Bytes(0);
         }
-        self.joiner.limit(self.decoder.received(), self.decoder.headers())
+        self.joined.joiner.limit(self.decoder.received(), self.decoder.headers())
     }
 
     /// Tells the decoder of `len` bytes, and the joiner of the descriptors beyond the first
@@ -218,46 +239,22 @@ impl<const BYTES: usize> Inbox<BYTES> {
     #[inline]
     fn arrived(&mut self, start: u64, held: usize, len: usize) {
         self.decoder.filled(len);
-        let count = self.waiting.len() - held;
+        let count = self.joined.waiting.len() - held;
         if count > 0 {
             let (range, position) = (start..self.decoder.received(), self.decoder.position());
-            let close = self.joiner.arrived(range, count, position, self.decoder.headers());
-            self.waiting.drain(held..held + close).for_each(drop);
+            let close = self.joined.joiner.arrived(range, count, position, self.decoder.headers());
+            self.joined.waiting.drain(held..held + close).for_each(drop);
         }
     }
-
-    fn fail(&mut self, error: InboxError) -> InboxError {
-        self.waiting.fds().clear();
-        self.failed = Some(error);
-        error
-    }
 }
 
-impl<const BYTES: usize> Default for Inbox<BYTES> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<const BYTES: usize> fmt::Debug for Inbox<BYTES> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inbox")
-            .field("received", &self.decoder.received())
-            .field("position", &self.decoder.position())
-            .field("waiting", &self.waiting)
-            .field("current", &self.current)
-            .field("failed", &self.failed)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A stream that is of no further use, by the sender's fault.
+/// A stream that cannot be read any further, by the sender's fault. Close the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InboxError {
     /// The bytes are not frames.
     Decode(DecodeError),
-    /// The frames' descriptors cannot be told apart.
+    /// The descriptors cannot be joined to the frames.
     Join(JoinError),
 }
 

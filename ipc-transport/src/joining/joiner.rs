@@ -15,7 +15,7 @@ use ipc_frame::Header;
 ///
 /// At most one batch of descriptors waits for its frame. [`limit`](Self::limit) tells what may be
 /// received meanwhile.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Joiner {
     /// How many descriptors the frames so far have announced, wrapping.
     sequence: u32,
@@ -36,9 +36,9 @@ struct Batch {
 /// What becomes of descriptors at a frame. The owner first closes, then takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Joined {
-    /// So many of those that wait are closed.
+    /// How many of those that wait to close.
     pub close: usize,
-    /// So many of those that wait are the frame's.
+    /// How many of those that wait are the frame's.
     pub take: usize,
     /// The frame has lost its descriptors.
     pub lost: Option<FdsLost>,
@@ -49,7 +49,7 @@ pub struct Joined {
 pub enum Limit {
     /// Any bytes, and one call's descriptors.
     Any,
-    /// At most so many bytes, and no descriptors. Zero: take frames first.
+    /// At most this many bytes, and no descriptors. Zero: take frames first.
     Bytes(u64),
 }
 
@@ -81,12 +81,17 @@ impl Joiner {
         let (mut owner, mut next) = (None, position);
         for (start, header) in headers {
             next = end_of(start, &header);
-            if header.fd_count() > 0 && range.contains(&start) {
+            if header.fd_count() == 0 {
+                self.barred.take_if(|barred| *barred == start);
+            } else if self.barred == Some(start) {
+                // The stream ends at this frame.
+                return count;
+            } else if range.contains(&start) {
                 owner = Some(start);
             }
         }
         let half = range.contains(&next).then_some(next);
-        self.barred = owner.and(half);
+        self.barred = owner.and(half).or(self.barred);
         self.waiting = owner.or(half).map(|owner| Batch { owner, count });
         if self.waiting.is_some() { 0 } else { count }
     }
@@ -153,12 +158,6 @@ impl Joiner {
     }
 }
 
-impl Default for Joiner {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 const HEADER: u64 = Header::SIZE as u64;
 
 fn end_of(start: u64, header: &Header) -> u64 {
@@ -183,8 +182,7 @@ impl fmt::Display for FdsLost {
 
 impl core::error::Error for FdsLost {}
 
-/// Frames whose descriptors cannot be told apart, by the sender's fault. The stream is of no
-/// further use.
+/// Descriptors that belong to no one frame, by the sender's fault. Close the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JoinError {
@@ -217,3 +215,6 @@ impl fmt::Display for JoinError {
 }
 
 impl core::error::Error for JoinError {}
+
+#[cfg(test)]
+mod tests;

@@ -1,18 +1,16 @@
 //! Outgoing frames with the descriptors that they own.
 
-use core::fmt;
-
 use ipc_frame::{FrameNumber, Header, PushError, Queue};
+use static_assertions::assert_impl_all;
 
-use crate::contract::fds::{FdList, Fds};
-use crate::contract::pass_fds::PassFds;
-use crate::contract::transport::{Transport, TransportError};
+use crate::contract::{FdList, Fds, Moved, PassFds, Transport, TransportError};
 use crate::fd::BorrowedFd;
 use crate::joining::held::{HELD, Held};
 use crate::joining::room::Room;
 
 /// What [`Outbox::flush`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Flushed {
     /// Bytes that went out.
     pub len: usize,
@@ -23,10 +21,13 @@ pub struct Flushed {
 /// A [`Queue`] whose frames own descriptors: at most 253 at a time, all frames together.
 ///
 /// A frame keeps its descriptors until it is retired, so that it can be sent again with them.
+#[derive(Debug, Default)]
 pub struct Outbox<const BYTES: usize, const FRAMES: usize> {
     pub(super) queue: Queue<BYTES, FRAMES>,
     pub(super) held: Held,
 }
+
+assert_impl_all!(Outbox<64, 2>: Send, Sync);
 
 impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
     /// Bytes of payload in the longest frame that is taken.
@@ -111,7 +112,7 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
     #[inline]
     fn flush_by(
         &mut self,
-        mut send: impl FnMut(&[&[u8]], &[BorrowedFd<'_>]) -> Result<Option<usize>, TransportError>,
+        mut send: impl FnMut(&[&[u8]], &[BorrowedFd<'_>]) -> Moved,
     ) -> Result<Flushed, TransportError> {
         let mut flushed = Flushed { len: 0, complete: true };
         while self.queue.has_unsent() {
@@ -233,17 +234,5 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
     /// Returns whether any frame that is not retired went out; see [`Queue::has_sent`].
     pub fn has_sent(&self) -> bool {
         self.queue.has_sent()
-    }
-}
-
-impl<const BYTES: usize, const FRAMES: usize> Default for Outbox<BYTES, FRAMES> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<const BYTES: usize, const FRAMES: usize> fmt::Debug for Outbox<BYTES, FRAMES> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outbox").field("queue", &self.queue).field("held", &self.held).finish()
     }
 }

@@ -4,10 +4,8 @@
 
 use core::mem::MaybeUninit;
 
-use crate::contract::fds::FdList;
 use crate::joining::held::Held;
-use crate::joining::inbox::Inbox;
-use crate::joining::joiner::Joiner;
+use crate::joining::inbox::{Inbox, Joins};
 use crate::joining::outbox::Outbox;
 
 impl<const BYTES: usize> Inbox<BYTES> {
@@ -23,19 +21,15 @@ impl<const BYTES: usize> Inbox<BYTES> {
     /// ```
     pub fn init(slot: &mut MaybeUninit<Self>) -> &mut Self {
         let place = slot.as_mut_ptr();
+        // SAFETY: the slot has room for the whole inbox.
+        let decoder = unsafe { &raw mut (*place).decoder };
+        // SAFETY: as above.
+        let joined = unsafe { &raw mut (*place).joined };
         // SAFETY: the field lies within the slot, and all zeros are the empty decoder.
-        unsafe { (&raw mut (*place).decoder).write_bytes(0, 1) };
-        // SAFETY: the field lies within the slot. So do those below.
-        unsafe { (&raw mut (*place).joiner).write(Joiner::new()) };
-        // SAFETY: as above.
-        unsafe { (&raw mut (*place).waiting).write(FdList::new()) };
-        // SAFETY: as above.
-        unsafe { (&raw mut (*place).current).write(FdList::new()) };
-        // SAFETY: as above.
-        unsafe { (&raw mut (*place).lost).write(None) };
-        // SAFETY: as above.
-        unsafe { (&raw mut (*place).failed).write(None) };
-        // SAFETY: every field was written.
+        unsafe { decoder.write_bytes(0, 1) };
+        // SAFETY: the field lies within the slot.
+        unsafe { joined.write(Joins::new()) };
+        // SAFETY: both fields were written.
         unsafe { slot.assume_init_mut() }
     }
 }
@@ -45,11 +39,15 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
     /// `BYTES` or `FRAMES`.
     pub fn init(slot: &mut MaybeUninit<Self>) -> &mut Self {
         let place = slot.as_mut_ptr();
+        // SAFETY: the slot has room for the whole outbox.
+        let queue = unsafe { &raw mut (*place).queue };
+        // SAFETY: as above.
+        let held = unsafe { &raw mut (*place).held };
         // SAFETY: the field lies within the slot, and all zeros are the empty queue.
-        unsafe { (&raw mut (*place).queue).write_bytes(0, 1) };
+        unsafe { queue.write_bytes(0, 1) };
         // SAFETY: the field lies within the slot.
-        unsafe { (&raw mut (*place).held).write(Held::new()) };
-        // SAFETY: every field was written.
+        unsafe { held.write(Held::new()) };
+        // SAFETY: both fields were written.
         unsafe { slot.assume_init_mut() }
     }
 }
@@ -63,7 +61,7 @@ mod tests {
 
     use crate::Loopback;
 
-    /// An interpreter has no use for large values.
+    /// An interpreter would take long for large values.
     const BYTES: usize = if cfg!(miri) { 4096 } else { 8 << 20 };
     const FRAMES: usize = if cfg!(miri) { 64 } else { 100_000 };
 

@@ -1,19 +1,19 @@
 //! Room in an outbox for a frame that is written in place.
 
-use core::fmt;
-
 use ipc_frame::{FrameNumber, Header, PushError, Reservation};
 
-use crate::contract::fds::Fds;
+use crate::contract::Fds;
 use crate::joining::held::Held;
 
 /// Room in an outbox for one frame. Dropping it appends nothing and closes its descriptors.
+#[derive(Debug)]
 pub struct Room<'a, const BYTES: usize, const FRAMES: usize> {
     reservation: Reservation<'a, BYTES, FRAMES>,
     staged: Staged<'a>,
 }
 
 /// The descriptors of a frame that is being written. Dropping it closes them.
+#[derive(Debug)]
 struct Staged<'a> {
     held: &'a mut Held,
     limit: usize,
@@ -54,15 +54,6 @@ impl<'a, const BYTES: usize, const FRAMES: usize> Room<'a, BYTES, FRAMES> {
         let number = reservation.commit(header, count, len)?;
         staged.held.commit(number);
         Ok(number)
-    }
-}
-
-impl<const BYTES: usize, const FRAMES: usize> fmt::Debug for Room<'_, BYTES, FRAMES> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Room")
-            .field("reservation", &self.reservation)
-            .field("fd_limit", &self.staged.limit)
-            .finish_non_exhaustive()
     }
 }
 

@@ -2,10 +2,9 @@
 
 use heapless::Vec;
 
-use crate::contract::errno::{Errno, SystemError};
-use crate::contract::fds::Fds;
-use crate::contract::pass_fds::{PassFds, Received};
-use crate::contract::transport::{Transport, TransportError};
+use crate::contract::{
+    Errno, Fds, Moved, PassFds, Received, SystemError, Transport, TransportError,
+};
 use crate::fd::BorrowedFd;
 
 /// Most pieces that a call passes on.
@@ -25,7 +24,7 @@ pub struct Faults {
     pub fail: u8,
     /// Receives lose the descriptors that came, as for a receiver that may open no more.
     pub drop_fds: u8,
-    /// Calls find that the connection is closed, for ever.
+    /// Calls close the connection for good.
     pub disconnect: u8,
 }
 
@@ -173,14 +172,14 @@ impl<T> Faulty<T> {
 }
 
 impl<T: Transport> Transport for Faulty<T> {
-    fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
+    fn send(&mut self, pieces: &[&[u8]]) -> Moved {
         match self.sending(pieces)? {
             Some((inner, pieces)) => inner.send(&pieces),
             None => Ok(None),
         }
     }
 
-    fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
+    fn receive(&mut self, space: &mut [u8]) -> Moved {
         match self.receiving(space)? {
             Some((inner, space)) => inner.receive(space),
             None => Ok(None),
@@ -189,22 +188,14 @@ impl<T: Transport> Transport for Faulty<T> {
 }
 
 impl<T: PassFds> PassFds for Faulty<T> {
-    fn send_with(
-        &mut self,
-        pieces: &[&[u8]],
-        fds: &[BorrowedFd<'_>],
-    ) -> Result<Option<usize>, TransportError> {
+    fn send_with(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
         match self.sending(pieces)? {
             Some((inner, pieces)) => inner.send_with(&pieces, fds),
             None => Ok(None),
         }
     }
 
-    fn receive_with(
-        &mut self,
-        space: &mut [u8],
-        fds: &mut Fds<'_>,
-    ) -> Result<Option<Received>, TransportError> {
+    fn receive_with(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
         let lost = self.happens(self.faults.drop_fds);
         let before = fds.len();
         let Some((inner, space)) = self.receiving(space)? else {
@@ -226,7 +217,7 @@ mod tests {
     use super::*;
     use crate::memory::loopback::Loopback;
 
-    fn answers(seed: u64) -> std::vec::Vec<Result<Option<usize>, TransportError>> {
+    fn answers(seed: u64) -> std::vec::Vec<Moved> {
         let mut loopback = Loopback::<64>::new();
         let (left, mut right) = loopback.ends();
         let mut left = Faulty::new(left, Faults::HARSH, seed);

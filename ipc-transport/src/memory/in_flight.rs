@@ -2,8 +2,7 @@
 
 use heapless::Deque;
 
-use crate::contract::fds::{FdList, Fds};
-use crate::contract::transport::TransportError;
+use crate::contract::{FdList, Fds, TransportError};
 use crate::descriptor::duplicate;
 use crate::fd::BorrowedFd;
 
@@ -21,7 +20,7 @@ pub(super) struct Record {
 }
 
 /// Descriptors in order, and the sending calls that brought them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct InFlight {
     fds: FdList<HELD>,
     records: Deque<Record, RECORDS>,
@@ -53,7 +52,7 @@ impl InFlight {
         let before = self.fds.len();
         for fd in fds {
             match duplicate(*fd) {
-                Ok(fd) => _ = self.fds.fds().push(fd),
+                Ok(fd) => _ = self.fds.push(fd),
                 Err(error) => {
                     self.fds.fds().truncate(before);
                     return Err(TransportError::System(error));

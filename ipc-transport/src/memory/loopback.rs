@@ -1,13 +1,11 @@
 //! A transport in memory, with no operating system: what one end sends the other receives.
 
 use core::cell::RefCell;
-use core::fmt;
 
 use heapless::Deque;
+use static_assertions::assert_not_impl_any;
 
-use crate::contract::fds::{FdList, Fds};
-use crate::contract::pass_fds::{PassFds, Received};
-use crate::contract::transport::{Transport, TransportError};
+use crate::contract::{FdList, Fds, Moved, PassFds, Received, Transport, TransportError};
 use crate::fd::BorrowedFd;
 use crate::memory::in_flight::{InFlight, MAX_FDS, Record};
 
@@ -27,12 +25,14 @@ use crate::memory::in_flight::{InFlight, MAX_FDS, Record};
 /// assert_eq!(&space[..5], b"hello");
 /// # Ok::<(), ipc_transport::TransportError>(())
 /// ```
+#[derive(Debug, Default)]
 pub struct Loopback<const N: usize> {
     there: RefCell<Ring<N>>,
     back: RefCell<Ring<N>>,
 }
 
 /// The bytes of one direction, and the descriptors that travel with them.
+#[derive(Debug, Default)]
 struct Ring<const N: usize> {
     bytes: Deque<u8, N>,
     /// How many bytes were ever received: where in the stream the next one is.
@@ -58,7 +58,7 @@ impl<const N: usize> Ring<N> {
         self.position + u64::try_from(self.bytes.len()).unwrap_or(u64::MAX)
     }
 
-    fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
+    fn send(&mut self, pieces: &[&[u8]]) -> Moved {
         let mut bytes = pieces.iter().copied().flatten().peekable();
         if bytes.peek().is_some() && self.receiver_gone {
             return Err(TransportError::Closed);
@@ -73,11 +73,7 @@ impl<const N: usize> Ring<N> {
         Ok((count > 0).then_some(count))
     }
 
-    fn send_with(
-        &mut self,
-        pieces: &[&[u8]],
-        fds: &[BorrowedFd<'_>],
-    ) -> Result<Option<usize>, TransportError> {
+    fn send_with(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
         let (start, fd_count) = (self.end(), fds.len());
         self.in_flight.duplicate(fds)?;
         let sent = self.send(pieces);
@@ -89,11 +85,7 @@ impl<const N: usize> Ring<N> {
         sent
     }
 
-    fn receive(
-        &mut self,
-        space: &mut [u8],
-        fds: &mut Fds<'_>,
-    ) -> Result<Option<Received>, TransportError> {
+    fn receive(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
         if space.is_empty() {
             return Ok(None);
         }
@@ -132,41 +124,28 @@ impl<const N: usize> Loopback<N> {
     }
 }
 
-impl<const N: usize> Default for Loopback<N> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<const N: usize> fmt::Debug for Loopback<N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Loopback").field("capacity", &N).finish_non_exhaustive()
-    }
-}
-
 /// One end of a [`Loopback`].
+#[derive(Debug)]
 pub struct LoopbackEnd<'a, const N: usize> {
     outgoing: &'a RefCell<Ring<N>>,
     incoming: &'a RefCell<Ring<N>>,
 }
 
+assert_not_impl_any!(LoopbackEnd<'_, 8>: Send, Sync);
+
 impl<const N: usize> Transport for LoopbackEnd<'_, N> {
-    fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
+    fn send(&mut self, pieces: &[&[u8]]) -> Moved {
         self.outgoing.borrow_mut().send(pieces)
     }
 
-    fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
+    fn receive(&mut self, space: &mut [u8]) -> Moved {
         let received = self.receive_with(space, &mut FdList::<0>::new().fds())?;
         Ok(received.map(|received| received.len))
     }
 }
 
 impl<const N: usize> PassFds for LoopbackEnd<'_, N> {
-    fn send_with(
-        &mut self,
-        pieces: &[&[u8]],
-        fds: &[BorrowedFd<'_>],
-    ) -> Result<Option<usize>, TransportError> {
+    fn send_with(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
         if fds.is_empty() {
             return self.send(pieces);
         }
@@ -180,18 +159,8 @@ impl<const N: usize> PassFds for LoopbackEnd<'_, N> {
         ring.send_with(pieces, fds)
     }
 
-    fn receive_with(
-        &mut self,
-        space: &mut [u8],
-        fds: &mut Fds<'_>,
-    ) -> Result<Option<Received>, TransportError> {
+    fn receive_with(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
         self.incoming.borrow_mut().receive(space, fds)
-    }
-}
-
-impl<const N: usize> fmt::Debug for LoopbackEnd<'_, N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LoopbackEnd").finish_non_exhaustive()
     }
 }
 

@@ -12,14 +12,15 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous};
+use static_assertions::assert_impl_all;
 
-use crate::contract::errno::SystemError;
+use crate::contract::SystemError;
 use crate::descriptor::above_stdio;
 
 /// What `/proc/PID/fd` shows for the file.
 const NAME: &str = "ipc-page";
 
-/// Without these whoever has the file can take the memory away from those who map it.
+/// Without these any process with the file can take the memory away from those that map it.
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 
 /// A page of words, zero at first, that stays shared across fork (mmap(2), `MAP_SHARED` and
@@ -37,6 +38,8 @@ pub struct SharedPage {
 unsafe impl Send for SharedPage {}
 // SAFETY: as above.
 unsafe impl Sync for SharedPage {}
+
+assert_impl_all!(SharedPage: Send, Sync);
 
 impl SharedPage {
     /// Maps room for `count` words, rounded up to whole pages by the kernel.
@@ -77,7 +80,7 @@ impl SharedPage {
     ///
     /// # Errors
     /// `EINVAL` from `fcntl F_GET_SEALS` where it is no such file, `EPERM` where it could still
-    /// shrink (whoever did so would kill all who map it, `SIGBUS`), `EINVAL` from `fstat` where
+    /// shrink (which would kill all processes that map it, `SIGBUS`), `EINVAL` from `fstat` where
     /// it is too short; `ENOMEM`.
     pub fn of_file(file: BorrowedFd<'_>, count: usize) -> Result<Self, SystemError> {
         let of = SystemError::of("fcntl F_GET_SEALS");

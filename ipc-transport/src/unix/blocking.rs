@@ -5,13 +5,9 @@ use core::time::Duration;
 use rustix::fd::BorrowedFd;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
-use crate::contract::errno::SystemError;
-use crate::contract::fds::{FdList, Fds};
-use crate::contract::pass_fds::{PassFds, Received};
-use crate::contract::transport::{Transport, TransportError};
+use crate::contract::{FdList, Fds, Moved, PassFds, Received, SystemError, Transport};
 use crate::unix::socket::{Mode, Socket};
-use crate::waiting::clock::Instant;
-use crate::waiting::patience::Patience;
+use crate::waiting::{Instant, Patience};
 
 /// A view of a [`Stream`](crate::Stream) or [`Seqpacket`](crate::Seqpacket) whose calls wait:
 /// sending for room without end, receiving for bytes at most as long as `set_receive_timeout`
@@ -36,11 +32,7 @@ impl<'a, S: Socket> Blocking<'a, S> {
     }
 
     #[inline]
-    fn receive_patiently(
-        &mut self,
-        space: &mut [u8],
-        fds: &mut Fds<'_>,
-    ) -> Result<Option<Received>, TransportError> {
+    fn receive_patiently(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
         if !self.patience.spin.is_zero() {
             let end = Instant::now() + self.patience.spin;
             loop {
@@ -60,12 +52,12 @@ impl<'a, S: Socket> Blocking<'a, S> {
 
 impl<S: Socket> Transport for Blocking<'_, S> {
     #[inline]
-    fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
+    fn send(&mut self, pieces: &[&[u8]]) -> Moved {
         self.socket.send_as(Mode::Blocking, pieces, &[])
     }
 
     #[inline]
-    fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
+    fn receive(&mut self, space: &mut [u8]) -> Moved {
         Ok(self
             .receive_patiently(space, &mut FdList::<0>::new().fds())?
             .map(|received| received.len))
@@ -74,20 +66,12 @@ impl<S: Socket> Transport for Blocking<'_, S> {
 
 impl<S: Socket> PassFds for Blocking<'_, S> {
     #[inline]
-    fn send_with(
-        &mut self,
-        pieces: &[&[u8]],
-        fds: &[BorrowedFd<'_>],
-    ) -> Result<Option<usize>, TransportError> {
+    fn send_with(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
         self.socket.send_as(Mode::Blocking, pieces, fds)
     }
 
     #[inline]
-    fn receive_with(
-        &mut self,
-        space: &mut [u8],
-        fds: &mut Fds<'_>,
-    ) -> Result<Option<Received>, TransportError> {
+    fn receive_with(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
         self.receive_patiently(space, fds)
     }
 }

@@ -4,33 +4,28 @@ use core::mem::MaybeUninit;
 
 use rustix::cmsg_space;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::io::{Errno, IoSliceMut};
+use rustix::fs::OFlags;
+use rustix::io::{Errno, IoSliceMut, retry_on_intr};
 use rustix::net::sockopt::{Timeout, socket_timeout};
 use rustix::net::{
     AddressFamily, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
     Shutdown, SocketFlags, SocketType,
 };
 
-use crate::contract::errno::SystemError;
-use crate::contract::fds::Fds;
-use crate::contract::pass_fds::Received;
-use crate::contract::transport::TransportError;
+use crate::contract::{Fds, Moved, Received, SystemError, TransportError};
 use crate::descriptor::above_stdio;
 use crate::unix::control::{ControlSpace, MAX_FDS};
 use crate::unix::options::switch_off_extras;
 use crate::unix::pieces::{first, gather};
 use crate::unix::socket::Mode;
-use crate::waiting::clock::Instant;
-use crate::waiting::patience::Patience;
-use crate::waiting::wait::{Interest, Waiter, Watched};
+use crate::waiting::{Instant, Interest, Watched, wait};
 
 const CONTROL: usize = cmsg_space!(ScmRights(MAX_FDS));
 
-/// A socket's descriptor, and how many of its calls a signal has interrupted.
+/// A socket's descriptor.
 #[derive(Debug)]
 pub(super) struct Calls {
     pub(super) fd: OwnedFd,
-    pub(super) interruptions: u64,
 }
 
 /// What a receiving call came to, before stream and seqpacket part ways.
@@ -49,7 +44,7 @@ pub(super) enum Answer {
 impl Calls {
     /// Calls on a new socket.
     pub(super) const fn new(fd: OwnedFd) -> Self {
-        Self { fd, interruptions: 0 }
+        Self { fd }
     }
 
     /// Calls on a socket that came from elsewhere.
@@ -69,11 +64,11 @@ impl Calls {
     /// Sends at most `limit` bytes, never none.
     #[inline]
     pub(super) fn send(
-        &mut self,
+        &self,
         mode: Mode,
         (pieces, limit): (&[&[u8]], usize),
         fds: &[BorrowedFd<'_>],
-    ) -> Result<Option<usize>, TransportError> {
+    ) -> Moved {
         if fds.len() > MAX_FDS {
             return Err(TransportError::TooManyFds { count: fds.len() });
         }
@@ -84,7 +79,7 @@ impl Calls {
             | if mode == Mode::NonBlocking { SendFlags::DONTWAIT } else { SendFlags::empty() };
         if let ([piece], []) = (pieces, fds) {
             let piece = first(piece, limit);
-            return self.sent("send", false, |fd| rustix::net::send(fd, piece, flags));
+            return self.sent("send", (mode, false), |fd| rustix::net::send(fd, piece, flags));
         }
         let slices = gather(pieces, limit);
         let mut space = [MaybeUninit::uninit(); CONTROL];
@@ -93,7 +88,7 @@ impl Calls {
             // The space is made for this many.
             _ = control.push(SendAncillaryMessage::ScmRights(fds));
         }
-        self.sent("sendmsg", !fds.is_empty(), |fd| {
+        self.sent("sendmsg", (mode, !fds.is_empty()), |fd| {
             rustix::net::sendmsg(fd, &slices, &mut control, flags)
         })
     }
@@ -101,35 +96,34 @@ impl Calls {
     /// Sees to all that a sending call may answer.
     #[inline]
     fn sent(
-        &mut self,
+        &self,
         call: &'static str,
-        with_fds: bool,
+        (mode, with_fds): (Mode, bool),
         mut attempt: impl FnMut(BorrowedFd<'_>) -> Result<usize, Errno>,
-    ) -> Result<Option<usize>, TransportError> {
+    ) -> Moved {
         loop {
-            return match attempt(self.fd.as_fd()) {
+            return match retry_on_intr(|| attempt(self.fd.as_fd())) {
                 Ok(0) => Ok(None),
                 Ok(len) => Ok(Some(len)),
-                Err(Errno::INTR) => {
-                    self.interruptions += 1;
+                Err(error) if self.has_not_waited(mode, error)? => {
+                    self.wait(Interest::Output, None)?;
                     continue;
                 }
                 Err(Errno::AGAIN) => Ok(None),
-                Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => Err(TransportError::Closed),
+                // The last two are those of a SOCK_SEQPACKET peer that is just ending.
+                Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN | Errno::CONNREFUSED) => {
+                    Err(TransportError::Closed)
+                }
                 Err(Errno::TOOMANYREFS) => Err(TransportError::TooManyInFlight),
                 Err(Errno::PERM) if with_fds => Err(TransportError::FdsRefused),
-                Err(error) => Err(TransportError::System(SystemError::of(call)(error))),
+                Err(error) => Err(system(call)(error)),
             };
         }
     }
 
     /// Receives bytes; descriptors that came with them are dropped by the kernel.
     #[inline]
-    pub(super) fn receive(
-        &mut self,
-        mode: Mode,
-        space: &mut [u8],
-    ) -> Result<Answer, TransportError> {
+    pub(super) fn receive(&self, mode: Mode, space: &mut [u8]) -> Result<Answer, TransportError> {
         self.received("recv", mode, |fd, flags| {
             let (len, _) = rustix::net::recv(fd, &mut *space, flags)?;
             Ok(Received { len, fds_truncated: false })
@@ -140,7 +134,7 @@ impl Calls {
     /// room for. The length counts bytes of a packet that found no room, too (`MSG_TRUNC`).
     #[inline]
     pub(super) fn receive_with<const N: usize>(
-        &mut self,
+        &self,
         mode: Mode,
         slices: [&mut [u8]; N],
         fds: &mut Fds<'_>,
@@ -149,14 +143,12 @@ impl Calls {
         let mut control = space.control(fds.room());
         let mut slices = slices.map(IoSliceMut::new);
         let packet = if N > 1 { RecvFlags::TRUNC } else { RecvFlags::empty() };
-        let answer = self.received("recvmsg", mode, |fd, flags| {
+        let mut answer = self.received("recvmsg", mode, |fd, flags| {
             let flags = flags | packet | RecvFlags::CMSG_CLOEXEC;
             let message = rustix::net::recvmsg(fd, &mut slices, &mut control, flags)?;
             let fds_truncated = message.flags.contains(ReturnFlags::CTRUNC);
             Ok(Received { len: message.bytes, fds_truncated })
-        });
-        drop(control);
-        let mut answer = answer?;
+        })?;
         let Answer::Bytes(received) = &mut answer else {
             // What came with an empty packet.
             space.arrived().for_each(drop);
@@ -172,7 +164,7 @@ impl Calls {
     /// Sees to all that a receiving call may answer.
     #[inline]
     fn received(
-        &mut self,
+        &self,
         call: &'static str,
         mut mode: Mode,
         mut attempt: impl FnMut(BorrowedFd<'_>, RecvFlags) -> Result<Received, Errno>,
@@ -184,36 +176,44 @@ impl Calls {
                 Ok(Received { len: 0, .. }) => Ok(Answer::Empty),
                 Ok(received) => Ok(Answer::Bytes(received)),
                 Err(Errno::CONNRESET) => Ok(Answer::Reset),
-                Err(Errno::INTR) => {
-                    self.interruptions += 1;
-                    if mode == Mode::Blocking && self.wait_out()? {
-                        mode = Mode::NonBlocking;
-                    }
+                Err(Errno::INTR) if mode == Mode::NonBlocking => continue,
+                Err(error) if error == Errno::INTR || self.has_not_waited(mode, error)? => {
+                    mode = self.wait_out()?;
                     continue;
                 }
                 Err(Errno::AGAIN) => Ok(Answer::Nothing),
-                Err(error) => Err(TransportError::System(SystemError::of(call)(error))),
+                Err(Errno::NOTCONN | Errno::CONNREFUSED) => Err(TransportError::Closed),
+                Err(error) => Err(system(call)(error)),
             };
         }
     }
 
-    /// Waits in the place of a receive that a signal has interrupted: made again, it would begin
-    /// its whole time-out anew, and signals could prolong it for ever. Answers false where it has
-    /// none.
-    fn wait_out(&mut self) -> Result<bool, TransportError> {
-        let timeout = socket_timeout(&self.fd, Timeout::Recv)
-            .map_err(SystemError::of("getsockopt SO_RCVTIMEO"))
-            .map_err(TransportError::System)?;
-        let Some(timeout) = timeout else {
+    /// Returns whether a call that may wait has not, since the socket's own mode is `O_NONBLOCK`.
+    fn has_not_waited(&self, mode: Mode, error: Errno) -> Result<bool, TransportError> {
+        if mode == Mode::NonBlocking || error != Errno::AGAIN {
             return Ok(false);
-        };
-        let deadline = Some(Instant::now() + timeout);
-        let mut waiter = Waiter::new(Patience::SLEEP);
-        let mut watched = [Watched::new(self.fd.as_fd(), Interest::Input)];
-        let waited = waiter.wait(&mut watched, deadline);
-        self.interruptions += waiter.interruptions();
-        waited.map(|_| true).map_err(TransportError::System)
+        }
+        let own = rustix::fs::fcntl_getfl(&self.fd).map_err(system("fcntl"))?;
+        Ok(own.contains(OFlags::NONBLOCK))
     }
+
+    /// Waits for input in the place of a receive, for as long as that may wait: made again after a
+    /// signal, it would begin its whole timeout anew. Returns how to receive then.
+    fn wait_out(&self) -> Result<Mode, TransportError> {
+        let timeout = socket_timeout(&self.fd, Timeout::Recv);
+        let timeout = timeout.map_err(system("getsockopt SO_RCVTIMEO"))?;
+        self.wait(Interest::Input, timeout.map(|timeout| Instant::now() + timeout))?;
+        Ok(timeout.map_or(Mode::Blocking, |_| Mode::NonBlocking))
+    }
+
+    fn wait(&self, interest: Interest, deadline: Option<Instant>) -> Result<(), TransportError> {
+        let mut watched = [Watched::new(self.fd.as_fd(), interest)];
+        wait(&mut watched, deadline).map(|_| ()).map_err(TransportError::System)
+    }
+}
+
+pub(super) fn system(call: &'static str) -> impl FnOnce(Errno) -> TransportError {
+    move |error| TransportError::System(SystemError::of(call)(error))
 }
 
 pub(super) fn close_sending(fd: BorrowedFd<'_>) -> Result<(), SystemError> {

@@ -3,7 +3,6 @@
 #![expect(unsafe_code, reason = "descriptors arrive as numbers")]
 
 use core::mem::{ManuallyDrop, MaybeUninit};
-use core::ops::{Deref, DerefMut};
 
 use rustix::fd::{FromRawFd, OwnedFd, RawFd};
 use rustix::net::RecvAncillaryBuffer;
@@ -13,7 +12,7 @@ use crate::unix::options::SOL_SOCKET;
 pub(super) const MAX_FDS: usize = ipc_frame::MAX_FDS as usize;
 
 const SCM_RIGHTS: i32 = 1;
-/// Kernel 6.5. Nobody here asks for one, but another process with the same socket may.
+/// Kernel 6.5. These crates never ask for one, but another process with the same socket may.
 const SCM_PIDFD: i32 = 4;
 
 const WORD: usize = size_of::<usize>();
@@ -38,15 +37,15 @@ impl ControlSpace {
     }
 
     /// Offers room for exactly `room` descriptors (`CMSG_LEN`). Padded room would let the kernel
-    /// install one more.
-    pub(super) fn control(&mut self, room: usize) -> Control<'_> {
+    /// install one more. What arrives is taken by [`arrived`](Self::arrived).
+    pub(super) fn control(&mut self, room: usize) -> ManuallyDrop<RecvAncillaryBuffer<'_>> {
         self.len = match room {
             0 => 0,
             room => HEADER + room.min(MAX_FDS) * NUMBER,
         };
         let bytes = self.bytes.get_mut(..self.len).unwrap_or_default();
         bytes.fill(MaybeUninit::new(0));
-        Control(ManuallyDrop::new(RecvAncillaryBuffer::new(bytes)))
+        ManuallyDrop::new(RecvAncillaryBuffer::new(bytes))
     }
 
     /// Takes the descriptors that have arrived. Those of other control messages are closed.
@@ -66,23 +65,6 @@ impl ControlSpace {
                 (kind == SCM_RIGHTS).then_some(fd)
             })
         })
-    }
-}
-
-/// Room that is being offered. Dropping it leaves the descriptors to [`ControlSpace::arrived`].
-pub(super) struct Control<'a>(ManuallyDrop<RecvAncillaryBuffer<'a>>);
-
-impl<'a> Deref for Control<'a> {
-    type Target = RecvAncillaryBuffer<'a>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
-}
-
-impl DerefMut for Control<'_> {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.0
     }
 }
 
@@ -106,5 +88,47 @@ impl<'a> Iterator for Messages<'a> {
                 return Some((kind, message.get(HEADER..)?));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    fn message(len: usize, kind: i32, data: &[u8]) -> Vec<u8> {
+        let mut bytes = len.to_ne_bytes().to_vec();
+        bytes.extend(SOL_SOCKET.to_ne_bytes());
+        bytes.extend(kind.to_ne_bytes());
+        bytes.resize(HEADER, 0);
+        bytes.extend(data);
+        bytes.resize(bytes.len().next_multiple_of(WORD), 0);
+        bytes
+    }
+
+    /// The kernel installs what fits, into padding too.
+    #[test]
+    fn the_room_is_for_exactly_as_many_as_are_expected() {
+        let mut space = ControlSpace::new();
+        for (room, len) in [(0, 0), (1, HEADER + 4), (2, HEADER + 8), (253, LEN), (999, LEN)] {
+            _ = space.control(room);
+            assert_eq!(space.len, len);
+        }
+        assert_eq!(space.arrived().count(), 0, "nothing was received");
+    }
+
+    #[test]
+    fn messages_end_at_zeros_and_at_lengths_that_do_not_fit() {
+        let found = |bytes: &[u8]| -> Vec<(i32, Vec<u8>)> {
+            Messages { rest: bytes }.map(|(kind, data)| (kind, data.to_vec())).collect()
+        };
+        let rights = message(HEADER + 4, SCM_RIGHTS, &[1, 2, 3, 4]);
+        let credentials = message(HEADER + 12, 2, &[9; 12]);
+        let all = [&credentials[..], &rights, &[0; 64]].concat();
+        assert_eq!(found(&all), [(SCM_RIGHTS, std::vec![1, 2, 3, 4])]);
+        for len in [0, 1, HEADER - 1, HEADER + 5, usize::MAX, usize::MAX - 7] {
+            assert_eq!(found(&message(len, SCM_RIGHTS, &[1, 2, 3, 4])[..HEADER + 4]), []);
+        }
+        assert_eq!(found(&rights[..HEADER - 1]), []);
     }
 }

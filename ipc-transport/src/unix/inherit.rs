@@ -10,7 +10,7 @@ use rustix::io::{Errno, FdFlags};
 use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_type};
 use rustix::net::{AddressFamily, getpeername};
 
-use crate::contract::errno::SystemError;
+use crate::contract::SystemError;
 use crate::descriptor::{above_stdio, open_stdio};
 use crate::unix::listen::Listener;
 use crate::unix::socket::Socket;
@@ -89,7 +89,7 @@ pub unsafe fn inherit<S: Socket>(number: RawFd) -> Result<S, InheritError> {
 
 impl<S: Socket> Listener<S> {
     /// Takes over the listening socket that the process was started with at a number, as
-    /// [`inherit`] does. Its path, which belongs to whoever made it, is never removed.
+    /// [`inherit`] does. Its path belongs to the program that made it and is never removed.
     ///
     /// # Errors
     /// See [`InheritError`].

@@ -9,11 +9,10 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags};
 use rustix::path::Arg;
 
-use crate::contract::errno::SystemError;
+use crate::contract::SystemError;
 use crate::descriptor::above_stdio;
 use crate::unix::socket::Socket;
-use crate::waiting::clock::Instant;
-use crate::waiting::wait::{Interest, Watched, wait};
+use crate::waiting::{Instant, Interest, Watched, wait};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
@@ -72,8 +71,8 @@ impl fmt::Display for BindError {
 impl core::error::Error for BindError {}
 
 impl<S: Socket> Listener<S> {
-    /// Binds a path and listens there. A socket that was left behind, which nobody listens at, is
-    /// replaced. Whoever has the permissions of `mode`, less the process's umask, may connect.
+    /// Binds a path and listens there. A stale socket, at which no process listens, is replaced.
+    /// The permissions to connect are `mode`, less the process's umask.
     ///
     /// Two programs that replace the same path in the same moment may both succeed; the one that
     /// then finds the path to be another's is told [`BindError::InUse`].
@@ -157,8 +156,8 @@ impl<S> Drop for Listener<S> {
 /// ```
 ///
 /// # Errors
-/// `ENOENT` and `ECONNREFUSED` where nobody listens, `EPROTOTYPE` where the listener is of another
-/// kind, `EACCES` without permission; see connect(2).
+/// `ENOENT` and `ECONNREFUSED` where no process listens, `EPROTOTYPE` where the listener is of
+/// another kind, `EACCES` without permission; see connect(2).
 pub fn connect<S: Socket>(path: impl Arg) -> Result<Option<S>, SystemError> {
     let address = SocketAddrUnix::new(path).map_err(SystemError::of("connect"))?;
     let socket = new_socket::<S>().map_err(SystemError::of("socket"))?;
@@ -170,7 +169,7 @@ pub fn connect<S: Socket>(path: impl Arg) -> Result<Option<S>, SystemError> {
             Err(error) => return Err(SystemError::of("connect")(error)),
         }
     }
-    // Nobody else has this socket yet; its blocking view needs the mode.
+    // No other process has this socket yet. Its blocking view needs the mode.
     rustix::fs::fcntl_setfl(&socket, OFlags::RDWR).map_err(SystemError::of("fcntl"))?;
     Ok(Some(socket.into()))
 }
@@ -186,7 +185,7 @@ fn new_socket<S: Socket>() -> Result<OwnedFd, Errno> {
     above_stdio(socket).map_err(|error| Errno::from_raw_os_error(error.errno.0))
 }
 
-/// Removes a socket that nobody listens at. Whatever else is at the path stays.
+/// Removes a socket at which no process listens. Anything else at the path stays.
 fn make_way<S: Socket>(address: &SocketAddrUnix) -> Result<(), BindError> {
     let stat = stat_at(address).map_err(of("lstat"))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {

@@ -5,7 +5,7 @@
 use rustix::fd::{FromRawFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 
-use crate::contract::errno::SystemError;
+use crate::contract::SystemError;
 use crate::descriptor::above_stdio;
 use crate::unix::options::{SO_PEERCRED, SO_PEERPIDFD, option};
 use crate::unix::socket::Socket;
@@ -14,6 +14,7 @@ use crate::unix::socket::Socket;
 /// sockets that is the process that made the pair.
 #[doc(alias = "SO_PEERCRED")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Peer {
     /// The process number; zero where the process cannot be seen from this pid namespace.
     pub pid: i32,

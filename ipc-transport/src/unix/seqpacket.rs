@@ -1,30 +1,31 @@
-//! The socket of packets: bytes in order as everywhere, moved in records, with descriptors.
+//! SOCK_SEQPACKET sockets: bytes in order, moved in packets, with descriptors.
 
 use core::time::Duration;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, ioctl_fionread};
 use rustix::net::SocketType;
+use static_assertions::assert_impl_all;
 
-use crate::contract::errno::SystemError;
-use crate::contract::fds::{FdList, Fds};
-use crate::contract::pass_fds::{PassFds, Received};
-use crate::contract::transport::{Transport, TransportError};
+use crate::contract::{Fds, Moved, Received, SystemError, TransportError};
 use crate::unix::blocking::{Blocking, set_receive_timeout};
-use crate::unix::calls::{Answer, Calls, close_sending};
+use crate::unix::calls::{Answer, Calls, close_sending, system};
 use crate::unix::socket::{Mode, Socket};
-use crate::waiting::wait::is_hung_up;
+use crate::waiting::is_hung_up;
 
-/// Most empty packets that one call passes over.
-const EMPTY_PACKETS: usize = 16;
+/// Most empty packets that one call passes over: more than a socket's usual buffer holds.
+const EMPTY_PACKETS: usize = 1024;
 
-/// One end of a socket of packets of the family `AF_UNIX` (`SOCK_SEQPACKET`, unix(7)).
+/// One end of an `AF_UNIX` SOCK_SEQPACKET socket (unix(7)).
 ///
 /// It keeps the contract of bytes: a call sends one packet of up to `PACKET` bytes and leaves the
 /// rest for the next, and a packet for which the receiver's space is too small is given out in
 /// parts. What does not fit goes into `PACKET` bytes of the receiver's own, in the same system
 /// call, so that both ends must be made with the same `PACKET`. At most 212,960 bytes pass with
 /// the system's usual buffers; where it allows less, smaller packets are sent.
+///
+/// The rest of a packet, kept by the receiver, does not make the descriptor readable: receive
+/// until there is nothing more before waiting for input.
 ///
 /// An empty packet, which reads like the end, is never sent and is passed over on receipt.
 ///
@@ -51,6 +52,8 @@ pub struct Seqpacket<const PACKET: usize = 4096> {
     /// The peer sent a packet that had to be cut.
     failed: Option<TransportError>,
 }
+
+assert_impl_all!(Seqpacket: Send, Sync);
 
 impl<const PACKET: usize> Seqpacket<PACKET> {
     /// Makes two connected ends, close-on-exec and at descriptors above 2.
@@ -81,18 +84,13 @@ impl<const PACKET: usize> Seqpacket<PACKET> {
         set_receive_timeout(self.as_fd(), timeout)
     }
 
-    /// Ends the sending direction: the peer receives what is under way and then
+    /// Ends the sending direction: the peer receives what is in flight and then
     /// [`TransportError::Closed`]. Receiving goes on.
     ///
     /// # Errors
     /// `ENOTCONN` where the peer is gone already.
     pub fn close_sending(&mut self) -> Result<(), SystemError> {
         close_sending(self.as_fd())
-    }
-
-    /// Returns how many calls a signal has interrupted; each was made again.
-    pub const fn interruptions(&self) -> u64 {
-        self.calls.interruptions
     }
 
     /// Gives out what is left of the packet before.
@@ -121,7 +119,6 @@ impl<const PACKET: usize> Seqpacket<PACKET> {
     /// Tells the end from an empty packet: the sending direction is closed for good and no byte
     /// is left in it.
     fn is_over(&self) -> Result<bool, TransportError> {
-        let system = |call| move |error| TransportError::System(SystemError::of(call)(error));
         let fd = self.calls.fd.as_fd();
         if !is_hung_up(fd).map_err(TransportError::System)? {
             return Ok(false);
@@ -138,7 +135,8 @@ impl<const PACKET: usize> AsFd for Seqpacket<PACKET> {
 }
 
 impl<const PACKET: usize> From<OwnedFd> for Seqpacket<PACKET> {
-    /// Takes over a connected socket of packets that came from elsewhere, unchecked.
+    /// Takes over a connected SOCK_SEQPACKET socket that came from elsewhere, unchecked. Options
+    /// that add control messages are switched off.
     fn from(fd: OwnedFd) -> Self {
         Self::new(Calls::taken_over(fd))
     }
@@ -147,12 +145,7 @@ impl<const PACKET: usize> From<OwnedFd> for Seqpacket<PACKET> {
 impl<const PACKET: usize> Socket for Seqpacket<PACKET> {
     const KIND: SocketType = SocketType::SEQPACKET;
 
-    fn send_as(
-        &mut self,
-        mode: Mode,
-        pieces: &[&[u8]],
-        fds: &[BorrowedFd<'_>],
-    ) -> Result<Option<usize>, TransportError> {
+    fn send_as(&mut self, mode: Mode, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
         loop {
             match self.calls.send(mode, (pieces, self.longest), fds) {
                 Err(TransportError::System(error))
@@ -166,12 +159,7 @@ impl<const PACKET: usize> Socket for Seqpacket<PACKET> {
         }
     }
 
-    fn receive_as(
-        &mut self,
-        mode: Mode,
-        space: &mut [u8],
-        fds: &mut Fds<'_>,
-    ) -> Result<Option<Received>, TransportError> {
+    fn receive_as(&mut self, mode: Mode, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
         if space.is_empty() {
             return Ok(None);
         }
@@ -200,35 +188,5 @@ impl<const PACKET: usize> Socket for Seqpacket<PACKET> {
             }
         }
         Ok(None)
-    }
-}
-
-impl<const PACKET: usize> Transport for Seqpacket<PACKET> {
-    fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
-        self.send_as(Mode::NonBlocking, pieces, &[])
-    }
-
-    fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
-        Ok(self
-            .receive_as(Mode::NonBlocking, space, &mut FdList::<0>::new().fds())?
-            .map(|received| received.len))
-    }
-}
-
-impl<const PACKET: usize> PassFds for Seqpacket<PACKET> {
-    fn send_with(
-        &mut self,
-        pieces: &[&[u8]],
-        fds: &[BorrowedFd<'_>],
-    ) -> Result<Option<usize>, TransportError> {
-        self.send_as(Mode::NonBlocking, pieces, fds)
-    }
-
-    fn receive_with(
-        &mut self,
-        space: &mut [u8],
-        fds: &mut Fds<'_>,
-    ) -> Result<Option<Received>, TransportError> {
-        self.receive_as(Mode::NonBlocking, space, fds)
     }
 }

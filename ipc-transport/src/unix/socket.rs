@@ -3,9 +3,7 @@
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::SocketType;
 
-use crate::contract::fds::Fds;
-use crate::contract::pass_fds::Received;
-use crate::contract::transport::TransportError;
+use crate::contract::{FdList, Fds, Moved, PassFds, Received, Transport};
 
 /// Whether a call may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,19 +23,34 @@ pub trait Socket: AsFd + From<OwnedFd> {
 
     /// Sends as [`PassFds::send_with`](crate::PassFds::send_with) does.
     #[doc(hidden)]
-    fn send_as(
-        &mut self,
-        mode: Mode,
-        pieces: &[&[u8]],
-        fds: &[BorrowedFd<'_>],
-    ) -> Result<Option<usize>, TransportError>;
+    fn send_as(&mut self, mode: Mode, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved;
 
     /// Receives as [`PassFds::receive_with`](crate::PassFds::receive_with) does.
     #[doc(hidden)]
-    fn receive_as(
-        &mut self,
-        mode: Mode,
-        space: &mut [u8],
-        fds: &mut Fds<'_>,
-    ) -> Result<Option<Received>, TransportError>;
+    fn receive_as(&mut self, mode: Mode, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received>;
+}
+
+impl<S: Socket> Transport for S {
+    #[inline]
+    fn send(&mut self, pieces: &[&[u8]]) -> Moved {
+        self.send_as(Mode::NonBlocking, pieces, &[])
+    }
+
+    #[inline]
+    fn receive(&mut self, space: &mut [u8]) -> Moved {
+        let received = self.receive_as(Mode::NonBlocking, space, &mut FdList::<0>::new().fds())?;
+        Ok(received.map(|received| received.len))
+    }
+}
+
+impl<S: Socket> PassFds for S {
+    #[inline]
+    fn send_with(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
+        self.send_as(Mode::NonBlocking, pieces, fds)
+    }
+
+    #[inline]
+    fn receive_with(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
+        self.receive_as(Mode::NonBlocking, space, fds)
+    }
 }

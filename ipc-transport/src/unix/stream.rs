@@ -4,11 +4,9 @@ use core::time::Duration;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::SocketType;
+use static_assertions::assert_impl_all;
 
-use crate::contract::errno::SystemError;
-use crate::contract::fds::{FdList, Fds};
-use crate::contract::pass_fds::{PassFds, Received};
-use crate::contract::transport::{Transport, TransportError};
+use crate::contract::{Fds, Moved, Received, SystemError, TransportError};
 use crate::unix::blocking::{Blocking, set_receive_timeout};
 use crate::unix::calls::{Answer, Calls, close_sending};
 use crate::unix::socket::{Mode, Socket};
@@ -22,6 +20,8 @@ use crate::unix::socket::{Mode, Socket};
 pub struct Stream {
     calls: Calls,
 }
+
+assert_impl_all!(Stream: Send, Sync);
 
 impl Stream {
     /// Makes two connected ends, close-on-exec and at descriptors above 2.
@@ -55,18 +55,13 @@ impl Stream {
         usize::try_from(waiting).unwrap_or(usize::MAX)
     }
 
-    /// Ends the sending direction: the peer receives what is under way and then
+    /// Ends the sending direction: the peer receives what is in flight and then
     /// [`TransportError::Closed`]. Receiving goes on.
     ///
     /// # Errors
     /// `ENOTCONN` where the peer is gone already.
     pub fn close_sending(&mut self) -> Result<(), SystemError> {
         close_sending(self.as_fd())
-    }
-
-    /// Returns how many calls a signal has interrupted; each was made again.
-    pub const fn interruptions(&self) -> u64 {
-        self.calls.interruptions
     }
 }
 
@@ -77,7 +72,8 @@ impl AsFd for Stream {
 }
 
 impl From<OwnedFd> for Stream {
-    /// Takes over a connected stream socket that came from elsewhere, unchecked.
+    /// Takes over a connected stream socket that came from elsewhere, unchecked. Options that add
+    /// control messages are switched off.
     fn from(fd: OwnedFd) -> Self {
         Self { calls: Calls::taken_over(fd) }
     }
@@ -87,22 +83,12 @@ impl Socket for Stream {
     const KIND: SocketType = SocketType::STREAM;
 
     #[inline]
-    fn send_as(
-        &mut self,
-        mode: Mode,
-        pieces: &[&[u8]],
-        fds: &[BorrowedFd<'_>],
-    ) -> Result<Option<usize>, TransportError> {
+    fn send_as(&mut self, mode: Mode, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
         self.calls.send(mode, (pieces, usize::MAX), fds)
     }
 
     #[inline]
-    fn receive_as(
-        &mut self,
-        mode: Mode,
-        space: &mut [u8],
-        fds: &mut Fds<'_>,
-    ) -> Result<Option<Received>, TransportError> {
+    fn receive_as(&mut self, mode: Mode, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
         if space.is_empty() {
             return Ok(None);
         }
@@ -117,39 +103,5 @@ impl Socket for Stream {
             // unread, then the end.
             Answer::Empty | Answer::Reset => Err(TransportError::Closed),
         }
-    }
-}
-
-impl Transport for Stream {
-    #[inline]
-    fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError> {
-        self.send_as(Mode::NonBlocking, pieces, &[])
-    }
-
-    #[inline]
-    fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError> {
-        Ok(self
-            .receive_as(Mode::NonBlocking, space, &mut FdList::<0>::new().fds())?
-            .map(|received| received.len))
-    }
-}
-
-impl PassFds for Stream {
-    #[inline]
-    fn send_with(
-        &mut self,
-        pieces: &[&[u8]],
-        fds: &[BorrowedFd<'_>],
-    ) -> Result<Option<usize>, TransportError> {
-        self.send_as(Mode::NonBlocking, pieces, fds)
-    }
-
-    #[inline]
-    fn receive_with(
-        &mut self,
-        space: &mut [u8],
-        fds: &mut Fds<'_>,
-    ) -> Result<Option<Received>, TransportError> {
-        self.receive_as(Mode::NonBlocking, space, fds)
     }
 }

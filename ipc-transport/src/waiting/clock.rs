@@ -3,12 +3,16 @@
 use core::ops::{Add, Sub};
 use core::time::Duration;
 
+use static_assertions::assert_eq_size;
+
 /// A point in time on the kernel's monotonic clock (`CLOCK_MONOTONIC`, clock_gettime(2)), in
 /// nanoseconds; the same clock in every process of the machine. It stands still during suspend.
 ///
 /// Arithmetic stops at the ends of its range instead of wrapping: 584 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(u64);
+
+assert_eq_size!(Instant, u64);
 
 impl Instant {
     /// A point that never comes.

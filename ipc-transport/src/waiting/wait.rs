@@ -3,10 +3,10 @@
 use heapless::Vec;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::BorrowedFd;
+use rustix::io::Errno;
 
-use crate::contract::errno::SystemError;
+use crate::contract::SystemError;
 use crate::waiting::clock::Instant;
-use crate::waiting::patience::Patience;
 
 /// Most descriptors that one call of [`wait`] watches.
 pub const MAX_WATCHED: usize = 48;
@@ -23,6 +23,9 @@ pub enum Interest {
     /// Either.
     Both,
 }
+
+/// Whether anything was seen.
+type Waited = Result<bool, SystemError>;
 
 /// A descriptor to watch, and afterwards what was seen of it.
 #[derive(Debug)]
@@ -60,84 +63,28 @@ impl<'fd> Watched<'fd> {
     }
 }
 
-/// Waits as [`Waiter::wait`] does, asleep and without counting.
+/// Waits until one of the descriptors is ready or the deadline has come, and returns whether one
+/// is ready. Without a deadline there is no timeout; with one that has passed it only looks.
+///
+/// Signals do not end the wait.
 ///
 /// # Errors
 /// `EINVAL` for more than [`MAX_WATCHED`] descriptors, `ENOMEM` from the kernel; see poll(2).
-pub fn wait(watched: &mut [Watched<'_>], deadline: Option<Instant>) -> Result<bool, SystemError> {
-    Waiter::new(Patience::SLEEP).wait(watched, deadline)
+pub fn wait(watched: &mut [Watched<'_>], deadline: Option<Instant>) -> Waited {
+    let mut polled = polled(watched)?;
+    let is_ready = poll(&mut polled, deadline)?;
+    for (watched, polled) in watched.iter_mut().zip(&polled) {
+        watched.seen = polled.revents();
+    }
+    Ok(is_ready)
 }
 
-/// The one who waits: with how much patience, and how often signals came in between.
-#[derive(Debug)]
-pub struct Waiter {
-    patience: Patience,
-    interruptions: u64,
-}
-
-impl Waiter {
-    /// One that no signal has interrupted yet.
-    pub const fn new(patience: Patience) -> Self {
-        Self { patience, interruptions: 0 }
-    }
-
-    /// Waits until one of the descriptors is ready or the deadline has come, and returns whether
-    /// one is ready. No deadline waits for ever; one that has passed only looks.
-    ///
-    /// Signals do not end the wait. It watches at most [`MAX_WATCHED`] descriptors.
-    ///
-    /// # Errors
-    /// `EINVAL` for more than [`MAX_WATCHED`] descriptors, `ENOMEM` from the kernel; see poll(2).
-    pub fn wait(
-        &mut self,
-        watched: &mut [Watched<'_>],
-        deadline: Option<Instant>,
-    ) -> Result<bool, SystemError> {
-        let mut polled = polled(watched)?;
-        let is_ready = self.spin(&mut polled, deadline)? || self.poll(&mut polled, deadline)?;
-        for (watched, polled) in watched.iter_mut().zip(&polled) {
-            watched.seen = polled.revents();
-        }
-        Ok(is_ready)
-    }
-
-    /// Returns how many times a signal has interrupted a wait, which went on.
-    pub const fn interruptions(&self) -> u64 {
-        self.interruptions
-    }
-
-    /// Looks again and again until the patience or the time is over.
-    fn spin(
-        &mut self,
-        polled: &mut [PollFd<'_>],
-        deadline: Option<Instant>,
-    ) -> Result<bool, SystemError> {
-        if self.patience.spin.is_zero() || deadline == Some(Instant::PAST) {
-            return Ok(false);
-        }
-        let end = Instant::now() + self.patience.spin;
-        let end = deadline.map_or(end, |deadline| end.min(deadline));
-        while Instant::now() < end {
-            if self.poll(polled, Some(Instant::PAST))? {
-                return Ok(true);
-            }
-            core::hint::spin_loop();
-        }
-        Ok(false)
-    }
-
-    fn poll(
-        &mut self,
-        polled: &mut [PollFd<'_>],
-        deadline: Option<Instant>,
-    ) -> Result<bool, SystemError> {
-        loop {
-            match rustix::event::poll(polled, timeout(deadline).as_ref()) {
-                Ok(count) => return Ok(count > 0),
-                // The deadline is absolute, so that a storm of signals cannot prolong the wait.
-                Err(rustix::io::Errno::INTR) => self.interruptions += 1,
-                Err(error) => return Err(SystemError::of("poll")(error)),
-            }
+fn poll(polled: &mut [PollFd<'_>], deadline: Option<Instant>) -> Waited {
+    loop {
+        // The deadline is absolute, so that a storm of signals cannot prolong the wait.
+        match rustix::event::poll(polled, timeout(deadline).as_ref()) {
+            Err(Errno::INTR) => {}
+            answer => return answer.map(|count| count > 0).map_err(SystemError::of("poll")),
         }
     }
 }
@@ -152,26 +99,18 @@ fn polled<'fd>(watched: &[Watched<'fd>]) -> Result<Vec<PollFd<'fd>, MAX_WATCHED>
             Interest::Both => PollFlags::IN.union(PollFlags::OUT),
         };
         if polled.push(PollFd::from_borrowed_fd(watched.fd, events)).is_err() {
-            return Err(SystemError::of("poll")(rustix::io::Errno::INVAL));
+            return Err(SystemError::of("poll")(Errno::INVAL));
         }
     }
     Ok(polled)
 }
 
 /// Returns whether the other side of a socket sends no more (`POLLRDHUP`, poll(2)).
-pub(crate) fn is_hung_up(fd: BorrowedFd<'_>) -> Result<bool, SystemError> {
+pub(crate) fn is_hung_up(fd: BorrowedFd<'_>) -> Waited {
     let mut polled = [PollFd::from_borrowed_fd(fd, PollFlags::RDHUP)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    loop {
-        match rustix::event::poll(&mut polled, Some(&now)) {
-            Ok(_) => {
-                let [polled] = &polled;
-                return Ok(polled.revents().intersects(PollFlags::RDHUP | PollFlags::HUP));
-            }
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(SystemError::of("poll")(error)),
-        }
-    }
+    poll(&mut polled, Some(Instant::PAST))?;
+    let [polled] = &polled;
+    Ok(polled.revents().intersects(PollFlags::RDHUP | PollFlags::HUP))
 }
 
 fn timeout(deadline: Option<Instant>) -> Option<Timespec> {

@@ -4,12 +4,12 @@ use std::time::{Duration, SystemTime};
 
 use heapless::Vec;
 use ipc_transport::{Instant, Interest, Watched, wait};
-use ipc_worker::{Restart, Start, Worker};
-use rustix::fd::{AsFd, AsRawFd};
+use ipc_worker::{Launch, Restart, Start, Worker};
+use rustix::fd::AsFd;
 use serde_bytes::Bytes;
 
 use crate::Trouble;
-use crate::disk::{Disk, work};
+use crate::disk::work;
 use crate::ledger::{Ledger, Name};
 use crate::listener::{Arrived, Listener};
 use crate::options::Options;
@@ -27,13 +27,13 @@ const BYTES: usize = 64 << 10;
 /// Messages that one round of the loop takes at most.
 const BATCH: usize = 64;
 /// A log daemon goes on trying, every 10 s at last: its clients wait, and nothing is lost.
-const RESTART: Restart = Restart { limit: u32::MAX, ..Restart::STANDARD };
+pub(crate) const RESTART: Restart = Restart::STANDARD.limit(u32::MAX);
 /// How long stopping may take.
 const STOP: Duration = Duration::from_secs(60);
 
 /// The daemon while it runs.
-pub(crate) struct Daemon {
-    worker: Worker<Name, work::Server<Disk>, SLOTS, BYTES>,
+pub(crate) struct Daemon<L: Launch> {
+    worker: Worker<Name, L, SLOTS, BYTES>,
     listener: Listener,
     signals: Signals,
     ledger: Ledger,
@@ -54,20 +54,14 @@ enum Intake {
     Drained,
 }
 
-impl Daemon {
+impl<L: Launch> Daemon<L> {
     /// Starts the worker. The process must still have one thread.
     pub(crate) fn start(
-        disk: Disk,
+        start: Start<L>,
         listener: Listener,
         signals: Signals,
         options: &Options,
     ) -> Result<Self, Trouble> {
-        let dir = disk.dir().as_raw_fd();
-        let server = work::Server(disk);
-        let start = match options.inline {
-            true => Start::inline(server),
-            false => Start::fork(server).keep(&[dir]).restart(RESTART),
-        };
         let worker = Worker::start(start).map_err(|error| {
             Trouble::at(format_args!("--dir {}", options.dir.display()))(&error)
         })?;

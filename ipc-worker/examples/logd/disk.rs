@@ -51,11 +51,6 @@ impl Disk {
         Self { dir, rotate_bytes, keep, stall, log, line, full: false, stuck: false, unsynced }
     }
 
-    /// The directory, which the worker must keep.
-    pub(crate) fn dir(&self) -> BorrowedFd<'_> {
-        self.dir.as_fd()
-    }
-
     /// Appends the line, or leaves the file as it was.
     fn try_append(&mut self) -> io::Result<()> {
         let len = u64::try_from(self.line.len()).unwrap_or(u64::MAX);
@@ -131,6 +126,10 @@ impl Disk {
 }
 
 impl work::Serve for Disk {
+    fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        [self.dir.as_fd()].into_iter()
+    }
+
     fn prepare(&mut self) -> Result<(), Refusal> {
         self.log = Some(self.open().map_err(|error| {
             let text = match error.kind() {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use heapless::Vec;
 use ipc_transport::Instant;
-use ipc_worker::{Ended, Event, Lost, Outcome};
+use ipc_worker::{Ended, Event, How, Outcome};
 
 use crate::line;
 use crate::say::complain;
@@ -75,6 +75,7 @@ impl Ledger {
                 );
             }
             Event::GaveUp(reason) => self.gave_up = Some(reason.to_string()),
+            _ => {}
         }
     }
 
@@ -87,11 +88,11 @@ impl Ledger {
                     self.stats.print("first-reply", Instant::now(), format_args!(""));
                 }
             }
-            Outcome::Lost(Lost::Done) => {
+            Outcome::Lost(lost) if lost.how == How::Done => {
                 counts.written += 1;
                 complain(format_args!("written but perhaps not synced: {name}"));
             }
-            Outcome::Lost(Lost::Running) => {
+            Outcome::Lost(lost) if lost.how == How::Running => {
                 counts.lost += 1;
                 complain(format_args!("lost (running): {name}"));
             }
@@ -99,7 +100,8 @@ impl Ledger {
                 counts.refused += 1;
                 complain(format_args!("not written: {refusal}: {name}"));
             }
-            Outcome::Lost(Lost::NotBegun) | Outcome::DeadlinePassed | Outcome::Cancelled => {
+            // Nothing here is cancelled, has a deadline or descriptors, or begins twice.
+            _ => {
                 counts.lost += 1;
                 complain(format_args!("lost (not begun): {name}"));
             }
@@ -117,7 +119,7 @@ impl Ledger {
             Ended::Killed(signal) => {
                 self.stats.print("died", now, format_args!(" ended=killed:{signal}"));
             }
-            Ended::Unknown => self.stats.print("died", now, format_args!(" ended=unknown")),
+            _ => self.stats.print("died", now, format_args!(" ended=unknown")),
         }
     }
 }

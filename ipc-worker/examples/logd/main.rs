@@ -19,8 +19,11 @@ mod stats;
 use std::fmt;
 use std::process::ExitCode;
 
+use ipc_worker::Start;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
+use crate::daemon::{Daemon, RESTART};
+use crate::disk::{Disk, work};
 use crate::options::{Asked, Options};
 use crate::say::{complain, say};
 
@@ -77,6 +80,12 @@ fn run(options: &Options) -> Result<(), Trouble> {
         .map_err(|error| Trouble::at(format_args!("--dir {}", options.dir.display()))(&error))?;
     let signals = signals::Signals::register().map_err(|error| Trouble::at("signals")(&error))?;
     let listener = listener::Listener::bind(&options.socket, options.mode)?;
-    let disk = disk::Disk::new(dir, options);
-    daemon::Daemon::start(disk, listener, signals, options)?.run()
+    let server = work::Server(Disk::new(dir, options));
+    match options.inline {
+        true => Daemon::start(Start::inline(server), listener, signals, options)?.run(),
+        false => {
+            let start = Start::fork(server).restart(RESTART);
+            Daemon::start(start, listener, signals, options)?.run()
+        }
+    }
 }

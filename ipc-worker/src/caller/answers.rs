@@ -5,19 +5,11 @@ use core::fmt;
 use ipc_frame::{FrameNumber, Header, Kind};
 use ipc_transport::InboxError;
 
-use super::Caller;
+use super::{Answer, Caller};
 use crate::counters::add;
 use crate::event::{Lost, Outcome, ReplyView};
 use crate::ledger::{Ending, How, RequestId, UnderWay};
 use crate::refusal::Refusal;
-
-/// What was found to tell, before any of it is borrowed.
-#[derive(Debug)]
-pub(crate) enum Answer<Tag> {
-    Reply(Tag),
-    Refused(Tag, Refusal),
-    Ended(Tag, Ending),
-}
 
 /// The worker does not keep the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,10 +39,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
             };
             match (header.kind(), request.is_one_way) {
                 (Kind::Done, true) => self.free_one_ways(request.frame),
-                (Kind::Refusal, true) => {
-                    add(&mut self.counters.one_ways_refused, 1);
-                    self.free(id, request.frame);
-                }
+                (Kind::Refusal, true) => self.refuse_one_way(header.id()),
                 (Kind::Reply | Kind::Refusal, false) => {
                     return self.answered(&header, id, &request).map(Some);
                 }
@@ -85,6 +74,15 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         add(&mut self.counters.stray_fds, header.fd_count().into());
     }
 
+    /// Ends a one-way request that the handler has refused.
+    pub(crate) fn refuse_one_way(&mut self, id: u64) {
+        let id = RequestId::from_wire(id);
+        if let Some((id, request)) = id.and_then(|id| Some((id, self.table.get(id)?))) {
+            add(&mut self.counters.one_ways_refused, u64::from(!request.is_late));
+            self.free(id, request.frame);
+        }
+    }
+
     /// Gives back the room of one-way requests, up to the one that the worker has finished last: it
     /// runs all in their order.
     fn free_one_ways(&mut self, last: FrameNumber) {
@@ -103,6 +101,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     pub(super) fn free(&mut self, id: RequestId, frame: FrameNumber) {
         self.outbox.retire(frame);
         self.table.finish(id);
+        self.regained = true;
     }
 
     /// Gives the next outcome that main itself came to.
@@ -125,13 +124,16 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
                 let (payload, fds, fds_lost) = (arrival.payload, arrival.fds, arrival.fds_lost);
                 (tag, Outcome::Reply(ReplyView { payload, fds, fds_lost }))
             }
-            Answer::Ended(tag, ending) => (tag, match ending {
-                Ending::Lost(how) => Outcome::Lost(self.given_back(how)),
-                Ending::SetAside(how) => Outcome::SetAside(self.given_back(how)),
-                Ending::Unsendable(error) => Outcome::Unsendable(error),
-                Ending::DeadlinePassed => Outcome::DeadlinePassed,
-                Ending::Cancelled => Outcome::Cancelled,
-            }),
+            Answer::Ended(tag, ending) => (
+                tag,
+                match ending {
+                    Ending::Lost(how) => Outcome::Lost(self.given_back(how)),
+                    Ending::SetAside(how) => Outcome::SetAside(self.given_back(how)),
+                    Ending::Unsendable(error) => Outcome::Unsendable(error),
+                    Ending::DeadlinePassed => Outcome::DeadlinePassed,
+                    Ending::Cancelled => Outcome::Cancelled,
+                },
+            ),
         }
     }
 

@@ -35,5 +35,9 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         let last = unsafe { addr_of_mut!((*caller).last) };
         // SAFETY: as for the counters.
         unsafe { last.write(Last { id: None, frame: None, fds: FdList::new() }) };
+        // SAFETY: as for the table.
+        let regained = unsafe { addr_of_mut!((*caller).regained) };
+        // SAFETY: as for the counters.
+        unsafe { regained.write(false) };
     }
 }

@@ -1,119 +1,195 @@
-//! Room that one-way requests take, and how main learns that it is back.
+//! One-way requests whose room comes back, requests that are given back, and peers that lie.
 
+#![expect(unsafe_code, reason = "a caller is made in a box")]
+
+use core::sync::atomic::AtomicU32;
+use std::boxed::Box;
+use std::fs::File;
+
+use ipc_frame::EncodeError;
 use ipc_transport::Loopback;
+use rustix::fd::AsFd;
 
 use super::*;
+use crate::event::Outcome;
+use crate::ledger::Again;
 
 const CALL: Call<'_> = Call::new(1, &[b"bytes"]);
 
-/// A caller with one slot, which a one-way takes that was sent.
-fn full(slots: &Slots) -> (Caller<u32, 1, 256>, RequestId) {
-    let mut caller = Caller::new();
-    let id = caller.send(&CALL, Some(slots)).unwrap();
-    let mut loopback = Loopback::<256>::new();
+type Small<const SLOTS: usize> = Caller<u32, SLOTS, 256>;
+
+impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
+    pub(crate) fn boxed() -> Box<Self> {
+        let mut caller = Box::new_uninit();
+        Self::init(&mut caller);
+        // SAFETY: `init` has written every field.
+        unsafe { caller.assume_init() }
+    }
+}
+
+fn page() -> [AtomicU32; 4] {
+    core::array::from_fn(|_| AtomicU32::new(0))
+}
+
+/// Sends all that is queued to nobody.
+fn flush<const SLOTS: usize>(caller: &mut Small<SLOTS>) {
+    let mut loopback = Loopback::<4096>::new();
     let (mut ours, _theirs) = loopback.ends();
-    caller.outbox.flush(&mut ours).unwrap();
-    (caller, id)
+    assert!(caller.outbox.flush_with(&mut ours).unwrap().complete);
+}
+
+/// Gives the caller a frame as if a worker had sent it.
+fn feed<const SLOTS: usize>(caller: &mut Small<SLOTS>, header: Header) {
+    let header = header.encode_with(0, 0, 0).unwrap();
+    caller.inbox.space()[..header.len()].copy_from_slice(&header);
+    caller.inbox.filled(header.len(), &mut FdList::<FDS>::new().fds());
+    assert!(caller.next_answer().unwrap().is_none(), "no outcome");
 }
 
 #[test]
-fn what_was_finished_before_the_worker_was_asked_is_seen_before_main_sleeps() {
-    let slots = Slots::new(1).unwrap();
-    let (mut caller, id) = full(&slots);
-    slots.claim(id).unwrap().finish(Finish::Done);
-    assert!(!slots.take_ask(), "the worker looks before main asks");
-    assert!(!caller.has_regained(Some(&slots)), "nobody lacks room");
-    assert!(!caller.has_room_for(0, 0, Some(&slots)));
-    assert!(caller.has_regained(Some(&slots)), "main would sleep for ever");
-    caller.begin_turn();
-    caller.reclaim(Some(&slots));
-    assert!(caller.has_regained(Some(&slots)), "no event tells that there is room");
-    assert!(caller.has_room_for(0, 0, Some(&slots)));
-    caller.begin_turn();
-    assert!(!caller.has_regained(Some(&slots)), "it was seen");
+fn one_frame_frees_every_one_way_up_to_the_one_that_it_names() {
+    let (page, mut caller) = (page(), Small::<4>::boxed());
+    let words = Some(Words(&page));
+    let ids = [0; 3].map(|_| caller.send(&CALL, words).unwrap());
+    caller.call(&CALL, 7, words).unwrap();
+    assert!(!caller.has_room_for(0, 0));
+    flush(&mut caller);
+    feed(&mut caller, Header::done(ids[1].to_wire()));
+    assert_eq!((caller.table.one_ways(), caller.table.under_way()), (1, 2));
+    assert!(caller.has_room_for(0, 0));
+    feed(&mut caller, Header::done(ids[2].to_wire()));
+    assert_eq!((caller.table.one_ways(), caller.untold()), (0, 1));
+    feed(&mut caller, Header::done(ids[2].to_wire()));
+    assert_eq!(caller.counters.stray_replies, 1, "it was freed before");
 }
 
 #[test]
-fn a_worker_that_sees_the_question_answers_it() {
-    let slots = Slots::new(1).unwrap();
-    let (mut caller, id) = full(&slots);
-    assert_eq!(caller.send(&CALL, Some(&slots)), Err(Why::Full));
-    assert!(!caller.has_regained(Some(&slots)), "main sleeps");
-    slots.claim(id).unwrap().finish(Finish::Refused);
-    assert!(slots.take_ask());
-    assert!(!caller.has_regained(Some(&slots)), "the worker's frame is on its way");
-    assert!(caller.send(&CALL, Some(&slots)).is_ok());
-    assert_eq!(caller.counters.one_ways_refused, 1);
+fn a_lie_about_what_was_not_sent_frees_nothing() {
+    let mut caller = Small::<2>::boxed();
+    let id = caller.send(&CALL, None).unwrap();
+    feed(&mut caller, Header::done(id.to_wire()));
+    feed(&mut caller, Header::refusal(id.to_wire()));
+    assert_eq!((caller.table.one_ways(), caller.counters.stray_replies), (1, 2));
+    assert_eq!(caller.counters.one_ways_refused, 0);
 }
 
 #[test]
-fn room_that_a_deadline_gives_back_wakes_too() {
-    let slots = Slots::new(1).unwrap();
-    let (mut caller, _) = full(&slots);
-    caller.lose_all(None);
+fn a_request_that_wants_an_outcome_is_not_freed_by_a_frame_for_one_ways() {
+    let mut caller = Small::<2>::boxed();
+    let id = caller.call(&CALL, 7, None).unwrap();
+    flush(&mut caller);
+    feed(&mut caller, Header::done(id.to_wire()));
+    assert_eq!((caller.untold(), caller.counters.stray_replies), (1, 1));
+}
+
+#[test]
+fn repro_asking_for_room_changes_nothing() {
+    let (page, mut caller) = (page(), Small::<1>::boxed());
+    let words = Some(Words(&page));
+    let state = || page.each_ref().map(|word| word.load(core::sync::atomic::Ordering::Relaxed));
+    caller.send(&CALL, words).unwrap();
+    flush(&mut caller);
+    let before = (state(), caller.counters);
+    // A shared borrow and no words: it can write neither here nor there.
+    let shared = &caller;
+    assert!(!shared.has_room_for(0, 0) && !shared.has_room_for(1000, 300));
+    assert_eq!((state(), caller.counters), before);
+}
+
+#[test]
+fn a_deadline_gives_the_room_of_a_one_way_that_had_not_begun_back() {
+    let (page, mut caller) = (page(), Small::<1>::boxed());
+    let (words, at) = (Some(Words(&page)), Instant::from_nanoseconds(5));
+    caller.send(&CALL.deadline(at), words).unwrap();
+    flush(&mut caller);
+    caller.expire(at, words);
+    assert!(caller.has_room_for(0, 0));
+    assert_eq!(caller.counters.one_ways_expired, 1);
+}
+
+#[test]
+fn a_late_one_way_that_runs_is_counted_once_and_keeps_its_room_until_it_is_done() {
+    for header in [Header::done, Header::refusal] {
+        let (page, mut caller) = (page(), Small::<1>::boxed());
+        let (words, at) = (Some(Words(&page)), Instant::from_nanoseconds(5));
+        let id = caller.send(&CALL.deadline(at), words).unwrap();
+        flush(&mut caller);
+        Words(&page).claim(id).unwrap();
+        caller.expire(at, words);
+        assert!(!caller.has_room_for(0, 0), "its bytes may still be looked at");
+        feed(&mut caller, header(id.to_wire()));
+        assert!(caller.has_room_for(0, 0));
+        let Counters { one_ways_expired, one_ways_refused, .. } = caller.counters;
+        assert_eq!((one_ways_expired, one_ways_refused), (1, 0));
+    }
+}
+
+#[test]
+fn repro_a_word_that_lies_about_what_was_not_sent_is_not_believed() {
+    let (page, mut caller) = (page(), Small::<1>::boxed());
     let at = Instant::from_nanoseconds(5);
-    caller.send(&CALL.deadline(at), Some(&slots)).unwrap();
-    assert!(!caller.has_room_for(0, 0, Some(&slots)));
-    caller.expire(at, Some(&slots));
-    assert!(caller.has_regained(Some(&slots)));
-    let Counters { one_ways_lost, one_ways_expired, .. } = caller.counters;
-    assert_eq!((one_ways_lost, one_ways_expired), (1, 1));
+    let id = caller.send(&CALL.deadline(at), Some(Words(&page))).unwrap();
+    Words(&page).claim(id).unwrap().done();
+    assert_eq!(caller.settle_fates(Words(&page)), 0, "kept, and not as one that was sent");
+    assert_eq!(caller.table.one_ways(), 1);
+    caller.expire(at, Some(Words(&page)));
+    assert_eq!((caller.table.one_ways(), caller.counters.one_ways_expired), (0, 1));
 }
 
 #[test]
-fn a_word_that_lies_about_what_was_not_sent_is_not_believed() {
-    let slots = Slots::new(1).unwrap();
-    let mut caller = Caller::<u32, 1, 256>::new();
-    let id = caller.send(&CALL, Some(&slots)).unwrap();
-    slots.claim(id).unwrap().finish(Finish::Done);
-    caller.reclaim(Some(&slots));
-    assert_eq!(caller.table.one_ways(), 1);
-    assert_eq!(caller.settle_fates(&slots, 0), 0, "kept, and not as one that was sent");
-    assert_eq!(caller.table.one_ways(), 1);
-}
-
-#[test]
-fn repro_a_question_outlives_the_worker_that_was_asked() {
-    let slots = Slots::new(1).unwrap();
-    let (mut caller, id) = full(&slots);
-    assert!(!caller.has_room_for(0, 0, Some(&slots)));
-    // That worker is gone before it began. There is none for a while, and then another.
-    caller.settle_fates(&slots, 0);
+fn a_lost_request_is_given_back_whole_and_its_room_after_that() {
+    let (page, mut caller) = (page(), Small::<1>::boxed());
+    let null = File::open("/dev/null").unwrap();
+    let fds = [null.as_fd(), null.as_fd()];
+    let id = caller.call(&Call::new(9, &[b"some ", b"bytes"]).fds(&fds), 7, None).unwrap();
+    caller.offer_all(Words(&page));
+    flush(&mut caller);
+    Words(&page).claim(id).unwrap();
+    caller.settle_fates(Words(&page));
     caller.begin_anew();
-    let next = Slots::new(1).unwrap();
-    caller.queue_all(&next);
-    next.claim(id).unwrap().finish(Finish::Done);
-    assert!(next.take_ask(), "main would sleep for ever");
+    assert!(!caller.has_room_for(0, 0), "its bytes wait to be told");
+    let answer = caller.next_ended().unwrap();
+    let (7, Outcome::Lost(mut lost)) = caller.outcome(answer) else { panic!() };
+    assert_eq!((lost.how, lost.method(), lost.bytes()), (How::Running, 9, &b"some bytes"[..]));
+    assert_eq!(lost.fds().count(), 2);
+    assert!(lost.take_fd().is_some());
+    caller.forget_told();
+    assert!(caller.has_room_for(0, 0));
 }
 
 #[test]
-fn repro_a_lie_about_what_was_not_sent_is_not_counted_as_done() {
-    let slots = Slots::new(1).unwrap();
-    let mut caller = Caller::<u32, 1, 256>::new();
-    let at = Instant::from_nanoseconds(5);
-    let id = caller.send(&CALL.deadline(at), Some(&slots)).unwrap();
-    slots.claim(id).unwrap().finish(Finish::Refused);
-    caller.expire(at, Some(&slots));
-    let Counters { one_ways_refused, one_ways_expired, .. } = caller.counters;
-    assert_eq!((one_ways_refused, one_ways_expired), (0, 1));
+fn a_request_that_begins_as_often_as_it_may_is_set_aside_with_its_bytes() {
+    let (page, mut caller) = (page(), Small::<1>::boxed());
+    let call = CALL.again(Again::UntilDone).tries(2);
+    let id = caller.call(&call, 7, None).unwrap();
+    for resent in [1, 0] {
+        caller.offer_all(Words(&page));
+        flush(&mut caller);
+        Words(&page).claim(id).unwrap();
+        assert_eq!(caller.settle_fates(Words(&page)), resent);
+        caller.begin_anew();
+    }
+    let answer = caller.next_ended().unwrap();
+    let (7, Outcome::SetAside(lost)) = caller.outcome(answer) else { panic!() };
+    assert_eq!((lost.how, lost.bytes()), (How::Running, &b"bytes"[..]));
 }
 
 /// A message that says it has written more than there was room for.
 struct Boaster(usize);
 
 impl Encode for Boaster {
-    fn encoded_len(&self) -> Result<usize, ipc_frame::EncodeError> {
+    fn encoded_len(&self) -> Result<usize, EncodeError> {
         Ok(1)
     }
 
-    fn encode(&self, _space: &mut [u8]) -> Result<usize, ipc_frame::EncodeError> {
+    fn encode(&self, _space: &mut [u8]) -> Result<usize, EncodeError> {
         Ok(self.0)
     }
 }
 
 #[test]
 fn repro_a_message_that_boasts_of_its_length_is_not_taken() {
-    let mut caller = Caller::<u32, 1, 256>::new();
+    let mut caller = Small::<1>::boxed();
     for len in [2, 300, usize::MAX] {
         let why = caller.send(&Call::message(1, &Boaster(len)), None);
         assert_eq!(why, Err(Why::Unencodable), "{len}");

@@ -135,7 +135,8 @@ mod tests {
 
     #[test]
     fn what_began_as_often_as_it_may_is_set_aside() {
-        let fate = |tries, begun, how| Fate::of(&request(Again::UntilDone, tries, begun), how, true);
+        let fate =
+            |tries, begun, how| Fate::of(&request(Again::UntilDone, tries, begun), how, true);
         assert_eq!(fate(3, 1, How::Running), Fate::Resend);
         assert_eq!(fate(3, 2, How::Running), Fate::End(Ending::SetAside(How::Running)));
         assert_eq!(fate(1, 0, How::Running), Fate::End(Ending::SetAside(How::Running)));

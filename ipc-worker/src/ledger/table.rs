@@ -341,8 +341,17 @@ mod tests {
             let id = table.next_id().unwrap();
             let (again, reached, is_one_way, is_late) = (Again::Never, How::NotBegun, false, false);
             let (deadline, tries, begun, reply_fds) = (at, 1, 0, 0);
-            let request =
-                UnderWay { frame, deadline, again, tries, begun, reached, reply_fds, is_one_way, is_late };
+            let request = UnderWay {
+                frame,
+                deadline,
+                again,
+                tries,
+                begun,
+                reached,
+                reply_fds,
+                is_one_way,
+                is_late,
+            };
             table.insert(id, Some(u32::try_from(tag).unwrap()), request);
         }
         // What each call looks at begins behind what the one before found.

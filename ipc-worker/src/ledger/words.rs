@@ -34,7 +34,7 @@ impl State {
 /// The words of one worker. What the worker writes there is a hint from a peer: a lie changes
 /// only the fates of requests that it was given.
 #[derive(Clone, Copy, Debug)]
-pub struct Words<'page>(pub(crate) &'page [AtomicU32]);
+pub(crate) struct Words<'page>(pub(crate) &'page [AtomicU32]);
 
 impl<'page> Words<'page> {
     /// Offers a request to the worker; main does so before it is sent.

@@ -5,10 +5,11 @@
 use heapless::Vec;
 use ipc_barrier::process::{Guard, Reason, exit, reset_signals};
 use ipc_frame::Header;
-use ipc_transport::{Errno, Instant, Stream, SystemError, Transport, close_all_but, open_stdio};
+use ipc_transport::{
+    Errno, Instant, Patience, Stream, SystemError, Transport, close_all_but, open_stdio,
+};
 use rustix::fd::{AsFd, AsRawFd, RawFd};
 
-use super::spawn::Given;
 use crate::caller::Caller;
 use crate::first_frame;
 use crate::handler::Handler;
@@ -31,6 +32,15 @@ const SIGTERM: i32 = 15;
 /// Most descriptors that a worker keeps open: the stream and those of its handler.
 const OPEN: usize = 64;
 
+/// What a new process is given.
+pub(super) struct Given<'a> {
+    /// Its end of the stream.
+    pub(super) stream: Stream,
+    /// The words that it shares with main.
+    pub(super) words: Words<'a>,
+    pub(super) spin: Patience,
+}
+
 /// Runs the worker and ends its process. Because of the guard nothing unwinds past here.
 pub(super) fn run<H: Handler, Tag, const SLOTS: usize, const BYTES: usize>(
     guard: Guard,
@@ -38,7 +48,7 @@ pub(super) fn run<H: Handler, Tag, const SLOTS: usize, const BYTES: usize>(
     handler: &mut H,
     caller: &mut Caller<Tag, SLOTS, BYTES>,
 ) -> ! {
-    let Given { mut stream, page, patience } = given;
+    let Given { mut stream, words, spin } = given;
     // Dropped before the stream: main shall see the panic's status, not a closed socket first.
     let _guard = guard;
     // Main's own buffers are used again: the kernel copies only the pages that are written.
@@ -51,10 +61,9 @@ pub(super) fn run<H: Handler, Tag, const SLOTS: usize, const BYTES: usize>(
         say(&mut stream, Header::failed(), payload);
         exit(SET_UP_FAILED);
     }
-    say(&mut stream, Header::ready(), &first_frame::hello(BYTES).encode());
-    let (words, now) = (Words(page.words()), Instant::now as fn() -> Instant);
-    let mut server = Server { handler, words, inbox, outbox, finished: None, now };
-    match server.serve(&mut stream.blocking().with(patience)) {
+    say(&mut stream, Header::ready(), &first_frame::ready(SLOTS, BYTES));
+    let mut server = Server { handler, words, inbox, outbox, finished: None, now: Instant::now };
+    match server.serve(&mut stream.blocking().with(spin)) {
         Served::Finished => exit(0),
         Served::NotSettled => exit(NOT_SETTLED),
         Served::Broken => exit(BROKEN_STREAM),
@@ -76,9 +85,8 @@ fn set_up<H: Handler>(stream: &Stream, handler: &mut H) -> Result<(), Reason> {
     open_stdio().map_err(failed("standard streams"))?;
     let mut open: Vec<RawFd, OPEN> = Vec::new();
     for fd in handler.descriptors().chain([stream.as_fd()]) {
-        open.push(fd.as_raw_fd()).map_err(|_| {
-            Reason::new("descriptors", EMFILE, "the handler holds more than 63")
-        })?;
+        open.push(fd.as_raw_fd())
+            .map_err(|_| Reason::new("descriptors", EMFILE, "the handler holds more than 63"))?;
     }
     // SAFETY: this process never returns to the values of main that own what is closed, and the
     // handler has listed what it holds.

@@ -6,13 +6,8 @@ use ipc_transport::{Arrived, Errno, Instant, SystemError, TransportError};
 use rustix::fd::AsFd;
 use rustix::io;
 
-use super::state::{Phase, Process, Processes, SOON};
+use super::state::{Life, Phase, Process, SLICE, SOON, Turn};
 use super::watch::watch_room;
-use crate::caller::Caller;
-
-/// The longest that one blocking receive lasts: so late is a death noticed if the socket stays open
-/// since another process holds it too.
-pub(super) const SLICE: Duration = Duration::from_millis(100);
 
 /// How often the process of a busy worker is looked at.
 const LOOK: Duration = Duration::from_millis(10);
@@ -24,70 +19,51 @@ pub(super) enum Wait {
     Slice,
 }
 
-impl Processes {
-    /// Whether one blocking receive may replace a poll and a receive.
-    pub(super) const fn can_block(&self) -> bool {
-        match &self.phase {
-            Phase::Serving(process) => {
-                !process.watches_room && !process.broken && self.pending.started.is_none()
-            }
-            _ => false,
-        }
-    }
-
+impl<L, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SLOTS, BYTES> {
     /// Sends what is queued and receives once.
-    pub(super) fn exchange<Tag, const SLOTS: usize, const BYTES: usize>(
-        &mut self,
-        caller: &mut Caller<Tag, SLOTS, BYTES>,
-        now: Instant,
-        wait: Wait,
-    ) {
-        let expects = caller.outbox.has_sent();
-        let sent = self.send(caller, now);
-        let Phase::Serving(process) = &mut self.phase else {
+    pub(super) fn exchange(&mut self, wait: Wait) {
+        let expects = self.caller.outbox.has_sent();
+        let sent = self.send();
+        let Some(process) = &mut self.life.process else {
             return;
         };
         let received = match wait {
-            _ if process.broken => return self.begin_leaving(now, true, None),
+            _ if process.broken => return self.begin_leaving(self.now, true),
             // Nothing can have been answered yet, so the call would be in vain.
             Wait::None if sent > 0 && !expects => return,
             Wait::Slice if process.watches_room => return,
-            Wait::None => caller.receive(&mut process.stream),
+            Wait::None => self.caller.receive(&mut process.stream),
             Wait::Slice => {
-                let mut stream = process.stream.blocking().with(self.policy.patience);
-                caller.receive(&mut stream)
+                let mut stream = process.stream.blocking().with(self.life.policy.patience);
+                self.caller.receive(&mut stream)
             }
         };
         let Ok(received) = received else {
             // Replies were all received before this; an error says as much as an end.
-            return self.begin_leaving(now, true, None);
+            return self.begin_leaving(self.now, true);
         };
         let brought = matches!(received, Arrived::Bytes(_));
         if received == Arrived::WouldBlock && process.send_closed {
             // A peer that is gone has data or an end for us: this one only does not listen.
-            return self.begin_leaving(now, false, None);
+            return self.begin_leaving(self.now, false);
         }
         // A blocking receive that brought something has shown life enough.
         let is_busy = wait == Wait::Slice && brought;
         let is_idle = !brought && sent == 0;
-        if is_idle || (!is_busy && now.since(process.looked) >= LOOK) {
-            process.looked = now;
+        if is_idle || (!is_busy && self.now.since(process.looked) >= LOOK) {
+            process.looked = self.now;
             if process.child.try_wait().is_some() {
-                self.begin_leaving(now, false, None);
+                self.begin_leaving(self.now, false);
             }
         }
     }
 
     /// Sends what is queued, unless a start is still to be told: calls made upon that go first.
-    fn send<Tag, const SLOTS: usize, const BYTES: usize>(
-        &mut self,
-        caller: &mut Caller<Tag, SLOTS, BYTES>,
-        now: Instant,
-    ) -> usize {
-        let Phase::Serving(process) = &mut self.phase else {
+    fn send(&mut self) -> usize {
+        let Some(process) = &mut self.life.process else {
             return 0;
         };
-        let held_back = self.pending.started.is_some() || now < process.send_after;
+        let held_back = self.life.pending.started.is_some() || self.now < process.send_after;
         if held_back || process.send_closed || process.broken {
             return 0;
         }
@@ -95,15 +71,15 @@ impl Processes {
         // What was waiting for room may have been taken back meanwhile.
         let mut watches_room = false;
         loop {
-            match caller.outbox.flush_with(&mut process.stream) {
+            match self.caller.outbox.flush_with(&mut process.stream) {
                 Ok(flushed) => {
                     sent += flushed.len;
                     watches_room = !flushed.complete;
                 }
-                Err(error) if passes(&error) => process.send_after = now + SOON,
+                Err(error) if passes(&error) => process.send_after = self.now + SOON,
                 Err(error) => match refused(&error) {
                     // The next frame is tried at once.
-                    Some(error) if caller.unsendable(error) => continue,
+                    Some(error) if self.caller.unsendable(error) => continue,
                     // Replies that the worker has written are still taken.
                     _ => process.send_closed = true,
                 },
@@ -112,23 +88,51 @@ impl Processes {
         }
         if watches_room != process.watches_room {
             process.watches_room = watches_room;
-            let (epoll, stream) = (self.epoll.as_fd(), process.stream.as_fd());
+            let (epoll, stream) = (self.life.epoll.as_fd(), process.stream.as_fd());
             process.broken |= watch_room(epoll, stream, watches_room).is_err();
         }
         sent
     }
+}
 
-    /// When a serving worker wants the next turn at the latest.
-    pub(super) fn serving_deadline(process: &Process, has_unsent: bool) -> Instant {
-        if process.broken || process.send_closed {
-            Instant::PAST
-        } else if has_unsent && !process.watches_room {
-            process.send_after
-        } else if process.child.pidfd().is_none() {
-            // Its end may show nowhere else.
-            process.looked + SLICE
-        } else {
-            Instant::NEVER
+impl Life {
+    /// Whether one blocking receive may replace a poll and a receive.
+    pub(super) const fn can_block(&self) -> bool {
+        match (self.phase, &self.process) {
+            (Phase::Serving, Some(process)) => {
+                !process.watches_room && !process.broken && self.pending.started.is_none()
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns when the next turn is due at the latest.
+    pub(crate) fn deadline(&self, has_unsent: bool) -> Instant {
+        match (self.phase, &self.process) {
+            (Phase::InMain, _) if has_unsent => Instant::PAST,
+            (Phase::Resting { until }, _) => until,
+            (Phase::Leaving(leaving), Some(process)) => {
+                leaving.deadline(process, self.ended.is_some())
+            }
+            (Phase::Starting { deadline }, Some(process)) => deadline.min(process.unwatched()),
+            (Phase::Serving, Some(process)) if process.broken || process.send_closed => {
+                Instant::PAST
+            }
+            (Phase::Serving, Some(process)) if has_unsent && !process.watches_room => {
+                process.send_after
+            }
+            (Phase::Serving, Some(process)) => process.unwatched(),
+            _ => Instant::NEVER,
+        }
+    }
+}
+
+impl Process {
+    /// When to look at a process whose end may show nowhere else.
+    fn unwatched(&self) -> Instant {
+        match self.child.pidfd() {
+            Some(_) => Instant::NEVER,
+            None => self.looked + SLICE,
         }
     }
 }

@@ -1,13 +1,14 @@
 //! The launch by fork: the worker is a copy of main.
 
-use ipc_barrier::process::{Child, Fork as Side, ForkError};
+use ipc_barrier::process::{Fork as Side, ForkError};
+use ipc_transport::{Patience, SharedPage, Stream};
 
 use super::child;
-use super::state::Processes;
-use super::spawn::{Given, Spawn};
+use super::launch::Launch;
+use super::state::{Process, SLICE};
 use crate::caller::Caller;
 use crate::handler::Handler;
-use crate::launch::Launch;
+use crate::ledger::Words;
 use crate::start_error::StartError;
 
 /// Runs the handler in a forked process: see [`Start::fork`](crate::Start::fork).
@@ -18,24 +19,27 @@ pub struct Fork<H> {
 }
 
 impl<H> Fork<H> {
-    pub(crate) const fn by(by: fn() -> Result<Side, ForkError>, handler: H) -> Self {
+    pub(crate) const fn new(by: fn() -> Result<Side, ForkError>, handler: H) -> Self {
         Self { handler, by }
     }
 }
 
 impl<H: Handler> Launch for Fork<H> {
-    type Runner = Processes;
-}
-
-impl<H: Handler> Spawn for Fork<H> {
-    fn spawn<Tag, const SLOTS: usize, const BYTES: usize>(
+    fn begin<Tag, const SLOTS: usize, const BYTES: usize>(
         &mut self,
-        given: Given<'_>,
+        spin: Patience,
         caller: &mut Caller<Tag, SLOTS, BYTES>,
-    ) -> Result<Child, StartError> {
+    ) -> Result<Option<Process>, StartError> {
+        let (mut stream, theirs) = Stream::pair()?;
+        stream.set_receive_timeout(SLICE)?;
+        let page = SharedPage::new(SLOTS)?;
+        caller.offer_all(Words(page.words()));
         match (self.by)()? {
-            Side::Parent(child) => Ok(child),
-            Side::Child(guard) => child::run(guard, given, &mut self.handler, caller),
+            Side::Parent(child) => Ok(Some(Process::new(child, stream, page))),
+            Side::Child(guard) => {
+                let given = child::Given { stream: theirs, words: Words(page.words()), spin };
+                child::run(guard, given, &mut self.handler, caller)
+            }
         }
     }
 }

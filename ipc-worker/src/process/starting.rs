@@ -3,131 +3,85 @@
 use core::mem;
 use core::time::Duration;
 
-use ipc_barrier::process::ForkError;
-use ipc_transport::{Arrived, Instant, SharedPage, Stream, SystemError, TransportError};
-use rustix::fd::AsFd;
+use ipc_barrier::process::{Ended, ForkError};
+use ipc_transport::{Arrived, TransportError};
 
-use super::exchange::SLICE;
-use super::spawn::{Given, Spawn};
-use super::state::{Phase, Process, Processes};
-use super::watch::watch;
-use crate::caller::Caller;
+use super::launch::Launch;
+use super::state::{Phase, Turn};
 use crate::event::GiveUp;
-use crate::ledger::Words;
 use crate::start_error::StartError;
 
 /// How soon to try again where too many killed processes are still there.
 const LATER: Duration = Duration::from_secs(1);
 
-impl Processes {
-    /// Makes a process, which is watched from then on.
-    pub(super) fn launch<L: Spawn, Tag, const SLOTS: usize, const BYTES: usize>(
-        &mut self,
-        launch: &mut L,
-        caller: &mut Caller<Tag, SLOTS, BYTES>,
-        now: Instant,
-    ) -> Result<(), StartError> {
-        let (mut stream, theirs) = Stream::pair()?;
-        stream.set_receive_timeout(SLICE)?;
-        let page = SharedPage::new(SLOTS)?;
-        caller.offer_all(Words(page.words()));
-        let given = Given { stream: theirs, page: &page, patience: self.policy.patience };
-        let child = launch.spawn(given, caller)?;
-        let mut process = Process {
-            child,
-            stream,
-            page,
-            watches_room: false,
-            send_closed: false,
-            broken: false,
-            send_after: Instant::PAST,
-            looked: now,
+impl<L: Launch, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SLOTS, BYTES> {
+    /// Begins to run requests: makes a process, which is watched from then on, or runs them in main.
+    pub(super) fn launch(&mut self) -> Result<(), StartError> {
+        let Some(process) = self.launch.begin(self.life.policy.patience, self.caller)? else {
+            self.life.phase = Phase::InMain;
+            return Ok(());
         };
-        if let Err(error) = self.watch_process(&process) {
-            // One that cannot be killed ends when it sees that main has closed.
-            _ = process.child.kill();
-            self.put_aside(process.child);
-            return Err(error.into());
+        if let Err(error) = self.life.watch(process) {
+            self.fail(error.into());
+            return Ok(());
         }
-        let deadline = now + self.policy.ready_within;
-        self.phase = Phase::Starting { process, deadline };
+        let deadline = self.now + self.life.policy.ready_within;
+        self.life.phase = Phase::Starting { deadline };
         Ok(())
     }
 
-    fn watch_process(&self, process: &Process) -> Result<(), SystemError> {
-        watch(self.epoll.as_fd(), process.stream.as_fd())?;
-        match process.child.pidfd() {
-            Some(pidfd) => watch(self.epoll.as_fd(), pidfd),
-            None => Ok(()),
-        }
-    }
-
     /// Makes the next process, or decides what follows where that fails.
-    pub(super) fn restart<L: Spawn, Tag, const SLOTS: usize, const BYTES: usize>(
-        &mut self,
-        launch: &mut L,
-        caller: &mut Caller<Tag, SLOTS, BYTES>,
-        now: Instant,
-    ) {
-        if self.unreaped.is_full() {
-            self.phase = Phase::Resting { until: now + LATER };
+    pub(super) fn restart(&mut self) {
+        if self.life.unreaped.is_full() {
+            self.life.phase = Phase::Resting { until: self.now + LATER };
             return;
         }
-        self.phase = Phase::Stopped;
-        match self.launch(launch, caller, now) {
+        self.life.phase = Phase::Stopped;
+        match self.launch() {
             Ok(()) => {}
             Err(
                 error @ StartError::Fork(ForkError::Threads { .. } | ForkError::ThreadsUnknown),
-            ) => self.give_up(caller, GiveUp::CannotStart(error)),
-            Err(error) => self.follow(caller, now, Some(error)),
+            ) => self.give_up(GiveUp::CannotStart(error)),
+            Err(error) => {
+                self.life.failed = Some(error);
+                self.follow();
+            }
         }
     }
 
     /// Looks for the first frame of a new process.
-    pub(super) fn greet<Tag, const SLOTS: usize, const BYTES: usize>(
-        &mut self,
-        caller: &mut Caller<Tag, SLOTS, BYTES>,
-        now: Instant,
-    ) {
-        let Phase::Starting { process, deadline } = &mut self.phase else {
+    pub(super) fn greet(&mut self) {
+        let (Phase::Starting { deadline }, Some(process)) =
+            (self.life.phase, &mut self.life.process)
+        else {
             return;
         };
+        process.looked = self.now;
         // Asked first: what it has written before its end is received after this.
         let ended = process.child.try_wait();
-        let received = caller.receive(&mut process.stream);
-        match caller.first_frame() {
-            Some(Ok(())) => return self.begin_serving(now),
-            Some(Err(error)) => return self.begin_leaving(now, true, Some(error)),
-            None => {}
-        }
-        let is_gone = matches!(received, Err(TransportError::Closed));
-        match (ended, received) {
-            (Some(ended), _) => self.begin_leaving(now, true, Some(StartError::Died(ended))),
-            (None, Err(error)) if !is_gone => {
-                let error = match error {
-                    TransportError::System(error) => StartError::System(error),
-                    _ => StartError::Malformed,
-                };
-                self.begin_leaving(now, true, Some(error));
+        let received = self.caller.receive(&mut process.stream);
+        let error = match (self.caller.first_frame(), received) {
+            (Some(Ok(())), _) => {
+                self.life.phase = Phase::Serving;
+                self.life.supervisor.started(self.now);
+                self.life.pending.started = Some(mem::take(&mut self.life.resent));
+                return;
             }
-            (None, Err(_)) => {
-                let unknown = ipc_barrier::process::Ended::Unknown;
-                self.begin_leaving(now, true, Some(StartError::Died(unknown)));
-            }
-            (None, Ok(Arrived::Bytes(_))) => {}
-            (None, Ok(_)) if now < *deadline => {}
-            (None, Ok(_)) => self.begin_leaving(now, true, Some(StartError::TimedOut)),
-        }
+            (Some(Err(error)), _) => error,
+            (None, _) if ended.is_some() => StartError::Died(Ended::Unknown),
+            (None, Err(TransportError::Closed)) => StartError::Died(Ended::Unknown),
+            (None, Err(TransportError::System(error))) => StartError::System(error),
+            (None, Err(_)) => StartError::Malformed,
+            (None, Ok(Arrived::Bytes(_))) => return,
+            (None, Ok(_)) if self.now >= deadline => StartError::TimedOut,
+            (None, Ok(_)) => return,
+        };
+        self.fail(error);
     }
 
-    fn begin_serving(&mut self, now: Instant) {
-        match mem::replace(&mut self.phase, Phase::Stopped) {
-            Phase::Starting { process, .. } => {
-                self.phase = Phase::Serving(process);
-                self.supervisor.started(now);
-                self.pending.started = Some(mem::take(&mut self.resent));
-            }
-            phase => self.phase = phase,
-        }
+    /// Ends a process that is not ready.
+    fn fail(&mut self, error: StartError) {
+        self.life.failed = Some(error);
+        self.begin_leaving(self.now, true);
     }
 }

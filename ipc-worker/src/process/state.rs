@@ -4,29 +4,52 @@ use core::time::Duration;
 
 use heapless::Vec;
 use ipc_barrier::process::{Child, Ended};
-use ipc_transport::{Instant, SharedPage, Stream};
-use rustix::fd::OwnedFd;
+use ipc_transport::{Instant, Patience, SharedPage, Stream, SystemError, above_stdio};
+use rustix::event::epoll;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::watch::{unwatch, watch};
+use crate::caller::Caller;
 use crate::event::Pending;
-use crate::launch::Policy;
-use crate::ledger::{Supervisor, Words};
+use crate::ledger::{Restart, Supervisor, Words};
 use crate::start_error::StartError;
 
 /// How soon to try again what cannot be watched.
 pub(super) const SOON: Duration = Duration::from_millis(1);
 
+/// How long a process that was killed is waited for before its status counts as unknown: one in
+/// uninterruptible sleep ignores even SIGKILL.
+pub(super) const GRACE: Duration = Duration::from_millis(200);
+
+/// The longest that one blocking receive lasts: so late is a death noticed if the socket stays open
+/// since another process holds it too.
+pub(super) const SLICE: Duration = Duration::from_millis(100);
+
+/// How long the process of a dropped worker is waited for.
+const FAREWELL: Duration = Duration::from_millis(20);
+
 /// Processes that were killed and given up but are not yet reaped, at most.
 const UNREAPED: usize = 4;
 
-/// Runs requests in processes that follow one another.
+/// What the builder calls of [`Start`](crate::Start) have set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Policy {
+    pub(crate) restart: Restart,
+    pub(crate) ready_within: Duration,
+    pub(crate) patience: Patience,
+}
+
+/// Processes that follow one another, and what they have brought that main was not told.
 #[derive(Debug)]
-pub struct Processes {
+pub(crate) struct Life {
     pub(super) policy: Policy,
     pub(super) phase: Phase,
+    /// There is one while the worker starts, serves and leaves.
+    pub(super) process: Option<Process>,
     /// Holds the descriptors of whatever process there is: one for the worker's whole life.
     pub(super) epoll: OwnedFd,
     pub(super) supervisor: Supervisor,
-    pub(super) pending: Pending,
+    pub(crate) pending: Pending,
     pub(super) unreaped: Vec<Child, UNREAPED>,
     /// Requests that were sent to a worker that is gone and wait for the next.
     pub(super) resent: usize,
@@ -34,14 +57,44 @@ pub struct Processes {
     pub(super) is_closing: bool,
     /// How the last process has ended.
     pub(super) ended: Option<Ended>,
+    /// Why the last worker never was ready, if it was not.
+    pub(super) failed: Option<StartError>,
 }
 
-/// What belongs to one worker process.
+/// What there is of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Requests run in main.
+    InMain,
+    Starting {
+        deadline: Instant,
+    },
+    Serving,
+    Leaving(Leaving),
+    Resting {
+        until: Instant,
+    },
+    Stopped,
+}
+
+/// How far a process is that has ended or is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Leaving {
+    /// When it is killed, or was.
+    pub(super) kill_at: Instant,
+    pub(super) killed: bool,
+    /// Nothing further can arrive.
+    pub(super) drained: bool,
+    /// Bytes of its last words that are still to be taken, once it has ended.
+    pub(super) left: Option<usize>,
+}
+
+/// One worker process.
 #[derive(Debug)]
-pub(super) struct Process {
+pub struct Process {
     pub(super) child: Child,
     pub(super) stream: Stream,
-    pub(super) page: SharedPage,
+    page: SharedPage,
     /// The socket was full, and is watched for room.
     pub(super) watches_room: bool,
     /// The worker receives no more; what it has written may still come.
@@ -54,54 +107,117 @@ pub(super) struct Process {
     pub(super) looked: Instant,
 }
 
-/// A process that has ended or is to end.
-#[derive(Debug)]
-pub(super) struct Leaving {
-    pub(super) process: Process,
-    /// When it is killed, or was.
-    pub(super) kill_at: Instant,
-    pub(super) killed: bool,
-    pub(super) ended: Option<Ended>,
-    /// Nothing further can arrive.
-    pub(super) drained: bool,
-    /// Bytes of its last words that are still to be taken, once it has ended.
-    pub(super) left: Option<usize>,
-    /// Why it never was ready, if it was not.
-    pub(super) failed: Option<StartError>,
+/// What a step of a life works on.
+pub(crate) struct Turn<'a, L, Tag, const SLOTS: usize, const BYTES: usize> {
+    pub(crate) launch: &'a mut L,
+    pub(crate) life: &'a mut Life,
+    pub(crate) caller: &'a mut Caller<Tag, SLOTS, BYTES>,
+    pub(crate) now: Instant,
 }
 
-/// What there is of a worker.
-#[derive(Debug)]
-pub(super) enum Phase {
-    Starting { process: Process, deadline: Instant },
-    Serving(Process),
-    Leaving(Leaving),
-    Resting { until: Instant },
-    Stopped,
-}
+impl Life {
+    pub(crate) fn new(policy: Policy) -> Result<Self, SystemError> {
+        let epoll =
+            epoll::create(epoll::CreateFlags::CLOEXEC).map_err(SystemError::of("epoll_create1"))?;
+        Ok(Self {
+            policy,
+            phase: Phase::Stopped,
+            process: None,
+            epoll: above_stdio(epoll)?,
+            supervisor: Supervisor::new(policy.restart),
+            pending: Pending::default(),
+            unreaped: Vec::new(),
+            resent: 0,
+            is_closing: false,
+            ended: None,
+            failed: None,
+        })
+    }
 
-impl Phase {
-    fn process(&self) -> Option<&Process> {
-        match self {
-            Self::Starting { process, .. } | Self::Serving(process) => Some(process),
-            Self::Leaving(leaving) => Some(&leaving.process),
-            Self::Resting { .. } | Self::Stopped => None,
+    /// Returns the descriptor for event loops.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+
+    /// Returns whether requests are run, or will be again.
+    pub(crate) const fn is_running(&self) -> bool {
+        !matches!(self.phase, Phase::Stopped)
+    }
+
+    pub(crate) fn child(&self) -> Option<&Child> {
+        self.process.as_ref().map(|process| &process.child)
+    }
+
+    /// Returns the words of the worker that has the requests.
+    pub(crate) fn words(&self) -> Option<Words<'_>> {
+        self.process.as_ref().map(|process| Words(process.page.words()))
+    }
+
+    /// Returns how the last process has ended; `None` where there was none.
+    pub(crate) const fn ended(&self) -> Option<Ended> {
+        self.ended
+    }
+
+    /// Listens no more to a worker that does not keep the protocol.
+    pub(crate) const fn break_off(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.broken = true;
         }
     }
 
-    pub(super) fn child(&self) -> Option<&Child> {
-        self.process().map(|process| &process.child)
+    /// Watches a process from its start on: its stream, and its end.
+    pub(super) fn watch(&mut self, process: Process) -> Result<(), SystemError> {
+        let process = self.process.insert(process);
+        let epoll = self.epoll.as_fd();
+        watch(epoll, process.stream.as_fd())?;
+        process.child.pidfd().map_or(Ok(()), |pidfd| watch(epoll, pidfd))
     }
 
-    pub(super) fn child_mut(&mut self) -> Option<&mut Child> {
-        match self {
-            Self::Starting { process, .. } | Self::Serving(process) => Some(&mut process.child),
-            Self::Leaving(leaving) => Some(&mut leaving.process.child),
-            Self::Resting { .. } | Self::Stopped => None,
+    /// Lets go of the process. It stays watched until it is reaped.
+    pub(super) fn put_aside(&mut self) {
+        if let Some(Process { child, .. }) = self.process.take() {
+            // There is room: a worker is only started while there is.
+            _ = self.unreaped.push(child);
         }
+        self.reap();
     }
 
-    pub(super) fn words(&self) -> Option<Words<'_>> {
-        self.process().map(|process| Words(process.page.words()))
+    /// Drops the processes that have ended by now.
+    pub(super) fn reap(&mut self) {
+        let epoll = self.epoll.as_fd();
+        self.unreaped.retain_mut(|child| {
+            let is_left = child.try_wait().is_none();
+            if let Some(pidfd) = child.pidfd().filter(|_| !is_left) {
+                unwatch(epoll, pidfd);
+            }
+            is_left
+        });
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        if let Some(process) = &mut self.process {
+            // One that cannot be killed ends when it sees that main has closed.
+            _ = process.child.kill();
+            _ = process.child.wait_until(Instant::now() + FAREWELL);
+        }
+        self.reap();
+    }
+}
+
+impl Process {
+    /// A process that was just made, with main's end of its stream and the words that it shares.
+    pub(super) const fn new(child: Child, stream: Stream, page: SharedPage) -> Self {
+        Self {
+            child,
+            stream,
+            page,
+            watches_room: false,
+            send_closed: false,
+            broken: false,
+            send_after: Instant::PAST,
+            looked: Instant::PAST,
+        }
     }
 }

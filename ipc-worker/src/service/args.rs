@@ -8,23 +8,32 @@ use crate::call::Call;
 /// The arguments of one call to a method of a [`service!`](crate::service), borrowed until it
 /// is made.
 ///
-/// Its [`call`](Self::call) is an ordinary [`Call`], for which everything else is said: how
-/// long it may take, whether it may be sent again, and whether main waits for it.
+/// Its [`call`](Self::call) is an ordinary [`Call`], which sets the rest: the deadline, the resend
+/// policy, and whether main waits for it.
 #[derive(Clone, Copy, Debug)]
 pub struct Args<'a, M, const FDS: usize> {
     method: u16,
     message: M,
     fds: [BorrowedFd<'a>; FDS],
+    reply_fds: u16,
 }
 
 impl<'a, M: Encode, const FDS: usize> Args<'a, M, FDS> {
     #[doc(hidden)]
     pub const fn new(method: u16, message: M, fds: [BorrowedFd<'a>; FDS]) -> Self {
-        Self { method, message, fds }
+        Self { method, message, fds, reply_fds: 0 }
     }
 
-    /// Returns the call, still to be given a deadline or a word on being sent again.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn reply_fds(mut self, count: u16) -> Self {
+        self.reply_fds = count;
+        self
+    }
+
+    /// Returns the call, which may still be given a deadline or a resend policy. It allows its reply
+    /// as many descriptors as the method gives.
     pub fn call(&self) -> Call<'_> {
-        Call::message(self.method, &self.message).fds(&self.fds)
+        Call::message(self.method, &self.message).fds(&self.fds).reply_fds(self.reply_fds)
     }
 }

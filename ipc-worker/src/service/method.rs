@@ -1,7 +1,7 @@
-//! What a typed service has for each of its methods: the module that main calls, and the types of
-//! the function that the worker serves. [`service!`](crate::service) makes one of each.
+//! The code of one method of a typed service: the module that main calls, and the types of the
+//! function that the worker serves. [`service!`](crate::service) makes one of each.
 
-/// Makes the part of [`service!`](crate::service) that is one method's. No part of the interface.
+/// Makes one method's part of [`service!`](crate::service). Not part of the interface.
 ///
 /// Its rules are entered at two places: `@served`, the type of what the method's function returns,
 /// and `@request`, which makes the module by taking the arguments one by one up to `@method`.
@@ -31,7 +31,7 @@ macro_rules! service_method {
         $crate::service_method!(@method $method $done [] 0);
     };
 
-    // What stands in the method's own module.
+    // The contents of the method's module.
     (
         @method [$number:literal $method:ident $result:tt [$($request:ident)?]]
         [$($name:ident: $lent:ty, $type:ty;)*] [$($fds:ident)?] $count:expr
@@ -47,19 +47,18 @@ macro_rules! service_method {
             }
         };
 
-        /// Gathers the arguments of one call, for which more is to be said than
-        /// [`call`] does.
+        /// Gathers the arguments of one call, to set more of it than [`call`] does.
         pub const fn args<'fds>(
             $($name: $lent,)*
             $($fds: [$crate::service::Fd<'fds>; $count],)?
         ) -> $crate::Args<'fds, impl $crate::Encode, { $count }> {
             let message = $crate::Postcard(($($name,)*));
             $crate::Args::new(METHOD, message, $crate::service_method!(@fds $($fds)?))
+                .reply_fds($crate::service_method!(@reply_fds $result))
         }
 
-        /// Calls the method as `Worker::try_call` does: taken at once or not at all. That the
-        /// longest arguments and the longest result fit is checked when the program is compiled,
-        /// where they are known.
+        /// Calls the method as `Worker::try_call` does: taken at once or not at all. If the longest
+        /// arguments and the longest result are known, it is checked at compile time that they fit.
         ///
         /// # Errors
         /// Not taken, and nothing half done: the tag is given back with the reason.
@@ -127,6 +126,14 @@ macro_rules! service_method {
         ::core::result::Result<($result, [$fd; $count]), $crate::Refusal>
     };
 
+    // How many descriptors a reply brings.
+    (@reply_fds [$result:ty, [$fd:ty; $count:expr]]) => {
+        const { $crate::service::fd_count($count) }
+    };
+    (@reply_fds [$($result:ty)?]) => {
+        0
+    };
+
     (@longest []) => {
         ::core::option::Option::Some(0)
     };
@@ -141,7 +148,7 @@ macro_rules! service_method {
         /// Reads the result from a reply, from which it may borrow.
         ///
         /// # Errors
-        /// The reply is none to this method.
+        /// The reply is not a valid result of this method.
         pub fn result(
             reply: $crate::service::ReplyRef<'_>,
         ) -> ::core::result::Result<$result, $crate::BadReply> {
@@ -154,7 +161,7 @@ macro_rules! service_method {
         /// Reads the result from a reply, from which it may borrow, and takes its descriptors.
         ///
         /// # Errors
-        /// The reply is none to this method.
+        /// The reply is not a valid result of this method.
         pub fn result(
             mut reply: $crate::ReplyView<'_>,
         ) -> ::core::result::Result<($result, [$fd; $count]), $crate::BadReply> {

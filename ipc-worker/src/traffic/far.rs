@@ -6,13 +6,13 @@ use std::panic::resume_unwind;
 use ipc_transport::{
     Faults, Faulty, Fds, LoopbackEnd, PassFds, Received, Transport, TransportError,
 };
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd};
 
 use super::WIRE;
 use super::near::World;
 use crate::handler::{Handler, Reply, Request};
 use crate::refusal::Refusal;
-use crate::serve::reply_capacity;
+use crate::server::reply_capacity;
 
 pub(super) type Shared<'w, 'l, const SLOTS: usize, const BYTES: usize> =
     &'w RefCell<World<'l, SLOTS, BYTES>>;
@@ -42,13 +42,15 @@ impl<const SLOTS: usize, const BYTES: usize> Handler for Work<'_, '_, SLOTS, BYT
             drop(world);
             resume_unwind(std::boxed::Box::new(Killed));
         }
-        let is_done = !world.main.random.one_in(8);
-        world.main.model.end(number, is_done);
-        if !is_done {
-            return Err(Refusal::new(5, "no"));
-        }
+        let is_refused = world.main.random.one_in(8);
         let fd_count = u8::try_from(world.main.random.len(3)).unwrap();
         let fd_count = fd_count * u8::from(world.main.random.one_in(3));
+        let is_done = !is_refused && world.main.model.allows(number, fd_count);
+        let is_heard = world.link.is_some();
+        world.main.model.end(number, is_done, is_heard);
+        if is_refused {
+            return Err(Refusal::new(5, "no"));
+        }
         reply.put(&number.to_le_bytes())?;
         reply.put(&[fd_count])?;
         for _ in 0..world.main.random.len(reply_capacity(BYTES) - 5) {
@@ -57,6 +59,7 @@ impl<const SLOTS: usize, const BYTES: usize> Handler for Work<'_, '_, SLOTS, BYT
         for _ in 0..fd_count {
             reply.put_fd(world.main.token.as_fd().try_clone_to_owned().unwrap())?;
         }
+        assert!(is_done, "a descriptor that the call does not allow");
         Ok(())
     }
 

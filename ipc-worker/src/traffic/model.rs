@@ -4,18 +4,28 @@ use std::vec::Vec;
 
 use ipc_transport::Instant;
 
-use crate::call::Again;
+use super::near::{FILLER, METHOD};
+use crate::call::Call;
 use crate::event::Lost;
+use crate::ledger::{Again, How};
 
-/// How often a request may begin anew.
-pub(super) const LIMIT: u8 = 3;
+/// Why a request was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    ByHandler,
+    /// Descriptors were lost on their way to the worker.
+    FdsLost,
+    /// The handler has added a descriptor that the call does not allow.
+    TooManyFds,
+}
 
 /// How a request ended, as main was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Told {
     Reply,
-    Refused { fds_lost: bool },
-    Lost(Lost),
+    Refused(Refused),
+    Lost(How),
+    SetAside(How),
     DeadlinePassed,
     Cancelled,
 }
@@ -25,14 +35,20 @@ pub(super) enum Told {
 pub(super) struct Known {
     pub(super) is_one_way: bool,
     pub(super) again: Again,
+    pub(super) tries: u8,
     pub(super) deadline: Instant,
+    pub(super) len: usize,
     pub(super) fd_count: usize,
+    /// Most descriptors that its reply may bring.
+    pub(super) reply_fds: u16,
     /// How often its handler has begun, how often it has ended, how often with `Ok`, and how often
     /// what it did was settled.
     begun: u32,
     ended: u32,
     done: u32,
     settled: u32,
+    /// It has ended while main still listened to its worker.
+    is_known_done: bool,
     is_cancelled: bool,
     told: Option<Told>,
 }
@@ -44,8 +60,14 @@ pub(super) struct Model {
     last_answered: Option<u32>,
     unsettled: Vec<u32>,
     pub(super) answers: u64,
-    /// How many requests have begun anew.
+    /// How many requests have begun anew, and how many of them had ended before.
     pub(super) begun_anew: u64,
+    pub(super) begun_after_done: u64,
+    /// Descriptors that were given back with requests, and that came with replies.
+    pub(super) given_back_fds: u64,
+    pub(super) reply_fds: u64,
+    /// One-way requests that were done.
+    pub(super) done_silently: u64,
 }
 
 impl Model {
@@ -54,22 +76,20 @@ impl Model {
         u32::try_from(self.known.len()).unwrap()
     }
 
-    pub(super) fn taken(
-        &mut self,
-        is_one_way: bool,
-        again: Again,
-        deadline: Option<Instant>,
-        fd_count: usize,
-    ) {
+    pub(super) fn taken(&mut self, is_one_way: bool, len: usize, call: &Call<'_>) {
         let known = Known {
             is_one_way,
-            again,
-            deadline: deadline.unwrap_or(Instant::NEVER),
-            fd_count,
+            again: call.again,
+            tries: call.tries,
+            deadline: call.deadline.unwrap_or(Instant::NEVER),
+            len,
+            fd_count: call.fds.len(),
+            reply_fds: if is_one_way { 0 } else { call.reply_fds },
             begun: 0,
             ended: 0,
             done: 0,
             settled: 0,
+            is_known_done: false,
             is_cancelled: false,
             told: None,
         };
@@ -84,19 +104,30 @@ impl Model {
     pub(super) fn begin(&mut self, number: u32, fd_count: usize) {
         let known = self.at(number);
         known.begun += 1;
-        let is_anew = known.begun > 1;
-        let most = if known.again == Again::Always { 1 + u32::from(LIMIT) } else { 1 };
+        let (is_anew, is_after_done) = (known.begun > 1, known.is_known_done);
+        let most = match known.again {
+            Again::UntilDone | Again::UntilAnswered => u32::from(known.tries).max(1),
+            Again::IfNotBegun | Again::Never => 1,
+        };
+        assert!(!is_after_done || known.again == Again::UntilAnswered, "{number}: {known:?}");
         assert!(known.begun <= most, "request {number} begins once too often: {known:?}");
         assert!(known.told.is_none(), "request {number} begins after its outcome: {known:?}");
         assert_eq!(known.fd_count, fd_count, "the descriptors of request {number}");
         self.begun_anew += u64::from(is_anew);
+        self.begun_after_done += u64::from(is_after_done);
     }
 
-    /// A handler ends, and `Ok` or not.
-    pub(super) fn end(&mut self, number: u32, is_done: bool) {
+    /// Whether a request's reply may bring that many descriptors.
+    pub(super) fn allows(&mut self, number: u32, fd_count: u8) -> bool {
+        u16::from(fd_count) <= self.at(number).reply_fds
+    }
+
+    /// A handler ends, with `Ok` or not, while main listens or not.
+    pub(super) fn end(&mut self, number: u32, is_done: bool, is_heard: bool) {
         let known = self.at(number);
         known.ended += 1;
         known.done += u32::from(is_done);
+        known.is_known_done |= is_heard;
         self.unsettled.push(number);
     }
 
@@ -128,21 +159,38 @@ impl Model {
         let may_be_claimed = known.begun > 0 || known.fd_count > 0;
         let is_right = match told {
             Told::Reply => known.done > 0 && known.settled > 0,
-            Told::Refused { fds_lost: false } => known.ended > known.done && known.settled > 0,
-            Told::Refused { fds_lost: true } => known.fd_count > 0,
-            Told::Lost(Lost::NotBegun) => known.begun == 0,
-            Told::Lost(Lost::Running) => may_be_claimed,
-            Told::Lost(Lost::Done) => known.ended > 0 || known.fd_count > 0,
+            Told::Refused(Refused::FdsLost) => known.fd_count > 0,
+            Told::Refused(_) => known.ended > known.done && known.settled > 0,
+            Told::Lost(How::NotBegun) => known.begun == 0,
+            Told::Lost(How::Running) => may_be_claimed,
+            Told::Lost(How::Done) => known.ended > 0 || known.fd_count > 0,
+            Told::SetAside(how) => {
+                let tries = u32::from(known.tries);
+                let was_repeated = known.begun == tries || known.fd_count > 0;
+                was_repeated && how != How::NotBegun && known.again != Again::IfNotBegun
+            }
             Told::DeadlinePassed => known.deadline <= now,
             Told::Cancelled => known.is_cancelled,
         };
         assert!(is_right, "request {number} is told {told:?}: {known:?}");
         assert!(!known.is_cancelled || told == Told::Cancelled, "{number}: {known:?}");
-        if matches!(told, Told::Reply | Told::Refused { .. }) {
+        if matches!(told, Told::Reply | Told::Refused(_)) {
             self.answers += 1;
             assert!(self.last_answered < Some(number), "{number} after {:?}", self.last_answered);
             self.last_answered = Some(number);
         }
+    }
+
+    /// Main is given a request back: checks that it is whole.
+    pub(super) fn give_back(&mut self, number: u32, lost: &mut Lost<'_>) {
+        let known = *self.at(number);
+        let (head, filler) = lost.bytes().split_first_chunk::<4>().unwrap();
+        assert_eq!((*head, lost.method()), (number.to_le_bytes(), METHOD), "another request");
+        assert!(filler.iter().all(|&byte| byte == FILLER), "mixed bytes");
+        assert_eq!((lost.bytes().len(), lost.fds().count()), (known.len, known.fd_count));
+        // The others are closed when the next event is asked for.
+        drop(lost.take_fd());
+        self.given_back_fds += u64::try_from(known.fd_count).unwrap();
     }
 
     /// Main has let go of one-way requests, and has counted some of them: checks that the others
@@ -155,6 +203,7 @@ impl Model {
             known.settled > 0 && known.done > 0
         });
         assert!(silent <= u64::try_from(done.count()).unwrap(), "{silent} of {numbers:?}");
+        self.done_silently += silent;
     }
 
     /// Nothing is under way any more: checks that no outcome is missing.

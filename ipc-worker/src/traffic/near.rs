@@ -1,34 +1,39 @@
 //! Main's side of a run: what it does at random, and what it is told.
 
 use core::time::Duration;
+use std::boxed::Box;
 use std::os::unix::net::UnixStream;
 use std::vec::Vec as StdVec;
 
 use ipc_transport::{Faulty, LoopbackEnd};
 use rustix::fd::AsFd;
 
-use super::model::{LIMIT, Model, Told};
+use super::model::{Model, Refused, Told};
 use super::random::{CLOCK, Random, now};
 use super::{RUN, WIRE};
-use crate::call::{Again, Call, Why};
-use crate::caller::{Answer, Caller};
+use crate::call::{Call, Why};
+use crate::caller::Caller;
 use crate::counters::Counters;
-use crate::event::Outcome;
+use crate::event::{Outcome, ReplyView};
+use crate::ledger::{Again, RequestId, Words};
 use crate::refusal::Refusal;
-use crate::slots::{RequestId, Slots};
-use crate::table::Ending;
+
+/// The method of every request, and its bytes after its number.
+pub(super) const METHOD: u16 = 1;
+pub(super) const FILLER: u8 = 7;
 
 /// Steps after which a run that should come to its end is stuck.
 const STUCK: u64 = 100_000;
 
 /// Main's side and all that a run keeps.
 pub(super) struct Main<const SLOTS: usize, const BYTES: usize> {
-    pub(super) caller: Caller<u32, SLOTS, BYTES>,
+    pub(super) caller: Box<Caller<u32, SLOTS, BYTES>>,
     pub(super) model: Model,
     pub(super) random: Random,
     /// A duplicate of this is every descriptor that is passed.
     pub(super) token: UnixStream,
     pub(super) made: StdVec<(RequestId, u32)>,
+    /// One-way requests under way that were not yet counted.
     pub(super) one_ways: StdVec<(RequestId, u32)>,
     /// How many one-way requests were counted as lost, expired or refused when last looked at.
     pub(super) counted: u64,
@@ -41,14 +46,14 @@ pub(super) struct Main<const SLOTS: usize, const BYTES: usize> {
 pub(super) struct World<'l, const SLOTS: usize, const BYTES: usize> {
     pub(super) main: &'l mut Main<SLOTS, BYTES>,
     pub(super) link: Option<Faulty<LoopbackEnd<'l, WIRE>>>,
-    pub(super) slots: &'l Slots,
+    pub(super) words: Words<'l>,
     /// The worker has no further instruction.
     pub(super) is_killed: bool,
 }
 
 impl<'l, const SLOTS: usize, const BYTES: usize> World<'l, SLOTS, BYTES> {
-    fn slots(&self) -> Option<&'l Slots> {
-        self.link.as_ref().map(|_| self.slots)
+    fn words(&self) -> Option<Words<'l>> {
+        self.link.as_ref().map(|_| self.words)
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -73,27 +78,30 @@ impl<'l, const SLOTS: usize, const BYTES: usize> World<'l, SLOTS, BYTES> {
     }
 
     fn take(&mut self) {
-        let slots = self.slots();
+        let words = self.words();
         let Main { caller, model, random, token, made, one_ways, .. } = &mut *self.main;
         let number = model.next();
-        let filler = [7; BYTES];
+        let filler = [FILLER; BYTES];
         let len = random.len(BYTES - 28);
         let pieces: [&[u8]; 2] = [&number.to_le_bytes(), &filler[..len]];
         let fds = [token.as_fd(); 3];
         let fd_count = random.len(3) * usize::from(random.one_in(3));
         let deadline =
             random.one_in(3).then(|| now() + Duration::from_nanos(random.below(900_000)));
-        let again = [Again::IfNotBegun, Again::Always, Again::Never];
-        let again = again[usize::try_from(random.below(3)).unwrap()];
-        let call = Call { deadline, ..Call::new(1, &pieces).fds(&fds[..fd_count]).again(again) };
-        let has_room = caller.has_room_for(len + 4, fd_count, slots);
+        let again = [Again::IfNotBegun, Again::UntilDone, Again::UntilAnswered, Again::Never];
+        let again = again[usize::try_from(random.below(4)).unwrap()];
+        let reply_fds = u16::try_from(random.below(4)).unwrap();
+        let tries = u8::try_from(1 + random.below(3)).unwrap();
+        let call = Call::new(METHOD, &pieces).fds(&fds[..fd_count]).reply_fds(reply_fds);
+        let call = Call { deadline, ..call.again(again).tries(tries) };
+        let has_room = caller.has_room_for(len + 4, fd_count);
         let is_one_way = random.one_in(3);
         let refused = if is_one_way {
-            let sent = caller.send(&call, slots);
+            let sent = caller.send(&call, words);
             one_ways.extend(sent.ok().map(|id| (id, number)));
             sent.err()
         } else {
-            match caller.call(&call, number, slots) {
+            match caller.call(&call, number, words) {
                 Ok(id) => {
                     made.push((id, number));
                     None
@@ -105,31 +113,31 @@ impl<'l, const SLOTS: usize, const BYTES: usize> World<'l, SLOTS, BYTES> {
             }
         };
         match refused {
-            None => model.taken(is_one_way, again, deadline, fd_count),
+            None => model.taken(is_one_way, len + 4, &call),
             Some(why) => assert!(why == Why::Full && !has_room, "{why:?}"),
         }
     }
 
     /// Cancels one of the last requests, whatever has become of it.
     fn cancel(&mut self) {
-        let slots = self.slots();
+        let words = self.words();
         let Main { caller, model, random, made, .. } = &mut *self.main;
         let back = usize::try_from(random.below(10)).unwrap();
         if let Some(&(id, number)) = made.len().checked_sub(1 + back).map(|at| &made[at]) {
-            if caller.cancel(id, slots) {
+            if caller.cancel(id, words) {
                 model.cancel(number);
             }
         }
     }
 
     fn turn(&mut self) {
-        let slots = self.slots();
+        let words = self.words();
         let caller = &mut self.main.caller;
-        caller.expire(now(), slots);
+        caller.forget_told();
+        caller.expire(now(), words);
         let Some(link) = &mut self.link else { return };
         let sent = caller.outbox.flush_with(link).map(|_| ());
-        let received = caller.inbox.receive_with(link, 253).map(|_| ());
-        caller.reclaim(slots);
+        let received = caller.receive(link).map(|_| ());
         if sent.and(received).is_err() {
             self.give_up();
         }
@@ -141,7 +149,7 @@ impl<'l, const SLOTS: usize, const BYTES: usize> World<'l, SLOTS, BYTES> {
             while self.main.caller.inbox.has_frame() {
                 self.main.take_outcome();
             }
-            self.main.caller.settle_fates(self.slots, LIMIT);
+            self.main.caller.settle_fates(self.words);
             self.main.caller.begin_anew();
         }
     }
@@ -149,7 +157,7 @@ impl<'l, const SLOTS: usize, const BYTES: usize> World<'l, SLOTS, BYTES> {
     /// Takes the last words of a worker that is gone, and its requests' fates.
     pub(super) fn bury(&mut self) {
         while let Some(link) = &mut self.link {
-            let received = self.main.caller.inbox.receive_with(link, 253);
+            let received = self.main.caller.receive(link);
             while self.main.caller.inbox.has_frame() {
                 self.main.take_outcome();
             }
@@ -161,49 +169,63 @@ impl<'l, const SLOTS: usize, const BYTES: usize> World<'l, SLOTS, BYTES> {
 }
 
 impl<const SLOTS: usize, const BYTES: usize> Main<SLOTS, BYTES> {
-    /// Checks what has become of the one-way requests that were let go.
+    /// Checks what has become of the one-way requests that were let go, or are late and only run to
+    /// their end.
     pub(super) fn account(&mut self) {
         let Counters { one_ways_lost, one_ways_expired, one_ways_refused, .. } =
             self.caller.counters;
         let counted = one_ways_lost + one_ways_expired + one_ways_refused;
-        let is_gone = |(id, _): &(RequestId, u32)| self.caller.table.get(*id).is_none();
-        let gone: StdVec<u32> =
-            self.one_ways.iter().filter(|it| is_gone(it)).map(|(_, number)| *number).collect();
-        self.one_ways.retain(|it| !is_gone(it));
-        self.model.let_go(&gone, counted - self.counted);
+        let is_over = |(id, _): &(RequestId, u32)| {
+            self.caller.table.get(*id).is_none_or(|request| request.is_late)
+        };
+        let over: StdVec<u32> =
+            self.one_ways.iter().filter(|it| is_over(it)).map(|(_, number)| *number).collect();
+        self.one_ways.retain(|it| !is_over(it));
+        self.model.let_go(&over, counted - self.counted);
         self.counted = counted;
     }
 
     pub(super) fn take_outcome(&mut self) {
         let Self { caller, model, .. } = self;
-        match caller.next_answer().unwrap() {
-            Some(Answer::Reply(number)) => {
-                let Outcome::Reply(mut reply) = caller.reply() else { panic!("no reply") };
-                let (head, filler) = reply.bytes().split_first_chunk::<5>().unwrap();
-                assert_eq!(head[..4], number.to_le_bytes(), "another request's reply");
-                assert!(filler.iter().all(|&byte| byte == 8), "mixed bytes");
-                let mut fd_count = 0;
-                // Half of them are left to be closed with the view.
-                while fd_count < head[4] && reply.take_fd().is_some() {
-                    fd_count += 1;
-                }
-                assert!(fd_count == head[4] || reply.fds_lost().is_some());
-                model.tell(number, Told::Reply, now());
+        caller.forget_told();
+        let answer = caller.next_answer().unwrap();
+        let Some(answer) = answer.or_else(|| caller.next_ended()) else {
+            return;
+        };
+        let (number, outcome) = caller.outcome(answer);
+        let told = match outcome {
+            Outcome::Reply(reply) => {
+                model.reply_fds += read_reply(number, reply);
+                Told::Reply
             }
-            Some(Answer::Refused(number, refusal)) => {
-                let fds_lost = refusal == Refusal::FDS_LOST;
-                model.tell(number, Told::Refused { fds_lost }, now());
+            Outcome::Refused(Refusal::FDS_LOST) => Told::Refused(Refused::FdsLost),
+            Outcome::Refused(Refusal::TOO_MANY_FDS) => Told::Refused(Refused::TooManyFds),
+            Outcome::Refused(_) => Told::Refused(Refused::ByHandler),
+            Outcome::Lost(mut lost) => {
+                model.give_back(number, &mut lost);
+                Told::Lost(lost.how)
             }
-            None => {
-                if let Some((number, ending)) = caller.next_ended() {
-                    let told = match ending {
-                        Ending::Lost(lost) => Told::Lost(lost),
-                        Ending::DeadlinePassed => Told::DeadlinePassed,
-                        Ending::Cancelled => Told::Cancelled,
-                    };
-                    model.tell(number, told, now());
-                }
+            Outcome::SetAside(mut lost) => {
+                model.give_back(number, &mut lost);
+                Told::SetAside(lost.how)
             }
-        }
+            Outcome::DeadlinePassed => Told::DeadlinePassed,
+            Outcome::Cancelled => Told::Cancelled,
+            Outcome::Unsendable(error) => panic!("{error}"),
+        };
+        model.tell(number, told, now());
     }
+}
+
+/// Checks a reply, and returns how many descriptors it has brought.
+fn read_reply(number: u32, mut reply: ReplyView<'_>) -> u64 {
+    let (head, filler) = reply.bytes().split_first_chunk::<5>().unwrap();
+    assert_eq!(head[..4], number.to_le_bytes(), "another request's reply");
+    assert!(filler.iter().all(|&byte| byte == 8), "mixed bytes");
+    let mut fd_count = 0;
+    while reply.take_fd().is_some() {
+        fd_count += 1;
+    }
+    assert!(fd_count == head[4] || reply.fds_lost().is_some());
+    fd_count.into()
 }

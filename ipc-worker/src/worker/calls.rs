@@ -5,8 +5,8 @@ use ipc_transport::Instant;
 use super::Worker;
 use crate::call::{Call, NotTaken, Why};
 use crate::event::Event;
-use crate::launch::{Launch, Run};
 use crate::ledger::RequestId;
+use crate::process::Launch;
 
 impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOTS, BYTES> {
     /// Returns whether a request of up to a quarter of `BYTES` without descriptors would be
@@ -19,7 +19,8 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     }
 
     /// Returns whether a request of `len` bytes and `fd_count` descriptors would find room now.
-    /// There is room again after a turn and its events.
+    /// There is room again after events, and after one-way requests are done: these tell no event,
+    /// but [`next_deadline`](Self::next_deadline) is in the past until the next turn.
     ///
     /// Once there is no worker any more this is true: calls are then answered at once, with
     /// [`Why::Stopped`].
@@ -136,25 +137,25 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     ///
     /// Returns false where the request has its outcome already.
     pub fn cancel(&mut self, id: RequestId) -> bool {
-        self.caller.cancel(id, self.runner.words())
+        self.caller.cancel(id, self.life.words())
     }
 
     fn take_call(&mut self, call: &Call<'_>, tag: Tag) -> Result<RequestId, NotTaken<Tag>> {
         if !self.takes_requests() {
             return Err(NotTaken { tag, why: Why::Stopped });
         }
-        self.caller.call(call, tag, self.runner.words())
+        self.caller.call(call, tag, self.life.words())
     }
 
     fn take_send(&mut self, call: &Call<'_>) -> Result<(), NotTaken<()>> {
         let taken = match self.takes_requests() {
-            true => self.caller.send(call, self.runner.words()).map(|_| ()),
+            true => self.caller.send(call, self.life.words()).map(|_| ()),
             false => Err(Why::Stopped),
         };
         taken.map_err(|why| NotTaken { tag: (), why })
     }
 
-    fn takes_requests(&self) -> bool {
+    const fn takes_requests(&self) -> bool {
         !self.stopping && self.is_running()
     }
 }

@@ -5,9 +5,11 @@
 use core::mem::MaybeUninit;
 use core::ptr::addr_of_mut;
 
+use ipc_transport::Instant;
+
 use super::Worker;
 use crate::caller::Caller;
-use crate::launch::{Launch, Run};
+use crate::process::{Launch, Life, Turn};
 use crate::refusal::Refusal;
 use crate::server::reply_capacity;
 use crate::start::Start;
@@ -56,7 +58,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         const { assert!(BYTES >= 256, "a worker has at least 256 bytes each way") };
         const { assert!(reply_capacity(BYTES) >= Refusal::SIZE, "a refusal fits in a reply") };
         let Start { mut launch, policy } = start;
-        let mut runner = L::Runner::open(policy)?;
+        let mut life = Life::new(policy)?;
         let worker = place.as_mut_ptr();
         // SAFETY: the pointer is to memory of this type, so the field lies within it; memory that
         // may be anything is a `MaybeUninit`, and nothing else refers to it.
@@ -65,7 +67,8 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         Caller::init(caller);
         // SAFETY: `init` has made a caller there.
         let caller = unsafe { caller.assume_init_mut() };
-        if let Err(error) = runner.start(&mut launch, caller) {
+        let mut turn = Turn { launch: &mut launch, life: &mut life, caller, now: Instant::now() };
+        if let Err(error) = turn.start() {
             // SAFETY: as above; nothing refers to it any more.
             unsafe { core::ptr::drop_in_place(caller) };
             return Err(error);
@@ -73,7 +76,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         // SAFETY: the field lies within the memory, and holds nothing to be dropped.
         unsafe { addr_of_mut!((*worker).launch).write(launch) };
         // SAFETY: as above.
-        unsafe { addr_of_mut!((*worker).runner).write(runner) };
+        unsafe { addr_of_mut!((*worker).life).write(life) };
         // SAFETY: as above.
         unsafe { addr_of_mut!((*worker).stopping).write(false) };
         // SAFETY: every field was written.

@@ -98,7 +98,9 @@ impl Contender for Bare {
                     lap.end(BATCH, times);
                 }
             }
-            Floor::Futex | Floor::Word | Floor::PipeEnd => panic!("no floor of sockets"),
+            Floor::Futex | Floor::Eventfd | Floor::Word | Floor::PipeEnd => {
+                panic!("no floor of sockets")
+            }
             Floor::Batched => {
                 for _ in 0..operations.div_ceil(BATCH) {
                     self.all_at_once();

@@ -51,7 +51,7 @@ impl<L: Lane> Means for Laned<L> {
 
 impl<R: Role, L: Lane> Side for Sided<End<R, L>> {
     fn place(&mut self) {
-        self.end.place();
+        _ = self.end.place();
     }
 
     fn wait(&mut self) -> bool {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use ipc_barrier::{Eventfd, Page};
-use ipc_tests::speed::{Floor, Level, Plan, Subject};
+use ipc_tests::speed::{Floor, Level, Plan, Subject, With, Work};
 use ipc_transport::{Seqpacket, Stream};
 use rustix::net::SocketType;
 
@@ -65,6 +65,11 @@ pub(crate) fn floor(plan: &Plan, peer_cpu: usize) -> Box<dyn Contender> {
         Floor::Futex => {
             let plan = Plan { subject: Subject::Futex, ..*plan };
             return Box::new(Meeting::<Futex>::start(&plan, peer_cpu));
+        }
+        Floor::Eventfd => {
+            let work = Work::PingPong(With::Nothing);
+            let plan = Plan { work, subject: Subject::Eventfd, ..*plan };
+            return Box::new(Meeting::<Laned<Eventfd>>::start(&plan, peer_cpu));
         }
         Floor::Word => return Box::new(Meeting::<Word>::start(plan, peer_cpu)),
         Floor::PipeEnd => return Box::new(Deaths::seen_by_pipe(peer_cpu)),

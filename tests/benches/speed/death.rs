@@ -51,8 +51,8 @@ fn by_pidfd(peer_cpu: usize) -> u64 {
                 until_closed(alive);
             }
             let mut end = barrier.into_child();
-            end.place();
-            end.wait_abortion();
+            assert!(end.place().is_placed());
+            _ = end.wait_abort();
             exit(0);
         }
         Fork::Parent(child) => child,

@@ -2,16 +2,16 @@
 
 use std::fs::File;
 use std::hint::black_box;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
-use heapless::Vec as FixedVec;
 use ipc_barrier::Child;
 use ipc_frame::Header;
 use ipc_tests::counting::Counting;
 use ipc_tests::forked::forked;
 use ipc_tests::speed::{BATCH, Plan, Work};
 use ipc_transport::{
-    Blocking, Inbox, Outbox, PassFds, Patience, Seqpacket, Stream, TransportError, duplicate,
+    Blocking, FdList, Inbox, Outbox, PassFds, Patience, Seqpacket, Stream, TransportError,
+    duplicate,
 };
 
 use crate::contender::{Contender, Lap};
@@ -62,22 +62,25 @@ struct End<S, const BYTES: usize> {
     socket: S,
     outbox: Outbox<BYTES, FRAMES>,
     inbox: Inbox<BYTES>,
+    /// Descriptors that a frame of the other side may bring.
+    room: usize,
     patience: Patience,
 }
 
 impl<S: Socket, const BYTES: usize> End<S, BYTES> {
-    const fn new(socket: S, patience: Patience) -> Self {
-        Self { socket, outbox: Outbox::new(), inbox: Inbox::new(), patience }
+    const fn new(socket: S, room: usize, patience: Patience) -> Self {
+        Self { socket, outbox: Outbox::new(), inbox: Inbox::new(), room, patience }
     }
 
     fn flush(&mut self) -> Result<(), TransportError> {
-        while !self.outbox.flush(&mut self.socket.waiting(self.patience))?.complete {}
+        while !self.outbox.flush_with(&mut self.socket.waiting(self.patience))?.complete {}
         self.outbox.retire_sent();
         Ok(())
     }
 
     fn receive(&mut self) -> Result<(), TransportError> {
-        self.inbox.receive(&mut self.socket.waiting(self.patience)).map(|_| ())
+        let socket = &mut self.socket.waiting(self.patience);
+        self.inbox.receive_with(socket, self.room).map(|_| ())
     }
 
     /// Answers until the other side closes.
@@ -117,14 +120,14 @@ impl<S: Socket, const BYTES: usize> Framed<S, BYTES> {
             (true, 2..) => Patience::SPIN,
             _ => Patience::SLEEP,
         };
-        let mut theirs = Box::new(End::<S, BYTES>::new(theirs, patience));
+        let mut theirs = Box::new(End::<S, BYTES>::new(theirs, plan.fds, patience));
         let peer = forked(|| {
             die_with_parent();
             pin(peer_cpu);
             theirs.serve();
         });
         Self {
-            end: Box::new(End::new(ours, patience)),
+            end: Box::new(End::new(ours, 0, patience)),
             work: plan.work,
             payload: vec![7; plan.size],
             files: (0..plan.fds).map(|_| File::open("/dev/null").unwrap()).collect(),
@@ -140,9 +143,11 @@ impl<S: Socket, const BYTES: usize> Framed<S, BYTES> {
             return;
         }
         // A frame owns its descriptors.
-        let fds = self.files.iter().map(|file| duplicate(file.as_fd()).unwrap());
-        let mut fds: FixedVec<OwnedFd, 8> = fds.collect();
-        self.end.outbox.push_with(header, &pieces, &mut fds).unwrap();
+        let mut fds = FdList::<8>::new();
+        for file in &self.files {
+            fds.push(duplicate(file.as_fd()).unwrap()).unwrap();
+        }
+        self.end.outbox.push_with(header, &pieces, &mut fds.fds()).unwrap();
     }
 
     /// Sends what was asked and takes so many answers.

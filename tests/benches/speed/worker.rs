@@ -9,7 +9,7 @@ use ipc_tests::counting::Counting;
 use ipc_tests::speed::{BATCH, Plan, Work};
 use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{
-    Call, Event, Handler, Instant, Outcome, Patience, Refusal, Reply, Request, Start, Worker,
+    Call, Event, Fork, Handler, Instant, Outcome, Patience, Refusal, Reply, Request, Start, Worker,
 };
 
 use crate::contender::{Contender, Lap};
@@ -41,7 +41,7 @@ impl Handler for Echo {
 }
 
 pub(crate) struct Supervised<const BYTES: usize> {
-    worker: Box<Worker<u64, Echo, SLOTS, BYTES>>,
+    worker: Box<Worker<u64, Fork<Echo>, SLOTS, BYTES>>,
     work: Work,
     payload: Vec<u8>,
     files: Vec<File>,

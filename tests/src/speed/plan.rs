@@ -97,6 +97,8 @@ pub enum Floor {
     /// A word for each direction and futex(2). Where the row spins it does so too, and wakes only
     /// one who has stopped.
     Futex,
+    /// The lane `Eventfd`, the first that a barrier ever had, without a deadline or pidfd.
+    Eventfd,
     /// One word that goes to and fro between two processors: what no barrier in memory can beat.
     Word,
     /// poll(2) on the end of a pipe that only the dead one held.
@@ -155,6 +157,11 @@ impl Plan {
                 let with = |with| Self::at_a_barrier(work(with), subject, cpus);
                 plans.extend([With::Nothing, With::Deadline, With::Pidfd].map(with));
                 plans.push(Self { spin: true, ..with(With::Nothing) });
+            }
+            if work(With::Nothing) == Work::PingPong(With::Nothing) {
+                let page = |with| Self::at_a_barrier(work(with), Subject::Page, cpus);
+                let rows = [With::Nothing, With::Deadline, With::Pidfd].map(page);
+                plans.extend(rows.map(|row| Self { floor: Floor::Eventfd, ..row }));
             }
             if cpus == 2 {
                 let page = Self::at_a_barrier(work(With::Nothing), Subject::Page, cpus);
@@ -261,6 +268,7 @@ impl fmt::Display for Floor {
             Self::Batched => "batched stream",
             Self::Spinning => "spinning send + recvmsg",
             Self::Futex => "raw futex",
+            Self::Eventfd => "lane eventfd",
             Self::Word => "bare word",
             Self::PipeEnd => "poll on the end of a pipe",
         })

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-use ipc_barrier::{Barrier, End, Ended, Fork, Lane, ParentEnd, Role, Unmet, exit, fork};
+use ipc_barrier::{Barrier, End, Ended, Fork, Lane, ParentEnd, PeerAbort, Role, Unmet, exit, fork};
 use ipc_tests::forked::{end_of, soon};
 use ipc_tests::storm::Storm;
 use ipc_transport::{Instant, Patience};
@@ -14,12 +14,15 @@ use crate::peer::{Order, milliseconds, pair};
 
 pub(crate) fn an_until_form_runs_out_at_its_deadline_and_may_be_waited_on_again<L: Lane>() {
     let (mut end, mut peer) = pair::<L>();
-    end.place();
+    _ = end.place();
     for wait in [
         ParentEnd::sync_until,
         ParentEnd::sync_next_until,
         ParentEnd::wait_next_until,
-        |end: &mut ParentEnd<L>, deadline| Err(end.wait_abortion_until(deadline)),
+        |end: &mut ParentEnd<L>, deadline| match end.wait_abort_until(deadline) {
+            Some(abort) => panic!("{abort:?}"),
+            None => Err(Unmet::TimedOut),
+        },
     ] {
         let deadline = milliseconds(30);
         assert_eq!(wait(&mut end, deadline), Err(Unmet::TimedOut));
@@ -37,17 +40,17 @@ pub(crate) fn an_until_form_runs_out_at_its_deadline_and_may_be_waited_on_again<
 pub(crate) fn try_forms_never_wait<L: Lane>() {
     let (mut end, peer) = pair::<L>();
     peer.signal(rustix::process::Signal::STOP);
-    end.place();
+    _ = end.place();
     let before = voluntary_switches();
     for _ in 0..2_000 {
         assert_eq!(end.try_sync(), Ok(false));
         assert_eq!(end.try_sync_next(), Ok(false));
         assert_eq!(end.try_wait_next(), Ok(false));
-        assert_eq!(end.try_wait_abortion(), None);
+        assert_eq!(end.try_wait_abort(), None);
     }
     assert_eq!(voluntary_switches(), before, "it has slept");
     peer.signal(rustix::process::Signal::KILL);
-    assert_eq!(end.wait_abortion_until(soon()), Unmet::Gone);
+    assert_eq!(end.wait_abort_until(soon()), Some(PeerAbort::Gone));
     assert_eq!(end.try_sync(), Err(Unmet::Gone));
 }
 
@@ -62,14 +65,14 @@ pub(crate) fn a_peer_that_places_without_end_holds_no_wait_past_its_deadline<L: 
     peer.does(Order::Flood);
     assert_eq!(end.wait_next_until(soon()), Ok(()));
     for _ in 0..100 {
-        assert_eq!(end.try_wait_abortion(), None);
+        assert_eq!(end.try_wait_abort(), None);
     }
     let begin = Instant::now();
-    assert_eq!(end.wait_abortion_until(milliseconds(100)), Unmet::TimedOut);
+    assert_eq!(end.wait_abort_until(milliseconds(100)), None);
     let time = Instant::now().since(begin);
     assert!(time >= Duration::from_millis(100) && time < Duration::from_secs(10), "{time:?}");
     peer.process.kill().unwrap();
-    assert_eq!(end.wait_abortion_until(soon()), Unmet::Gone);
+    assert_eq!(end.wait_abort_until(soon()), Some(PeerAbort::Gone));
 }
 
 /// A file of ones in the counter's place: a peer that has always placed again.
@@ -80,12 +83,12 @@ pub(crate) fn repro_a_look_takes_a_bounded_number_of_drains<L: Lane>() {
     replace(end.descriptors().nth(1).unwrap().as_raw_fd(), file.as_fd());
     let read = || rustix::fs::tell(&file).unwrap();
     rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0)).unwrap();
-    assert_eq!(end.try_wait_abortion(), None);
+    assert_eq!(end.try_wait_abort(), None);
     // Of a bell a look reads as many bytes as may lie there, of a counter eight.
     let most = 4 * 64;
     assert!(read() <= most, "one look read {} bytes", read());
     let before = read();
-    assert_eq!(end.wait_abortion_until(Instant::from_nanoseconds(1)), Unmet::TimedOut);
+    assert_eq!(end.wait_abort_until(Instant::from_nanoseconds(1)), None);
     assert!(read() <= before + most, "one look read {} bytes", read() - before);
 }
 
@@ -108,7 +111,7 @@ pub(crate) fn signals_fail_nothing_and_prolong_nothing<L: Lane>() {
             Fork::Child(_guard) => {
                 let mut end = barrier.into_child();
                 let storm = rounds_in_a_storm(&mut end);
-                assert_eq!(end.wait_abortion(), Unmet::Gone);
+                assert_eq!(end.wait_abort(), PeerAbort::Gone);
                 drop(storm);
                 exit(0);
             }

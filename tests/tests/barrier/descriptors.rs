@@ -3,19 +3,19 @@
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-use ipc_barrier::{Barrier, Ended, Lane, Unmet, exit};
+use ipc_barrier::{Barrier, Ended, Lane, PeerAbort, Unmet, exit};
 use ipc_tests::cases::skip;
 use ipc_tests::fds;
 use ipc_tests::forked::{end_of, forked, soon};
 use rustix::pipe::pipe;
 
-use crate::peer::{ABORTED, Order, linger, milliseconds, pair};
+use crate::peer::{ABORTED, Order, milliseconds, pair};
 
 /// What an end whose descriptor is damaged answers to [`waits`].
-pub(crate) type Answers = [Result<(), Unmet>; 3];
+type Answers = [Result<(), Unmet>; 3];
 
-pub(crate) const ALL_ABORTED: Answers = [Err(ABORTED); 3];
-pub(crate) const ALL_TIMED_OUT: Answers = [Err(Unmet::TimedOut); 3];
+const ALL_ABORTED: Answers = [Err(ABORTED); 3];
+const ALL_TIMED_OUT: Answers = [Err(Unmet::TimedOut); 3];
 
 /// Does to each descriptor of an end what `damage` does, and returns the answers of its waits:
 /// for what it keeps of the other direction or posts to, for what it reads, for its own part.
@@ -24,14 +24,18 @@ fn damaged<L: Lane>(damage: impl Fn(RawFd)) -> [Answers; 3] {
         let (mut end, mut peer) = pair::<L>();
         let fd = end.descriptors().nth(which).unwrap().as_raw_fd();
         damage(fd);
-        end.place();
+        _ = end.place();
         let outcomes = [
             end.sync_until(milliseconds(100)),
             end.wait_next_until(milliseconds(100)),
-            Err(end.wait_abortion_until(milliseconds(100))),
+            match end.wait_abort_until(milliseconds(100)) {
+                Some(PeerAbort::Aborted(reason)) => Err(Unmet::Aborted(reason)),
+                Some(_) => Err(Unmet::Gone),
+                None => Err(Unmet::TimedOut),
+            },
         ];
         if outcomes[0] == Err(ABORTED) {
-            assert!(end.has_aborted() && !end.place() && !end.abort());
+            assert!(end.has_aborted() && !end.place().is_placed() && !end.abort());
         }
         // Its destructors would find numbers that are not theirs any more.
         std::mem::forget(end);
@@ -41,7 +45,7 @@ fn damaged<L: Lane>(damage: impl Fn(RawFd)) -> [Answers; 3] {
 }
 
 /// What an end answers whose descriptors are closed one at a time.
-pub(crate) fn closed<L: Lane>() -> [Answers; 3] {
+fn closed<L: Lane>() -> [Answers; 3] {
     damaged::<L>(|fd| {
         // SAFETY: the owner is forgotten after this.
         unsafe { libc::close(fd) };
@@ -57,7 +61,7 @@ fn replaced<L: Lane>() -> [[Answers; 3]; 3] {
     })
 }
 
-pub(crate) fn broken_counters_are_an_abortion_of_both_sides<L: Lane>() {
+pub(crate) fn broken_counters_are_an_abort_of_both_sides<L: Lane>() {
     assert_eq!(closed::<L>(), [ALL_ABORTED; 3]);
     for [outgoing, incoming, own] in replaced::<L>() {
         assert_eq!((outgoing, incoming), (ALL_ABORTED, ALL_ABORTED));
@@ -66,7 +70,7 @@ pub(crate) fn broken_counters_are_an_abortion_of_both_sides<L: Lane>() {
     }
 }
 
-pub(crate) fn broken_bells_are_an_abortion_of_both_sides<L: Lane>() {
+pub(crate) fn broken_bells_are_an_abort_of_both_sides<L: Lane>() {
     // The peer's bell is only kept so that nobody writes to a pipe without reader.
     assert_eq!(closed::<L>(), [ALL_TIMED_OUT, ALL_ABORTED, ALL_ABORTED]);
     let [null, zero, directory] = replaced::<L>();
@@ -76,7 +80,7 @@ pub(crate) fn broken_bells_are_an_abortion_of_both_sides<L: Lane>() {
     assert_eq!(directory, [ALL_TIMED_OUT, ALL_ABORTED, ALL_ABORTED]);
 }
 
-pub(crate) fn a_broken_pidfd_is_an_abortion_of_both_sides<L: Lane>() {
+pub(crate) fn a_broken_pidfd_is_an_abort_of_both_sides<L: Lane>() {
     let (end, peer) = pair::<L>();
     let before = fds::open();
     let mut end = end.watching(&peer.process).unwrap();
@@ -103,13 +107,12 @@ pub(crate) fn with_standard_streams_closed_no_descriptor_lands_there<L: Lane>() 
     let line: Vec<RawFd> = fds::open().into_iter().filter(|&fd| fd < 3).collect();
     let mut end = end.watching(&peer.process).unwrap();
     end.watch().unwrap();
-    linger(&mut end);
     let pidfd = peer.process.pidfd().map_or(3, |fd| fd.as_raw_fd());
     let low: Vec<RawFd> = fds::open().into_iter().filter(|&fd| fd < 3).collect();
     assert_eq!(low, line);
     assert_eq!(low, [peer.line.as_raw_fd()]);
     assert!(pidfd > 2 && end.descriptors().all(|fd| fd.as_raw_fd() > 2));
-    end.place();
+    _ = end.place();
     assert_eq!(peer.does(Order::Place), 'y');
     assert_eq!(end.sync_until(soon()), Ok(()));
 }
@@ -134,33 +137,46 @@ fn assert_cloexec(but: &[RawFd]) {
 
 /// As a daemon does that goes on in a child: with the process that it watches, too.
 pub(crate) fn repro_an_end_keeps_its_pidfd_where_only_its_descriptors_are_kept<L: Lane>() {
-    for lingers in [false, true] {
-        let (end, mut peer) = pair::<L>();
-        if peer.process.pidfd().is_none() {
-            skip("a pidfd", "Linux 5.3 or later");
-        }
-        let mut end = end.watching(&peer.process).unwrap();
-        if lingers {
-            linger(&mut end);
-        }
-        // Somebody holds all that the child has, so that only the process shows its death.
-        peer.does(Order::Fork);
-        let (is_dead, dies) = pipe().unwrap();
-        let mut heir = forked(|| {
-            let kept = end.descriptors().chain([is_dead.as_fd()]);
-            let kept: Vec<RawFd> = kept.map(|fd| fd.as_raw_fd()).collect();
-            // SAFETY: nothing else is used in this process, which exits without destructors.
-            unsafe { ipc_transport::close_all_but(&kept) }.unwrap();
-            assert_eq!(rustix::io::read(&is_dead, &mut [0]), Ok(0));
-            exit(u8::from(end.wait_next_until(soon()) != Err(Unmet::Gone)).into());
-        });
-        drop(end);
-        peer.process.kill().unwrap();
-        end_of(&mut peer.process);
-        // All that showed the death here is closed.
-        drop((peer, dies));
-        assert_eq!(end_of(&mut heir), Ended::Exited(0), "with a set: {lingers}");
+    let (end, mut peer) = pair::<L>();
+    if peer.process.pidfd().is_none() {
+        skip("a pidfd", "Linux 5.3 or later");
     }
+    let mut end = end.watching(&peer.process).unwrap();
+    // Somebody holds all that the child has, so that only the process shows its death.
+    peer.does(Order::Fork);
+    let (is_dead, dies) = pipe().unwrap();
+    let mut heir = forked(|| {
+        let kept = end.descriptors().chain([is_dead.as_fd()]);
+        let kept: Vec<RawFd> = kept.map(|fd| fd.as_raw_fd()).collect();
+        // SAFETY: nothing else is used in this process, which exits without destructors.
+        unsafe { ipc_transport::close_all_but(&kept) }.unwrap();
+        assert_eq!(rustix::io::read(&is_dead, &mut [0]), Ok(0));
+        exit(u8::from(end.wait_next_until(soon()) != Err(Unmet::Gone)).into());
+    });
+    drop(end);
+    peer.process.kill().unwrap();
+    end_of(&mut peer.process);
+    // All that showed the death here is closed.
+    drop((peer, dies));
+    assert_eq!(end_of(&mut heir), Ended::Exited(0));
+}
+
+/// As a daemon needs that closes all but what it knows before a role is taken.
+pub(crate) fn a_barrier_lists_its_descriptors<L: Lane>() {
+    let before = fds::open();
+    for barrier in [Barrier::<L>::open().unwrap(), Barrier::<L>::open_for_exec().unwrap()] {
+        let mut listed: Vec<RawFd> = barrier.descriptors().map(|fd| fd.as_raw_fd()).collect();
+        assert!(listed.iter().all(|&fd| fd > 2 && !before.contains(&fd)));
+        listed.dedup();
+        assert!((4..=5).contains(&listed.len()), "{listed:?}");
+        let end = barrier.into_child();
+        assert!(end.descriptors().all(|fd| listed.contains(&fd.as_raw_fd())));
+    }
+    assert_eq!(fds::open(), before);
+    let barrier = Barrier::<L>::open().unwrap();
+    let mut all = barrier.descriptors().map(|fd| fd.as_raw_fd()).chain(before).collect::<Vec<_>>();
+    all.sort_unstable();
+    assert_eq!(all, fds::open());
 }
 
 pub(crate) fn many_barriers_leave_no_descriptor_and_no_memory<L: Lane>() {

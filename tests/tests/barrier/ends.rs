@@ -7,22 +7,22 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
-use ipc_barrier::{Barrier, Ended, Fork, Lane, Unmet, exit, fork};
+use ipc_barrier::{Barrier, Ended, Fork, Lane, PeerAbort, Unmet, exit, fork};
 use ipc_tests::forked::{end_of, forked, soon};
 
 use crate::peer::{Order, is_readable, milliseconds, name, pair};
 
 pub(crate) fn an_exit_queues_behind_the_tokens<L: Lane>() {
     let (mut end, mut peer) = pair::<L>();
-    end.place();
-    end.place();
+    _ = end.place();
+    _ = end.place();
     peer.does(Order::Place);
     peer.does(Order::Place);
     peer.exits();
-    assert!(end.place(), "the death is not noticed yet");
+    assert!(end.place().is_placed(), "the death is not noticed yet");
     assert_eq!(end.sync_next(), Ok(()));
     assert_eq!(end.sync(), Err(Unmet::Gone), "two of three were answered");
-    assert!(!end.place());
+    assert!(!end.place().is_placed());
     assert!(!end.abort());
 }
 
@@ -33,11 +33,11 @@ pub(crate) fn dropping_an_end_is_gone_for_the_other_side<L: Lane>() {
     let (mut end, mut peer) = pair::<L>();
     peer.tell(Order::WaitNext);
     std::thread::sleep(Duration::from_millis(20));
-    end.place();
+    _ = end.place();
     assert_eq!(peer.answer(), b'+');
     drop(end);
     assert_eq!(peer.does(Order::WaitNext), 'g');
-    assert_eq!(peer.does(Order::WaitAbortion), 'g');
+    assert_eq!(peer.does(Order::WaitPeerAbort), 'g');
 }
 
 pub(crate) fn an_exec_is_gone_though_the_process_lives_on<L: Lane>() {
@@ -45,7 +45,7 @@ pub(crate) fn an_exec_is_gone_though_the_process_lives_on<L: Lane>() {
     let mut child = match fork().unwrap() {
         Fork::Child(_guard) => {
             let mut end = barrier.into_child();
-            end.place();
+            _ = end.place();
             let error = Command::new("sleep").arg("600").exec();
             panic!("sleep: {error}");
         }
@@ -74,9 +74,9 @@ pub(crate) fn a_third_process_that_drops_its_copy_has_no_effect<L: Lane>() {
         Fork::Child(_guard) => {
             let mut end = barrier.into_child();
             // Two answers, the second of which comes after the third process has ended.
-            assert!(end.place());
+            assert!(end.place().is_placed());
             assert_eq!(end.place_and_sync_until(soon()), Ok(()));
-            assert_eq!(end.wait_abortion_until(soon()), Unmet::Gone);
+            assert_eq!(end.wait_abort_until(soon()), Some(PeerAbort::Gone));
             exit(0);
         }
         Fork::Parent(child) => child,
@@ -85,8 +85,8 @@ pub(crate) fn a_third_process_that_drops_its_copy_has_no_effect<L: Lane>() {
     assert_eq!(end.place_and_sync_until(soon()), Ok(()));
     line.write_all(b"x").unwrap();
     assert_eq!(end_of(&mut third), Ended::Exited(0));
-    assert_eq!(end.try_wait_abortion(), None);
-    assert!(end.place());
+    assert_eq!(end.try_wait_abort(), None);
+    assert!(end.place().is_placed());
     drop(end);
     assert_eq!(end_of(&mut child), Ended::Exited(0));
 }
@@ -131,7 +131,7 @@ pub(crate) fn a_side_that_waits_before_the_other_took_its_role_is_served<L: Lane
             std::thread::sleep(Duration::from_millis(50));
             let mut end = barrier.into_child();
             assert_eq!(end.wait_next_until(soon()), Ok(()), "placed before the role was taken");
-            end.place();
+            _ = end.place();
             exit(0);
         }
         Fork::Parent(child) => child,
@@ -153,8 +153,8 @@ pub(crate) fn a_grandchild_that_holds_all_descriptors_hides_no_death_from_a_pidf
                 exit(0);
             }
             let mut end = barrier.into_child();
-            end.place();
-            end.place();
+            _ = end.place();
+            _ = end.place();
             exit(0);
         }
         Fork::Parent(child) => child,

@@ -3,7 +3,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-use ipc_barrier::{Barrier, Child, ChildEnd, Fork, Lane, ParentEnd, Unmet, exit, fork};
+use ipc_barrier::{Barrier, Child, ChildEnd, Fork, Lane, ParentEnd, PeerAbort, Unmet, exit, fork};
 use ipc_tests::forked::{end_of, forked};
 use ipc_tests::random::Random;
 use ipc_tests::{deep, seccomp};
@@ -12,7 +12,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use crate::peer::{milliseconds, pair};
 use crate::words::Words;
-use crate::{abortions, deadlines, ends, races, waits, watch};
+use crate::{aborts, deadlines, ends, races, waits, watch};
 
 /// A parent's end, and a process with the other one that does nothing but the act, for ever.
 fn beside<L: Lane>(mut act: impl FnMut(&ChildEnd<L>)) -> (ParentEnd<L>, Child) {
@@ -35,13 +35,13 @@ fn every_call_keeps_its_limit<L: Lane>(end: &mut ParentEnd<L>) {
         ("sync_until", |end, deadline| end.sync_until(deadline).err()),
         ("sync_next_until", |end, deadline| end.sync_next_until(deadline).err()),
         ("wait_next_until", |end, deadline| end.wait_next_until(deadline).err()),
-        ("place_and_sync_until", |end, deadline| end.place_and_sync_until(deadline).err()),
-        ("wait_abortion_until", |end, deadline| Some(end.wait_abortion_until(deadline))),
-        ("place", |end, _| (!end.place()).then_some(Unmet::TimedOut)),
+        ("place_and_sync_until", |end, deadline| end.place_and_sync_until(deadline).err()?.unmet()),
+        ("wait_abort_until", |end, deadline| end.wait_abort_until(deadline).and(None)),
+        ("place", |end, _| (!end.place().is_placed()).then_some(Unmet::TimedOut)),
         ("try_sync", |end, _| end.try_sync().err()),
         ("try_sync_next", |end, _| end.try_sync_next().err()),
         ("try_wait_next", |end, _| end.try_wait_next().err()),
-        ("try_wait_abortion", |end, _| end.try_wait_abortion()),
+        ("try_wait_abort", |end, _| end.try_wait_abort().and(None)),
         ("arm", |end, _| (!end.arm()).then_some(Unmet::TimedOut)),
     ];
     for (name, call) in calls {
@@ -155,7 +155,7 @@ pub(crate) fn a_peer_that_rings_without_tokens_holds_no_call<L: Lane>() {
     assert!(Instant::now() >= deadline);
     assert!(!end.has_ended());
     ended(child);
-    assert_eq!(end.wait_abortion_until(milliseconds(20_000)), Unmet::Gone);
+    assert_eq!(end.wait_abort_until(milliseconds(20_000)), Some(PeerAbort::Gone));
 }
 
 /// A peer that made the bell's writing end wait and filled the pipe: to place never waits.
@@ -178,8 +178,8 @@ pub(crate) fn a_full_bell_in_the_waiting_mode_holds_no_place<L: Lane>() {
     };
     let mut end = barrier.into_parent();
     end_of(&mut child);
-    assert!(end.place(), "the first one rings");
-    assert_eq!(end.wait_abortion_until(milliseconds(20_000)), Unmet::Gone);
+    assert!(end.place().is_placed(), "the first one rings");
+    assert_eq!(end.wait_abort_until(milliseconds(20_000)), Some(PeerAbort::Gone));
 }
 
 /// Where the kernel or a filter refuses to read without waiting, the same laws hold.
@@ -189,11 +189,11 @@ pub(crate) fn where_reading_without_waiting_is_refused_the_laws_hold<L: Lane>() 
             seccomp::refuse(&[libc::SYS_preadv2, libc::SYS_pwritev2], errno);
             waits::sync_is_met_once_every_token_is_answered::<L>();
             waits::two_tokens_in_one_drain_meet_one_wait_next::<L>();
-            abortions::an_abortion_supersedes_tokens_that_are_unread::<L>();
+            aborts::an_abort_supersedes_tokens_that_are_unread::<L>();
             ends::an_exit_queues_behind_the_tokens::<L>();
             deadlines::a_peer_that_places_without_end_holds_no_wait_past_its_deadline::<L>();
             deadlines::try_forms_never_wait::<L>();
-            watch::the_watched_descriptor_is_readable_on_token_abortion_and_death::<L>();
+            watch::the_watched_descriptor_is_readable_on_token_abort_and_death::<L>();
             watch::an_event_loop_misses_no_token_of_a_peer_that_runs_freely::<L>();
             races::no_wake_up_is_lost_in_many_rounds::<L>();
         });

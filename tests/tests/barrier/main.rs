@@ -9,7 +9,7 @@
     reason = "a test fails by panicking, and breaks descriptors on purpose"
 )]
 
-mod abortions;
+mod aborts;
 mod deadlines;
 mod descriptors;
 mod ends;
@@ -17,13 +17,14 @@ mod full;
 mod hostile;
 mod model;
 mod peer;
+mod pidfds;
 mod races;
-mod sets;
+mod rings;
 mod waits;
 mod watch;
 mod words;
 
-use abortions::*;
+use aborts::*;
 use deadlines::*;
 use descriptors::*;
 use ends::*;
@@ -31,8 +32,9 @@ use full::*;
 use hostile::*;
 use ipc_barrier::{Eventfd, Page};
 use model::*;
+use pidfds::*;
 use races::*;
-use sets::*;
+use rings::*;
 use waits::*;
 use watch::*;
 
@@ -44,10 +46,10 @@ ipc_tests::cases! {
         sync_next_waits_for_one_answer,
         two_tokens_in_one_drain_meet_one_wait_next,
         wait_next_is_not_met_by_places_of_its_own_side,
-        an_abortion_supersedes_tokens_that_are_unread,
-        tokens_drained_before_an_abortion_still_count,
-        an_abortion_of_ones_own_ends_every_wait_but_the_one_for_the_peers,
-        wait_abortion_swallows_tokens_and_tells_how_the_peer_ended,
+        an_abort_supersedes_tokens_that_are_unread,
+        tokens_drained_before_an_abort_still_count,
+        an_abort_of_ones_own_ends_every_wait_but_the_one_for_the_peers,
+        wait_abort_swallows_tokens_and_tells_how_the_peer_ended,
         an_exit_queues_behind_the_tokens,
         every_answer_is_that_of_the_written_rules,
         no_token_is_lost_to_an_exit_that_follows_at_once,
@@ -58,19 +60,19 @@ ipc_tests::cases! {
         a_third_process_that_drops_its_copy_has_no_effect,
         a_reason_reaches_the_other_side_both_ways,
         both_sides_may_fail_and_each_reads_the_others_reason,
-        a_reason_after_an_abortion_changes_nothing,
+        a_reason_after_an_abort_changes_nothing,
         signals_fail_nothing_and_prolong_nothing,
         a_child_that_dies_before_it_took_its_role_is_noticed,
         a_parent_that_dies_before_it_took_its_role_is_noticed,
         a_side_that_waits_before_the_other_took_its_role_is_served,
         a_grandchild_that_holds_all_descriptors_hides_no_death_from_a_pidfd,
         tokens_before_a_death_that_a_pidfd_shows_are_counted,
-        a_broken_pidfd_is_an_abortion_of_both_sides,
+        a_broken_pidfd_is_an_abort_of_both_sides,
         an_until_form_runs_out_at_its_deadline_and_may_be_waited_on_again,
         try_forms_never_wait,
         a_peer_that_places_without_end_holds_no_wait_past_its_deadline,
         repro_a_look_takes_a_bounded_number_of_drains,
-        the_watched_descriptor_is_readable_on_token_abortion_and_death,
+        the_watched_descriptor_is_readable_on_token_abort_and_death,
         the_first_post_is_shown_before_any_look_and_any_arm,
         a_wait_that_ran_out_leaves_the_next_post_shown,
         no_order_of_place_look_arm_and_wait_loses_a_wake_up,
@@ -83,23 +85,23 @@ ipc_tests::cases! {
         a_peer_that_misuses_every_descriptor_holds_no_call,
         a_peer_that_steals_what_wakes_holds_no_call,
         a_wait_after_many_rings_sleeps,
-        ends_that_sleep_with_a_set_follow_the_same_laws,
-        where_no_set_can_be_opened_the_laws_hold,
-        only_an_end_that_sleeps_often_opens_a_set,
-        a_set_that_could_not_be_opened_is_not_tried_again,
-        an_end_whose_set_was_closed_under_it_goes_on,
-        repro_what_is_closed_under_an_end_with_a_set_is_noticed_at_its_deadline,
-        a_process_that_is_watched_later_is_watched_by_the_set_too,
-        a_bell_never_fills,
+        a_child_of_libcs_fork_is_watched,
+        a_child_of_clone3_is_watched,
+        a_child_watches_its_parent,
+        a_process_that_is_not_watched_any_more_shows_nothing,
+        a_barrier_lists_its_descriptors,
+        placing_and_waiting_tell_which_of_the_two_failed,
+        what_is_known_of_the_peer_is_told_without_a_look,
+        repro_rings_that_are_not_read_are_few,
+        a_wait_opens_no_descriptor,
     }
 
     eventfd: Eventfd => {
-        broken_counters_are_an_abortion_of_both_sides,
+        broken_counters_are_an_abort_of_both_sides,
         a_counter_that_is_full_takes_no_token_and_does_not_block,
-        repro_what_is_shown_once_and_cannot_be_taken_ends_the_wait,
     }
     page: Page => {
-        broken_bells_are_an_abortion_of_both_sides,
+        broken_bells_are_an_abort_of_both_sides,
         a_word_that_is_full_takes_no_token_and_loses_none,
         a_peer_that_scribbles_over_every_shared_word_holds_no_call,
         a_peer_that_rings_without_tokens_holds_no_call,

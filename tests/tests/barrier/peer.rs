@@ -3,11 +3,10 @@
 use std::io::{Read, Write};
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ipc_barrier::{
-    Barrier, Child, ChildEnd, End, Ended, Fork, Lane, ParentEnd, Role, Stage, Unmet, exit, fork,
+    Barrier, Child, ChildEnd, End, Ended, Fork, Lane, ParentEnd, PeerAbort, Role, Unmet, exit, fork,
 };
 use ipc_tests::forked::{end_of, soon};
 use ipc_transport::{Errno, Instant, Interest, Watched, wait};
@@ -16,18 +15,15 @@ pub(crate) const ABORTED: Unmet = Unmet::Aborted(None);
 pub(crate) const TEXT: &str = "mount of the root file system, which is so long that — it is cut";
 pub(crate) const CUT: &str = "mount of the root file system, which is so long ";
 
-/// Waits that run out after which an end has opened its set.
+/// How often an end lingers.
 pub(crate) const LINGERS: usize = 10;
 
-/// Whether both ends of a [`pair`] have lingered.
-pub(crate) static ALL_LINGER: AtomicBool = AtomicBool::new(false);
-
-/// Sleeps so often, each time for nothing, that the end opens a set to sleep with.
+/// Sleeps several times in vain.
 pub(crate) fn linger<R: Role, L: Lane>(end: &mut End<R, L>) {
     for _ in 0..LINGERS {
         // Not the deadline that only looks.
         let passed = Instant::from_nanoseconds(1);
-        assert_eq!(end.wait_abortion_until(passed), Unmet::TimedOut);
+        assert_eq!(end.wait_abort_until(passed), None);
     }
 }
 
@@ -38,7 +34,7 @@ pub(crate) enum Order {
     Place,
     Sync,
     WaitNext,
-    WaitAbortion,
+    WaitPeerAbort,
     Abort,
     Fail,
     /// Waits, and compares the reason with the expected one.
@@ -57,7 +53,7 @@ const ORDERS: [Order; 12] = [
     Order::Place,
     Order::Sync,
     Order::WaitNext,
-    Order::WaitAbortion,
+    Order::WaitPeerAbort,
     Order::Abort,
     Order::Fail,
     Order::ReadReason,
@@ -103,29 +99,15 @@ impl Peer {
 
 pub(crate) fn pair<L: Lane>() -> (ParentEnd<L>, Peer) {
     let barrier = Barrier::<L>::open().unwrap();
-    let (line, mut theirs) = UnixStream::pair().unwrap();
+    let (line, theirs) = UnixStream::pair().unwrap();
     line.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    let all_linger = ALL_LINGER.load(Ordering::Relaxed);
     match fork().unwrap() {
         Fork::Child(_guard) => {
             drop(line);
-            let mut end = barrier.into_child();
-            if all_linger {
-                linger(&mut end);
-                theirs.write_all(b"+").unwrap();
-            }
-            obey(end, theirs);
+            obey(barrier.into_child(), theirs);
             exit(0);
         }
-        Fork::Parent(process) => {
-            let (mut end, mut peer) = (barrier.into_parent(), Peer { process, line });
-            if all_linger {
-                linger(&mut end);
-                // It would swallow what is placed before that.
-                peer.answer();
-            }
-            (end, peer)
-        }
+        Fork::Parent(process) => (barrier.into_parent(), Peer { process, line }),
     }
 }
 
@@ -133,13 +115,13 @@ fn obey<L: Lane>(mut end: ChildEnd<L>, mut line: UnixStream) {
     let mut order = [0];
     while line.read(&mut order).unwrap() == 1 {
         let answer = match ORDERS[usize::from(order[0])] {
-            Order::Place => yes(end.place()),
+            Order::Place => yes(end.place().is_placed()),
             Order::Sync => name(end.sync_until(soon())),
             Order::WaitNext => name(end.wait_next_until(soon())),
-            Order::WaitAbortion => name(Err(end.wait_abortion_until(soon()))),
+            Order::WaitPeerAbort => told(end.wait_abort_until(soon())),
             Order::Abort => yes(end.abort()),
             Order::Fail => {
-                end.fail(Stage(7), Errno(libc::ENOSPC), TEXT);
+                end.fail(7, &Errno(libc::ENOSPC), TEXT);
                 b'+'
             }
             Order::ReadReason => {
@@ -157,13 +139,13 @@ fn obey<L: Lane>(mut end: ChildEnd<L>, mut line: UnixStream) {
             }
             Order::PlaceTwenty => {
                 for _ in 0..20 {
-                    assert!(end.place());
+                    assert!(end.place().is_placed());
                 }
                 continue;
             }
             Order::Flood => {
                 line.write_all(b"+").unwrap();
-                while end.place() {}
+                while end.place().is_placed() {}
                 exit(1);
             }
             Order::Fork => {
@@ -194,7 +176,16 @@ pub(crate) fn name(outcome: Result<(), Unmet>) -> u8 {
         Err(Unmet::Aborted(None)) => b'a',
         Err(Unmet::Aborted(Some(_))) => b'r',
         Err(Unmet::Gone) => b'g',
-        Err(Unmet::TimedOut) => b't',
+        Err(_) => b't',
+    }
+}
+
+fn told(abort: Option<PeerAbort>) -> u8 {
+    match abort {
+        None => b't',
+        Some(PeerAbort::Aborted(None)) => b'a',
+        Some(PeerAbort::Aborted(Some(_))) => b'r',
+        Some(_) => b'g',
     }
 }
 

@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
-use ipc_barrier::{Barrier, Child, ChildEnd, Ended, Fork, Lane, ParentEnd, Unmet, exit, fork};
+use ipc_barrier::{
+    Barrier, Child, ChildEnd, Ended, Fork, Lane, ParentEnd, PeerAbort, Unmet, exit, fork,
+};
 use ipc_tests::deep;
 use ipc_tests::forked::{end_of, soon};
 use ipc_transport::Patience;
@@ -37,7 +39,7 @@ pub(crate) fn no_token_is_lost_to_an_exit_that_follows_at_once<L: Lane>() {
             Fork::Child(_guard) => {
                 let mut end = barrier.into_child();
                 for _ in 0..tokens {
-                    end.place();
+                    _ = end.place();
                 }
                 exit(0);
             }
@@ -46,7 +48,7 @@ pub(crate) fn no_token_is_lost_to_an_exit_that_follows_at_once<L: Lane>() {
         let way = WAYS[round / 3 % WAYS.len()];
         let mut end = end_for(barrier.into_parent(), way, &mut child);
         for _ in 0..tokens {
-            assert!(end.place());
+            assert!(end.place().is_placed());
         }
         let (met, unmet) = if matches!(way, Way::Plain | Way::PlainWithPidfd | Way::Spinning) {
             (end.sync(), end.wait_next())
@@ -61,7 +63,7 @@ pub(crate) fn no_token_is_lost_to_an_exit_that_follows_at_once<L: Lane>() {
 fn end_for<L: Lane>(end: ParentEnd<L>, way: Way, child: &mut Child) -> ParentEnd<L> {
     match way {
         Way::Plain | Way::Until => end,
-        Way::PlainWithPidfd | Way::UntilWithPidfd => end.watching(child).unwrap(),
+        Way::PlainWithPidfd | Way::UntilWithPidfd => end.watching(&*child).unwrap(),
         Way::Spinning => end.with(Patience::SPIN),
         Way::Late => {
             end_of(child);
@@ -81,7 +83,7 @@ pub(crate) fn no_token_is_lost_to_a_drop_that_follows_at_once<L: Lane>() {
                 let ends: Vec<ChildEnd<L>> = barriers.drain(..).map(Barrier::into_child).collect();
                 for mut end in ends {
                     (&theirs).read_exact(&mut [0]).unwrap();
-                    end.place();
+                    _ = end.place();
                     drop(end);
                 }
                 exit(0);
@@ -137,7 +139,7 @@ pub(crate) fn no_wake_up_is_lost_in_many_rounds<L: Lane>() {
             };
             assert_eq!(met, Ok(()), "round {round}, {way:?}");
         }
-        assert_eq!(end.wait_abortion_until(soon()), Unmet::Gone);
+        assert_eq!(end.wait_abort_until(soon()), Some(PeerAbort::Gone));
         assert_eq!(end_of(&mut child), Ended::Exited(0));
     }
 }
@@ -155,15 +157,15 @@ pub(crate) fn tokens_before_a_death_that_a_pidfd_shows_are_counted<L: Lane>() {
                     exit(0);
                 }
                 let mut end = barrier.into_child();
-                end.place();
+                _ = end.place();
                 exit(0);
             }
             Fork::Parent(child) => child,
         };
         let mut end = barrier.into_parent().watching(&child).unwrap();
-        end.place();
+        _ = end.place();
         assert_eq!(end.sync_until(soon()), Ok(()));
-        assert_eq!(end.wait_abortion_until(soon()), Unmet::Gone);
+        assert_eq!(end.wait_abort_until(soon()), Some(PeerAbort::Gone));
         assert_eq!(end_of(&mut child), Ended::Exited(0));
     }
 }

@@ -7,7 +7,7 @@ use crate::peer::{ABORTED, Order, milliseconds, pair};
 
 pub(crate) fn sync_is_met_once_every_token_is_answered<L: Lane>() {
     let (mut end, mut peer) = pair::<L>();
-    assert!(end.place() && end.place());
+    assert!(end.place().is_placed() && end.place().is_placed());
     assert_eq!(end.try_sync(), Ok(false));
     peer.does(Order::Place);
     assert_eq!(end.try_sync(), Ok(false), "one of two is answered");
@@ -24,10 +24,10 @@ pub(crate) fn a_peer_that_is_ahead_has_answered_beforehand<L: Lane>() {
     peer.does(Order::Place);
     assert_eq!(end.wait_next_until(soon()), Ok(()));
     for _ in 0..2 {
-        assert!(end.place());
+        assert!(end.place().is_placed());
         assert_eq!(end.sync(), Ok(()));
     }
-    end.place();
+    _ = end.place();
     assert_eq!(end.try_sync(), Ok(false));
 }
 
@@ -35,8 +35,8 @@ pub(crate) fn sync_with_nothing_unanswered_makes_no_wait_and_takes_no_look<L: La
     let (mut end, mut peer) = pair::<L>();
     assert_eq!((end.sync(), end.sync_next()), (Ok(()), Ok(())));
     peer.does(Order::Abort);
-    assert_eq!((end.sync(), end.sync_next()), (Ok(()), Ok(())), "the abortion is not known yet");
-    assert!(end.place());
+    assert_eq!((end.sync(), end.sync_next()), (Ok(()), Ok(())), "the abort is not known yet");
+    assert!(end.place().is_placed());
     assert_eq!(end.wait_next_until(soon()), Err(ABORTED));
     assert_eq!((end.sync(), end.sync_next()), (Err(ABORTED), Err(ABORTED)));
 }
@@ -44,7 +44,7 @@ pub(crate) fn sync_with_nothing_unanswered_makes_no_wait_and_takes_no_look<L: La
 pub(crate) fn sync_next_waits_for_one_answer<L: Lane>() {
     let (mut end, mut peer) = pair::<L>();
     for _ in 0..3 {
-        end.place();
+        _ = end.place();
     }
     assert_eq!(end.try_sync_next(), Ok(false));
     peer.does(Order::Place);
@@ -69,7 +69,7 @@ pub(crate) fn two_tokens_in_one_drain_meet_one_wait_next<L: Lane>() {
 pub(crate) fn wait_next_is_not_met_by_places_of_its_own_side<L: Lane>() {
     let (mut end, mut peer) = pair::<L>();
     for _ in 0..5 {
-        end.place();
+        _ = end.place();
     }
     assert_eq!(end.try_wait_next(), Ok(false));
     assert_eq!(end.wait_next_until(milliseconds(20)), Err(Unmet::TimedOut));

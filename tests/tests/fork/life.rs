@@ -110,3 +110,18 @@ pub(crate) fn many_children_leave_no_descriptor_and_no_zombie() {
     assert_eq!(fds::open(), before);
     assert!(fds::children().is_empty());
 }
+
+pub(crate) fn wait_without_a_deadline_ends_with_the_child() {
+    let _storm = Storm::begin(Duration::from_micros(500));
+    let begin = Instant::now();
+    let mut child = forked(|| {
+        std::thread::sleep(Duration::from_millis(100));
+        exit(6);
+    });
+    assert_eq!(child.wait(), Ended::Exited(6));
+    assert!(Instant::now().since(begin) >= Duration::from_millis(100));
+    assert_eq!(child.wait(), Ended::Exited(6), "from memory");
+    let mut child = sleeper();
+    child.kill().unwrap();
+    assert_eq!(child.wait(), Ended::Killed(9));
+}

@@ -13,12 +13,14 @@ mod closing;
 mod guard;
 mod life;
 mod sandbox;
+mod signals;
 mod threads;
 
 use closing::*;
 use guard::*;
 use life::*;
 use sandbox::*;
+use signals::*;
 use threads::*;
 
 ipc_tests::cases! {
@@ -36,6 +38,10 @@ ipc_tests::cases! {
     a_stopped_child_has_not_ended,
     wait_until_runs_out_at_its_deadline_and_may_be_waited_on_again,
     a_status_taken_by_another_wait_is_unknown,
+    wait_without_a_deadline_ends_with_the_child,
+    listed_signals_are_ignored_and_handlers_are_gone,
+    repro_the_c_librarys_own_signals_are_left_alone,
+    what_is_no_signal_is_refused,
     many_children_leave_no_descriptor_and_no_zombie,
     where_a_sandbox_refuses_the_newer_calls_everything_works,
     where_an_old_kernel_lacks_the_newer_calls_everything_works,

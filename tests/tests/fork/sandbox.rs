@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use ipc_barrier::{Barrier, Ended, Fork, StillRunning, Unmet, exit, fork};
+use ipc_barrier::{Barrier, Ended, Fork, PeerAbort, StillRunning, exit, fork};
 use ipc_tests::forked::{end_of, soon};
 use ipc_tests::{fds, seccomp};
 use ipc_transport::Instant;
-use ipc_worker::{Call, Event, Outcome, Refusal, Reply, Request, Restart, Start, Worker};
+use ipc_worker::{Call, Event, Launch, Outcome, Refusal, Reply, Request, Restart, Start, Worker};
 use rustix::process::{Pid, Signal};
 
 const PID: u16 = 1;
@@ -42,10 +42,10 @@ fn everything_works() {
     let deadline = Instant::now() + Duration::from_millis(30);
     assert_eq!(child.wait_until(deadline), Err(StillRunning));
     assert!(Instant::now() >= deadline);
-    assert_eq!(end.try_wait_abortion(), None);
+    assert_eq!(end.try_wait_abort(), None);
     child.kill().unwrap();
     assert_eq!(end_of(&mut child), Ended::Killed(9));
-    assert_eq!(end.wait_abortion_until(soon()), Unmet::Gone);
+    assert_eq!(end.wait_abort_until(soon()), Some(PeerAbort::Gone));
     child.kill().unwrap();
 
     let start = Start::fork(handle).restart(Restart::AT_ONCE);
@@ -62,7 +62,7 @@ fn everything_works() {
     assert!(fds::children().is_empty());
 }
 
-fn number<H: ipc_worker::Handler>(worker: &mut Worker<u32, H>, method: u16) -> u32 {
+fn number(worker: &mut Worker<u32, impl Launch>, method: u16) -> u32 {
     let mut number = None;
     while number.is_none() {
         worker

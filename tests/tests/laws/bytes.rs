@@ -185,6 +185,9 @@ pub(crate) fn nothing_offered_is_nothing_taken<A: Transport, B: Transport>(pair:
         assert_eq!(settled(right.receive(&mut [])), None);
     }
     assert_eq!(receive_exactly(&mut right, 3), b"abc");
+    drop(left);
+    assert_eq!(settled(right.receive(&mut [])), None, "nor is it the end");
+    assert_eq!(settled(right.send(&[])), None);
 }
 
 pub(crate) fn would_block_takes_nothing_and_leaves_all_as_it_was<A: Transport, B: Transport>(

@@ -2,11 +2,10 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use heapless::VecView;
 use ipc_frame::Decoder;
 use ipc_tests::fds::{self, file, id_of};
 use ipc_tests::wire::frame;
-use ipc_transport::{Inbox, PassFds, Received, Transport, TransportError};
+use ipc_transport::{Fds, Inbox, PassFds, Received, Transport, TransportError};
 
 use crate::bytes::{patiently, send_all, settled};
 
@@ -53,7 +52,7 @@ impl<T: PassFds> PassFds for Cut<'_, T> {
     fn receive_with(
         &mut self,
         space: &mut [u8],
-        fds: &mut VecView<OwnedFd>,
+        fds: &mut Fds<'_>,
     ) -> Result<Option<Received>, TransportError> {
         let limit = self.limit(space);
         let answer = self.inner.receive_with(&mut space[..limit], fds)?;
@@ -104,7 +103,7 @@ pub(crate) fn every_pair_of_cuts_gives_the_second_frame_its_descriptors<A: PassF
             let mut cut = Cut::new(&mut right, &receiver);
             let (mut inbox, mut id) = (Inbox::<256>::new(), 0);
             while id < 3 {
-                patiently(|| settled(inbox.receive(&mut cut)));
+                patiently(|| settled(fds::receive(&mut inbox, &mut cut)));
                 while let Some(header) = inbox.advance().unwrap() {
                     id += 1;
                     let arrival = inbox.current();

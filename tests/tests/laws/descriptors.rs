@@ -3,10 +3,9 @@
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use heapless::Vec as FixedVec;
 use ipc_frame::Header;
 use ipc_tests::fds::{self, Fds, file, id_of};
-use ipc_transport::{FdsLost, Inbox, Outbox, PassFds, Received, TransportError, duplicate};
+use ipc_transport::{FdList, FdsLost, Inbox, Outbox, PassFds, Received, TransportError, duplicate};
 
 use crate::bytes::{patiently, receive_exactly, send_all, settled};
 
@@ -20,7 +19,7 @@ pub(crate) fn send_with(to: &mut impl PassFds, bytes: &[u8], fds: &[&OwnedFd]) -
 }
 
 pub(crate) fn receive_with(from: &mut impl PassFds, space: &mut [u8], fds: &mut Fds) -> Received {
-    patiently(|| settled(from.receive_with(space, fds)))
+    patiently(|| settled(from.receive_with(space, &mut fds.fds())))
 }
 
 pub(crate) fn descriptors_ride_on_the_first_byte_of_their_call<A: PassFds, B: PassFds>(
@@ -100,7 +99,7 @@ pub(crate) fn from_none_to_253_arrive_in_order_and_closed_on_exec<A: PassFds, B:
         let received = receive_with(&mut right, &mut space, &mut fds);
         assert_eq!(received, Received { len: 1, fds_truncated: false });
         assert_eq!(fds.len(), count);
-        for fd in &fds {
+        for fd in fds.iter() {
             let flags = rustix::io::fcntl_getfd(fd).unwrap();
             assert!(flags.contains(rustix::io::FdFlags::CLOEXEC) && fd.as_raw_fd() > 2);
         }
@@ -165,8 +164,8 @@ pub(crate) fn what_the_list_cannot_hold_is_closed_and_told<A: PassFds, B: PassFd
     let own = file();
     let before = fds::open().len();
     send_with(&mut left, b"x", &[&own; 5]);
-    let mut fds = FixedVec::<OwnedFd, 2>::new();
-    let received = patiently(|| settled(right.receive_with(&mut [0; 4], &mut fds)));
+    let mut fds = FdList::<2>::new();
+    let received = patiently(|| settled(right.receive_with(&mut [0; 4], &mut fds.fds())));
     assert_eq!((received.fds_truncated, fds.len()), (true, 2));
     drop(fds);
     assert_eq!(fds::open().len(), before);
@@ -216,22 +215,22 @@ pub(crate) fn a_thousand_losses_leave_the_stream_in_step<A: PassFds, B: PassFds>
             for _ in 0..count {
                 fds.push(duplicate(own.as_fd()).unwrap()).unwrap();
             }
-            outbox.push_with(Header::request(1, round), &[b"x"], &mut fds).unwrap();
+            outbox.push_with(Header::request(1, round), &[b"x"], &mut fds.fds()).unwrap();
         }
-        assert!(outbox.flush(&mut left).unwrap().complete);
+        assert!(outbox.flush_with(&mut left).unwrap().complete);
         outbox.retire_sent();
         // Room for none, or for one of two.
         let mut hoard: Vec<File> = std::iter::from_fn(|| null.try_clone().ok()).collect();
         let room = usize::from(round % 2 == 1);
         hoard.truncate(hoard.len() - room);
-        assert!(inbox.receive(&mut right).unwrap().is_some());
+        assert!(fds::receive(&mut inbox, &mut right).unwrap().is_some());
         assert_eq!(inbox.advance().unwrap().unwrap().id(), round);
         assert_eq!(inbox.current().fds_lost, Some(FdsLost { expected: 2, got: room }));
         assert_eq!(inbox.current().payload, b"x");
         drop(hoard);
         let mut whole = 0;
         for _ in 0..4 {
-            inbox.receive(&mut right).unwrap();
+            fds::receive(&mut inbox, &mut right).unwrap();
             while let Some(header) = inbox.advance().unwrap() {
                 let arrival = inbox.current();
                 assert_eq!(

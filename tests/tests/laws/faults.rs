@@ -23,14 +23,14 @@ fn exchange<T: PassFds>(pair: (T, T), faults: Faults, seed: u64) -> (u64, u64) {
             fds.push(duplicate(file.as_fd()).unwrap()).unwrap();
         }
         let header = Header::request(1, pushed);
-        if pushed < 300 && outbox.push_with(header, &[b"payload"], &mut fds).is_ok() {
+        if pushed < 300 && outbox.push_with(header, &[b"payload"], &mut fds.fds()).is_ok() {
             pushed += 1;
         }
-        match outbox.flush(&mut left) {
+        match outbox.flush_with(&mut left) {
             Err(error) if error != Faults::ERROR => left = closed(error, left),
             _ => outbox.retire_sent(),
         }
-        match inbox.receive(&mut right) {
+        match fds::receive(&mut inbox, &mut right) {
             Err(TransportError::Closed) => return (arrived, lost),
             answer => _ = settled(answer),
         }

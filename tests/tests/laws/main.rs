@@ -228,6 +228,7 @@ fn main() -> ExitCode {
     own!(list, strays: descriptors_sent_to_a_byte_pair_are_closed);
     own!(list, packets:
         empty_packets_are_not_taken_for_the_end,
+        repro_empty_packets_are_not_would_block,
         empty_packets_at_the_end_do_not_hide_it,
         a_packet_that_had_to_be_cut_is_an_error_with_its_numbers,
         packets_over_the_buffer_go_in_smaller_ones,

@@ -37,7 +37,7 @@ fn take(inbox: &mut Inbox<256>, len: usize, from: &mut impl PassFds) -> Result<u
                 whole += usize::from(arrival.fds_lost.is_none());
             }
             Ok(None) if left == 0 => break Ok(whole),
-            Ok(None) => left -= patiently(|| settled(inbox.receive(from))),
+            Ok(None) => left -= patiently(|| settled(fds::receive(inbox, from))),
             Err(error) => break Err(error),
         }
     };
@@ -68,14 +68,14 @@ pub(crate) fn sends_random_bytes_and_descriptors<A: PassFds, B: PassFds>(
         sequence += u32::from(announced);
         send_all_with(&mut left, &bytes, own, count);
         if let Err(error) = take(&mut inbox, bytes.len(), &mut right) {
-            let is_typed = matches!(error, InboxError::Decode(_) | InboxError::FdSequence { .. });
+            let is_typed = matches!(error, InboxError::Decode(_) | InboxError::Join(_));
             assert!(is_typed, "{error}");
             assert_eq!(inbox.advance().err(), Some(error), "for ever");
             return true;
         }
     }
     drop(left);
-    patiently(|| is_closed(inbox.receive(&mut right)).then_some(()));
+    patiently(|| is_closed(fds::receive(&mut inbox, &mut right)).then_some(()));
     false
 }
 
@@ -146,7 +146,7 @@ fn take_last_words(right: &mut impl PassFds, calls: usize) {
     let mut inbox = Inbox::<256>::new();
     let (len, frames) = sent_by(calls);
     assert_eq!(take(&mut inbox, len, right), Ok(frames), "each with its own");
-    patiently(|| is_closed(inbox.receive(right)).then_some(()));
+    patiently(|| is_closed(fds::receive(&mut inbox, right)).then_some(()));
 }
 
 /// Ends before a call, with bytes and descriptors under way to both sides.
@@ -212,12 +212,12 @@ where
     send_all_with(&mut left, &bytes, &own, 1);
     drop((left, own));
     patiently(|| {
-        settled(inbox.receive(&mut right));
+        settled(fds::receive(&mut inbox, &mut right));
         inbox.advance().unwrap()
     });
-    assert_eq!(inbox.receive(&mut right), Ok(None), "this process holds it now");
+    assert_eq!(fds::receive(&mut inbox, &mut right), Ok(None), "this process holds it now");
     assert_eq!(inbox.advance().unwrap(), None);
-    assert_eq!(inbox.receive(&mut right), Err(TransportError::Closed));
+    assert_eq!(fds::receive(&mut inbox, &mut right), Err(TransportError::Closed));
     drop((right, inbox));
     assert_eq!(fds::open().len(), open);
 }

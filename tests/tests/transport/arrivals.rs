@@ -1,7 +1,7 @@
 //! What arrived of frames.
 
 use ipc_tests::fds::{id_of, is_cloexec};
-use ipc_transport::{FdsLost, Inbox, PassFds};
+use ipc_transport::{Arrived, FdsLost, Inbox, PassFds};
 
 /// What a frame brought, with nothing borrowed.
 #[derive(Debug, PartialEq)]
@@ -34,9 +34,9 @@ pub(crate) fn take_all<const N: usize>(
     list: &mut Vec<Got>,
 ) {
     loop {
-        let received = inbox.receive(from).unwrap();
+        let received = inbox.receive_with(from, 253).unwrap();
         take(inbox, list);
-        if received.is_none() {
+        if received == Arrived::WouldBlock {
             return;
         }
     }

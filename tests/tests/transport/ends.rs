@@ -32,7 +32,7 @@ pub(crate) fn repro_empty_pieces_hide_none_that_come_after() {
     assert_eq!(left.send_with(&pieces, &[null.as_fd()]), Ok(Some(4)));
     let (mut space, mut fds) = ([0; 16], Fds::new());
     assert_eq!(right.receive(&mut space[..4]), Ok(Some(4)));
-    let received = right.receive_with(&mut space, &mut fds).unwrap().unwrap();
+    let received = right.receive_with(&mut space, &mut fds.fds()).unwrap().unwrap();
     assert_eq!((received.len, fds.len()), (4, 1));
 }
 

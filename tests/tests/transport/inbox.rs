@@ -3,9 +3,9 @@
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use ipc_tests::fds::{self, file, id_of};
+use ipc_tests::fds::{self, Fds, file, id_of};
 use ipc_tests::wire::frame;
-use ipc_transport::{FdsLost, Inbox, InboxError, PassFds, Stream};
+use ipc_transport::{FdsLost, Inbox, InboxError, JoinError, PassFds, Stream};
 
 use crate::arrivals::{got, take, take_all};
 
@@ -46,8 +46,6 @@ pub(crate) fn no_descriptor_goes_to_a_neighbour_of_its_frame() {
             if !own_first {
                 left.send_with(&[&its_own], &[own.as_fd()]).unwrap();
             }
-            // Both lie in the inbox before a frame is taken.
-            while inbox.receive(&mut right).unwrap().is_some() {}
             let mut list = Vec::new();
             take_all(&mut inbox, &mut right, &mut list);
             list.sort_by_key(|got| got.id);
@@ -68,9 +66,9 @@ pub(crate) fn descriptors_of_the_next_frame_do_not_stand_in_for_lost_ones() {
     left.send_with(&[&frame(1, (1, 0), b"")], &[lost.as_fd()]).unwrap();
     left.send_with(&[&frame(2, (1, 1), b"")], &[own.as_fd()]).unwrap();
     let hoard: Vec<File> = std::iter::from_fn(|| null.try_clone().ok()).collect();
-    assert!(inbox.receive(&mut right).unwrap().is_some());
+    assert!(fds::receive(&mut inbox, &mut right).unwrap().is_some());
     drop(hoard);
-    assert!(inbox.receive(&mut right).unwrap().is_some());
+    assert!(fds::receive(&mut inbox, &mut right).unwrap().is_some());
     let mut list = Vec::new();
     take_all(&mut inbox, &mut right, &mut list);
     assert_eq!(list[0].lost, Some(FdsLost { expected: 1, got: 0 }));
@@ -84,9 +82,10 @@ pub(crate) fn a_descriptor_sequence_out_of_step_is_an_error() {
     left.send_with(&[&frame(1, (1, 0), b"")], &[null.as_fd()]).unwrap();
     left.send_with(&[&frame(2, (1, 5), b"")], &[null.as_fd()]).unwrap();
     let before = fds::open().len();
-    while inbox.receive(&mut right).unwrap().is_some() {}
+    assert!(fds::receive(&mut inbox, &mut right).unwrap().is_some());
     assert_eq!(inbox.advance().unwrap().unwrap().id(), 1);
-    let expected = InboxError::FdSequence { expected: 1, got: 5 };
+    assert!(fds::receive(&mut inbox, &mut right).unwrap().is_some());
+    let expected = InboxError::Join(JoinError::FdSequence { expected: 1, got: 5 });
     assert_eq!(inbox.advance().unwrap_err(), expected);
     inbox.reset();
     assert_eq!(fds::open().len(), before);
@@ -106,7 +105,7 @@ pub(crate) fn frames_that_wait_keep_further_descriptors_in_the_socket() {
             .unwrap();
     }
     let mut calls = 0;
-    while inbox.receive(&mut right).unwrap().is_some() {
+    while fds::receive(&mut inbox, &mut right).unwrap().is_some() {
         calls += 1;
     }
     assert!(calls > 0 && calls < files.len(), "then frames must be taken: {calls}");
@@ -128,7 +127,9 @@ pub(crate) fn repro_descriptors_without_room_are_closed_and_go_to_no_other_frame
         let bytes = frame(u64::from(sequence), (1, sequence), b"");
         inbox.space()[..bytes.len()].copy_from_slice(&bytes);
         ids.push(id_of(&file));
-        inbox.filled(bytes.len(), [file]);
+        let mut list = Fds::new();
+        list.push(file).unwrap();
+        inbox.filled(bytes.len(), &mut list.fds());
         ids.len()
     };
     let mut room = 0;
@@ -160,10 +161,11 @@ pub(crate) fn an_inbox_closes_what_it_holds() {
         let mut inbox = Inbox::<256>::new();
         left.send_with(&[&frame(1, (2, 0), b"")], &[null.as_fd(); 2]).unwrap();
         left.send_with(&[&frame(2, (3, 2), b"half")[..26]], &[null.as_fd(); 3]).unwrap();
-        while inbox.receive(&mut right).unwrap().is_some() {}
+        assert!(fds::receive(&mut inbox, &mut right).unwrap().is_some());
         assert_eq!(inbox.advance().unwrap().unwrap().id(), 1);
+        assert!(fds::receive(&mut inbox, &mut right).unwrap().is_some());
         assert_eq!(fds::open().len(), before + 7);
-        let kept = inbox.current().fds.pop_front().unwrap();
+        let kept = inbox.current().fds.take_first().unwrap();
         assert_eq!(inbox.advance().unwrap(), None);
         assert_eq!(fds::open().len(), before + 6, "what was left of the first is closed");
         if by_reset {

@@ -4,18 +4,23 @@
 #![expect(
     unsafe_code,
     clippy::unwrap_used,
+    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test fails by panicking, and closes standard streams"
 )]
 
 mod arrivals;
 mod ends;
+mod handing;
 mod inbox;
+mod limits;
 mod outbox;
 mod waits;
 
 use ends::*;
+use handing::*;
 use inbox::*;
+use limits::*;
 use outbox::*;
 use waits::*;
 
@@ -37,6 +42,7 @@ ipc_tests::cases! {
     repro_a_storm_of_signals_prolongs_no_blocking_receive,
     a_blocking_receive_without_time_out_waits_through_signals,
     a_blocking_send_waits_for_room,
+    repro_blocking_calls_wait_whatever_the_mode_of_the_description,
     frames_that_wait_keep_further_descriptors_in_the_socket,
     repro_descriptors_without_room_are_closed_and_go_to_no_other_frame,
     repro_a_reply_with_too_many_descriptors_does_not_stop_the_outbox,
@@ -46,7 +52,24 @@ ipc_tests::cases! {
     a_wait_lasts_until_its_deadline_and_sees_what_is_ready,
     spinning_changes_no_answer,
     nobody_spins_with_one_cpu,
-    interruptions_are_counted,
     too_many_descriptors_in_flight_keep_the_frame_until_receivers_catch_up,
+    repro_a_receiver_holds_no_more_than_it_has_room_for,
+    repro_exactly_the_room_is_filled,
+    repro_options_that_add_control_messages_are_switched_off,
+    repro_pidfds_that_nobody_asked_for_are_closed,
+    repro_frames_of_more_than_253_descriptors_are_refused_alike,
+    repro_a_frame_without_its_descriptor_takes_no_other_frames,
+    two_frames_that_claim_the_same_descriptors_end_the_stream,
+    repro_take_frames_is_not_would_block,
+    packets_longer_than_the_inbox_arrive_whole_before_a_wait,
+    repro_descriptors_put_in_by_hand_shift_no_later_ones,
+    plain_transports_carry_the_same_frames,
+    fds_are_a_bounded_view,
+    repro_a_transport_that_takes_nothing_is_not_asked_for_ever,
+    a_frame_with_descriptors_does_not_go_without_them,
+    a_frame_handed_over_is_sent_and_its_descriptors_are_gone,
+    a_frame_withdrawn_keeps_its_descriptors_for_its_caller,
+    repro_an_old_number_names_no_later_frame,
+    a_room_that_is_dropped_or_leaked_leaves_no_descriptor,
     a_receiver_that_refuses_descriptors_is_told_from_one_that_is_gone,
 }

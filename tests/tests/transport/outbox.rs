@@ -2,9 +2,8 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
-use heapless::{Vec as FixedVec, VecView};
 use ipc_frame::{Header, PushError};
 use ipc_tests::cases::skip;
 use ipc_tests::fds::{self, Fds, file, id_of};
@@ -63,7 +62,7 @@ impl PassFds for Short<'_> {
     fn receive_with(
         &mut self,
         space: &mut [u8],
-        fds: &mut VecView<OwnedFd>,
+        fds: &mut ipc_transport::Fds<'_>,
     ) -> Result<Option<Received>, TransportError> {
         self.inner.receive_with(space, fds)
     }
@@ -86,11 +85,11 @@ pub(crate) fn descriptors_reach_their_frames_in_batches() {
             let files: Vec<u64> = fds.iter().map(id_of).collect();
             let payload = vec![u8::try_from(index).unwrap(); index * 5];
             let header = Header::request(1, sequence);
-            outbox.push_with(header, &[&payload], &mut fds).unwrap();
+            outbox.push_with(header, &[&payload], &mut fds.fds()).unwrap();
             expected.push(got(sequence, &payload, &files));
             sequence += 1;
         }
-        assert!(outbox.flush(&mut left).unwrap().complete);
+        assert!(outbox.flush_with(&mut left).unwrap().complete);
         let mut list = Vec::new();
         take_all(&mut inbox, &mut right, &mut list);
         assert_eq!(list, expected);
@@ -120,16 +119,16 @@ pub(crate) fn short_writes_and_full_sockets_keep_frames_and_descriptors() {
         let payload = vec![u8::try_from(id % 251).unwrap(); random(150)];
         let files: Vec<u64> = fds.iter().map(id_of).collect();
         let header = Header::request(1, id);
-        while outbox.push_with(header, &[&payload], &mut fds).is_err() {
+        while outbox.push_with(header, &[&payload], &mut fds.fds()).is_err() {
             let lens = (0..4).map(|_| Some(random(60)).filter(|&len| len > 3)).collect();
-            outbox.flush(&mut Short { inner: &mut left, lens }).unwrap();
+            outbox.flush_with(&mut Short { inner: &mut left, lens }).unwrap();
             outbox.retire_sent();
             take_all(&mut inbox, &mut right, &mut list);
         }
         assert!(fds.is_empty());
         expected.push(got(id, &payload, &files));
     }
-    assert!(outbox.flush(&mut left).unwrap().complete);
+    assert!(outbox.flush_with(&mut left).unwrap().complete);
     take_all(&mut inbox, &mut right, &mut list);
     assert_eq!(list, expected);
 }
@@ -149,10 +148,10 @@ pub(crate) fn a_socket_that_is_full_keeps_frames_and_descriptors() {
         }
         let payload = vec![u8::try_from(id % 251).unwrap(); 900];
         let header = Header::request(1, id);
-        while outbox.push_with(header, &[&payload], &mut fds) == Err(PushError::Full) {
-            if !outbox.flush(&mut left).unwrap().complete {
+        while outbox.push_with(header, &[&payload], &mut fds.fds()) == Err(PushError::Full) {
+            if !outbox.flush_with(&mut left).unwrap().complete {
                 full += 1;
-                let again = outbox.flush(&mut left).unwrap();
+                let again = outbox.flush_with(&mut left).unwrap();
                 assert_eq!((again.len, again.complete), (0, false));
                 take_all(&mut inbox, &mut right, &mut list);
             }
@@ -160,7 +159,7 @@ pub(crate) fn a_socket_that_is_full_keeps_frames_and_descriptors() {
         }
         expected.push(got(id, &payload, &ids[..count]));
     }
-    while !outbox.flush(&mut left).unwrap().complete {
+    while !outbox.flush_with(&mut left).unwrap().complete {
         take_all(&mut inbox, &mut right, &mut list);
     }
     take_all(&mut inbox, &mut right, &mut list);
@@ -174,15 +173,13 @@ pub(crate) fn repro_a_reply_with_too_many_descriptors_does_not_stop_the_outbox()
     let mut outbox = Outbox::<4096, 32>::new();
     let before = fds::open().len();
     let null = File::open("/dev/null").unwrap();
-    let mut fds: FixedVec<OwnedFd, 255> = FixedVec::new();
-    while fds.len() < 255 {
-        fds.push(duplicate(null.as_fd()).unwrap()).unwrap();
-    }
     let header = Header::reply(1);
-    outbox.reserve(4, 253).unwrap().commit(header, 4, &mut fds).unwrap();
-    assert_eq!(outbox.reserve(4, 4).err(), Some(PushError::Full), "253 of 256 are held");
+    let mut room = outbox.reserve(4, 253).unwrap();
+    while room.fds().push(duplicate(null.as_fd()).unwrap()).is_ok() {}
+    room.commit(header, 4).unwrap();
+    assert_eq!(outbox.reserve(4, 1).err(), Some(PushError::Full), "253 of 253 are held");
     outbox.push(Header::reply(2), &[]).unwrap();
-    assert!(outbox.flush(&mut left).unwrap().complete);
+    assert!(outbox.flush_with(&mut left).unwrap().complete);
     let (mut inbox, mut list) = (Inbox::<4096>::new(), Vec::new());
     take_all(&mut inbox, &mut right, &mut list);
     assert_eq!(list.len(), 2);
@@ -198,12 +195,12 @@ pub(crate) fn an_outbox_gives_back_what_it_has_no_room_for() {
     let header = Header::request(1, 1);
     let mut list = Fds::new();
     list.push(duplicate(null.as_fd()).unwrap()).unwrap();
-    let refused = outbox.push_with(header, &[&[0; 300]], &mut list).unwrap_err();
+    let refused = outbox.push_with(header, &[&[0; 300]], &mut list.fds()).unwrap_err();
     assert_eq!(refused, PushError::TooLong { len: 300, capacity: 232 });
     assert_eq!(list.len(), 1, "the list is untouched");
     outbox.push(header, &[]).unwrap();
     outbox.push(header, &[]).unwrap();
-    assert_eq!(outbox.push_with(header, &[], &mut list), Err(PushError::Full));
+    assert_eq!(outbox.push_with(header, &[], &mut list.fds()), Err(PushError::Full));
     assert_eq!(list.len(), 1);
 }
 
@@ -215,12 +212,12 @@ pub(crate) fn frames_go_out_again_with_their_descriptors_until_they_are_retired(
     let header = |id| Header::request(1, id);
     let mut fds = Fds::new();
     fds.push(first).unwrap();
-    let retired = outbox.push_with(header(1), &[b"one"], &mut fds).unwrap();
+    let retired = outbox.push_with(header(1), &[b"one"], &mut fds.fds()).unwrap();
     fds.push(second).unwrap();
-    outbox.push_with(header(2), &[b"two"], &mut fds).unwrap();
+    outbox.push_with(header(2), &[b"two"], &mut fds.fds()).unwrap();
     for round in 0..3 {
         let (mut left, mut right) = Stream::pair().unwrap();
-        outbox.flush(&mut left).unwrap();
+        outbox.flush_with(&mut left).unwrap();
         let (mut inbox, mut list) = (Inbox::<1024>::new(), Vec::new());
         take_all(&mut inbox, &mut right, &mut list);
         let all = [got(1, b"one", &ids[..1]), got(2, b"two", &ids[1..])];
@@ -258,13 +255,13 @@ pub(crate) fn too_many_descriptors_in_flight_keep_the_frame_until_receivers_catc
     let mut outbox = Outbox::<256, 4>::new();
     let mut own = Fds::new();
     own.push(duplicate(null.as_fd()).unwrap()).unwrap();
-    outbox.push_with(Header::request(1, 2), &[b"kept"], &mut own).unwrap();
-    assert_eq!(outbox.flush(&mut left), Err(TransportError::TooManyInFlight));
+    outbox.push_with(Header::request(1, 2), &[b"kept"], &mut own.fds()).unwrap();
+    assert_eq!(outbox.flush_with(&mut left), Err(TransportError::TooManyInFlight));
     let mut list = Vec::new();
     take_all(&mut inbox, &mut right, &mut list);
     assert_eq!(list.len(), usize::try_from(sequence / 20).unwrap());
     inbox.reset();
-    assert!(outbox.flush(&mut left).unwrap().complete);
+    assert!(outbox.flush_with(&mut left).unwrap().complete);
     list.clear();
     take_all(&mut inbox, &mut right, &mut list);
     assert_eq!((list[0].payload.as_slice(), list[0].files.len()), (&b"kept"[..], 1));

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use ipc_tests::forked::{end_of, forked, soon};
 use ipc_tests::storm::Storm;
+use rustix::fs::OFlags;
+
 use ipc_transport::{
     Instant, Interest, MAX_WATCHED, PassFds, Patience, Received, Stream, Transport, TransportError,
-    Waiter, Watched, duplicate, wait,
+    Watched, duplicate, wait,
 };
 
 use ipc_tests::fds::Fds;
@@ -21,7 +23,7 @@ pub(crate) fn a_blocking_receive_ends_at_its_time_out() {
     for with_fds in [false, true] {
         let begin = Instant::now();
         if with_fds {
-            assert_eq!(right.blocking().receive_with(&mut space, &mut fds), Ok(None));
+            assert_eq!(right.blocking().receive_with(&mut space, &mut fds.fds()), Ok(None));
         } else {
             assert_eq!(right.blocking().receive(&mut space), Ok(None));
         }
@@ -41,7 +43,7 @@ pub(crate) fn repro_a_storm_of_signals_prolongs_no_blocking_receive() {
     for with_fds in [false, true] {
         let begin = Instant::now();
         if with_fds {
-            assert_eq!(right.blocking().receive_with(&mut space, &mut fds), Ok(None));
+            assert_eq!(right.blocking().receive_with(&mut space, &mut fds.fds()), Ok(None));
         } else {
             assert_eq!(right.blocking().receive(&mut space), Ok(None));
         }
@@ -55,7 +57,7 @@ pub(crate) fn repro_a_storm_of_signals_prolongs_no_blocking_receive() {
         left.send_with(&[b"in time"], &[null.as_fd()]).unwrap();
     });
     right.set_receive_timeout(Duration::from_secs(20)).unwrap();
-    let received = right.blocking().receive_with(&mut space, &mut fds).unwrap();
+    let received = right.blocking().receive_with(&mut space, &mut fds.fds()).unwrap();
     assert_eq!(received, Some(Received { len: 7, fds_truncated: false }));
     assert_eq!(fds.len(), 1);
     end_of(&mut child);
@@ -91,6 +93,39 @@ pub(crate) fn a_blocking_send_waits_for_room() {
             Ok(len) => arrived += len.unwrap(),
             Err(error) => break assert_eq!(error, TransportError::Closed),
         }
+    }
+    assert_eq!(arrived, 1 << 20);
+    assert_eq!(end_of(&mut child), ipc_barrier::Ended::Exited(0));
+}
+
+/// The description's own mode, which another process may share, says that nothing waits.
+pub(crate) fn repro_blocking_calls_wait_whatever_the_mode_of_the_description() {
+    let (mut left, mut right) = Stream::pair().unwrap();
+    for socket in [&left, &right] {
+        rustix::fs::fcntl_setfl(socket, OFlags::RDWR | OFlags::NONBLOCK).unwrap();
+    }
+    let time = Duration::from_millis(60);
+    right.set_receive_timeout(time).unwrap();
+    let begin = Instant::now();
+    assert_eq!(right.blocking().receive(&mut [0; 8]), Ok(None));
+    assert!(Instant::now().since(begin) >= time);
+    let (mut ours, mut theirs) = Stream::pair().unwrap();
+    rustix::fs::fcntl_setfl(&theirs, OFlags::RDWR | OFlags::NONBLOCK).unwrap();
+    let mut child = forked(|| {
+        assert_eq!(theirs.blocking().receive(&mut [0; 8]), Ok(Some(4)), "without a timeout");
+        let bytes = vec![7; 1 << 20];
+        let mut sent = 0;
+        while sent < bytes.len() {
+            sent += left.blocking().send(&[&bytes[sent..]]).unwrap().unwrap();
+        }
+    });
+    drop(left);
+    std::thread::sleep(time);
+    ours.send(&[b"word"]).unwrap();
+    let (mut space, mut arrived) = (vec![0; 4096], 0);
+    right.set_receive_timeout(Duration::from_secs(20)).unwrap();
+    while let Ok(len) = right.blocking().receive(&mut space) {
+        arrived += len.unwrap();
     }
     assert_eq!(arrived, 1 << 20);
     assert_eq!(end_of(&mut child), ipc_barrier::Ended::Exited(0));
@@ -135,27 +170,11 @@ pub(crate) fn spinning_changes_no_answer() {
     let null = File::open("/dev/null").unwrap();
     left.send_with(&[b"word"], &[null.as_fd()]).unwrap();
     let mut fds = Fds::new();
-    let received = right.blocking().with(patience).receive_with(&mut space, &mut fds);
+    let received = right.blocking().with(patience).receive_with(&mut space, &mut fds.fds());
     assert_eq!(received, Ok(Some(Received { len: 4, fds_truncated: false })));
     assert_eq!(fds.len(), 1);
-    let mut waiter = Waiter::new(patience);
-    let watch = |waiter: &mut Waiter, deadline| {
-        let mut watched = [Watched::new(right.as_fd(), Interest::Input)];
-        (waiter.wait(&mut watched, deadline), watched[0].is_readable(), watched[0].is_over())
-    };
-    for spin in [Duration::ZERO, Duration::from_millis(5), Duration::from_secs(100)] {
-        waiter = Waiter::new(Patience { spin });
-        let start = Instant::now();
-        let deadline = start + Duration::from_millis(20);
-        assert_eq!(watch(&mut waiter, Some(deadline)), (Ok(false), false, false));
-        assert!(Instant::now() >= deadline && Instant::now().since(start).as_secs() < 10);
-        let past = Some(Instant::PAST);
-        assert_eq!(watch(&mut waiter, past), (Ok(false), false, false));
-    }
     left.send(&[b"x"]).unwrap();
-    assert_eq!(watch(&mut waiter, None), (Ok(true), true, false));
     drop(left);
-    assert_eq!(watch(&mut waiter, Some(soon())), (Ok(true), true, true));
     assert_eq!(right.blocking().with(patience).receive(&mut space), Ok(Some(1)));
     let end = right.blocking().with(patience).receive(&mut space);
     assert_eq!(end, Err(TransportError::Closed));
@@ -170,18 +189,4 @@ pub(crate) fn nobody_spins_with_one_cpu() {
     one.set(first);
     rustix::thread::sched_setaffinity(None, &one).unwrap();
     assert_eq!(Patience::SPIN.where_parallel(), Patience::SLEEP);
-}
-
-pub(crate) fn interruptions_are_counted() {
-    let (_left, mut right) = Stream::pair().unwrap();
-    right.set_receive_timeout(Duration::from_millis(30)).unwrap();
-    let mut waiter = Waiter::new(Patience::SLEEP);
-    let _storm = Storm::begin(Duration::from_millis(2));
-    let mut watched = [Watched::new(right.as_fd(), Interest::Input)];
-    let deadline = Instant::now() + Duration::from_millis(40);
-    assert_eq!(waiter.wait(&mut watched, Some(deadline)), Ok(false));
-    assert!(waiter.interruptions() > 0);
-    assert_eq!(right.interruptions(), 0);
-    assert_eq!(right.blocking().receive(&mut [0; 8]), Ok(None));
-    assert!(right.interruptions() > 0);
 }

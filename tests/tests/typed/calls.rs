@@ -9,16 +9,16 @@ use ipc_tests::counting::Counting;
 use ipc_tests::fds;
 use ipc_tests::forked::soon;
 use ipc_worker::{
-    Again, Ended, Event, Instant, Lost, NotTaken, Outcome, Refusal, Start, Why, Worker,
+    Again, Ended, Event, Fork, How, Inline, Instant, NotTaken, Outcome, Refusal, Start, Why, Worker,
 };
 
 use crate::service::*;
 
-fn forked() -> Typed {
+fn forked() -> Typed<Fork<Served>> {
     Worker::start(Start::fork(disk::Server(Disk::default()))).unwrap()
 }
 
-fn inline() -> Typed {
+fn inline() -> Typed<Inline<Served>> {
     Worker::start(Start::inline(disk::Server(Disk::default()))).unwrap()
 }
 
@@ -123,11 +123,9 @@ pub(crate) fn in_line_is_the_same() {
 }
 
 pub(crate) fn the_worker_prepares_and_settles() {
-    use std::os::fd::AsRawFd;
     let (mut ours, theirs) = UnixStream::pair().unwrap();
-    let keep = [theirs.as_raw_fd()];
     let server = Disk { settled: Some(theirs.into()), ..Disk::default() };
-    let mut worker: Typed = Worker::start(Start::fork(disk::Server(server)).keep(&keep)).unwrap();
+    let mut worker = Worker::<u32, _>::start(Start::fork(disk::Server(server))).unwrap();
     disk::nothing::call(&mut worker, 1).unwrap();
     reply(&mut worker, |_| ());
     let mut byte = [0];
@@ -137,7 +135,7 @@ pub(crate) fn the_worker_prepares_and_settles() {
     // That it prepares is shown by the text that `joined` begins with.
 }
 
-pub(crate) fn a_deadline_a_cancel_and_another_word_on_again_are_said_as_for_any_call() {
+pub(crate) fn a_deadline_a_cancel_and_a_resend_policy_are_set_as_for_any_call() {
     let mut worker = forked();
     let sleep = disk::sleep_ms::args(&200);
     let late = Instant::now() + Duration::from_millis(20);
@@ -161,18 +159,18 @@ pub(crate) fn a_deadline_a_cancel_and_another_word_on_again_are_said_as_for_any_
     assert_eq!(asked, Some(1), "the one that slept");
 
     let exit = disk::exit::args([]);
-    worker.try_call(exit.call().again(Again::Always), 4).unwrap();
+    worker.try_call(exit.call().again(Again::UntilDone), 4).unwrap();
     let (mut deaths, limit) = (0, soon());
-    let lost = loop {
+    let how = loop {
         worker.turn(Instant::now());
         match worker.next_event() {
             Some(Event::Died(Ended::Exited(3))) => deaths += 1,
-            Some(Event::Done { tag: 4, outcome: Outcome::Lost(lost) }) => break lost,
+            Some(Event::Done { tag: 4, outcome: Outcome::SetAside(lost) }) => break lost.how,
             Some(Event::Done { outcome, .. }) => panic!("{outcome:?}"),
             _ => assert!(Instant::now() < limit, "{deaths} deaths"),
         }
     };
-    assert_eq!((deaths, lost), (4, Lost::Running), "once and three times again");
+    assert_eq!((deaths, how), (3, How::Running), "it begins three times");
 }
 
 pub(crate) fn a_function_may_see_its_request() {
@@ -235,7 +233,7 @@ pub(crate) fn one_handler_serves_two_services() {
                         answer: &mut ipc_worker::Reply<'_>| {
         both(&mut state, request, answer)
     };
-    let mut worker = Worker::<u32, _>::start(Start::fork(handler)).unwrap();
+    let mut worker = Worker::<u32, _>::start(Start::fork_with(&[], handler)).unwrap();
     disk::nothing::call(&mut worker, 1).unwrap();
     reply(&mut worker, |reply| disk::nothing::result(&reply).unwrap());
     echo::echo::call(&mut worker, &i64::MIN, 2).unwrap();
@@ -245,10 +243,8 @@ pub(crate) fn one_handler_serves_two_services() {
 }
 
 pub(crate) fn repro_names_and_attributes_of_what_is_made_are_free() {
-    let mut state = Disk::default();
-    let handler = move |request: &mut ipc_worker::Request<'_>,
-                        answer: &mut ipc_worker::Reply<'_>| {
-        echo::dispatch(&mut state, request, answer)
+    let handler = |request: &mut ipc_worker::Request<'_>, answer: &mut ipc_worker::Reply<'_>| {
+        echo::dispatch(&mut Disk::default(), request, answer)
     };
     let mut worker = Worker::<u32, _>::start(Start::inline(handler)).unwrap();
     echo::call::call(&mut worker, &Longest(7), &1, &2, &3, 1).unwrap();
@@ -265,7 +261,7 @@ pub(crate) fn repro_names_and_attributes_of_what_is_made_are_free() {
 }
 
 /// Asks the worker how often it has asked for memory.
-fn count_in(worker: &mut Typed) -> usize {
+fn count_in(worker: &mut Typed<Fork<Served>>) -> usize {
     disk::counted::call(worker, 0).unwrap();
     reply(worker, |reply| disk::counted::result(&reply).unwrap())
 }

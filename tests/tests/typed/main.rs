@@ -20,7 +20,7 @@ ipc_tests::cases! {
     a_method_refuses_with_its_own_code,
     in_line_is_the_same,
     the_worker_prepares_and_settles,
-    a_deadline_a_cancel_and_another_word_on_again_are_said_as_for_any_call,
+    a_deadline_a_cancel_and_a_resend_policy_are_set_as_for_any_call,
     a_function_may_see_its_request,
     arguments_that_do_not_fit_are_not_taken_and_name_their_length,
     a_value_that_cannot_be_written_is_not_taken,

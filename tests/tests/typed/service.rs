@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -149,6 +149,10 @@ impl disk::Serve for Disk {
         Ok(())
     }
 
+    fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.settled.iter().map(AsFd::as_fd)
+    }
+
     fn append(&mut self, line: Line<'_>, [fd]: [OwnedFd; 1]) -> Result<u64, Refusal> {
         self.asked += 1;
         let mut file = File::from(fd);
@@ -291,11 +295,14 @@ pub(crate) fn both(
 }
 
 /// A worker for the first service.
-pub(crate) type Typed = Worker<u32, disk::Server<Disk>>;
+pub(crate) type Typed<L> = Worker<u32, L>;
+
+/// The handler of the first service.
+pub(crate) type Served = disk::Server<Disk>;
 
 /// Waits for the next outcome and gives it to the closure.
-pub(crate) fn outcome<H: ipc_worker::Handler, R, const S: usize, const B: usize>(
-    worker: &mut Worker<u32, H, S, B>,
+pub(crate) fn outcome<L: ipc_worker::Launch, R, const S: usize, const B: usize>(
+    worker: &mut Worker<u32, L, S, B>,
     mut read: impl FnMut(Outcome<'_>) -> R,
 ) -> R {
     use ipc_transport::{Interest, Watched, wait};
@@ -315,8 +322,8 @@ pub(crate) fn outcome<H: ipc_worker::Handler, R, const S: usize, const B: usize>
 }
 
 /// Waits for the next outcome, which must be a reply.
-pub(crate) fn reply<H: ipc_worker::Handler, R, const S: usize, const B: usize>(
-    worker: &mut Worker<u32, H, S, B>,
+pub(crate) fn reply<L: ipc_worker::Launch, R, const S: usize, const B: usize>(
+    worker: &mut Worker<u32, L, S, B>,
     mut read: impl FnMut(ReplyView<'_>) -> R,
 ) -> R {
     outcome(worker, |outcome| match outcome {
@@ -326,8 +333,8 @@ pub(crate) fn reply<H: ipc_worker::Handler, R, const S: usize, const B: usize>(
 }
 
 /// Waits for the next outcome, which must be a refusal.
-pub(crate) fn refusal<H: ipc_worker::Handler, const S: usize, const B: usize>(
-    worker: &mut Worker<u32, H, S, B>,
+pub(crate) fn refusal<L: ipc_worker::Launch, const S: usize, const B: usize>(
+    worker: &mut Worker<u32, L, S, B>,
 ) -> Refusal {
     outcome(worker, |outcome| match outcome {
         Outcome::Refused(refusal) => refusal,

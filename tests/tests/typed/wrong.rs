@@ -5,30 +5,35 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ipc_tests::fds;
 use ipc_worker::{
-    BadReply, Call, Encode, MessageError, Outcome, Postcard, Refusal, Reply, Request, Start, Worker,
+    BadReply, Call, Encode, Fork, Inline, Launch, MessageError, Outcome, Postcard, Refusal, Reply,
+    Request, Start, Worker,
 };
 
 use crate::service::*;
 
-/// Both ways to run the service.
-fn workers() -> [Typed; 2] {
-    let server = || disk::Server(Disk::default());
-    [Start::fork(server()), Start::inline(server())].map(|start| Worker::start(start).unwrap())
+fn forked() -> Typed<Fork<Served>> {
+    Worker::start(Start::fork(disk::Server(Disk::default()))).unwrap()
+}
+
+fn inline() -> Typed<Inline<Served>> {
+    Worker::start(Start::inline(disk::Server(Disk::default()))).unwrap()
 }
 
 /// Returns how many methods were asked.
-fn asked(worker: &mut Typed) -> u64 {
+fn asked<L: Launch>(worker: &mut Typed<L>) -> u64 {
     disk::asked::call(worker, 0).unwrap();
     reply(worker, |reply| disk::asked::result(&reply).unwrap())
 }
 
 pub(crate) fn an_unknown_method_is_a_refusal() {
-    for mut worker in workers() {
+    fn check<L: Launch>(mut worker: Typed<L>) {
         for method in [0, 17, 99, 101, u16::MAX] {
             worker.try_call(Call::new(method, &[b"bytes"]), 1).unwrap();
             assert_eq!(refusal(&mut worker), Refusal::UNKNOWN_METHOD);
         }
     }
+    check(forked());
+    check(inline());
 }
 
 fn bytes_of(message: impl Encode) -> Vec<u8> {
@@ -38,6 +43,11 @@ fn bytes_of(message: impl Encode) -> Vec<u8> {
 }
 
 pub(crate) fn every_cut_of_a_valid_request_is_a_refusal_and_asks_nobody() {
+    check_cuts(forked());
+    check_cuts(inline());
+}
+
+fn check_cuts<L: Launch>(mut worker: Typed<L>) {
     let null = File::open("/dev/null").unwrap();
     let one: &[BorrowedFd<'_>] = &[null.as_fd()];
     let line = Line { number: 300, text: "a line of text" };
@@ -48,23 +58,21 @@ pub(crate) fn every_cut_of_a_valid_request_is_a_refusal_and_asks_nobody() {
         (disk::all::METHOD, bytes_of(Postcard((everything, (1_u8, -300_i16)))), &[]),
         (disk::joined::METHOD, bytes_of(Postcard(("first", &b"second"[..], 70_000_u32))), &[]),
     ];
-    for mut worker in workers() {
-        for (method, bytes, fds) in &valid {
-            for len in 0..bytes.len() {
-                let cut: &[u8] = bytes.get(..len).unwrap();
-                worker.try_call(Call::new(*method, &[cut]).fds(fds), 1).unwrap();
-                assert_eq!(refusal(&mut worker), Refusal::MALFORMED, "{method}: {len}");
-            }
-            worker.try_call(Call::new(*method, &[bytes, &[0]]).fds(fds), 1).unwrap();
-            assert_eq!(refusal(&mut worker), Refusal::MALFORMED, "{method}: a byte too many");
+    for (method, bytes, fds) in &valid {
+        for len in 0..bytes.len() {
+            let cut: &[u8] = bytes.get(..len).unwrap();
+            worker.try_call(Call::new(*method, &[cut]).fds(fds), 1).unwrap();
+            assert_eq!(refusal(&mut worker), Refusal::MALFORMED, "{method}: {len}");
         }
-        assert_eq!(asked(&mut worker), 0);
-        // The whole of the second is valid indeed.
-        let (method, bytes, fds) = &valid[1];
-        worker.try_call(Call::new(*method, &[bytes]).fds(fds), 1).unwrap();
-        reply(&mut worker, |reply| drop(disk::all::result(&reply).unwrap()));
-        assert_eq!(asked(&mut worker), 1);
+        worker.try_call(Call::new(*method, &[bytes, &[0]]).fds(fds), 1).unwrap();
+        assert_eq!(refusal(&mut worker), Refusal::MALFORMED, "{method}: a byte too many");
     }
+    assert_eq!(asked(&mut worker), 0);
+    // The whole of the second is valid indeed.
+    let (method, bytes, fds) = &valid[1];
+    worker.try_call(Call::new(*method, &[bytes]).fds(fds), 1).unwrap();
+    reply(&mut worker, |reply| drop(disk::all::result(&reply).unwrap()));
+    assert_eq!(asked(&mut worker), 1);
 }
 
 /// The next of a row of numbers that looks like chance (xorshift).
@@ -76,54 +84,60 @@ fn next(state: &mut u64) -> u64 {
 }
 
 pub(crate) fn random_bytes_are_a_result_or_a_refusal_and_never_a_panic() {
+    check_random(forked());
+    check_random(inline());
+}
+
+fn check_random<L: Launch>(mut worker: Typed<L>) {
     let mut state = 0x9e37_79b9_7f4a_7c15;
     let methods = [1, 2, 3, 4, 5, 6, 9, 11];
-    for mut worker in workers() {
-        let (mut replies, mut malformed, mut other) = (0, 0, 0);
-        for (round, &method) in (0..20_000_u32).zip(methods.iter().cycle()) {
-            let len = usize::try_from(next(&mut state) % 24).unwrap();
-            // Small numbers are lengths and kinds more often than large ones are.
-            let small = next(&mut state).is_multiple_of(2);
-            let mask = if small { 7 } else { 255 };
-            let bytes: Vec<u8> =
-                (0..len).map(|_| u8::try_from(next(&mut state) & mask).unwrap()).collect();
-            worker.try_call(Call::new(method, &[&bytes]), round).unwrap();
-            outcome(&mut worker, |outcome| match outcome {
-                Outcome::Reply(reply) => {
-                    replies += 1;
-                    // Another method's reply: an error or a value, and nothing worse.
-                    drop(disk::all::result(&reply));
-                    _ = disk::append::result(&reply);
-                    _ = disk::joined::result(&reply);
-                }
-                Outcome::Refused(Refusal::MALFORMED) => malformed += 1,
-                Outcome::Refused(_) => other += 1,
-                outcome => panic!("{outcome:?}"),
-            });
-        }
-        assert!(replies > 100 && malformed > 1000 && other > 100, "{replies} {malformed} {other}");
+    let (mut replies, mut malformed, mut other) = (0, 0, 0);
+    for (round, &method) in (0..20_000_u32).zip(methods.iter().cycle()) {
+        let len = usize::try_from(next(&mut state) % 24).unwrap();
+        // Small numbers are lengths and kinds more often than large ones are.
+        let small = next(&mut state).is_multiple_of(2);
+        let mask = if small { 7 } else { 255 };
+        let bytes: Vec<u8> =
+            (0..len).map(|_| u8::try_from(next(&mut state) & mask).unwrap()).collect();
+        worker.try_call(Call::new(method, &[&bytes]), round).unwrap();
+        outcome(&mut worker, |outcome| match outcome {
+            Outcome::Reply(reply) => {
+                replies += 1;
+                // Another method's reply: an error or a value, and nothing worse.
+                drop(disk::all::result(&reply));
+                _ = disk::append::result(&reply);
+                _ = disk::joined::result(&reply);
+            }
+            Outcome::Refused(Refusal::MALFORMED) => malformed += 1,
+            Outcome::Refused(_) => other += 1,
+            outcome => panic!("{outcome:?}"),
+        });
     }
+    assert!(replies > 100 && malformed > 1000 && other > 100, "{replies} {malformed} {other}");
 }
 
 pub(crate) fn a_wrong_number_of_descriptors_is_a_refusal_and_asks_nobody() {
+    check_counts(forked());
+    check_counts(inline());
+}
+
+fn check_counts<L: Launch>(mut worker: Typed<L>) {
     let null = File::open("/dev/null").unwrap();
     let line = bytes_of(Postcard((Line { number: 1, text: "" },)));
-    for mut worker in workers() {
-        let before = fds::open().len();
-        for count in [0, 2, 3, 253] {
-            let fds = vec![null.as_fd(); count];
-            worker.try_call(Call::new(disk::append::METHOD, &[&line]).fds(&fds), 1).unwrap();
-            assert_eq!(refusal(&mut worker), Refusal::WRONG_FDS, "{count}");
-        }
-        // Also where a method takes none, whether it says so or not.
-        for method in [disk::nothing::METHOD, disk::exit::METHOD] {
-            worker.try_call(Call::new(method, &[]).fds(&[null.as_fd()]), 1).unwrap();
-            assert_eq!(refusal(&mut worker), Refusal::WRONG_FDS);
-        }
-        assert_eq!(asked(&mut worker), 0);
-        assert!(worker.next_event().is_none());
-        assert_eq!(fds::open().len(), before, "all are closed");
+    let before = fds::open().len();
+    for count in [0, 2, 3, 253] {
+        let fds = vec![null.as_fd(); count];
+        worker.try_call(Call::new(disk::append::METHOD, &[&line]).fds(&fds), 1).unwrap();
+        assert_eq!(refusal(&mut worker), Refusal::WRONG_FDS, "{count}");
     }
+    // Also where a method takes none, whether it says so or not.
+    for method in [disk::nothing::METHOD, disk::exit::METHOD] {
+        worker.try_call(Call::new(method, &[]).fds(&[null.as_fd()]), 1).unwrap();
+        assert_eq!(refusal(&mut worker), Refusal::WRONG_FDS);
+    }
+    assert_eq!(asked(&mut worker), 0);
+    assert!(worker.next_event().is_none());
+    assert_eq!(fds::open().len(), before, "all are closed");
 }
 
 /// Replies with the request's own bytes and descriptors, whatever it was asked.
@@ -136,20 +150,20 @@ fn forge(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal
 }
 
 /// Lets the worker reply with these bytes and so many descriptors, and reads the reply.
-fn forged<R>(
-    worker: &mut Worker<u32>,
+fn forged<L: Launch, R>(
+    worker: &mut Worker<u32, L>,
     bytes: &[u8],
     fd_count: usize,
     read: impl Fn(ipc_worker::ReplyView<'_>) -> R,
 ) -> R {
     let null = File::open("/dev/null").unwrap();
     let fds = vec![null.as_fd(); fd_count];
-    worker.try_call(Call::new(1, &[bytes]).fds(&fds), 1).unwrap();
+    worker.try_call(Call::new(1, &[bytes]).fds(&fds).reply_fds(253), 1).unwrap();
     reply(worker, read)
 }
 
 pub(crate) fn a_wrong_reply_is_an_error_of_its_own() {
-    let mut worker = Worker::<u32>::start(Start::fork(forge)).unwrap();
+    let mut worker = Worker::<u32, _>::start(Start::fork(forge)).unwrap();
     let worker = &mut worker;
     let malformed = |error| BadReply::Message(error);
     let len = |reply: ipc_worker::ReplyView<'_>| disk::append::result(&reply);

@@ -1,15 +1,15 @@
 //! Deaths, restarts and giving up.
 
 use std::io::{Read, Seek, SeekFrom};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use ipc_tests::fds;
 use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{
-    Again, Call, Ended, Handler, Instant, Lost, Refusal, Reply, Request, Restart, Start, Why,
-    Worker,
+    Again, Call, Ended, Handler, How, Instant, Launch, Refusal, Reply, Request, Restart, Start,
+    Why, Worker,
 };
 
 use crate::handler::*;
@@ -21,7 +21,7 @@ pub(crate) fn death_is_an_event_and_the_next_worker_answers() {
     let list = turn_until(&mut worker, |list| list.len() == 4);
     let expected = [
         Told::Died(Ended::Exited(3)),
-        Told::Lost(1, Lost::Running),
+        Told::Lost(1, How::Running),
         Told::Started(1),
         Told::Reply(2, b"after".to_vec()),
     ];
@@ -39,25 +39,39 @@ pub(crate) fn a_panic_in_the_handler_ends_the_worker_and_never_reaches_mains_fra
     }
     let (mut reader, writer) = UnixStream::pair().unwrap();
     let tattle = Tattle(writer.into());
-    let keep = [tattle.0.as_raw_fd()];
-    let mut worker = Worker::<u32, _>::start(Start::fork(handle).keep(&keep)).unwrap();
+    let start = Start::fork_with(&[tattle.0.as_fd()], handle);
+    let mut worker = Worker::<u32, _>::start(start).unwrap();
     worker.try_call(Call::new(PANIC, &[]), 1).unwrap();
     let list = turn_until(&mut worker, |list| list.len() == 3);
     assert_eq!(list[0], Told::Died(Ended::Exited(101)));
-    assert_eq!(list[1], Told::Lost(1, Lost::Running));
+    assert_eq!(list[1], Told::Lost(1, How::Running));
     reader.set_nonblocking(true).unwrap();
     let error = reader.read(&mut [0; 8]).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "main's destructor ran in the child");
     drop(tattle);
 }
 
-pub(crate) fn always_again_begins_anew_up_to_the_limit() {
+pub(crate) fn what_begins_as_often_as_it_may_is_set_aside() {
     let mut worker =
         Worker::<u32, _>::start(Start::fork(handle).restart(Restart::AT_ONCE)).unwrap();
-    worker.try_call(Call::new(EXIT, &[]).again(Again::Always), 1).unwrap();
-    let list = turn_until(&mut worker, |list| list.iter().any(|t| matches!(t, Told::Lost(..))));
-    let deaths = list.iter().filter(|told| matches!(told, Told::Died(_))).count();
-    assert_eq!(deaths, 4, "once and three times again: {list:?}");
+    let exit = Call::new(EXIT, &[]);
+    for (call, tries) in [
+        (exit.again(Again::UntilDone), 3),
+        (exit.again(Again::UntilAnswered).tries(2), 2),
+        (exit.again(Again::UntilDone).tries(1), 1),
+        (exit.again(Again::UntilDone).tries(5), 5),
+    ] {
+        worker.try_call(call, 1).unwrap();
+        // One beside it that harms nobody, which is told in the end.
+        worker.try_call(Call::new(ECHO, &[b"beside"]), 2).unwrap();
+        let is_over = |list: &[Told]| matches!(list.last(), Some(Told::Reply(..)));
+        let mut list = turn_until(&mut worker, is_over);
+        let deaths = list.iter().filter(|told| matches!(told, Told::Died(_))).count();
+        assert_eq!(deaths, tries, "{list:?}");
+        list.retain(|told| !matches!(told, Told::Died(_) | Told::Started(_)));
+        let beside = Told::Reply(2, b"beside".to_vec());
+        assert_eq!(list, [Told::SetAside(1, How::Running), beside]);
+    }
 }
 
 pub(crate) fn giving_up_ends_every_request() {
@@ -69,9 +83,9 @@ pub(crate) fn giving_up_ends_every_request() {
     let list = turn_until(&mut worker, |list| matches!(list.last(), Some(Told::GaveUp(_))));
     let expected = [
         Told::Died(Ended::Exited(3)),
-        Told::Lost(0, Lost::Running),
-        Told::Lost(1, Lost::NotBegun),
-        Told::Lost(2, Lost::NotBegun),
+        Told::Lost(0, How::Running),
+        Told::Lost(1, How::NotBegun),
+        Told::Lost(2, How::NotBegun),
     ];
     assert_eq!(list[..4], expected);
     assert!(!worker.is_running());
@@ -132,7 +146,7 @@ pub(crate) fn killed_at_any_moment_each_request_has_one_outcome() {
     }
     assert!(outcomes.iter().all(|&count| count == 1), "{outcomes:?}");
     assert!(deaths > 5 && deaths <= killed, "{deaths} deaths, {killed} kills");
-    let running = lost.iter().filter(|(_, fate)| *fate == Lost::Running).count();
+    let running = lost.iter().filter(|(_, fate)| *fate == How::Running).count();
     assert!(running <= deaths, "at most one ran at each kill: {lost:?}");
     file.seek(SeekFrom::Start(0)).unwrap();
     let mut bytes = Vec::new();
@@ -142,7 +156,7 @@ pub(crate) fn killed_at_any_moment_each_request_has_one_outcome() {
     for tag in 0..total {
         let byte = u8::try_from(tag % 251).unwrap();
         let written = bytes.get(position) == Some(&byte);
-        assert!(written || lost.contains(&(tag, Lost::Running)), "{tag} is missing");
+        assert!(written || lost.contains(&(tag, How::Running)), "{tag} is missing");
         position += usize::from(written);
     }
     assert_eq!(position, bytes.len(), "nothing stands there twice");
@@ -165,7 +179,7 @@ pub(crate) fn a_hundred_restarts_leave_nothing_behind() {
     assert_eq!(list, [Told::Reply(7, b"still here".to_vec())]);
 }
 
-fn turn_until_reply<H: Handler>(worker: &mut Worker<u32, H>) -> Vec<Told> {
+fn turn_until_reply<L: Launch>(worker: &mut Worker<u32, L>) -> Vec<Told> {
     worker.try_call(Call::new(ECHO, &[b"still here"]), 7).unwrap();
     turn_until(worker, |list| !list.is_empty())
 }
@@ -222,7 +236,7 @@ pub(crate) fn a_worker_that_breaks_the_protocol_is_replaced() {
     let list = turn_until(&mut worker, |list| list.len() == 4);
     let expected = [
         Told::Died(Ended::Killed(9)),
-        Told::Lost(1, Lost::Running),
+        Told::Lost(1, How::Running),
         Told::Started(1),
         Told::Reply(2, b"honest".to_vec()),
     ];

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ipc_tests::fds;
 use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{
-    Call, Ended, Event, Handler, Instant, Lost, Outcome, Refusal, Reply, Request, Start, Worker,
+    Call, Ended, Event, How, Instant, Launch, Outcome, Refusal, Reply, Request, Start, Worker,
 };
 
 pub(crate) const ECHO: u16 = 1;
@@ -88,8 +88,8 @@ pub(crate) fn soon() -> Instant {
     Instant::now() + Duration::from_secs(20)
 }
 
-pub(crate) fn worker() -> Worker<u32> {
-    Worker::<u32>::start(Start::fork(handle)).unwrap()
+pub(crate) fn worker() -> Worker<u32, impl Launch> {
+    Worker::<u32, _>::start(Start::fork(handle)).unwrap()
 }
 
 /// What an event says, with nothing borrowed.
@@ -97,7 +97,9 @@ pub(crate) fn worker() -> Worker<u32> {
 pub(crate) enum Told {
     Reply(u32, Vec<u8>),
     Refused(u32, i32),
-    Lost(u32, Lost),
+    Lost(u32, How),
+    SetAside(u32, How),
+    Unsendable(u32, i32),
     Late(u32),
     Cancelled(u32),
     Died(Ended),
@@ -110,19 +112,23 @@ pub(crate) fn told(event: Event<'_, u32>) -> Told {
         Event::Done { tag, outcome } => match outcome {
             Outcome::Reply(reply) => Told::Reply(tag, reply.bytes().to_vec()),
             Outcome::Refused(refusal) => Told::Refused(tag, refusal.code),
-            Outcome::Lost(lost) => Told::Lost(tag, lost),
+            Outcome::Unsendable(error) => Told::Unsendable(tag, error.errno.0),
+            Outcome::Lost(lost) => Told::Lost(tag, lost.how),
+            Outcome::SetAside(lost) => Told::SetAside(tag, lost.how),
             Outcome::DeadlinePassed => Told::Late(tag),
             Outcome::Cancelled => Told::Cancelled(tag),
+            other => panic!("{tag}: {other:?}"),
         },
         Event::Died(ended) => Told::Died(ended),
         Event::Started { resent } => Told::Started(resent),
         Event::GaveUp(reason) => Told::GaveUp(reason.to_string()),
+        other => panic!("{other:?}"),
     }
 }
 
 /// Turns until `enough` events were told.
-pub(crate) fn turn_until<H: Handler, const S: usize, const B: usize>(
-    worker: &mut Worker<u32, H, S, B>,
+pub(crate) fn turn_until<L: Launch, const S: usize, const B: usize>(
+    worker: &mut Worker<u32, L, S, B>,
     mut enough: impl FnMut(&[Told]) -> bool,
 ) -> Vec<Told> {
     let limit = soon();
@@ -142,21 +148,23 @@ pub(crate) fn turn_until<H: Handler, const S: usize, const B: usize>(
 }
 
 /// Makes one call and returns its outcome.
-pub(crate) fn call(worker: &mut Worker<u32>, method: u16, bytes: &[u8]) -> Told {
+pub(crate) fn call<L: Launch>(worker: &mut Worker<u32, L>, method: u16, bytes: &[u8]) -> Told {
     call_in(worker, method, bytes)
 }
 
 /// Makes one call of any worker and returns its outcome.
-pub(crate) fn call_in<H: Handler, const S: usize, const B: usize>(
-    worker: &mut Worker<u32, H, S, B>,
+pub(crate) fn call_in<L: Launch, const S: usize, const B: usize>(
+    worker: &mut Worker<u32, L, S, B>,
     method: u16,
     bytes: &[u8],
 ) -> Told {
     let mut outcome = None;
     worker
-        .call_until(Call::new(method, &[bytes]), 0, soon(), |event| match told(event) {
-            Told::Died(_) | Told::Started(_) => {}
-            other => outcome = Some(other),
+        .call_until(Call::new(method, &[bytes]).reply_fds(1), 0, soon(), |event| {
+            match told(event) {
+                Told::Died(_) | Told::Started(_) => {}
+                other => outcome = Some(other),
+            }
         })
         .unwrap();
     outcome.unwrap()

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use ipc_tests::fds;
-use ipc_worker::{Call, Counters, Ended, Instant, Lost};
+use ipc_worker::{Call, Counters, Ended, How, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::handler::*;
@@ -45,14 +45,16 @@ pub(crate) fn a_late_reply_and_its_descriptors_are_dropped_and_counted() {
     let before = fds::open().len();
     for round in 0..3 {
         let deadline = Instant::now() + Duration::from_millis(20);
-        let running = worker.try_call(Call::new(SLOW_PIPE, &[b"x"]).deadline(deadline), 1).unwrap();
+        let running = worker
+            .try_call(Call::new(SLOW_PIPE, &[b"x"]).reply_fds(1).deadline(deadline), 1)
+            .unwrap();
         worker.turn(Instant::now());
         if round == 0 {
             std::thread::sleep(Duration::from_millis(10));
             assert!(worker.cancel(running));
         }
         // The slots of those that are late are used again at once.
-        worker.try_call(Call::new(PIPE, &[b"y"]), 2).unwrap();
+        worker.try_call(Call::new(PIPE, &[b"y"]).reply_fds(1), 2).unwrap();
         let list = turn_until(&mut worker, |list| list.len() == 2);
         let late = if round == 0 { Told::Cancelled(1) } else { Told::Late(1) };
         assert_eq!(list, [late, Told::Reply(2, Vec::new())]);
@@ -87,6 +89,6 @@ pub(crate) fn what_was_given_up_while_it_ran_is_not_lost_again() {
     let deadline = Instant::now() + Duration::from_millis(50);
     let ended = worker.stop(deadline, |event| list.push(told(event)));
     assert_eq!(ended, Some(Ended::Killed(9)));
-    assert_eq!(list, [Told::Cancelled(1), Told::Lost(2, Lost::NotBegun)]);
+    assert_eq!(list, [Told::Cancelled(1), Told::Lost(2, How::NotBegun)]);
     assert_eq!(worker.counters(), Counters::default());
 }

@@ -38,7 +38,7 @@ ipc_tests::cases! {
     a_panic_in_the_handler_ends_the_worker_and_never_reaches_mains_frames,
     a_deadline_ends_a_request_that_runs_and_one_that_waits,
     a_cancelled_request_that_waits_never_begins,
-    always_again_begins_anew_up_to_the_limit,
+    what_begins_as_often_as_it_may_is_set_aside,
     giving_up_ends_every_request,
     killed_at_any_moment_each_request_has_one_outcome,
     a_hundred_restarts_leave_nothing_behind,

@@ -1,7 +1,7 @@
 //! The start of a worker, and what its process keeps.
 
 use std::fs::File;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use ipc_tests::fds;
@@ -12,8 +12,8 @@ use crate::handler::*;
 pub(crate) fn the_child_keeps_only_its_own_descriptors() {
     let file = File::open("/dev/null").unwrap();
     let kept = File::open("/dev/zero").unwrap();
-    let keep = [kept.as_raw_fd()];
-    let mut worker = Worker::<u32, _>::start(Start::fork(handle).keep(&keep)).unwrap();
+    let start = Start::fork_with(&[kept.as_fd()], handle);
+    let mut worker = Worker::<u32, _>::start(start).unwrap();
     worker.try_call(Call::new(OPEN_FDS, &[]), 1).unwrap();
     let list = turn_until(&mut worker, |list| !list.is_empty());
     let Told::Reply(_, bytes) = &list[0] else { panic!("{list:?}") };
@@ -55,7 +55,7 @@ pub(crate) fn a_failing_set_up_arrives_with_stage_and_number() {
     let before = fds::open();
     let started = Worker::<u32, _>::start(Start::fork(Unready));
     let Err(StartError::Failed(reason)) = started else { panic!("it started") };
-    assert_eq!(reason.errno.0, libc::EACCES);
+    assert_eq!((reason.stage.as_str(), reason.errno.0), ("prepare", libc::EACCES));
     assert_eq!(reason.text.as_str(), "EACCES");
     drop(started);
     assert_eq!(fds::open(), before);
@@ -82,7 +82,7 @@ pub(crate) fn a_start_that_hangs_is_killed_at_its_deadline() {
 pub(crate) fn a_second_thread_is_a_clear_refusal() {
     let (done, wait) = std::sync::mpsc::channel::<()>();
     let thread = std::thread::spawn(move || _ = wait.recv());
-    let Err(error) = Worker::<u32>::start(Start::fork(handle)) else { panic!("it started") };
+    let Err(error) = Worker::<u32, _>::start(Start::fork(handle)) else { panic!("it started") };
     assert_eq!(error.to_string(), "cannot fork with 2 threads; fork before starting others");
     drop(done);
     thread.join().unwrap();

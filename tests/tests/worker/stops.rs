@@ -1,13 +1,13 @@
 //! The ends that are wanted.
 
 use std::io::{Read, Seek, SeekFrom};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use ipc_barrier::Fork;
 use ipc_tests::fds;
-use ipc_worker::{Call, Ended, Instant, Lost, Start, Worker};
+use ipc_worker::{Call, Ended, How, Instant, Start, Worker};
 
 use crate::handler::*;
 
@@ -33,7 +33,7 @@ pub(crate) fn stop_kills_at_the_deadline_and_tells_what_is_lost() {
     let deadline = Instant::now() + Duration::from_millis(100);
     let ended = worker.stop(deadline, |event| list.push(told(event)));
     assert_eq!(ended, Some(Ended::Killed(9)));
-    assert_eq!(list, [Told::Lost(1, Lost::Running), Told::Lost(2, Lost::NotBegun)]);
+    assert_eq!(list, [Told::Lost(1, How::Running), Told::Lost(2, How::NotBegun)]);
     assert!(fds::children().is_empty());
 }
 
@@ -43,8 +43,8 @@ pub(crate) fn a_worker_whose_main_is_killed_finishes_and_exits() {
     let mut main = match ipc_barrier::fork().unwrap() {
         Fork::Parent(child) => child,
         Fork::Child(_guard) => {
-            let keep = [ours.as_raw_fd()];
-            let mut worker = Worker::<u32, _>::start(Start::fork(handle).keep(&keep)).unwrap();
+            let start = Start::fork_with(&[ours.as_fd()], handle);
+            let mut worker = Worker::<u32, _>::start(start).unwrap();
             for byte in b"abcdefghij" {
                 let fds = [file.as_file().as_fd()];
                 let pieces = [core::slice::from_ref(byte)];

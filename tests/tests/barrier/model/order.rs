@@ -6,7 +6,7 @@ pub(super) enum Wait {
     Sync,
     SyncNext,
     Next,
-    Abortion,
+    PeerAbort,
     PlaceAndSync,
 }
 
@@ -31,7 +31,7 @@ pub(super) enum Order {
     Fail,
     /// Makes the descriptor for an event loop and arms it, which changes no answer.
     Watch,
-    /// Waits in vain for the peer's end, so often that the end opens a set to sleep with.
+    /// Waits several times in vain for the peer's end.
     Linger,
     Wait(Wait, Form),
     Drop,
@@ -54,7 +54,7 @@ const MARK: u8 = 0x80;
 pub(super) const BEGUN: u8 = b'!';
 
 const WAITS: [Wait; 5] =
-    [Wait::Sync, Wait::SyncNext, Wait::Next, Wait::Abortion, Wait::PlaceAndSync];
+    [Wait::Sync, Wait::SyncNext, Wait::Next, Wait::PeerAbort, Wait::PlaceAndSync];
 const FORMS: [Form; 4] = [Form::Plain, Form::Until, Form::Past, Form::Try];
 
 impl Order {

@@ -26,7 +26,7 @@ enum Goal {
     /// Until a token is newly drained.
     New,
     /// Until the other's part is over.
-    Abortion,
+    PeerAbort,
 }
 
 /// One side, and what lies unread for it.
@@ -37,7 +37,7 @@ struct Side {
     has_aborted: bool,
     other: Option<Over>,
     unread_tokens: i64,
-    unread_abortion: bool,
+    unread_abort: bool,
     gave_reason: bool,
     /// Dropped, exited, killed or another program.
     is_closed: bool,
@@ -91,7 +91,7 @@ impl Model {
             }
             Order::Watch => Does::Answers(self.answer(side, b'y')),
             // Again is no different, since nothing comes meanwhile.
-            Order::Linger => self.wait(side, Wait::Abortion, Form::Past),
+            Order::Linger => self.wait(side, Wait::PeerAbort, Form::Past),
             Order::Wait(wait, form) => self.wait(side, wait, form),
             Order::Drop | Order::Exit | Order::Exec => {
                 self.close(side);
@@ -109,9 +109,9 @@ impl Model {
         Some(answer)
     }
 
-    /// False only if an abortion is already known here.
+    /// False only if an abort is already known here.
     fn place(&mut self, side: usize) -> bool {
-        if self.knows_an_abortion(side) {
+        if self.knows_an_abort(side) {
             return false;
         }
         self.sides[side].count += 1;
@@ -123,7 +123,7 @@ impl Model {
     fn abort(&mut self, side: usize) -> Does {
         if !self.sides[side].has_aborted {
             self.sides[side].has_aborted = true;
-            self.sides[1 - side].unread_abortion = true;
+            self.sides[1 - side].unread_abort = true;
         }
         let kind = if self.sides[side].other.is_none() { b'y' } else { b'n' };
         Does::Answers(self.answer(side, kind))
@@ -138,7 +138,7 @@ impl Model {
             Wait::Sync | Wait::PlaceAndSync => Goal::Count(0),
             Wait::SyncNext => Goal::Count(i64::max(0, count - 1)),
             Wait::Next => Goal::New,
-            Wait::Abortion => Goal::Abortion,
+            Wait::PeerAbort => Goal::PeerAbort,
         };
         match (self.drain_until(side, goal), form) {
             (Some(answer), _) => Does::Answers(answer),
@@ -154,11 +154,11 @@ impl Model {
         let mut is_new = false;
         loop {
             let is_met = match goal {
-                Goal::Abortion => match self.sides[side].other {
+                Goal::PeerAbort => match self.sides[side].other {
                     Some(over) => return Some(self.ended(side, over)),
                     None => false,
                 },
-                _ if self.knows_an_abortion(side) => return Some(self.unmet(side)),
+                _ if self.knows_an_abort(side) => return Some(self.unmet(side)),
                 Goal::Count(limit) => self.sides[side].count <= limit,
                 Goal::New => is_new,
             };
@@ -167,9 +167,9 @@ impl Model {
             }
             let other_is_closed = self.sides[1 - side].is_closed;
             let me = &mut self.sides[side];
-            if me.unread_abortion {
+            if me.unread_abort {
                 // It supersedes the tokens that were not read.
-                me.unread_abortion = false;
+                me.unread_abort = false;
                 me.unread_tokens = 0;
                 me.other = Some(Over::Aborted);
             } else if me.unread_tokens > 0 {
@@ -183,11 +183,11 @@ impl Model {
         }
     }
 
-    fn knows_an_abortion(&self, side: usize) -> bool {
+    fn knows_an_abort(&self, side: usize) -> bool {
         self.sides[side].has_aborted || self.sides[side].other.is_some()
     }
 
-    /// Why a wait is not met any more: an abortion of the side's own counts before a peer that
+    /// Why a wait is not met any more: an abort of the side's own counts before a peer that
     /// is gone, and a peer's reason before both.
     fn unmet(&self, side: usize) -> Answer {
         match self.sides[side].other {
@@ -210,6 +210,6 @@ impl Model {
 
     fn answer(&self, side: usize, kind: u8) -> Answer {
         let has_aborted = self.sides[side].has_aborted;
-        Answer { kind, stage: 0, has_aborted, has_ended: self.knows_an_abortion(side) }
+        Answer { kind, stage: 0, has_aborted, has_ended: self.knows_an_abort(side) }
     }
 }

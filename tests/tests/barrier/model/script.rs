@@ -181,7 +181,7 @@ impl Script<'_> {
 
 /// A wait; those that block and those that do not are about equally frequent.
 fn wait(random: &mut Random) -> Order {
-    let waits = [Wait::Sync, Wait::SyncNext, Wait::Next, Wait::Abortion, Wait::PlaceAndSync];
+    let waits = [Wait::Sync, Wait::SyncNext, Wait::Next, Wait::PeerAbort, Wait::PlaceAndSync];
     let forms = [Form::Plain, Form::Until, Form::Past, Form::Try];
     Order::Wait(waits[random.below(waits.len())], forms[random.below(forms.len())])
 }

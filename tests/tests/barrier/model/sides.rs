@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
-use ipc_barrier::{Barrier, Child, End, Fork, Lane, Role, Stage, Unmet, exit, fork};
+use ipc_barrier::{Barrier, Child, End, Fork, Lane, MeetError, PeerAbort, Role, Unmet, exit, fork};
 use ipc_tests::forked::{end_of, forked, soon};
 use ipc_transport::{Errno, Instant, Patience};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
@@ -203,11 +203,11 @@ fn execute(line: &UnixStream) -> ! {
 
 fn call<R: Role, L: Lane>(end: &mut End<R, L>, order: Order, stage: u8) -> Answer {
     let (kind, stage) = match order {
-        Order::Place => (yes(end.place()), 0),
+        Order::Place => (yes(end.place().is_placed()), 0),
         Order::Abort => (yes(end.abort()), 0),
         Order::Fail => {
-            end.fail(Stage(stage.into()), errno(stage), &text(stage));
-            // It answers nothing itself; the abortion is posted once all the same.
+            end.fail(u16::from(stage), &errno(stage), &text(stage));
+            // It answers nothing itself; the abort is posted once all the same.
             (yes(end.abort()), 0)
         }
         Order::Watch => {
@@ -216,7 +216,7 @@ fn call<R: Role, L: Lane>(end: &mut End<R, L>, order: Order, stage: u8) -> Answe
             (b'y', 0)
         }
         Order::Linger => {
-            let outcomes = [(); LINGERS].map(|()| waited(end, Wait::Abortion, Form::Past));
+            let outcomes = [(); LINGERS].map(|()| waited(end, Wait::PeerAbort, Form::Past));
             name(outcomes[LINGERS - 1])
         }
         Order::Wait(wait, form) => name(waited(end, wait, form)),
@@ -244,15 +244,27 @@ fn waited<R: Role, L: Lane>(end: &mut End<R, L>, wait: Wait, form: Form) -> Resu
         (Wait::Next, Form::Until) => end.wait_next_until(soon()),
         (Wait::Next, Form::Past) => end.wait_next_until(PASSED),
         (Wait::Next, Form::Try) => looked(end.try_wait_next()),
-        (Wait::Abortion, Form::Plain) => Err(end.wait_abortion()),
-        (Wait::Abortion, Form::Until) => Err(end.wait_abortion_until(soon())),
-        (Wait::Abortion, Form::Past) => Err(end.wait_abortion_until(PASSED)),
-        (Wait::Abortion, Form::Try) => Err(end.try_wait_abortion().unwrap_or(Unmet::TimedOut)),
-        (Wait::PlaceAndSync, Form::Plain) => end.place_and_sync(),
-        (Wait::PlaceAndSync, Form::Until) => end.place_and_sync_until(soon()),
+        (Wait::PeerAbort, Form::Plain) => told(Some(end.wait_abort())),
+        (Wait::PeerAbort, Form::Until) => told(end.wait_abort_until(soon())),
+        (Wait::PeerAbort, Form::Past) => told(end.wait_abort_until(PASSED)),
+        (Wait::PeerAbort, Form::Try) => told(end.try_wait_abort()),
+        (Wait::PlaceAndSync, Form::Plain) => met(end.place_and_sync()),
+        (Wait::PlaceAndSync, Form::Until) => met(end.place_and_sync_until(soon())),
         // It has no form that only looks.
-        (Wait::PlaceAndSync, Form::Past | Form::Try) => end.place_and_sync_until(PASSED),
+        (Wait::PlaceAndSync, Form::Past | Form::Try) => met(end.place_and_sync_until(PASSED)),
     }
+}
+
+fn met(met: Result<(), MeetError>) -> Result<(), Unmet> {
+    met.map_err(|error| error.unmet().unwrap())
+}
+
+const fn told(abort: Option<PeerAbort>) -> Result<(), Unmet> {
+    Err(match abort {
+        Some(PeerAbort::Aborted(reason)) => Unmet::Aborted(reason),
+        Some(_) => Unmet::Gone,
+        None => Unmet::TimedOut,
+    })
 }
 
 const fn yes(yes: bool) -> u8 {
@@ -264,12 +276,12 @@ fn name(outcome: Result<(), Unmet>) -> (u8, u8) {
         Ok(()) => (b'+', 0),
         Err(Unmet::Aborted(None)) => (b'a', 0),
         Err(Unmet::Aborted(Some(reason))) => {
-            let stage = u8::try_from(reason.stage.0).unwrap();
+            let stage = reason.stage.as_str().parse().unwrap();
             assert_eq!((reason.errno, reason.text.as_str()), (errno(stage), &*text(stage)));
             (b'r', stage)
         }
         Err(Unmet::Gone) => (b'g', 0),
-        Err(Unmet::TimedOut) => (b't', 0),
+        Err(_) => (b't', 0),
     }
 }
 

@@ -1,0 +1,253 @@
+//! Every small split of a few frames, honest or not, beside what the sender knows.
+
+use std::vec;
+use std::vec::Vec;
+
+use ipc_frame::Decoder;
+
+use super::*;
+
+/// One frame, sent by a call of its own.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    payload: usize,
+    announced: u16,
+    brought: usize,
+}
+
+/// The bytes of the frames, and of each sending call where it begins and what it brought.
+struct Stream {
+    bytes: Vec<u8>,
+    calls: Vec<(usize, usize)>,
+    position: usize,
+}
+
+impl Stream {
+    fn new(frames: &[Sent]) -> Self {
+        let (mut bytes, mut calls, mut sequence) = (Vec::new(), Vec::new(), 0);
+        for (id, frame) in frames.iter().enumerate() {
+            calls.push((bytes.len(), frame.brought));
+            let header = Header::request(1, u64::try_from(id).unwrap());
+            let own = if frame.announced > 0 { sequence } else { 0 };
+            let len = u32::try_from(frame.payload).unwrap();
+            bytes.extend(header.encode_with(len, frame.announced, own).unwrap());
+            bytes.extend(vec![9; frame.payload]);
+            sequence += u32::from(frame.announced);
+        }
+        Self { bytes, calls, position: 0 }
+    }
+
+    /// Receives as a stream socket does: a call ends after the bytes of the sending call whose
+    /// descriptors it takes. Returns the bytes and the calls whose descriptors came with them.
+    fn receive(&mut self, limit: usize) -> (&[u8], Vec<usize>) {
+        let (start, mut end) =
+            (self.position, self.bytes.len().min(self.position.saturating_add(limit)));
+        let mut came = Vec::new();
+        for (index, &(first, brought)) in self.calls.iter().enumerate() {
+            if brought > 0 && (start..end).contains(&first) {
+                let next = self.calls.get(index + 1).map_or(usize::MAX, |&(next, _)| next);
+                end = end.min(next);
+                came = vec![index; brought];
+                break;
+            }
+        }
+        self.position = end;
+        (&self.bytes[start..end], came)
+    }
+}
+
+/// What became of a frame: the sending calls of the descriptors that it was given.
+#[derive(Debug, PartialEq, Eq)]
+struct Got {
+    tags: Vec<usize>,
+    lost: Option<FdsLost>,
+}
+
+/// When frames are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    /// After each call.
+    AtOnce,
+    /// When nothing can be received before.
+    Late,
+}
+
+/// Receives all, with at most the given number of bytes in each call, as an inbox does.
+fn run(frames: &[Sent], limits: &[usize], taken: Taken) -> (Vec<Got>, Option<JoinError>) {
+    let (mut stream, mut decoder) = (Stream::new(frames), Decoder::<256>::new());
+    let (mut joiner, mut waiting, mut list) = (Joiner::new(), Vec::new(), Vec::new());
+    let mut limits = limits.iter().copied();
+    let mut limit = 0;
+    loop {
+        if limit == 0 {
+            limit = limits.next().unwrap_or(usize::MAX);
+        }
+        let allowed = joiner.limit(decoder.received(), decoder.headers());
+        let (most, room) = match allowed {
+            Limit::Any => (limit, true),
+            Limit::Bytes(len) => (limit.min(usize::try_from(len).unwrap()), false),
+        };
+        let start = decoder.received();
+        let (bytes, mut came) = stream.receive(most);
+        let len = bytes.len();
+        decoder.space()[..len].copy_from_slice(bytes);
+        decoder.filled(len);
+        limit = limit.saturating_sub(len);
+        if !room {
+            came.clear();
+        }
+        let (range, position) = (start..decoder.received(), decoder.position());
+        let close = joiner.arrived(range, came.len(), position, decoder.headers());
+        assert!(close == 0 || close == came.len(), "all or none");
+        came.truncate(came.len() - close);
+        assert!(came.is_empty() || waiting.is_empty(), "one batch at most");
+        waiting.extend(came);
+        let is_over = len == 0 && limit > 0;
+        let is_stopped = allowed == Limit::Bytes(0) || is_over;
+        loop {
+            if taken == Taken::Late && !is_stopped {
+                break;
+            }
+            let start = decoder.position();
+            let Some(header) = decoder.advance().unwrap() else { break };
+            let joined = match joiner.frame(start, &header) {
+                Ok(joined) => joined,
+                Err(error) => {
+                    assert_eq!(joiner.frame(start, &header), Err(error), "final");
+                    return (list, Some(error));
+                }
+            };
+            waiting.drain(..joined.close);
+            list.push(Got { tags: waiting.drain(..joined.take).collect(), lost: joined.lost });
+        }
+        assert_eq!(waiting.is_empty(), !joiner.is_waiting());
+        if is_over && allowed != Limit::Bytes(0) {
+            assert!(waiting.is_empty());
+            return (list, None);
+        }
+    }
+}
+
+/// What may become of frames whose sending calls bring what was announced, or something else, but
+/// nothing where nothing was announced.
+fn check(frames: &[Sent], limits: &[usize]) {
+    for taken in [Taken::AtOnce, Taken::Late] {
+        check_run(frames, limits, taken);
+    }
+}
+
+fn check_run(frames: &[Sent], limits: &[usize], taken: Taken) {
+    let (list, error) = run(frames, limits, taken);
+    let is_honest = frames.iter().all(|frame| frame.brought == usize::from(frame.announced));
+    let seen = || std::format!("{frames:?} in {limits:?} {taken:?}: {list:?}, {error:?}");
+    assert!(!is_honest || (error.is_none() && list.len() == frames.len()), "{}", seen());
+    for (index, (got, sent)) in list.iter().zip(frames).enumerate() {
+        let own = vec![index; sent.brought];
+        let whole = sent.brought == usize::from(sent.announced);
+        match got.lost {
+            None if got.tags == own => assert!(whole, "{}", seen()),
+            // A frame whose sender lied may be given another's, but then the stream ends.
+            None => assert!(error.is_some() && !is_honest, "{}", seen()),
+            Some(lost) => {
+                assert_eq!(lost.expected, sent.announced, "{}", seen());
+                assert!(got.tags.is_empty() && !is_honest, "{}", seen());
+            }
+        }
+    }
+    if error.is_none() {
+        let pairs = list.iter().zip(frames);
+        for (got, sent) in pairs.filter(|(_, sent)| sent.brought == usize::from(sent.announced)) {
+            assert_eq!(got.lost, None, "what is honest is given: {}", seen());
+            assert_eq!(got.tags.len(), sent.brought);
+        }
+    }
+}
+
+/// An interpreter is some hundred times slower.
+const STEP: usize = if cfg!(miri) { 13 } else { 1 };
+const FRAMES_STEP: usize = if cfg!(miri) { 4 } else { 1 };
+
+fn frames() -> Vec<Sent> {
+    let counts = [(0, 0), (1, 1), (2, 2), (1, 0), (2, 1), (1, 2)];
+    let frame = |payload| move |(announced, brought)| Sent { payload, announced, brought };
+    [0, 2].into_iter().flat_map(|payload| counts.map(frame(payload))).collect()
+}
+
+#[test]
+fn two_frames_in_every_two_cuts_keep_their_descriptors() {
+    let some = || frames().into_iter().step_by(FRAMES_STEP);
+    for first in some() {
+        for second in some() {
+            let len = 2 * Header::SIZE + first.payload + second.payload;
+            for cut in (1..len).step_by(STEP) {
+                for next in (1..=len - cut).step_by(STEP) {
+                    check(&[first, second], &[cut, next]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn three_frames_in_pieces_of_every_length_keep_their_descriptors() {
+    let short = || frames().into_iter().filter(|frame| frame.payload == 0).step_by(FRAMES_STEP);
+    for first in short() {
+        for second in frames().into_iter().step_by(FRAMES_STEP) {
+            for third in short() {
+                for len in (1..80).step_by(STEP) {
+                    check(&[first, second, third], &vec![len; 80]);
+                    check(&[first, second, third], &[len]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_frame_does_not_take_the_descriptors_of_the_next() {
+    let liar = Sent { payload: 0, announced: 1, brought: 0 };
+    let honest = Sent { brought: 1, ..liar };
+    let (list, error) = run(&[liar, honest], &[], Taken::AtOnce);
+    assert_eq!(error, None);
+    assert_eq!(list[0].lost, Some(FdsLost { expected: 1, got: 0 }));
+    assert_eq!(list[1], Got { tags: vec![1], lost: None });
+    // Where the second header has not arrived, the first frame cannot know.
+    let (_, error) = run(&[liar, honest], &[Header::SIZE + 1], Taken::AtOnce);
+    assert_eq!(error, Some(JoinError::FdsClaimedTwice { fd_count: 1 }));
+}
+
+#[test]
+fn a_batch_waits_for_the_bytes_of_its_frame_alone() {
+    let mut joiner = Joiner::new();
+    let header = Header::decode(&Header::request(1, 1).encode_with(10, 2, 0).unwrap()).unwrap();
+    assert_eq!(joiner.arrived(0..7, 2, 0, core::iter::empty()), 0);
+    assert_eq!(joiner.limit(7, core::iter::empty()), Limit::Bytes(17));
+    assert_eq!(joiner.limit(24, [(0, header)].into_iter()), Limit::Bytes(10));
+    assert_eq!(joiner.limit(34, [(0, header)].into_iter()), Limit::Bytes(0));
+    assert_eq!(joiner.arrived(7..9, 3, 0, core::iter::empty()), 3, "for those there is no room");
+    let joined = joiner.frame(0, &header);
+    assert_eq!(joined, Ok(Joined { take: 2, ..Joined::default() }));
+    assert_eq!(joiner.limit(34, core::iter::empty()), Limit::Any);
+}
+
+#[test]
+fn descriptors_in_the_middle_of_a_frame_are_closed_at_once() {
+    let mut joiner = Joiner::new();
+    let header = Header::decode(&Header::request(1, 1).encode_with(10, 1, 0).unwrap()).unwrap();
+    assert_eq!(joiner.arrived(24..30, 4, 0, [(0, header)].into_iter()), 4);
+    assert_eq!(joiner.arrived(3..9, 4, 0, core::iter::empty()), 4, "of a header, too");
+    let lost = Some(FdsLost { expected: 1, got: 0 });
+    assert_eq!(joiner.frame(0, &header), Ok(Joined { lost, ..Joined::default() }));
+}
+
+#[test]
+fn a_sequence_out_of_step_is_final() {
+    let mut joiner = Joiner::new();
+    let header = Header::decode(&Header::request(1, 1).encode_with(0, 2, 3).unwrap()).unwrap();
+    let error = Err(JoinError::FdSequence { expected: 0, got: 3 });
+    assert_eq!(joiner.frame(0, &header), error);
+    let plain = Header::decode(&Header::request(1, 1).encode()).unwrap();
+    assert_eq!(joiner.frame(24, &plain), error);
+    assert_eq!(joiner.limit(24, core::iter::empty()), Limit::Bytes(0));
+    assert_eq!(joiner.arrived(24..48, 1, 24, core::iter::empty()), 1);
+}

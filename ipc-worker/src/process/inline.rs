@@ -1,0 +1,135 @@
+//! The launch in line: the handler runs in main itself, over the same queue, table and events.
+
+use core::mem;
+
+use ipc_frame::{Header, Kind, MAX_FDS};
+use ipc_transport::{FdList, Patience};
+
+use super::launch::Launch;
+use super::state::Process;
+use crate::caller::Caller;
+use crate::first_frame;
+use crate::handler::{Handler, Reply, Request};
+use crate::refusal::Refusal;
+use crate::server::{answer, reply_capacity};
+use crate::start_error::StartError;
+
+const FDS: usize = MAX_FDS as usize;
+
+/// Runs the handler in main itself: see [`Start::inline`](crate::Start::inline).
+#[derive(Debug)]
+pub struct Inline<H> {
+    handler: H,
+    /// Descriptors that came with replies so far.
+    sequence: u32,
+}
+
+impl<H> Inline<H> {
+    pub(crate) const fn new(handler: H) -> Self {
+        Self { handler, sequence: 0 }
+    }
+}
+
+impl<H: Handler> Launch for Inline<H> {
+    const IN_MAIN: bool = true;
+
+    fn begin<Tag, const SLOTS: usize, const BYTES: usize>(
+        &mut self,
+        _spin: Patience,
+        _caller: &mut Caller<Tag, SLOTS, BYTES>,
+    ) -> Result<Option<Process>, StartError> {
+        match self.handler.prepare() {
+            Ok(()) => Ok(None),
+            Err(refusal) => Err(StartError::Failed(first_frame::refused(&refusal))),
+        }
+    }
+
+    /// Runs the handler for what is queued, as far as the answers fit, and settles it.
+    fn run<Tag, const SLOTS: usize, const BYTES: usize>(
+        &mut self,
+        caller: &mut Caller<Tag, SLOTS, BYTES>,
+    ) -> Result<(), Refusal> {
+        let Self { handler, sequence } = self;
+        if caller.has_frame() {
+            return Ok(());
+        }
+        let mut batch = Batch { caller, sequence: *sequence, runs: false };
+        let mut ran = false;
+        while batch.run_next(handler) {
+            ran = true;
+        }
+        if ran {
+            // If it refuses, the batch is dropped, and so lost.
+            handler.settle()?;
+            batch.caller.free_sent();
+        }
+        *sequence = batch.sequence;
+        mem::forget(batch);
+        Ok(())
+    }
+}
+
+/// A batch that is not settled. Dropping it loses it: where the handler panics and the program
+/// goes on all the same, none of it is told as done, and none of it runs again.
+struct Batch<'a, Tag, const SLOTS: usize, const BYTES: usize> {
+    caller: &'a mut Caller<Tag, SLOTS, BYTES>,
+    sequence: u32,
+    /// The handler runs.
+    runs: bool,
+}
+
+impl<Tag, const SLOTS: usize, const BYTES: usize> Batch<'_, Tag, SLOTS, BYTES> {
+    /// Runs the handler for the next request. Returns false where none is left or nothing fits.
+    fn run_next<H: Handler>(&mut self, handler: &mut H) -> bool {
+        let Self { caller: Caller { inbox, outbox, .. }, sequence, runs } = self;
+        let takes_fds = inbox.takes_fds();
+        let Some((head, payload)) = inbox.space().split_first_chunk_mut::<{ Header::SIZE }>()
+        else {
+            return false;
+        };
+        let Some(space) = payload.get_mut(..reply_capacity(BYTES)).filter(|_| takes_fds) else {
+            return false;
+        };
+        let mut reply_fds = FdList::<FDS>::new();
+        *runs = true;
+        let ran = outbox.hand_over(|header, bytes, fds| {
+            let reply =
+                Reply { space, len: 0, fds: reply_fds.fds_up_to(header.reply_fds().into()) };
+            let mut request = Request { header: *header, bytes, fds, claim: None };
+            (*header, answer(handler, &mut request, None, reply))
+        });
+        *runs = false;
+        let Some((header, answered)) = ran else {
+            return false;
+        };
+        if header.kind() == Kind::OneWay {
+            // The room of one that is done is free once it is settled.
+            if answered.kind == Kind::Refusal {
+                self.caller.refuse_one_way(header.id());
+            }
+            return true;
+        }
+        // All of it fits: the room is smaller than `u32::MAX`, the list than `MAX_FDS`.
+        let len = u32::try_from(answered.len).unwrap_or(u32::MAX);
+        let fd_count = u16::try_from(reply_fds.len()).unwrap_or(MAX_FDS);
+        let before = if fd_count > 0 { *sequence } else { 0 };
+        let Ok(reply) = answered.header(header.id()).encode_with(len, fd_count, before) else {
+            return true;
+        };
+        *head = reply;
+        *sequence = sequence.wrapping_add(fd_count.into());
+        inbox.filled(Header::SIZE + answered.len, &mut reply_fds.fds());
+        true
+    }
+}
+
+impl<Tag, const SLOTS: usize, const BYTES: usize> Drop for Batch<'_, Tag, SLOTS, BYTES> {
+    fn drop(&mut self) {
+        let Self { caller, runs, .. } = self;
+        caller.inbox.reset();
+        caller.lose_sent();
+        if *runs {
+            caller.lose_next();
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! How requests come to be run, as a type.
+
+use ipc_transport::Patience;
+
+use super::state::Process;
+use crate::caller::Caller;
+use crate::refusal::Refusal;
+use crate::start_error::StartError;
+
+/// What a worker is started by: [`Fork`](crate::Fork) or [`Inline`](crate::Inline). No other crate
+/// can add one.
+///
+/// It is a type, so a program links only what it uses, and main's calls need not know the handler.
+pub trait Launch: Sized {
+    /// Whether requests run in main.
+    #[doc(hidden)]
+    const IN_MAIN: bool = false;
+
+    /// Makes a process that will send its first frame; or prepares to run requests in main. The
+    /// caller is lent for its buffers, which a forked process uses again.
+    #[doc(hidden)]
+    fn begin<Tag, const SLOTS: usize, const BYTES: usize>(
+        &mut self,
+        spin: Patience,
+        caller: &mut Caller<Tag, SLOTS, BYTES>,
+    ) -> Result<Option<Process>, StartError>;
+
+    /// Runs what is queued in main.
+    #[doc(hidden)]
+    fn run<Tag, const SLOTS: usize, const BYTES: usize>(
+        &mut self,
+        _caller: &mut Caller<Tag, SLOTS, BYTES>,
+    ) -> Result<(), Refusal> {
+        Ok(())
+    }
+}

@@ -1,0 +1,88 @@
+//! One turn after the other: what the phase of a worker's life asks for.
+
+use ipc_barrier::process::Ended;
+use ipc_transport::{Instant, Interest, Watched, wait};
+
+use super::exchange::Wait;
+use super::launch::Launch;
+use super::state::{GRACE, Phase, SLICE, Turn};
+use crate::event::GiveUp;
+use crate::start_error::StartError;
+
+impl<L: Launch, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SLOTS, BYTES> {
+    /// Starts for the first time, and waits until requests can be run.
+    pub(crate) fn start(&mut self) -> Result<(), StartError> {
+        let launched = self.launch();
+        while matches!(self.life.phase, Phase::Starting { .. }) {
+            self.sleep(self.life.deadline(false));
+            self.greet();
+        }
+        launched?;
+        // Nobody need be told of what the caller has waited for.
+        self.life.pending.started = None;
+        let Some(error) = self.life.failed else {
+            return Ok(());
+        };
+        self.life.phase = Phase::Stopped;
+        let child = self.life.process.as_mut().map(|process| &mut process.child);
+        let ended = child.and_then(|child| child.wait_until(Instant::now() + GRACE).ok());
+        Err(match error {
+            StartError::Died(_) => StartError::Died(ended.unwrap_or(Ended::Unknown)),
+            error => error,
+        })
+    }
+
+    /// Does all I/O there is to do, a bounded amount.
+    pub(crate) fn run(&mut self) {
+        self.caller.expire(self.now, self.life.words());
+        if L::IN_MAIN {
+            let ran = self.launch.run(self.caller).map_err(GiveUp::NotSettled);
+            return ran.map_or_else(|reason| self.give_up(reason), |()| ());
+        }
+        self.life.reap();
+        match self.life.phase {
+            Phase::Starting { .. } => self.greet(),
+            Phase::Serving => self.exchange(Wait::None),
+            Phase::Leaving(_) => self.leave(),
+            _ => {}
+        }
+        if matches!(self.life.phase, Phase::Resting { until } if self.now >= until) {
+            self.restart();
+        }
+    }
+
+    /// Waits for something to do, until `wake` at the latest, and does it.
+    pub(crate) fn wait(&mut self, wake: Instant) {
+        // One blocking call instead of a poll and a call, where its timeout fits.
+        if self.life.can_block() && wake.since(self.now) > SLICE + SLICE {
+            self.caller.expire(self.now, self.life.words());
+            return self.exchange(Wait::Slice);
+        }
+        self.sleep(wake);
+        self.run();
+    }
+
+    /// Begins to end: no further worker, and the one there is has until the deadline.
+    pub(crate) fn close(&mut self, deadline: Instant) {
+        self.life.is_closing = true;
+        match (self.life.phase, &mut self.life.process) {
+            (Phase::Serving, Some(process)) => {
+                // A worker that is gone already needs no word that nothing will follow.
+                _ = process.stream.close_sending();
+                let kill_at = if self.caller.has_work() { self.now } else { deadline };
+                self.begin_leaving(kill_at, false);
+            }
+            (Phase::Starting { .. }, _) => self.begin_leaving(self.now, true),
+            (Phase::Leaving(_), _) => {}
+            _ => (self.life.phase, self.life.ended) = (Phase::Stopped, None),
+        }
+    }
+
+    fn sleep(&mut self, wake: Instant) {
+        if wake > self.now {
+            // If the wait fails, the turn is early, which harms nothing.
+            _ = wait(&mut [Watched::new(self.life.fd(), Interest::Input)], Some(wake));
+        }
+        self.now = Instant::now();
+    }
+}
