@@ -120,12 +120,15 @@ pub(crate) fn repro_frames_of_more_than_253_descriptors_are_refused_alike() {
     let before = fds::open().len();
     for count in [254, 255, 256, 1000] {
         assert!(!outbox.has_room_for(0, count));
-        assert_eq!(outbox.reserve(0, count).err(), Some(PushError::TooManyFds { count }));
+        assert_eq!(
+            outbox.reserve(0, count).err(),
+            Some(PushError::TooManyFds { count, limit: 253 })
+        );
     }
     let mut list = FdList::<254>::new();
     while list.push(duplicate(null.as_fd()).unwrap()).is_ok() {}
     let refused = outbox.push_with(Header::reply(1), &[], &mut list.fds());
-    assert_eq!(refused, Err(PushError::TooManyFds { count: 254 }));
+    assert_eq!(refused, Err(PushError::TooManyFds { count: 254, limit: 253 }));
     assert_eq!(list.len(), 254, "nothing is closed");
     assert!(outbox.has_room_for(0, 253));
     let mut fewer = FdList::<253>::new();
