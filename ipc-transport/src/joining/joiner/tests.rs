@@ -195,8 +195,10 @@ fn three_frames_in_pieces_of_every_length_keep_their_descriptors() {
         for second in frames().into_iter().step_by(FRAMES_STEP) {
             for third in short() {
                 for len in (1..80).step_by(STEP) {
-                    check(&[first, second, third], &vec![len; 80]);
                     check(&[first, second, third], &[len]);
+                }
+                for len in [1, 2, 7, 23, 24, 25, 31, 47, 49].into_iter().step_by(FRAMES_STEP) {
+                    check(&[first, second, third], &vec![len; 80]);
                 }
             }
         }
