@@ -229,6 +229,8 @@ fn a_frame_that_may_announce_none_stays_so_until_it_comes() {
     assert_eq!(joiner.arrived(0..30, 1, 0, [(0, header(0))].into_iter()), 0);
     assert_eq!(joiner.frame(0, &header(0)), Ok(Joined { take: 1, ..Joined::default() }));
     assert_eq!(joiner.arrived(30..40, 2, 24, core::iter::empty()), 2);
+    let ahead = [(24, header(1)), (48, header(2))];
+    assert_eq!(joiner.arrived(40..80, 1, 24, ahead.into_iter()), 1, "the stream ends before");
     let error = Err(JoinError::FdsClaimedTwice { fd_count: 1 });
     assert_eq!(joiner.frame(24, &header(1)), error);
 }
