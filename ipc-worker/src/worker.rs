@@ -29,8 +29,6 @@ use crate::process::{Launch, Life, Turn};
 pub struct Worker<Tag, L: Launch, const SLOTS: usize = 64, const BYTES: usize = 32768> {
     launch: L,
     life: Life,
-    /// No further requests, and no further worker than those under way need.
-    stopping: bool,
     caller: Caller<Tag, SLOTS, BYTES>,
 }
 
@@ -122,7 +120,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         deadline: Instant,
         mut on_event: impl FnMut(Event<'_, Tag>),
     ) -> Option<Ended> {
-        self.stopping = true;
+        self.life.is_stopping = true;
         self.tell_all(None, &mut on_event);
         while self.caller.has_work() && self.is_running() && Instant::now() < deadline {
             self.wait_turn(deadline);
@@ -179,7 +177,6 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> fmt::Debug
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Worker")
             .field("life", &self.life)
-            .field("stopping", &self.stopping)
             .field("caller", &self.caller)
             .finish_non_exhaustive()
     }

@@ -3,7 +3,6 @@
 #![expect(unsafe_code, reason = "fields are written one by one into memory that holds none yet")]
 
 use core::mem::MaybeUninit;
-use core::ptr::addr_of_mut;
 
 use ipc_transport::{FdList, Inbox, Outbox};
 
@@ -16,27 +15,27 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     pub(crate) fn init(place: &mut MaybeUninit<Self>) {
         let caller = place.as_mut_ptr();
         // SAFETY: the pointer is to memory of this type, so the field lies within it.
-        let table = unsafe { addr_of_mut!((*caller).table) };
+        let table = unsafe { &raw mut (*caller).table };
         // SAFETY: memory that may be anything is a `MaybeUninit`, and nothing else refers to it.
         Table::<Tag, SLOTS>::init(unsafe { &mut *table.cast() });
         // SAFETY: as for the table.
-        let outbox = unsafe { addr_of_mut!((*caller).outbox) };
+        let outbox = unsafe { &raw mut (*caller).outbox };
         // SAFETY: as for the table.
         Outbox::<BYTES, SLOTS>::init(unsafe { &mut *outbox.cast() });
         // SAFETY: as for the table.
-        let inbox = unsafe { addr_of_mut!((*caller).inbox) };
+        let inbox = unsafe { &raw mut (*caller).inbox };
         // SAFETY: as for the table.
         Inbox::<BYTES>::init(unsafe { &mut *inbox.cast() });
         // SAFETY: as for the table.
-        let counters = unsafe { addr_of_mut!((*caller).counters) };
+        let counters = unsafe { &raw mut (*caller).counters };
         // SAFETY: it is aligned memory of this type, which holds nothing to be dropped.
         unsafe { counters.write(Counters::default()) };
         // SAFETY: as for the table.
-        let last = unsafe { addr_of_mut!((*caller).last) };
+        let last = unsafe { &raw mut (*caller).last };
         // SAFETY: as for the counters.
         unsafe { last.write(Last { id: None, frame: None, fds: FdList::new() }) };
         // SAFETY: as for the table.
-        let regained = unsafe { addr_of_mut!((*caller).regained) };
+        let regained = unsafe { &raw mut (*caller).regained };
         // SAFETY: as for the counters.
         unsafe { regained.write(false) };
     }

@@ -53,6 +53,8 @@ pub(crate) struct Life {
     pub(super) unreaped: Vec<Child, UNREAPED>,
     /// Requests that were sent to a worker that is gone and wait for the next.
     pub(super) resent: usize,
+    /// No further requests are taken.
+    pub(crate) is_stopping: bool,
     /// No further worker is started.
     pub(super) is_closing: bool,
     /// How the last process has ended.
@@ -128,6 +130,7 @@ impl Life {
             pending: Pending::default(),
             unreaped: Vec::new(),
             resent: 0,
+            is_stopping: false,
             is_closing: false,
             ended: None,
             failed: None,

@@ -156,6 +156,6 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     }
 
     const fn takes_requests(&self) -> bool {
-        !self.stopping && self.is_running()
+        !self.life.is_stopping && self.is_running()
     }
 }

@@ -3,7 +3,6 @@
 #![expect(unsafe_code, reason = "a worker is made field by field in memory that holds none yet")]
 
 use core::mem::MaybeUninit;
-use core::ptr::addr_of_mut;
 
 use ipc_transport::Instant;
 
@@ -60,25 +59,28 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         let Start { mut launch, policy } = start;
         let mut life = Life::new(policy)?;
         let worker = place.as_mut_ptr();
-        // SAFETY: the pointer is to memory of this type, so the field lies within it; memory that
-        // may be anything is a `MaybeUninit`, and nothing else refers to it.
-        let caller: &mut MaybeUninit<Caller<Tag, SLOTS, BYTES>> =
-            unsafe { &mut *addr_of_mut!((*worker).caller).cast() };
+        // SAFETY: the pointer is to memory of this type, so the field lies within it.
+        let fields = unsafe { (&raw mut (*worker).caller).cast() };
+        // SAFETY: memory that may be anything is a `MaybeUninit`, and nothing else refers to it.
+        let caller: &mut MaybeUninit<Caller<Tag, SLOTS, BYTES>> = unsafe { &mut *fields };
         Caller::init(caller);
         // SAFETY: `init` has made a caller there.
         let caller = unsafe { caller.assume_init_mut() };
-        let mut turn = Turn { launch: &mut launch, life: &mut life, caller, now: Instant::now() };
-        if let Err(error) = turn.start() {
+        let now = Instant::now();
+        let started = Turn { launch: &mut launch, life: &mut life, caller, now }.start();
+        if let Err(error) = started {
             // SAFETY: as above; nothing refers to it any more.
             unsafe { core::ptr::drop_in_place(caller) };
             return Err(error);
         }
+        // SAFETY: as for the caller.
+        let at_launch = unsafe { &raw mut (*worker).launch };
+        // SAFETY: as for the caller.
+        let at_life = unsafe { &raw mut (*worker).life };
         // SAFETY: the field lies within the memory, and holds nothing to be dropped.
-        unsafe { addr_of_mut!((*worker).launch).write(launch) };
+        unsafe { at_launch.write(launch) };
         // SAFETY: as above.
-        unsafe { addr_of_mut!((*worker).life).write(life) };
-        // SAFETY: as above.
-        unsafe { addr_of_mut!((*worker).stopping).write(false) };
+        unsafe { at_life.write(life) };
         // SAFETY: every field was written.
         Ok(unsafe { place.assume_init_mut() })
     }

@@ -3,7 +3,6 @@
 #![expect(unsafe_code, reason = "slots are written one by one into memory that holds none yet")]
 
 use core::mem::MaybeUninit;
-use core::ptr::addr_of_mut;
 
 use super::{NONE, Slot, Summary, Table};
 
@@ -13,7 +12,7 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
         const { assert!(SLOTS > 0 && SLOTS <= NONE as usize, "1 to 65,535 slots") };
         let table = place.as_mut_ptr();
         // SAFETY: the pointer is to memory of this type, so the field lies within it.
-        let slots: *mut Slot<Tag> = unsafe { addr_of_mut!((*table).slots) }.cast();
+        let slots: *mut Slot<Tag> = unsafe { &raw mut (*table).slots }.cast();
         for index in 0..SLOTS {
             // SAFETY: the array has `SLOTS` elements, and this is one of them.
             let slot = unsafe { slots.add(index) };
@@ -21,7 +20,7 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
             unsafe { slot.write(Slot::first(index, SLOTS)) };
         }
         // SAFETY: as for `slots`.
-        let summary = unsafe { addr_of_mut!((*table).summary) };
+        let summary = unsafe { &raw mut (*table).summary };
         // SAFETY: as for a slot.
         unsafe { summary.write(Summary::EMPTY) };
     }
