@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-use ipc_frame::{BuildId, Hello, Kind, Limits};
+use ipc_frame::Kind;
 use ipc_tests::fds;
 use ipc_tests::wire::RawHeader;
 use ipc_worker::{
@@ -119,30 +119,37 @@ fn frame(kind: Kind, payload: &[u8]) -> Vec<u8> {
 }
 
 pub(crate) fn a_hostile_first_frame_is_an_error_and_no_process_is_left() {
-    let limits = Limits { payload_len: 32768 - 24, fd_count: 253 };
-    let hello = |limits| Hello { limits, build: BuildId::ANY }.encode();
-    let other = hello(Limits { payload_len: 100, ..limits });
-    let long = [&hello(limits)[..], &[0]].concat();
+    // Version, slots and bytes, as they are for main.
+    let ready = |numbers: [u32; 3]| numbers.map(u32::to_le_bytes).concat();
+    let right = ready([1, 64, 32768]);
+    let long = [&right[..], &[0]].concat();
     for first in [
         vec![0xee; 100],
         frame(Kind::Reply, b""),
         frame(Kind::Done, b""),
         frame(Kind::Request, b"do this"),
-        frame(Kind::Ready, &other),
+        frame(Kind::Ready, b""),
+        frame(Kind::Ready, &right[..11]),
+        frame(Kind::Ready, &long),
         frame(Kind::Failed, b""),
         frame(Kind::Failed, &[5, 0, 0, 0, 200, 200, b'x']),
-        frame(Kind::Failed, &[5, 0, 0, 0, 1, 1, 0xff, 0xff]),
         frame(Kind::Failed, &[b'x'; 20_000]),
     ] {
         let start = first.get(..32).unwrap_or(&first).to_vec();
         assert_eq!(hostile(&first, sleep), StartError::Malformed, "{start:?}");
     }
-    for payload in [&b""[..], &[9, 9], &long] {
-        let error = hostile(&frame(Kind::Ready, payload), sleep);
-        assert!(matches!(error, StartError::Mismatch { .. }), "{error:?}");
+    for (numbers, what, ours, theirs) in [
+        ([9, 64, 32768], "version", 1, 9),
+        ([1, 65, 32768], "slots", 64, 65),
+        ([1, 64, u32::MAX], "bytes", 32768, u32::MAX),
+    ] {
+        let error = hostile(&frame(Kind::Ready, &ready(numbers)), sleep);
+        assert_eq!(error, StartError::Mismatch { what, ours, theirs });
     }
     let failed = hostile(&frame(Kind::Failed, &[5, 0, 0, 0, 1, 2, b'7', b'n', b'o']), sleep);
     assert_eq!(failed, StartError::Failed(Reason::new("7", Errno(5), "no")));
+    let invalid = hostile(&frame(Kind::Failed, &[5, 0, 0, 0, 1, 2, b'7', b'n', 0xff]), sleep);
+    assert_eq!(invalid, StartError::Failed(Reason::new("7", Errno(5), "n")));
 }
 
 pub(crate) fn a_child_that_dies_or_hangs_amid_its_first_frame_is_told_as_that() {
