@@ -236,6 +236,23 @@ mod tests {
         assert_eq!(decoder.next_frame().unwrap_err(), error, "the error stays");
     }
 
+    /// The last header's payload is cut off; then comes a header that is refused.
+    #[test]
+    fn pending_headers_come_with_their_positions() {
+        let stream = [frame(1, b"one"), frame(2, b""), frame(3, b"cut")].concat();
+        let bad = [frame(1, b"one"), Vec::from([0; 24])].concat();
+        for (stream, expected) in
+            [(&stream[..77], &[(27, 2), (51, 3)][..]), (&bad[..], &[]), (&stream[..74], &[(27, 2)])]
+        {
+            let mut decoder = Decoder::<128>::new();
+            decoder.space()[..stream.len()].copy_from_slice(stream);
+            decoder.filled(stream.len());
+            decoder.next_frame().unwrap();
+            let headers = decoder.headers().map(|(position, header)| (position, header.id()));
+            assert_eq!(headers.collect::<Vec<_>>(), expected);
+        }
+    }
+
     #[test]
     fn a_frame_of_exactly_the_capacity_fits() {
         let stream = frame(1, &[7; 40]);

@@ -2,7 +2,6 @@
 
 use core::fmt;
 
-use crate::fixed::{put, take};
 use crate::kind::Kind;
 
 /// Most descriptors that one frame carries: the kernel's `SCM_MAX_FD`
@@ -232,6 +231,21 @@ impl Header {
         if Kind::from_wire(kind).is_some_and(Kind::has_method) {
             put(bytes, field::FLAGS, [RESENT]);
         }
+    }
+}
+
+/// Reads a field. The offsets come from a table, never from a peer, so that there are as many
+/// bytes.
+#[inline]
+fn take<const WIDTH: usize>(bytes: &[u8], at: usize) -> [u8; WIDTH] {
+    bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; WIDTH])
+}
+
+/// Writes a field; see [`take`].
+#[inline]
+fn put<const WIDTH: usize>(bytes: &mut [u8], at: usize, field: [u8; WIDTH]) {
+    if let Some(place) = bytes.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+        *place = field;
     }
 }
 

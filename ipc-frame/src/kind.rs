@@ -15,7 +15,7 @@ pub enum Kind {
     Reply = 3,
     /// The refusal of a request: a code and a short text.
     Refusal = 4,
-    /// The first frame of a worker that is ready. The payload is a [`Hello`](crate::Hello).
+    /// The first frame of a worker that is ready. The payload says what it is.
     Ready = 5,
     /// The first frame of a worker whose set-up failed. The payload says where.
     Failed = 6,

@@ -9,8 +9,8 @@
 //! A frame is a header of fixed size and a payload. A [`Queue`] keeps outgoing frames until they
 //! are retired, so that they can be sent again. A [`Decoder`] is read into in place and returns
 //! frames that borrow from it. A payload is any bytes, or a message of a type that implements
-//! [`Encode`] and [`Decode`]; with the feature `postcard`, any serde type. A worker's first frame
-//! carries a [`Hello`]. `WIRE.md` in this package specifies the format.
+//! [`Encode`] and [`Decode`]; with the feature `postcard`, any serde type. `WIRE.md` in this package
+//! specifies the format.
 //!
 //! ```
 //! use ipc_frame::{Decoder, Header, Queue};
@@ -42,9 +42,7 @@
 extern crate std;
 
 mod decode;
-mod fixed;
 mod header;
-mod hello;
 mod kind;
 mod message;
 #[cfg(feature = "postcard")]
@@ -56,7 +54,6 @@ mod vectors;
 
 pub use decode::{Decoder, Frame};
 pub use header::{DecodeError, Header, MAX_FDS};
-pub use hello::{BuildId, Hello, HelloError, Limits};
 pub use kind::Kind;
 #[doc(hidden)]
 pub use message::MaxLen;

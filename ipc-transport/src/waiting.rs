@@ -15,3 +15,10 @@ pub use patience::Patience;
 pub(crate) use wait::is_hung_up;
 #[cfg(feature = "socket")]
 pub use wait::{Interest, MAX_WATCHED, Watched, wait};
+
+#[cfg(all(feature = "socket", not(feature = "std")))]
+#[path = "waiting/clock_call.rs"]
+mod now;
+#[cfg(all(feature = "socket", feature = "std"))]
+#[path = "waiting/vdso.rs"]
+mod now;

@@ -23,7 +23,6 @@ Usage: cargo xtask fuzz TARGET [OPTIONS]
 Targets:
   decode    the decoder of frames, with bytes in pieces of any size
   join      frames in pieces of any size with any descriptors, as the joiner sees them
-  hello     the first frame between two programs
   text      the text of reasons and refusals
   typed     messages in the postcard format
 
@@ -38,7 +37,7 @@ ipc-frame/fuzz/artifacts.
 Exit codes: 0 no input broke the decoder or the run was skipped, 1 one did or the run failed,
 2 wrong arguments";
 
-const TARGETS: [&str; 5] = ["decode", "join", "hello", "text", "typed"];
+const TARGETS: [&str; 4] = ["decode", "join", "text", "typed"];
 const INPUTS: u64 = 10_000_000;
 /// Longer inputs are slower and find nothing new: the decoder under test holds 64 bytes.
 const LONGEST: &str = "-max_len=512";

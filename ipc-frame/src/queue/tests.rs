@@ -162,10 +162,23 @@ fn repro_a_queued_header_is_always_accepted() {
 #[test]
 fn a_received_header_claims_nothing_of_the_frame_it_came_with() {
     let mut queue = Queue::<64, 2>::new();
-    let bytes = Header::request(1, 2).encode_with(9, 3, 7).unwrap();
+    let mut bytes = Header::request(1, 2).encode_with(9, 3, 7).unwrap();
+    Header::stamp_resent(&mut bytes);
     let number = queue.push(Header::decode(&bytes).unwrap(), &[b"x"]).unwrap();
     let header = *queue.frame(number).unwrap().header();
     assert_eq!((header.len(), header.fd_count(), header.fd_sequence()), (1, 0, 0));
+    assert!(!header.is_resent());
+}
+
+#[test]
+fn a_payload_ends_with_its_room() {
+    let mut queue = Queue::<128, 2>::new();
+    let number = queue.reserve(3).unwrap().commit(Header::reply(1), 0, usize::MAX).unwrap();
+    assert_eq!(queue.frame(number).unwrap().payload(), [0; 3]);
+    queue.push(Header::reply(2), &[]).unwrap();
+    let mut wire = StdVec::new();
+    send(&mut queue, usize::MAX, &mut wire);
+    assert_eq!(ids(&wire), [1, 2]);
 }
 
 #[test]

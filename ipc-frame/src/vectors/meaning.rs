@@ -5,7 +5,7 @@ use std::format;
 use std::string::{String, ToString as _};
 use std::vec::Vec;
 
-use crate::{BuildId, DecodeError, Frame, Header, Hello, HelloError, Kind, Limits};
+use crate::{DecodeError, Frame, Header, Kind};
 
 /// Makes the function that writes an error as the document does, and the list of all of them: a
 /// variant without a name does not compile, and a name without a vector fails a test.
@@ -28,20 +28,9 @@ errors!(REFUSALS, refusal(DecodeError) {
     DecodeError::TooLong { len, capacity } => "too-long len={len} capacity={capacity}",
 });
 
-errors!(DISAGREEMENTS, disagreement(HelloError) {
-    HelloError::WrongLen { len } => "hello-wrong-len len={len}",
-    HelloError::VersionMismatch { ours, theirs } =>
-        "hello-version-mismatch ours={ours} theirs={theirs}",
-    HelloError::ReservedNotZero { offset, reserved } =>
-        "hello-reserved-not-zero offset={offset} reserved={reserved:#x}",
-    HelloError::TooManyFds { fd_count } => "hello-too-many-fds fds={fd_count}",
-    HelloError::BuildMismatch { ours, theirs } =>
-        "hello-build-mismatch ours={ours} theirs={theirs}",
-});
-
 /// Returns the names of all errors.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    let texts = [REFUSALS, DISAGREEMENTS, &["fd-sequence"]];
+    let texts = [REFUSALS, &["fd-sequence"]];
     texts.into_iter().flatten().filter_map(|text| text.split(' ').next())
 }
 
@@ -57,19 +46,13 @@ pub(super) struct Meaning {
 impl Meaning {
     pub(super) fn frame(&mut self, frame: &Frame<'_>) {
         let header = frame.header();
-        let (kind, fd_count, got) = (header.kind(), header.fd_count(), header.fd_sequence());
+        let (fd_count, got) = (header.fd_count(), header.fd_sequence());
         let expected = self.fd_sequence;
         if fd_count > 0 && got != expected {
             return self.error(&format!("fd-sequence expected={expected} got={got}"));
         }
         self.fd_sequence = expected.wrapping_add(fd_count.into());
-        match Hello::decode(frame.payload()) {
-            Ok(hello) if kind == Kind::Ready => {
-                self.parts.push(format!("ready {}build={}", limits(hello.limits), hello.build));
-            }
-            Err(error) if kind == Kind::Ready => self.error(&disagreement(error)),
-            _ => self.parts.push(text(frame)),
-        }
+        self.parts.push(text(frame));
     }
 
     pub(super) fn refuse(&mut self, error: DecodeError) {
@@ -94,18 +77,6 @@ impl fmt::Display for Meaning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.parts.join(" ; "))
     }
-}
-
-/// Writes what [`Hello::agree`] came to.
-pub(super) fn agreed(result: Result<Limits, HelloError>) -> String {
-    match result {
-        Ok(agreed) => format!("agreed {}", limits(agreed)).trim_end().into(),
-        Err(error) => format!("error {}", disagreement(error)),
-    }
-}
-
-fn limits(Limits { payload_len, fd_count }: Limits) -> String {
-    format!("payload_limit={payload_len} fd_limit={fd_count} ")
 }
 
 fn text(frame: &Frame<'_>) -> String {
@@ -139,8 +110,6 @@ pub(super) fn encode(meaning: &str) -> (Vec<u8>, bool) {
         let kind = Kind::ALL.into_iter().find(|kind| kind.to_string() == first).unwrap();
         let (mut method, mut id, mut fds, mut sequence, mut resent) = (0, 0, 0, 0, false);
         let mut reply_fds = 0;
-        let mut hello =
-            Hello { limits: Limits { payload_len: 0, fd_count: 0 }, build: BuildId::ANY };
         let mut payload = Vec::new();
         for word in words {
             let (field, value) = word.split_once('=').unwrap_or((word, ""));
@@ -152,14 +121,8 @@ pub(super) fn encode(meaning: &str) -> (Vec<u8>, bool) {
                 "reply-fds" => reply_fds = number(value).try_into().unwrap(),
                 "sequence" => sequence = number(value).try_into().unwrap(),
                 "payload" => payload = self::bytes(value),
-                "payload_limit" => hello.limits.payload_len = number(value).try_into().unwrap(),
-                "fd_limit" => hello.limits.fd_count = number(value).try_into().unwrap(),
-                "build" => hello.build = BuildId(self::bytes(value).try_into().unwrap()),
                 _ => panic!("no field {field}"),
             }
-        }
-        if kind == Kind::Ready {
-            payload = hello.encode().into();
         }
         let header = match kind {
             Kind::Request => Header::request(method, id).allowing(reply_fds),

@@ -8,11 +8,14 @@ use static_assertions::assert_eq_size;
 /// A point in time on the kernel's monotonic clock (`CLOCK_MONOTONIC`, clock_gettime(2)), in
 /// nanoseconds; the same clock in every process of the machine. It stands still during suspend.
 ///
-/// Arithmetic stops at the ends of its range instead of wrapping: 584 years.
+/// Arithmetic saturates: the range is 584 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(u64);
 
 assert_eq_size!(Instant, u64);
+
+/// Nanoseconds of a second.
+const SECOND: u64 = 1_000_000_000;
 
 impl Instant {
     /// A point that never comes.
@@ -39,12 +42,11 @@ impl Instant {
 
 #[cfg(feature = "socket")]
 impl Instant {
-    /// Reads the clock. On most machines this is no system call (vdso(7)).
+    /// Reads the clock: with the feature `std` through the vDSO, on most machines no system call
+    /// (vdso(7)); without it by the system call, which takes some 0.1 µs more and 3 KB of code less.
     pub fn now() -> Self {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-        let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-        let nanoseconds = u64::try_from(now.tv_nsec).unwrap_or(0);
-        Self(seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds))
+        let (seconds, nanoseconds) = super::now::monotonic();
+        Self(seconds.saturating_mul(SECOND).saturating_add(nanoseconds))
     }
 }
 
@@ -52,8 +54,7 @@ impl Add<Duration> for Instant {
     type Output = Self;
 
     fn add(self, duration: Duration) -> Self {
-        let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_add(nanoseconds))
+        Self(self.0.saturating_add(nanoseconds(duration)))
     }
 }
 
@@ -61,9 +62,14 @@ impl Sub<Duration> for Instant {
     type Output = Self;
 
     fn sub(self, duration: Duration) -> Self {
-        let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_sub(nanoseconds))
+        Self(self.0.saturating_sub(nanoseconds(duration)))
     }
+}
+
+/// Saturates, as the arithmetic does.
+const fn nanoseconds(duration: Duration) -> u64 {
+    let seconds = duration.as_secs().saturating_mul(SECOND);
+    seconds.saturating_add(duration.subsec_nanos() as u64)
 }
 
 #[cfg(test)]
@@ -71,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arithmetic_stops_at_the_ends() {
+    fn arithmetic_saturates() {
         assert_eq!(Instant::NEVER + Duration::MAX, Instant::NEVER);
         assert_eq!(Instant::PAST - Duration::MAX, Instant::PAST);
         assert_eq!(Instant::PAST.since(Instant::NEVER), Duration::ZERO);

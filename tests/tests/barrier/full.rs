@@ -11,7 +11,7 @@ use crate::words::{Words, word_of};
 /// As many tokens as the page's word holds.
 const MOST: u32 = (1 << 30) - 1;
 
-pub(crate) fn a_word_that_is_full_takes_no_token_and_loses_none<L: Lane>() {
+pub(crate) fn repro_a_full_word_is_no_timeout_and_loses_no_token<L: Lane>() {
     let (mut end, mut peer) = pair::<L>();
     // As if that many had been placed; what the peer places is answered by the last two.
     Words::of_the_only_barrier().store(word_of(0), MOST - 2);

@@ -102,7 +102,7 @@ ipc_tests::cases! {
     }
     page: Page => {
         broken_bells_are_an_abort_of_both_sides,
-        a_word_that_is_full_takes_no_token_and_loses_none,
+        repro_a_full_word_is_no_timeout_and_loses_no_token,
         a_peer_that_scribbles_over_every_shared_word_holds_no_call,
         a_peer_that_rings_without_tokens_holds_no_call,
         a_full_bell_in_the_waiting_mode_holds_no_place,
