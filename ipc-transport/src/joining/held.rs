@@ -59,13 +59,14 @@ impl Held {
         start..start + rest.iter().take_while(|&&owner| owner == number).count()
     }
 
-    /// The descriptors of a frame, whose bytes begin with the first of the pieces: all that its
-    /// header announces.
-    pub(super) fn complete(
-        &self,
+    /// Lists the descriptors of a frame, whose bytes begin with the first of the pieces: all that
+    /// its header announces.
+    pub(super) fn complete<'a>(
+        &'a self,
         number: FrameNumber,
         pieces: &[&[u8]],
-    ) -> Result<Vec<BorrowedFd<'_>, HELD>, TransportError> {
+        list: &mut Vec<BorrowedFd<'a>, HELD>,
+    ) -> Result<(), TransportError> {
         let owned = self.fds.get(self.range_of(number)).unwrap_or_default();
         let header = pieces.first().and_then(|bytes| bytes.first_chunk());
         let header = header.and_then(|bytes| Header::decode(bytes).ok());
@@ -73,7 +74,8 @@ impl Held {
         if owned.len() != usize::from(expected) {
             return Err(TransportError::FdsGone { expected, held: owned.len() });
         }
-        Ok(owned.iter().map(AsFd::as_fd).collect())
+        list.extend(owned.iter().map(AsFd::as_fd));
+        Ok(())
     }
 
     /// Moves a frame's descriptors into the view, and closes those that it has no room for.

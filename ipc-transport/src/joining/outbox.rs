@@ -1,5 +1,6 @@
 //! Outgoing frames with the descriptors that they own.
 
+use heapless::Vec;
 use ipc_frame::{FrameNumber, Header, PushError, Queue};
 use static_assertions::assert_impl_all;
 
@@ -117,9 +118,13 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
         let mut flushed = Flushed { len: 0, complete: true };
         while self.queue.has_unsent() {
             let held = &self.held;
-            let sent = self.queue.send_with(|pieces, with_fds| match with_fds {
-                None => send(pieces, &[]),
-                Some(number) => send(pieces, &held.complete(number, pieces)?),
+            let sent = self.queue.send_with(|pieces, with_fds| {
+                let Some(number) = with_fds else {
+                    return send(pieces, &[]);
+                };
+                let mut fds = Vec::new();
+                held.complete(number, pieces, &mut fds)?;
+                send(pieces, &fds)
             })?;
             match sent {
                 // A transport that took nothing is not asked again.
