@@ -21,6 +21,8 @@ pub(crate) fn blocking_call_gets_its_reply() {
     assert_eq!(call(&mut worker, ECHO, b""), Told::Reply(0, Vec::new()));
     assert_eq!(call(&mut worker, REFUSE, b""), Told::Refused(0, 42));
     assert!(worker.is_running());
+    let text = format!("{worker:?}");
+    assert!(text.starts_with("Worker {") && text.len() < 4000, "{text}");
     assert_eq!(call(&mut worker, 999, b""), Told::Refused(0, Refusal::UNKNOWN_METHOD.code));
     assert_eq!(worker.stop(soon(), |_| ()), Some(Ended::Exited(0)));
     assert!(!worker.is_running());
