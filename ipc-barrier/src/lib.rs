@@ -27,7 +27,7 @@
 //!             end.fail("set up", &error, "");
 //!             exit(1);
 //!         }
-//!         exit((!end.place().is_placed()).into());
+//!         exit(end.place().is_err().into());
 //!     }
 //!     Fork::Parent(child) => {
 //!         let mut end = barrier.into_parent().watching(&child)?;
@@ -52,8 +52,7 @@ pub mod process;
 pub use ipc_transport::{Errno, Instant, Patience, SystemError};
 pub use meeting::{
     Barrier, ChildEnd, ChildSide, End, Eventfd, ExecError, Exported, Lane, MeetError, Missing,
-    Page, ParentEnd, ParentSide, PeerAbort, Placing, Role, Unmet, abort_all, place_all, sync_all,
-    sync_all_until,
+    Page, ParentEnd, ParentSide, Role, Unmet, place_all, sync_all, sync_all_until,
 };
 #[cfg(feature = "libc")]
 #[doc(no_inline)]

@@ -21,10 +21,10 @@ mod wait;
 
 pub use barrier::Barrier;
 pub use end::{ChildEnd, End, ParentEnd};
-pub use errors::{MeetError, PeerAbort, Placing, Unmet};
+pub use errors::{MeetError, Unmet};
 pub use eventfd::Eventfd;
 pub use exec::{ExecError, Exported};
 pub use lane::Lane;
 pub use page::Page;
 pub use role::{ChildSide, ParentSide, Role};
-pub use several::{Missing, abort_all, place_all, sync_all, sync_all_until};
+pub use several::{Missing, place_all, sync_all, sync_all_until};

@@ -8,7 +8,7 @@ use rustix::event::epoll;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use static_assertions::assert_impl_all;
 
-use super::errors::{MeetError, PeerAbort, Placing, Unmet};
+use super::errors::{MeetError, Unmet};
 use super::lane::{Broken, Half, Lane};
 use super::page::Page;
 use super::place;
@@ -109,20 +109,23 @@ impl<R: Role, L: Lane> End<R, L> {
     ///
     /// At most 1,073,741,823 tokens may be unread on the lane [`Page`], and more than can be placed
     /// one by one on [`Eventfd`](crate::Eventfd).
+    ///
+    /// # Errors
+    /// [`MeetError::Ended`] and [`MeetError::Full`]. Nothing is placed, so no wait is for an answer
+    /// to it.
     #[inline]
-    pub fn place(&mut self) -> Placing {
-        if !self.rules.is_open() {
-            return Placing::Ended;
-        }
-        let posted = L::post(&self.half, TOKEN);
-        match self.working(posted) {
-            Some(true) => {
-                self.rules.placed();
-                Placing::Placed
+    pub fn place(&mut self) -> Result<(), MeetError> {
+        if self.rules.is_open() {
+            match L::post(&self.half, TOKEN) {
+                Ok(true) => {
+                    self.rules.placed();
+                    return Ok(());
+                }
+                Ok(false) => return Err(MeetError::Full),
+                Err(Broken) => self.rules.broken(),
             }
-            Some(false) => Placing::Full,
-            None => Placing::Ended,
         }
+        Err(MeetError::Ended(self.unmet()))
     }
 
     /// Aborts: the peer's waits end, also those for tokens that it has not read yet. Posted once;
@@ -171,12 +174,12 @@ impl<R: Role, L: Lane> End<R, L> {
         !self.rules.is_open()
     }
 
-    /// Returns how the peer has ended its part, as far as earlier calls have noticed. Makes no
-    /// system call.
-    pub fn peer_abort(&self) -> Option<PeerAbort> {
+    /// Returns how the peer has ended its part, as far as earlier calls have noticed:
+    /// [`Unmet::Aborted`] or [`Unmet::Gone`]. Makes no system call.
+    pub fn peer_abort(&self) -> Option<Unmet> {
         self.rules.peer.map(|ending| match ending {
-            Ending::Aborted => PeerAbort::Aborted(self.peers_reason()),
-            Ending::Gone => PeerAbort::Gone,
+            Ending::Aborted => Unmet::Aborted(place::read(self.half.memory.place(R::INDEX ^ 1))),
+            Ending::Gone => Unmet::Gone,
         })
     }
 
@@ -295,7 +298,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// # Errors
     /// See [`MeetError`]. Where the token is not placed it does not wait.
     pub fn place_and_sync(&mut self) -> Result<(), MeetError> {
-        self.placed()?;
+        self.place()?;
         Ok(self.sync()?)
     }
 
@@ -305,36 +308,28 @@ impl<R: Role, L: Lane> End<R, L> {
     /// As [`place_and_sync`](Self::place_and_sync). At the deadline the token is placed, so
     /// [`sync_until`](Self::sync_until) goes on waiting.
     pub fn place_and_sync_until(&mut self, deadline: Instant) -> Result<(), MeetError> {
-        self.placed()?;
+        self.place()?;
         Ok(self.sync_until(deadline)?)
-    }
-
-    pub(crate) fn placed(&mut self) -> Result<(), MeetError> {
-        match self.place() {
-            Placing::Placed => Ok(()),
-            Placing::Ended => Err(MeetError::Ended(self.unmet())),
-            Placing::Full => Err(MeetError::Full),
-        }
     }
 
     /// Waits until the peer has aborted, exited or closed, and returns how; tokens on the way are
     /// swallowed. Allowed after an abort of this side.
-    pub fn wait_abort(&mut self) -> PeerAbort {
+    pub fn wait_abort(&mut self) -> Unmet {
         _ = self.wait_for(Goal::PeerAbort, None);
         // Without a deadline the wait ends only when the peer's end is known.
-        self.peer_abort().unwrap_or(PeerAbort::Gone)
+        self.peer_abort().unwrap_or(Unmet::Gone)
     }
 
     /// Waits as [`wait_abort`](Self::wait_abort), until a deadline; `None` where it has passed
     /// first.
-    pub fn wait_abort_until(&mut self, deadline: Instant) -> Option<PeerAbort> {
+    pub fn wait_abort_until(&mut self, deadline: Instant) -> Option<Unmet> {
         // Met where the peer's end is known afterwards, and else out of time.
         _ = self.wait_for(Goal::PeerAbort, Some(deadline));
         self.peer_abort()
     }
 
     /// Looks whether the peer has ended its part; `None` while it has not.
-    pub fn try_wait_abort(&mut self) -> Option<PeerAbort> {
+    pub fn try_wait_abort(&mut self) -> Option<Unmet> {
         self.wait_abort_until(Instant::PAST)
     }
 
@@ -382,15 +377,10 @@ impl<R: Role, L: Lane> End<R, L> {
     }
 
     fn unmet(&self) -> Unmet {
-        match self.rules.peer {
-            Some(Ending::Gone) if !self.rules.has_aborted => Unmet::Gone,
-            Some(_) => Unmet::Aborted(self.peers_reason()),
-            None => Unmet::Aborted(None),
+        match self.peer_abort() {
+            Some(Unmet::Gone) if self.rules.has_aborted => Unmet::Aborted(None),
+            known => known.unwrap_or(Unmet::Aborted(None)),
         }
-    }
-
-    fn peers_reason(&self) -> Option<Reason> {
-        place::read(self.half.memory.place(R::INDEX ^ 1))
     }
 }
 

@@ -39,7 +39,7 @@ impl core::error::Error for Missing {}
 /// The first child that got no token, and why: [`MeetError::Ended`] or [`MeetError::Full`].
 pub fn place_all<L: Lane>(ends: &mut [ParentEnd<L>]) -> Result<(), Missing> {
     let all = ends.iter_mut().enumerate();
-    let placed = all.map(|(index, end)| end.placed().map_err(|why| Missing { index, why }));
+    let placed = all.map(|(index, end)| end.place().map_err(|why| Missing { index, why }));
     placed.fold(Ok(()), Result::and)
 }
 
@@ -100,13 +100,6 @@ pub fn sync_all_until<L: Lane>(
     deadline: Instant,
 ) -> Result<(), Missing> {
     sync_each(ends, Some(deadline))
-}
-
-/// Aborts with each child, as [`End::abort`](crate::End::abort) does with one. It cannot fail.
-pub fn abort_all<L: Lane>(ends: &mut [ParentEnd<L>]) {
-    for end in ends {
-        end.abort();
-    }
 }
 
 fn sync_each<L: Lane>(ends: &mut [ParentEnd<L>], deadline: Option<Instant>) -> Result<(), Missing> {

@@ -4,9 +4,7 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
-use ipc_barrier::{
-    Barrier, Child, ChildEnd, Ended, Fork, Lane, ParentEnd, PeerAbort, Unmet, exit, fork,
-};
+use ipc_barrier::{Barrier, Child, ChildEnd, Ended, Fork, Lane, ParentEnd, Unmet, exit, fork};
 use ipc_tests::deep;
 use ipc_tests::forked::{end_of, soon};
 use ipc_transport::Patience;
@@ -48,7 +46,7 @@ pub(crate) fn no_token_is_lost_to_an_exit_that_follows_at_once<L: Lane>() {
         let way = WAYS[round / 3 % WAYS.len()];
         let mut end = end_for(barrier.into_parent(), way, &mut child);
         for _ in 0..tokens {
-            assert!(end.place().is_placed());
+            assert!(end.place().is_ok());
         }
         let (met, unmet) = if matches!(way, Way::Plain | Way::PlainWithPidfd | Way::Spinning) {
             (end.sync(), end.wait_next())
@@ -139,7 +137,7 @@ pub(crate) fn no_wake_up_is_lost_in_many_rounds<L: Lane>() {
             };
             assert_eq!(met, Ok(()), "round {round}, {way:?}");
         }
-        assert_eq!(end.wait_abort_until(soon()), Some(PeerAbort::Gone));
+        assert_eq!(end.wait_abort_until(soon()), Some(Unmet::Gone));
         assert_eq!(end_of(&mut child), Ended::Exited(0));
     }
 }
@@ -165,7 +163,7 @@ pub(crate) fn tokens_before_a_death_that_a_pidfd_shows_are_counted<L: Lane>() {
         let mut end = barrier.into_parent().watching(&child).unwrap();
         _ = end.place();
         assert_eq!(end.sync_until(soon()), Ok(()));
-        assert_eq!(end.wait_abort_until(soon()), Some(PeerAbort::Gone));
+        assert_eq!(end.wait_abort_until(soon()), Some(Unmet::Gone));
         assert_eq!(end_of(&mut child), Ended::Exited(0));
     }
 }

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
-use ipc_barrier::{Barrier, Child, End, Fork, Lane, MeetError, PeerAbort, Role, Unmet, exit, fork};
+use ipc_barrier::{Barrier, Child, End, Fork, Lane, MeetError, Role, Unmet, exit, fork};
 use ipc_tests::forked::{end_of, forked, soon};
 use ipc_transport::{Errno, Instant, Patience};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
@@ -203,7 +203,7 @@ fn execute(line: &UnixStream) -> ! {
 
 fn call<R: Role, L: Lane>(end: &mut End<R, L>, order: Order, stage: u8) -> Answer {
     let (kind, stage) = match order {
-        Order::Place => (yes(end.place().is_placed()), 0),
+        Order::Place => (yes(end.place().is_ok()), 0),
         Order::Abort => (yes(end.abort()), 0),
         Order::Fail => {
             end.fail(u16::from(stage), &errno(stage), &text(stage));
@@ -256,13 +256,15 @@ fn waited<R: Role, L: Lane>(end: &mut End<R, L>, wait: Wait, form: Form) -> Resu
 }
 
 fn met(met: Result<(), MeetError>) -> Result<(), Unmet> {
-    met.map_err(|error| error.unmet().unwrap())
+    met.map_err(|error| match error {
+        MeetError::Ended(unmet) | MeetError::Unmet(unmet) => unmet,
+        other => panic!("{other}"),
+    })
 }
 
-const fn told(abort: Option<PeerAbort>) -> Result<(), Unmet> {
+const fn told(abort: Option<Unmet>) -> Result<(), Unmet> {
     Err(match abort {
-        Some(PeerAbort::Aborted(reason)) => Unmet::Aborted(reason),
-        Some(_) => Unmet::Gone,
+        Some(unmet) => unmet,
         None => Unmet::TimedOut,
     })
 }
