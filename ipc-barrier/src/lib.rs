@@ -58,9 +58,7 @@ pub use meeting::{
 #[doc(no_inline)]
 pub use process::fork;
 #[doc(no_inline)]
-pub use process::{
-    Child, Ended, Fork, ForkError, Guard, Reason, Stage, StillRunning, exit, fork_raw,
-};
+pub use process::{Child, Ended, Fork, ForkError, Guard, Reason, Stage, exit, fork_raw};
 /// Descriptors: `OwnedFd`, `BorrowedFd`, `AsFd` and the others, which with `std` are std's types.
 #[doc(no_inline)]
 pub use rustix::fd;

@@ -15,7 +15,7 @@ use super::place;
 use super::role::{ChildSide, ParentSide, Role};
 use super::rules::{ABORT, Ending, Goal, Progress, Rules, TOKEN};
 use super::wait::{AT_ONCE, is_past, look};
-use crate::process::{AsPidfd, Reason, Stage};
+use crate::process::{Reason, Stage};
 
 /// Looks that tell all there is at one moment: tokens first, and the end behind them. Once a
 /// deadline has passed there are no more: a peer that places without end always has news.
@@ -70,31 +70,28 @@ impl<R: Role, L: Lane> End<R, L> {
     /// another process holds too, so its death does not close them. What the peer placed before its
     /// death counts, even if it was killed before it could wake this side.
     ///
-    /// Takes a [`&Child`](crate::process::Child) or a pidfd of any origin: of clone3(2), or of
-    /// [`pidfd_open`](crate::process::pidfd_open) for a child that libc forked or for the parent. A
-    /// child without a pidfd (before kernel 5.3) adds nothing. The process watched before, if any,
-    /// is not watched any more.
+    /// Takes a [`&Child`](crate::process::Child), or a borrowed pidfd of any origin: of clone3(2),
+    /// or of [`pidfd_open`](crate::process::pidfd_open) for a child that libc forked or for the
+    /// parent. A child without a pidfd (before kernel 5.3) adds nothing. The process watched
+    /// before, if any, is not watched any more, and a descriptor of [`watch`](Self::watch) is
+    /// closed: ask for it again.
     ///
     /// ```
-    /// use ipc_barrier::{Barrier, process::pidfd_open};
+    /// use ipc_barrier::{Barrier, fd::AsFd, process::pidfd_open};
     ///
     /// let parent = pidfd_open(std::os::unix::process::parent_id().try_into()?)?;
-    /// let end = Barrier::new()?.into_child().watching(parent)?;
+    /// let end = Barrier::new()?.into_child().watching(parent.as_fd())?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
-    /// `EMFILE`, and after [`watch`](Self::watch) also `ENOMEM` and `ENOSPC`. The end is dropped,
-    /// which is an abort to the peer.
-    pub fn watching(mut self, process: impl AsPidfd) -> Result<Self, SystemError> {
-        if let (Some(watch), Some(before)) = (&self.watch, self.half.pidfd()) {
-            // Duplicates of it stay open elsewhere, so closing it would not remove it.
-            epoll::delete(watch, before).map_err(SystemError::of("epoll_ctl"))?;
-        }
-        self.half.pidfd = process.as_pidfd().map(duplicate).transpose()?;
-        if let (Some(watch), Some(pidfd)) = (&self.watch, self.half.pidfd()) {
-            add(watch, pidfd, Interest::Input)?;
-        }
+    /// `EMFILE`. The end is dropped, which is an abort to the peer.
+    pub fn watching<'fd>(
+        mut self,
+        process: impl Into<Option<BorrowedFd<'fd>>>,
+    ) -> Result<Self, SystemError> {
+        self.half.pidfd = process.into().map(duplicate).transpose()?;
+        self.watch = None;
         Ok(self)
     }
 
@@ -192,7 +189,7 @@ impl<R: Role, L: Lane> End<R, L> {
     }
 
     /// Returns one descriptor for an event loop; opened by the first call and the same from then
-    /// on (epoll(7)). It stays readable once the peer is gone.
+    /// on, until [`watching`](Self::watching) (epoll(7)). It stays readable once the peer is gone.
     ///
     /// It is readable when a `try_` call may have news that came since the end was made or since
     /// the last [`arm`](Self::arm).
@@ -334,9 +331,15 @@ impl<R: Role, L: Lane> End<R, L> {
     }
 
     fn open_watch(&self) -> Result<OwnedFd, SystemError> {
+        use epoll::{EventData, EventFlags};
         let watch = epoll::create(epoll::CreateFlags::CLOEXEC);
         let watch = above_stdio(watch.map_err(SystemError::of("epoll_create1"))?)?;
-        self.half.sources::<L>().try_for_each(|(fd, interest)| add(&watch, fd, interest))?;
+        for (fd, interest) in self.half.sources::<L>() {
+            let is_end = interest == Interest::End;
+            let flags = if is_end { EventFlags::empty() } else { EventFlags::IN };
+            let added = epoll::add(&watch, fd, EventData::new_u64(0), flags);
+            added.map_err(SystemError::of("epoll_ctl"))?;
+        }
         Ok(watch)
     }
 
@@ -382,10 +385,4 @@ impl<R: Role, L: Lane> End<R, L> {
             known => known.unwrap_or(Unmet::Aborted(None)),
         }
     }
-}
-
-fn add(watch: &OwnedFd, fd: BorrowedFd<'_>, interest: Interest) -> Result<(), SystemError> {
-    use epoll::{EventData, EventFlags};
-    let flags = if interest == Interest::End { EventFlags::empty() } else { EventFlags::IN };
-    epoll::add(watch, fd, EventData::new_u64(0), flags).map_err(SystemError::of("epoll_ctl"))
 }

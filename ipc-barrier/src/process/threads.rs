@@ -2,13 +2,10 @@
 
 #![expect(unsafe_code, reason = "rustix marks unshare as unsafe, for flags not used here")]
 
-use core::mem::MaybeUninit;
-
-use rustix::fs::{CWD, Mode, OFlags, RawDir};
 use rustix::io::Errno;
-use rustix::thread::UnshareFlags;
+use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-use super::fork_error::ForkError;
+use super::fork::ForkError;
 
 /// Of linux/sched.h; rustix does not list it.
 const CLONE_VM: u32 = 0x100;
@@ -23,7 +20,7 @@ const ATTEMPTS: usize = 8;
 pub(crate) fn only_one() -> Result<(), ForkError> {
     for _ in 0..ATTEMPTS {
         // SAFETY: what unshare may make unsafe is CLONE_FILES, which is not asked for.
-        match unsafe { rustix::thread::unshare_unsafe(UnshareFlags::from_bits_retain(CLONE_VM)) } {
+        match unsafe { unshare_unsafe(UnshareFlags::from_bits_retain(CLONE_VM)) } {
             Ok(()) => return Ok(()),
             Err(Errno::INVAL) => {}
             Err(_refused_or_unknown) => break,
@@ -31,21 +28,15 @@ pub(crate) fn only_one() -> Result<(), ForkError> {
     }
     match count_tasks() {
         Ok(1) => Ok(()),
-        Ok(count) => Err(ForkError::Threads { count }),
-        Err(_unreadable) => Err(ForkError::ThreadsUnknown),
+        Ok(count @ 2..) => Err(ForkError::Threads { count }),
+        Ok(_) | Err(_) => Err(ForkError::ThreadsUnknown),
     }
 }
 
+/// The directory has two links, and one for each thread.
 fn count_tasks() -> Result<usize, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let list = rustix::fs::openat(CWD, "/proc/self/task", flags, Mode::empty())?;
-    let mut buffer = [MaybeUninit::uninit(); 1024];
-    let mut entries = RawDir::new(&list, &mut buffer);
-    let mut count = 0;
-    while let Some(entry) = entries.next() {
-        count += usize::from(!entry?.file_name().to_bytes().starts_with(b"."));
-    }
-    Ok(count)
+    let links = rustix::fs::stat("/proc/self/task")?.st_nlink;
+    Ok(usize::try_from(links).unwrap_or(0).saturating_sub(2))
 }
 
 #[cfg(test)]
