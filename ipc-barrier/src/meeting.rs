@@ -13,7 +13,6 @@ mod lane;
 mod memory;
 mod nowait;
 mod page;
-mod place;
 mod role;
 mod rules;
 mod several;

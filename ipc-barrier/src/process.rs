@@ -17,7 +17,6 @@ mod child;
 mod fork;
 mod reason;
 mod signals;
-mod stage;
 #[cfg(feature = "libc")]
 mod threads;
 
@@ -25,8 +24,6 @@ pub use child::{Child, Ended, pidfd_open};
 #[cfg(feature = "libc")]
 pub use fork::fork;
 pub use fork::{Fork, ForkError, Guard, exit, fork_raw};
-pub use reason::Reason;
-pub(crate) use reason::TEXT;
+pub(crate) use reason::{NAME, TEXT};
+pub use reason::{Reason, Stage};
 pub use signals::reset_signals;
-pub(crate) use stage::NAME;
-pub use stage::Stage;

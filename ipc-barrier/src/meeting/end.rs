@@ -11,7 +11,6 @@ use static_assertions::assert_impl_all;
 use super::errors::{MeetError, Unmet};
 use super::lane::{Broken, Half, Lane};
 use super::page::Page;
-use super::place;
 use super::role::{ChildSide, ParentSide, Role};
 use super::rules::{ABORT, Ending, Goal, Progress, Rules, TOKEN};
 use super::wait::{AT_ONCE, is_past, look};
@@ -155,7 +154,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// `Reason::new(stage, Errno(0), text)`.
     pub fn fail_with(&mut self, reason: &Reason) {
         if !self.rules.has_aborted {
-            place::write(self.half.memory.place(R::INDEX), reason);
+            self.half.memory.leave(R::INDEX, reason);
         }
         self.abort();
     }
@@ -175,7 +174,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// [`Unmet::Aborted`] or [`Unmet::Gone`]. Makes no system call.
     pub fn peer_abort(&self) -> Option<Unmet> {
         self.rules.peer.map(|ending| match ending {
-            Ending::Aborted => Unmet::Aborted(place::read(self.half.memory.place(R::INDEX ^ 1))),
+            Ending::Aborted => Unmet::Aborted(self.half.memory.reason(R::INDEX ^ 1)),
             Ending::Gone => Unmet::Gone,
         })
     }

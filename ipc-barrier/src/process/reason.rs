@@ -1,12 +1,14 @@
-//! Why a set-up step failed.
+//! Why a set-up step failed, and the steps of a set-up.
 
 use core::error::Error;
 use core::fmt::{self, Write};
 
+use heapless::String;
 use ipc_frame::Text;
 use ipc_transport::{Errno, SystemError};
 
-use super::stage::Stage;
+/// Bytes of a stage's name.
+pub(crate) const NAME: usize = 20;
 
 /// Bytes of text in a reason.
 pub(crate) const TEXT: usize = 48;
@@ -56,12 +58,8 @@ impl Reason {
         if let Some(errno) = errno_of(error) {
             return Self::new(stage, errno, text);
         }
-        let mut all = Cut { bytes: [0; TEXT], len: 0 };
         let separator = if text.is_empty() { "" } else { ": " };
-        // An error that fails to write itself leaves what it wrote before.
-        _ = write!(all, "{text}{separator}{error}");
-        let text = Text::from_bytes(all.bytes.get(..all.len).unwrap_or_default());
-        Self { stage: stage.into(), errno: Errno(0), text }
+        Self::new(stage, Errno(0), &cut(format_args!("{text}{separator}{error}")))
     }
 }
 
@@ -91,19 +89,56 @@ fn errno_of_std(_error: &(dyn Error + 'static)) -> Option<Errno> {
     None
 }
 
-/// A text that keeps the first of its bytes.
-struct Cut {
-    bytes: [u8; TEXT],
-    len: usize,
+/// A step of a set-up, by a name of at most 20 bytes or a number of the program's choice. A longer
+/// name is cut at a character; a number is kept as its digits.
+///
+/// ```
+/// use ipc_barrier::Stage;
+///
+/// assert_eq!(Stage::from(3).to_string(), "stage 3");
+/// assert_eq!(Stage::from("pivot_root").to_string(), "stage pivot_root");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stage(Text<NAME>);
+
+impl Stage {
+    /// Returns the name, or the digits of the number.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl From<&str> for Stage {
+    fn from(name: &str) -> Self {
+        Self(Text::new(name))
+    }
+}
+
+impl From<u16> for Stage {
+    fn from(number: u16) -> Self {
+        Self(Text::new(&cut(format_args!("{number}"))))
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stage {}", self.0)
+    }
+}
+
+/// A text that keeps what fits of its beginning.
+struct Cut(String<TEXT>);
+
+fn cut(text: fmt::Arguments<'_>) -> String<TEXT> {
+    let mut cut = Cut(String::new());
+    // What fails to write itself leaves what it wrote before.
+    _ = cut.write_fmt(text);
+    cut.0
 }
 
 impl Write for Cut {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for (room, byte) in self.bytes.iter_mut().skip(self.len).zip(text.bytes()) {
-            *room = byte;
-            self.len += 1;
-        }
-        Ok(())
+        text.chars().try_for_each(|char| self.0.push(char)).map_err(|_| fmt::Error)
     }
 }
 
@@ -148,5 +183,17 @@ mod tests {
         let text = "x".repeat(45);
         let reason = Reason::from_error(1, &io::Error::other("€"), &text);
         assert_eq!(reason.text.as_str(), text + ": ");
+    }
+
+    #[test]
+    fn a_name_is_cut_at_a_character() {
+        assert_eq!(Stage::from("a name of nineteen €").as_str(), "a name of nineteen ");
+    }
+
+    #[test]
+    fn a_number_is_its_digits() {
+        for number in [0, 7, 10, 409, 1_000, u16::MAX] {
+            assert_eq!(Stage::from(number).as_str(), number.to_string());
+        }
     }
 }
