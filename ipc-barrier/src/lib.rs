@@ -48,17 +48,13 @@ extern crate std;
 mod meeting;
 pub mod process;
 
-#[doc(no_inline)]
 pub use ipc_transport::{Errno, Instant, Patience, SystemError};
 pub use meeting::{
     Barrier, ChildEnd, ChildSide, End, Eventfd, ExecError, Exported, Lane, MeetError, Missing,
     Page, ParentEnd, ParentSide, Role, Unmet, place_all, sync_all, sync_all_until,
 };
 #[cfg(feature = "libc")]
-#[doc(no_inline)]
 pub use process::fork;
-#[doc(no_inline)]
 pub use process::{Child, Ended, Fork, ForkError, Guard, Reason, Stage, exit, fork_raw};
 /// Descriptors: `OwnedFd`, `BorrowedFd`, `AsFd` and the others, which with `std` are std's types.
-#[doc(no_inline)]
 pub use rustix::fd;

@@ -13,7 +13,7 @@ use super::lane::{Broken, Half, Lane};
 use super::page::Page;
 use super::role::{ChildSide, ParentSide, Role};
 use super::rules::{ABORT, Ending, Goal, Progress, Rules, TOKEN};
-use super::wait::{AT_ONCE, is_past, look};
+use super::wait::look;
 use crate::process::{Reason, Stage};
 
 /// Looks that tell all there is at one moment: tokens first, and the end behind them. Once a
@@ -164,12 +164,6 @@ impl<R: Role, L: Lane> End<R, L> {
         self.rules.has_aborted
     }
 
-    /// Returns whether nothing can be placed or met any more: this side has aborted, or the
-    /// peer is known to have aborted or to be gone.
-    pub const fn has_ended(&self) -> bool {
-        !self.rules.is_open()
-    }
-
     /// Returns how the peer has ended its part, as far as earlier calls have noticed:
     /// [`Unmet::Aborted`] or [`Unmet::Gone`]. Makes no system call.
     pub fn peer_abort(&self) -> Option<Unmet> {
@@ -220,7 +214,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// # Errors
     /// [`Unmet::Aborted`], also after an abort of this side itself, and [`Unmet::Gone`].
     pub fn sync(&mut self) -> Result<(), Unmet> {
-        self.wait_for(Rules::SYNC, None)
+        self.met(Rules::SYNC, Instant::NEVER)
     }
 
     /// Waits as [`sync`](Self::sync), until a deadline.
@@ -228,7 +222,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// # Errors
     /// As [`sync`](Self::sync), and [`Unmet::TimedOut`].
     pub fn sync_until(&mut self, deadline: Instant) -> Result<(), Unmet> {
-        self.wait_for(Rules::SYNC, Some(deadline))
+        self.met(Rules::SYNC, deadline)
     }
 
     /// Looks whether [`sync`](Self::sync) is met; false for not yet.
@@ -236,7 +230,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// # Errors
     /// As [`sync`](Self::sync).
     pub fn try_sync(&mut self) -> Result<bool, Unmet> {
-        self.look_for(Rules::SYNC)
+        self.wait_for(Rules::SYNC, Instant::PAST)
     }
 
     /// Waits until one more token of this side has been answered; met at once, without a system
@@ -245,7 +239,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// # Errors
     /// As [`sync`](Self::sync).
     pub fn sync_next(&mut self) -> Result<(), Unmet> {
-        self.wait_for(self.rules.sync_next(), None)
+        self.met(self.rules.sync_next(), Instant::NEVER)
     }
 
     /// Waits as [`sync_next`](Self::sync_next), until a deadline.
@@ -253,7 +247,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// # Errors
     /// As [`sync`](Self::sync), and [`Unmet::TimedOut`].
     pub fn sync_next_until(&mut self, deadline: Instant) -> Result<(), Unmet> {
-        self.wait_for(self.rules.sync_next(), Some(deadline))
+        self.met(self.rules.sync_next(), deadline)
     }
 
     /// Looks whether [`sync_next`](Self::sync_next) is met; false for not yet.
@@ -261,7 +255,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// # Errors
     /// As [`sync`](Self::sync).
     pub fn try_sync_next(&mut self) -> Result<bool, Unmet> {
-        self.look_for(self.rules.sync_next())
+        self.wait_for(self.rules.sync_next(), Instant::PAST)
     }
 
     /// Waits until at least one token of the peer is newly drained, whatever this side placed.
@@ -270,7 +264,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// # Errors
     /// As [`sync`](Self::sync).
     pub fn wait_next(&mut self) -> Result<(), Unmet> {
-        self.wait_for(self.rules.wait_next(), None)
+        self.met(self.rules.wait_next(), Instant::NEVER)
     }
 
     /// Waits as [`wait_next`](Self::wait_next), until a deadline.
@@ -278,7 +272,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// # Errors
     /// As [`sync`](Self::sync), and [`Unmet::TimedOut`].
     pub fn wait_next_until(&mut self, deadline: Instant) -> Result<(), Unmet> {
-        self.wait_for(self.rules.wait_next(), Some(deadline))
+        self.met(self.rules.wait_next(), deadline)
     }
 
     /// Looks whether [`wait_next`](Self::wait_next) is met; false for not yet.
@@ -286,7 +280,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// # Errors
     /// As [`sync`](Self::sync).
     pub fn try_wait_next(&mut self) -> Result<bool, Unmet> {
-        self.look_for(self.rules.wait_next())
+        self.wait_for(self.rules.wait_next(), Instant::PAST)
     }
 
     /// Places a token and waits as [`sync`](Self::sync).
@@ -295,7 +289,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// See [`MeetError`]. Where the token is not placed it does not wait.
     pub fn place_and_sync(&mut self) -> Result<(), MeetError> {
         self.place()?;
-        Ok(self.sync()?)
+        self.sync().map_err(MeetError::Unmet)
     }
 
     /// Places a token and waits as [`sync_until`](Self::sync_until).
@@ -305,22 +299,21 @@ impl<R: Role, L: Lane> End<R, L> {
     /// [`sync_until`](Self::sync_until) goes on waiting.
     pub fn place_and_sync_until(&mut self, deadline: Instant) -> Result<(), MeetError> {
         self.place()?;
-        Ok(self.sync_until(deadline)?)
+        self.sync_until(deadline).map_err(MeetError::Unmet)
     }
 
     /// Waits until the peer has aborted, exited or closed, and returns how; tokens on the way are
     /// swallowed. Allowed after an abort of this side.
     pub fn wait_abort(&mut self) -> Unmet {
-        _ = self.wait_for(Goal::PeerAbort, None);
         // Without a deadline the wait ends only when the peer's end is known.
-        self.peer_abort().unwrap_or(Unmet::Gone)
+        self.wait_abort_until(Instant::NEVER).unwrap_or(Unmet::Gone)
     }
 
     /// Waits as [`wait_abort`](Self::wait_abort), until a deadline; `None` where it has passed
     /// first.
     pub fn wait_abort_until(&mut self, deadline: Instant) -> Option<Unmet> {
         // Met where the peer's end is known afterwards, and else out of time.
-        _ = self.wait_for(Goal::PeerAbort, Some(deadline));
+        _ = self.wait_for(Goal::PeerAbort, deadline);
         self.peer_abort()
     }
 
@@ -342,21 +335,25 @@ impl<R: Role, L: Lane> End<R, L> {
         Ok(watch)
     }
 
-    fn wait_for(&mut self, goal: Goal, deadline: Option<Instant>) -> Result<(), Unmet> {
-        let deadline = deadline.filter(|&deadline| deadline != Instant::NEVER);
+    fn met(&mut self, goal: Goal, deadline: Instant) -> Result<(), Unmet> {
+        if self.wait_for(goal, deadline)? { Ok(()) } else { Err(Unmet::TimedOut) }
+    }
+
+    /// Waits; false where the deadline has passed.
+    fn wait_for(&mut self, goal: Goal, deadline: Instant) -> Result<bool, Unmet> {
         let mut looks: usize = 0;
         loop {
             match self.rules.progress(goal) {
-                Progress::Met => return Ok(()),
+                Progress::Met => return Ok(true),
                 Progress::Never => return Err(self.unmet()),
                 Progress::NotYet => {}
             }
-            if looks >= LOOKS && is_past(deadline) {
-                return Err(Unmet::TimedOut);
+            if looks >= LOOKS && deadline <= Instant::now() {
+                return Ok(false);
             }
             looks = looks.saturating_add(1);
             match look::<L>(&self.half, deadline) {
-                Ok(None) => return Err(Unmet::TimedOut),
+                Ok(None) => return Ok(false),
                 Ok(Some(value)) => self.rules.drained(value),
                 Err(Broken) => self.rules.broken(),
             }
@@ -367,15 +364,6 @@ impl<R: Role, L: Lane> End<R, L> {
     #[inline]
     fn working<T>(&mut self, outcome: Result<T, Broken>) -> Option<T> {
         outcome.inspect_err(|Broken| self.rules.broken()).ok()
-    }
-
-    /// Looks, for the `try_` forms: running out of time is `Ok(false)`.
-    fn look_for(&mut self, goal: Goal) -> Result<bool, Unmet> {
-        match self.wait_for(goal, AT_ONCE) {
-            Ok(()) => Ok(true),
-            Err(Unmet::TimedOut) => Ok(false),
-            Err(unmet) => Err(unmet),
-        }
     }
 
     fn unmet(&self) -> Unmet {

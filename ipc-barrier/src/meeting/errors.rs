@@ -48,12 +48,6 @@ pub enum MeetError {
     Unmet(Unmet),
 }
 
-impl From<Unmet> for MeetError {
-    fn from(unmet: Unmet) -> Self {
-        Self::Unmet(unmet)
-    }
-}
-
 impl fmt::Display for MeetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -6,9 +6,6 @@ use ipc_transport::{Instant, Watched, wait};
 use super::lane::{Broken, Half, Mechanism, SOURCES, Shown};
 use super::rules::GONE;
 
-/// A deadline that has always passed: look, do not wait.
-pub(crate) const AT_ONCE: Option<Instant> = Some(Instant::PAST);
-
 /// Looks at memory between two at the clock while spinning.
 const LOOKS_PER_TICK: u32 = 16;
 
@@ -17,24 +14,16 @@ const LOOKS_PER_TICK: u32 = 16;
 /// twice as long.
 const HINTS_PER_LOOK: u32 = 4;
 
-/// Returns whether a deadline has passed.
-pub(crate) fn is_past(deadline: Option<Instant>) -> bool {
-    deadline.is_some_and(|deadline| deadline <= Instant::now())
-}
-
 /// Looks at the peer, and sleeps at most once for it, until a deadline: then it returns `None`.
 /// Else it returns what was drained, perhaps nothing, for [`Rules`](super::rules::Rules).
-pub(crate) fn look<L: Mechanism>(
-    half: &Half,
-    deadline: Option<Instant>,
-) -> Result<Option<u64>, Broken> {
+pub(crate) fn look<L: Mechanism>(half: &Half, deadline: Instant) -> Result<Option<u64>, Broken> {
     if L::LOOKS_FREELY {
         let early = L::try_take(half)?;
         if early != 0 {
             return Ok(Some(early));
         }
     }
-    if deadline != AT_ONCE {
+    if deadline != Instant::PAST {
         let spun = spin::<L>(half, deadline)?;
         if spun != 0 || !L::arm(half)? {
             return Ok(Some(spun));
@@ -49,7 +38,7 @@ pub(crate) fn look<L: Mechanism>(
 }
 
 /// Spins until the patience or the time runs out.
-fn spin<L: Mechanism>(half: &Half, deadline: Option<Instant>) -> Result<u64, Broken> {
+fn spin<L: Mechanism>(half: &Half, deadline: Instant) -> Result<u64, Broken> {
     let mut end = None;
     while !half.patience.spin.is_zero() {
         for _ in 0..LOOKS_PER_TICK {
@@ -63,7 +52,7 @@ fn spin<L: Mechanism>(half: &Half, deadline: Option<Instant>) -> Result<u64, Bro
         }
         let now = Instant::now();
         let end = *end.get_or_insert(now + half.patience.spin);
-        if now >= deadline.map_or(end, |deadline| deadline.min(end)) {
+        if now >= deadline.min(end) {
             break;
         }
     }
@@ -71,15 +60,15 @@ fn spin<L: Mechanism>(half: &Half, deadline: Option<Instant>) -> Result<u64, Bro
 }
 
 /// Sleeps once, and leaves nothing in the bell that has been shown.
-pub(crate) fn sleep<L: Mechanism>(half: &Half, deadline: Option<Instant>) -> Result<Shown, Broken> {
-    if deadline.is_none() && half.pidfd.is_none() {
+pub(crate) fn sleep<L: Mechanism>(half: &Half, deadline: Instant) -> Result<Shown, Broken> {
+    if deadline == Instant::NEVER && half.pidfd.is_none() {
         if let Some(shown) = L::sleep(half)? {
             return Ok(shown);
         }
     }
     let mut watched: Vec<Watched<'_>, SOURCES> = Vec::new();
     half.watch::<L, SOURCES>(&mut watched);
-    if !wait(&mut watched, deadline).map_err(|_| Broken)? {
+    if !wait(&mut watched, Some(deadline)).map_err(|_| Broken)? {
         return Ok(Shown::Nothing);
     }
     if watched.iter().any(Watched::is_broken) {

@@ -18,7 +18,7 @@ pub(crate) fn repro_a_full_word_is_no_timeout_and_loses_no_token<L: Lane>() {
     assert!(end.place().is_ok() && end.place().is_ok());
     for _ in 0..3 {
         assert_eq!(end.place(), Err(MeetError::Full));
-        assert!(!end.has_ended(), "which is no abort");
+        assert!(end.peer_abort().is_none() && !end.has_aborted(), "which is no abort");
         assert_eq!(end.place_and_sync(), Err(MeetError::Full), "at once, also without deadline");
         assert_eq!(end.place_and_sync_until(soon()), Err(MeetError::Full));
     }
@@ -41,7 +41,7 @@ pub(crate) fn a_counter_that_is_full_takes_no_token_and_does_not_block<L: Lane>(
     rustix::io::write(counter, &(u64::MAX - 3).to_ne_bytes()).unwrap();
     assert!(end.place().is_ok() && end.place().is_ok());
     for _ in 0..3 {
-        assert!(end.place() == Err(MeetError::Full) && !end.has_ended());
+        assert!(end.place() == Err(MeetError::Full) && end.peer_abort().is_none());
         assert_eq!(end.place_and_sync(), Err(MeetError::Full));
     }
     // So many cannot be placed one by one: to the peer it is an abort, not a silence.
@@ -67,7 +67,7 @@ pub(crate) fn what_is_known_of_the_peer_is_told_without_a_look<L: Lane>() {
     let (mut end, mut peer) = pair::<L>();
     assert_eq!(end.peer_abort(), None);
     peer.does(Order::Fail);
-    assert_eq!((end.peer_abort(), end.has_ended()), (None, false), "not noticed yet");
+    assert_eq!(end.peer_abort(), None, "not noticed yet");
     assert!(end.try_wait_next().is_err());
     let Some(Unmet::Aborted(Some(reason))) = end.peer_abort() else { panic!("no reason") };
     assert_eq!(reason.stage, 7.into());

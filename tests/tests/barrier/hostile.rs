@@ -160,7 +160,7 @@ pub(crate) fn a_peer_that_rings_without_tokens_holds_no_call<L: Lane>() {
     let deadline = milliseconds(100);
     assert_eq!(end.wait_next_until(deadline), Err(Unmet::TimedOut));
     assert!(Instant::now() >= deadline);
-    assert!(!end.has_ended());
+    assert!(end.peer_abort().is_none() && !end.has_aborted());
     ended(child);
     assert_eq!(end.wait_abort_until(milliseconds(20_000)), Some(Unmet::Gone));
 }

@@ -222,7 +222,8 @@ fn call<R: Role, L: Lane>(end: &mut End<R, L>, order: Order, stage: u8) -> Answe
         Order::Wait(wait, form) => name(waited(end, wait, form)),
         Order::Next(_) | Order::Drop | Order::Exit | Order::Exec => panic!("not a call"),
     };
-    Answer { kind, stage, has_aborted: end.has_aborted(), has_ended: end.has_ended() }
+    let has_aborted = end.has_aborted();
+    Answer { kind, stage, has_aborted, has_ended: has_aborted || end.peer_abort().is_some() }
 }
 
 fn waited<R: Role, L: Lane>(end: &mut End<R, L>, wait: Wait, form: Form) -> Result<(), Unmet> {
