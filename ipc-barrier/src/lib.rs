@@ -55,6 +55,6 @@ pub use meeting::{
 };
 #[cfg(feature = "libc")]
 pub use process::fork;
-pub use process::{Child, Ended, Fork, ForkError, Guard, Reason, Stage, exit, fork_raw};
+pub use process::{Child, Ended, Fork, ForkError, Guard, Reason, exit, fork_raw};
 /// Descriptors: `OwnedFd`, `BorrowedFd`, `AsFd` and the others, which with `std` are std's types.
 pub use rustix::fd;

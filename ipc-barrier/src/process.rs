@@ -24,6 +24,6 @@ pub use child::{Child, Ended, pidfd_open};
 #[cfg(feature = "libc")]
 pub use fork::fork;
 pub use fork::{Fork, ForkError, Guard, exit, fork_raw};
+pub use reason::Reason;
 pub(crate) use reason::{NAME, TEXT};
-pub use reason::{Reason, Stage};
 pub use signals::reset_signals;

@@ -91,7 +91,7 @@ fn both_sides_meet_beyond_exec<L: Lane>() {
 }
 
 fn fails<L: Lane>() {
-    import_child::<L>().fail(5, &Errno(2), "no configuration");
+    import_child::<L>().fail("5", &Errno(2), "no configuration");
 }
 
 fn a_reason_of_the_next_program_reaches_the_parent<L: Lane>() {
@@ -143,7 +143,7 @@ fn an_exec_that_fails_leaves_the_end_whole<L: Lane>() {
             for fd in end.descriptors() {
                 assert!(is_cloexec(fd));
             }
-            end.fail(3, &error, "exec");
+            end.fail("3", &error, "exec");
             exit(0);
         }
         Fork::Parent(child) => child,

@@ -69,7 +69,7 @@ fn in_the_child<L: Lane>(mut end: ChildEnd<L>) -> bool {
         && end.wait_abort_until(Instant::now() + Duration::from_micros(10)).is_none()
         && end.watch().is_ok()
         && end.arm();
-    end.fail(3, &Errno(28), "a text that is longer than its forty-eight bytes of room");
+    end.fail("3", &Errno(28), "a text that is longer than its forty-eight bytes of room");
     met && end.abort() && end.place().is_err() && end.sync() == Err(Unmet::Aborted(None))
 }
 

@@ -113,7 +113,7 @@ fn who_is_late_is_named_and_may_be_waited_for_again<L: Lane>() {
 fn who_fails_is_named_while_others_are_waited_for<L: Lane>() {
     let mut family = Family::<L>::new(8, |index, end| {
         if index == 6 {
-            end.fail(2, &Errno(13), "sixth");
+            end.fail("2", &Errno(13), "sixth");
         } else {
             answers(index, end);
         }

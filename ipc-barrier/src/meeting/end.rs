@@ -14,7 +14,7 @@ use super::page::Page;
 use super::role::{ChildSide, ParentSide, Role};
 use super::rules::{ABORT, Ending, Goal, Progress, Rules, TOKEN};
 use super::wait::look;
-use crate::process::{Reason, Stage};
+use crate::process::Reason;
 
 /// Looks that tell all there is at one moment: tokens first, and the end behind them. Once a
 /// deadline has passed there are no more: a peer that places without end always has news.
@@ -146,7 +146,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// assert!(end.has_aborted());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn fail(&mut self, stage: impl Into<Stage>, error: &(dyn Error + 'static), text: &str) {
+    pub fn fail(&mut self, stage: &str, error: &(dyn Error + 'static), text: &str) {
         self.fail_with(&Reason::from_error(stage, error, text));
     }
 

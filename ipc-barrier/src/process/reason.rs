@@ -1,4 +1,4 @@
-//! Why a set-up step failed, and the steps of a set-up.
+//! Why a set-up step failed.
 
 use core::error::Error;
 use core::fmt::{self, Write};
@@ -20,8 +20,8 @@ pub(crate) const TEXT: usize = 48;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reason {
-    /// The step that failed.
-    pub stage: Stage,
+    /// The step that failed: a name of at most 20 bytes of UTF-8, cut at a character.
+    pub stage: Text<NAME>,
     /// The kernel's number; zero if there is none.
     pub errno: Errno,
     /// What failed: at most 48 bytes of UTF-8, cut at a character.
@@ -33,8 +33,8 @@ const _: () = assert!(size_of::<Reason>() <= 80);
 
 impl Reason {
     /// Makes a reason of its parts; the number is zero if there is none.
-    pub fn new(stage: impl Into<Stage>, errno: Errno, text: &str) -> Self {
-        Self { stage: stage.into(), errno, text: Text::new(text) }
+    pub fn new(stage: &str, errno: Errno, text: &str) -> Self {
+        Self { stage: Text::new(stage), errno, text: Text::new(text) }
     }
 
     /// Makes a reason of an error, with a text that says what failed.
@@ -50,23 +50,26 @@ impl Reason {
     /// let reason = Reason::from_error("mount", &Errno(1), "/proc");
     /// assert_eq!(reason.to_string(), "stage mount: /proc: EPERM (1)");
     /// # #[cfg(feature = "std")] {
-    /// let reason = Reason::from_error(2, &std::io::Error::other("bad port"), "config");
-    /// assert_eq!(reason.to_string(), "stage 2: config: bad port");
+    /// let reason = Reason::from_error("config", &std::io::Error::other("bad port"), "line 3");
+    /// assert_eq!(reason.to_string(), "stage config: line 3: bad port");
     /// # }
     /// ```
-    pub fn from_error(stage: impl Into<Stage>, error: &(dyn Error + 'static), text: &str) -> Self {
+    pub fn from_error(stage: &str, error: &(dyn Error + 'static), text: &str) -> Self {
         if let Some(errno) = errno_of(error) {
             return Self::new(stage, errno, text);
         }
+        let mut all = Cut(String::new());
         let separator = if text.is_empty() { "" } else { ": " };
-        Self::new(stage, Errno(0), &cut(format_args!("{text}{separator}{error}")))
+        // An error that fails to write itself leaves what it wrote before.
+        _ = write!(all, "{text}{separator}{error}");
+        Self::new(stage, Errno(0), &all.0)
     }
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let separator = if self.text.as_str().is_empty() { "" } else { ": " };
-        write!(f, "{}{separator}{}", self.stage, self.text)?;
+        write!(f, "stage {}{separator}{}", self.stage, self.text)?;
         if self.errno == Errno(0) { Ok(()) } else { write!(f, ": {}", self.errno) }
     }
 }
@@ -89,52 +92,8 @@ fn errno_of_std(_error: &(dyn Error + 'static)) -> Option<Errno> {
     None
 }
 
-/// A step of a set-up, by a name of at most 20 bytes or a number of the program's choice. A longer
-/// name is cut at a character; a number is kept as its digits.
-///
-/// ```
-/// use ipc_barrier::Stage;
-///
-/// assert_eq!(Stage::from(3).to_string(), "stage 3");
-/// assert_eq!(Stage::from("pivot_root").to_string(), "stage pivot_root");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stage(Text<NAME>);
-
-impl Stage {
-    /// Returns the name, or the digits of the number.
-    pub fn as_str(&self) -> &str {
-        self.0.as_str()
-    }
-}
-
-impl From<&str> for Stage {
-    fn from(name: &str) -> Self {
-        Self(Text::new(name))
-    }
-}
-
-impl From<u16> for Stage {
-    fn from(number: u16) -> Self {
-        Self(Text::new(&cut(format_args!("{number}"))))
-    }
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "stage {}", self.0)
-    }
-}
-
 /// A text that keeps what fits of its beginning.
 struct Cut(String<TEXT>);
-
-fn cut(text: fmt::Arguments<'_>) -> String<TEXT> {
-    let mut cut = Cut(String::new());
-    // What fails to write itself leaves what it wrote before.
-    _ = cut.write_fmt(text);
-    cut.0
-}
 
 impl Write for Cut {
     fn write_str(&mut self, text: &str) -> fmt::Result {
@@ -181,19 +140,13 @@ mod tests {
     #[test]
     fn a_text_is_cut_at_a_character() {
         let text = "x".repeat(45);
-        let reason = Reason::from_error(1, &io::Error::other("€"), &text);
+        let reason = Reason::from_error("1", &io::Error::other("€"), &text);
         assert_eq!(reason.text.as_str(), text + ": ");
     }
 
     #[test]
     fn a_name_is_cut_at_a_character() {
-        assert_eq!(Stage::from("a name of nineteen €").as_str(), "a name of nineteen ");
-    }
-
-    #[test]
-    fn a_number_is_its_digits() {
-        for number in [0, 7, 10, 409, 1_000, u16::MAX] {
-            assert_eq!(Stage::from(number).as_str(), number.to_string());
-        }
+        let reason = Reason::new("a name of nineteen €", Errno(0), "");
+        assert_eq!(reason.stage.as_str(), "a name of nineteen ");
     }
 }

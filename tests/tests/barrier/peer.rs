@@ -121,7 +121,7 @@ fn obey<L: Lane>(mut end: ChildEnd<L>, mut line: UnixStream) {
             Order::WaitPeerAbort => told(end.wait_abort_until(soon())),
             Order::Abort => yes(end.abort()),
             Order::Fail => {
-                end.fail(7, &Errno(libc::ENOSPC), TEXT);
+                end.fail("7", &Errno(libc::ENOSPC), TEXT);
                 b'+'
             }
             Order::ReadReason => {

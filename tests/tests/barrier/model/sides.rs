@@ -206,7 +206,7 @@ fn call<R: Role, L: Lane>(end: &mut End<R, L>, order: Order, stage: u8) -> Answe
         Order::Place => (yes(end.place().is_ok()), 0),
         Order::Abort => (yes(end.abort()), 0),
         Order::Fail => {
-            end.fail(u16::from(stage), &errno(stage), &text(stage));
+            end.fail(&stage.to_string(), &errno(stage), &text(stage));
             // It answers nothing itself; the abort is posted once all the same.
             (yes(end.abort()), 0)
         }
