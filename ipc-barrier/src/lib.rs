@@ -48,7 +48,7 @@ extern crate std;
 mod meeting;
 pub mod process;
 
-pub use ipc_transport::{Errno, Instant, Patience, SystemError};
+pub use ipc_transport::{Errno, Instant, SystemError};
 pub use meeting::{
     Barrier, ChildEnd, ChildSide, End, Eventfd, ExecError, Exported, Lane, MeetError, Missing,
     Page, ParentEnd, ParentSide, Role, Unmet, place_all, sync_all, sync_all_until,

@@ -3,7 +3,7 @@
 use core::error::Error;
 use core::marker::PhantomData;
 
-use ipc_transport::{Instant, Interest, Patience, SystemError, above_stdio, duplicate};
+use ipc_transport::{Instant, Interest, SystemError, above_stdio, duplicate};
 use rustix::event::epoll;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use static_assertions::assert_impl_all;
@@ -92,13 +92,6 @@ impl<R: Role, L: Lane> End<R, L> {
         self.half.pidfd = process.into().map(duplicate).transpose()?;
         self.watch = None;
         Ok(self)
-    }
-
-    /// Makes waits spin before they sleep; without this they sleep at once. See [`Patience`] for
-    /// when that helps.
-    pub fn with(mut self, patience: Patience) -> Self {
-        self.half.patience = patience;
-        self
     }
 
     /// Places a token. Never blocks. A death that was not noticed yet does not count.

@@ -52,8 +52,8 @@ pub struct Exported<'end, R: Role, L: Lane>(&'end End<R, L>);
 impl<R: Role, L: Lane> End<R, L> {
     /// Prepares this end for exec (close-on-exec off, fcntl(2)). The barrier must have been
     /// [opened for exec](crate::Barrier::open_for_exec). A pidfd that is
-    /// [watched](End::watching) goes with it; the descriptor of [`watch`](Self::watch) and the
-    /// patience do not.
+    /// [watched](End::watching) goes with it; the descriptor of [`watch`](Self::watch)
+    /// does not.
     ///
     /// A process that another thread forks meanwhile inherits the descriptors over its exec too.
     ///

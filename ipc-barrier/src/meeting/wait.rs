@@ -6,14 +6,6 @@ use ipc_transport::{Instant, Watched, wait};
 use super::lane::{Broken, Half, Mechanism, SOURCES, Shown};
 use super::rules::GONE;
 
-/// Looks at memory between two at the clock while spinning.
-const LOOKS_PER_TICK: u32 = 16;
-
-/// Hints to the processor between two looks. A look takes the cache line from a peer that is about
-/// to place, which then has to fetch it again: without a rest between looks a round takes up to
-/// twice as long.
-const HINTS_PER_LOOK: u32 = 4;
-
 /// Looks at the peer, and sleeps at most once for it, until a deadline: then it returns `None`.
 /// Else it returns what was drained, perhaps nothing, for [`Rules`](super::rules::Rules).
 pub(crate) fn look<L: Mechanism>(half: &Half, deadline: Instant) -> Result<Option<u64>, Broken> {
@@ -23,11 +15,8 @@ pub(crate) fn look<L: Mechanism>(half: &Half, deadline: Instant) -> Result<Optio
             return Ok(Some(early));
         }
     }
-    if deadline != Instant::PAST {
-        let spun = spin::<L>(half, deadline)?;
-        if spun != 0 || !L::arm(half)? {
-            return Ok(Some(spun));
-        }
+    if deadline != Instant::PAST && !L::arm(half)? {
+        return Ok(Some(0));
     }
     match sleep::<L>(half, deadline)? {
         Shown::Nothing => Ok(None),
@@ -35,28 +24,6 @@ pub(crate) fn look<L: Mechanism>(half: &Half, deadline: Instant) -> Result<Optio
         // A death is believed only after what was posted before it is taken.
         Shown::End => L::try_take(half).map(|last| Some(if last == 0 { GONE } else { last })),
     }
-}
-
-/// Spins until the patience or the time runs out.
-fn spin<L: Mechanism>(half: &Half, deadline: Instant) -> Result<u64, Broken> {
-    let mut end = None;
-    while !half.patience.spin.is_zero() {
-        for _ in 0..LOOKS_PER_TICK {
-            let taken = L::try_take(half)?;
-            if taken != 0 {
-                return Ok(taken);
-            }
-            for _ in 0..HINTS_PER_LOOK {
-                core::hint::spin_loop();
-            }
-        }
-        let now = Instant::now();
-        let end = *end.get_or_insert(now + half.patience.spin);
-        if now >= deadline.min(end) {
-            break;
-        }
-    }
-    Ok(0)
 }
 
 /// Sleeps once, and leaves nothing in the bell that has been shown.

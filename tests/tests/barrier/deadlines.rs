@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipc_barrier::{Barrier, End, Ended, Fork, Lane, ParentEnd, Role, Unmet, exit, fork};
 use ipc_tests::forked::{end_of, soon};
 use ipc_tests::storm::Storm;
-use ipc_transport::{Instant, Patience};
+use ipc_transport::Instant;
 
 use crate::descriptors::replace;
 use crate::peer::{Order, milliseconds, pair};
@@ -105,7 +105,7 @@ fn rounds_in_a_storm<R: Role, L: Lane>(end: &mut End<R, L>) -> Storm {
 }
 
 pub(crate) fn signals_fail_nothing_and_prolong_nothing<L: Lane>() {
-    for (pidfd, patience) in [(true, Patience::SLEEP), (false, Patience::SPIN)] {
+    for pidfd in [true, false] {
         let barrier = Barrier::<L>::open().unwrap();
         let mut child = match fork().unwrap() {
             Fork::Child(_guard) => {
@@ -117,7 +117,7 @@ pub(crate) fn signals_fail_nothing_and_prolong_nothing<L: Lane>() {
             }
             Fork::Parent(child) => child,
         };
-        let end = barrier.into_parent().with(patience);
+        let end = barrier.into_parent();
         let mut end = if pidfd { end.watching(&child).unwrap() } else { end };
         let _storm = rounds_in_a_storm(&mut end);
         let begin = Instant::now();

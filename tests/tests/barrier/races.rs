@@ -7,7 +7,6 @@ use std::os::unix::net::UnixStream;
 use ipc_barrier::{Barrier, Child, ChildEnd, Ended, Fork, Lane, ParentEnd, Unmet, exit, fork};
 use ipc_tests::deep;
 use ipc_tests::forked::{end_of, soon};
-use ipc_transport::Patience;
 
 use crate::peer::linger;
 
@@ -20,13 +19,12 @@ enum Way {
     Until,
     PlainWithPidfd,
     UntilWithPidfd,
-    Spinning,
     /// Only once the child has ended.
     Late,
 }
 
-const WAYS: [Way; 6] =
-    [Way::Plain, Way::Until, Way::PlainWithPidfd, Way::UntilWithPidfd, Way::Spinning, Way::Late];
+const WAYS: [Way; 5] =
+    [Way::Plain, Way::Until, Way::PlainWithPidfd, Way::UntilWithPidfd, Way::Late];
 
 /// The tokens of a child that exits at once are all counted, and then its end is seen.
 pub(crate) fn no_token_is_lost_to_an_exit_that_follows_at_once<L: Lane>() {
@@ -48,7 +46,7 @@ pub(crate) fn no_token_is_lost_to_an_exit_that_follows_at_once<L: Lane>() {
         for _ in 0..tokens {
             assert!(end.place().is_ok());
         }
-        let (met, unmet) = if matches!(way, Way::Plain | Way::PlainWithPidfd | Way::Spinning) {
+        let (met, unmet) = if matches!(way, Way::Plain | Way::PlainWithPidfd) {
             (end.sync(), end.wait_next())
         } else {
             (end.sync_until(soon()), end.wait_next_until(soon()))
@@ -62,7 +60,6 @@ fn end_for<L: Lane>(end: ParentEnd<L>, way: Way, child: &mut Child) -> ParentEnd
     match way {
         Way::Plain | Way::Until => end,
         Way::PlainWithPidfd | Way::UntilWithPidfd => end.watching(&*child).unwrap(),
-        Way::Spinning => end.with(Patience::SPIN),
         Way::Late => {
             end_of(child);
             end
@@ -95,7 +92,7 @@ pub(crate) fn no_token_is_lost_to_a_drop_that_follows_at_once<L: Lane>() {
                 linger(&mut end);
             }
             ours.write_all(b"x").unwrap();
-            let answers = if matches!(way, Way::Plain | Way::Spinning) {
+            let answers = if matches!(way, Way::Plain) {
                 (end.wait_next(), end.wait_next())
             } else {
                 (end.wait_next_until(soon()), end.wait_next_until(soon()))
@@ -130,7 +127,7 @@ pub(crate) fn no_wake_up_is_lost_in_many_rounds<L: Lane>() {
         let end = barrier.into_parent();
         let mut end = if let Way::Late = way { end } else { end_for(end, way, &mut child) };
         for round in 0..rounds {
-            let met = if matches!(way, Way::Plain | Way::PlainWithPidfd | Way::Spinning) {
+            let met = if matches!(way, Way::Plain | Way::PlainWithPidfd) {
                 end.place_and_sync()
             } else {
                 end.place_and_sync_until(soon())

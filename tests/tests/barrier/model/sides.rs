@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ipc_barrier::{Barrier, Child, End, Fork, Lane, MeetError, Role, Unmet, exit, fork};
 use ipc_tests::forked::{end_of, forked, soon};
-use ipc_transport::{Errno, Instant, Patience};
+use ipc_transport::{Errno, Instant};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use super::order::{Answer, BEGUN, Form, How, Order, Wait};
@@ -173,10 +173,7 @@ fn obey<R: Role, L: Lane>(
             | Order::Linger
             | Order::Wait(..) => {
                 let mut end = match part {
-                    Part::Barrier(barrier, how) => {
-                        let patience = if how.spin { Patience::SPIN } else { Patience::SLEEP };
-                        take_role(barrier, how).with(patience)
-                    }
+                    Part::Barrier(barrier, how) => take_role(barrier, how),
                     Part::End(end) => end,
                     Part::Nothing => panic!("{order:?} without an end"),
                 };
