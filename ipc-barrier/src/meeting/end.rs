@@ -57,8 +57,8 @@ pub struct End<R, L = Page> {
     kind: PhantomData<(R, L)>,
 }
 
+// A side is only a name, so what is true of one end is true of both.
 assert_impl_all!(ParentEnd: Send, Sync);
-assert_impl_all!(ChildEnd: Send, Sync);
 
 impl<R: Role, L: Lane> End<R, L> {
     pub(crate) const fn new(rules: Rules, half: Half) -> Self {
@@ -120,9 +120,8 @@ impl<R: Role, L: Lane> End<R, L> {
     /// Aborts: the peer's waits end, also those for tokens that it has not read yet. Posted once;
     /// never waits. Returns whether the peer is not known to have ended its part.
     pub fn abort(&mut self) -> bool {
-        if self.rules.abort() {
-            let posted = L::post(&self.half, ABORT);
-            self.working(posted);
+        if self.rules.abort() && L::post(&self.half, ABORT).is_err() {
+            self.rules.broken();
         }
         self.rules.peer.is_none()
     }
@@ -147,7 +146,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// `Reason::new(stage, Errno(0), text)`.
     pub fn fail_with(&mut self, reason: &Reason) {
         if !self.rules.has_aborted {
-            self.half.memory.leave(R::INDEX, reason);
+            self.half.memory.leave(self.half.index, reason);
         }
         self.abort();
     }
@@ -161,7 +160,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// [`Unmet::Aborted`] or [`Unmet::Gone`]. Makes no system call.
     pub fn peer_abort(&self) -> Option<Unmet> {
         self.rules.peer.map(|ending| match ending {
-            Ending::Aborted => Unmet::Aborted(self.half.memory.reason(R::INDEX ^ 1)),
+            Ending::Aborted => Unmet::Aborted(self.half.memory.reason(self.half.index ^ 1)),
             Ending::Gone => Unmet::Gone,
         })
     }
@@ -198,7 +197,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// [`Eventfd`](crate::Eventfd) it has nothing to do.
     pub fn arm(&mut self) -> bool {
         let armed = L::hush(&self.half).and_then(|()| L::arm(&self.half));
-        self.working(armed).unwrap_or(false)
+        armed.inspect_err(|Broken| self.rules.broken()).unwrap_or(false)
     }
 
     /// Waits until every token of this side has been answered by one of the peer's; met at once
@@ -351,12 +350,6 @@ impl<R: Role, L: Lane> End<R, L> {
                 Err(Broken) => self.rules.broken(),
             }
         }
-    }
-
-    /// Takes note where the descriptors do not work.
-    #[inline]
-    fn working<T>(&mut self, outcome: Result<T, Broken>) -> Option<T> {
-        outcome.inspect_err(|Broken| self.rules.broken()).ok()
     }
 
     fn unmet(&self) -> Unmet {

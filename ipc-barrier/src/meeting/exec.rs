@@ -153,8 +153,9 @@ impl<R: Role, L: Lane> fmt::Display for Exported<'_, R, L> {
 /// of an end on this lane and side.
 fn parse(text: &str, lane: &str, side: usize) -> Option<(i64, Vec<RawFd, FDS>)> {
     let mut parts = text.split(':');
-    let is_ours = parts.next()? == FORMAT && parts.next()? == lane;
-    parts.next()?.parse().ok().filter(|&found: &usize| is_ours && found == side)?;
+    if parts.next()? != FORMAT || parts.next()? != lane || parts.next()?.parse() != Ok(side) {
+        return None;
+    }
     let ahead = parts.next()?.parse().ok()?;
     let mut numbers = Vec::new();
     for part in parts {

@@ -51,11 +51,8 @@ impl Memory {
 
     /// The place for a side's reason.
     fn place(&self, of: usize) -> &[AtomicU32] {
-        self.page
-            .words()
-            .get(PLACES..)
-            .and_then(|all| all.chunks_exact(PLACE).nth(of))
-            .unwrap_or_default()
+        let start = PLACES + of * PLACE;
+        self.page.words().get(start..start + PLACE).unwrap_or_default()
     }
 
     /// Leaves a side's reason, which the other can read after the writer's death. The abort is
@@ -86,9 +83,10 @@ impl Memory {
         for (byte, word) in bytes.iter_mut().zip(rest) {
             *byte = u8::try_from(word.load(Ordering::Relaxed)).unwrap_or(0);
         }
-        let mut texts = bytes.split(|&byte| byte == 0).map(Text::<TEXT>::from_bytes);
-        let mut text = || texts.next().unwrap_or(Text::EMPTY);
-        Some(Reason::new(text().as_str(), errno, text().as_str()))
+        let mut texts = bytes.split(|&byte| byte == 0);
+        let stage = Text::from_bytes(texts.next().unwrap_or_default());
+        let text = Text::from_bytes(texts.next().unwrap_or_default());
+        Some(Reason { stage, errno, text })
     }
 }
 

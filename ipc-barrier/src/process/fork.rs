@@ -19,9 +19,6 @@ const SIGCHLD: usize =
 /// The first arguments of clone: flags and no stack, the other way round on s390 (clone(2)).
 const CLONE: [usize; 2] = if cfg!(target_arch = "s390x") { [0, SIGCHLD] } else { [SIGCHLD, 0] };
 
-/// Status of a child whose [`Guard`] was dropped; the same as a panic's.
-const DROPPED: i32 = 101;
-
 /// In which of the two processes the program goes on (fork(2)).
 #[derive(Debug)]
 pub enum Fork {
@@ -104,7 +101,7 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        exit(DROPPED);
+        exit(101); // as after a panic
     }
 }
 
