@@ -10,7 +10,7 @@ use syscalls::{Sysno, syscall};
 
 use super::child::Child;
 #[cfg(feature = "libc")]
-use super::threads::only_one;
+use super::threads;
 
 /// The signal that the parent receives when the child ends (signal(7)).
 const SIGCHLD: usize =
@@ -37,7 +37,7 @@ pub enum Fork {
 /// [`exit`](super::exit) or exec.
 ///
 /// It finds out about threads by `unshare(CLONE_VM)`, which fails if there is a second one and has
-/// no effect otherwise (unshare(2)). Where that is refused it counts `/proc/self/task`.
+/// no effect otherwise (unshare(2)). Where that is refused it asks `/proc/self/task`.
 ///
 /// # Errors
 /// [`ForkError::Threads`] and [`ForkError::ThreadsUnknown`] before anything was forked; `EAGAIN`
@@ -45,7 +45,11 @@ pub enum Fork {
 #[doc(alias = "CLONE_VM")]
 #[cfg(feature = "libc")]
 pub fn fork() -> Result<Fork, ForkError> {
-    only_one()?;
+    match threads::count() {
+        Some(1) => {}
+        Some(count) => return Err(ForkError::Threads { count }),
+        None => return Err(ForkError::ThreadsUnknown),
+    }
     // SAFETY: there is one thread, so the child may do whatever the parent may.
     let pid = unsafe { libc::fork() };
     if pid < 0 {
