@@ -27,7 +27,7 @@
 //!             end.fail("set up", &error, "");
 //!             exit(1);
 //!         }
-//!         exit((!end.place().is_placed()).into());
+//!         exit(end.place().is_err().into());
 //!     }
 //!     Fork::Parent(child) => {
 //!         let mut end = barrier.into_parent().watching(&child)?;
@@ -48,20 +48,13 @@ extern crate std;
 mod meeting;
 pub mod process;
 
-#[doc(no_inline)]
-pub use ipc_transport::{Errno, Instant, Patience, SystemError};
+pub use ipc_transport::{Errno, Instant, SystemError};
 pub use meeting::{
     Barrier, ChildEnd, ChildSide, End, Eventfd, ExecError, Exported, Lane, MeetError, Missing,
-    Page, ParentEnd, ParentSide, PeerAbort, Placing, Role, Unmet, abort_all, place_all, sync_all,
-    sync_all_until,
+    Page, ParentEnd, ParentSide, Role, Unmet, place_all, sync_all, sync_all_until,
 };
 #[cfg(feature = "libc")]
-#[doc(no_inline)]
 pub use process::fork;
-#[doc(no_inline)]
-pub use process::{
-    Child, Ended, Fork, ForkError, Guard, Reason, Stage, StillRunning, exit, fork_raw,
-};
+pub use process::{Child, Ended, Fork, ForkError, Guard, Reason, exit, fork_raw};
 /// Descriptors: `OwnedFd`, `BorrowedFd`, `AsFd` and the others, which with `std` are std's types.
-#[doc(no_inline)]
 pub use rustix::fd;

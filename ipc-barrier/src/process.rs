@@ -15,24 +15,15 @@
 
 mod child;
 mod fork;
-mod fork_error;
-mod guard;
-mod pidfd;
 mod reason;
 mod signals;
-mod stage;
 #[cfg(feature = "libc")]
 mod threads;
 
-pub use child::{Child, Ended, StillRunning};
+pub use child::{Child, Ended, pidfd_open};
 #[cfg(feature = "libc")]
 pub use fork::fork;
-pub use fork::{Fork, fork_raw};
-pub use fork_error::ForkError;
-pub use guard::{Guard, exit};
-pub use pidfd::{AsPidfd, pidfd_open};
+pub use fork::{Fork, ForkError, Guard, exit, fork_raw};
 pub use reason::Reason;
-pub(crate) use reason::TEXT;
+pub(crate) use reason::{NAME, TEXT};
 pub use signals::reset_signals;
-pub(crate) use stage::NAME;
-pub use stage::Stage;

@@ -15,8 +15,7 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use ipc_barrier::{
-    Barrier, Child, ChildEnd, Ended, Eventfd, Fork, Lane, Page, ParentEnd, PeerAbort, Unmet, exit,
-    fork,
+    Barrier, Child, ChildEnd, Ended, Eventfd, Fork, Lane, Page, ParentEnd, Unmet, exit, fork,
 };
 use ipc_tests::fds::is_cloexec;
 use ipc_tests::forked::{end_of, soon};
@@ -78,7 +77,7 @@ fn meets<L: Lane>() {
     for _ in 0..100 {
         end.place_and_sync_until(soon()).unwrap();
     }
-    assert_eq!(end.wait_abort_until(soon()), Some(PeerAbort::Gone));
+    assert_eq!(end.wait_abort_until(soon()), Some(Unmet::Gone));
 }
 
 fn both_sides_meet_beyond_exec<L: Lane>() {
@@ -92,7 +91,7 @@ fn both_sides_meet_beyond_exec<L: Lane>() {
 }
 
 fn fails<L: Lane>() {
-    import_child::<L>().fail(5, &Errno(2), "no configuration");
+    import_child::<L>().fail("5", &Errno(2), "no configuration");
 }
 
 fn a_reason_of_the_next_program_reaches_the_parent<L: Lane>() {
@@ -106,7 +105,7 @@ fn a_reason_of_the_next_program_reaches_the_parent<L: Lane>() {
 
 fn counts<L: Lane>() {
     let mut end = import_child::<L>();
-    assert!(end.place().is_placed(), "the fifth token, four of which are answered at first");
+    assert!(end.place().is_ok(), "the fifth token, four of which are answered at first");
     assert_eq!(end.try_sync(), Ok(false));
     end.sync_until(soon()).unwrap();
 }
@@ -116,10 +115,10 @@ fn what_was_placed_and_drained_before_exec_counts_after_it<L: Lane>() {
         |end| {
             end.wait_next_until(soon()).unwrap();
             assert!(
-                end.place().is_placed()
-                    && end.place().is_placed()
-                    && end.place().is_placed()
-                    && end.place().is_placed()
+                end.place().is_ok()
+                    && end.place().is_ok()
+                    && end.place().is_ok()
+                    && end.place().is_ok()
             );
         },
         "counts",
@@ -127,8 +126,8 @@ fn what_was_placed_and_drained_before_exec_counts_after_it<L: Lane>() {
     _ = end.place();
     end.wait_next_until(soon()).unwrap();
     // Before exec, at it or after it: no token is lost.
-    assert!(end.place().is_placed() && end.place().is_placed() && end.place().is_placed());
-    assert_eq!(child.wait_until(Instant::now() + Duration::from_millis(100)).ok(), None);
+    assert!(end.place().is_ok() && end.place().is_ok() && end.place().is_ok());
+    assert_eq!(child.wait_until(Instant::now() + Duration::from_millis(100)), None);
     _ = end.place();
     assert_eq!(end_of(&mut child), Ended::Exited(0));
 }
@@ -144,13 +143,13 @@ fn an_exec_that_fails_leaves_the_end_whole<L: Lane>() {
             for fd in end.descriptors() {
                 assert!(is_cloexec(fd));
             }
-            end.fail(3, &error, "exec");
+            end.fail("3", &error, "exec");
             exit(0);
         }
         Fork::Parent(child) => child,
     };
     let mut end = barrier.into_parent();
-    let Some(PeerAbort::Aborted(Some(reason))) = end.wait_abort_until(soon()) else {
+    let Some(Unmet::Aborted(Some(reason))) = end.wait_abort_until(soon()) else {
         panic!("no reason");
     };
     assert_eq!(reason.to_string(), "stage 3: exec: ENOENT (2)");

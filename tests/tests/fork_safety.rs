@@ -15,8 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ipc_barrier::{
-    Barrier, Child, ChildEnd, Ended, Eventfd, Fork, Lane, Page, ParentEnd, PeerAbort, Unmet, exit,
-    fork_raw,
+    Barrier, Child, ChildEnd, Ended, Eventfd, Fork, Lane, Page, ParentEnd, Unmet, exit, fork_raw,
 };
 use ipc_tests::cases;
 use ipc_tests::counting::Counting;
@@ -56,7 +55,7 @@ const TIMES: usize = 500;
 
 /// All that a child does with its end: every call that there is, and its own end by a reason.
 fn in_the_child<L: Lane>(mut end: ChildEnd<L>) -> bool {
-    let met = end.place().is_placed()
+    let met = end.place().is_ok()
         && end.place_and_sync_until(soon()).is_ok()
         && end.try_sync() == Ok(true)
         && end.sync().is_ok()
@@ -70,16 +69,16 @@ fn in_the_child<L: Lane>(mut end: ChildEnd<L>) -> bool {
         && end.wait_abort_until(Instant::now() + Duration::from_micros(10)).is_none()
         && end.watch().is_ok()
         && end.arm();
-    end.fail(3, &Errno(28), "a text that is longer than its forty-eight bytes of room");
-    met && end.abort() && !end.place().is_placed() && end.sync() == Err(Unmet::Aborted(None))
+    end.fail("3", &Errno(28), "a text that is longer than its forty-eight bytes of room");
+    met && end.abort() && end.place().is_err() && end.sync() == Err(Unmet::Aborted(None))
 }
 
 fn in_the_parent<L: Lane>(mut end: ParentEnd<L>, child: &mut Child) {
     for _ in 0..3 {
         assert_eq!(end.place_and_sync_until(soon()), Ok(()));
     }
-    assert!(end.place().is_placed());
-    assert!(matches!(end.wait_abort_until(soon()), Some(PeerAbort::Aborted(Some(_)))));
+    assert!(end.place().is_ok());
+    assert!(matches!(end.wait_abort_until(soon()), Some(Unmet::Aborted(Some(_)))));
     assert_eq!(end_of(child), Ended::Exited(0), "1: a call failed, 2: memory was asked for");
 }
 
@@ -144,7 +143,7 @@ fn the_lock_and_the_count_show_an_allocation<L: Lane>() {
                 let mut end = Barrier::<L>::open().unwrap().into_child();
                 HELD.store(held, Ordering::Release);
                 let before = Counting::count();
-                assert!(end.place().is_placed() && Counting::count() == before);
+                assert!(end.place().is_ok() && Counting::count() == before);
                 std::hint::black_box(vec![0_u8; 100]);
                 exit(if Counting::count() == before { 0 } else { 2 });
             }
@@ -153,7 +152,7 @@ fn the_lock_and_the_count_show_an_allocation<L: Lane>() {
     };
     assert_eq!(end_of(&mut child(false)), Ended::Exited(2));
     let mut hangs = child(true);
-    assert!(hangs.wait_until(Instant::now() + Duration::from_millis(100)).is_err());
+    assert!(hangs.wait_until(Instant::now() + Duration::from_millis(100)).is_none());
     hangs.kill().unwrap();
     end_of(&mut hangs);
 }

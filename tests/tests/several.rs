@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ipc_barrier::{
     Barrier, Child, ChildEnd, Ended, Eventfd, Fork, Lane, MeetError, Missing, Page, ParentEnd,
-    Unmet, abort_all, exit, fork, place_all, sync_all, sync_all_until,
+    Unmet, exit, fork, place_all, sync_all, sync_all_until,
 };
 use ipc_tests::fds;
 use ipc_tests::forked::{end_of, soon};
@@ -50,6 +50,12 @@ impl<L: Lane> Family<L> {
     fn tell(&mut self, indexes: impl IntoIterator<Item = usize>) {
         for index in indexes {
             self.lines[index].write_all(b"x").unwrap();
+        }
+    }
+
+    fn abort(&mut self) {
+        for end in &mut self.ends {
+            end.abort();
         }
     }
 
@@ -107,7 +113,7 @@ fn who_is_late_is_named_and_may_be_waited_for_again<L: Lane>() {
 fn who_fails_is_named_while_others_are_waited_for<L: Lane>() {
     let mut family = Family::<L>::new(8, |index, end| {
         if index == 6 {
-            end.fail(2, &Errno(13), "sixth");
+            end.fail("2", &Errno(13), "sixth");
         } else {
             answers(index, end);
         }
@@ -116,9 +122,12 @@ fn who_fails_is_named_while_others_are_waited_for<L: Lane>() {
     family.tell([6]);
     let missing = sync_all(&mut family.ends).unwrap_err();
     assert_eq!(missing.to_string(), "child 6: the peer failed: stage 2: sixth: EACCES (13)");
-    let again = MeetError::Ended(missing.why.unmet().unwrap());
+    let again = match missing.why {
+        MeetError::Unmet(why) => MeetError::Ended(why),
+        other => other,
+    };
     assert_eq!(who(place_all(&mut family.ends)), Some((6, again)));
-    abort_all(&mut family.ends);
+    family.abort();
     assert!(family.ends.iter().all(ParentEnd::has_aborted));
     family.ends_well();
 }
@@ -136,18 +145,17 @@ fn who_is_killed_is_named_while_others_are_waited_for<L: Lane>() {
 }
 
 fn a_child_that_places_without_end_holds_nobody_past_the_deadline<L: Lane>() {
-    let mut family =
-        Family::<L>::new(3, |index, end| while index == 1 && end.place().is_placed() {});
+    let mut family = Family::<L>::new(3, |index, end| while index == 1 && end.place().is_ok() {});
     family.tell([1]);
     for _ in 0..1_000 {
-        assert!(family.ends[0].place().is_placed());
+        assert!(family.ends[0].place().is_ok());
     }
     let late = Some((0, MeetError::Unmet(Unmet::TimedOut)));
     for _ in 0..100 {
         _ = family.ends[1].place();
         assert_eq!(who(sync_all_until(&mut family.ends, Instant::now())), late);
     }
-    abort_all(&mut family.ends);
+    family.abort();
     family.children[1].kill().unwrap();
 }
 

@@ -106,8 +106,10 @@ impl<R: Role> Side<'_, R> {
         let done = self.misbehave(stage).and_then(|()| part(&self.voice));
         let done = done.map_err(|trouble| self.fail(stage, trouble))?;
         let met = self.end.place_and_sync_until(deadline);
-        let full = || Why::Own(Trouble { what: "no room for a token", errno: Errno(0) });
-        let why = |error: MeetError| error.unmet().map_or_else(full, Why::Unmet);
+        let why = |error| match error {
+            MeetError::Ended(unmet) | MeetError::Unmet(unmet) => Why::Unmet(unmet),
+            _ => Why::Own(Trouble { what: "no room for a token", errno: Errno(0) }),
+        };
         met.map_err(|error| Failure { stage, why: why(error) })?;
         self.voice.say(format_args!("{} is done", Named(stage)));
         Ok(done)
@@ -115,7 +117,7 @@ impl<R: Role> Side<'_, R> {
 
     /// Tells the other side what has failed here.
     pub(crate) fn fail(&mut self, stage: u16, trouble: Trouble) -> Failure {
-        self.end.fail(stage, &trouble.errno, trouble.what);
+        self.end.fail(&stage.to_string(), &trouble.errno, trouble.what);
         Failure { stage, why: Why::Own(trouble) }
     }
 

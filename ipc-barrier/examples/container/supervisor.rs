@@ -111,13 +111,13 @@ fn map_ids(voice: &Voice, pid: i32) -> Result<(), Trouble> {
 /// Lets the child end by itself, or kills it.
 fn end(voice: Voice, options: &Options, child: &mut Child) {
     // One that is stopped or sleeps hears of nothing, so that only its kill helps.
-    let ended = child.wait_until(Instant::now() + options.limit).or_else(|_| {
+    let ended = child.wait_until(Instant::now() + options.limit).or_else(|| {
         _ = child.kill();
         child.wait_until(Instant::now() + KILLED)
     });
     match ended {
-        Ok(ended) => voice.say(format_args!("the child has ended: {ended}")),
-        Err(running) => voice.say(format_args!("{running}")),
+        Some(ended) => voice.say(format_args!("the child has ended: {ended}")),
+        None => voice.say(format_args!("the child still runs at the deadline")),
     }
 }
 

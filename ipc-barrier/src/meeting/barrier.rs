@@ -70,7 +70,7 @@ impl<L: Lane> Barrier<L> {
     ///
     /// ```
     /// let mut end = ipc_barrier::Barrier::<ipc_barrier::Eventfd>::open()?.into_parent();
-    /// assert!(end.place().is_placed());
+    /// assert!(end.place().is_ok());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///

@@ -3,19 +3,18 @@
 use core::error::Error;
 use core::marker::PhantomData;
 
-use ipc_transport::{Instant, Interest, Patience, SystemError, above_stdio, duplicate};
+use ipc_transport::{Instant, Interest, SystemError, above_stdio, duplicate};
 use rustix::event::epoll;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use static_assertions::assert_impl_all;
 
-use super::errors::{MeetError, PeerAbort, Placing, Unmet};
+use super::errors::{MeetError, Unmet};
 use super::lane::{Broken, Half, Lane};
 use super::page::Page;
-use super::place;
 use super::role::{ChildSide, ParentSide, Role};
 use super::rules::{ABORT, Ending, Goal, Progress, Rules, TOKEN};
-use super::wait::{AT_ONCE, is_past, look};
-use crate::process::{AsPidfd, Reason, Stage};
+use super::wait::look;
+use crate::process::Reason;
 
 /// Looks that tell all there is at one moment: tokens first, and the end behind them. Once a
 /// deadline has passed there are no more: a peer that places without end always has news.
@@ -58,8 +57,8 @@ pub struct End<R, L = Page> {
     kind: PhantomData<(R, L)>,
 }
 
+// A side is only a name, so what is true of one end is true of both.
 assert_impl_all!(ParentEnd: Send, Sync);
-assert_impl_all!(ChildEnd: Send, Sync);
 
 impl<R: Role, L: Lane> End<R, L> {
     pub(crate) const fn new(rules: Rules, half: Half) -> Self {
@@ -70,67 +69,59 @@ impl<R: Role, L: Lane> End<R, L> {
     /// another process holds too, so its death does not close them. What the peer placed before its
     /// death counts, even if it was killed before it could wake this side.
     ///
-    /// Takes a [`&Child`](crate::process::Child) or a pidfd of any origin: of clone3(2), or of
-    /// [`pidfd_open`](crate::process::pidfd_open) for a child that libc forked or for the parent. A
-    /// child without a pidfd (before kernel 5.3) adds nothing. The process watched before, if any,
-    /// is not watched any more.
+    /// Takes a [`&Child`](crate::process::Child), or a borrowed pidfd of any origin: of clone3(2),
+    /// or of [`pidfd_open`](crate::process::pidfd_open) for a child that libc forked or for the
+    /// parent. A child without a pidfd (before kernel 5.3) adds nothing. The process watched
+    /// before, if any, is not watched any more, and a descriptor of [`watch`](Self::watch) is
+    /// closed: ask for it again.
     ///
     /// ```
-    /// use ipc_barrier::{Barrier, process::pidfd_open};
+    /// use ipc_barrier::{Barrier, fd::AsFd, process::pidfd_open};
     ///
     /// let parent = pidfd_open(std::os::unix::process::parent_id().try_into()?)?;
-    /// let end = Barrier::new()?.into_child().watching(parent)?;
+    /// let end = Barrier::new()?.into_child().watching(parent.as_fd())?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
-    /// `EMFILE`, and after [`watch`](Self::watch) also `ENOMEM` and `ENOSPC`. The end is dropped,
-    /// which is an abort to the peer.
-    pub fn watching(mut self, process: impl AsPidfd) -> Result<Self, SystemError> {
-        if let (Some(watch), Some(before)) = (&self.watch, self.half.pidfd()) {
-            // Duplicates of it stay open elsewhere, so closing it would not remove it.
-            epoll::delete(watch, before).map_err(SystemError::of("epoll_ctl"))?;
-        }
-        self.half.pidfd = process.as_pidfd().map(duplicate).transpose()?;
-        if let (Some(watch), Some(pidfd)) = (&self.watch, self.half.pidfd()) {
-            add(watch, pidfd, Interest::Input)?;
-        }
+    /// `EMFILE`. The end is dropped, which is an abort to the peer.
+    pub fn watching<'fd>(
+        mut self,
+        process: impl Into<Option<BorrowedFd<'fd>>>,
+    ) -> Result<Self, SystemError> {
+        self.half.pidfd = process.into().map(duplicate).transpose()?;
+        self.watch = None;
         Ok(self)
-    }
-
-    /// Makes waits spin before they sleep; without this they sleep at once. See [`Patience`] for
-    /// when that helps.
-    pub fn with(mut self, patience: Patience) -> Self {
-        self.half.patience = patience;
-        self
     }
 
     /// Places a token. Never blocks. A death that was not noticed yet does not count.
     ///
     /// At most 1,073,741,823 tokens may be unread on the lane [`Page`], and more than can be placed
     /// one by one on [`Eventfd`](crate::Eventfd).
+    ///
+    /// # Errors
+    /// [`MeetError::Ended`] and [`MeetError::Full`]. Nothing is placed, so no wait is for an answer
+    /// to it.
     #[inline]
-    pub fn place(&mut self) -> Placing {
-        if !self.rules.is_open() {
-            return Placing::Ended;
-        }
-        let posted = L::post(&self.half, TOKEN);
-        match self.working(posted) {
-            Some(true) => {
-                self.rules.placed();
-                Placing::Placed
+    pub fn place(&mut self) -> Result<(), MeetError> {
+        if self.rules.is_open() {
+            match L::post(&self.half, TOKEN) {
+                Ok(true) => {
+                    self.rules.placed();
+                    return Ok(());
+                }
+                Ok(false) => return Err(MeetError::Full),
+                Err(Broken) => self.rules.broken(),
             }
-            Some(false) => Placing::Full,
-            None => Placing::Ended,
         }
+        Err(MeetError::Ended(self.unmet()))
     }
 
     /// Aborts: the peer's waits end, also those for tokens that it has not read yet. Posted once;
     /// never waits. Returns whether the peer is not known to have ended its part.
     pub fn abort(&mut self) -> bool {
-        if self.rules.abort() {
-            let posted = L::post(&self.half, ABORT);
-            self.working(posted);
+        if self.rules.abort() && L::post(&self.half, ABORT).is_err() {
+            self.rules.broken();
         }
         self.rules.peer.is_none()
     }
@@ -147,7 +138,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// assert!(end.has_aborted());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn fail(&mut self, stage: impl Into<Stage>, error: &(dyn Error + 'static), text: &str) {
+    pub fn fail(&mut self, stage: &str, error: &(dyn Error + 'static), text: &str) {
         self.fail_with(&Reason::from_error(stage, error, text));
     }
 
@@ -155,7 +146,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// `Reason::new(stage, Errno(0), text)`.
     pub fn fail_with(&mut self, reason: &Reason) {
         if !self.rules.has_aborted {
-            place::write(self.half.memory.place(R::INDEX), reason);
+            self.half.memory.leave(self.half.index, reason);
         }
         self.abort();
     }
@@ -165,18 +156,12 @@ impl<R: Role, L: Lane> End<R, L> {
         self.rules.has_aborted
     }
 
-    /// Returns whether nothing can be placed or met any more: this side has aborted, or the
-    /// peer is known to have aborted or to be gone.
-    pub const fn has_ended(&self) -> bool {
-        !self.rules.is_open()
-    }
-
-    /// Returns how the peer has ended its part, as far as earlier calls have noticed. Makes no
-    /// system call.
-    pub fn peer_abort(&self) -> Option<PeerAbort> {
+    /// Returns how the peer has ended its part, as far as earlier calls have noticed:
+    /// [`Unmet::Aborted`] or [`Unmet::Gone`]. Makes no system call.
+    pub fn peer_abort(&self) -> Option<Unmet> {
         self.rules.peer.map(|ending| match ending {
-            Ending::Aborted => PeerAbort::Aborted(self.peers_reason()),
-            Ending::Gone => PeerAbort::Gone,
+            Ending::Aborted => Unmet::Aborted(self.half.memory.reason(self.half.index ^ 1)),
+            Ending::Gone => Unmet::Gone,
         })
     }
 
@@ -189,7 +174,7 @@ impl<R: Role, L: Lane> End<R, L> {
     }
 
     /// Returns one descriptor for an event loop; opened by the first call and the same from then
-    /// on (epoll(7)). It stays readable once the peer is gone.
+    /// on, until [`watching`](Self::watching) (epoll(7)). It stays readable once the peer is gone.
     ///
     /// It is readable when a `try_` call may have news that came since the end was made or since
     /// the last [`arm`](Self::arm).
@@ -212,7 +197,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// [`Eventfd`](crate::Eventfd) it has nothing to do.
     pub fn arm(&mut self) -> bool {
         let armed = L::hush(&self.half).and_then(|()| L::arm(&self.half));
-        self.working(armed).unwrap_or(false)
+        armed.inspect_err(|Broken| self.rules.broken()).unwrap_or(false)
     }
 
     /// Waits until every token of this side has been answered by one of the peer's; met at once
@@ -221,7 +206,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// # Errors
     /// [`Unmet::Aborted`], also after an abort of this side itself, and [`Unmet::Gone`].
     pub fn sync(&mut self) -> Result<(), Unmet> {
-        self.wait_for(Rules::SYNC, None)
+        self.met(Rules::SYNC, Instant::NEVER)
     }
 
     /// Waits as [`sync`](Self::sync), until a deadline.
@@ -229,7 +214,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// # Errors
     /// As [`sync`](Self::sync), and [`Unmet::TimedOut`].
     pub fn sync_until(&mut self, deadline: Instant) -> Result<(), Unmet> {
-        self.wait_for(Rules::SYNC, Some(deadline))
+        self.met(Rules::SYNC, deadline)
     }
 
     /// Looks whether [`sync`](Self::sync) is met; false for not yet.
@@ -237,7 +222,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// # Errors
     /// As [`sync`](Self::sync).
     pub fn try_sync(&mut self) -> Result<bool, Unmet> {
-        self.look_for(Rules::SYNC)
+        self.wait_for(Rules::SYNC, Instant::PAST)
     }
 
     /// Waits until one more token of this side has been answered; met at once, without a system
@@ -246,7 +231,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// # Errors
     /// As [`sync`](Self::sync).
     pub fn sync_next(&mut self) -> Result<(), Unmet> {
-        self.wait_for(self.rules.sync_next(), None)
+        self.met(self.rules.sync_next(), Instant::NEVER)
     }
 
     /// Waits as [`sync_next`](Self::sync_next), until a deadline.
@@ -254,7 +239,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// # Errors
     /// As [`sync`](Self::sync), and [`Unmet::TimedOut`].
     pub fn sync_next_until(&mut self, deadline: Instant) -> Result<(), Unmet> {
-        self.wait_for(self.rules.sync_next(), Some(deadline))
+        self.met(self.rules.sync_next(), deadline)
     }
 
     /// Looks whether [`sync_next`](Self::sync_next) is met; false for not yet.
@@ -262,7 +247,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// # Errors
     /// As [`sync`](Self::sync).
     pub fn try_sync_next(&mut self) -> Result<bool, Unmet> {
-        self.look_for(self.rules.sync_next())
+        self.wait_for(self.rules.sync_next(), Instant::PAST)
     }
 
     /// Waits until at least one token of the peer is newly drained, whatever this side placed.
@@ -271,7 +256,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// # Errors
     /// As [`sync`](Self::sync).
     pub fn wait_next(&mut self) -> Result<(), Unmet> {
-        self.wait_for(self.rules.wait_next(), None)
+        self.met(self.rules.wait_next(), Instant::NEVER)
     }
 
     /// Waits as [`wait_next`](Self::wait_next), until a deadline.
@@ -279,7 +264,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// # Errors
     /// As [`sync`](Self::sync), and [`Unmet::TimedOut`].
     pub fn wait_next_until(&mut self, deadline: Instant) -> Result<(), Unmet> {
-        self.wait_for(self.rules.wait_next(), Some(deadline))
+        self.met(self.rules.wait_next(), deadline)
     }
 
     /// Looks whether [`wait_next`](Self::wait_next) is met; false for not yet.
@@ -287,7 +272,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// # Errors
     /// As [`sync`](Self::sync).
     pub fn try_wait_next(&mut self) -> Result<bool, Unmet> {
-        self.look_for(self.rules.wait_next())
+        self.wait_for(self.rules.wait_next(), Instant::PAST)
     }
 
     /// Places a token and waits as [`sync`](Self::sync).
@@ -295,8 +280,8 @@ impl<R: Role, L: Lane> End<R, L> {
     /// # Errors
     /// See [`MeetError`]. Where the token is not placed it does not wait.
     pub fn place_and_sync(&mut self) -> Result<(), MeetError> {
-        self.placed()?;
-        Ok(self.sync()?)
+        self.place()?;
+        self.sync().map_err(MeetError::Unmet)
     }
 
     /// Places a token and waits as [`sync_until`](Self::sync_until).
@@ -305,97 +290,72 @@ impl<R: Role, L: Lane> End<R, L> {
     /// As [`place_and_sync`](Self::place_and_sync). At the deadline the token is placed, so
     /// [`sync_until`](Self::sync_until) goes on waiting.
     pub fn place_and_sync_until(&mut self, deadline: Instant) -> Result<(), MeetError> {
-        self.placed()?;
-        Ok(self.sync_until(deadline)?)
-    }
-
-    pub(crate) fn placed(&mut self) -> Result<(), MeetError> {
-        match self.place() {
-            Placing::Placed => Ok(()),
-            Placing::Ended => Err(MeetError::Ended(self.unmet())),
-            Placing::Full => Err(MeetError::Full),
-        }
+        self.place()?;
+        self.sync_until(deadline).map_err(MeetError::Unmet)
     }
 
     /// Waits until the peer has aborted, exited or closed, and returns how; tokens on the way are
     /// swallowed. Allowed after an abort of this side.
-    pub fn wait_abort(&mut self) -> PeerAbort {
-        _ = self.wait_for(Goal::PeerAbort, None);
+    pub fn wait_abort(&mut self) -> Unmet {
         // Without a deadline the wait ends only when the peer's end is known.
-        self.peer_abort().unwrap_or(PeerAbort::Gone)
+        self.wait_abort_until(Instant::NEVER).unwrap_or(Unmet::Gone)
     }
 
     /// Waits as [`wait_abort`](Self::wait_abort), until a deadline; `None` where it has passed
     /// first.
-    pub fn wait_abort_until(&mut self, deadline: Instant) -> Option<PeerAbort> {
+    pub fn wait_abort_until(&mut self, deadline: Instant) -> Option<Unmet> {
         // Met where the peer's end is known afterwards, and else out of time.
-        _ = self.wait_for(Goal::PeerAbort, Some(deadline));
+        _ = self.wait_for(Goal::PeerAbort, deadline);
         self.peer_abort()
     }
 
     /// Looks whether the peer has ended its part; `None` while it has not.
-    pub fn try_wait_abort(&mut self) -> Option<PeerAbort> {
+    pub fn try_wait_abort(&mut self) -> Option<Unmet> {
         self.wait_abort_until(Instant::PAST)
     }
 
     fn open_watch(&self) -> Result<OwnedFd, SystemError> {
+        use epoll::{EventData, EventFlags};
         let watch = epoll::create(epoll::CreateFlags::CLOEXEC);
         let watch = above_stdio(watch.map_err(SystemError::of("epoll_create1"))?)?;
-        self.half.sources::<L>().try_for_each(|(fd, interest)| add(&watch, fd, interest))?;
+        for (fd, interest) in self.half.sources::<L>() {
+            let is_end = interest == Interest::End;
+            let flags = if is_end { EventFlags::empty() } else { EventFlags::IN };
+            let added = epoll::add(&watch, fd, EventData::new_u64(0), flags);
+            added.map_err(SystemError::of("epoll_ctl"))?;
+        }
         Ok(watch)
     }
 
-    fn wait_for(&mut self, goal: Goal, deadline: Option<Instant>) -> Result<(), Unmet> {
-        let deadline = deadline.filter(|&deadline| deadline != Instant::NEVER);
+    fn met(&mut self, goal: Goal, deadline: Instant) -> Result<(), Unmet> {
+        if self.wait_for(goal, deadline)? { Ok(()) } else { Err(Unmet::TimedOut) }
+    }
+
+    /// Waits; false where the deadline has passed.
+    fn wait_for(&mut self, goal: Goal, deadline: Instant) -> Result<bool, Unmet> {
         let mut looks: usize = 0;
         loop {
             match self.rules.progress(goal) {
-                Progress::Met => return Ok(()),
+                Progress::Met => return Ok(true),
                 Progress::Never => return Err(self.unmet()),
                 Progress::NotYet => {}
             }
-            if looks >= LOOKS && is_past(deadline) {
-                return Err(Unmet::TimedOut);
+            if looks >= LOOKS && deadline <= Instant::now() {
+                return Ok(false);
             }
             looks = looks.saturating_add(1);
             match look::<L>(&self.half, deadline) {
-                Ok(None) => return Err(Unmet::TimedOut),
+                Ok(None) => return Ok(false),
                 Ok(Some(value)) => self.rules.drained(value),
                 Err(Broken) => self.rules.broken(),
             }
         }
     }
 
-    /// Takes note where the descriptors do not work.
-    #[inline]
-    fn working<T>(&mut self, outcome: Result<T, Broken>) -> Option<T> {
-        outcome.inspect_err(|Broken| self.rules.broken()).ok()
-    }
-
-    /// Looks, for the `try_` forms: running out of time is `Ok(false)`.
-    fn look_for(&mut self, goal: Goal) -> Result<bool, Unmet> {
-        match self.wait_for(goal, AT_ONCE) {
-            Ok(()) => Ok(true),
-            Err(Unmet::TimedOut) => Ok(false),
-            Err(unmet) => Err(unmet),
-        }
-    }
-
     fn unmet(&self) -> Unmet {
-        match self.rules.peer {
-            Some(Ending::Gone) if !self.rules.has_aborted => Unmet::Gone,
-            Some(_) => Unmet::Aborted(self.peers_reason()),
-            None => Unmet::Aborted(None),
+        match self.peer_abort() {
+            Some(Unmet::Gone) if self.rules.has_aborted => Unmet::Aborted(None),
+            known => known.unwrap_or(Unmet::Aborted(None)),
         }
     }
-
-    fn peers_reason(&self) -> Option<Reason> {
-        place::read(self.half.memory.place(R::INDEX ^ 1))
-    }
-}
-
-fn add(watch: &OwnedFd, fd: BorrowedFd<'_>, interest: Interest) -> Result<(), SystemError> {
-    use epoll::{EventData, EventFlags};
-    let flags = if interest == Interest::End { EventFlags::empty() } else { EventFlags::IN };
-    epoll::add(watch, fd, EventData::new_u64(0), flags).map_err(SystemError::of("epoll_ctl"))
 }

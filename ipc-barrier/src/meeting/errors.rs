@@ -4,26 +4,6 @@ use core::fmt;
 
 use crate::process::Reason;
 
-/// What [`place`](crate::End::place) has done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "a token that was not placed is not counted: no wait is for its answer"]
-pub enum Placing {
-    /// The token is placed.
-    Placed,
-    /// Nothing is placed: an abort or the peer's end is already known here.
-    Ended,
-    /// Nothing is placed: as many tokens are unread as fit. There is room when the peer has taken
-    /// some.
-    Full,
-}
-
-impl Placing {
-    /// Returns whether the token is placed.
-    pub const fn is_placed(self) -> bool {
-        matches!(self, Self::Placed)
-    }
-}
-
 /// Why a wait was not met. After the first two nothing can be met or placed any more, and only
 /// [`wait_abort`](crate::End::wait_abort) still tells something; after the third everything goes
 /// on.
@@ -54,33 +34,18 @@ impl fmt::Display for Unmet {
 
 impl core::error::Error for Unmet {}
 
-/// Why a call that places and waits has failed: which of the two, and how. See [`Unmet`] for what
-/// is possible afterwards.
+/// Why a call that places, waits or does both has failed: which of the two, and how. See [`Unmet`]
+/// for what is possible afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MeetError {
-    /// The token was not placed, since as many are unread as fit; nothing was waited for.
+    /// The token was not placed, since as many are unread as fit; nothing was waited for. There is
+    /// room when the peer has taken some.
     Full,
-    /// The token was not placed, since a side had already aborted or gone.
+    /// The token was not placed, since an abort or the peer's end is already known here.
     Ended(Unmet),
     /// The wait was not met; the token, if the call placed one, stays placed.
     Unmet(Unmet),
-}
-
-impl MeetError {
-    /// Returns why the sides do not meet; `None` for [`Full`](Self::Full).
-    pub const fn unmet(self) -> Option<Unmet> {
-        match self {
-            Self::Full => None,
-            Self::Ended(unmet) | Self::Unmet(unmet) => Some(unmet),
-        }
-    }
-}
-
-impl From<Unmet> for MeetError {
-    fn from(unmet: Unmet) -> Self {
-        Self::Unmet(unmet)
-    }
 }
 
 impl fmt::Display for MeetError {
@@ -94,13 +59,3 @@ impl fmt::Display for MeetError {
 }
 
 impl core::error::Error for MeetError {}
-
-/// How the peer has ended its part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PeerAbort {
-    /// It has aborted, or the descriptors turned out not to work; with its reason, if it gave one.
-    Aborted(Option<Reason>),
-    /// It has exited, was killed, has called exec or has closed its end.
-    Gone,
-}

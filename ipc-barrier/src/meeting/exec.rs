@@ -16,7 +16,7 @@ use super::role::Role;
 use super::rules::Rules;
 
 /// The first word of an exported end: the format and its version.
-const FORMAT: &str = "ipc-barrier-2";
+const FORMAT: &str = "ipc-barrier-3";
 
 /// Descriptors of an end: three of the lane, the memory's, and perhaps a pidfd.
 const FDS: usize = 5;
@@ -52,8 +52,8 @@ pub struct Exported<'end, R: Role, L: Lane>(&'end End<R, L>);
 impl<R: Role, L: Lane> End<R, L> {
     /// Prepares this end for exec (close-on-exec off, fcntl(2)). The barrier must have been
     /// [opened for exec](crate::Barrier::open_for_exec). A pidfd that is
-    /// [watched](End::watching) goes with it; the descriptor of [`watch`](Self::watch) and the
-    /// patience do not.
+    /// [watched](End::watching) goes with it; the descriptor of [`watch`](Self::watch)
+    /// does not.
     ///
     /// A process that another thread forks meanwhile inherits the descriptors over its exec too.
     ///
@@ -100,7 +100,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// Nothing else in this process owns the descriptors that the text names, now or later. That
     /// is so for a text that [`export`](Self::export) made before exec, imported once.
     pub unsafe fn import(text: &str) -> Result<Self, ExecError> {
-        let (ahead, numbers) = parse(text, L::NAME, R::NAME)?;
+        let (ahead, numbers) = parse(text, L::NAME, R::INDEX).ok_or(ExecError::Malformed)?;
         for &number in &numbers {
             // SAFETY: the number is only asked about; the caller promises that nobody closes it.
             let fd = unsafe { BorrowedFd::borrow_raw(number) };
@@ -143,32 +143,26 @@ impl<R: Role, L: Lane> Drop for Exported<'_, R, L> {
 impl<R: Role, L: Lane> fmt::Display for Exported<'_, R, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let End { half, rules, .. } = self.0;
-        write!(f, "{FORMAT}:{}:{}:{}", L::NAME, R::NAME, rules.ahead)?;
+        write!(f, "{FORMAT}:{}:{}:{}", L::NAME, R::INDEX, rules.ahead)?;
         let mut fds = half.shared().chain(half.pidfd());
         fds.try_for_each(|fd| write!(f, ":{}", fd.as_raw_fd()))
     }
 }
 
-/// Reads a text that may be anything: the tokens ahead, and the descriptors.
-fn parse(text: &str, lane: &str, side: &str) -> Result<(i64, Vec<RawFd, FDS>), ExecError> {
+/// Reads a text that may be anything: the tokens ahead, and the descriptors. `None` where it is not
+/// of an end on this lane and side.
+fn parse(text: &str, lane: &str, side: usize) -> Option<(i64, Vec<RawFd, FDS>)> {
     let mut parts = text.split(':');
-    if parts.next() != Some(FORMAT) {
-        return Err(ExecError::Malformed);
+    if parts.next()? != FORMAT || parts.next()? != lane || parts.next()?.parse() != Ok(side) {
+        return None;
     }
-    if parts.next() != Some(lane) || parts.next() != Some(side) {
-        return Err(ExecError::OtherEnd);
-    }
-    let ahead = parts.next().and_then(|part| part.parse().ok()).ok_or(ExecError::Malformed)?;
+    let ahead = parts.next()?.parse().ok()?;
     let mut numbers = Vec::new();
     for part in parts {
-        match part.parse() {
-            Ok(number) if number >= 0 && !numbers.contains(&number) && !numbers.is_full() => {
-                _ = numbers.push(number);
-            }
-            _ => return Err(ExecError::Malformed),
-        }
+        let number = part.parse().ok().filter(|number| *number >= 0 && !numbers.contains(number));
+        numbers.push(number?).ok()?;
     }
-    Ok((ahead, numbers))
+    Some((ahead, numbers))
 }
 
 /// Why an end was not exported or imported. No descriptor was closed or taken, except after a
@@ -180,10 +174,9 @@ pub enum ExecError {
     Ended,
     /// The barrier was not opened for exec, so its memory would not survive one.
     NotForExec,
-    /// The text was not produced by an export, or is truncated.
+    /// The text was not produced by an export, is truncated, or is of an end on another lane or of
+    /// the other side.
     Malformed,
-    /// The text is of an end on another lane or of the other side than was asked for.
-    OtherEnd,
     /// A descriptor that the text names is not open: it was closed before exec or by it.
     NotOpen {
         /// Its number.
@@ -198,8 +191,7 @@ impl fmt::Display for ExecError {
         match self {
             Self::Ended => f.write_str("the barrier has ended"),
             Self::NotForExec => f.write_str("the barrier was not opened for exec"),
-            Self::Malformed => f.write_str("the text is not that of an exported end"),
-            Self::OtherEnd => f.write_str("the text is of the other side's end or another lane"),
+            Self::Malformed => f.write_str("the text is not that of this side's exported end"),
             Self::NotOpen { number } => write!(f, "descriptor {number} is not open"),
             Self::System(error) => error.fmt(f),
         }
@@ -219,11 +211,11 @@ mod tests {
     #[test]
     fn a_text_gives_back_what_the_end_knew() {
         let mut end = Barrier::<Page>::open_for_exec().unwrap().into_parent();
-        assert!(end.place().is_placed() && end.place().is_placed());
+        assert!(end.place().is_ok() && end.place().is_ok());
         let exported = end.export().unwrap();
         let text = exported.to_string();
         assert!(text.len() <= 120 && text.is_ascii() && !text.contains(' '), "{text}");
-        let (ahead, numbers) = parse(&text, "page", "parent").unwrap();
+        let (ahead, numbers) = parse(&text, "page", 0).unwrap();
         assert_eq!((ahead, numbers.len()), (2, 4));
     }
 
@@ -238,7 +230,7 @@ mod tests {
     fn the_longest_text_has_the_length_that_is_promised() {
         let number = i32::MAX;
         let numbers = format!(":{number}").repeat(FDS);
-        let text = format!("{FORMAT}:eventfd:parent:{}{numbers}", i64::MIN);
+        let text = format!("{FORMAT}:eventfd:0:{}{numbers}", i64::MIN);
         assert!(text.len() <= 120, "{}", text.len());
     }
 
@@ -246,26 +238,27 @@ mod tests {
     fn every_text_that_is_not_one_is_refused() {
         let mut end = Barrier::<Page>::open_for_exec().unwrap().into_child();
         let text = end.export().unwrap().to_string();
-        assert!(parse(&text, "page", "child").is_ok());
+        assert!(parse(&text, "page", 1).is_some());
         for len in 0..text.len() {
             // SAFETY: it is refused before anything is taken.
             assert!(unsafe { ChildEnd::<Page>::import(&text[..len]) }.is_err(), "{len}");
         }
-        let other = |error: Result<_, ExecError>| error.map(|_: (i64, Vec<RawFd, FDS>)| ());
-        for (lane, side) in [("eventfd", "child"), ("page", "parent")] {
-            assert_eq!(other(parse(&text, lane, side)), Err(ExecError::OtherEnd));
+        for (lane, side) in [("eventfd", 1), ("page", 0)] {
+            assert_eq!(parse(&text, lane, side), None);
         }
         for text in [
-            "ipc-barrier-2:page:child:0:4:5:6:-7",
-            "ipc-barrier-2:page:child:0:4:5:6:6",
-            "ipc-barrier-2:page:child:0:4:5:6:7:8:9",
-            "ipc-barrier-2:page:child:0:4:5:6:99999999999",
-            "ipc-barrier-2:page:child:x:4:5:6:7",
-            "ipc-barrier-2:page:child",
-            "ipc-barrier-2:page:child:0:4:5:6:7:",
-            "ipc-barrier-1:page:child:0:4:5:6:7",
+            "ipc-barrier-3:page:1:0:4:5:6:-7",
+            "ipc-barrier-3:page:1:0:1:2:0:0",
+            "ipc-barrier-3:page:1:0:4:5:6:7:8:9",
+            "ipc-barrier-3:page:1:0:4:5:6:99999999999",
+            "ipc-barrier-3:page:1:x:4:5:6:7",
+            "ipc-barrier-3:page:1",
+            "ipc-barrier-3:page:1:0:4:5:6:7:",
+            "ipc-barrier-2:page:1:0:4:5:6:7",
         ] {
-            assert_eq!(other(parse(text, "page", "child")), Err(ExecError::Malformed), "{text}");
+            // SAFETY: as above.
+            let error = unsafe { ChildEnd::<Page>::import(text) }.unwrap_err();
+            assert_eq!(error, ExecError::Malformed, "{text}");
         }
     }
 
@@ -283,7 +276,7 @@ mod tests {
         // SAFETY: as above.
         let error = unsafe { ParentEnd::<Page>::import(&swapped) }.unwrap_err();
         assert!(matches!(error, ExecError::System(_)), "{error}");
-        assert!(end.place().is_placed(), "it still works");
+        assert!(end.place().is_ok(), "it still works");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a lane is: how one side's tokens and aborts reach the other. The rules say what they mean.
 
 use heapless::Vec;
-use ipc_transport::{Interest, Patience, SystemError, Watched};
+use ipc_transport::{Interest, SystemError, Watched};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::memory::Memory;
@@ -30,7 +30,6 @@ pub struct Half {
     pub(crate) memory: Memory,
     /// Another source of the peer's end.
     pub(crate) pidfd: Option<OwnedFd>,
-    pub(crate) patience: Patience,
 }
 
 /// The descriptors do not work.
@@ -88,8 +87,8 @@ pub trait Mechanism {
 
 impl Half {
     pub(crate) fn new(index: usize, fds: [OwnedFd; 3], memory: Memory) -> Self {
-        let ([outgoing, incoming, own], patience) = (fds, Patience::SLEEP);
-        Self { index, outgoing, incoming, own, memory, pidfd: None, patience }
+        let [outgoing, incoming, own] = fds;
+        Self { index, outgoing, incoming, own, memory, pidfd: None }
     }
 
     /// The descriptors that were there before the fork.

@@ -11,7 +11,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use super::lane::{Broken, Fds, Half, Mechanism, Shown};
 use super::memory::Memory;
 use super::nowait;
-use super::rules::{ABORT, TOKEN};
+use super::rules::ABORT;
 
 /// The peer has aborted.
 const ABORTED: u32 = 1 << 31;
@@ -64,16 +64,10 @@ impl Mechanism for Page {
     fn post(half: &Half, value: u64) -> Result<bool, Broken> {
         let word = half.memory.word(half.index).ok_or(Broken)?;
         // Release: the side that takes the post sees what was written before it.
-        let found = word.load(Ordering::Relaxed);
-        // One step where the other side sleeps, as it mostly does in a wait.
-        let asleep = || word.compare_exchange(ASLEEP, 1, Ordering::AcqRel, Ordering::Relaxed);
-        if value == TOKEN && found == ASLEEP && asleep().is_ok() {
-            return ring(&half.own).map(|()| true);
-        }
         let before = match value {
             ABORT => word.fetch_or(ABORTED, Ordering::AcqRel),
             // Nobody else adds, so there is still room when this adds.
-            _ if found & TOKENS == TOKENS => return Ok(false),
+            _ if word.load(Ordering::Relaxed) & TOKENS == TOKENS => return Ok(false),
             _ => word.fetch_add(1, Ordering::AcqRel),
         };
         // The side that takes the mark away rings, so one mark is at most one ring.
@@ -153,7 +147,8 @@ mod tests {
 
     use super::*;
     use crate::meeting::memory::WORDS;
-    use crate::meeting::wait::{AT_ONCE, look, sleep};
+    use crate::meeting::rules::TOKEN;
+    use crate::meeting::wait::{look, sleep};
 
     /// Both sides in one process.
     fn halves() -> [Half; 2] {
@@ -218,7 +213,7 @@ mod tests {
 
     /// A wait whose deadline has passed, with at most one spurious wake-up.
     fn runs_out(half: &Half) {
-        let mut looks = (0..2).map(|_| look::<Page>(half, Some(Instant::from_nanoseconds(1))));
+        let mut looks = (0..2).map(|_| look::<Page>(half, Instant::from_nanoseconds(1)));
         assert!(looks.any(|seen| seen == Ok(None)), "rings are not read");
     }
 
@@ -227,11 +222,11 @@ mod tests {
     #[test]
     fn repro_waits_that_run_out_leave_few_rings() {
         let [parent, child] = halves();
-        let passed = Some(Instant::from_nanoseconds(1));
+        let passed = Instant::from_nanoseconds(1);
         for round in 0..100_000 {
             runs_out(&child);
             assert_eq!(Page::post(&parent, TOKEN), Ok(true));
-            assert_eq!(look::<Page>(&child, AT_ONCE), Ok(Some(1)));
+            assert_eq!(look::<Page>(&child, Instant::PAST), Ok(Some(1)));
             assert_eq!(Page::arm(&child), Ok(true));
             assert_eq!(Page::post(&parent, TOKEN), Ok(true));
             assert_eq!(sleep::<Page>(&child, passed), Ok(Shown::Post));
@@ -245,17 +240,17 @@ mod tests {
     #[test]
     fn rings_that_come_late_do_not_add_up() {
         let [parent, child] = halves();
-        let passed = Some(Instant::from_nanoseconds(1));
+        let passed = Instant::from_nanoseconds(1);
         let word = parent.memory.word(0).unwrap();
         let mut most = 0;
         for _ in 0..10_000 {
             runs_out(&child);
             assert_eq!(word.swap(1, Ordering::AcqRel), ASLEEP, "the first half of a post");
-            assert_eq!(look::<Page>(&child, AT_ONCE), Ok(Some(1)));
+            assert_eq!(look::<Page>(&child, Instant::PAST), Ok(Some(1)));
             assert_eq!(look::<Page>(&child, passed), Ok(None), "marked again");
             ring(&parent.own).unwrap();
             assert_eq!(Page::post(&parent, TOKEN), Ok(true));
-            assert_eq!(look::<Page>(&child, AT_ONCE), Ok(Some(1)));
+            assert_eq!(look::<Page>(&child, Instant::PAST), Ok(Some(1)));
             assert_eq!(Page::arm(&child), Ok(true));
             assert_eq!(Page::post(&parent, TOKEN), Ok(true));
             most = unread(&child).max(most);

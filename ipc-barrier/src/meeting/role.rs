@@ -17,15 +17,12 @@ impl<R: Sealed> Role for R {}
 pub trait Sealed {
     /// Its place where both sides are listed.
     const INDEX: usize;
-    const NAME: &'static str;
 }
 
 impl Sealed for ParentSide {
     const INDEX: usize = 0;
-    const NAME: &'static str = "parent";
 }
 
 impl Sealed for ChildSide {
     const INDEX: usize = 1;
-    const NAME: &'static str = "child";
 }

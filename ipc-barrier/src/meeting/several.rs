@@ -9,7 +9,6 @@ use super::end::ParentEnd;
 use super::errors::{MeetError, Unmet};
 use super::lane::{Lane, SOURCES};
 use super::rules::{Progress, Rules};
-use super::wait::is_past;
 
 /// Children that are waited for at one time. Those after them have their turn as these are met.
 const WINDOW: usize = MAX_WATCHED / SOURCES;
@@ -39,7 +38,7 @@ impl core::error::Error for Missing {}
 /// The first child that got no token, and why: [`MeetError::Ended`] or [`MeetError::Full`].
 pub fn place_all<L: Lane>(ends: &mut [ParentEnd<L>]) -> Result<(), Missing> {
     let all = ends.iter_mut().enumerate();
-    let placed = all.map(|(index, end)| end.placed().map_err(|why| Missing { index, why }));
+    let placed = all.map(|(index, end)| end.place().map_err(|why| Missing { index, why }));
     placed.fold(Ok(()), Result::and)
 }
 
@@ -88,7 +87,7 @@ pub fn place_all<L: Lane>(ends: &mut [ParentEnd<L>]) -> Result<(), Missing> {
 /// # Errors
 /// The child that is missing. The ends stay as they are: to sync again waits for the rest.
 pub fn sync_all<L: Lane>(ends: &mut [ParentEnd<L>]) -> Result<(), Missing> {
-    sync_each(ends, None)
+    sync_all_until(ends, Instant::NEVER)
 }
 
 /// Waits as [`sync_all`], until a deadline.
@@ -99,36 +98,24 @@ pub fn sync_all_until<L: Lane>(
     ends: &mut [ParentEnd<L>],
     deadline: Instant,
 ) -> Result<(), Missing> {
-    sync_each(ends, Some(deadline))
-}
-
-/// Aborts with each child, as [`End::abort`](crate::End::abort) does with one. It cannot fail.
-pub fn abort_all<L: Lane>(ends: &mut [ParentEnd<L>]) {
-    for end in ends {
-        end.abort();
-    }
-}
-
-fn sync_each<L: Lane>(ends: &mut [ParentEnd<L>], deadline: Option<Instant>) -> Result<(), Missing> {
     loop {
-        let (mut first, mut unmet) = (None, 0);
+        let mut unmet = 0;
         for (index, end) in ends.iter_mut().enumerate() {
             let looked = if unmet < WINDOW { is_met(end, deadline) } else { Ok(true) };
-            if !looked.map_err(|unmet| Missing { index, why: unmet.into() })? {
-                first = first.or(Some(index));
-                unmet += 1;
-            }
+            let is_met = looked.map_err(|why| Missing { index, why: MeetError::Unmet(why) })?;
+            unmet += usize::from(!is_met);
         }
-        let Some(index) = first else {
+        let is_unmet = |end: &&ParentEnd<L>| end.rules.progress(Rules::SYNC) == Progress::NotYet;
+        let Some(index) = ends.iter().position(|end| is_unmet(&end)) else {
             return Ok(());
         };
-        if is_past(deadline) {
-            return Err(Missing { index, why: Unmet::TimedOut.into() });
+        if deadline <= Instant::now() {
+            return Err(Missing { index, why: MeetError::Unmet(Unmet::TimedOut) });
         }
         let mut watched: Vec<Watched<'_>, MAX_WATCHED> = Vec::new();
-        let all = ends.iter().filter(|end| end.rules.progress(Rules::SYNC) == Progress::NotYet);
-        all.take(WINDOW).for_each(|end| end.half.watch::<L, MAX_WATCHED>(&mut watched));
-        let slept = wait(&mut watched, deadline).is_ok();
+        let window = ends.iter().filter(is_unmet).take(WINDOW);
+        window.for_each(|end| end.half.watch::<L, MAX_WATCHED>(&mut watched));
+        let slept = wait(&mut watched, Some(deadline)).is_ok();
         drop(watched);
         if let (false, Some(end)) = (slept, ends.get_mut(index)) {
             // As in a wait for this child alone.
@@ -138,10 +125,10 @@ fn sync_each<L: Lane>(ends: &mut [ParentEnd<L>], deadline: Option<Instant>) -> R
 }
 
 /// Looks at one child, and arms it where it has not answered.
-fn is_met<L: Lane>(end: &mut ParentEnd<L>, deadline: Option<Instant>) -> Result<bool, Unmet> {
+fn is_met<L: Lane>(end: &mut ParentEnd<L>, deadline: Instant) -> Result<bool, Unmet> {
     // A child that places without end always has news.
     while !end.try_sync()? {
-        if end.arm() || is_past(deadline) {
+        if end.arm() || deadline <= Instant::now() {
             return Ok(false);
         }
     }

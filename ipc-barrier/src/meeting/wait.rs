@@ -6,39 +6,17 @@ use ipc_transport::{Instant, Watched, wait};
 use super::lane::{Broken, Half, Mechanism, SOURCES, Shown};
 use super::rules::GONE;
 
-/// A deadline that has always passed: look, do not wait.
-pub(crate) const AT_ONCE: Option<Instant> = Some(Instant::PAST);
-
-/// Looks at memory between two at the clock while spinning.
-const LOOKS_PER_TICK: u32 = 16;
-
-/// Hints to the processor between two looks. A look takes the cache line from a peer that is about
-/// to place, which then has to fetch it again: without a rest between looks a round takes up to
-/// twice as long.
-const HINTS_PER_LOOK: u32 = 4;
-
-/// Returns whether a deadline has passed.
-pub(crate) fn is_past(deadline: Option<Instant>) -> bool {
-    deadline.is_some_and(|deadline| deadline <= Instant::now())
-}
-
 /// Looks at the peer, and sleeps at most once for it, until a deadline: then it returns `None`.
 /// Else it returns what was drained, perhaps nothing, for [`Rules`](super::rules::Rules).
-pub(crate) fn look<L: Mechanism>(
-    half: &Half,
-    deadline: Option<Instant>,
-) -> Result<Option<u64>, Broken> {
+pub(crate) fn look<L: Mechanism>(half: &Half, deadline: Instant) -> Result<Option<u64>, Broken> {
     if L::LOOKS_FREELY {
         let early = L::try_take(half)?;
         if early != 0 {
             return Ok(Some(early));
         }
     }
-    if deadline != AT_ONCE {
-        let spun = spin::<L>(half, deadline)?;
-        if spun != 0 || !L::arm(half)? {
-            return Ok(Some(spun));
-        }
+    if deadline != Instant::PAST && !L::arm(half)? {
+        return Ok(Some(0));
     }
     match sleep::<L>(half, deadline)? {
         Shown::Nothing => Ok(None),
@@ -48,38 +26,16 @@ pub(crate) fn look<L: Mechanism>(
     }
 }
 
-/// Spins until the patience or the time runs out.
-fn spin<L: Mechanism>(half: &Half, deadline: Option<Instant>) -> Result<u64, Broken> {
-    let mut end = None;
-    while !half.patience.spin.is_zero() {
-        for _ in 0..LOOKS_PER_TICK {
-            let taken = L::try_take(half)?;
-            if taken != 0 {
-                return Ok(taken);
-            }
-            for _ in 0..HINTS_PER_LOOK {
-                core::hint::spin_loop();
-            }
-        }
-        let now = Instant::now();
-        let end = *end.get_or_insert(now + half.patience.spin);
-        if now >= deadline.map_or(end, |deadline| deadline.min(end)) {
-            break;
-        }
-    }
-    Ok(0)
-}
-
 /// Sleeps once, and leaves nothing in the bell that has been shown.
-pub(crate) fn sleep<L: Mechanism>(half: &Half, deadline: Option<Instant>) -> Result<Shown, Broken> {
-    if deadline.is_none() && half.pidfd.is_none() {
+pub(crate) fn sleep<L: Mechanism>(half: &Half, deadline: Instant) -> Result<Shown, Broken> {
+    if deadline == Instant::NEVER && half.pidfd.is_none() {
         if let Some(shown) = L::sleep(half)? {
             return Ok(shown);
         }
     }
     let mut watched: Vec<Watched<'_>, SOURCES> = Vec::new();
     half.watch::<L, SOURCES>(&mut watched);
-    if !wait(&mut watched, deadline).map_err(|_| Broken)? {
+    if !wait(&mut watched, Some(deadline)).map_err(|_| Broken)? {
         return Ok(Shown::Nothing);
     }
     if watched.iter().any(Watched::is_broken) {

@@ -3,11 +3,11 @@
 use core::fmt;
 use core::time::Duration;
 
-use ipc_transport::{Instant, Interest, SystemError, Watched, above_stdio, duplicate, wait};
+use ipc_transport::{Instant, Interest, SystemError, Watched, above_stdio, wait};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, pidfd_open,
+    self, Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process,
     pidfd_send_signal, waitid,
 };
 
@@ -50,8 +50,8 @@ impl Child {
     /// Takes charge of a child that was just forked and that nobody has waited for.
     pub(crate) fn new(pid: Pid) -> Self {
         // Where it is refused, unknown, or no descriptor is left, the number has to do.
-        let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok();
-        Self { pid, pidfd: pidfd.and_then(|fd| above_stdio(fd).ok()), ended: None }
+        let pidfd = pidfd_open(pid.as_raw_nonzero().get()).ok();
+        Self { pid, pidfd, ended: None }
     }
 
     /// Returns the process number. Once the child was waited for, another process may get it.
@@ -64,14 +64,6 @@ impl Child {
     /// left at the fork.
     pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
         self.pidfd.as_ref().map(AsFd::as_fd)
-    }
-
-    /// Duplicates the [`pidfd`](Self::pidfd), close-on-exec and above 2.
-    ///
-    /// # Errors
-    /// `EMFILE`.
-    pub fn duplicate_pidfd(&self) -> Result<Option<OwnedFd>, SystemError> {
-        self.pidfd().map(duplicate).transpose()
     }
 
     /// Kills the child (`SIGKILL`), unless it has ended already. It does not wait: a process in
@@ -114,24 +106,19 @@ impl Child {
         }
     }
 
-    /// Waits for the child's end until the deadline, and reaps it. Without a pidfd it looks every
-    /// 2 ms.
-    ///
-    /// # Errors
-    /// [`StillRunning`] at the deadline. Nothing has changed; wait again, or kill.
-    pub fn wait_until(&mut self, deadline: Instant) -> Result<Ended, StillRunning> {
+    /// Waits for the child's end until the deadline, and reaps it; `None` where it still runs then.
+    /// Without a pidfd it looks every 2 ms.
+    pub fn wait_until(&mut self, deadline: Instant) -> Option<Ended> {
         loop {
-            if let Some(ended) = self.try_wait() {
-                return Ok(ended);
-            }
             let now = Instant::now();
-            if now >= deadline {
-                return Err(StillRunning);
+            let ended = self.try_wait();
+            if ended.is_some() || now >= deadline {
+                return ended;
             }
             let mut watched = self.pidfd().map(|pidfd| Watched::new(pidfd, Interest::Input));
             // Without a descriptor to wait on, look again and again.
             let often = if watched.is_some() { deadline } else { now + Duration::from_millis(2) };
-            wait(watched.as_mut_slice(), Some(deadline.min(often))).map_err(|_| StillRunning)?;
+            wait(watched.as_mut_slice(), Some(deadline.min(often))).ok()?;
         }
     }
 
@@ -150,6 +137,13 @@ impl Child {
     }
 }
 
+/// `watching(&child)`: `None` where the child has no pidfd.
+impl<'fd> From<&'fd Child> for Option<BorrowedFd<'fd>> {
+    fn from(child: &'fd Child) -> Self {
+        child.pidfd()
+    }
+}
+
 fn ended(status: &WaitIdStatus) -> Ended {
     let number = |value: i32| u8::try_from(value).unwrap_or(u8::MAX);
     match (status.exit_status(), status.terminating_signal()) {
@@ -159,14 +153,18 @@ fn ended(status: &WaitIdStatus) -> Ended {
     }
 }
 
-/// The deadline has passed and the process still runs. Nothing has changed: wait again, or kill.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StillRunning;
-
-impl fmt::Display for StillRunning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the process still runs at the deadline")
-    }
+/// Opens the descriptor of a process that was not forked here, the parent for example
+/// (pidfd_open(2), kernel 5.3); close-on-exec and above 2.
+///
+/// The number may belong to another process by now, unless it is that of a child that nobody has
+/// waited for. To watch the parent, compare getppid(2) with its number after this call: as long as
+/// they are equal, the descriptor is the parent's.
+///
+/// # Errors
+/// `ESRCH` where there is no such process, `ENOSYS` or `EPERM` where pidfds are unknown or refused,
+/// `EMFILE`.
+pub fn pidfd_open(pid: i32) -> Result<OwnedFd, SystemError> {
+    let pid = Pid::from_raw(pid).filter(|_| pid > 0).ok_or(Errno::INVAL);
+    let pidfd = pid.and_then(|pid| process::pidfd_open(pid, PidfdFlags::empty()));
+    above_stdio(pidfd.map_err(SystemError::of("pidfd_open"))?)
 }
-
-impl core::error::Error for StillRunning {}

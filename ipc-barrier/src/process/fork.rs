@@ -1,16 +1,16 @@
 //! fork, through the C library where there is one, else by the system call.
 
-#![expect(unsafe_code, reason = "fork is a call without a safe form")]
+#![expect(unsafe_code, reason = "fork and exit are calls without a safe form")]
+
+use core::fmt;
 
 use ipc_transport::SystemError;
 use rustix::process::Pid;
 use syscalls::{Sysno, syscall};
 
 use super::child::Child;
-use super::fork_error::ForkError;
-use super::guard::Guard;
 #[cfg(feature = "libc")]
-use super::threads::only_one;
+use super::threads;
 
 /// The signal that the parent receives when the child ends (signal(7)).
 const SIGCHLD: usize =
@@ -37,7 +37,7 @@ pub enum Fork {
 /// [`exit`](super::exit) or exec.
 ///
 /// It finds out about threads by `unshare(CLONE_VM)`, which fails if there is a second one and has
-/// no effect otherwise (unshare(2)). Where that is refused it counts `/proc/self/task`.
+/// no effect otherwise (unshare(2)). Where that is refused it asks `/proc/self/task`.
 ///
 /// # Errors
 /// [`ForkError::Threads`] and [`ForkError::ThreadsUnknown`] before anything was forked; `EAGAIN`
@@ -45,7 +45,11 @@ pub enum Fork {
 #[doc(alias = "CLONE_VM")]
 #[cfg(feature = "libc")]
 pub fn fork() -> Result<Fork, ForkError> {
-    only_one()?;
+    match threads::count() {
+        Some(1) => {}
+        Some(count) => return Err(ForkError::Threads { count }),
+        None => return Err(ForkError::ThreadsUnknown),
+    }
     // SAFETY: there is one thread, so the child may do whatever the parent may.
     let pid = unsafe { libc::fork() };
     if pid < 0 {
@@ -79,3 +83,71 @@ fn sides(pid: i32) -> Fork {
         Some(pid) => Fork::Parent(Child::new(pid)),
     }
 }
+
+/// Ends the child when it is dropped: by a panic, by `?`, or at the end of its scope.
+///
+/// Without it a child could unwind into the frames of its parent's program, run the parent's
+/// destructors and go on as a second parent. It ends the child by `_exit` with status 101.
+///
+/// Take it by `match`, as `Fork::Child(_guard)`: in a `let … else`, the guard is dropped before the
+/// `else` block begins.
+#[derive(Debug)]
+#[must_use = "dropping the guard ends the child"]
+pub struct Guard(());
+
+impl Guard {
+    /// Gives the guard up: the child goes on as an independent program. From then on, a child that
+    /// unwinds or returns runs the code of its parent's frames.
+    pub fn disarm(self) {
+        core::mem::forget(self);
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        exit(101); // as after a panic
+    }
+}
+
+/// Ends this process at once (_exit(2)): it runs no exit handlers and flushes no buffers. The
+/// parent sees the lowest 8 bits of the status.
+#[doc(alias = "_exit")]
+pub fn exit(status: i32) -> ! {
+    loop {
+        // SAFETY: the call does not return.
+        _ = unsafe { syscall!(Sysno::exit_group, status) };
+    }
+}
+
+/// Why there is no child. Nothing has changed, and the fork may be tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ForkError {
+    /// The process has more than one thread. Fork before starting the others.
+    Threads {
+        /// How many there are.
+        count: usize,
+    },
+    /// The number of threads is unknown: `unshare` is refused and `/proc` cannot be read. Mount
+    /// `/proc`, or allow `unshare`.
+    ThreadsUnknown,
+    /// The system refuses: too many processes (`EAGAIN`) or too little memory (`ENOMEM`).
+    System(SystemError),
+}
+
+impl fmt::Display for ForkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Threads { count } => {
+                write!(f, "cannot fork with {count} threads; fork before starting others")
+            }
+            Self::ThreadsUnknown => f.write_str(
+                "cannot fork: the number of threads is unknown, since unshare is refused and \
+                 /proc/self/task cannot be read",
+            ),
+            Self::System(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for ForkError {}

@@ -3,10 +3,12 @@
 use core::error::Error;
 use core::fmt::{self, Write};
 
+use heapless::String;
 use ipc_frame::Text;
 use ipc_transport::{Errno, SystemError};
 
-use super::stage::Stage;
+/// Bytes of a stage's name.
+pub(crate) const NAME: usize = 20;
 
 /// Bytes of text in a reason.
 pub(crate) const TEXT: usize = 48;
@@ -18,8 +20,8 @@ pub(crate) const TEXT: usize = 48;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reason {
-    /// The step that failed.
-    pub stage: Stage,
+    /// The step that failed: a name of at most 20 bytes of UTF-8, cut at a character.
+    pub stage: Text<NAME>,
     /// The kernel's number; zero if there is none.
     pub errno: Errno,
     /// What failed: at most 48 bytes of UTF-8, cut at a character.
@@ -31,8 +33,8 @@ const _: () = assert!(size_of::<Reason>() <= 80);
 
 impl Reason {
     /// Makes a reason of its parts; the number is zero if there is none.
-    pub fn new(stage: impl Into<Stage>, errno: Errno, text: &str) -> Self {
-        Self { stage: stage.into(), errno, text: Text::new(text) }
+    pub fn new(stage: &str, errno: Errno, text: &str) -> Self {
+        Self { stage: Text::new(stage), errno, text: Text::new(text) }
     }
 
     /// Makes a reason of an error, with a text that says what failed.
@@ -48,27 +50,26 @@ impl Reason {
     /// let reason = Reason::from_error("mount", &Errno(1), "/proc");
     /// assert_eq!(reason.to_string(), "stage mount: /proc: EPERM (1)");
     /// # #[cfg(feature = "std")] {
-    /// let reason = Reason::from_error(2, &std::io::Error::other("bad port"), "config");
-    /// assert_eq!(reason.to_string(), "stage 2: config: bad port");
+    /// let reason = Reason::from_error("config", &std::io::Error::other("bad port"), "line 3");
+    /// assert_eq!(reason.to_string(), "stage config: line 3: bad port");
     /// # }
     /// ```
-    pub fn from_error(stage: impl Into<Stage>, error: &(dyn Error + 'static), text: &str) -> Self {
+    pub fn from_error(stage: &str, error: &(dyn Error + 'static), text: &str) -> Self {
         if let Some(errno) = errno_of(error) {
             return Self::new(stage, errno, text);
         }
-        let mut all = Cut { bytes: [0; TEXT], len: 0 };
+        let mut all = Cut(String::new());
         let separator = if text.is_empty() { "" } else { ": " };
         // An error that fails to write itself leaves what it wrote before.
         _ = write!(all, "{text}{separator}{error}");
-        let text = Text::from_bytes(all.bytes.get(..all.len).unwrap_or_default());
-        Self { stage: stage.into(), errno: Errno(0), text }
+        Self::new(stage, Errno(0), &all.0)
     }
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let separator = if self.text.as_str().is_empty() { "" } else { ": " };
-        write!(f, "{}{separator}{}", self.stage, self.text)?;
+        write!(f, "stage {}{separator}{}", self.stage, self.text)?;
         if self.errno == Errno(0) { Ok(()) } else { write!(f, ": {}", self.errno) }
     }
 }
@@ -91,19 +92,12 @@ fn errno_of_std(_error: &(dyn Error + 'static)) -> Option<Errno> {
     None
 }
 
-/// A text that keeps the first of its bytes.
-struct Cut {
-    bytes: [u8; TEXT],
-    len: usize,
-}
+/// A text that keeps what fits of its beginning.
+struct Cut(String<TEXT>);
 
 impl Write for Cut {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for (room, byte) in self.bytes.iter_mut().skip(self.len).zip(text.bytes()) {
-            *room = byte;
-            self.len += 1;
-        }
-        Ok(())
+        text.chars().try_for_each(|char| self.0.push(char)).map_err(|_| fmt::Error)
     }
 }
 
@@ -146,7 +140,13 @@ mod tests {
     #[test]
     fn a_text_is_cut_at_a_character() {
         let text = "x".repeat(45);
-        let reason = Reason::from_error(1, &io::Error::other("€"), &text);
+        let reason = Reason::from_error("1", &io::Error::other("€"), &text);
         assert_eq!(reason.text.as_str(), text + ": ");
+    }
+
+    #[test]
+    fn a_name_is_cut_at_a_character() {
+        let reason = Reason::new("a name of nineteen €", Errno(0), "");
+        assert_eq!(reason.stage.as_str(), "a name of nineteen ");
     }
 }

@@ -25,7 +25,7 @@ impl<L: Launch, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SL
         };
         self.life.phase = Phase::Stopped;
         let child = self.life.process.as_mut().map(|process| &mut process.child);
-        let ended = child.and_then(|child| child.wait_until(Instant::now() + GRACE).ok());
+        let ended = child.and_then(|child| child.wait_until(Instant::now() + GRACE));
         Err(match error {
             StartError::Died(_) => StartError::Died(ended.unwrap_or(Ended::Unknown)),
             error => error,

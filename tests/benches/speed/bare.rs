@@ -98,7 +98,7 @@ impl Contender for Bare {
                     lap.end(BATCH, times);
                 }
             }
-            Floor::Futex | Floor::Eventfd | Floor::Word | Floor::PipeEnd => {
+            Floor::Futex | Floor::Eventfd | Floor::PipeEnd => {
                 panic!("no floor of sockets")
             }
             Floor::Batched => {

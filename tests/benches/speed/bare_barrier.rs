@@ -15,9 +15,6 @@ use rustix::thread::futex;
 
 use crate::meeting::{Means, Side};
 
-/// How often a spinning side looks before it waits.
-const SPINS: usize = 20_000;
-
 /// Words from one direction's to the other's: a line of the processor's cache.
 const STRIDE: usize = 16;
 
@@ -29,7 +26,6 @@ pub(crate) struct Futex {
     page: SharedPage,
     outgoing: usize,
     incoming: usize,
-    spins: usize,
     /// Wakes only one who has marked the word.
     marks: bool,
 }
@@ -46,9 +42,8 @@ impl Means for Futex {
 
     fn open(plan: &Plan) -> Self {
         let page = SharedPage::new(2 * STRIDE).unwrap();
-        let spins = if plan.spin && plan.cpus > 1 { SPINS } else { 0 };
-        let marks = plan.spin || plan.subject == Subject::MarkedFutex;
-        Self { page, outgoing: 0, incoming: STRIDE, spins, marks }
+        let marks = plan.subject == Subject::MarkedFutex;
+        Self { page, outgoing: 0, incoming: STRIDE, marks }
     }
 
     fn into_parent(self, _: &Child, _: With) -> Self {
@@ -74,12 +69,6 @@ impl Side for Futex {
 
     fn wait(&mut self) -> bool {
         let word = self.word(self.incoming);
-        for _ in 0..self.spins {
-            if word.load(Ordering::Relaxed) != 0 {
-                break;
-            }
-            std::hint::spin_loop();
-        }
         loop {
             if word.load(Ordering::Relaxed) & !WAITING != 0 {
                 return word.swap(0, Ordering::AcqRel) != 0;
@@ -98,59 +87,6 @@ impl Side for Futex {
     fn meet(&mut self) -> bool {
         self.place();
         self.wait()
-    }
-}
-
-/// One word, which each side waits for to be as the other leaves it. It counts nothing, and nobody
-/// ever sleeps.
-pub(crate) struct Word {
-    page: SharedPage,
-    own: u32,
-}
-
-impl Word {
-    fn word(&self) -> &AtomicU32 {
-        self.page.words().first().unwrap()
-    }
-}
-
-impl Means for Word {
-    type Parent = Self;
-    type Child = Self;
-
-    fn open(_: &Plan) -> Self {
-        Self { page: SharedPage::new(1).unwrap(), own: 1 }
-    }
-
-    fn into_parent(self, _: &Child, _: With) -> Self {
-        self
-    }
-
-    fn into_child(self, _: With) -> Self {
-        Self { own: 0, ..self }
-    }
-}
-
-impl Side for Word {
-    fn place(&mut self) {
-        self.word().store(self.own, Ordering::Release);
-    }
-
-    fn wait(&mut self) -> bool {
-        while self.word().load(Ordering::Acquire) == self.own {
-            std::hint::spin_loop();
-        }
-        true
-    }
-
-    fn meet(&mut self) -> bool {
-        if self.own == 1 {
-            self.place();
-            return self.wait();
-        }
-        let is_there = self.wait();
-        self.place();
-        is_there
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ipc_barrier::{Barrier, Child, ChildEnd, End, Lane, ParentEnd, Role};
 use ipc_tests::speed::{Plan, With};
-use ipc_transport::{Instant, Patience};
+use ipc_transport::Instant;
 
 use crate::meeting::{Means, Side};
 
@@ -13,7 +13,6 @@ const LONG: Duration = Duration::from_secs(3600);
 
 pub(crate) struct Laned<L> {
     barrier: Barrier<L>,
-    patience: Patience,
 }
 
 /// An end, with the deadline of all its waits.
@@ -32,20 +31,18 @@ impl<L: Lane> Means for Laned<L> {
     type Parent = Sided<ParentEnd<L>>;
     type Child = Sided<ChildEnd<L>>;
 
-    fn open(plan: &Plan) -> Self {
-        // On one processor there is nobody to spin for.
-        let patience = if plan.spin && plan.cpus > 1 { Patience::SPIN } else { Patience::SLEEP };
-        Self { barrier: Barrier::open().unwrap(), patience }
+    fn open(_: &Plan) -> Self {
+        Self { barrier: Barrier::open().unwrap() }
     }
 
     fn into_parent(self, child: &Child, with: With) -> Self::Parent {
-        let end = self.barrier.into_parent().with(self.patience);
+        let end = self.barrier.into_parent();
         let end = if with == With::Pidfd { end.watching(child).unwrap() } else { end };
         Sided::new(end, with)
     }
 
     fn into_child(self, with: With) -> Self::Child {
-        Sided::new(self.barrier.into_child().with(self.patience), with)
+        Sided::new(self.barrier.into_child(), with)
     }
 }
 

@@ -8,7 +8,7 @@ use ipc_transport::{Seqpacket, Stream};
 use rustix::net::SocketType;
 
 use crate::bare::Bare;
-use crate::bare_barrier::{Futex, Pthread, RawEventfd, Word};
+use crate::bare_barrier::{Futex, Pthread, RawEventfd};
 use crate::barrier::Laned;
 use crate::death::Deaths;
 use crate::meeting::Meeting;
@@ -71,7 +71,6 @@ pub(crate) fn floor(plan: &Plan, peer_cpu: usize) -> Box<dyn Contender> {
             let plan = Plan { work, subject: Subject::Eventfd, ..*plan };
             return Box::new(Meeting::<Laned<Eventfd>>::start(&plan, peer_cpu));
         }
-        Floor::Word => return Box::new(Meeting::<Word>::start(plan, peer_cpu)),
         Floor::PipeEnd => return Box::new(Deaths::seen_by_pipe(peer_cpu)),
         _ => {}
     }

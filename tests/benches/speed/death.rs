@@ -51,7 +51,7 @@ fn by_pidfd(peer_cpu: usize) -> u64 {
                 until_closed(alive);
             }
             let mut end = barrier.into_child();
-            assert!(end.place().is_placed());
+            assert!(end.place().is_ok());
             _ = end.wait_abort();
             exit(0);
         }

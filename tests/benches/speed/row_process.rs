@@ -55,7 +55,7 @@ pub(crate) fn measure(plan: &Plan, effort: &Effort, cpus: Cpus) -> Option<Measur
     if let Some(group) = Pid::from_raw(child.pid()) {
         _ = kill_process_group(group, Signal::KILL);
     }
-    if !matches!(ended, Ok(Ended::Exited(0))) {
+    if !matches!(ended, Some(Ended::Exited(0))) {
         _ = child.kill();
         _ = child.wait_until(ipc_transport::Instant::now() + Duration::from_secs(1));
         eprintln!("the row's process {ended:?}: {plan}");

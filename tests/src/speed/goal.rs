@@ -13,24 +13,17 @@ pub enum Goal {
     AtMost(f64),
     /// The subject does at least so many times as much as the floor.
     AtLeast(f64),
-    /// The subject takes at most so many ns.
-    Within(f64),
 }
 
 impl Goal {
     /// Returns the goal of a row's ratio, for rows that have one.
     pub fn of(plan: &Plan) -> Option<Self> {
-        let Plan { work, subject, level, size, fds, cpus, floor, spin } = *plan;
-        // Beside a bare word the ratio tells, and no goal.
-        if floor == Floor::Word {
-            return None;
-        }
+        let Plan { work, subject, level, size, fds, cpus, floor, .. } = *plan;
         // The default lane's, beside the other one: a futex costs more or less of it by machine.
         if subject == Subject::Page {
-            return match (work, floor, cpus, spin) {
-                (Work::PingPong(With::Nothing), Floor::Eventfd, 1, _) => Some(Self::AtMost(0.75)),
-                (Work::PingPong(_), Floor::Eventfd, 1, _) => Some(Self::AtMost(1.0)),
-                (Work::PingPong(_) | Work::Meet(_), _, 2, true) => Some(Self::Within(150.0)),
+            return match (work, floor, cpus) {
+                (Work::PingPong(With::Nothing), Floor::Eventfd, 1) => Some(Self::AtMost(0.75)),
+                (Work::PingPong(_), Floor::Eventfd, 1) => Some(Self::AtMost(1.0)),
                 _ => None,
             };
         }
@@ -49,7 +42,6 @@ impl Goal {
         match self {
             Self::AtMost(limit) => figures.ratio <= limit,
             Self::AtLeast(limit) => figures.ratio >= limit,
-            Self::Within(limit) => figures.median_us * 1000.0 <= limit,
         }
     }
 
@@ -72,7 +64,6 @@ impl fmt::Display for Goal {
         match self {
             Self::AtMost(limit) => write!(f, "≤ {limit:.2}"),
             Self::AtLeast(limit) => write!(f, "≥ {limit:.0}"),
-            Self::Within(limit) => write!(f, "≤{limit:.0}ns"),
         }
     }
 }
@@ -87,10 +78,7 @@ pub fn judge(row: &Row) -> Option<Vec<String>> {
     }
     let mut missed = Vec::new();
     if let Some(goal) = Goal::of(&row.plan).filter(|goal| !goal.is_met(&row.figures)) {
-        missed.push(match goal {
-            Goal::Within(_) => format!("{:.0} ns, goal {goal}", row.figures.median_us * 1000.0),
-            _ => format!("ratio {:.3}, goal {goal}", row.figures.ratio),
-        });
+        missed.push(format!("ratio {:.3}, goal {goal}", row.figures.ratio));
     }
     let most = Goal::syscalls(&row.plan);
     if let (Some(most), Some(calls)) = (most, row.syscalls) {
@@ -135,9 +123,6 @@ mod tests {
         assert_eq!(Goal::of(&beside_a_lane), Some(Goal::AtMost(0.75)));
         let with_pidfd = Plan { work: Work::PingPong(With::Pidfd), ..beside_a_lane };
         assert_eq!(Goal::of(&with_pidfd), Some(Goal::AtMost(1.0)));
-        assert_eq!(Goal::of(&Plan { cpus: 2, spin: true, ..page }), Some(Goal::Within(150.0)));
-        let beside_a_word = Plan { cpus: 2, spin: true, floor: Floor::Word, ..page };
-        assert_eq!(Goal::of(&beside_a_word), None);
         assert_eq!(Goal::of(&Plan { subject: Subject::Eventfd, ..page }), None);
         assert_eq!(Goal::syscalls(&worker), Some(4.0));
         assert_eq!(Goal::syscalls(&Plan { work: Work::PollLoop, ..worker }), Some(5.0));

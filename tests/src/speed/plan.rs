@@ -94,13 +94,10 @@ pub enum Floor {
     Batched,
     /// As `Calls`, but both sides ask again and again before they wait.
     Spinning,
-    /// A word for each direction and futex(2). Where the row spins it does so too, and wakes only
-    /// one who has stopped.
+    /// A word for each direction and futex(2).
     Futex,
     /// The lane `Eventfd`, the first that a barrier ever had, without a deadline or pidfd.
     Eventfd,
-    /// One word that goes to and fro between two processors: what no barrier in memory can beat.
-    Word,
     /// poll(2) on the end of a pipe that only the dead one held.
     PipeEnd,
 }
@@ -156,16 +153,11 @@ impl Plan {
             for subject in [Subject::Page, Subject::Eventfd] {
                 let with = |with| Self::at_a_barrier(work(with), subject, cpus);
                 plans.extend([With::Nothing, With::Deadline, With::Pidfd].map(with));
-                plans.push(Self { spin: true, ..with(With::Nothing) });
             }
             if work(With::Nothing) == Work::PingPong(With::Nothing) {
                 let page = |with| Self::at_a_barrier(work(with), Subject::Page, cpus);
                 let rows = [With::Nothing, With::Deadline, With::Pidfd].map(page);
                 plans.extend(rows.map(|row| Self { floor: Floor::Eventfd, ..row }));
-            }
-            if cpus == 2 {
-                let page = Self::at_a_barrier(work(With::Nothing), Subject::Page, cpus);
-                plans.push(Self { spin: true, floor: Floor::Word, ..page });
             }
         }
         let death = Self::at_a_barrier(Work::Death, Subject::PidfdAlone, cpus);
@@ -269,7 +261,6 @@ impl fmt::Display for Floor {
             Self::Spinning => "spinning send + recvmsg",
             Self::Futex => "raw futex",
             Self::Eventfd => "lane eventfd",
-            Self::Word => "bare word",
             Self::PipeEnd => "poll on the end of a pipe",
         })
     }
@@ -294,8 +285,7 @@ mod tests {
     #[test]
     fn every_work_is_measured_on_one_and_on_two_processors() {
         let plans = Plan::all();
-        // A word goes nowhere on one.
-        for plan in plans.iter().filter(|plan| plan.floor != Floor::Word) {
+        for plan in &plans {
             let other = Plan { cpus: 3 - plan.cpus, ..*plan };
             assert!(plans.contains(&other), "{plan}");
         }

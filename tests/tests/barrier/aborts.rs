@@ -1,6 +1,6 @@
 //! Aborts and their reasons.
 
-use ipc_barrier::{Lane, PeerAbort, Stage, Unmet};
+use ipc_barrier::{Lane, Unmet};
 use ipc_tests::forked::soon;
 use ipc_transport::Errno;
 
@@ -15,7 +15,7 @@ pub(crate) fn an_abort_supersedes_tokens_that_are_unread<L: Lane>() {
         assert_eq!(peer.does(Order::Abort), 'y');
         let outcome = if wait_for_sync { end.sync() } else { end.wait_next() };
         assert_eq!(outcome, Err(ABORTED));
-        assert!(!end.place().is_placed());
+        assert!(end.place().is_err());
         assert!(!end.abort(), "the peer is known to have aborted");
     }
 }
@@ -36,7 +36,7 @@ pub(crate) fn an_abort_of_ones_own_ends_every_wait_but_the_one_for_the_peers<L: 
     for _ in 0..10 {
         assert!(end.abort(), "it is posted once, and again is no harm");
     }
-    assert!(end.has_aborted() && !end.place().is_placed());
+    assert!(end.has_aborted() && end.place().is_err());
     assert_eq!(end.sync(), Err(ABORTED));
     assert_eq!(end.wait_next(), Err(ABORTED));
     assert_eq!(end.try_wait_abort(), None, "the peer's token is swallowed");
@@ -44,7 +44,7 @@ pub(crate) fn an_abort_of_ones_own_ends_every_wait_but_the_one_for_the_peers<L: 
     assert_eq!(peer.does(Order::WaitNext), 'a');
     assert_eq!(peer.does(Order::WaitPeerAbort), 'a');
     assert_eq!(peer.does(Order::Abort), 'n');
-    assert_eq!(end.wait_abort(), PeerAbort::Aborted(None));
+    assert_eq!(end.wait_abort(), Unmet::Aborted(None));
 }
 
 pub(crate) fn wait_abort_swallows_tokens_and_tells_how_the_peer_ended<L: Lane>() {
@@ -56,8 +56,8 @@ pub(crate) fn wait_abort_swallows_tokens_and_tells_how_the_peer_ended<L: Lane>()
     assert_eq!(end.try_wait_next(), Ok(false), "swallowed");
     peer.does(Order::Place);
     peer.exits();
-    assert_eq!(end.wait_abort(), PeerAbort::Gone);
-    assert_eq!(end.try_wait_abort(), Some(PeerAbort::Gone));
+    assert_eq!(end.wait_abort(), Unmet::Gone);
+    assert_eq!(end.try_wait_abort(), Some(Unmet::Gone));
     assert!(!end.has_aborted());
 }
 
@@ -68,14 +68,14 @@ pub(crate) fn a_reason_reaches_the_other_side_both_ways<L: Lane>() {
     let Err(Unmet::Aborted(Some(reason))) = end.wait_next_until(soon()) else {
         panic!("no reason");
     };
-    assert_eq!((reason.stage, reason.errno), (Stage::from(7), Errno(libc::ENOSPC)));
+    assert_eq!((reason.stage.as_str(), reason.errno), ("7", Errno(libc::ENOSPC)));
     assert_eq!(reason.text.as_str(), CUT);
     assert_eq!(end.sync(), Err(Unmet::Aborted(Some(reason))), "and again");
     peer.exits();
-    assert_eq!(end.wait_abort(), PeerAbort::Aborted(Some(reason)), "also after its death");
+    assert_eq!(end.wait_abort(), Unmet::Aborted(Some(reason)), "also after its death");
 
     let (mut end, mut peer) = pair::<L>();
-    end.fail(9, &Errno(libc::EACCES), "parent");
+    end.fail("9", &Errno(libc::EACCES), "parent");
     assert!(end.has_aborted());
     assert_eq!(peer.does(Order::ReadReason), '+');
     assert_eq!(peer.does(Order::WaitPeerAbort), 'r');
@@ -83,12 +83,12 @@ pub(crate) fn a_reason_reaches_the_other_side_both_ways<L: Lane>() {
 
 pub(crate) fn both_sides_may_fail_and_each_reads_the_others_reason<L: Lane>() {
     let (mut end, mut peer) = pair::<L>();
-    end.fail(9, &Errno(libc::EACCES), "parent");
+    end.fail("9", &Errno(libc::EACCES), "parent");
     peer.does(Order::Fail);
-    let Some(PeerAbort::Aborted(Some(reason))) = end.wait_abort_until(soon()) else {
+    let Some(Unmet::Aborted(Some(reason))) = end.wait_abort_until(soon()) else {
         panic!("no reason");
     };
-    assert_eq!(reason.stage, Stage::from(7));
+    assert_eq!(reason.stage.as_str(), "7");
 }
 
 pub(crate) fn a_reason_after_an_abort_changes_nothing<L: Lane>() {
@@ -97,6 +97,6 @@ pub(crate) fn a_reason_after_an_abort_changes_nothing<L: Lane>() {
     peer.does(Order::Fail);
     assert_eq!(end.wait_next_until(soon()), Err(ABORTED));
     end.abort();
-    end.fail(9, &Errno(libc::EACCES), "parent");
+    end.fail("9", &Errno(libc::EACCES), "parent");
     assert_eq!(peer.does(Order::WaitPeerAbort), 'a');
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-use ipc_barrier::{Barrier, Ended, Lane, PeerAbort, Unmet, exit};
+use ipc_barrier::{Barrier, Ended, Lane, Unmet, exit};
 use ipc_tests::cases::skip;
 use ipc_tests::fds;
 use ipc_tests::forked::{end_of, forked, soon};
@@ -28,14 +28,10 @@ fn damaged<L: Lane>(damage: impl Fn(RawFd)) -> [Answers; 3] {
         let outcomes = [
             end.sync_until(milliseconds(100)),
             end.wait_next_until(milliseconds(100)),
-            match end.wait_abort_until(milliseconds(100)) {
-                Some(PeerAbort::Aborted(reason)) => Err(Unmet::Aborted(reason)),
-                Some(_) => Err(Unmet::Gone),
-                None => Err(Unmet::TimedOut),
-            },
+            Err(end.wait_abort_until(milliseconds(100)).unwrap_or(Unmet::TimedOut)),
         ];
         if outcomes[0] == Err(ABORTED) {
-            assert!(end.has_aborted() && !end.place().is_placed() && !end.abort());
+            assert!(end.has_aborted() && end.place().is_err() && !end.abort());
         }
         // Its destructors would find numbers that are not theirs any more.
         std::mem::forget(end);

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
-use ipc_barrier::{Barrier, Ended, Fork, Lane, PeerAbort, Unmet, exit, fork};
+use ipc_barrier::{Barrier, Ended, Fork, Lane, Unmet, exit, fork};
 use ipc_tests::forked::{end_of, forked, soon};
 
 use crate::peer::{Order, is_readable, milliseconds, name, pair};
@@ -19,10 +19,10 @@ pub(crate) fn an_exit_queues_behind_the_tokens<L: Lane>() {
     peer.does(Order::Place);
     peer.does(Order::Place);
     peer.exits();
-    assert!(end.place().is_placed(), "the death is not noticed yet");
+    assert!(end.place().is_ok(), "the death is not noticed yet");
     assert_eq!(end.sync_next(), Ok(()));
     assert_eq!(end.sync(), Err(Unmet::Gone), "two of three were answered");
-    assert!(!end.place().is_placed());
+    assert!(end.place().is_err());
     assert!(!end.abort());
 }
 
@@ -74,9 +74,9 @@ pub(crate) fn a_third_process_that_drops_its_copy_has_no_effect<L: Lane>() {
         Fork::Child(_guard) => {
             let mut end = barrier.into_child();
             // Two answers, the second of which comes after the third process has ended.
-            assert!(end.place().is_placed());
+            assert!(end.place().is_ok());
             assert_eq!(end.place_and_sync_until(soon()), Ok(()));
-            assert_eq!(end.wait_abort_until(soon()), Some(PeerAbort::Gone));
+            assert_eq!(end.wait_abort_until(soon()), Some(Unmet::Gone));
             exit(0);
         }
         Fork::Parent(child) => child,
@@ -86,7 +86,7 @@ pub(crate) fn a_third_process_that_drops_its_copy_has_no_effect<L: Lane>() {
     line.write_all(b"x").unwrap();
     assert_eq!(end_of(&mut third), Ended::Exited(0));
     assert_eq!(end.try_wait_abort(), None);
-    assert!(end.place().is_placed());
+    assert!(end.place().is_ok());
     drop(end);
     assert_eq!(end_of(&mut child), Ended::Exited(0));
 }

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use ipc_barrier::{
-    Barrier, Child, ChildEnd, End, Ended, Fork, Lane, ParentEnd, PeerAbort, Role, Unmet, exit, fork,
+    Barrier, Child, ChildEnd, End, Ended, Fork, Lane, ParentEnd, Role, Unmet, exit, fork,
 };
 use ipc_tests::forked::{end_of, soon};
 use ipc_transport::{Errno, Instant, Interest, Watched, wait};
@@ -115,13 +115,13 @@ fn obey<L: Lane>(mut end: ChildEnd<L>, mut line: UnixStream) {
     let mut order = [0];
     while line.read(&mut order).unwrap() == 1 {
         let answer = match ORDERS[usize::from(order[0])] {
-            Order::Place => yes(end.place().is_placed()),
+            Order::Place => yes(end.place().is_ok()),
             Order::Sync => name(end.sync_until(soon())),
             Order::WaitNext => name(end.wait_next_until(soon())),
             Order::WaitPeerAbort => told(end.wait_abort_until(soon())),
             Order::Abort => yes(end.abort()),
             Order::Fail => {
-                end.fail(7, &Errno(libc::ENOSPC), TEXT);
+                end.fail("7", &Errno(libc::ENOSPC), TEXT);
                 b'+'
             }
             Order::ReadReason => {
@@ -139,13 +139,13 @@ fn obey<L: Lane>(mut end: ChildEnd<L>, mut line: UnixStream) {
             }
             Order::PlaceTwenty => {
                 for _ in 0..20 {
-                    assert!(end.place().is_placed());
+                    assert!(end.place().is_ok());
                 }
                 continue;
             }
             Order::Flood => {
                 line.write_all(b"+").unwrap();
-                while end.place().is_placed() {}
+                while end.place().is_ok() {}
                 exit(1);
             }
             Order::Fork => {
@@ -180,11 +180,11 @@ pub(crate) fn name(outcome: Result<(), Unmet>) -> u8 {
     }
 }
 
-fn told(abort: Option<PeerAbort>) -> u8 {
+fn told(abort: Option<Unmet>) -> u8 {
     match abort {
         None => b't',
-        Some(PeerAbort::Aborted(None)) => b'a',
-        Some(PeerAbort::Aborted(Some(_))) => b'r',
+        Some(Unmet::Aborted(None)) => b'a',
+        Some(Unmet::Aborted(Some(_))) => b'r',
         Some(_) => b'g',
     }
 }

@@ -1,11 +1,11 @@
 //! Processes that an end watches, whoever opened their pidfds.
 
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use ipc_barrier::process::{AsPidfd, pidfd_open};
-use ipc_barrier::{Barrier, ChildEnd, Fork, Lane, ParentEnd, PeerAbort, Unmet, exit, fork};
+use ipc_barrier::process::pidfd_open;
+use ipc_barrier::{Barrier, ChildEnd, Fork, Lane, ParentEnd, Unmet, exit, fork};
 use ipc_tests::cases::skip;
 use ipc_tests::forked::{end_of, soon};
 use ipc_transport::{Interest, Watched, wait};
@@ -29,13 +29,13 @@ fn child<L: Lane>(barrier: Barrier<L>, line: UnixStream) -> ! {
 }
 
 /// Sees a death that only the pidfd shows.
-fn death_is_seen<L: Lane>(barrier: Barrier<L>, process: impl AsPidfd, kill: impl FnOnce()) {
+fn death_is_seen<L: Lane>(barrier: Barrier<L>, process: BorrowedFd<'_>, kill: impl FnOnce()) {
     let mut end = barrier.into_parent().watching(process).unwrap();
     assert_eq!(end.wait_next_until(soon()), Ok(()));
     assert_eq!(end.peer_abort(), None);
     kill();
     assert_eq!(end.wait_next_until(soon()), Err(Unmet::Gone));
-    assert_eq!(end.peer_abort(), Some(PeerAbort::Gone));
+    assert_eq!(end.peer_abort(), Some(Unmet::Gone));
 }
 
 fn signal(pid: i32) {
@@ -53,7 +53,7 @@ pub(crate) fn a_child_of_libcs_fork_is_watched<L: Lane>() {
         child(barrier, theirs);
     }
     let Ok(pidfd) = pidfd_open(pid) else { skip("a pidfd", "Linux 5.3 or later") };
-    death_is_seen(barrier, &pidfd, || signal(pid));
+    death_is_seen(barrier, pidfd.as_fd(), || signal(pid));
     waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).unwrap();
 }
 
@@ -79,8 +79,7 @@ pub(crate) fn a_child_of_clone3_is_watched<L: Lane>() {
     // SAFETY: the kernel has just opened it for this process.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     let pid = i32::try_from(pid).unwrap();
-    // By value: the end keeps a duplicate.
-    death_is_seen(barrier, pidfd.try_clone().unwrap(), || signal(pid));
+    death_is_seen(barrier, pidfd.as_fd(), || signal(pid));
     waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).unwrap();
 }
 
@@ -119,7 +118,7 @@ pub(crate) fn a_child_watches_its_parent<L: Lane>() {
 fn watches_its_parent<L: Lane>(barrier: Barrier<L>, mut line: UnixStream, hold: UnixStream) -> ! {
     let parent = rustix::process::getppid().unwrap();
     let pidfd = pidfd_open(parent.as_raw_nonzero().get()).unwrap();
-    let mut end: ChildEnd<L> = barrier.into_child().watching(pidfd).unwrap();
+    let mut end: ChildEnd<L> = barrier.into_child().watching(pidfd.as_fd()).unwrap();
     assert_eq!(end.try_wait_next(), Ok(false));
     (&hold).write_all(b"x").unwrap();
     let unmet = end.wait_next_until(soon());
@@ -151,6 +150,6 @@ pub(crate) fn a_process_that_is_not_watched_any_more_shows_nothing<L: Lane>() {
     child.kill().unwrap();
     let mut watched = [Watched::new(end.watch().unwrap(), Interest::Input)];
     assert_eq!(wait(&mut watched, Some(soon())), Ok(true));
-    assert_eq!(end.try_wait_abort(), Some(PeerAbort::Gone));
+    assert_eq!(end.try_wait_abort(), Some(Unmet::Gone));
     end_of(&mut child);
 }

@@ -4,12 +4,9 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
-use ipc_barrier::{
-    Barrier, Child, ChildEnd, Ended, Fork, Lane, ParentEnd, PeerAbort, Unmet, exit, fork,
-};
+use ipc_barrier::{Barrier, Child, ChildEnd, Ended, Fork, Lane, ParentEnd, Unmet, exit, fork};
 use ipc_tests::deep;
 use ipc_tests::forked::{end_of, soon};
-use ipc_transport::Patience;
 
 use crate::peer::linger;
 
@@ -22,13 +19,12 @@ enum Way {
     Until,
     PlainWithPidfd,
     UntilWithPidfd,
-    Spinning,
     /// Only once the child has ended.
     Late,
 }
 
-const WAYS: [Way; 6] =
-    [Way::Plain, Way::Until, Way::PlainWithPidfd, Way::UntilWithPidfd, Way::Spinning, Way::Late];
+const WAYS: [Way; 5] =
+    [Way::Plain, Way::Until, Way::PlainWithPidfd, Way::UntilWithPidfd, Way::Late];
 
 /// The tokens of a child that exits at once are all counted, and then its end is seen.
 pub(crate) fn no_token_is_lost_to_an_exit_that_follows_at_once<L: Lane>() {
@@ -48,9 +44,9 @@ pub(crate) fn no_token_is_lost_to_an_exit_that_follows_at_once<L: Lane>() {
         let way = WAYS[round / 3 % WAYS.len()];
         let mut end = end_for(barrier.into_parent(), way, &mut child);
         for _ in 0..tokens {
-            assert!(end.place().is_placed());
+            assert!(end.place().is_ok());
         }
-        let (met, unmet) = if matches!(way, Way::Plain | Way::PlainWithPidfd | Way::Spinning) {
+        let (met, unmet) = if matches!(way, Way::Plain | Way::PlainWithPidfd) {
             (end.sync(), end.wait_next())
         } else {
             (end.sync_until(soon()), end.wait_next_until(soon()))
@@ -64,7 +60,6 @@ fn end_for<L: Lane>(end: ParentEnd<L>, way: Way, child: &mut Child) -> ParentEnd
     match way {
         Way::Plain | Way::Until => end,
         Way::PlainWithPidfd | Way::UntilWithPidfd => end.watching(&*child).unwrap(),
-        Way::Spinning => end.with(Patience::SPIN),
         Way::Late => {
             end_of(child);
             end
@@ -97,7 +92,7 @@ pub(crate) fn no_token_is_lost_to_a_drop_that_follows_at_once<L: Lane>() {
                 linger(&mut end);
             }
             ours.write_all(b"x").unwrap();
-            let answers = if matches!(way, Way::Plain | Way::Spinning) {
+            let answers = if matches!(way, Way::Plain) {
                 (end.wait_next(), end.wait_next())
             } else {
                 (end.wait_next_until(soon()), end.wait_next_until(soon()))
@@ -132,14 +127,14 @@ pub(crate) fn no_wake_up_is_lost_in_many_rounds<L: Lane>() {
         let end = barrier.into_parent();
         let mut end = if let Way::Late = way { end } else { end_for(end, way, &mut child) };
         for round in 0..rounds {
-            let met = if matches!(way, Way::Plain | Way::PlainWithPidfd | Way::Spinning) {
+            let met = if matches!(way, Way::Plain | Way::PlainWithPidfd) {
                 end.place_and_sync()
             } else {
                 end.place_and_sync_until(soon())
             };
             assert_eq!(met, Ok(()), "round {round}, {way:?}");
         }
-        assert_eq!(end.wait_abort_until(soon()), Some(PeerAbort::Gone));
+        assert_eq!(end.wait_abort_until(soon()), Some(Unmet::Gone));
         assert_eq!(end_of(&mut child), Ended::Exited(0));
     }
 }
@@ -165,7 +160,7 @@ pub(crate) fn tokens_before_a_death_that_a_pidfd_shows_are_counted<L: Lane>() {
         let mut end = barrier.into_parent().watching(&child).unwrap();
         _ = end.place();
         assert_eq!(end.sync_until(soon()), Ok(()));
-        assert_eq!(end.wait_abort_until(soon()), Some(PeerAbort::Gone));
+        assert_eq!(end.wait_abort_until(soon()), Some(Unmet::Gone));
         assert_eq!(end_of(&mut child), Ended::Exited(0));
     }
 }

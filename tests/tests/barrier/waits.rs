@@ -7,7 +7,7 @@ use crate::peer::{ABORTED, Order, milliseconds, pair};
 
 pub(crate) fn sync_is_met_once_every_token_is_answered<L: Lane>() {
     let (mut end, mut peer) = pair::<L>();
-    assert!(end.place().is_placed() && end.place().is_placed());
+    assert!(end.place().is_ok() && end.place().is_ok());
     assert_eq!(end.try_sync(), Ok(false));
     peer.does(Order::Place);
     assert_eq!(end.try_sync(), Ok(false), "one of two is answered");
@@ -24,7 +24,7 @@ pub(crate) fn a_peer_that_is_ahead_has_answered_beforehand<L: Lane>() {
     peer.does(Order::Place);
     assert_eq!(end.wait_next_until(soon()), Ok(()));
     for _ in 0..2 {
-        assert!(end.place().is_placed());
+        assert!(end.place().is_ok());
         assert_eq!(end.sync(), Ok(()));
     }
     _ = end.place();
@@ -36,7 +36,7 @@ pub(crate) fn sync_with_nothing_unanswered_makes_no_wait_and_takes_no_look<L: La
     assert_eq!((end.sync(), end.sync_next()), (Ok(()), Ok(())));
     peer.does(Order::Abort);
     assert_eq!((end.sync(), end.sync_next()), (Ok(()), Ok(())), "the abort is not known yet");
-    assert!(end.place().is_placed());
+    assert!(end.place().is_ok());
     assert_eq!(end.wait_next_until(soon()), Err(ABORTED));
     assert_eq!((end.sync(), end.sync_next()), (Err(ABORTED), Err(ABORTED)));
 }

@@ -7,6 +7,9 @@ use ipc_tests::forked::{end_of, forked, soon};
 use ipc_tests::{cases, seccomp};
 use ipc_transport::Instant;
 
+/// What /proc is asked by.
+const STAT: [libc::c_long; 2] = [libc::SYS_newfstatat, libc::SYS_statx];
+
 pub(crate) fn a_second_thread_is_refused_with_their_count() {
     for count in 2..5 {
         let threads: Vec<_> = (1..count)
@@ -67,7 +70,7 @@ pub(crate) fn where_unshare_is_refused_threads_are_still_counted() {
 /// As kernels before 4.3 do while somebody reads /proc/PID. Nothing can be counted here, so that
 /// it is the second question that is answered.
 pub(crate) fn where_unshare_answers_einval_by_mistake_it_is_asked_again() {
-    seccomp::refuse(&[libc::SYS_openat], libc::EPERM);
+    seccomp::refuse(&STAT, libc::EPERM);
     for times in [1, 3] {
         let mut child = forked(|| {
             seccomp::refuse_at_first(libc::SYS_unshare, libc::EINVAL, times);
@@ -90,7 +93,8 @@ pub(crate) fn where_unshare_always_answers_einval_threads_are_counted() {
 }
 
 pub(crate) fn where_proc_cannot_be_read_either_the_threads_are_unknown() {
-    seccomp::refuse(&[libc::SYS_unshare, libc::SYS_openat], libc::EPERM);
+    seccomp::refuse(&[libc::SYS_unshare], libc::EPERM);
+    seccomp::refuse(&STAT, libc::EPERM);
     assert_eq!(fork().unwrap_err(), ForkError::ThreadsUnknown);
 }
 

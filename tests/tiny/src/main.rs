@@ -91,7 +91,7 @@ fn meet(deadline: Instant) -> Result<(), Failed> {
     let end = barrier.into_parent().watching(&child).map_err(|_| Failed::Barrier);
     end?.place_and_sync_until(deadline).map_err(|_| Failed::Meet)?;
     match child.wait_until(deadline) {
-        Ok(Ended::Exited(0)) => Ok(()),
+        Some(Ended::Exited(0)) => Ok(()),
         _ => Err(Failed::Reap),
     }
 }

@@ -44,7 +44,6 @@ pub(super) enum Order {
 pub(super) struct How {
     /// A pidfd, where it is the parent's.
     pub(super) pidfd: bool,
-    pub(super) spin: bool,
 }
 
 /// Asks for [`BEGUN`] before a call that is to wait.
@@ -60,8 +59,7 @@ const FORMS: [Form; 4] = [Form::Plain, Form::Until, Form::Past, Form::Try];
 impl Order {
     /// All that there are, in the order of their codes.
     pub(super) fn all() -> Vec<Self> {
-        let ways = [(false, false), (false, true), (true, false), (true, true)];
-        let next = ways.map(|(pidfd, spin)| Self::Next(How { pidfd, spin }));
+        let next = [false, true].map(|pidfd| Self::Next(How { pidfd }));
         let plain = [Self::Place, Self::Abort, Self::Fail, Self::Watch, Self::Linger];
         let ends = [Self::Drop, Self::Exit, Self::Exec];
         let waits = WAITS.iter().flat_map(|&wait| FORMS.map(|form| Self::Wait(wait, form)));

@@ -51,7 +51,7 @@ pub(super) fn run(
 impl Script<'_> {
     fn play(&mut self, random: &mut Random, may_end: bool) -> Result<(), String> {
         for side in [PARENT, CHILD] {
-            let how = How { pidfd: random.one_in(2), spin: random.one_in(4) };
+            let how = How { pidfd: random.one_in(2) };
             self.sides.tell(side, Order::Next(how), false);
             self.expect(side, Answer::DONE)?;
             self.done.push(format!("{side}: {how:?}"));

@@ -7,9 +7,9 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
-use ipc_barrier::{Barrier, Child, End, Fork, Lane, MeetError, PeerAbort, Role, Unmet, exit, fork};
+use ipc_barrier::{Barrier, Child, End, Fork, Lane, MeetError, Role, Unmet, exit, fork};
 use ipc_tests::forked::{end_of, forked, soon};
-use ipc_transport::{Errno, Instant, Patience};
+use ipc_transport::{Errno, Instant};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use super::order::{Answer, BEGUN, Form, How, Order, Wait};
@@ -173,10 +173,7 @@ fn obey<R: Role, L: Lane>(
             | Order::Linger
             | Order::Wait(..) => {
                 let mut end = match part {
-                    Part::Barrier(barrier, how) => {
-                        let patience = if how.spin { Patience::SPIN } else { Patience::SLEEP };
-                        take_role(barrier, how).with(patience)
-                    }
+                    Part::Barrier(barrier, how) => take_role(barrier, how),
                     Part::End(end) => end,
                     Part::Nothing => panic!("{order:?} without an end"),
                 };
@@ -203,10 +200,10 @@ fn execute(line: &UnixStream) -> ! {
 
 fn call<R: Role, L: Lane>(end: &mut End<R, L>, order: Order, stage: u8) -> Answer {
     let (kind, stage) = match order {
-        Order::Place => (yes(end.place().is_placed()), 0),
+        Order::Place => (yes(end.place().is_ok()), 0),
         Order::Abort => (yes(end.abort()), 0),
         Order::Fail => {
-            end.fail(u16::from(stage), &errno(stage), &text(stage));
+            end.fail(&stage.to_string(), &errno(stage), &text(stage));
             // It answers nothing itself; the abort is posted once all the same.
             (yes(end.abort()), 0)
         }
@@ -222,7 +219,8 @@ fn call<R: Role, L: Lane>(end: &mut End<R, L>, order: Order, stage: u8) -> Answe
         Order::Wait(wait, form) => name(waited(end, wait, form)),
         Order::Next(_) | Order::Drop | Order::Exit | Order::Exec => panic!("not a call"),
     };
-    Answer { kind, stage, has_aborted: end.has_aborted(), has_ended: end.has_ended() }
+    let has_aborted = end.has_aborted();
+    Answer { kind, stage, has_aborted, has_ended: has_aborted || end.peer_abort().is_some() }
 }
 
 fn waited<R: Role, L: Lane>(end: &mut End<R, L>, wait: Wait, form: Form) -> Result<(), Unmet> {
@@ -256,13 +254,15 @@ fn waited<R: Role, L: Lane>(end: &mut End<R, L>, wait: Wait, form: Form) -> Resu
 }
 
 fn met(met: Result<(), MeetError>) -> Result<(), Unmet> {
-    met.map_err(|error| error.unmet().unwrap())
+    met.map_err(|error| match error {
+        MeetError::Ended(unmet) | MeetError::Unmet(unmet) => unmet,
+        other => panic!("{other}"),
+    })
 }
 
-const fn told(abort: Option<PeerAbort>) -> Result<(), Unmet> {
+const fn told(abort: Option<Unmet>) -> Result<(), Unmet> {
     Err(match abort {
-        Some(PeerAbort::Aborted(reason)) => Unmet::Aborted(reason),
-        Some(_) => Unmet::Gone,
+        Some(unmet) => unmet,
         None => Unmet::TimedOut,
     })
 }
