@@ -76,7 +76,7 @@ pub use {
     unix::seqpacket::Seqpacket,
     unix::socket::Socket,
     unix::stream::Stream,
-    waiting::{Interest, MAX_WATCHED, Patience, Watched, wait},
+    waiting::{Interest, Patience, Watched, wait},
 };
 
 /// For the crates of this family only.

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use heapless::Vec;
-use ipc_transport::{Instant, MAX_WATCHED, Watched, wait};
+use ipc_transport::{Instant, Watched, wait};
 
 use super::end::ParentEnd;
 use super::errors::{MeetError, Unmet};
@@ -12,7 +12,9 @@ use super::rules::{Progress, Rules};
 use super::wait::is_past;
 
 /// Children that are waited for at one time. Those after them have their turn as these are met.
-const WINDOW: usize = MAX_WATCHED / SOURCES;
+const WINDOW: usize = 16;
+/// Descriptors that are watched for them.
+const WATCHED: usize = WINDOW * SOURCES;
 
 /// Which child is missing, and why. Each end is as after a wait for it alone: those that were met
 /// stay met, and after [`Unmet::TimedOut`] the call may be repeated for the rest.
@@ -125,9 +127,9 @@ fn sync_each<L: Lane>(ends: &mut [ParentEnd<L>], deadline: Option<Instant>) -> R
         if is_past(deadline) {
             return Err(Missing { index, why: Unmet::TimedOut.into() });
         }
-        let mut watched: Vec<Watched<'_>, MAX_WATCHED> = Vec::new();
+        let mut watched: Vec<Watched<'_>, WATCHED> = Vec::new();
         let all = ends.iter().filter(|end| end.rules.progress(Rules::SYNC) == Progress::NotYet);
-        all.take(WINDOW).for_each(|end| end.half.watch::<L, MAX_WATCHED>(&mut watched));
+        all.take(WINDOW).for_each(|end| end.half.watch::<L, WATCHED>(&mut watched));
         let slept = wait(&mut watched, deadline).is_ok();
         drop(watched);
         if let (false, Some(end)) = (slept, ends.get_mut(index)) {
