@@ -3,7 +3,7 @@
 //! Nothing here may know frames.
 
 pub(crate) mod blocking;
-mod calls;
+pub(crate) mod calls;
 mod control;
 pub(crate) mod inherit;
 pub(crate) mod listen;
