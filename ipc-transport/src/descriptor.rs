@@ -72,24 +72,20 @@ pub unsafe fn close_all_but(keep: &[RawFd]) -> Result<(), SystemError> {
 
 fn close_gaps(keep: &[RawFd]) -> Result<(), syscalls::Errno> {
     let mut first = FIRST;
-    // The list is short, so that looking for the next one beats sorting it.
-    while let Some(&kept) = keep.iter().filter(|&&kept| kept >= first).min() {
-        close_range(first, kept - 1)?;
-        match kept.checked_add(1) {
+    loop {
+        // The list is short, so that looking for the next one beats sorting it.
+        let kept = keep.iter().copied().filter(|&kept| kept >= first).min();
+        let last = kept.map_or(RawFd::MAX, |kept| kept - 1);
+        if first <= last {
+            // SAFETY: the call reads and writes no memory; that nobody uses the descriptors is what
+            // the caller of `close_all_but` promises.
+            unsafe { syscall!(Sysno::close_range, first, last, 0) }?;
+        }
+        match kept.and_then(|kept| kept.checked_add(1)) {
             Some(next) => first = next,
             None => return Ok(()),
         }
     }
-    close_range(first, RawFd::MAX)
-}
-
-fn close_range(first: RawFd, last: RawFd) -> Result<(), syscalls::Errno> {
-    if first > last {
-        return Ok(());
-    }
-    // SAFETY: the call reads and writes no memory; that nobody uses the descriptors is what the
-    // caller of `close_all_but` promises.
-    unsafe { syscall!(Sysno::close_range, first, last, 0) }.map(|_| ())
 }
 
 fn close_listed(keep: &[RawFd]) -> Result<(), SystemError> {

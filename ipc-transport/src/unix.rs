@@ -9,7 +9,6 @@ pub(crate) mod inherit;
 pub(crate) mod listen;
 mod options;
 pub(crate) mod peer;
-pub(crate) mod pieces;
 pub(crate) mod seqpacket;
 pub(crate) mod socket;
 pub(crate) mod stream;

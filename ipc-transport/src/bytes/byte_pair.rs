@@ -1,13 +1,13 @@
 //! Two byte descriptors that belong together, one to read and one to write.
 
+use heapless::Vec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, OFlags};
-use rustix::io::{Errno, ReadWriteFlags};
+use rustix::io::{Errno, IoSlice, ReadWriteFlags};
 
-use crate::contract::{Moved, SystemError, Transport, TransportError};
+use crate::contract::{Moved, PIECES, SystemError, Transport, TransportError, cut};
 use crate::descriptor::{above_stdio, duplicate};
 use crate::unix::calls::{Calls, Way};
-use crate::unix::pieces::gather;
 use crate::unix::socket::Mode;
 use crate::waiting::{Instant, Interest, Watched, wait};
 
@@ -155,7 +155,7 @@ impl End {
         if self.kind == Kind::Socket {
             return self.calls.send(Mode::NonBlocking, (pieces, self.longest), &[]);
         }
-        let slices = gather(pieces, self.longest);
+        let slices: Vec<_, PIECES> = cut(pieces, self.longest).map(IoSlice::new).collect();
         if slices.is_empty() {
             return Ok(None);
         }

@@ -88,9 +88,7 @@ impl Held {
     }
 
     pub(super) fn close(&mut self, number: FrameNumber) {
-        let range = self.range_of(number);
-        self.fds.drain(range.clone()).for_each(drop);
-        self.owners.drain(range);
+        self.take(number, &mut FdList::<0>::new().fds());
     }
 
     pub(super) fn forget(&mut self) {

@@ -58,31 +58,24 @@ impl<const N: usize> Ring<N> {
         self.position + u64::try_from(self.bytes.len()).unwrap_or(u64::MAX)
     }
 
-    fn send(&mut self, pieces: &[&[u8]]) -> Moved {
-        let mut bytes = pieces.iter().copied().flatten().peekable();
-        if bytes.peek().is_some() && self.receiver_gone {
+    fn send(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
+        let is_offered = pieces.iter().any(|piece| !piece.is_empty());
+        if is_offered && self.receiver_gone {
             return Err(TransportError::Closed);
         }
-        let mut count = 0;
-        for &byte in bytes {
+        if !is_offered || self.bytes.is_full() || !self.in_flight.has_room_for(fds.len()) {
+            return Ok(None);
+        }
+        self.in_flight.duplicate(fds)?;
+        let (start, mut count) = (self.end(), 0);
+        for &byte in pieces.iter().copied().flatten() {
             if self.bytes.push_back(byte).is_err() {
                 break;
             }
             count += 1;
         }
-        Ok((count > 0).then_some(count))
-    }
-
-    fn send_with(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
-        let (start, fd_count) = (self.end(), fds.len());
-        self.in_flight.duplicate(fds)?;
-        let sent = self.send(pieces);
-        if let Ok(Some(_)) = sent {
-            self.in_flight.sent(Record { start, end: self.end(), fd_count });
-        } else {
-            self.in_flight.not_sent(fd_count);
-        }
-        sent
+        self.in_flight.sent(Record { start, end: self.end(), fd_count: fds.len() });
+        Ok(Some(count))
     }
 
     fn receive(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
@@ -135,7 +128,7 @@ assert_not_impl_any!(LoopbackEnd<'_, 8>: Send, Sync);
 
 impl<const N: usize> Transport for LoopbackEnd<'_, N> {
     fn send(&mut self, pieces: &[&[u8]]) -> Moved {
-        self.outgoing.borrow_mut().send(pieces)
+        self.send_with(pieces, &[])
     }
 
     fn receive(&mut self, space: &mut [u8]) -> Moved {
@@ -146,17 +139,10 @@ impl<const N: usize> Transport for LoopbackEnd<'_, N> {
 
 impl<const N: usize> PassFds for LoopbackEnd<'_, N> {
     fn send_with(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
-        if fds.is_empty() {
-            return self.send(pieces);
-        }
         if fds.len() > MAX_FDS {
             return Err(TransportError::TooManyFds { count: fds.len() });
         }
-        let mut ring = self.outgoing.borrow_mut();
-        if !ring.receiver_gone && !ring.in_flight.has_room_for(fds.len()) {
-            return Ok(None);
-        }
-        ring.send_with(pieces, fds)
+        self.outgoing.borrow_mut().send(pieces, fds)
     }
 
     fn receive_with(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {

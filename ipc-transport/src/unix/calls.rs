@@ -2,21 +2,21 @@
 
 use core::mem::MaybeUninit;
 
+use heapless::Vec;
 use rustix::cmsg_space;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::OFlags;
-use rustix::io::{Errno, IoSliceMut};
+use rustix::io::{Errno, IoSlice, IoSliceMut};
 use rustix::net::sockopt::{Timeout, socket_timeout};
 use rustix::net::{
     AddressFamily, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
     Shutdown, SocketFlags, SocketType,
 };
 
-use crate::contract::{Fds, Moved, Received, SystemError, TransportError};
+use crate::contract::{Fds, Moved, PIECES, Received, SystemError, TransportError, cut, first};
 use crate::descriptor::above_stdio;
 use crate::unix::control::{ControlSpace, MAX_FDS};
 use crate::unix::options::switch_off_extras;
-use crate::unix::pieces::{first, gather};
 use crate::unix::socket::Mode;
 use crate::waiting::{Instant, Interest, Watched, wait};
 
@@ -76,7 +76,7 @@ impl Calls {
                 rustix::net::send(fd, piece, send_flags(mode))
             });
         }
-        let slices = gather(pieces, limit);
+        let slices: Vec<_, PIECES> = cut(pieces, limit).map(IoSlice::new).collect();
         let mut space = [MaybeUninit::uninit(); CONTROL];
         let mut control = SendAncillaryBuffer::new(&mut space);
         // The space is made for this many.
