@@ -7,8 +7,8 @@ use ipc_frame::{Header, PushError};
 use ipc_tests::fds::{self, Fds, file, id_of};
 use ipc_tests::wire::frame;
 use ipc_transport::{
-    Arrived, FdList, FdsLost, Inbox, InboxError, JoinError, Outbox, PassFds, Seqpacket, Stream,
-    Transport, duplicate,
+    Arrived, FdList, FdsLost, Inbox, InboxError, Outbox, PassFds, Seqpacket, Stream, Transport,
+    duplicate,
 };
 
 use crate::arrivals::{got, take, take_all};
@@ -169,7 +169,7 @@ pub(crate) fn two_frames_that_claim_the_same_descriptors_end_the_stream() {
     assert!(fds::receive(&mut inbox, &mut right).unwrap().is_some());
     assert_eq!(inbox.advance().unwrap().unwrap().id(), 1);
     assert!(fds::receive(&mut inbox, &mut right).unwrap().is_some());
-    let error = Err(InboxError::Join(JoinError::FdsClaimedTwice { fd_count: 1 }));
+    let error = Err(InboxError::FdsClaimedTwice { fd_count: 1 });
     assert_eq!(inbox.advance(), error);
     assert_eq!(inbox.receive(&mut right), Ok(Arrived::TakeFrames), "nothing more is taken");
     assert_eq!(inbox.advance(), error);
