@@ -44,7 +44,7 @@ pub fn open_stdio() -> Result<(), SystemError> {
         let fd = unsafe { BorrowedFd::borrow_raw(number) };
         if rustix::io::fcntl_getfd(fd) == Err(Errno::BADF) {
             // The lowest free number is this one, since those below it are open.
-            let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty())
+            let null = rustix::fs::open(c"/dev/null", OFlags::RDWR, Mode::empty())
                 .map_err(SystemError::of("open /dev/null"))?;
             _ = null.into_raw_fd();
         }
@@ -90,15 +90,18 @@ fn close_gaps(keep: &[RawFd]) -> Result<(), syscalls::Errno> {
 
 fn close_listed(keep: &[RawFd]) -> Result<(), SystemError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let list = rustix::fs::openat(CWD, "/proc/self/fd", flags, Mode::empty())
+    let list = rustix::fs::openat(CWD, c"/proc/self/fd", flags, Mode::empty())
         .map_err(SystemError::of("open /proc/self/fd"))?;
     let own = list.as_raw_fd();
     let mut buffer = [MaybeUninit::uninit(); 2048];
     let mut entries = RawDir::new(&list, &mut buffer);
     while let Some(entry) = entries.next() {
         let entry = entry.map_err(SystemError::of("getdents64"))?;
-        let name = entry.file_name().to_str().unwrap_or_default();
-        let Ok(number) = name.parse::<RawFd>() else { continue };
+        let mut name = entry.file_name().to_bytes().iter();
+        let number = name.try_fold(0, |number: RawFd, digit| {
+            number.checked_mul(10)?.checked_add(digit.checked_sub(b'0')?.into())
+        });
+        let Some(number) = number else { continue };
         if number >= FIRST && number != own && !keep.contains(&number) {
             // SAFETY: that nobody uses the descriptor any more is the caller's promise.
             unsafe { rustix::io::close(number) };

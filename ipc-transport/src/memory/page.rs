@@ -125,6 +125,7 @@ impl SharedPage {
 }
 
 impl Drop for SharedPage {
+    #[inline(never)]
     fn drop(&mut self) {
         // SAFETY: this is the whole mapping, and every borrow of it has ended.
         _ = unsafe { rustix::mm::munmap(self.words.as_ptr().cast(), len(self.count)) };

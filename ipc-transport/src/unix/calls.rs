@@ -1,17 +1,11 @@
 //! The calls on `AF_UNIX` sockets, and every answer that the kernel gives to them.
 
-use core::mem::MaybeUninit;
-
 use heapless::Vec;
-use rustix::cmsg_space;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::OFlags;
 use rustix::io::{Errno, IoSlice, IoSliceMut};
 use rustix::net::sockopt::{Timeout, socket_timeout};
-use rustix::net::{
-    AddressFamily, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    Shutdown, SocketFlags, SocketType,
-};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType};
 
 use crate::contract::{Fds, Moved, PIECES, Received, SystemError, TransportError, cut, first};
 use crate::descriptor::above_stdio;
@@ -19,8 +13,6 @@ use crate::unix::control::{ControlSpace, MAX_FDS};
 use crate::unix::options::switch_off_extras;
 use crate::unix::socket::Mode;
 use crate::waiting::{Instant, Interest, Watched, wait};
-
-const CONTROL: usize = cmsg_space!(ScmRights(MAX_FDS));
 
 /// A socket's descriptor.
 #[derive(Debug)]
@@ -77,14 +69,10 @@ impl Calls {
             });
         }
         let slices: Vec<_, PIECES> = cut(pieces, limit).map(IoSlice::new).collect();
-        let mut space = [MaybeUninit::uninit(); CONTROL];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        // The space is made for this many.
-        let has_fds = !fds.is_empty() && control.push(SendAncillaryMessage::ScmRights(fds));
-        let way = if has_fds { Way::SendFds } else { Way::Send };
-        self.repeat("sendmsg", mode, way, |fd, mode| {
-            rustix::net::sendmsg(fd, &slices, &mut control, send_flags(mode))
-        })
+        let mut control = ControlSpace::new();
+        control.put(fds);
+        let way = if fds.is_empty() { Way::Send } else { Way::SendFds };
+        self.repeat("sendmsg", mode, way, |fd, mode| control.send(fd, &slices, send_flags(mode)))
     }
 
     /// Receives bytes, none at the end; descriptors that came with them are dropped by the kernel.
@@ -105,21 +93,19 @@ impl Calls {
         slices: [&mut [u8]; N],
         fds: &mut Fds<'_>,
     ) -> Moved<Received> {
-        let mut space = ControlSpace::new();
-        let mut control = space.control(fds.room());
+        let mut control = ControlSpace::new();
+        _ = control.offer(fds.room());
         let mut slices = slices.map(IoSliceMut::new);
         let packet = if N > 1 { RecvFlags::TRUNC } else { RecvFlags::empty() };
-        let Some(message) = self.repeat("recvmsg", mode, Way::Receive, |fd, mode| {
+        let Some(mut received) = self.repeat("recvmsg", mode, Way::Receive, |fd, mode| {
             let flags = receive_flags(mode) | packet | RecvFlags::CMSG_CLOEXEC;
-            rustix::net::recvmsg(fd, &mut slices, &mut control, flags)
+            control.receive(fd, &mut slices, flags)
         })?
         else {
             return Ok(None);
         };
-        let (len, truncated) = (message.bytes, message.flags.contains(ReturnFlags::CTRUNC));
-        let mut received = Received { len, fds_truncated: truncated };
-        for fd in space.arrived() {
-            let kept = len > 0 && above_stdio(fd).is_ok_and(|fd| fds.push(fd).is_ok());
+        for fd in control.arrived() {
+            let kept = received.len > 0 && above_stdio(fd).is_ok_and(|fd| fds.push(fd).is_ok());
             received.fds_truncated |= !kept;
         }
         Ok(Some(received))
