@@ -14,9 +14,11 @@
 //! ```
 
 mod child;
+mod closing;
 mod fork;
 mod fork_error;
 mod guard;
+mod listed;
 mod pidfd;
 mod reason;
 mod signals;
@@ -25,6 +27,7 @@ mod stage;
 mod threads;
 
 pub use child::{Child, Ended, StillRunning};
+pub use closing::close_all_but;
 #[cfg(feature = "libc")]
 pub use fork::fork;
 pub use fork::{Fork, fork_raw};

@@ -68,7 +68,6 @@ pub use waiting::Instant;
 #[cfg(feature = "socket")]
 pub use {
     bytes::byte_pair::BytePair,
-    descriptor::close_all_but,
     unix::blocking::Blocking,
     unix::inherit::inherit,
     unix::listen::{Listener, SocketError, connect},

@@ -2,13 +2,11 @@
 
 #![expect(unsafe_code, reason = "rustix marks unshare as unsafe, for flags not used here")]
 
-use core::mem::MaybeUninit;
-
-use rustix::fs::{CWD, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use rustix::thread::UnshareFlags;
 
 use super::fork_error::ForkError;
+use super::listed::each_number;
 
 /// Of linux/sched.h; rustix does not list it.
 const CLONE_VM: u32 = 0x100;
@@ -37,14 +35,8 @@ pub(crate) fn only_one() -> Result<(), ForkError> {
 }
 
 fn count_tasks() -> Result<usize, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let list = rustix::fs::openat(CWD, "/proc/self/task", flags, Mode::empty())?;
-    let mut buffer = [MaybeUninit::uninit(); 1024];
-    let mut entries = RawDir::new(&list, &mut buffer);
     let mut count = 0;
-    while let Some(entry) = entries.next() {
-        count += usize::from(!entry?.file_name().to_bytes().starts_with(b"."));
-    }
+    each_number(c"/proc/self/task", |_, _| count += 1)?;
     Ok(count)
 }
 
