@@ -10,6 +10,7 @@ mod transport;
 
 pub use errno::{Errno, SystemError};
 pub use fds::{FdList, Fds};
+pub(crate) use pass_fds::Carry;
 pub use pass_fds::{PassFds, Received};
 #[cfg(feature = "socket")]
 pub(crate) use pieces::first;

@@ -74,16 +74,17 @@ impl Held {
         if owned.len() != usize::from(expected) {
             return Err(TransportError::FdsGone { expected, held: owned.len() });
         }
-        list.extend(owned.iter().map(AsFd::as_fd));
+        for fd in owned {
+            // The list has room for all.
+            _ = list.push(fd.as_fd());
+        }
         Ok(())
     }
 
     /// Moves a frame's descriptors into the view, and closes those that it has no room for.
     pub(super) fn take(&mut self, number: FrameNumber, fds: &mut Fds<'_>) {
         let range = self.range_of(number);
-        for fd in self.fds.drain(range.clone()) {
-            _ = fds.push(fd);
-        }
+        self.fds.tail(range.start, HELD).deliver(range.len(), fds);
         self.owners.drain(range);
     }
 

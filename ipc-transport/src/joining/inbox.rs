@@ -156,10 +156,10 @@ impl<const BYTES: usize> Inbox<BYTES> {
             Err(error) => return Err(self.joined.fail(error)),
         };
         if joined.close > 0 {
-            self.joined.waiting.drain(0..joined.close).for_each(drop);
+            self.joined.waiting.fds().close(joined.close);
         }
         if joined.take > 0 {
-            self.joined.current.fds_up_to(joined.take).append(&mut self.joined.waiting.fds());
+            self.joined.waiting.fds().deliver(joined.take, &mut self.joined.current.fds());
         }
         self.joined.lost = joined.lost;
         Ok(Some(header))
@@ -225,7 +225,7 @@ impl<const BYTES: usize> Inbox<BYTES> {
         if count > 0 {
             let (range, position) = (start..self.decoder.received(), self.decoder.position());
             let close = self.joined.joiner.arrived(range, count, position, self.decoder.headers());
-            self.joined.waiting.drain(held..held + close).for_each(drop);
+            self.joined.waiting.tail(held, HELD).close(close);
         }
     }
 }

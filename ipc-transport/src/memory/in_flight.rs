@@ -34,7 +34,7 @@ impl InFlight {
     /// Closes the descriptors that travel with bytes before the position.
     pub(super) fn close_before(&mut self, position: u64) {
         while let Some(record) = self.records.front().filter(|record| record.start < position) {
-            self.fds.drain(0..record.fd_count).for_each(drop);
+            self.fds.fds().close(record.fd_count);
             self.records.pop_front();
         }
     }
@@ -68,10 +68,6 @@ impl InFlight {
     /// for all.
     pub(super) fn deliver(&mut self, fds: &mut Fds<'_>) -> bool {
         let count = self.records.pop_front().map_or(0, |record| record.fd_count);
-        let mut delivered = true;
-        for fd in self.fds.drain(0..count) {
-            delivered &= fds.push(fd).is_ok();
-        }
-        delivered
+        self.fds.fds().deliver(count, fds)
     }
 }

@@ -5,7 +5,7 @@ use core::cell::RefCell;
 use heapless::Deque;
 use static_assertions::assert_not_impl_any;
 
-use crate::contract::{FdList, Fds, Moved, PassFds, Received, Transport, TransportError};
+use crate::contract::{Carry, Fds, Moved, Received, TransportError};
 use crate::fd::BorrowedFd;
 use crate::memory::in_flight::{InFlight, MAX_FDS, Record};
 
@@ -126,26 +126,15 @@ pub struct LoopbackEnd<'a, const N: usize> {
 
 assert_not_impl_any!(LoopbackEnd<'_, 8>: Send, Sync);
 
-impl<const N: usize> Transport for LoopbackEnd<'_, N> {
-    fn send(&mut self, pieces: &[&[u8]]) -> Moved {
-        self.send_with(pieces, &[])
-    }
-
-    fn receive(&mut self, space: &mut [u8]) -> Moved {
-        let received = self.receive_with(space, &mut FdList::<0>::new().fds())?;
-        Ok(received.map(|received| received.len))
-    }
-}
-
-impl<const N: usize> PassFds for LoopbackEnd<'_, N> {
-    fn send_with(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
+impl<const N: usize> Carry for LoopbackEnd<'_, N> {
+    fn send_fds(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
         if fds.len() > MAX_FDS {
             return Err(TransportError::TooManyFds { count: fds.len() });
         }
         self.outgoing.borrow_mut().send(pieces, fds)
     }
 
-    fn receive_with(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
+    fn receive_fds(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
         self.incoming.borrow_mut().receive(space, fds)
     }
 }
