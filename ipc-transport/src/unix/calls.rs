@@ -104,10 +104,10 @@ impl Calls {
         else {
             return Ok(None);
         };
-        for fd in control.arrived() {
-            let kept = received.len > 0 && above_stdio(fd).is_ok_and(|fd| fds.push(fd).is_ok());
-            received.fds_truncated |= !kept;
-        }
+        control.arrived(|fd| {
+            let is_kept = received.len > 0 && above_stdio(fd).is_ok_and(|fd| fds.push(fd).is_ok());
+            received.fds_truncated |= !is_kept;
+        });
         Ok(Some(received))
     }
 

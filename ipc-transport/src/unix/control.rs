@@ -127,23 +127,27 @@ impl ControlSpace {
         Ok(Received { len, fds_truncated: message.flags & CTRUNC != 0 })
     }
 
-    /// Takes the descriptors that have arrived. Those of other control messages are closed.
-    pub(super) fn arrived(&mut self) -> impl Iterator<Item = OwnedFd> {
+    /// Gives out the descriptors that have arrived. Those of other control messages are closed.
+    pub(super) fn arrived(&mut self, mut take: impl FnMut(OwnedFd)) {
         let bytes = self.bytes.get_mut(..self.len).unwrap_or_default();
         self.len = 0;
         // SAFETY: `offer` has initialised these bytes, and the kernel only writes to them.
         let bytes = unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) };
-        Messages { rest: bytes }.flat_map(|(kind, numbers)| {
-            let numbers = numbers.chunks_exact(NUMBER).filter_map(|chunk| chunk.first_chunk());
-            // A pidfd that could not be made is an error number below zero.
-            let open = numbers.map(|number| RawFd::from_ne_bytes(*number)).filter(|fd| *fd >= 0);
-            open.filter_map(move |number| {
+        for (kind, numbers) in (Messages { rest: bytes }) {
+            for number in numbers.chunks_exact(NUMBER).filter_map(|chunk| chunk.first_chunk()) {
+                let number = RawFd::from_ne_bytes(*number);
+                if number < 0 {
+                    // A pidfd that could not be made is an error number.
+                    continue;
+                }
                 // SAFETY: the kernel has just opened this descriptor for the call, and `len` is
                 // zero now, so that it is taken once.
                 let fd = unsafe { OwnedFd::from_raw_fd(number) };
-                (kind == SCM_RIGHTS).then_some(fd)
-            })
-        })
+                if kind == SCM_RIGHTS {
+                    take(fd);
+                }
+            }
+        }
     }
 }
 
@@ -193,7 +197,7 @@ mod tests {
             _ = space.offer(room);
             assert_eq!(space.len, len);
         }
-        assert_eq!(space.arrived().count(), 0, "nothing was received");
+        space.arrived(|fd| panic!("nothing was received: {fd:?}"));
     }
 
     #[test]
