@@ -95,9 +95,6 @@ impl<const BYTES: usize> Inbox<BYTES> {
         room: usize,
     ) -> Result<Arrived, TransportError> {
         self.receive_by(room, |space, fds| {
-            if fds.room() == 0 {
-                return transport.receive(space);
-            }
             Ok(transport.receive_with(space, fds)?.map(|received| received.len))
         })
     }

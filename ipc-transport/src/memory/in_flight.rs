@@ -27,18 +27,6 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
-    pub(super) const fn new() -> Self {
-        Self { fds: FdList::new(), records: Deque::new() }
-    }
-
-    /// Closes the descriptors that travel with bytes before the position.
-    pub(super) fn close_before(&mut self, position: u64) {
-        while let Some(record) = self.records.front().filter(|record| record.start < position) {
-            self.fds.fds().close(record.fd_count);
-            self.records.pop_front();
-        }
-    }
-
     pub(super) fn has_room_for(&self, count: usize) -> bool {
         count == 0 || (HELD - self.fds.len() >= count && !self.records.is_full())
     }

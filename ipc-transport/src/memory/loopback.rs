@@ -43,16 +43,6 @@ struct Ring<const N: usize> {
 }
 
 impl<const N: usize> Ring<N> {
-    const fn new() -> Self {
-        Self {
-            bytes: Deque::new(),
-            position: 0,
-            in_flight: InFlight::new(),
-            sender_gone: false,
-            receiver_gone: false,
-        }
-    }
-
     /// Where in the stream the next byte to be sent will be.
     fn end(&self) -> u64 {
         self.position + u64::try_from(self.bytes.len()).unwrap_or(u64::MAX)
@@ -104,8 +94,8 @@ impl<const N: usize> Ring<N> {
 
 impl<const N: usize> Loopback<N> {
     /// Two empty rings.
-    pub const fn new() -> Self {
-        Self { there: RefCell::new(Ring::new()), back: RefCell::new(Ring::new()) }
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Starts again and returns the two ends. Dropping an end closes it.
@@ -144,6 +134,6 @@ impl<const N: usize> Drop for LoopbackEnd<'_, N> {
         self.outgoing.borrow_mut().sender_gone = true;
         let mut incoming = self.incoming.borrow_mut();
         incoming.receiver_gone = true;
-        incoming.in_flight.close_before(u64::MAX);
+        incoming.in_flight = InFlight::default();
     }
 }
