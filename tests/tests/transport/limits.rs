@@ -266,7 +266,7 @@ pub(crate) fn fds_are_a_bounded_view() {
     assert_eq!(view.room(), 0);
     let one_more = file();
     let id = id_of(&one_more);
-    assert_eq!(id_of(&view.push(one_more).unwrap_err()), id, "it is given back");
+    assert_eq!(id_of(view.push(one_more).unwrap_err()), id, "it is given back");
     let seen: Vec<u64> = view.iter().map(|fd: BorrowedFd<'_>| id_of(fd)).collect();
     assert_eq!(seen, ids);
     assert!(view.take_all::<2>().is_none());
