@@ -14,6 +14,7 @@
 //! ```
 
 mod child;
+mod closing;
 mod fork;
 mod reason;
 mod signals;
@@ -21,6 +22,7 @@ mod signals;
 mod threads;
 
 pub use child::{Child, Ended, pidfd_open};
+pub use closing::close_all_but;
 #[cfg(feature = "libc")]
 pub use fork::fork;
 pub use fork::{Fork, ForkError, Guard, exit, fork_raw};

@@ -5,10 +5,15 @@
 mod errno;
 mod fds;
 mod pass_fds;
+mod pieces;
 mod transport;
 
 pub use errno::{Errno, SystemError};
 pub use fds::{FdList, Fds};
+pub(crate) use pass_fds::Carry;
 pub use pass_fds::{PassFds, Received};
+#[cfg(feature = "socket")]
+pub(crate) use pieces::first;
+pub(crate) use pieces::{PIECES, cut};
 pub(crate) use transport::Moved;
 pub use transport::{Transport, TransportError};

@@ -1,15 +1,12 @@
-//! File descriptors: where they may lie, how they are doubled, and which a child keeps.
+//! File descriptors: where they may lie and how they are doubled.
 
-#![expect(unsafe_code, reason = "closing descriptors by number, which nobody else can")]
-
-use core::mem::MaybeUninit;
+#![expect(unsafe_code, reason = "a descriptor is looked up by its number")]
 
 use crate::contract::SystemError;
 
 use rustix::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
-use rustix::fs::{CWD, Mode, OFlags, RawDir};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use syscalls::{Sysno, syscall};
 
 /// The first number that is neither standard input, output nor error.
 const FIRST: RawFd = 3;
@@ -44,68 +41,9 @@ pub fn open_stdio() -> Result<(), SystemError> {
         let fd = unsafe { BorrowedFd::borrow_raw(number) };
         if rustix::io::fcntl_getfd(fd) == Err(Errno::BADF) {
             // The lowest free number is this one, since those below it are open.
-            let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty())
+            let null = rustix::fs::open(c"/dev/null", OFlags::RDWR, Mode::empty())
                 .map_err(SystemError::of("open /dev/null"))?;
             _ = null.into_raw_fd();
-        }
-    }
-    Ok(())
-}
-
-/// Closes every descriptor of the process but 0, 1, 2 and those listed.
-///
-/// It asks the kernel to (close_range(2), kernel 5.9), and where that is refused or unknown reads
-/// `/proc/self/fd`. It never counts up to the limit.
-///
-/// # Errors
-/// `ENOENT` and the like where neither way is open; some may be closed then.
-///
-/// # Safety
-/// Nothing in this process uses a descriptor that is closed here afterwards, nor drops a value
-/// that owns one. That is so in a forked child that never returns to the values of its parent.
-pub unsafe fn close_all_but(keep: &[RawFd]) -> Result<(), SystemError> {
-    match close_gaps(keep) {
-        Ok(()) => Ok(()),
-        Err(_unknown_or_refused) => close_listed(keep),
-    }
-}
-
-fn close_gaps(keep: &[RawFd]) -> Result<(), syscalls::Errno> {
-    let mut first = FIRST;
-    // The list is short, so that looking for the next one beats sorting it.
-    while let Some(&kept) = keep.iter().filter(|&&kept| kept >= first).min() {
-        close_range(first, kept - 1)?;
-        match kept.checked_add(1) {
-            Some(next) => first = next,
-            None => return Ok(()),
-        }
-    }
-    close_range(first, RawFd::MAX)
-}
-
-fn close_range(first: RawFd, last: RawFd) -> Result<(), syscalls::Errno> {
-    if first > last {
-        return Ok(());
-    }
-    // SAFETY: the call reads and writes no memory; that nobody uses the descriptors is what the
-    // caller of `close_all_but` promises.
-    unsafe { syscall!(Sysno::close_range, first, last, 0) }.map(|_| ())
-}
-
-fn close_listed(keep: &[RawFd]) -> Result<(), SystemError> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let list = rustix::fs::openat(CWD, "/proc/self/fd", flags, Mode::empty())
-        .map_err(SystemError::of("open /proc/self/fd"))?;
-    let own = list.as_raw_fd();
-    let mut buffer = [MaybeUninit::uninit(); 2048];
-    let mut entries = RawDir::new(&list, &mut buffer);
-    while let Some(entry) = entries.next() {
-        let entry = entry.map_err(SystemError::of("getdents64"))?;
-        let name = entry.file_name().to_str().unwrap_or_default();
-        let Ok(number) = name.parse::<RawFd>() else { continue };
-        if number >= FIRST && number != own && !keep.contains(&number) {
-            // SAFETY: that nobody uses the descriptor any more is the caller's promise.
-            unsafe { rustix::io::close(number) };
         }
     }
     Ok(())

@@ -55,8 +55,8 @@ pub mod fd;
 use fd as descriptor;
 
 pub use contract::{Errno, FdList, Fds, PassFds, Received, SystemError, Transport, TransportError};
-pub use joining::inbox::{Arrival, Arrived, Inbox, InboxError};
-pub use joining::joiner::{FdsLost, JoinError};
+pub use joining::inbox::{Arrival, Arrived, Inbox};
+pub use joining::joiner::{FdsLost, InboxError};
 #[doc(hidden)]
 pub use joining::joiner::{Joined, Joiner, Limit};
 pub use joining::outbox::{Flushed, Outbox};
@@ -68,15 +68,14 @@ pub use waiting::Instant;
 #[cfg(feature = "socket")]
 pub use {
     bytes::byte_pair::BytePair,
-    descriptor::close_all_but,
     unix::blocking::Blocking,
-    unix::inherit::{InheritError, inherit},
-    unix::listen::{BindError, Listener, connect},
+    unix::inherit::inherit,
+    unix::listen::{Listener, SocketError, connect},
     unix::peer::Peer,
     unix::seqpacket::Seqpacket,
     unix::socket::Socket,
     unix::stream::Stream,
-    waiting::{Interest, MAX_WATCHED, Patience, Watched, wait},
+    waiting::{Interest, Patience, Watched, wait},
 };
 
 /// For the crates of this family only.

@@ -3,13 +3,12 @@
 //! Nothing here may know frames.
 
 pub(crate) mod blocking;
-mod calls;
+pub(crate) mod calls;
 mod control;
 pub(crate) mod inherit;
 pub(crate) mod listen;
 mod options;
 pub(crate) mod peer;
-pub(crate) mod pieces;
 pub(crate) mod seqpacket;
 pub(crate) mod socket;
 pub(crate) mod stream;

@@ -14,7 +14,7 @@ pub use patience::Patience;
 #[cfg(feature = "socket")]
 pub(crate) use wait::is_hung_up;
 #[cfg(feature = "socket")]
-pub use wait::{Interest, MAX_WATCHED, Watched, wait};
+pub use wait::{Interest, Watched, wait};
 
 #[cfg(all(feature = "socket", not(feature = "std")))]
 #[path = "waiting/clock_call.rs"]

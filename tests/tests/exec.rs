@@ -179,7 +179,7 @@ fn a_second_exec_without_export_is_gone<L: Lane>() {
             assert_eq!(end.descriptors().count(), 4 + 1, "with a watch");
             let kept: Vec<RawFd> = end.descriptors().map(|fd| fd.as_raw_fd()).collect();
             // SAFETY: nothing of this process is used but the end.
-            unsafe { ipc_transport::close_all_but(&kept) }.unwrap();
+            unsafe { ipc_barrier::process::close_all_but(&kept) }.unwrap();
             becomes(&mut end, "guards");
         }
         Fork::Parent(child) => child,

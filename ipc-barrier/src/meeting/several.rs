@@ -3,7 +3,7 @@
 use core::fmt;
 
 use heapless::Vec;
-use ipc_transport::{Instant, MAX_WATCHED, Watched, wait};
+use ipc_transport::{Instant, Watched, wait};
 
 use super::end::ParentEnd;
 use super::errors::{MeetError, Unmet};
@@ -11,7 +11,9 @@ use super::lane::{Lane, SOURCES};
 use super::rules::{Progress, Rules};
 
 /// Children that are waited for at one time. Those after them have their turn as these are met.
-const WINDOW: usize = MAX_WATCHED / SOURCES;
+const WINDOW: usize = 16;
+/// Descriptors that are watched for them.
+const WATCHED: usize = WINDOW * SOURCES;
 
 /// Which child is missing, and why. Each end is as after a wait for it alone: those that were met
 /// stay met, and after [`Unmet::TimedOut`] the call may be repeated for the rest.
@@ -112,9 +114,9 @@ pub fn sync_all_until<L: Lane>(
         if deadline <= Instant::now() {
             return Err(Missing { index, why: MeetError::Unmet(Unmet::TimedOut) });
         }
-        let mut watched: Vec<Watched<'_>, MAX_WATCHED> = Vec::new();
+        let mut watched: Vec<Watched<'_>, WATCHED> = Vec::new();
         let window = ends.iter().filter(is_unmet).take(WINDOW);
-        window.for_each(|end| end.half.watch::<L, MAX_WATCHED>(&mut watched));
+        window.for_each(|end| end.half.watch::<L, WATCHED>(&mut watched));
         let slept = wait(&mut watched, Some(deadline)).is_ok();
         drop(watched);
         if let (false, Some(end)) = (slept, ends.get_mut(index)) {

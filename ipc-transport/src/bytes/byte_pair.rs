@@ -1,13 +1,14 @@
 //! Two byte descriptors that belong together, one to read and one to write.
 
+use heapless::Vec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, OFlags};
-use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
+use rustix::io::{Errno, IoSlice, ReadWriteFlags};
 
-use crate::contract::{Moved, SystemError, Transport, TransportError};
+use crate::contract::{Moved, PIECES, SystemError, Transport, TransportError, cut};
 use crate::descriptor::{above_stdio, duplicate};
-use crate::unix::pieces::gather;
+use crate::unix::calls::{Calls, Way};
+use crate::unix::socket::Mode;
 use crate::waiting::{Instant, Interest, Watched, wait};
 
 /// What a pipe takes without waiting once it says that there is room (`PIPE_BUF`, pipe(7)).
@@ -71,7 +72,7 @@ pub struct BytePair {
 /// One descriptor, and how it is kept from waiting.
 #[derive(Debug)]
 struct End {
-    fd: OwnedFd,
+    calls: Calls,
     kind: Kind,
     /// Most bytes that a write is given.
     longest: usize,
@@ -106,33 +107,27 @@ impl BytePair {
 
     /// Returns the descriptor that is read from, to wait on for input.
     pub fn input(&self) -> BorrowedFd<'_> {
-        self.input.fd.as_fd()
+        self.input.calls.fd.as_fd()
     }
 
     /// Returns the descriptor that is written to, to wait on for output.
     pub fn output(&self) -> BorrowedFd<'_> {
-        self.output.fd.as_fd()
+        self.output.calls.fd.as_fd()
     }
 }
 
 impl Transport for BytePair {
     fn send(&mut self, pieces: &[&[u8]]) -> Moved {
-        if pieces.iter().all(|piece| piece.is_empty()) {
-            return Ok(None);
-        }
-        match self.output.kind {
-            Kind::Socket => self.output.send(pieces),
-            Kind::Terminal | Kind::Other => self.output.write(pieces),
-        }
+        Ok(self.output.send(pieces)?.filter(|&len| len > 0))
     }
 
     fn receive(&mut self, space: &mut [u8]) -> Moved {
         if space.is_empty() {
             return Ok(None);
         }
-        match self.input.kind {
-            Kind::Socket => self.input.receive(space),
-            Kind::Terminal | Kind::Other => self.input.read(space),
+        match self.input.receive(space) {
+            Ok(Some(0)) => Err(TransportError::Closed),
+            answer => answer,
         }
     }
 }
@@ -153,28 +148,17 @@ impl End {
             Kind::Terminal => 1,
             Kind::Other => PIPE_LEN,
         };
-        Ok(Self { fd, kind, longest, without_signal: true })
+        Ok(Self { calls: Calls::new(fd), kind, longest, without_signal: true })
     }
 
     fn send(&mut self, pieces: &[&[u8]]) -> Moved {
-        let slices = gather(pieces, usize::MAX);
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        let fd = self.fd.as_fd();
-        let answer = retry_on_intr(|| {
-            rustix::net::sendmsg(fd, &slices, &mut SendAncillaryBuffer::default(), flags)
-        });
-        self.settle("sendmsg", answer)
-    }
-
-    fn receive(&mut self, space: &mut [u8]) -> Moved {
-        let fd = self.fd.as_fd();
-        let answer = retry_on_intr(|| {
-            rustix::net::recv(fd, &mut *space, RecvFlags::DONTWAIT).map(|(len, _)| len)
-        });
-        self.received("recv", answer)
-    }
-
-    fn write(&mut self, pieces: &[&[u8]]) -> Moved {
+        if self.kind == Kind::Socket {
+            return self.calls.send(Mode::NonBlocking, (pieces, self.longest), &[]);
+        }
+        let slices: Vec<_, PIECES> = cut(pieces, self.longest).map(IoSlice::new).collect();
+        if slices.is_empty() {
+            return Ok(None);
+        }
         let seen = self.look(Interest::Output)?;
         if seen.is_over() {
             return Err(TransportError::Closed);
@@ -182,57 +166,50 @@ impl End {
         if !seen.is_ready() {
             return Ok(None);
         }
-        let slices = gather(pieces, self.longest);
-        let fd = self.fd.as_fd();
         if self.without_signal {
             // At the file's own position, as write(2) does.
-            let answer = retry_on_intr(|| rustix::io::pwritev2(fd, &slices, u64::MAX, NOSIGNAL));
-            match answer {
-                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM) => {
-                    self.without_signal = false;
+            let answer = self.repeat("pwritev2", Way::Send, |fd| {
+                match rustix::io::pwritev2(fd, &slices, u64::MAX, NOSIGNAL) {
+                    Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM) => Ok(None),
+                    answer => answer.map(Some),
                 }
-                answer => return self.settle("pwritev2", answer),
+            })?;
+            match answer {
+                Some(None) => self.without_signal = false,
+                answer => return Ok(answer.flatten()),
             }
         }
-        let fd = self.fd.as_fd();
-        let answer = retry_on_intr(|| rustix::io::writev(fd, &slices));
-        self.settle("writev", answer)
+        self.repeat("writev", Way::Send, |fd| rustix::io::writev(fd, &slices))
     }
 
-    fn read(&mut self, space: &mut [u8]) -> Moved {
+    fn receive(&self, space: &mut [u8]) -> Moved {
+        if self.kind == Kind::Socket {
+            return self.calls.receive(Mode::NonBlocking, space);
+        }
         // The end is told by the read, after all that was written before it.
         if !self.look(Interest::Input)?.is_ready() {
             return Ok(None);
         }
-        let fd = self.fd.as_fd();
-        let answer = retry_on_intr(|| rustix::io::read(fd, &mut *space));
-        self.received("read", answer)
+        self.repeat("read", Way::Receive, |fd| rustix::io::read(fd, &mut *space))
+    }
+
+    fn repeat<T>(
+        &self,
+        call: &'static str,
+        way: Way,
+        mut attempt: impl FnMut(BorrowedFd<'_>) -> Result<T, Errno>,
+    ) -> Moved<T> {
+        self.calls.repeat(call, Mode::NonBlocking, way, |fd, _| match attempt(fd) {
+            // A terminal that hung up.
+            Err(Errno::IO) if self.kind == Kind::Terminal => Err(Errno::PIPE),
+            answer => answer,
+        })
     }
 
     fn look(&self, interest: Interest) -> Result<Watched<'_>, TransportError> {
-        let mut watched = [Watched::new(self.fd.as_fd(), interest)];
+        let mut watched = [Watched::new(self.calls.fd.as_fd(), interest)];
         wait(&mut watched, Some(Instant::PAST)).map_err(TransportError::System)?;
         let [seen] = watched;
         Ok(seen)
-    }
-
-    fn received(&self, call: &'static str, answer: Result<usize, Errno>) -> Moved {
-        match answer {
-            Ok(0) => Err(TransportError::Closed),
-            answer => self.settle(call, answer),
-        }
-    }
-
-    /// Sees to all else that a call may answer.
-    fn settle(&self, call: &'static str, answer: Result<usize, Errno>) -> Moved {
-        match answer {
-            Ok(0) | Err(Errno::AGAIN) => Ok(None),
-            Ok(len) => Ok(Some(len)),
-            Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN | Errno::SHUTDOWN) => {
-                Err(TransportError::Closed)
-            }
-            Err(Errno::IO) if self.kind == Kind::Terminal => Err(TransportError::Closed),
-            Err(error) => Err(TransportError::System(SystemError::of(call)(error))),
-        }
     }
 }

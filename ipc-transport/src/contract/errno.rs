@@ -6,33 +6,16 @@ use core::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Errno(pub i32);
 
+/// The names of the numbers from 1 to 34, which are the same on all platforms.
+const NAMES: &str = "EPERM ENOENT ESRCH EINTR EIO ENXIO E2BIG ENOEXEC EBADF ECHILD EAGAIN ENOMEM \
+    EACCES EFAULT ENOTBLK EBUSY EEXIST EXDEV ENODEV ENOTDIR EISDIR EINVAL ENFILE EMFILE ENOTTY \
+    ETXTBSY EFBIG ENOSPC ESPIPE EROFS EMLINK EPIPE EDOM ERANGE";
+
 impl Errno {
     /// Returns the symbolic name of the numbers that Linux gives on all of its platforms alike.
-    pub const fn name(self) -> Option<&'static str> {
-        Some(match self.0 {
-            1 => "EPERM",
-            2 => "ENOENT",
-            4 => "EINTR",
-            5 => "EIO",
-            9 => "EBADF",
-            10 => "ECHILD",
-            11 => "EAGAIN",
-            12 => "ENOMEM",
-            13 => "EACCES",
-            14 => "EFAULT",
-            16 => "EBUSY",
-            17 => "EEXIST",
-            20 => "ENOTDIR",
-            21 => "EISDIR",
-            22 => "EINVAL",
-            23 => "ENFILE",
-            24 => "EMFILE",
-            27 => "EFBIG",
-            28 => "ENOSPC",
-            30 => "EROFS",
-            32 => "EPIPE",
-            _ => return None,
-        })
+    pub fn name(self) -> Option<&'static str> {
+        let index = usize::try_from(self.0).ok()?.checked_sub(1)?;
+        NAMES.split(' ').nth(index)
     }
 }
 
@@ -108,6 +91,8 @@ mod tests {
         assert_eq!(Errno::from(rustix::io::Errno::NOSPC).name(), Some("ENOSPC"));
         assert_eq!(Errno::from(rustix::io::Errno::MFILE).name(), Some("EMFILE"));
         assert_eq!(Errno::from(rustix::io::Errno::PIPE).name(), Some("EPIPE"));
+        assert_eq!(Errno(1).name(), Some("EPERM"));
+        assert_eq!([-1, 0, 35].map(|number| Errno(number).name()), [None; 3]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Lists of descriptors with a fixed capacity, and bounded views of them.
 
 use core::mem::ManuallyDrop;
-use core::ops::{Deref, Range};
+use core::ops::Deref;
 
 use heapless::{Vec, VecView};
 use static_assertions::assert_impl_all;
@@ -64,11 +64,6 @@ impl<const N: usize> FdList<N> {
     /// A view of what follows the first `start` descriptors, of at most `limit` of them.
     pub(crate) fn tail(&mut self, start: usize, limit: usize) -> Fds<'_> {
         Fds { fds: self.fds.as_mut_view(), start, limit }
-    }
-
-    /// Takes out the descriptors of a range that lies within the list.
-    pub(crate) fn drain(&mut self, range: Range<usize>) -> impl Iterator<Item = OwnedFd> {
-        self.fds.drain(range)
     }
 
     /// Empties the list and leaves the descriptors open.
@@ -162,7 +157,22 @@ impl Fds<'_> {
     /// is room for.
     pub fn append(&mut self, from: &mut Fds<'_>) {
         let count = self.room().min(from.len());
-        self.fds.extend(from.fds.drain(from.start..from.start + count));
+        from.deliver(count, self);
+    }
+
+    /// Takes out the first `count` descriptors, of at least as many, and moves them to the end of
+    /// another view. Those that it has no room for are closed. Returns whether there were none.
+    pub(crate) fn deliver(&mut self, count: usize, to: &mut Fds<'_>) -> bool {
+        let mut delivered = true;
+        for fd in self.fds.drain(self.start..self.start + count) {
+            delivered &= to.push(fd).is_ok();
+        }
+        delivered
+    }
+
+    /// Closes the first `count` descriptors, of at least as many.
+    pub(crate) fn close(&mut self, count: usize) {
+        self.deliver(count, &mut FdList::<0>::new().fds());
     }
 
     /// Closes all descriptors of the view.
@@ -173,10 +183,5 @@ impl Fds<'_> {
     /// Closes all descriptors but the first `len`.
     pub fn truncate(&mut self, len: usize) {
         self.fds.truncate(self.start.saturating_add(len));
-    }
-
-    /// Returns the same view for a shorter time, with a limit of at most `limit`.
-    pub fn up_to(&mut self, limit: usize) -> Fds<'_> {
-        Fds { fds: &mut *self.fds, start: self.start, limit: limit.min(self.limit) }
     }
 }

@@ -2,8 +2,8 @@
 
 use static_assertions::assert_obj_safe;
 
-use crate::contract::fds::Fds;
-use crate::contract::transport::{Transport, TransportError};
+use crate::contract::fds::{FdList, Fds};
+use crate::contract::transport::{Moved, Transport, TransportError};
 use crate::fd::BorrowedFd;
 
 /// What one call received.
@@ -51,3 +51,39 @@ pub trait PassFds: Transport {
 }
 
 assert_obj_safe!(PassFds);
+
+/// Both directions of a transport of this crate. What it moves without descriptors it moves with
+/// none of them.
+#[doc(hidden)]
+pub trait Carry {
+    /// As [`PassFds::send_with`].
+    fn send_fds(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved;
+
+    /// As [`PassFds::receive_with`].
+    fn receive_fds(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received>;
+}
+
+impl<C: Carry> Transport for C {
+    #[inline]
+    fn send(&mut self, pieces: &[&[u8]]) -> Moved {
+        self.send_fds(pieces, &[])
+    }
+
+    #[inline]
+    fn receive(&mut self, space: &mut [u8]) -> Moved {
+        let received = self.receive_fds(space, &mut FdList::<0>::new().fds())?;
+        Ok(received.map(|received| received.len))
+    }
+}
+
+impl<C: Carry> PassFds for C {
+    #[inline]
+    fn send_with(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
+        self.send_fds(pieces, fds)
+    }
+
+    #[inline]
+    fn receive_with(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
+        self.receive_fds(space, fds)
+    }
+}

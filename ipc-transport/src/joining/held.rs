@@ -74,23 +74,22 @@ impl Held {
         if owned.len() != usize::from(expected) {
             return Err(TransportError::FdsGone { expected, held: owned.len() });
         }
-        list.extend(owned.iter().map(AsFd::as_fd));
+        for fd in owned {
+            // The list has room for all.
+            _ = list.push(fd.as_fd());
+        }
         Ok(())
     }
 
     /// Moves a frame's descriptors into the view, and closes those that it has no room for.
     pub(super) fn take(&mut self, number: FrameNumber, fds: &mut Fds<'_>) {
         let range = self.range_of(number);
-        for fd in self.fds.drain(range.clone()) {
-            _ = fds.push(fd);
-        }
+        self.fds.tail(range.start, HELD).deliver(range.len(), fds);
         self.owners.drain(range);
     }
 
     pub(super) fn close(&mut self, number: FrameNumber) {
-        let range = self.range_of(number);
-        self.fds.drain(range.clone()).for_each(drop);
-        self.owners.drain(range);
+        self.take(number, &mut FdList::<0>::new().fds());
     }
 
     pub(super) fn forget(&mut self) {

@@ -1,12 +1,10 @@
 //! Arriving frames, each with the descriptors that are its own.
 
-use core::fmt;
-
-use ipc_frame::{DecodeError, Decoder, Header, MAX_FDS};
+use ipc_frame::{Decoder, Header, MAX_FDS};
 use static_assertions::assert_impl_all;
 
 use crate::contract::{FdList, Fds, Moved, PassFds, Transport, TransportError};
-use crate::joining::joiner::{FdsLost, JoinError, Joiner, Limit};
+use crate::joining::joiner::{FdsLost, InboxError, Joiner, Limit};
 
 const HELD: usize = MAX_FDS as usize;
 
@@ -55,26 +53,18 @@ pub(super) struct Joins {
     /// Descriptors of the frame that was given out last.
     current: FdList<HELD>,
     lost: Option<FdsLost>,
-    /// The stream cannot be read any further.
-    failed: Option<InboxError>,
 }
 
 assert_impl_all!(Inbox<64>: Send, Sync);
 
 impl Joins {
     pub(super) const fn new() -> Self {
-        Self {
-            joiner: Joiner::new(),
-            waiting: FdList::new(),
-            current: FdList::new(),
-            lost: None,
-            failed: None,
-        }
+        Self { joiner: Joiner::new(), waiting: FdList::new(), current: FdList::new(), lost: None }
     }
 
     fn fail(&mut self, error: InboxError) -> InboxError {
         self.waiting.clear();
-        self.failed = Some(error);
+        self.joiner.failed = Some(error);
         error
     }
 }
@@ -105,9 +95,6 @@ impl<const BYTES: usize> Inbox<BYTES> {
         room: usize,
     ) -> Result<Arrived, TransportError> {
         self.receive_by(room, |space, fds| {
-            if fds.room() == 0 {
-                return transport.receive(space);
-            }
             Ok(transport.receive_with(space, fds)?.map(|received| received.len))
         })
     }
@@ -119,7 +106,7 @@ impl<const BYTES: usize> Inbox<BYTES> {
         call: impl FnOnce(&mut [u8], &mut Fds<'_>) -> Moved,
     ) -> Result<Arrived, TransportError> {
         let start = self.decoder.received();
-        let (limit, room) = match self.limit() {
+        let (limit, room) = match self.joined.joiner.limit(start, self.decoder.headers()) {
             Limit::Any => (usize::MAX, room),
             Limit::Bytes(len) => (usize::try_from(len).unwrap_or(usize::MAX), 0),
         };
@@ -152,7 +139,7 @@ impl<const BYTES: usize> Inbox<BYTES> {
             self.joined.current.clear();
         }
         self.joined.lost = None;
-        if let Some(error) = self.joined.failed {
+        if let Some(error) = self.joined.joiner.failed {
             return Err(error);
         }
         let start = self.decoder.position();
@@ -163,13 +150,13 @@ impl<const BYTES: usize> Inbox<BYTES> {
         };
         let joined = match self.joined.joiner.frame(start, &header) {
             Ok(joined) => joined,
-            Err(error) => return Err(self.joined.fail(InboxError::Join(error))),
+            Err(error) => return Err(self.joined.fail(error)),
         };
         if joined.close > 0 {
-            self.joined.waiting.drain(0..joined.close).for_each(drop);
+            self.joined.waiting.fds().close(joined.close);
         }
         if joined.take > 0 {
-            self.joined.current.fds_up_to(joined.take).append(&mut self.joined.waiting.fds());
+            self.joined.waiting.fds().deliver(joined.take, &mut self.joined.current.fds());
         }
         self.joined.lost = joined.lost;
         Ok(Some(header))
@@ -186,7 +173,7 @@ impl<const BYTES: usize> Inbox<BYTES> {
 
     /// Returns whether [`advance`](Self::advance) would give a frame or an error.
     pub fn has_frame(&self) -> bool {
-        self.joined.failed.is_some() || self.decoder.has_frame()
+        self.joined.joiner.failed.is_some() || self.decoder.has_frame()
     }
 
     /// Returns room to write a frame into that did not come through a transport; what is
@@ -226,14 +213,6 @@ impl<const BYTES: usize> Inbox<BYTES> {
         self.reset();
     }
 
-    #[inline]
-    fn limit(&self) -> Limit {
-        if self.joined.failed.is_some() {
-            return Limit::Bytes(0);
-        }
-        self.joined.joiner.limit(self.decoder.received(), self.decoder.headers())
-    }
-
     /// Tells the decoder of `len` bytes, and the joiner of the descriptors beyond the first
     /// `held`.
     #[inline]
@@ -243,28 +222,7 @@ impl<const BYTES: usize> Inbox<BYTES> {
         if count > 0 {
             let (range, position) = (start..self.decoder.received(), self.decoder.position());
             let close = self.joined.joiner.arrived(range, count, position, self.decoder.headers());
-            self.joined.waiting.drain(held..held + close).for_each(drop);
+            self.joined.waiting.tail(held, HELD).close(close);
         }
     }
 }
-
-/// A stream that cannot be read any further, by the sender's fault. Close the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum InboxError {
-    /// The bytes are not frames.
-    Decode(DecodeError),
-    /// The descriptors cannot be joined to the frames.
-    Join(JoinError),
-}
-
-impl fmt::Display for InboxError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Decode(error) => error.fmt(f),
-            Self::Join(error) => error.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for InboxError {}

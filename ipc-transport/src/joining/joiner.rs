@@ -3,7 +3,7 @@
 use core::fmt;
 use core::ops::Range;
 
-use ipc_frame::Header;
+use ipc_frame::{DecodeError, Header};
 
 /// Decides which frame the descriptors of a stream belong to. It holds none of them and makes no
 /// call: its owner keeps the descriptors that wait and does as it is told.
@@ -23,7 +23,8 @@ pub struct Joiner {
     /// A frame that may announce none: its header begins at the end of a range whose descriptors
     /// went to a frame before it.
     barred: Option<u64>,
-    failed: Option<JoinError>,
+    /// The stream cannot be read any further.
+    pub(super) failed: Option<InboxError>,
 }
 
 /// Descriptors that wait for the frame that begins at `owner`.
@@ -102,7 +103,7 @@ impl Joiner {
     /// The sender's fault, and final: every later call fails alike, and whatever waits is to be
     /// closed.
     #[inline]
-    pub fn frame(&mut self, start: u64, header: &Header) -> Result<Joined, JoinError> {
+    pub fn frame(&mut self, start: u64, header: &Header) -> Result<Joined, InboxError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
@@ -145,13 +146,13 @@ impl Joiner {
         self.waiting.is_some()
     }
 
-    fn check(&mut self, start: u64, header: &Header) -> Result<(), JoinError> {
+    fn check(&mut self, start: u64, header: &Header) -> Result<(), InboxError> {
         let (expected, got) = (self.sequence, header.fd_sequence());
         if expected != got {
-            return Err(JoinError::FdSequence { expected, got });
+            return Err(InboxError::FdSequence { expected, got });
         }
         if self.barred == Some(start) {
-            return Err(JoinError::FdsClaimedTwice { fd_count: header.fd_count() });
+            return Err(InboxError::FdsClaimedTwice { fd_count: header.fd_count() });
         }
         self.sequence = self.sequence.wrapping_add(header.fd_count().into());
         Ok(())
@@ -182,10 +183,12 @@ impl fmt::Display for FdsLost {
 
 impl core::error::Error for FdsLost {}
 
-/// Descriptors that belong to no one frame, by the sender's fault. Close the connection.
+/// A stream that cannot be read any further, by the sender's fault. Close the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum JoinError {
+pub enum InboxError {
+    /// The bytes are not frames.
+    Decode(DecodeError),
     /// A frame's descriptors are not numbered after those before.
     FdSequence {
         /// How many descriptors were announced before.
@@ -201,9 +204,10 @@ pub enum JoinError {
     },
 }
 
-impl fmt::Display for JoinError {
+impl fmt::Display for InboxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Decode(error) => error.fmt(f),
             Self::FdSequence { expected, got } => {
                 write!(f, "descriptor sequence {got} instead of {expected}")
             }
@@ -214,7 +218,7 @@ impl fmt::Display for JoinError {
     }
 }
 
-impl core::error::Error for JoinError {}
+impl core::error::Error for InboxError {}
 
 #[cfg(test)]
 mod tests;

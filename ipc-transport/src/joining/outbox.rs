@@ -1,5 +1,7 @@
 //! Outgoing frames with the descriptors that they own.
 
+use core::ops::Deref;
+
 use heapless::Vec;
 use ipc_frame::{FrameNumber, Header, PushError, Queue};
 use static_assertions::assert_impl_all;
@@ -170,21 +172,6 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
         Some((*frame.header(), frame.payload()))
     }
 
-    /// Returns the first frame that is not retired; see [`Queue::first`].
-    pub fn first(&self) -> Option<FrameNumber> {
-        self.queue.first()
-    }
-
-    /// Returns the frame after `number` that is not retired; see [`Queue::next_after`].
-    pub fn next_after(&self, number: FrameNumber) -> Option<FrameNumber> {
-        self.queue.next_after(number)
-    }
-
-    /// Returns the id of a frame that is not retired.
-    pub fn id(&self, number: FrameNumber) -> Option<u64> {
-        self.queue.id(number)
-    }
-
     /// Retires a frame whose outcome is known, and closes its descriptors; see [`Queue::retire`].
     pub fn retire(&mut self, number: FrameNumber) {
         self.held.close(number);
@@ -220,24 +207,13 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
     pub fn rewind(&mut self) {
         self.queue.rewind();
     }
+}
 
-    /// Returns whether any of the frame went out; see [`Queue::is_begun`].
-    pub fn is_begun(&self, number: FrameNumber) -> bool {
-        self.queue.is_begun(number)
-    }
+/// The outbox reads as its [`Queue`]: which frames there are, and what of them went out.
+impl<const BYTES: usize, const FRAMES: usize> Deref for Outbox<BYTES, FRAMES> {
+    type Target = Queue<BYTES, FRAMES>;
 
-    /// Returns whether all of the frame went out; see [`Queue::is_sent`].
-    pub fn is_sent(&self, number: FrameNumber) -> bool {
-        self.queue.is_sent(number)
-    }
-
-    /// Returns whether there is something to send.
-    pub fn has_unsent(&self) -> bool {
-        self.queue.has_unsent()
-    }
-
-    /// Returns whether any frame that is not retired went out; see [`Queue::has_sent`].
-    pub fn has_sent(&self) -> bool {
-        self.queue.has_sent()
+    fn deref(&self) -> &Queue<BYTES, FRAMES> {
+        &self.queue
     }
 }

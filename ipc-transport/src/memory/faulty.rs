@@ -3,12 +3,9 @@
 use heapless::Vec;
 
 use crate::contract::{
-    Errno, Fds, Moved, PassFds, Received, SystemError, Transport, TransportError,
+    Errno, Fds, Moved, PIECES, PassFds, Received, SystemError, Transport, TransportError, cut,
 };
 use crate::fd::BorrowedFd;
-
-/// Most pieces that a call passes on.
-const PIECES: usize = 16;
 
 /// What goes wrong and how often: each chance is in 255ths for a call, from 0 (never) to 255
 /// (always).
@@ -75,9 +72,6 @@ pub struct Faulty<T> {
     delay: u8,
 }
 
-/// How a call goes on: the transport inside, and what of the offer it is given.
-type Admitted<'t, T, O> = Result<Option<(&'t mut T, O)>, TransportError>;
-
 /// The generator stands still at zero, so a seed that would lead there gets this state.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -123,8 +117,9 @@ impl<T> Faulty<T> {
         usize::try_from(1 + (self.next() >> 8) % limit).unwrap_or(usize::MAX)
     }
 
-    /// Returns whether the call goes through; it would block where not.
-    fn admit(&mut self) -> Result<bool, TransportError> {
+    /// Returns the transport inside, and how much it is given of `len` bytes that are sometimes
+    /// cut, unless the call would block.
+    fn admit(&mut self, chance: u8, len: usize) -> Moved<(&mut T, usize)> {
         if self.happens(self.faults.disconnect) {
             self.inner = None;
         }
@@ -136,79 +131,61 @@ impl<T> Faulty<T> {
         }
         if self.delay > 0 {
             self.delay -= 1;
-            return Ok(false);
+            return Ok(None);
         }
         if self.happens(self.faults.fail) {
             return Err(Faults::ERROR);
         }
-        Ok(true)
+        let len = self.cut(chance, len);
+        Ok(self.inner.as_mut().map(|inner| (inner, len)))
     }
 
-    /// Returns the transport and what of the pieces goes out, unless the call would block.
-    fn sending<'p>(&mut self, pieces: &[&'p [u8]]) -> Admitted<'_, T, Vec<&'p [u8], PIECES>> {
-        if !self.admit()? {
-            return Ok(None);
-        }
+    /// Sends by `call` what goes out of the pieces.
+    fn send_by(&mut self, pieces: &[&[u8]], call: impl FnOnce(&mut T, &[&[u8]]) -> Moved) -> Moved {
         let len = pieces.iter().map(|piece| piece.len()).sum();
-        let mut rest = self.cut(self.faults.split, len);
-        let mut cut = Vec::new();
-        for piece in pieces.iter().filter(|piece| !piece.is_empty()).take(PIECES) {
-            let piece = piece.get(..rest).unwrap_or(piece);
-            rest -= piece.len();
-            _ = cut.push(piece);
-        }
-        Ok(self.inner.as_mut().map(|inner| (inner, cut)))
+        let Some((inner, len)) = self.admit(self.faults.split, len)? else {
+            return Ok(None);
+        };
+        call(inner, &cut(pieces, len).collect::<Vec<_, PIECES>>())
     }
 
-    /// Returns the transport and what of the space is used, unless the call would block.
-    fn receiving<'s>(&mut self, space: &'s mut [u8]) -> Admitted<'_, T, &'s mut [u8]> {
-        if !self.admit()? {
+    /// Receives by `call` into what is used of the space.
+    fn receive_by<R>(
+        &mut self,
+        space: &mut [u8],
+        call: impl FnOnce(&mut T, &mut [u8]) -> Moved<R>,
+    ) -> Moved<R> {
+        let Some((inner, len)) = self.admit(self.faults.truncate, space.len())? else {
             return Ok(None);
-        }
-        let len = self.cut(self.faults.truncate, space.len());
-        let space = space.get_mut(..len).unwrap_or_default();
-        Ok(self.inner.as_mut().map(|inner| (inner, space)))
+        };
+        call(inner, space.get_mut(..len).unwrap_or_default())
     }
 }
 
 impl<T: Transport> Transport for Faulty<T> {
     fn send(&mut self, pieces: &[&[u8]]) -> Moved {
-        match self.sending(pieces)? {
-            Some((inner, pieces)) => inner.send(&pieces),
-            None => Ok(None),
-        }
+        self.send_by(pieces, |inner, pieces| inner.send(pieces))
     }
 
     fn receive(&mut self, space: &mut [u8]) -> Moved {
-        match self.receiving(space)? {
-            Some((inner, space)) => inner.receive(space),
-            None => Ok(None),
-        }
+        self.receive_by(space, |inner, space| inner.receive(space))
     }
 }
 
 impl<T: PassFds> PassFds for Faulty<T> {
     fn send_with(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
-        match self.sending(pieces)? {
-            Some((inner, pieces)) => inner.send_with(&pieces, fds),
-            None => Ok(None),
-        }
+        self.send_by(pieces, |inner, pieces| inner.send_with(pieces, fds))
     }
 
     fn receive_with(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
         let lost = self.happens(self.faults.drop_fds);
         let before = fds.len();
-        let Some((inner, space)) = self.receiving(space)? else {
-            return Ok(None);
-        };
-        let Some(mut received) = inner.receive_with(space, fds)? else {
-            return Ok(None);
-        };
+        let mut received = self.receive_by(space, |inner, space| inner.receive_with(space, fds))?;
         if lost && fds.len() > before {
             fds.truncate(before);
-            received.fds_truncated = true;
+            received = received.map(|received| Received { fds_truncated: true, ..received });
         }
-        Ok(Some(received))
+        Ok(received)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Descriptors in flight in one direction of a loopback.
 
-use heapless::Deque;
+use heapless::{Deque, Vec};
 
 use crate::contract::{FdList, Fds, TransportError};
 use crate::descriptor::duplicate;
@@ -27,60 +27,35 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
-    pub(super) const fn new() -> Self {
-        Self { fds: FdList::new(), records: Deque::new() }
-    }
-
-    /// Closes the descriptors that travel with bytes before the position.
-    pub(super) fn close_before(&mut self, position: u64) {
-        while let Some(record) = self.records.front().filter(|record| record.start < position) {
-            self.fds.drain(0..record.fd_count).for_each(drop);
-            self.records.pop_front();
-        }
-    }
-
     pub(super) fn has_room_for(&self, count: usize) -> bool {
-        HELD - self.fds.len() >= count && !self.records.is_full()
+        count == 0 || (HELD - self.fds.len() >= count && !self.records.is_full())
     }
 
     pub(super) fn first(&self) -> Option<Record> {
         self.records.front().copied()
     }
 
-    /// Takes duplicates, all or none. They belong to no bytes until [`sent`](Self::sent).
+    /// Adds duplicates, all or none. The bytes that they travel with are told by
+    /// [`sent`](Self::sent).
     pub(super) fn duplicate(&mut self, fds: &[BorrowedFd<'_>]) -> Result<(), TransportError> {
-        let before = self.fds.len();
-        for fd in fds {
-            match duplicate(*fd) {
-                Ok(fd) => _ = self.fds.push(fd),
-                Err(error) => {
-                    self.fds.fds().truncate(before);
-                    return Err(TransportError::System(error));
-                }
-            }
+        let copies: Result<Vec<_, MAX_FDS>, _> = fds.iter().map(|fd| duplicate(*fd)).collect();
+        for fd in copies.map_err(TransportError::System)? {
+            _ = self.fds.push(fd);
         }
         Ok(())
     }
 
-    /// Gives the last duplicates their bytes.
+    /// Gives the duplicates that were added last their bytes.
     pub(super) fn sent(&mut self, record: Record) {
-        _ = self.records.push_back(record);
-    }
-
-    /// Closes the last `count` duplicates, whose bytes were not sent.
-    pub(super) fn not_sent(&mut self, count: usize) {
-        let before = self.fds.len().saturating_sub(count);
-        self.fds.fds().truncate(before);
+        if record.fd_count > 0 {
+            _ = self.records.push_back(record);
+        }
     }
 
     /// Moves the first record's descriptors to the receiver, and returns whether there was room
     /// for all.
     pub(super) fn deliver(&mut self, fds: &mut Fds<'_>) -> bool {
         let count = self.records.pop_front().map_or(0, |record| record.fd_count);
-        let mut delivered = true;
-        for fd in self.fds.drain(0..count) {
-            delivered &= fds.push(fd).is_ok();
-        }
-        delivered
+        self.fds.fds().deliver(count, fds)
     }
 }

@@ -5,7 +5,7 @@ use core::cell::RefCell;
 use heapless::Deque;
 use static_assertions::assert_not_impl_any;
 
-use crate::contract::{FdList, Fds, Moved, PassFds, Received, Transport, TransportError};
+use crate::contract::{Carry, Fds, Moved, Received, TransportError};
 use crate::fd::BorrowedFd;
 use crate::memory::in_flight::{InFlight, MAX_FDS, Record};
 
@@ -43,46 +43,29 @@ struct Ring<const N: usize> {
 }
 
 impl<const N: usize> Ring<N> {
-    const fn new() -> Self {
-        Self {
-            bytes: Deque::new(),
-            position: 0,
-            in_flight: InFlight::new(),
-            sender_gone: false,
-            receiver_gone: false,
-        }
-    }
-
     /// Where in the stream the next byte to be sent will be.
     fn end(&self) -> u64 {
         self.position + u64::try_from(self.bytes.len()).unwrap_or(u64::MAX)
     }
 
-    fn send(&mut self, pieces: &[&[u8]]) -> Moved {
-        let mut bytes = pieces.iter().copied().flatten().peekable();
-        if bytes.peek().is_some() && self.receiver_gone {
+    fn send(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
+        let is_offered = pieces.iter().any(|piece| !piece.is_empty());
+        if is_offered && self.receiver_gone {
             return Err(TransportError::Closed);
         }
-        let mut count = 0;
-        for &byte in bytes {
+        if !is_offered || self.bytes.is_full() || !self.in_flight.has_room_for(fds.len()) {
+            return Ok(None);
+        }
+        self.in_flight.duplicate(fds)?;
+        let (start, mut count) = (self.end(), 0);
+        for &byte in pieces.iter().copied().flatten() {
             if self.bytes.push_back(byte).is_err() {
                 break;
             }
             count += 1;
         }
-        Ok((count > 0).then_some(count))
-    }
-
-    fn send_with(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
-        let (start, fd_count) = (self.end(), fds.len());
-        self.in_flight.duplicate(fds)?;
-        let sent = self.send(pieces);
-        if let Ok(Some(_)) = sent {
-            self.in_flight.sent(Record { start, end: self.end(), fd_count });
-        } else {
-            self.in_flight.not_sent(fd_count);
-        }
-        sent
+        self.in_flight.sent(Record { start, end: self.end(), fd_count: fds.len() });
+        Ok(Some(count))
     }
 
     fn receive(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
@@ -111,8 +94,8 @@ impl<const N: usize> Ring<N> {
 
 impl<const N: usize> Loopback<N> {
     /// Two empty rings.
-    pub const fn new() -> Self {
-        Self { there: RefCell::new(Ring::new()), back: RefCell::new(Ring::new()) }
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Starts again and returns the two ends. Dropping an end closes it.
@@ -133,33 +116,15 @@ pub struct LoopbackEnd<'a, const N: usize> {
 
 assert_not_impl_any!(LoopbackEnd<'_, 8>: Send, Sync);
 
-impl<const N: usize> Transport for LoopbackEnd<'_, N> {
-    fn send(&mut self, pieces: &[&[u8]]) -> Moved {
-        self.outgoing.borrow_mut().send(pieces)
-    }
-
-    fn receive(&mut self, space: &mut [u8]) -> Moved {
-        let received = self.receive_with(space, &mut FdList::<0>::new().fds())?;
-        Ok(received.map(|received| received.len))
-    }
-}
-
-impl<const N: usize> PassFds for LoopbackEnd<'_, N> {
-    fn send_with(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
-        if fds.is_empty() {
-            return self.send(pieces);
-        }
+impl<const N: usize> Carry for LoopbackEnd<'_, N> {
+    fn send_fds(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
         if fds.len() > MAX_FDS {
             return Err(TransportError::TooManyFds { count: fds.len() });
         }
-        let mut ring = self.outgoing.borrow_mut();
-        if !ring.receiver_gone && !ring.in_flight.has_room_for(fds.len()) {
-            return Ok(None);
-        }
-        ring.send_with(pieces, fds)
+        self.outgoing.borrow_mut().send(pieces, fds)
     }
 
-    fn receive_with(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
+    fn receive_fds(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
         self.incoming.borrow_mut().receive(space, fds)
     }
 }
@@ -169,6 +134,6 @@ impl<const N: usize> Drop for LoopbackEnd<'_, N> {
         self.outgoing.borrow_mut().sender_gone = true;
         let mut incoming = self.incoming.borrow_mut();
         incoming.receiver_gone = true;
-        incoming.in_flight.close_before(u64::MAX);
+        incoming.in_flight = InFlight::default();
     }
 }

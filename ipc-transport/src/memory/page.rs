@@ -107,11 +107,8 @@ impl SharedPage {
     }
 
     fn mapped(start: Result<*mut c_void, Errno>, count: usize) -> Result<Self, SystemError> {
-        let start = start.map_err(SystemError::of("mmap"))?;
-        match NonNull::new(start.cast()) {
-            Some(words) => Ok(Self { words, count }),
-            None => Err(SystemError::of("mmap")(Errno::NOMEM)),
-        }
+        let words = start.and_then(|start| NonNull::new(start.cast()).ok_or(Errno::NOMEM));
+        Ok(Self { words: words.map_err(SystemError::of("mmap"))?, count })
     }
 
     /// Returns the words.
@@ -125,6 +122,7 @@ impl SharedPage {
 }
 
 impl Drop for SharedPage {
+    #[inline(never)]
     fn drop(&mut self) {
         // SAFETY: this is the whole mapping, and every borrow of it has ended.
         _ = unsafe { rustix::mm::munmap(self.words.as_ptr().cast(), len(self.count)) };

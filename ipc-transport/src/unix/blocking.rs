@@ -5,7 +5,7 @@ use core::time::Duration;
 use rustix::fd::BorrowedFd;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
-use crate::contract::{FdList, Fds, Moved, PassFds, Received, SystemError, Transport};
+use crate::contract::{Carry, Fds, Moved, Received, SystemError};
 use crate::unix::socket::{Mode, Socket};
 use crate::waiting::{Instant, Patience};
 
@@ -30,9 +30,16 @@ impl<'a, S: Socket> Blocking<'a, S> {
     pub const fn with(self, patience: Patience) -> Self {
         Self { patience, ..self }
     }
+}
+
+impl<S: Socket> Carry for Blocking<'_, S> {
+    #[inline]
+    fn send_fds(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
+        self.socket.send_as(Mode::Blocking, pieces, fds)
+    }
 
     #[inline]
-    fn receive_patiently(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
+    fn receive_fds(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
         if !self.patience.spin.is_zero() {
             let end = Instant::now() + self.patience.spin;
             loop {
@@ -47,32 +54,6 @@ impl<'a, S: Socket> Blocking<'a, S> {
             }
         }
         self.socket.receive_as(Mode::Blocking, space, fds)
-    }
-}
-
-impl<S: Socket> Transport for Blocking<'_, S> {
-    #[inline]
-    fn send(&mut self, pieces: &[&[u8]]) -> Moved {
-        self.socket.send_as(Mode::Blocking, pieces, &[])
-    }
-
-    #[inline]
-    fn receive(&mut self, space: &mut [u8]) -> Moved {
-        Ok(self
-            .receive_patiently(space, &mut FdList::<0>::new().fds())?
-            .map(|received| received.len))
-    }
-}
-
-impl<S: Socket> PassFds for Blocking<'_, S> {
-    #[inline]
-    fn send_with(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
-        self.socket.send_as(Mode::Blocking, pieces, fds)
-    }
-
-    #[inline]
-    fn receive_with(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
-        self.receive_patiently(space, fds)
     }
 }
 

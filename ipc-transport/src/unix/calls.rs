@@ -1,49 +1,36 @@
 //! The calls on `AF_UNIX` sockets, and every answer that the kernel gives to them.
 
-use core::mem::MaybeUninit;
-
-use rustix::cmsg_space;
+use heapless::Vec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::OFlags;
-use rustix::io::{Errno, IoSliceMut, retry_on_intr};
+use rustix::io::{Errno, IoSlice, IoSliceMut};
 use rustix::net::sockopt::{Timeout, socket_timeout};
-use rustix::net::{
-    AddressFamily, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    Shutdown, SocketFlags, SocketType,
-};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType};
 
-use crate::contract::{Fds, Moved, Received, SystemError, TransportError};
+use crate::contract::{Fds, Moved, PIECES, Received, SystemError, TransportError, cut, first};
 use crate::descriptor::above_stdio;
 use crate::unix::control::{ControlSpace, MAX_FDS};
 use crate::unix::options::switch_off_extras;
-use crate::unix::pieces::{first, gather};
 use crate::unix::socket::Mode;
 use crate::waiting::{Instant, Interest, Watched, wait};
 
-const CONTROL: usize = cmsg_space!(ScmRights(MAX_FDS));
-
 /// A socket's descriptor.
 #[derive(Debug)]
-pub(super) struct Calls {
-    pub(super) fd: OwnedFd,
+pub(crate) struct Calls {
+    pub(crate) fd: OwnedFd,
 }
 
-/// What a receiving call came to, before stream and seqpacket part ways.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Answer {
-    /// Bytes, and with MSG_TRUNC possibly more of them than there was room for.
-    Bytes(Received),
-    /// No byte: the end, or an empty packet.
-    Empty,
-    /// The peer left bytes of ours unread when it ended.
-    Reset,
-    /// Would block.
-    Nothing,
+/// Which way a call goes, and whether with descriptors that the receiver may refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Receive,
+    Send,
+    SendFds,
 }
 
 impl Calls {
     /// Calls on a new socket.
-    pub(super) const fn new(fd: OwnedFd) -> Self {
+    pub(crate) const fn new(fd: OwnedFd) -> Self {
         Self { fd }
     }
 
@@ -63,7 +50,7 @@ impl Calls {
 
     /// Sends at most `limit` bytes, never none.
     #[inline]
-    pub(super) fn send(
+    pub(crate) fn send(
         &self,
         mode: Mode,
         (pieces, limit): (&[&[u8]], usize),
@@ -75,140 +62,128 @@ impl Calls {
         if pieces.iter().all(|piece| piece.is_empty()) {
             return Ok(None);
         }
-        let flags = SendFlags::NOSIGNAL
-            | if mode == Mode::NonBlocking { SendFlags::DONTWAIT } else { SendFlags::empty() };
         if let ([piece], []) = (pieces, fds) {
             let piece = first(piece, limit);
-            return self.sent("send", (mode, false), |fd| rustix::net::send(fd, piece, flags));
+            return self.repeat("send", mode, Way::Send, |fd, mode| {
+                rustix::net::send(fd, piece, send_flags(mode))
+            });
         }
-        let slices = gather(pieces, limit);
-        let mut space = [MaybeUninit::uninit(); CONTROL];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        if !fds.is_empty() {
-            // The space is made for this many.
-            _ = control.push(SendAncillaryMessage::ScmRights(fds));
-        }
-        self.sent("sendmsg", (mode, !fds.is_empty()), |fd| {
-            rustix::net::sendmsg(fd, &slices, &mut control, flags)
-        })
+        let slices: Vec<_, PIECES> = cut(pieces, limit).map(IoSlice::new).collect();
+        let mut control = ControlSpace::new();
+        control.put(fds);
+        let way = if fds.is_empty() { Way::Send } else { Way::SendFds };
+        self.repeat("sendmsg", mode, way, |fd, mode| control.send(fd, &slices, send_flags(mode)))
     }
 
-    /// Sees to all that a sending call may answer.
+    /// Receives bytes, none at the end; descriptors that came with them are dropped by the kernel.
     #[inline]
-    fn sent(
-        &self,
-        call: &'static str,
-        (mode, with_fds): (Mode, bool),
-        mut attempt: impl FnMut(BorrowedFd<'_>) -> Result<usize, Errno>,
-    ) -> Moved {
-        loop {
-            return match retry_on_intr(|| attempt(self.fd.as_fd())) {
-                Ok(0) => Ok(None),
-                Ok(len) => Ok(Some(len)),
-                Err(error) if self.has_not_waited(mode, error)? => {
-                    self.wait(Interest::Output, None)?;
-                    continue;
-                }
-                Err(Errno::AGAIN) => Ok(None),
-                // The last two are those of a SOCK_SEQPACKET peer that is just ending.
-                Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN | Errno::CONNREFUSED) => {
-                    Err(TransportError::Closed)
-                }
-                Err(Errno::TOOMANYREFS) => Err(TransportError::TooManyInFlight),
-                Err(Errno::PERM) if with_fds => Err(TransportError::FdsRefused),
-                Err(error) => Err(system(call)(error)),
-            };
-        }
-    }
-
-    /// Receives bytes; descriptors that came with them are dropped by the kernel.
-    #[inline]
-    pub(super) fn receive(&self, mode: Mode, space: &mut [u8]) -> Result<Answer, TransportError> {
-        self.received("recv", mode, |fd, flags| {
-            let (len, _) = rustix::net::recv(fd, &mut *space, flags)?;
-            Ok(Received { len, fds_truncated: false })
+    pub(crate) fn receive(&self, mode: Mode, space: &mut [u8]) -> Moved {
+        self.repeat("recv", mode, Way::Receive, |fd, mode| {
+            rustix::net::recv(fd, &mut *space, receive_flags(mode)).map(|(len, _)| len)
         })
     }
 
     /// Receives bytes into the slices, one after the other, and descriptors, as many as there is
-    /// room for. The length counts bytes of a packet that found no room, too (`MSG_TRUNC`).
+    /// room for. The length counts bytes of a packet that found no room, too (`MSG_TRUNC`); it is
+    /// zero at the end and for an empty packet, whose descriptors are closed.
     #[inline]
     pub(super) fn receive_with<const N: usize>(
         &self,
         mode: Mode,
         slices: [&mut [u8]; N],
         fds: &mut Fds<'_>,
-    ) -> Result<Answer, TransportError> {
-        let mut space = ControlSpace::new();
-        let mut control = space.control(fds.room());
+    ) -> Moved<Received> {
+        let mut control = ControlSpace::new();
+        _ = control.offer(fds.room());
         let mut slices = slices.map(IoSliceMut::new);
         let packet = if N > 1 { RecvFlags::TRUNC } else { RecvFlags::empty() };
-        let mut answer = self.received("recvmsg", mode, |fd, flags| {
-            let flags = flags | packet | RecvFlags::CMSG_CLOEXEC;
-            let message = rustix::net::recvmsg(fd, &mut slices, &mut control, flags)?;
-            let fds_truncated = message.flags.contains(ReturnFlags::CTRUNC);
-            Ok(Received { len: message.bytes, fds_truncated })
-        })?;
-        let Answer::Bytes(received) = &mut answer else {
-            // What came with an empty packet.
-            space.arrived().for_each(drop);
-            return Ok(answer);
+        let Some(mut received) = self.repeat("recvmsg", mode, Way::Receive, |fd, mode| {
+            let flags = receive_flags(mode) | packet | RecvFlags::CMSG_CLOEXEC;
+            control.receive(fd, &mut slices, flags)
+        })?
+        else {
+            return Ok(None);
         };
-        for fd in space.arrived() {
-            let kept = above_stdio(fd).is_ok_and(|fd| fds.push(fd).is_ok());
-            received.fds_truncated |= !kept;
-        }
-        Ok(answer)
+        control.arrived(|fd| {
+            let is_kept = received.len > 0 && above_stdio(fd).is_ok_and(|fd| fds.push(fd).is_ok());
+            received.fds_truncated |= !is_kept;
+        });
+        Ok(Some(received))
     }
 
-    /// Sees to all that a receiving call may answer.
+    /// Makes a call until it has an answer.
     #[inline]
-    fn received(
+    pub(crate) fn repeat<T>(
         &self,
         call: &'static str,
         mut mode: Mode,
-        mut attempt: impl FnMut(BorrowedFd<'_>, RecvFlags) -> Result<Received, Errno>,
-    ) -> Result<Answer, TransportError> {
+        way: Way,
+        mut attempt: impl FnMut(BorrowedFd<'_>, Mode) -> Result<T, Errno>,
+    ) -> Moved<T> {
         loop {
-            let flags =
-                if mode == Mode::NonBlocking { RecvFlags::DONTWAIT } else { RecvFlags::empty() };
-            return match attempt(self.fd.as_fd(), flags) {
-                Ok(Received { len: 0, .. }) => Ok(Answer::Empty),
-                Ok(received) => Ok(Answer::Bytes(received)),
-                Err(Errno::CONNRESET) => Ok(Answer::Reset),
-                Err(Errno::INTR) if mode == Mode::NonBlocking => continue,
-                Err(error) if error == Errno::INTR || self.has_not_waited(mode, error)? => {
-                    mode = self.wait_out()?;
-                    continue;
-                }
-                Err(Errno::AGAIN) => Ok(Answer::Nothing),
-                Err(Errno::NOTCONN | Errno::CONNREFUSED) => Err(TransportError::Closed),
-                Err(error) => Err(system(call)(error)),
-            };
+            match attempt(self.fd.as_fd(), mode) {
+                Ok(done) => return Ok(Some(done)),
+                Err(error) => match self.settle(call, mode, way, error)? {
+                    Some(next) => mode = next,
+                    None => return Ok(None),
+                },
+            }
         }
     }
 
-    /// Returns whether a call that may wait has not, since the socket's own mode is `O_NONBLOCK`.
-    fn has_not_waited(&self, mode: Mode, error: Errno) -> Result<bool, TransportError> {
-        if mode == Mode::NonBlocking || error != Errno::AGAIN {
-            return Ok(false);
+    /// Sees to a call that failed, and returns how to make it again; `None` where it would block.
+    #[inline(never)]
+    fn settle(&self, call: &'static str, mode: Mode, way: Way, error: Errno) -> Moved<Mode> {
+        match error {
+            Errno::INTR if mode == Mode::NonBlocking || way != Way::Receive => Ok(Some(mode)),
+            Errno::AGAIN if mode == Mode::NonBlocking => Ok(None),
+            Errno::INTR | Errno::AGAIN => self.wait_out(way, error),
+            // A SOCK_SEQPACKET peer that is just ending gives ENOTCONN and ECONNREFUSED.
+            Errno::PIPE
+            | Errno::CONNRESET
+            | Errno::NOTCONN
+            | Errno::CONNREFUSED
+            | Errno::SHUTDOWN => Err(TransportError::Closed),
+            Errno::TOOMANYREFS => Err(TransportError::TooManyInFlight),
+            Errno::PERM if way == Way::SendFds => Err(TransportError::FdsRefused),
+            error => Err(system(call)(error)),
         }
+    }
+
+    /// Waits in the place of a call that was to wait, unless it has: `None` then. A call does not
+    /// wait where the socket's own mode is `O_NONBLOCK`, and a receive that was made again after a
+    /// signal would begin its whole timeout anew. Returns how to make the call then.
+    fn wait_out(&self, way: Way, error: Errno) -> Moved<Mode> {
         let own = rustix::fs::fcntl_getfl(&self.fd).map_err(system("fcntl"))?;
-        Ok(own.contains(OFlags::NONBLOCK))
-    }
-
-    /// Waits for input in the place of a receive, for as long as that may wait: made again after a
-    /// signal, it would begin its whole timeout anew. Returns how to receive then.
-    fn wait_out(&self) -> Result<Mode, TransportError> {
-        let timeout = socket_timeout(&self.fd, Timeout::Recv);
-        let timeout = timeout.map_err(system("getsockopt SO_RCVTIMEO"))?;
-        self.wait(Interest::Input, timeout.map(|timeout| Instant::now() + timeout))?;
-        Ok(timeout.map_or(Mode::Blocking, |_| Mode::NonBlocking))
-    }
-
-    fn wait(&self, interest: Interest, deadline: Option<Instant>) -> Result<(), TransportError> {
+        if error == Errno::AGAIN && !own.contains(OFlags::NONBLOCK) {
+            return Ok(None);
+        }
+        let (interest, timeout) = match way {
+            Way::Send | Way::SendFds => (Interest::Output, None),
+            Way::Receive => (
+                Interest::Input,
+                socket_timeout(&self.fd, Timeout::Recv)
+                    .map_err(system("getsockopt SO_RCVTIMEO"))?,
+            ),
+        };
         let mut watched = [Watched::new(self.fd.as_fd(), interest)];
-        wait(&mut watched, deadline).map(|_| ()).map_err(TransportError::System)
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        wait(&mut watched, deadline).map_err(TransportError::System)?;
+        Ok(Some(if timeout.is_some() { Mode::NonBlocking } else { Mode::Blocking }))
+    }
+}
+
+fn send_flags(mode: Mode) -> SendFlags {
+    match mode {
+        Mode::NonBlocking => SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
+        Mode::Blocking => SendFlags::NOSIGNAL,
+    }
+}
+
+fn receive_flags(mode: Mode) -> RecvFlags {
+    match mode {
+        Mode::NonBlocking => RecvFlags::DONTWAIT,
+        Mode::Blocking => RecvFlags::empty(),
     }
 }
 

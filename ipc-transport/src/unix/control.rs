@@ -1,12 +1,18 @@
-//! Control messages of received bytes (cmsg(3)): room for as many descriptors as are expected.
+//! Messages with descriptors beside their bytes (cmsg(3)): as many as are sent or expected.
+//!
+//! Not by rustix, which looks at addresses too and takes 1 KB of code more.
 
-#![expect(unsafe_code, reason = "descriptors arrive as numbers")]
+#![expect(unsafe_code, reason = "descriptors arrive as numbers, and messages are pointers")]
 
-use core::mem::{ManuallyDrop, MaybeUninit};
+use core::ffi::c_void;
+use core::mem::MaybeUninit;
 
-use rustix::fd::{FromRawFd, OwnedFd, RawFd};
-use rustix::net::RecvAncillaryBuffer;
+use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use rustix::io::{Errno, IoSlice, IoSliceMut};
+use rustix::net::{RecvFlags, SendFlags};
+use syscalls::{Sysno, syscall};
 
+use crate::contract::Received;
 use crate::unix::options::SOL_SOCKET;
 
 pub(super) const MAX_FDS: usize = ipc_frame::MAX_FDS as usize;
@@ -20,6 +26,21 @@ const NUMBER: usize = size_of::<RawFd>();
 /// A length, a level and a type.
 const HEADER: usize = (WORD + 2 * NUMBER).next_multiple_of(WORD);
 const LEN: usize = HEADER + MAX_FDS * NUMBER;
+
+/// `MSG_CTRUNC`.
+const CTRUNC: u32 = 8;
+
+/// The kernel's `struct user_msghdr`.
+#[repr(C)]
+struct Message {
+    name: *const c_void,
+    name_len: u32,
+    slices: *const c_void,
+    slice_count: usize,
+    control: *mut c_void,
+    control_len: usize,
+    flags: u32,
+}
 
 /// Room for the control messages of one call.
 #[repr(C)]
@@ -38,33 +59,95 @@ impl ControlSpace {
 
     /// Offers room for exactly `room` descriptors (`CMSG_LEN`). Padded room would let the kernel
     /// install one more. What arrives is taken by [`arrived`](Self::arrived).
-    pub(super) fn control(&mut self, room: usize) -> ManuallyDrop<RecvAncillaryBuffer<'_>> {
+    pub(super) fn offer(&mut self, room: usize) -> &mut [u8] {
         self.len = match room {
             0 => 0,
             room => HEADER + room.min(MAX_FDS) * NUMBER,
         };
         let bytes = self.bytes.get_mut(..self.len).unwrap_or_default();
         bytes.fill(MaybeUninit::new(0));
-        ManuallyDrop::new(RecvAncillaryBuffer::new(bytes))
+        // SAFETY: all of these bytes are zero now.
+        unsafe { core::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len()) }
     }
 
-    /// Takes the descriptors that have arrived. Those of other control messages are closed.
-    pub(super) fn arrived(&mut self) -> impl Iterator<Item = OwnedFd> {
+    /// Puts in the descriptors that are to be sent.
+    pub(super) fn put(&mut self, fds: &[BorrowedFd<'_>]) {
+        let bytes = self.offer(fds.len());
+        let len = bytes.len();
+        let Some((first, rest)) = bytes.split_first_chunk_mut() else { return };
+        *first = len.to_ne_bytes();
+        let fds = fds.iter().map(AsRawFd::as_raw_fd);
+        let numbers = [SOL_SOCKET, SCM_RIGHTS].into_iter().chain(fds);
+        for (place, number) in rest.chunks_exact_mut(NUMBER).zip(numbers) {
+            place.copy_from_slice(&number.to_ne_bytes());
+        }
+    }
+
+    /// Sends the bytes of the slices and what was put in (sendmsg(2)).
+    pub(super) fn send(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        slices: &[IoSlice<'_>],
+        flags: SendFlags,
+    ) -> Result<usize, Errno> {
+        let slices = (slices.as_ptr().cast(), slices.len());
+        // SAFETY: the kernel only reads the slices, which are borrowed for the call.
+        unsafe { self.call(Sysno::sendmsg, fd, slices, flags.bits()) }.map(|sent| sent.len)
+    }
+
+    /// Receives into the slices, and descriptors into the room that was offered (recvmsg(2)).
+    pub(super) fn receive(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        slices: &mut [IoSliceMut<'_>],
+        flags: RecvFlags,
+    ) -> Result<Received, Errno> {
+        let slices = (slices.as_ptr().cast(), slices.len());
+        // SAFETY: the kernel writes to the slices, which are borrowed for that.
+        unsafe { self.call(Sysno::recvmsg, fd, slices, flags.bits()) }
+    }
+
+    /// # Safety
+    /// The slices may be used as the call does.
+    unsafe fn call(
+        &mut self,
+        call: Sysno,
+        fd: BorrowedFd<'_>,
+        (slices, slice_count): (*const c_void, usize),
+        flags: u32,
+    ) -> Result<Received, Errno> {
+        let (control, control_len) = (self.bytes.as_mut_ptr().cast(), self.len);
+        let name = core::ptr::null();
+        let mut message =
+            Message { name, name_len: 0, slices, slice_count, control, control_len, flags: 0 };
+        // SAFETY: the slices are the caller's promise; the control bytes are initialised and
+        // borrowed, and the kernel writes at most `control_len` of them.
+        let len = unsafe { syscall!(call, fd.as_raw_fd(), &raw mut message, flags) };
+        let len = len.map_err(|error| Errno::from_raw_os_error(error.into_raw()))?;
+        Ok(Received { len, fds_truncated: message.flags & CTRUNC != 0 })
+    }
+
+    /// Gives out the descriptors that have arrived. Those of other control messages are closed.
+    pub(super) fn arrived(&mut self, mut take: impl FnMut(OwnedFd)) {
         let bytes = self.bytes.get_mut(..self.len).unwrap_or_default();
         self.len = 0;
-        // SAFETY: `control` has initialised these bytes, and the kernel only writes to them.
+        // SAFETY: `offer` has initialised these bytes, and the kernel only writes to them.
         let bytes = unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) };
-        Messages { rest: bytes }.flat_map(|(kind, numbers)| {
-            let numbers = numbers.chunks_exact(NUMBER).filter_map(|chunk| chunk.first_chunk());
-            // A pidfd that could not be made is an error number below zero.
-            let open = numbers.map(|number| RawFd::from_ne_bytes(*number)).filter(|fd| *fd >= 0);
-            open.filter_map(move |number| {
+        for (kind, numbers) in (Messages { rest: bytes }) {
+            for number in numbers.chunks_exact(NUMBER).filter_map(|chunk| chunk.first_chunk()) {
+                let number = RawFd::from_ne_bytes(*number);
+                if number < 0 {
+                    // A pidfd that could not be made is an error number.
+                    continue;
+                }
                 // SAFETY: the kernel has just opened this descriptor for the call, and `len` is
                 // zero now, so that it is taken once.
                 let fd = unsafe { OwnedFd::from_raw_fd(number) };
-                (kind == SCM_RIGHTS).then_some(fd)
-            })
-        })
+                if kind == SCM_RIGHTS {
+                    take(fd);
+                }
+            }
+        }
     }
 }
 
@@ -111,10 +194,10 @@ mod tests {
     fn the_room_is_for_exactly_as_many_as_are_expected() {
         let mut space = ControlSpace::new();
         for (room, len) in [(0, 0), (1, HEADER + 4), (2, HEADER + 8), (253, LEN), (999, LEN)] {
-            _ = space.control(room);
+            _ = space.offer(room);
             assert_eq!(space.len, len);
         }
-        assert_eq!(space.arrived().count(), 0, "nothing was received");
+        space.arrived(|fd| panic!("nothing was received: {fd:?}"));
     }
 
     #[test]

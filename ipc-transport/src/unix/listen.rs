@@ -45,41 +45,58 @@ pub struct Listener<S> {
 /// Which file a path is: its device and number.
 type FileId = (u64, u64);
 
-/// Why a path could not be bound. Whatever is at the path stays.
+/// Why a path was not bound or a descriptor not taken over. What is there stays as it was, except
+/// that a descriptor may be closed after [`System`](Self::System).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum BindError {
-    /// Somebody listens there already.
+pub enum SocketError {
+    /// Another program listens at the path.
     InUse,
-    /// Something is there that is no socket.
-    NoSocket,
+    /// What is at the path or descriptor is not a socket.
+    NotSocket,
+    /// The descriptor is a socket of another family or kind, as socket(2) numbers them.
+    WrongKind {
+        /// Its family; `AF_UNIX` is expected.
+        family: u16,
+        /// Its kind.
+        kind: u32,
+        /// The kind that was asked for.
+        expected: u32,
+    },
+    /// A listener was asked for and the socket does not listen.
+    NotListening,
     /// Any other failure of the system: the path is too long (`ENAMETOOLONG`), its directory is
-    /// not there (`ENOENT`) or not ours (`EACCES`).
+    /// not there (`ENOENT`) or not ours (`EACCES`); the descriptor is not open (`EBADF`) or not
+    /// connected (`ENOTCONN`).
     System(SystemError),
 }
 
-impl fmt::Display for BindError {
+impl fmt::Display for SocketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InUse => f.write_str("the path is in use by another program"),
-            Self::NoSocket => f.write_str("the path exists and is no socket"),
+            Self::NotSocket => f.write_str("not a socket"),
+            Self::WrongKind { family, kind, expected } => {
+                write!(f, "a socket of family {family} and kind {kind}, not AF_UNIX and {expected}")
+            }
+            Self::NotListening => f.write_str("the socket does not listen"),
             Self::System(error) => error.fmt(f),
         }
     }
 }
 
-impl core::error::Error for BindError {}
+impl core::error::Error for SocketError {}
 
 impl<S: Socket> Listener<S> {
     /// Binds a path and listens there. A stale socket, at which no process listens, is replaced.
     /// The permissions to connect are `mode`, less the process's umask.
     ///
     /// Two programs that replace the same path in the same moment may both succeed; the one that
-    /// then finds the path to be another's is told [`BindError::InUse`].
+    /// then finds the path to be another's is told [`SocketError::InUse`].
     ///
     /// # Errors
-    /// See [`BindError`].
-    pub fn bind(path: impl Arg, mode: u32) -> Result<Self, BindError> {
+    /// See [`SocketError`].
+    pub fn bind(path: impl Arg, mode: u32) -> Result<Self, SocketError> {
         let address = SocketAddrUnix::new(path).map_err(of("bind"))?;
         let socket = new_socket::<S>().map_err(of("socket"))?;
         // The file takes its permissions from the socket: it never has others for a moment.
@@ -95,7 +112,7 @@ impl<S: Socket> Listener<S> {
         let file = file_at(&address).map_err(of("lstat"))?;
         rustix::net::listen(&socket, BACKLOG).map_err(of("listen"))?;
         if file_at(&address) != Ok(file) {
-            return Err(BindError::InUse);
+            return Err(SocketError::InUse);
         }
         Ok(Self { socket, path: Some((address, file)), may_wait: false, kind: PhantomData })
     }
@@ -174,8 +191,8 @@ pub fn connect<S: Socket>(path: impl Arg) -> Result<Option<S>, SystemError> {
     Ok(Some(socket.into()))
 }
 
-fn of(call: &'static str) -> impl FnOnce(Errno) -> BindError {
-    move |error| BindError::System(SystemError::of(call)(error))
+pub(super) fn of(call: &'static str) -> impl FnOnce(Errno) -> SocketError {
+    move |error| SocketError::System(SystemError::of(call)(error))
 }
 
 /// A socket that does not wait, close-on-exec and above 2.
@@ -186,16 +203,16 @@ fn new_socket<S: Socket>() -> Result<OwnedFd, Errno> {
 }
 
 /// Removes a socket at which no process listens. Anything else at the path stays.
-fn make_way<S: Socket>(address: &SocketAddrUnix) -> Result<(), BindError> {
+fn make_way<S: Socket>(address: &SocketAddrUnix) -> Result<(), SocketError> {
     let stat = stat_at(address).map_err(of("lstat"))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
-        return Err(BindError::NoSocket);
+        return Err(SocketError::NotSocket);
     }
     let probe = new_socket::<S>().map_err(of("socket"))?;
     match rustix::net::connect(&probe, address) {
         Err(Errno::CONNREFUSED) => unlink(address).map_err(of("unlink")),
         // Another kind of socket listens, or one whose queue is full.
-        Ok(()) | Err(Errno::PROTOTYPE | Errno::AGAIN) => Err(BindError::InUse),
+        Ok(()) | Err(Errno::PROTOTYPE | Errno::AGAIN) => Err(SocketError::InUse),
         Err(error) => Err(of("connect")(error)),
     }
 }

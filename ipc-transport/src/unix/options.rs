@@ -6,6 +6,7 @@ use core::mem::MaybeUninit;
 
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::io::Errno;
+use rustix::net::sockopt::set_socket_passcred;
 use syscalls::{Sysno, syscall};
 
 const MIPS: bool = cfg!(any(
@@ -25,30 +26,18 @@ pub(super) const SO_PEERCRED: usize = match (MIPS, SPARC, POWERPC) {
     (_, _, true) => 21,
     _ => 17,
 };
-const SO_PASSCRED: usize = match (MIPS, SPARC, POWERPC) {
-    (true, _, _) => 17,
-    (_, true, _) => 2,
-    (_, _, true) => 20,
-    _ => 16,
-};
 const SO_PASSSEC: usize = if SPARC { 0x1f } else { 34 };
 const SO_PASSPIDFD: usize = if SPARC { 0x55 } else { 76 };
 
 /// Switches off the options that add control messages to what is received: they would take the
 /// room of descriptors. Kernels that lack an option have nothing to switch off.
 pub(super) fn switch_off_extras(fd: BorrowedFd<'_>) {
-    for name in [SO_PASSCRED, SO_PASSSEC, SO_PASSPIDFD] {
-        let off: i32 = 0;
+    _ = set_socket_passcred(fd, false);
+    for name in [SO_PASSSEC, SO_PASSPIDFD] {
+        let (off, len) = (0_i32, size_of::<i32>());
         // SAFETY: the kernel reads the four bytes at the pointer, which are those of `off`.
         _ = unsafe {
-            syscall!(
-                Sysno::setsockopt,
-                fd.as_raw_fd(),
-                SOL_SOCKET,
-                name,
-                &raw const off,
-                size_of::<i32>()
-            )
+            syscall!(Sysno::setsockopt, fd.as_raw_fd(), SOL_SOCKET, name, &raw const off, len)
         };
     }
 }

@@ -9,7 +9,7 @@ use static_assertions::assert_impl_all;
 
 use crate::contract::{Fds, Moved, Received, SystemError, TransportError};
 use crate::unix::blocking::{Blocking, set_receive_timeout};
-use crate::unix::calls::{Answer, Calls, close_sending, system};
+use crate::unix::calls::{Calls, close_sending, system};
 use crate::unix::socket::{Mode, Socket};
 use crate::waiting::is_hung_up;
 
@@ -173,18 +173,21 @@ impl<const PACKET: usize> Socket for Seqpacket<PACKET> {
         let before = fds.len();
         for _ in 0..EMPTY_PACKETS {
             let slices = [&mut *space, &mut self.rest];
-            match self.calls.receive_with(mode, slices, fds)? {
-                Answer::Bytes(received) => {
+            match self.calls.receive_with(mode, slices, fds) {
+                Ok(Some(received)) if received.len > 0 => {
                     let taken = self.taken(received, room);
                     if taken.is_err() {
                         fds.truncate(before);
                     }
                     return taken.map(Some);
                 }
-                Answer::Nothing => return Ok(None),
-                Answer::Empty if self.is_over()? => return Err(TransportError::Closed),
                 // ECONNRESET is told once and first; the last packets come after it.
-                Answer::Empty | Answer::Reset => {}
+                Ok(Some(_)) | Err(TransportError::Closed) => {
+                    if self.is_over()? {
+                        return Err(TransportError::Closed);
+                    }
+                }
+                nothing => return nothing,
             }
         }
         Ok(None)

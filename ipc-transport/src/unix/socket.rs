@@ -3,7 +3,7 @@
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::SocketType;
 
-use crate::contract::{FdList, Fds, Moved, PassFds, Received, Transport};
+use crate::contract::{Carry, Fds, Moved, Received};
 
 /// Whether a call may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,27 +30,14 @@ pub trait Socket: AsFd + From<OwnedFd> {
     fn receive_as(&mut self, mode: Mode, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received>;
 }
 
-impl<S: Socket> Transport for S {
+impl<S: Socket> Carry for S {
     #[inline]
-    fn send(&mut self, pieces: &[&[u8]]) -> Moved {
-        self.send_as(Mode::NonBlocking, pieces, &[])
-    }
-
-    #[inline]
-    fn receive(&mut self, space: &mut [u8]) -> Moved {
-        let received = self.receive_as(Mode::NonBlocking, space, &mut FdList::<0>::new().fds())?;
-        Ok(received.map(|received| received.len))
-    }
-}
-
-impl<S: Socket> PassFds for S {
-    #[inline]
-    fn send_with(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
+    fn send_fds(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
         self.send_as(Mode::NonBlocking, pieces, fds)
     }
 
     #[inline]
-    fn receive_with(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
+    fn receive_fds(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
         self.receive_as(Mode::NonBlocking, space, fds)
     }
 }

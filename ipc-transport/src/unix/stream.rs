@@ -8,7 +8,7 @@ use static_assertions::assert_impl_all;
 
 use crate::contract::{Fds, Moved, Received, SystemError, TransportError};
 use crate::unix::blocking::{Blocking, set_receive_timeout};
-use crate::unix::calls::{Answer, Calls, close_sending};
+use crate::unix::calls::{Calls, close_sending};
 use crate::unix::socket::{Mode, Socket};
 
 /// One end of a stream socket of the family `AF_UNIX` (unix(7)).
@@ -92,16 +92,15 @@ impl Socket for Stream {
         if space.is_empty() {
             return Ok(None);
         }
-        let answer = match fds.room() {
-            0 => self.calls.receive(mode, space),
-            _ => self.calls.receive_with(mode, [space], fds),
+        let received = match fds.room() {
+            0 => self.calls.receive(mode, space)?.map(|len| Received { len, fds_truncated: false }),
+            _ => self.calls.receive_with(mode, [space], fds)?,
         };
-        match answer? {
-            Answer::Bytes(received) => Ok(Some(received)),
-            Answer::Nothing => Ok(None),
+        match received {
             // The kernel gives all data first, then ECONNRESET where the peer left some of ours
             // unread, then the end.
-            Answer::Empty | Answer::Reset => Err(TransportError::Closed),
+            Some(Received { len: 0, .. }) => Err(TransportError::Closed),
+            received => Ok(received),
         }
     }
 }

@@ -1,15 +1,15 @@
 //! The one place for waiting: poll with an absolute deadline.
 
-use heapless::Vec;
+#![expect(unsafe_code, reason = "a list of watched descriptors is polled in place")]
+
+use core::time::Duration;
+
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 
 use crate::contract::SystemError;
 use crate::waiting::clock::Instant;
-
-/// Most descriptors that one call of [`wait`] watches.
-pub const MAX_WATCHED: usize = 48;
 
 /// What a descriptor is watched for. Its end or an error is noticed in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,42 +24,42 @@ pub enum Interest {
     Both,
 }
 
-/// Whether anything was seen.
-type Waited = Result<bool, SystemError>;
-
 /// A descriptor to watch, and afterwards what was seen of it.
 #[derive(Debug)]
-pub struct Watched<'fd> {
-    fd: BorrowedFd<'fd>,
-    interest: Interest,
-    seen: PollFlags,
-}
+#[repr(transparent)]
+pub struct Watched<'fd>(PollFd<'fd>);
 
 impl<'fd> Watched<'fd> {
     /// Watches `fd` for `interest`.
-    pub const fn new(fd: BorrowedFd<'fd>, interest: Interest) -> Self {
-        Self { fd, interest, seen: PollFlags::empty() }
+    pub fn new(fd: BorrowedFd<'fd>, interest: Interest) -> Self {
+        let events = match interest {
+            Interest::End => PollFlags::empty(),
+            Interest::Input => PollFlags::IN,
+            Interest::Output => PollFlags::OUT,
+            Interest::Both => PollFlags::IN | PollFlags::OUT,
+        };
+        Self(PollFd::from_borrowed_fd(fd, events))
     }
 
     /// Returns whether anything was seen.
-    pub const fn is_ready(&self) -> bool {
-        !self.seen.is_empty()
+    pub fn is_ready(&self) -> bool {
+        !self.0.revents().is_empty()
     }
 
     /// Returns whether there is something to read.
-    pub const fn is_readable(&self) -> bool {
-        self.seen.contains(PollFlags::IN)
+    pub fn is_readable(&self) -> bool {
+        self.0.revents().contains(PollFlags::IN)
     }
 
     /// Returns whether the other side is gone: a hang-up, or for the writing end of a pipe an
     /// error.
-    pub const fn is_over(&self) -> bool {
-        self.seen.intersects(PollFlags::HUP.union(PollFlags::ERR))
+    pub fn is_over(&self) -> bool {
+        self.0.revents().intersects(PollFlags::HUP | PollFlags::ERR)
     }
 
     /// Returns whether the descriptor is not open.
-    pub const fn is_broken(&self) -> bool {
-        self.seen.contains(PollFlags::NVAL)
+    pub fn is_broken(&self) -> bool {
+        self.0.revents().contains(PollFlags::NVAL)
     }
 }
 
@@ -69,17 +69,11 @@ impl<'fd> Watched<'fd> {
 /// Signals do not end the wait.
 ///
 /// # Errors
-/// `EINVAL` for more than [`MAX_WATCHED`] descriptors, `ENOMEM` from the kernel; see poll(2).
-pub fn wait(watched: &mut [Watched<'_>], deadline: Option<Instant>) -> Waited {
-    let mut polled = polled(watched)?;
-    let is_ready = poll(&mut polled, deadline)?;
-    for (watched, polled) in watched.iter_mut().zip(&polled) {
-        watched.seen = polled.revents();
-    }
-    Ok(is_ready)
-}
-
-fn poll(polled: &mut [PollFd<'_>], deadline: Option<Instant>) -> Waited {
+/// `EINVAL` for more descriptors than the process may open, `ENOMEM`; see poll(2).
+pub fn wait(watched: &mut [Watched<'_>], deadline: Option<Instant>) -> Result<bool, SystemError> {
+    let polled: *mut [PollFd<'_>] = core::ptr::from_mut(watched) as _;
+    // SAFETY: each `Watched` is a `PollFd` (`repr(transparent)`), and they stay borrowed.
+    let polled = unsafe { &mut *polled };
     loop {
         // The deadline is absolute, so that a storm of signals cannot prolong the wait.
         match rustix::event::poll(polled, timeout(deadline).as_ref()) {
@@ -89,38 +83,20 @@ fn poll(polled: &mut [PollFd<'_>], deadline: Option<Instant>) -> Waited {
     }
 }
 
-fn polled<'fd>(watched: &[Watched<'fd>]) -> Result<Vec<PollFd<'fd>, MAX_WATCHED>, SystemError> {
-    let mut polled = Vec::new();
-    for watched in watched {
-        let events = match watched.interest {
-            Interest::End => PollFlags::empty(),
-            Interest::Input => PollFlags::IN,
-            Interest::Output => PollFlags::OUT,
-            Interest::Both => PollFlags::IN.union(PollFlags::OUT),
-        };
-        if polled.push(PollFd::from_borrowed_fd(watched.fd, events)).is_err() {
-            return Err(SystemError::of("poll")(Errno::INVAL));
-        }
-    }
-    Ok(polled)
-}
-
 /// Returns whether the other side of a socket sends no more (`POLLRDHUP`, poll(2)).
-pub(crate) fn is_hung_up(fd: BorrowedFd<'_>) -> Waited {
-    let mut polled = [PollFd::from_borrowed_fd(fd, PollFlags::RDHUP)];
-    poll(&mut polled, Some(Instant::PAST))?;
-    let [polled] = &polled;
+pub(crate) fn is_hung_up(fd: BorrowedFd<'_>) -> Result<bool, SystemError> {
+    let mut watched = [Watched(PollFd::from_borrowed_fd(fd, PollFlags::RDHUP))];
+    wait(&mut watched, Some(Instant::PAST))?;
+    let [Watched(polled)] = watched;
     Ok(polled.revents().intersects(PollFlags::RDHUP | PollFlags::HUP))
 }
 
 fn timeout(deadline: Option<Instant>) -> Option<Timespec> {
-    let deadline = deadline.filter(|&deadline| deadline != Instant::NEVER)?;
-    let rest = match deadline {
-        Instant::PAST => core::time::Duration::ZERO,
-        _ => deadline.since(Instant::now()),
+    let rest = match deadline? {
+        Instant::NEVER => return None,
+        Instant::PAST => Duration::ZERO,
+        deadline => deadline.since(Instant::now()),
     };
-    Some(Timespec {
-        tv_sec: rest.as_secs().try_into().unwrap_or(i32::MAX.into()),
-        tv_nsec: rest.subsec_nanos().into(),
-    })
+    // Its 584 years fit.
+    Timespec::try_from(rest).ok()
 }

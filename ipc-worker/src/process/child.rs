@@ -3,11 +3,9 @@
 #![expect(unsafe_code, reason = "closing descriptors by number")]
 
 use heapless::Vec;
-use ipc_barrier::process::{Guard, Reason, exit, reset_signals};
+use ipc_barrier::process::{Guard, Reason, close_all_but, exit, reset_signals};
 use ipc_frame::Header;
-use ipc_transport::{
-    Errno, Instant, Patience, Stream, SystemError, Transport, close_all_but, open_stdio,
-};
+use ipc_transport::{Errno, Instant, Patience, Stream, SystemError, Transport, open_stdio};
 use rustix::fd::{AsFd, AsRawFd, RawFd};
 
 use crate::caller::Caller;

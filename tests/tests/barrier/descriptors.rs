@@ -145,7 +145,7 @@ pub(crate) fn repro_an_end_keeps_its_pidfd_where_only_its_descriptors_are_kept<L
         let kept = end.descriptors().chain([is_dead.as_fd()]);
         let kept: Vec<RawFd> = kept.map(|fd| fd.as_raw_fd()).collect();
         // SAFETY: nothing else is used in this process, which exits without destructors.
-        unsafe { ipc_transport::close_all_but(&kept) }.unwrap();
+        unsafe { ipc_barrier::process::close_all_but(&kept) }.unwrap();
         assert_eq!(rustix::io::read(&is_dead, &mut [0]), Ok(0));
         exit(u8::from(end.wait_next_until(soon()) != Err(Unmet::Gone)).into());
     });

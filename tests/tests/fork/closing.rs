@@ -2,8 +2,8 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use ipc_barrier::process::close_all_but;
 use ipc_tests::{fds, seccomp};
-use ipc_transport::close_all_but;
 
 /// Opens a few hundred, keeps some, and returns what is open afterwards.
 fn kept_of(keep: &[usize]) {

@@ -68,7 +68,12 @@ pub(crate) fn sends_random_bytes_and_descriptors<A: PassFds, B: PassFds>(
         sequence += u32::from(announced);
         send_all_with(&mut left, &bytes, own, count);
         if let Err(error) = take(&mut inbox, bytes.len(), &mut right) {
-            let is_typed = matches!(error, InboxError::Decode(_) | InboxError::Join(_));
+            let is_typed = matches!(
+                error,
+                InboxError::Decode(_)
+                    | InboxError::FdSequence { .. }
+                    | InboxError::FdsClaimedTwice { .. }
+            );
             assert!(is_typed, "{error}");
             assert_eq!(inbox.advance().err(), Some(error), "for ever");
             return true;

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ipc_tests::fds::{self, Fds, file, id_of};
 use ipc_tests::wire::frame;
-use ipc_transport::{FdsLost, Inbox, InboxError, JoinError, PassFds, Stream};
+use ipc_transport::{FdsLost, Inbox, InboxError, PassFds, Stream};
 
 use crate::arrivals::{got, take, take_all};
 
@@ -85,7 +85,7 @@ pub(crate) fn a_descriptor_sequence_out_of_step_is_an_error() {
     assert!(fds::receive(&mut inbox, &mut right).unwrap().is_some());
     assert_eq!(inbox.advance().unwrap().unwrap().id(), 1);
     assert!(fds::receive(&mut inbox, &mut right).unwrap().is_some());
-    let expected = InboxError::Join(JoinError::FdSequence { expected: 1, got: 5 });
+    let expected = InboxError::FdSequence { expected: 1, got: 5 };
     assert_eq!(inbox.advance().unwrap_err(), expected);
     inbox.reset();
     assert_eq!(fds::open().len(), before);

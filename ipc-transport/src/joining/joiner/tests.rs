@@ -73,7 +73,7 @@ enum Taken {
 }
 
 /// Receives all, with at most the given number of bytes in each call, as an inbox does.
-fn run(frames: &[Sent], limits: &[usize], taken: Taken) -> (Vec<Got>, Option<JoinError>) {
+fn run(frames: &[Sent], limits: &[usize], taken: Taken) -> (Vec<Got>, Option<InboxError>) {
     let (mut stream, mut decoder) = (Stream::new(frames), Decoder::<256>::new());
     let (mut joiner, mut waiting, mut list) = (Joiner::new(), Vec::new(), Vec::new());
     let mut limits = limits.iter().copied();
@@ -215,7 +215,7 @@ fn a_frame_does_not_take_the_descriptors_of_the_next() {
     assert_eq!(list[1], Got { tags: vec![1], lost: None });
     // Where the second header has not arrived, the first frame cannot know.
     let (_, error) = run(&[liar, honest], &[Header::SIZE + 1], Taken::AtOnce);
-    assert_eq!(error, Some(JoinError::FdsClaimedTwice { fd_count: 1 }));
+    assert_eq!(error, Some(InboxError::FdsClaimedTwice { fd_count: 1 }));
 }
 
 /// Further descriptors in the middle of the second header change nothing.
@@ -231,7 +231,7 @@ fn a_frame_that_may_announce_none_stays_so_until_it_comes() {
     assert_eq!(joiner.arrived(30..40, 2, 24, core::iter::empty()), 2);
     let ahead = [(24, header(1)), (48, header(2))];
     assert_eq!(joiner.arrived(40..80, 1, 24, ahead.into_iter()), 1, "the stream ends before");
-    let error = Err(JoinError::FdsClaimedTwice { fd_count: 1 });
+    let error = Err(InboxError::FdsClaimedTwice { fd_count: 1 });
     assert_eq!(joiner.frame(24, &header(1)), error);
 }
 
@@ -263,7 +263,7 @@ fn descriptors_in_the_middle_of_a_frame_are_closed_at_once() {
 fn a_sequence_out_of_step_is_final() {
     let mut joiner = Joiner::new();
     let header = Header::decode(&Header::request(1, 1).encode_with(0, 2, 3).unwrap()).unwrap();
-    let error = Err(JoinError::FdSequence { expected: 0, got: 3 });
+    let error = Err(InboxError::FdSequence { expected: 0, got: 3 });
     assert_eq!(joiner.frame(0, &header), error);
     let plain = Header::decode(&Header::request(1, 1).encode()).unwrap();
     assert_eq!(joiner.frame(24, &plain), error);
