@@ -70,7 +70,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
             return Some(Instant::PAST);
         }
         let next = self.life.deadline(self.caller.outbox.has_unsent());
-        let next = next.min(self.caller.table.earliest());
+        let next = next.min(self.caller.earliest());
         Some(next).filter(|&next| next != Instant::NEVER)
     }
 
@@ -98,8 +98,8 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
             pending.died = None;
             return Some(Event::Died(ended));
         }
-        if let Some(answer) = answer.or_else(|| self.caller.next_ended()) {
-            let (tag, outcome) = self.caller.outcome(answer);
+        if let Some(told) = answer.or_else(|| self.caller.table.next_ended()) {
+            let (tag, outcome) = self.caller.outcome(told);
             return Some(Event::Done { tag, outcome });
         }
         if let Some(resent) = pending.started.take() {
