@@ -17,4 +17,4 @@ mod watch;
 pub use fork::Fork;
 pub use inline::Inline;
 pub use launch::Launch;
-pub(crate) use state::{Life, Policy, Turn};
+pub(crate) use state::{Life, Main, Policy};

@@ -6,7 +6,7 @@ use ipc_transport::{Arrived, Errno, Instant, SystemError, TransportError};
 use rustix::fd::AsFd;
 use rustix::io;
 
-use super::state::{Life, Phase, Process, SLICE, SOON, Turn};
+use super::state::{Life, Main, Phase, Process, SLICE, SOON};
 use super::watch::watch_room;
 
 /// How often the process of a busy worker is looked at.
@@ -19,7 +19,7 @@ pub(super) enum Wait {
     Slice,
 }
 
-impl<L, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SLOTS, BYTES> {
+impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> {
     /// Sends what is queued and receives once.
     pub(super) fn exchange(&mut self, wait: Wait) {
         let expects = self.caller.outbox.has_sent();

@@ -6,13 +6,13 @@ use ipc_barrier::process::Ended;
 use ipc_transport::{Arrived, Instant};
 use rustix::fd::AsFd;
 
-use super::state::{GRACE, Leaving, Phase, Process, SOON, Turn};
+use super::state::{GRACE, Leaving, Main, Phase, Process, SOON};
 use super::watch::unwatch;
 use crate::event::GiveUp;
 use crate::ledger::Next;
 use crate::start_error::StartError;
 
-impl<L, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SLOTS, BYTES> {
+impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> {
     /// Lets the process end by itself, and kills it at the deadline.
     pub(super) fn begin_leaving(&mut self, kill_at: Instant, drained: bool) {
         self.life.ended = None;

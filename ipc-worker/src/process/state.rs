@@ -109,11 +109,12 @@ pub struct Process {
     pub(super) looked: Instant,
 }
 
-/// What a step of a life works on.
-pub(crate) struct Turn<'a, L, Tag, const SLOTS: usize, const BYTES: usize> {
-    pub(crate) launch: &'a mut L,
-    pub(crate) life: &'a mut Life,
-    pub(crate) caller: &'a mut Caller<Tag, SLOTS, BYTES>,
+/// What main holds of a worker.
+pub(crate) struct Main<Tag, L, const SLOTS: usize, const BYTES: usize> {
+    pub(crate) launch: L,
+    pub(crate) life: Life,
+    pub(crate) caller: Caller<Tag, SLOTS, BYTES>,
+    /// The time of the turn.
     pub(crate) now: Instant,
 }
 

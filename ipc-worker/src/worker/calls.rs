@@ -26,7 +26,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// Once there is no worker any more this is true: calls are then answered at once, with
     /// [`Why::Stopped`].
     pub fn has_room_for(&self, len: usize, fd_count: usize) -> bool {
-        !self.takes_requests() || self.caller.has_room_for(len, fd_count)
+        !self.takes_requests() || self.main.caller.has_room_for(len, fd_count)
     }
 
     /// Takes a request in, at once: it is copied and queued, and sent by the next
@@ -115,7 +115,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     ///
     /// Returns false where the request has its outcome already.
     pub fn cancel(&mut self, id: RequestId) -> bool {
-        self.caller.cancel(id, self.life.words())
+        self.main.caller.cancel(id, self.main.life.words())
     }
 
     fn take_until(
@@ -137,7 +137,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
 
     fn take(&mut self, call: &Call<'_>, header: fn(u16, u64) -> Header) -> Result<RequestId, Why> {
         match self.takes_requests() {
-            true => self.caller.take(call, header, self.life.words()),
+            true => self.main.caller.take(call, header, self.main.life.words()),
             false => Err(Why::Stopped),
         }
     }
@@ -146,7 +146,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     fn tag(&mut self, taken: Result<RequestId, Why>, tag: Tag) -> Result<RequestId, NotTaken<Tag>> {
         match taken {
             Ok(id) => {
-                self.caller.table.tag(id, tag);
+                self.main.caller.table.tag(id, tag);
                 Ok(id)
             }
             Err(why) => Err(self.not_taken(tag, why)),
@@ -154,11 +154,11 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     }
 
     fn not_taken<T>(&mut self, tag: T, why: Why) -> NotTaken<T> {
-        self.caller.counters.not_taken(why);
+        self.main.caller.counters.not_taken(why);
         NotTaken { tag, why }
     }
 
     const fn takes_requests(&self) -> bool {
-        !self.life.is_stopping && self.is_running()
+        !self.main.life.is_stopping && self.is_running()
     }
 }
