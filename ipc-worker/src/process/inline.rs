@@ -96,29 +96,28 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Batch<'_, Tag, SLOTS, BYTES> {
             let reply =
                 Reply { space, len: 0, fds: reply_fds.fds_up_to(header.reply_fds().into()) };
             let mut request = Request { header: *header, bytes, fds, claim: None };
-            (*header, answer(handler, &mut request, None, reply))
+            (header.kind(), answer(handler, &mut request, None, reply))
         });
         *runs = false;
-        let Some((header, answered)) = ran else {
+        let Some((kind, (header, len))) = ran else {
             return false;
         };
-        if header.kind() == Kind::OneWay {
+        if kind == Kind::OneWay {
             // The room of one that is done is free once it is settled.
-            if answered.kind == Kind::Refusal {
+            if header.kind() == Kind::Refusal {
                 self.caller.refuse_one_way(header.id());
             }
             return true;
         }
         // All of it fits: the room is smaller than `u32::MAX`, the list than `MAX_FDS`.
-        let len = u32::try_from(answered.len).unwrap_or(u32::MAX);
+        let payload = u32::try_from(len).unwrap_or(u32::MAX);
         let fd_count = u16::try_from(reply_fds.len()).unwrap_or(MAX_FDS);
         let before = if fd_count > 0 { *sequence } else { 0 };
-        let Ok(reply) = answered.header(header.id()).encode_with(len, fd_count, before) else {
-            return true;
-        };
-        *head = reply;
-        *sequence = sequence.wrapping_add(fd_count.into());
-        inbox.filled(Header::SIZE + answered.len, &mut reply_fds.fds());
+        if let Ok(header) = header.encode_with(payload, fd_count, before) {
+            *head = header;
+            *sequence = sequence.wrapping_add(fd_count.into());
+            inbox.filled(Header::SIZE + len, &mut reply_fds.fds());
+        }
         true
     }
 }

@@ -9,7 +9,6 @@ use rustix::fd::AsFd;
 use super::state::{GRACE, Leaving, Main, Phase, Process, SOON};
 use super::watch::unwatch;
 use crate::event::GiveUp;
-use crate::ledger::Next;
 use crate::start_error::StartError;
 
 impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> {
@@ -98,15 +97,13 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
             return;
         }
         let last = mem::take(&mut self.life.failed);
-        match self.life.supervisor.ended(self.now) {
-            Next::StartAt(at) => {
-                let soonest = if last.is_some() { self.now + SOON } else { self.now };
-                self.life.phase = Phase::Resting { until: at.max(soonest) };
-            }
-            Next::GiveUp { count, window } => {
-                self.give_up(GiveUp::TooManyEnds { count, window, last });
-            }
-        }
+        let supervisor = &mut self.life.supervisor;
+        let Some(at) = supervisor.ended(self.now) else {
+            let (count, window) = (supervisor.ends, supervisor.policy.window);
+            return self.give_up(GiveUp::TooManyEnds { count, window, last });
+        };
+        let soonest = if last.is_some() { self.now + SOON } else { self.now };
+        self.life.phase = Phase::Resting { until: at.max(soonest) };
     }
 
     pub(super) fn give_up(&mut self, reason: GiveUp) {

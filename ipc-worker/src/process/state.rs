@@ -1,5 +1,6 @@
 //! Where a worker's life is: which process there is, and what becomes of it.
 
+use core::mem::MaybeUninit;
 use core::time::Duration;
 
 use heapless::Vec;
@@ -119,10 +120,11 @@ pub(crate) struct Main<Tag, L, const SLOTS: usize, const BYTES: usize> {
 }
 
 impl Life {
-    pub(crate) fn new(policy: Policy) -> Result<Self, SystemError> {
+    /// Makes a life in the memory given, where it need not be moved to.
+    pub(crate) fn init(place: &mut MaybeUninit<Self>, policy: Policy) -> Result<(), SystemError> {
         let epoll =
             epoll::create(epoll::CreateFlags::CLOEXEC).map_err(SystemError::of("epoll_create1"))?;
-        Ok(Self {
+        place.write(Self {
             policy,
             phase: Phase::Stopped,
             process: None,
@@ -135,7 +137,8 @@ impl Life {
             is_closing: false,
             ended: None,
             failed: None,
-        })
+        });
+        Ok(())
     }
 
     /// Returns the descriptor for event loops.

@@ -57,33 +57,30 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         const { assert!(BYTES >= 256, "a worker has at least 256 bytes each way") };
         const { assert!(reply_capacity(BYTES) >= Refusal::SIZE, "a refusal fits in a reply") };
         let Start { launch, policy } = start;
-        let life = Life::new(policy)?;
         let worker = place.as_mut_ptr();
         // SAFETY: the pointer is to memory of this type, so the field lies within it.
-        let caller = unsafe { &raw mut (*worker).main.caller };
+        let life = unsafe { &raw mut (*worker).main.life };
         // SAFETY: memory that may be anything is a `MaybeUninit`, and nothing else refers to it.
+        Life::init(unsafe { &mut *life.cast() }, policy)?;
+        // SAFETY: as for the life.
+        let caller = unsafe { &raw mut (*worker).main.caller };
+        // SAFETY: as for the life.
         Caller::<Tag, SLOTS, BYTES>::init(unsafe { &mut *caller.cast() });
-        // SAFETY: as for the caller.
+        // SAFETY: as for the life.
         let at_launch = unsafe { &raw mut (*worker).main.launch };
         // SAFETY: the field lies within the memory, and holds nothing to be dropped.
         unsafe { at_launch.write(launch) };
-        // SAFETY: as for the caller.
-        let at_life = unsafe { &raw mut (*worker).main.life };
-        // SAFETY: as for the launch.
-        unsafe { at_life.write(life) };
-        // SAFETY: as for the caller.
+        // SAFETY: as for the life.
         let now = unsafe { &raw mut (*worker).main.now };
         // SAFETY: as for the launch.
         unsafe { now.write(Instant::now()) };
         // SAFETY: every field was written.
         let worker = unsafe { place.assume_init_mut() };
-        match worker.main.start() {
-            Ok(()) => Ok(worker),
-            Err(error) => {
-                // SAFETY: nothing refers to it any more.
-                unsafe { core::ptr::drop_in_place(worker) };
-                Err(error)
-            }
+        if let Err(error) = worker.main.start() {
+            // SAFETY: nothing refers to it any more.
+            unsafe { core::ptr::drop_in_place(worker) };
+            return Err(error);
         }
+        Ok(worker)
     }
 }
