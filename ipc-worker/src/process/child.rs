@@ -4,10 +4,7 @@
 
 use heapless::Vec;
 use ipc_barrier::process::{Guard, Reason, exit, reset_signals};
-use ipc_frame::Header;
-use ipc_transport::{
-    Errno, Instant, Patience, Stream, SystemError, Transport, close_all_but, open_stdio,
-};
+use ipc_transport::{Errno, Instant, Patience, Stream, SystemError, close_all_but, open_stdio};
 use rustix::fd::{AsFd, AsRawFd, RawFd};
 
 use crate::caller::Caller;
@@ -55,27 +52,23 @@ pub(super) fn run<H: Handler, Tag, const SLOTS: usize, const BYTES: usize>(
     let Caller { inbox, outbox, .. } = caller;
     inbox.forget();
     outbox.forget();
-    if let Err(reason) = set_up(&stream, handler) {
-        let mut payload = [0; first_frame::REASON];
-        let payload = first_frame::encode(&reason, &mut payload);
-        say(&mut stream, Header::failed(), payload);
+    let ready = set_up(&stream, handler);
+    match &ready {
+        Ok(()) => first_frame::ready(outbox),
+        Err(reason) => first_frame::failed(outbox, reason),
+    }
+    let mut stream = stream.blocking().with(spin);
+    // There is room for it in the empty socket. A main that is gone shows at the next receive.
+    _ = outbox.flush_with(&mut stream);
+    outbox.clear();
+    if ready.is_err() {
         exit(SET_UP_FAILED);
     }
-    say(&mut stream, Header::ready(), &first_frame::ready(SLOTS, BYTES));
     let mut server = Server { handler, words, inbox, outbox, finished: None, now: Instant::now };
-    match server.serve(&mut stream.blocking().with(spin)) {
+    match server.serve(&mut stream) {
         Served::Finished => exit(0),
         Served::NotSettled => exit(NOT_SETTLED),
         Served::Broken => exit(BROKEN_STREAM),
-    }
-}
-
-/// Sends the first frame. The socket is empty, so there is room for it.
-fn say(stream: &mut Stream, header: Header, payload: &[u8]) {
-    let len = u32::try_from(payload.len()).unwrap_or(0);
-    if let Ok(header) = header.encode_with(len, 0, 0) {
-        // A main that is gone shows at the next receive.
-        _ = stream.send(&[&header, payload]);
     }
 }
 
