@@ -12,7 +12,6 @@ mod leaving;
 mod starting;
 mod state;
 mod turn;
-mod watch;
 
 pub use fork::Fork;
 pub use inline::Inline;

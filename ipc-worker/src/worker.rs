@@ -119,7 +119,6 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         deadline: Instant,
         mut on_event: impl FnMut(Event<'_, Tag>),
     ) -> Option<Ended> {
-        self.main.life.is_stopping = true;
         self.tell_all(None, &mut on_event);
         while self.main.caller.has_work() && self.is_running() && Instant::now() < deadline {
             self.wait_turn(deadline);

@@ -3,11 +3,9 @@
 use core::time::Duration;
 
 use ipc_transport::{Arrived, Errno, Instant, SystemError, TransportError};
-use rustix::fd::AsFd;
 use rustix::io;
 
 use super::state::{Life, Main, Phase, Process, SLICE, SOON};
-use super::watch::watch_room;
 
 /// How often the process of a busy worker is looked at.
 const LOOK: Duration = Duration::from_millis(10);
@@ -86,11 +84,7 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
             }
             break;
         }
-        if watches_room != process.watches_room {
-            process.watches_room = watches_room;
-            let (epoll, stream) = (self.life.epoll.as_fd(), process.stream.as_fd());
-            process.broken |= watch_room(epoll, stream, watches_room).is_err();
-        }
+        self.life.watch_room(watches_room);
         sent
     }
 }

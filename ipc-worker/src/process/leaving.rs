@@ -4,10 +4,8 @@ use core::mem;
 
 use ipc_barrier::process::Ended;
 use ipc_transport::{Arrived, Instant};
-use rustix::fd::AsFd;
 
 use super::state::{GRACE, Leaving, Main, Phase, Process, SOON};
-use super::watch::unwatch;
 use crate::event::GiveUp;
 use crate::start_error::StartError;
 
@@ -16,11 +14,10 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
     pub(super) fn begin_leaving(&mut self, kill_at: Instant, drained: bool) {
         self.life.ended = None;
         self.life.phase = Phase::Leaving(Leaving { kill_at, killed: false, drained, left: None });
-        self.look();
     }
 
-    /// Kills a process that is due, and asks whether it has ended.
-    fn look(&mut self) {
+    /// Takes a leaving worker's last words, waits for its status, and then sees to its requests.
+    pub(super) fn leave(&mut self) {
         let (Phase::Leaving(leaving), Some(process)) =
             (&mut self.life.phase, &mut self.life.process)
         else {
@@ -32,18 +29,7 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
             // One that cannot be killed ends when it sees that main has closed.
             _ = process.child.kill();
             (leaving.killed, leaving.kill_at) = (true, self.now);
-            self.life.ended = process.child.try_wait();
         }
-    }
-
-    /// Takes a leaving worker's last words, waits for its status, and then sees to its requests.
-    pub(super) fn leave(&mut self) {
-        self.look();
-        let (Phase::Leaving(leaving), Some(process)) =
-            (&mut self.life.phase, &mut self.life.process)
-        else {
-            return;
-        };
         let is_over = self.life.ended.is_some()
             || (leaving.killed && self.now.since(leaving.kill_at) >= GRACE);
         leaving.drained |= process.broken;
@@ -65,7 +51,7 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
         if !leaving.drained {
             return;
         }
-        unwatch(self.life.epoll.as_fd(), process.stream.as_fd());
+        self.life.unwatch();
         if is_over && !self.caller.has_answer() && !self.life.pending.is_any() {
             self.bury();
         }

@@ -6,10 +6,9 @@ use core::time::Duration;
 use heapless::Vec;
 use ipc_barrier::process::{Child, Ended};
 use ipc_transport::{Instant, Patience, SharedPage, Stream, SystemError, above_stdio};
-use rustix::event::epoll;
+use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::watch::{unwatch, watch};
 use crate::caller::Caller;
 use crate::event::Pending;
 use crate::ledger::{Restart, Supervisor, Words};
@@ -54,8 +53,6 @@ pub(crate) struct Life {
     pub(super) unreaped: Vec<Child, UNREAPED>,
     /// Requests that were sent to a worker that is gone and wait for the next.
     pub(super) resent: usize,
-    /// No further requests are taken.
-    pub(crate) is_stopping: bool,
     /// No further worker is started.
     pub(super) is_closing: bool,
     /// How the last process has ended.
@@ -133,7 +130,6 @@ impl Life {
             pending: Pending::default(),
             unreaped: Vec::new(),
             resent: 0,
-            is_stopping: false,
             is_closing: false,
             ended: None,
             failed: None,
@@ -175,9 +171,31 @@ impl Life {
     /// Watches a process from its start on: its stream, and its end.
     pub(super) fn watch(&mut self, process: Process) -> Result<(), SystemError> {
         let process = self.process.insert(process);
-        let epoll = self.epoll.as_fd();
-        watch(epoll, process.stream.as_fd())?;
-        process.child.pidfd().map_or(Ok(()), |pidfd| watch(epoll, pidfd))
+        for fd in [Some(process.stream.as_fd()), process.child.pidfd()].into_iter().flatten() {
+            epoll::add(&self.epoll, fd, EventData::new_u64(0), EventFlags::IN)
+                .map_err(SystemError::of("epoll_ctl"))?;
+        }
+        Ok(())
+    }
+
+    /// Watches the stream for room to write as well, or no more.
+    pub(super) fn watch_room(&mut self, for_room: bool) {
+        let Some(process) = self.process.as_mut().filter(|it| it.watches_room != for_room) else {
+            return;
+        };
+        process.watches_room = for_room;
+        let events = if for_room { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
+        let data = EventData::new_u64(0);
+        process.broken |= epoll::modify(&self.epoll, &process.stream, data, events).is_err();
+    }
+
+    /// Watches the stream no more. Closing it would not do: while a child still holds a copy, the
+    /// kernel would go on watching.
+    pub(super) fn unwatch(&self) {
+        if let Some(process) = &self.process {
+            // It may not be watched at all.
+            _ = epoll::delete(&self.epoll, &process.stream);
+        }
     }
 
     /// Lets go of the process. It stays watched until it is reaped.
@@ -191,11 +209,11 @@ impl Life {
 
     /// Drops the processes that have ended by now.
     pub(super) fn reap(&mut self) {
-        let epoll = self.epoll.as_fd();
+        let epoll = &self.epoll;
         self.unreaped.retain_mut(|child| {
             let is_left = child.try_wait().is_none();
             if let Some(pidfd) = child.pidfd().filter(|_| !is_left) {
-                unwatch(epoll, pidfd);
+                _ = epoll::delete(epoll, pidfd);
             }
             is_left
         });

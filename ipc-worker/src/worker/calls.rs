@@ -26,7 +26,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// Once there is no worker any more this is true: calls are then answered at once, with
     /// [`Why::Stopped`].
     pub fn has_room_for(&self, len: usize, fd_count: usize) -> bool {
-        !self.takes_requests() || self.main.caller.has_room_for(len, fd_count)
+        !self.is_running() || self.main.caller.has_room_for(len, fd_count)
     }
 
     /// Takes a request in, at once: it is copied and queued, and sent by the next
@@ -136,7 +136,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     }
 
     fn take(&mut self, call: &Call<'_>, header: fn(u16, u64) -> Header) -> Result<RequestId, Why> {
-        match self.takes_requests() {
+        match self.is_running() {
             true => self.main.caller.take(call, header, self.main.life.words()),
             false => Err(Why::Stopped),
         }
@@ -156,9 +156,5 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     fn not_taken<T>(&mut self, tag: T, why: Why) -> NotTaken<T> {
         self.main.caller.counters.not_taken(why);
         NotTaken { tag, why }
-    }
-
-    const fn takes_requests(&self) -> bool {
-        !self.main.life.is_stopping && self.is_running()
     }
 }
