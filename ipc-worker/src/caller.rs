@@ -27,18 +27,18 @@ pub struct Caller<Tag, const SLOTS: usize, const BYTES: usize> {
     pub(crate) outbox: Outbox<BYTES, SLOTS>,
     pub(crate) inbox: Inbox<BYTES>,
     pub(crate) counters: Counters,
-    last: Last,
+    pub(crate) last: Last,
 }
 
 /// What is kept from one call to the next.
 #[derive(Debug)]
-struct Last {
+pub(crate) struct Last {
     /// No deadline comes before this; there may be none at it either.
-    earliest: Instant,
+    pub(crate) earliest: Instant,
     /// Room came back in the last turn that no event tells of.
-    regained: bool,
+    pub(crate) regained: bool,
     /// The request whose outcome was told last, until the next one is asked for.
-    id: Option<RequestId>,
+    pub(crate) id: Option<RequestId>,
     /// The frame of a request that is given back.
     frame: Option<FrameNumber>,
     /// The descriptors of a request that is given back.
@@ -71,16 +71,6 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         self.table.under_way() > 0
     }
 
-    /// Returns the request whose outcome was told last.
-    pub(crate) const fn told(&self) -> Option<RequestId> {
-        self.last.id
-    }
-
-    /// Returns whether a frame has come that was not looked at.
-    pub(crate) fn has_frame(&self) -> bool {
-        self.inbox.has_frame()
-    }
-
     /// Receives once, with room for as many descriptors as a reply under way may bring.
     pub(crate) fn receive(
         &mut self,
@@ -104,16 +94,6 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     pub(crate) fn begin_turn(&mut self) {
         self.forget_told();
         self.last.regained = false;
-    }
-
-    /// Returns a time before which no deadline passes.
-    pub(crate) const fn earliest(&self) -> Instant {
-        self.last.earliest
-    }
-
-    /// Returns whether room came back that no event tells of.
-    pub(crate) const fn has_regained(&self) -> bool {
-        self.last.regained
     }
 
     /// Forgets what the last outcome left behind.

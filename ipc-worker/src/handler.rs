@@ -6,7 +6,6 @@ use ipc_frame::{Decode, Encode, EncodeError, Header, Kind, MAX_FDS, MessageError
 use ipc_transport::Fds;
 use rustix::fd::{BorrowedFd, OwnedFd};
 
-use crate::call::Body;
 use crate::ledger::Claim;
 use crate::refusal::Refusal;
 
@@ -168,7 +167,11 @@ impl Reply<'_> {
     /// # Errors
     /// [`Refusal::REPLY_TOO_LONG`]; nothing was appended then.
     pub fn put(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        self.put_message(&Body::Pieces(&[bytes]))
+        let end = self.len.checked_add(bytes.len()).ok_or(Refusal::REPLY_TOO_LONG)?;
+        let place = self.space.get_mut(self.len..end).ok_or(Refusal::REPLY_TOO_LONG)?;
+        place.copy_from_slice(bytes);
+        self.len = end;
+        Ok(())
     }
 
     /// Appends a message, written in place.

@@ -63,12 +63,12 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// Returns when [`turn`](Self::turn) is to be called at the latest, even if the descriptor
     /// shows nothing; in the past for at once, `None` for no such time.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let is_due = self.main.caller.has_answer() || self.main.caller.has_regained();
+        let is_due = self.main.caller.has_answer() || self.main.caller.last.regained;
         if is_due || self.main.life.pending.is_any() {
             return Some(Instant::PAST);
         }
         let next = self.main.life.deadline(self.main.caller.outbox.has_unsent());
-        let next = next.min(self.main.caller.earliest());
+        let next = next.min(self.main.caller.last.earliest);
         Some(next).filter(|&next| next != Instant::NEVER)
     }
 
@@ -133,7 +133,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         }
         self.main.caller.lose_all(None);
         self.tell_all(None, &mut on_event);
-        self.main.life.ended()
+        self.main.life.ended
     }
 
     /// Gives the closure all events there are. Returns whether one was the outcome of `awaited`.
@@ -145,7 +145,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         let mut told = false;
         while let Some(event) = self.next_event() {
             on_event(event);
-            told |= self.main.caller.told().is_some() && self.main.caller.told() == awaited;
+            told |= awaited.is_some() && self.main.caller.last.id == awaited;
         }
         told
     }
@@ -162,7 +162,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
 impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> AsFd for Worker<Tag, L, SLOTS, BYTES> {
     /// The descriptor to watch for reading, the same for the worker's whole life.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.main.life.fd()
+        self.main.life.epoll.as_fd()
     }
 }
 

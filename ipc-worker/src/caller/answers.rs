@@ -25,34 +25,32 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         while let Some(header) = self.inbox.advance().map_err(|_| Broken)? {
             let asked = self.find(header.id());
             let asked = asked.filter(|(_, request)| self.outbox.is_sent(request.frame));
-            let (ending, id, request) = match (header.kind(), asked) {
-                (Kind::Reply, Some((id, request))) if !request.is_one_way => {
-                    (Ending::Replied, id, request)
+            let kind = header.kind();
+            match asked {
+                Some((id, request))
+                    if !request.is_one_way && matches!(kind, Kind::Reply | Kind::Refusal) =>
+                {
+                    if header.fd_count() > request.reply_fds {
+                        add(&mut self.counters.stray_fds, header.fd_count().into());
+                        return Err(Broken);
+                    }
+                    self.outbox.retire(request.frame);
+                    let is_reply = kind == Kind::Reply;
+                    let ending = if is_reply { Ending::Replied } else { Ending::Refused };
+                    let tag = self.table.finish(id);
+                    return Ok(tag.map(|tag| Told { id, tag, ending, frame: request.frame }));
                 }
-                (Kind::Refusal, Some((id, request))) if !request.is_one_way => {
-                    (Ending::Refused, id, request)
-                }
-                (Kind::Refusal, Some(_)) => {
-                    self.refuse_one_way(header.id());
-                    continue;
-                }
-                (Kind::Done, Some((_, request))) if request.is_one_way => {
+                Some((_, request)) if request.is_one_way && kind == Kind::Done => {
                     self.free_one_ways(request.frame);
-                    continue;
+                }
+                Some((_, request)) if request.is_one_way && kind == Kind::Refusal => {
+                    self.refuse_one_way(header.id());
                 }
                 _ => {
                     add(&mut self.counters.stray_replies, 1);
                     add(&mut self.counters.stray_fds, header.fd_count().into());
-                    continue;
                 }
-            };
-            if header.fd_count() > request.reply_fds {
-                add(&mut self.counters.stray_fds, header.fd_count().into());
-                return Err(Broken);
             }
-            self.outbox.retire(request.frame);
-            let tag = self.table.finish(id).ok_or(Broken)?;
-            return Ok(Some(Told { id, tag, ending, frame: request.frame }));
         }
         Ok(None)
     }

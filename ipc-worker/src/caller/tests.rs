@@ -71,13 +71,13 @@ fn one_frame_frees_every_one_way_up_to_the_one_that_it_names() {
     let words = Some(Words(&page));
     let ids = [0; 3].map(|_| caller.send(&CALL, words).unwrap());
     caller.call(&CALL, 7, words).unwrap();
-    assert!(!caller.has_room_for(0, 0) && !caller.has_regained());
+    assert!(!caller.has_room_for(0, 0) && !caller.last.regained);
     flush(&mut caller);
     feed(&mut caller, Header::done(ids[1].to_wire()));
     assert_eq!((caller.table.one_ways(), caller.table.under_way()), (1, 2));
-    assert!(caller.has_room_for(0, 0) && caller.has_regained(), "no event tells of it");
+    assert!(caller.has_room_for(0, 0) && caller.last.regained, "no event tells of it");
     caller.begin_turn();
-    assert!(!caller.has_regained(), "it was seen");
+    assert!(!caller.last.regained, "it was seen");
     feed(&mut caller, Header::done(ids[2].to_wire()));
     assert_eq!((caller.table.one_ways(), caller.untold()), (0, 1));
     feed(&mut caller, Header::done(ids[2].to_wire()));
@@ -124,7 +124,7 @@ fn a_deadline_gives_the_room_of_a_one_way_that_had_not_begun_back() {
     caller.send(&CALL.deadline(at), words).unwrap();
     flush(&mut caller);
     caller.expire(at, words);
-    assert!(caller.has_room_for(0, 0) && caller.has_regained());
+    assert!(caller.has_room_for(0, 0) && caller.last.regained);
     assert_eq!(caller.counters.one_ways_expired, 1);
 }
 
@@ -225,13 +225,13 @@ fn deadlines_pass_once_and_in_order() {
     for (tag, deadline) in [(1, at(30)), (2, at(10)), (3, Instant::NEVER), (4, at(10))] {
         caller.call(&CALL.deadline(deadline), tag, None).unwrap();
     }
-    assert_eq!(caller.earliest(), at(10));
+    assert_eq!(caller.last.earliest, at(10));
     caller.expire(at(9), None);
     assert_eq!(caller.table.ended(), 0);
     caller.expire(at(10), None);
-    assert_eq!((caller.earliest(), caller.table.ended()), (at(30), 2));
+    assert_eq!((caller.last.earliest, caller.table.ended()), (at(30), 2));
     caller.expire(at(30), None);
-    assert_eq!(caller.earliest(), Instant::NEVER);
+    assert_eq!(caller.last.earliest, Instant::NEVER);
     let told = || caller.table.next_ended().map(|told| (told.tag, told.ending));
     let told: std::vec::Vec<_> = core::iter::from_fn(told).collect();
     assert_eq!(told, [2, 4, 1].map(|tag| (tag, Ending::DeadlinePassed)));
@@ -248,5 +248,5 @@ fn repro_expiry_is_linear_in_the_slots() {
     // Each call goes once over the requests under way: with a walk for each of them this would
     // last minutes.
     caller.expire(at, None);
-    assert_eq!((caller.table.ended(), caller.earliest()), (SLOTS, Instant::NEVER));
+    assert_eq!((caller.table.ended(), caller.last.earliest), (SLOTS, Instant::NEVER));
 }

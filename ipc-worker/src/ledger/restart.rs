@@ -86,8 +86,8 @@ impl Restart {
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     pub(crate) policy: Restart,
-    /// Ends since a worker was last healthy.
-    in_a_row: u32,
+    /// How long the next restart waits.
+    delay: Duration,
     /// Ends in the window that began then.
     pub(crate) ends: u32,
     window_start: Instant,
@@ -96,8 +96,8 @@ pub(crate) struct Supervisor {
 
 impl Supervisor {
     pub(crate) const fn new(policy: Restart) -> Self {
-        let zero = Instant::PAST;
-        Self { policy, in_a_row: 0, ends: 0, window_start: zero, started: Instant::NEVER }
+        let (window_start, started) = (Instant::PAST, Instant::NEVER);
+        Self { policy, delay: Duration::ZERO, ends: 0, window_start, started }
     }
 
     /// Notes that a worker is ready.
@@ -110,7 +110,7 @@ impl Supervisor {
     pub(crate) fn ended(&mut self, now: Instant) -> Option<Instant> {
         let started = core::mem::replace(&mut self.started, Instant::NEVER);
         if started != Instant::NEVER && now.since(started) >= self.policy.healthy_after {
-            self.in_a_row = 0;
+            self.delay = Duration::ZERO;
         }
         if now.since(self.window_start) > self.policy.window {
             self.window_start = now;
@@ -120,17 +120,10 @@ impl Supervisor {
         if self.ends > self.policy.limit {
             return None;
         }
-        let delay = self.delay();
-        self.in_a_row = self.in_a_row.saturating_add(1);
+        let delay = self.delay;
+        let longer = if delay.is_zero() { self.policy.delay } else { delay.saturating_add(delay) };
+        self.delay = longer.min(self.policy.delay_cap);
         Some(now + delay)
-    }
-
-    fn delay(&self) -> Duration {
-        let Some(doublings) = self.in_a_row.checked_sub(1) else {
-            return Duration::ZERO;
-        };
-        let factor = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
-        self.policy.delay.saturating_mul(factor).min(self.policy.delay_cap)
     }
 }
 

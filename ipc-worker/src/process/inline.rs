@@ -50,7 +50,7 @@ impl<H: Handler> Launch for Inline<H> {
         caller: &mut Caller<Tag, SLOTS, BYTES>,
     ) -> Result<(), Refusal> {
         let Self { handler, sequence } = self;
-        if caller.has_frame() {
+        if caller.inbox.has_frame() {
             return Ok(());
         }
         let mut batch = Batch { caller, sequence, runs: false };

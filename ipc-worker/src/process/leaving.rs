@@ -33,7 +33,7 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
         let is_over = self.life.ended.is_some()
             || (leaving.killed && self.now.since(leaving.kill_at) >= GRACE);
         leaving.drained |= process.broken;
-        if !leaving.drained && !self.caller.has_frame() {
+        if !leaving.drained && !self.caller.inbox.has_frame() {
             if is_over && leaving.left.is_none() {
                 leaving.left = Some(process.stream.waiting());
             }

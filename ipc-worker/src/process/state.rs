@@ -7,7 +7,7 @@ use heapless::Vec;
 use ipc_barrier::process::{Child, Ended};
 use ipc_transport::{Instant, Patience, SharedPage, Stream, SystemError, above_stdio};
 use rustix::event::epoll::{self, EventData, EventFlags};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, OwnedFd};
 
 use crate::caller::Caller;
 use crate::event::Pending;
@@ -47,7 +47,7 @@ pub(crate) struct Life {
     /// There is one while the worker starts, serves and leaves.
     pub(super) process: Option<Process>,
     /// Holds the descriptors of whatever process there is: one for the worker's whole life.
-    pub(super) epoll: OwnedFd,
+    pub(crate) epoll: OwnedFd,
     pub(super) supervisor: Supervisor,
     pub(crate) pending: Pending,
     pub(super) unreaped: Vec<Child, UNREAPED>,
@@ -55,8 +55,8 @@ pub(crate) struct Life {
     pub(super) resent: usize,
     /// No further worker is started.
     pub(super) is_closing: bool,
-    /// How the last process has ended.
-    pub(super) ended: Option<Ended>,
+    /// How the last process has ended; `None` where there was none.
+    pub(crate) ended: Option<Ended>,
     /// Why the last worker never was ready, if it was not.
     pub(super) failed: Option<StartError>,
 }
@@ -137,11 +137,6 @@ impl Life {
         Ok(())
     }
 
-    /// Returns the descriptor for event loops.
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.epoll.as_fd()
-    }
-
     /// Returns whether requests are run, or will be again.
     pub(crate) const fn is_running(&self) -> bool {
         !matches!(self.phase, Phase::Stopped)
@@ -154,11 +149,6 @@ impl Life {
     /// Returns the words of the worker that has the requests.
     pub(crate) fn words(&self) -> Option<Words<'_>> {
         self.process.as_ref().map(|process| Words(process.page.words()))
-    }
-
-    /// Returns how the last process has ended; `None` where there was none.
-    pub(crate) const fn ended(&self) -> Option<Ended> {
-        self.ended
     }
 
     /// Listens no more to a worker that does not keep the protocol.

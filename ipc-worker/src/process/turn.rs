@@ -1,6 +1,7 @@
 //! One turn after the other: what the phase of a worker's life asks for.
 
 use ipc_transport::{Instant, Interest, Watched, wait};
+use rustix::fd::AsFd;
 
 use super::exchange::Wait;
 use super::launch::Launch;
@@ -73,7 +74,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
     fn sleep(&mut self, wake: Instant) {
         if wake > self.now {
             // If the wait fails, the turn is early, which harms nothing.
-            _ = wait(&mut [Watched::new(self.life.fd(), Interest::Input)], Some(wake));
+            _ = wait(&mut [Watched::new(self.life.epoll.as_fd(), Interest::Input)], Some(wake));
         }
         self.now = Instant::now();
     }
