@@ -169,22 +169,6 @@ impl From<MessageError> for BadReply {
     }
 }
 
-/// What a worker's life has brought and main was not told yet.
-#[derive(Debug, Default)]
-pub(crate) struct Pending {
-    pub(crate) died: Option<Ended>,
-    /// A worker is ready, and this many requests are sent again.
-    pub(crate) started: Option<usize>,
-    pub(crate) gave_up: Option<GiveUp>,
-}
-
-impl Pending {
-    /// Returns whether there is something to tell.
-    pub(crate) const fn is_any(&self) -> bool {
-        self.died.is_some() || self.started.is_some() || self.gave_up.is_some()
-    }
-}
-
 /// Why there is no further worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

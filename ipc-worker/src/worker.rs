@@ -3,7 +3,7 @@
 mod calls;
 mod place;
 
-use core::fmt;
+use core::{fmt, mem};
 
 use ipc_barrier::process::{Child, Ended};
 use ipc_transport::Instant;
@@ -64,7 +64,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// shows nothing; in the past for at once, `None` for no such time.
     pub fn next_deadline(&self) -> Option<Instant> {
         let is_due = self.main.caller.has_answer() || self.main.caller.last.regained;
-        if is_due || self.main.life.pending.is_any() {
+        if is_due || self.main.life.has_news() {
             return Some(Instant::PAST);
         }
         let next = self.main.life.deadline(self.main.caller.outbox.has_unsent());
@@ -92,19 +92,19 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
             self.main.life.break_off();
             None
         });
-        let pending = &mut self.main.life.pending;
-        if let (None, Some(ended)) = (&answer, pending.died) {
-            pending.died = None;
+        let life = &mut self.main.life;
+        if let (None, Some(ended)) = (&answer, life.died) {
+            life.died = None;
             return Some(Event::Died(ended));
         }
         if let Some(told) = answer.or_else(|| self.main.caller.table.next_ended()) {
             let (tag, outcome) = self.main.caller.outcome(told);
             return Some(Event::Done { tag, outcome });
         }
-        if let Some(resent) = pending.started.take() {
-            return Some(Event::Started { resent });
+        if mem::take(&mut life.started) {
+            return Some(Event::Started { resent: mem::take(&mut life.resent) });
         }
-        pending.gave_up.take().map(Event::GaveUp)
+        life.gave_up.take().map(Event::GaveUp)
     }
 
     /// Stops the worker: no new requests, every outcome given to the closure, one-way requests

@@ -6,6 +6,7 @@ use heapless::Vec;
 use ipc_barrier::process::{Guard, Reason, exit, reset_signals};
 use ipc_transport::{Errno, Instant, Patience, Stream, SystemError, close_all_but, open_stdio};
 use rustix::fd::{AsFd, AsRawFd, RawFd};
+use rustix::process::Signal;
 
 use crate::caller::Caller;
 use crate::first_frame;
@@ -21,10 +22,8 @@ const BROKEN_STREAM: i32 = 76;
 /// More descriptors than there is room for.
 const EMFILE: Errno = Errno(24);
 
-const SIGHUP: i32 = 1;
-const SIGINT: i32 = 2;
-const SIGPIPE: i32 = 13;
-const SIGTERM: i32 = 15;
+/// Signals that are for main.
+const IGNORED: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::PIPE, Signal::TERM];
 
 /// Most descriptors that a worker keeps open: the stream and those of its handler.
 const OPEN: usize = 64;
@@ -74,7 +73,7 @@ pub(super) fn run<H: Handler, Tag, const SLOTS: usize, const BYTES: usize>(
 
 fn set_up<H: Handler>(stream: &Stream, handler: &mut H) -> Result<(), Reason> {
     let failed = |stage| move |error: SystemError| Reason::new(stage, error.errno, error.call);
-    reset_signals(&[SIGHUP, SIGINT, SIGPIPE, SIGTERM]).map_err(failed("signals"))?;
+    reset_signals(&IGNORED.map(Signal::as_raw)).map_err(failed("signals"))?;
     open_stdio().map_err(failed("standard streams"))?;
     let mut open: Vec<RawFd, OPEN> = Vec::new();
     for fd in handler.descriptors().chain([stream.as_fd()]) {

@@ -52,7 +52,7 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
             return;
         }
         self.life.unwatch();
-        if is_over && !self.caller.has_answer() && !self.life.pending.is_any() {
+        if is_over && !self.caller.has_answer() && !self.life.has_news() {
             self.bury();
         }
     }
@@ -65,7 +65,7 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
                 self.caller.lose_all(Some(words));
             } else if self.life.failed.is_none() {
                 self.life.resent += self.caller.settle_fates(words);
-                self.life.pending.died = Some(ended);
+                self.life.died = Some(ended);
             }
         }
         self.caller.begin_anew();
@@ -95,7 +95,7 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
     pub(super) fn give_up(&mut self, reason: GiveUp) {
         self.caller.lose_all(None);
         self.life.phase = Phase::Stopped;
-        self.life.pending.gave_up = Some(reason);
+        self.life.gave_up = Some(reason);
     }
 }
 

@@ -1,6 +1,5 @@
 //! The start of a process: made, watched, and served once its first frame has come.
 
-use core::mem;
 use core::time::Duration;
 
 use ipc_barrier::process::{Ended, ForkError};
@@ -64,7 +63,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
             (Some(Ok(())), _) => {
                 self.life.phase = Phase::Serving;
                 self.life.supervisor.started(self.now);
-                self.life.pending.started = Some(mem::take(&mut self.life.resent));
+                self.life.started = true;
                 return;
             }
             (Some(Err(error)), _) => error,

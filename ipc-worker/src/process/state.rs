@@ -10,7 +10,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::{AsFd, OwnedFd};
 
 use crate::caller::Caller;
-use crate::event::Pending;
+use crate::event::GiveUp;
 use crate::ledger::{Restart, Supervisor, Words};
 use crate::start_error::StartError;
 
@@ -49,10 +49,15 @@ pub(crate) struct Life {
     /// Holds the descriptors of whatever process there is: one for the worker's whole life.
     pub(crate) epoll: OwnedFd,
     pub(super) supervisor: Supervisor,
-    pub(crate) pending: Pending,
+    /// How a worker has ended, until that is told.
+    pub(crate) died: Option<Ended>,
+    /// A worker is ready, and that is still to be told.
+    pub(crate) started: bool,
+    /// Why there is no further worker, until that is told.
+    pub(crate) gave_up: Option<GiveUp>,
     pub(super) unreaped: Vec<Child, UNREAPED>,
     /// Requests that were sent to a worker that is gone and wait for the next.
-    pub(super) resent: usize,
+    pub(crate) resent: usize,
     /// No further worker is started.
     pub(super) is_closing: bool,
     /// How the last process has ended; `None` where there was none.
@@ -127,7 +132,9 @@ impl Life {
             process: None,
             epoll: above_stdio(epoll)?,
             supervisor: Supervisor::new(policy.restart),
-            pending: Pending::default(),
+            died: None,
+            started: false,
+            gave_up: None,
             unreaped: Vec::new(),
             resent: 0,
             is_closing: false,
@@ -140,6 +147,11 @@ impl Life {
     /// Returns whether requests are run, or will be again.
     pub(crate) const fn is_running(&self) -> bool {
         !matches!(self.phase, Phase::Stopped)
+    }
+
+    /// Returns whether it has brought something that main was not told.
+    pub(crate) const fn has_news(&self) -> bool {
+        self.died.is_some() || self.started || self.gave_up.is_some()
     }
 
     pub(crate) fn child(&self) -> Option<&Child> {

@@ -3,7 +3,6 @@
 use ipc_transport::{Instant, Interest, Watched, wait};
 use rustix::fd::AsFd;
 
-use super::exchange::Wait;
 use super::launch::Launch;
 use super::state::{Main, Phase, SLICE};
 use crate::event::GiveUp;
@@ -21,7 +20,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         }
         self.life.is_closing = false;
         // Nobody need be told of what the caller has waited for.
-        self.life.pending.started = None;
+        self.life.started = false;
         self.life.failed.take().map_or(Ok(()), Err)
     }
 
@@ -35,7 +34,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         self.life.reap();
         match self.life.phase {
             Phase::Starting { .. } => self.greet(),
-            Phase::Serving => self.exchange(Wait::None),
+            Phase::Serving => self.exchange(None),
             Phase::Leaving(_) => self.leave(),
             _ => {}
         }
@@ -49,7 +48,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         // One blocking call instead of a poll and a call, where its timeout fits.
         if self.life.can_block() && wake.since(self.now) > SLICE + SLICE {
             self.caller.expire(self.now, self.life.words());
-            return self.exchange(Wait::Slice);
+            return self.exchange(Some(self.life.policy.patience));
         }
         self.sleep(wake);
         self.run();
