@@ -57,15 +57,16 @@ pub(crate) fn read(
 /// Compares what a worker says of itself with what main is. The version comes first: what follows
 /// it has a meaning only if that is ours.
 fn matches(payload: &[u8], ours: [u32; 3]) -> Result<(), StartError> {
-    let mut theirs = payload.chunks(4);
+    let mut rest = payload;
     for (what, ours) in ["version", "slots", "bytes"].into_iter().zip(ours) {
-        let number = theirs.next().and_then(|bytes| bytes.try_into().ok());
-        let theirs = number.map(u32::from_le_bytes).ok_or(StartError::Malformed)?;
+        let (theirs, after) = rest.split_first_chunk().ok_or(StartError::Malformed)?;
+        let theirs = u32::from_le_bytes(*theirs);
         if theirs != ours {
             return Err(StartError::Mismatch { what, ours, theirs });
         }
+        rest = after;
     }
-    theirs.next().map_or(Ok(()), |_| Err(StartError::Malformed))
+    if rest.is_empty() { Ok(()) } else { Err(StartError::Malformed) }
 }
 
 fn decode(payload: &[u8]) -> Option<Reason> {

@@ -172,7 +172,9 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> fmt::Debug
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Worker")
             .field("life", &self.main.life)
-            .field("caller", &self.main.caller)
+            .field("under_way", &self.under_way())
+            .field("one_ways_under_way", &self.one_ways_under_way())
+            .field("counters", &self.counters())
             .finish_non_exhaustive()
     }
 }

@@ -1,7 +1,5 @@
 //! What comes back from the worker: answers to requests, and word that one-way requests are done.
 
-use core::fmt;
-
 use ipc_frame::{FrameNumber, Kind};
 
 use super::Caller;
@@ -106,15 +104,5 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         let (method, bytes) =
             frame.map_or((0, &[][..]), |(header, bytes)| (header.method(), bytes));
         Lost { how, method, bytes, fds: self.last.fds.fds() }
-    }
-}
-
-impl<Tag, const SLOTS: usize, const BYTES: usize> fmt::Debug for Caller<Tag, SLOTS, BYTES> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Caller")
-            .field("under_way", &self.table.under_way())
-            .field("untold", &self.table.ended())
-            .field("counters", &self.counters)
-            .finish_non_exhaustive()
     }
 }

@@ -82,8 +82,8 @@ macro_rules! service_method {
             $($fds: [$crate::service::method::Fd<'fds>; $count],)?
         ) -> $crate::Args<'fds, impl $crate::Encode, { $count }> {
             let message = $crate::Postcard(($($name,)*));
-            $crate::Args::new(METHOD, message, $crate::service_method!(@fds $($fds)?))
-                .reply_fds($crate::service_method!(@reply_fds $result))
+            let fds = $crate::service_method!(@fds $($fds)?);
+            $crate::Args::new(METHOD, message, fds, $crate::service_method!(@reply_fds $result))
         }
 
         /// Calls the method as `Worker::try_call` does: taken at once or not at all. If the longest
