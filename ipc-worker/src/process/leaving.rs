@@ -11,6 +11,7 @@ use crate::start_error::StartError;
 
 impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> {
     /// Lets the process end by itself, and kills it at the deadline.
+    #[inline(never)] // Many paths lead here.
     pub(super) fn begin_leaving(&mut self, kill_at: Instant, drained: bool) {
         self.life.ended = None;
         self.life.phase = Phase::Leaving(Leaving { kill_at, killed: false, drained, left: None });
