@@ -121,11 +121,7 @@ impl Encode for Body<'_> {
 
 impl fmt::Debug for Body<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = match self {
-            Self::Pieces(_) => "Pieces",
-            Self::Message(_) => "Message",
-        };
-        f.debug_tuple(name).field(&self.encoded_len()).finish()
+        f.debug_tuple("Body").field(&self.encoded_len()).finish()
     }
 }
 

@@ -7,25 +7,16 @@ mod place;
 #[cfg(test)]
 mod tests;
 
-use ipc_frame::{Encode, Header, MAX_FDS};
+use ipc_frame::{Encode, FrameNumber, Header, Kind, MAX_FDS};
 use ipc_transport::{Arrived, FdList, Inbox, Instant, Outbox, PassFds, TransportError, duplicate};
 
-use crate::call::{Call, NotTaken, Why};
+use crate::call::{Call, Why};
 use crate::counters::Counters;
 use crate::first_frame;
-use crate::ledger::{Ending, How, RequestId, Table, UnderWay, Words};
-use crate::refusal::Refusal;
+use crate::ledger::{How, RequestId, Table, UnderWay, Words};
 use crate::start_error::StartError;
 
 const FDS: usize = MAX_FDS as usize;
-
-/// What was found to tell, before any of it is borrowed.
-#[derive(Debug)]
-pub(crate) enum Answer<Tag> {
-    Reply(Tag),
-    Refused(Tag, Refusal),
-    Ended(Tag, Ending),
-}
 
 /// A worker's requests under way, their frames, and what comes back.
 ///
@@ -36,19 +27,29 @@ pub struct Caller<Tag, const SLOTS: usize, const BYTES: usize> {
     pub(crate) outbox: Outbox<BYTES, SLOTS>,
     pub(crate) inbox: Inbox<BYTES>,
     pub(crate) counters: Counters,
-    last: Last,
-    /// Room came back that no event tells of.
-    regained: bool,
+    pub(crate) last: Last,
 }
 
-/// What the last outcome left behind, kept until the next one is asked for.
+/// What is kept from one call to the next.
 #[derive(Debug)]
-struct Last {
-    id: Option<RequestId>,
+pub(crate) struct Last {
+    /// No deadline comes before this; there may be none at it either.
+    pub(crate) earliest: Instant,
+    /// Room came back in the last turn that no event tells of.
+    pub(crate) regained: bool,
+    /// The request whose outcome was told last, until the next one is asked for.
+    pub(crate) id: Option<RequestId>,
     /// The frame of a request that is given back.
-    frame: Option<ipc_frame::FrameNumber>,
+    frame: Option<FrameNumber>,
     /// The descriptors of a request that is given back.
     fds: FdList<FDS>,
+}
+
+impl Last {
+    const fn new() -> Self {
+        let earliest = Instant::NEVER;
+        Self { earliest, regained: false, id: None, frame: None, fds: FdList::new() }
+    }
 }
 
 impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
@@ -70,16 +71,6 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         self.table.under_way() > 0
     }
 
-    /// Returns the request whose outcome was told last.
-    pub(crate) const fn told(&self) -> Option<RequestId> {
-        self.last.id
-    }
-
-    /// Returns whether a frame has come that was not looked at.
-    pub(crate) fn has_frame(&self) -> bool {
-        self.inbox.has_frame()
-    }
-
     /// Receives once, with room for as many descriptors as a reply under way may bring.
     pub(crate) fn receive(
         &mut self,
@@ -99,43 +90,10 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         })
     }
 
-    /// Takes a request in, and queues it.
-    pub(crate) fn call(
-        &mut self,
-        call: &Call<'_>,
-        tag: Tag,
-        words: Option<Words<'_>>,
-    ) -> Result<RequestId, NotTaken<Tag>> {
-        match self.push(call, Header::request) {
-            Ok((id, request)) => {
-                self.insert(id, Some(tag), request, words);
-                Ok(id)
-            }
-            Err(why) => Err(NotTaken { tag, why }),
-        }
-    }
-
-    /// Takes a one-way request in, and queues it.
-    pub(crate) fn send(
-        &mut self,
-        call: &Call<'_>,
-        words: Option<Words<'_>>,
-    ) -> Result<RequestId, Why> {
-        let (id, request) = self.push(call, Header::one_way)?;
-        let request = UnderWay { is_one_way: true, reply_fds: 0, ..request };
-        self.insert(id, None, request, words);
-        Ok(id)
-    }
-
     /// Begins a turn: room that came back in the one before was seen.
     pub(crate) fn begin_turn(&mut self) {
         self.forget_told();
-        self.regained = false;
-    }
-
-    /// Returns whether room came back that no event tells of.
-    pub(crate) const fn has_regained(&self) -> bool {
-        self.regained
+        self.last.regained = false;
     }
 
     /// Forgets what the last outcome left behind.
@@ -147,24 +105,14 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         }
     }
 
-    fn insert(
-        &mut self,
-        id: RequestId,
-        tag: Option<Tag>,
-        request: UnderWay,
-        words: Option<Words<'_>>,
-    ) {
-        self.table.insert(id, tag, request);
-        if let Some(words) = words {
-            words.offer(id);
-        }
-    }
-
-    fn push(
+    /// Takes a request in, one-way or not by its header, and queues it. Its tag is still to be
+    /// added, if it has one.
+    pub(crate) fn take(
         &mut self,
         call: &Call<'_>,
         header: fn(u16, u64) -> Header,
-    ) -> Result<(RequestId, UnderWay), Why> {
+        words: Option<Words<'_>>,
+    ) -> Result<RequestId, Why> {
         self.forget_told();
         let len = call.body.encoded_len()?;
         let (fd_count, capacity) = (call.fds.len(), Self::CAPACITY);
@@ -185,6 +133,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         let space = len;
         let len = call.body.encode(room.payload()).ok().filter(|&len| len <= space);
         let header = header(call.method, id.to_wire()).allowing(call.reply_fds);
+        let is_one_way = header.kind() == Kind::OneWay;
         let request = UnderWay {
             // Requests and one-ways may carry descriptors, so it is taken.
             frame: room.commit(header, len.ok_or(Why::Unencodable)?).map_err(|_| Why::Full)?,
@@ -193,10 +142,15 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
             tries: call.tries,
             begun: 0,
             reached: How::NotBegun,
-            reply_fds: call.reply_fds,
-            is_one_way: false,
+            reply_fds: if is_one_way { 0 } else { call.reply_fds },
+            is_one_way,
             is_late: false,
         };
-        Ok((id, request))
+        self.last.earliest = self.last.earliest.min(request.deadline);
+        self.table.insert(id, request);
+        if let Some(words) = words {
+            words.offer(id);
+        }
+        Ok(id)
     }
 }

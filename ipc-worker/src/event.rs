@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use ipc_barrier::process::Ended;
 use ipc_frame::{Decode, MessageError};
-use ipc_transport::{Fds, FdsLost, SystemError};
+use ipc_transport::{Arrival, Fds, FdsLost, SystemError};
 use rustix::fd::{BorrowedFd, OwnedFd};
 
 use crate::ledger::How;
@@ -91,15 +91,13 @@ impl<'a> Lost<'a> {
 /// A reply, valid until the next call.
 #[derive(Debug)]
 pub struct ReplyView<'a> {
-    pub(crate) payload: &'a [u8],
-    pub(crate) fds: Fds<'a>,
-    pub(crate) fds_lost: Option<FdsLost>,
+    pub(crate) arrival: Arrival<'a>,
 }
 
 impl<'a> ReplyView<'a> {
     /// Returns the handler's bytes.
     pub const fn bytes(&self) -> &'a [u8] {
-        self.payload
+        self.arrival.payload
     }
 
     /// Reads the bytes as a message, which may borrow from them.
@@ -107,13 +105,13 @@ impl<'a> ReplyView<'a> {
     /// # Errors
     /// See [`MessageError`]: any bytes at all may come.
     pub fn message<M: Decode<'a>>(&self) -> Result<M, MessageError> {
-        M::decode(self.payload)
+        M::decode(self.arrival.payload)
     }
 
     /// Takes the next descriptor, in the handler's order. Those that are left are closed when
     /// the next event is asked for.
     pub fn take_fd(&mut self) -> Option<OwnedFd> {
-        self.fds.take_first()
+        self.arrival.fds.take_first()
     }
 
     /// Takes all descriptors, which must be `N`.
@@ -122,17 +120,17 @@ impl<'a> ReplyView<'a> {
     /// [`BadReply::Fds`] where they are more or fewer; none is taken then.
     pub fn take_fds<const N: usize>(&mut self) -> Result<[OwnedFd; N], BadReply> {
         let got = self.fd_count();
-        self.fds.take_all().ok_or(BadReply::Fds { expected: N, got })
+        self.arrival.fds.take_all().ok_or(BadReply::Fds { expected: N, got })
     }
 
     /// Returns how many descriptors are still to be taken.
     pub fn fd_count(&self) -> usize {
-        self.fds.len()
+        self.arrival.fds.len()
     }
 
     /// Returns how many descriptors were lost on the way, if so.
     pub const fn fds_lost(&self) -> Option<FdsLost> {
-        self.fds_lost
+        self.arrival.fds_lost
     }
 }
 
@@ -168,22 +166,6 @@ impl core::error::Error for BadReply {}
 impl From<MessageError> for BadReply {
     fn from(error: MessageError) -> Self {
         Self::Message(error)
-    }
-}
-
-/// What a worker's life has brought and main was not told yet.
-#[derive(Debug, Default)]
-pub(crate) struct Pending {
-    pub(crate) died: Option<Ended>,
-    /// A worker is ready, and this many requests are sent again.
-    pub(crate) started: Option<usize>,
-    pub(crate) gave_up: Option<GiveUp>,
-}
-
-impl Pending {
-    /// Returns whether there is something to tell.
-    pub(crate) const fn is_any(&self) -> bool {
-        self.died.is_some() || self.started.is_some() || self.gave_up.is_some()
     }
 }
 

@@ -1,8 +1,8 @@
 //! The first frame of a worker: it is ready, or its set-up has failed at some stage.
 
 use ipc_barrier::process::Reason;
-use ipc_frame::{Kind, Text};
-use ipc_transport::Errno;
+use ipc_frame::{Header, Kind, Text};
+use ipc_transport::{Errno, Outbox};
 
 use crate::refusal::Refusal;
 use crate::start_error::StartError;
@@ -10,18 +10,24 @@ use crate::start_error::StartError;
 /// The version of what main and a worker say to each other.
 const VERSION: u32 = 1;
 
-/// Bytes of the longest reason on the wire.
-pub(crate) const REASON: usize = HEAD + 20 + 48;
-/// Bytes before the texts: the error's number, and the lengths of the stage's name and of the text.
-const HEAD: usize = 6;
+/// Queues the first frame of a worker that is ready: the version, its slots, and its bytes each way.
+pub(crate) fn ready<const SLOTS: usize, const BYTES: usize>(outbox: &mut Outbox<BYTES, SLOTS>) {
+    let numbers = numbers(SLOTS, BYTES).map(u32::to_le_bytes);
+    // It is the first frame in a queue of at least 256 bytes, like the next.
+    _ = outbox.push(Header::ready(), &[numbers.as_flattened()]);
+}
 
-/// What a worker that is ready says of itself: the version, its slots, and its bytes each way.
-pub(crate) fn ready(slots: usize, bytes: usize) -> [u8; 12] {
-    let mut payload = [0; 12];
-    for (place, number) in payload.chunks_mut(4).zip(numbers(slots, bytes)) {
-        place.copy_from_slice(&number.to_le_bytes());
-    }
-    payload
+/// Queues the first frame of a worker whose set-up has failed: the error's number, the lengths
+/// of the stage's name and of the text, and these two.
+pub(crate) fn failed<const SLOTS: usize, const BYTES: usize>(
+    outbox: &mut Outbox<BYTES, SLOTS>,
+    reason: &Reason,
+) {
+    let (stage, text) = (reason.stage.as_str(), reason.text.as_str());
+    let lens = [stage.len(), text.len()].map(|len| u8::try_from(len).unwrap_or(0));
+    let errno = reason.errno.0.to_le_bytes();
+    let pieces = [&errno[..], &lens, stage.as_bytes(), text.as_bytes()];
+    _ = outbox.push(Header::failed(), &pieces);
 }
 
 fn numbers(slots: usize, bytes: usize) -> [u32; 3] {
@@ -32,20 +38,6 @@ fn numbers(slots: usize, bytes: usize) -> [u32; 3] {
 /// Why [`Handler::prepare`](crate::Handler::prepare) did not let the worker start.
 pub(crate) fn refused(refusal: &Refusal) -> Reason {
     Reason::new("prepare", Errno(refusal.code), refusal.text.as_str())
-}
-
-/// Writes why a set-up has failed, and returns the bytes.
-pub(crate) fn encode<'a>(reason: &Reason, space: &'a mut [u8; REASON]) -> &'a [u8] {
-    let (stage, text) = (reason.stage.as_str(), reason.text.as_str());
-    let lens = [stage.len(), text.len()].map(|len| u8::try_from(len).unwrap_or(0));
-    let parts: [&[u8]; 4] =
-        [&reason.errno.0.to_le_bytes(), &lens, stage.as_bytes(), text.as_bytes()];
-    let mut len = 0;
-    for (place, byte) in space.iter_mut().zip(parts.into_iter().flatten()) {
-        *place = *byte;
-        len += 1;
-    }
-    space.get(..len).unwrap_or_default()
 }
 
 /// Reads what a process has sent first, whatever that is.
@@ -65,32 +57,43 @@ pub(crate) fn read(
 /// Compares what a worker says of itself with what main is. The version comes first: what follows
 /// it has a meaning only if that is ours.
 fn matches(payload: &[u8], ours: [u32; 3]) -> Result<(), StartError> {
-    let mut theirs = payload.chunks(4);
+    let mut rest = payload;
     for (what, ours) in ["version", "slots", "bytes"].into_iter().zip(ours) {
-        let number = theirs.next().and_then(|bytes| bytes.try_into().ok());
-        let theirs = number.map(u32::from_le_bytes).ok_or(StartError::Malformed)?;
+        let (theirs, after) = rest.split_first_chunk().ok_or(StartError::Malformed)?;
+        let theirs = u32::from_le_bytes(*theirs);
         if theirs != ours {
             return Err(StartError::Mismatch { what, ours, theirs });
         }
+        rest = after;
     }
-    theirs.next().map_or(Ok(()), |_| Err(StartError::Malformed))
+    if rest.is_empty() { Ok(()) } else { Err(StartError::Malformed) }
 }
 
 fn decode(payload: &[u8]) -> Option<Reason> {
-    let (head, rest) = payload.split_first_chunk::<HEAD>()?;
-    let [a, b, c, d, stage_len, text_len] = *head;
-    let errno = Errno(i32::from_le_bytes([a, b, c, d]));
+    let (errno, rest) = payload.split_first_chunk()?;
+    let (&[stage_len, text_len], rest) = rest.split_first_chunk()?;
     let (stage, text) = rest.split_at_checked(stage_len.into())?;
     if text.len() != usize::from(text_len) {
         return None;
     }
     let (stage, text) = (Text::<20>::from_bytes(stage), Text::<48>::from_bytes(text));
-    Some(Reason::new(stage.as_str(), errno, text.as_str()))
+    Some(Reason::new(stage.as_str(), Errno(i32::from_le_bytes(*errno)), text.as_str()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    type Queue = Outbox<256, 4>;
+
+    /// Returns the bytes of the frame that is queued by the call.
+    fn payload<const SLOTS: usize, const BYTES: usize>(
+        queue: impl FnOnce(&mut Outbox<BYTES, SLOTS>),
+    ) -> std::vec::Vec<u8> {
+        let mut outbox = Outbox::new();
+        queue(&mut outbox);
+        outbox.frame(outbox.first().unwrap()).unwrap().1.to_vec()
+    }
 
     fn first(kind: Kind, payload: &[u8]) -> Result<(), StartError> {
         read(kind, payload, 64, 4096)
@@ -101,8 +104,8 @@ mod tests {
         for stage in ["7", "a name of 20 letters"] {
             for text in ["", "pivot_root", "a text that is as long as a reason's may be: 48 b"] {
                 let reason = Reason::new(stage, Errno(-7), text);
-                let mut space = [0; REASON];
-                let read = first(Kind::Failed, encode(&reason, &mut space));
+                let payload = payload(|queue: &mut Queue| failed(queue, &reason));
+                let read = first(Kind::Failed, &payload);
                 assert_eq!(read, Err(StartError::Failed(reason)));
             }
         }
@@ -111,23 +114,23 @@ mod tests {
     #[test]
     fn a_reason_that_is_cut_or_too_long_is_malformed() {
         let reason = Reason::new("descriptors", Errno(9), "close_range");
-        let mut space = [0; REASON];
-        let len = encode(&reason, &mut space).len();
-        for cut in (0..len).chain([len + 1]) {
-            assert_eq!(first(Kind::Failed, &space[..cut]), Err(StartError::Malformed));
+        let payload = payload(|queue: &mut Queue| failed(queue, &reason));
+        let longer = [&payload[..], &[0]].concat();
+        for cut in (0..payload.len()).chain([longer.len()]) {
+            assert_eq!(first(Kind::Failed, &longer[..cut]), Err(StartError::Malformed));
         }
     }
 
     #[test]
     fn a_worker_that_is_ready_matches_main_or_says_in_what_it_does_not() {
-        assert_eq!(first(Kind::Ready, &ready(64, 4096)), Ok(()));
+        assert_eq!(first(Kind::Ready, &payload(ready::<64, 4096>)), Ok(()));
         let other = |what, ours, theirs| Err(StartError::Mismatch { what, ours, theirs });
-        assert_eq!(first(Kind::Ready, &ready(63, 4096)), other("slots", 64, 63));
-        assert_eq!(first(Kind::Ready, &ready(64, 8192)), other("bytes", 4096, 8192));
+        assert_eq!(first(Kind::Ready, &payload(ready::<63, 4096>)), other("slots", 64, 63));
+        assert_eq!(first(Kind::Ready, &payload(ready::<64, 8192>)), other("bytes", 4096, 8192));
         assert_eq!(first(Kind::Ready, &2_u32.to_le_bytes()), other("version", 1, 2));
         for len in [0, 3, 4, 11, 13] {
-            let payload = [&ready(64, 4096)[..], &[0]].concat();
-            assert_eq!(first(Kind::Ready, &payload[..len]), Err(StartError::Malformed), "{len}");
+            let longer = [&payload(ready::<64, 4096>)[..], &[0]].concat();
+            assert_eq!(first(Kind::Ready, &longer[..len]), Err(StartError::Malformed), "{len}");
         }
         assert_eq!(first(Kind::Reply, &[]), Err(StartError::Malformed));
     }

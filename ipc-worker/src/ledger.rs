@@ -11,9 +11,9 @@ mod table;
 mod words;
 
 pub use fate::{Again, How};
-pub(crate) use fate::{Ending, Fate, UnderWay};
+pub(crate) use fate::{Ending, UnderWay};
 pub use id::RequestId;
 pub use restart::Restart;
-pub(crate) use restart::{Next, Supervisor};
-pub(crate) use table::Table;
+pub(crate) use restart::Supervisor;
+pub(crate) use table::{Table, Told};
 pub(crate) use words::{Claim, Words};

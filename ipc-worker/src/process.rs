@@ -12,9 +12,8 @@ mod leaving;
 mod starting;
 mod state;
 mod turn;
-mod watch;
 
 pub use fork::Fork;
 pub use inline::Inline;
 pub use launch::Launch;
-pub(crate) use state::{Life, Policy, Turn};
+pub(crate) use state::{Life, Main, Policy};

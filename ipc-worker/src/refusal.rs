@@ -2,8 +2,10 @@
 
 use core::fmt;
 
-use ipc_frame::{MessageError, Text};
+use ipc_frame::{Encode, MessageError, Text};
 use ipc_transport::{Errno, SystemError};
+
+use crate::call::Body;
 
 /// Bytes of text in a refusal.
 const TEXT: usize = 60;
@@ -47,16 +49,8 @@ impl Refusal {
 
     /// Writes the refusal into a payload and returns its length, zero where there is no room.
     pub(crate) fn encode(&self, payload: &mut [u8]) -> usize {
-        let text = self.text.as_str().as_bytes();
-        let Some((code, rest)) = payload.split_first_chunk_mut() else {
-            return 0;
-        };
-        let Some(place) = rest.get_mut(..text.len()) else {
-            return 0;
-        };
-        *code = self.code.to_le_bytes();
-        place.copy_from_slice(text);
-        4 + text.len()
+        let pieces: [&[u8]; 2] = [&self.code.to_le_bytes(), self.text.as_str().as_bytes()];
+        Body::Pieces(&pieces).encode(payload).unwrap_or(0)
     }
 
     /// Reads what a worker has sent, whatever it is.

@@ -33,7 +33,7 @@ pub(crate) struct Server<'a, H, const SLOTS: usize, const BYTES: usize> {
     pub(crate) inbox: &'a mut Inbox<BYTES>,
     pub(crate) outbox: &'a mut Outbox<BYTES, SLOTS>,
     /// The last one-way request that the handler has finished and main was not told of.
-    pub(crate) finished: Option<RequestId>,
+    pub(crate) finished: Option<u64>,
     /// The clock.
     pub(crate) now: fn() -> Instant,
 }
@@ -76,8 +76,8 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
     }
 
     fn run(&mut self, header: &Header) -> Result<(), Served> {
-        let id = RequestId::from_wire(header.id());
-        let Some((id, claim)) = id.and_then(|id| Some((id, self.words.claim(id)?))) else {
+        let Some(claim) = RequestId::from_wire(header.id()).and_then(|id| self.words.claim(id))
+        else {
             return Ok(());
         };
         let room = self.outbox.reserve(reply_capacity(BYTES), header.reply_fds().into());
@@ -91,14 +91,13 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
         };
         let (space, fds) = room.parts();
         let reply = Reply { space, len: 0, fds };
-        let answer = answer(self.handler, &mut request, arrival.fds_lost, reply);
+        let (answer, len) = answer(self.handler, &mut request, arrival.fds_lost, reply);
         claim.done();
-        if header.kind() == Kind::OneWay && answer.kind == Kind::Reply {
+        if header.kind() == Kind::OneWay && answer.kind() == Kind::Reply {
             // What it has put into the reply goes with the room.
-            self.finished = Some(id);
+            self.finished = Some(header.id());
         } else {
-            let committed = room.commit(answer.header(header.id()), answer.len);
-            committed.map_err(|_| Served::Broken)?;
+            room.commit(answer, len).map_err(|_| Served::Broken)?;
         }
         Ok(())
     }
@@ -116,7 +115,7 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
         }
         self.handler.settle().map_err(|_| Served::NotSettled)?;
         if let Some(id) = self.finished.take() {
-            let done = Header::done(id.to_wire());
+            let done = Header::done(id);
             if self.outbox.push(done, &[]).is_err() {
                 self.send(transport)?;
                 // There is room for it now that nothing else is queued.
@@ -151,39 +150,24 @@ pub(crate) const fn reply_capacity(bytes: usize) -> usize {
     bytes / 2 - Header::SIZE
 }
 
-/// What a handler came to; bytes and descriptors are where the reply's room is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Answered {
-    pub(crate) kind: Kind,
-    pub(crate) len: usize,
-}
-
-impl Answered {
-    /// Returns the header of the answer to a request.
-    pub(crate) fn header(self, id: u64) -> Header {
-        match self.kind {
-            Kind::Refusal => Header::refusal(id),
-            _ => Header::reply(id),
-        }
-    }
-}
-
-/// Runs the handler for one request.
+/// Runs the handler for one request. Returns the answer's header, and the length of its bytes;
+/// these and its descriptors are where the reply's room is.
 pub(crate) fn answer<H: Handler>(
     handler: &mut H,
     request: &mut Request<'_>,
     fds_lost: Option<FdsLost>,
     mut reply: Reply<'_>,
-) -> Answered {
+) -> (Header, usize) {
+    let id = request.header.id();
     let result = match fds_lost {
         None => handler.handle(request, &mut reply),
         Some(_) => Err(Refusal::FDS_LOST),
     };
     match result {
-        Ok(()) => Answered { kind: Kind::Reply, len: reply.len },
+        Ok(()) => (Header::reply(id), reply.len),
         Err(refusal) => {
             reply.fds.clear();
-            Answered { kind: Kind::Refusal, len: refusal.encode(reply.space) }
+            (Header::refusal(id), refusal.encode(reply.space))
         }
     }
 }

@@ -3,39 +3,10 @@
 //! The items here beside the macro are for the code that it makes, and not part of the interface.
 
 mod args;
-mod longest;
-mod method;
+pub mod longest;
+pub mod method;
 
 pub use args::Args;
-pub use longest::{Lengths, Longest, Unbounded};
-pub use rustix::fd::BorrowedFd as Fd;
-
-use ipc_frame::MAX_FDS;
-
-use crate::event::{BadReply, ReplyView};
-
-/// A reply that is lent for as long as it lasts itself: a result that borrows has one lifetime to
-/// borrow for.
-pub type ReplyRef<'a> = &'a ReplyView<'a>;
-
-/// Returns how many descriptors a method's reply brings, which is checked against the limit.
-#[must_use]
-#[expect(clippy::cast_possible_truncation, reason = "the limit fits")]
-pub const fn fd_count(count: usize) -> u16 {
-    assert!(count <= MAX_FDS as usize, "a reply carries at most 253 descriptors");
-    count as u16
-}
-
-/// Refuses a reply with descriptors to a method that gives none.
-///
-/// # Errors
-/// [`BadReply::Fds`].
-pub fn without_fds(reply: &ReplyView<'_>) -> Result<(), BadReply> {
-    match reply.fd_count() {
-        0 => Ok(()),
-        got => Err(BadReply::Fds { expected: 0, got }),
-    }
-}
 
 /// Declares what a worker does for main: its methods with their numbers, arguments and results.
 ///
@@ -241,7 +212,7 @@ macro_rules! service {
                 /// Lists the descriptors that are held: a forked worker keeps them open.
                 fn descriptors(
                     &self,
-                ) -> impl ::core::iter::Iterator<Item = $crate::service::Fd<'_>> {
+                ) -> impl ::core::iter::Iterator<Item = $crate::service::method::Fd<'_>> {
                     ::core::iter::IntoIterator::into_iter([])
                 }
 
@@ -277,7 +248,7 @@ macro_rules! service {
 
                 fn descriptors(
                     &self,
-                ) -> impl ::core::iter::Iterator<Item = $crate::service::Fd<'_>> {
+                ) -> impl ::core::iter::Iterator<Item = $crate::service::method::Fd<'_>> {
                     self.0.descriptors()
                 }
             }

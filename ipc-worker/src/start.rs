@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use ipc_transport::Patience;
+#[cfg(feature = "libc")]
 use rustix::fd::BorrowedFd;
 
 use crate::handler::{Handler, Holding, Reply, Request};

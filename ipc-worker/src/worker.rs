@@ -3,7 +3,7 @@
 mod calls;
 mod place;
 
-use core::fmt;
+use core::{fmt, mem};
 
 use ipc_barrier::process::{Child, Ended};
 use ipc_transport::Instant;
@@ -13,7 +13,7 @@ use crate::caller::Caller;
 use crate::counters::Counters;
 use crate::event::Event;
 use crate::ledger::RequestId;
-use crate::process::{Launch, Life, Turn};
+use crate::process::{Launch, Main};
 
 /// A worker as main sees it, with at most `SLOTS` requests under way in `BYTES` bytes each way.
 ///
@@ -27,9 +27,7 @@ use crate::process::{Launch, Life, Turn};
 /// Dropping a worker closes its socket, kills its process, and waits at most 20 ms for its end. Use
 /// [`stop`](Self::stop) to lose nothing.
 pub struct Worker<Tag, L: Launch, const SLOTS: usize = 64, const BYTES: usize = 32768> {
-    launch: L,
-    life: Life,
-    caller: Caller<Tag, SLOTS, BYTES>,
+    main: Main<Tag, L, SLOTS, BYTES>,
 }
 
 impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOTS, BYTES> {
@@ -38,39 +36,39 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
 
     /// Returns the worker's process number, while there is a process.
     pub fn pid(&self) -> Option<i32> {
-        self.life.child().map(Child::pid)
+        self.main.life.child().map(Child::pid)
     }
 
     /// Returns whether a worker is ready to take requests, or will be again.
     pub const fn is_running(&self) -> bool {
-        self.life.is_running()
+        self.main.life.is_running()
     }
 
     /// Returns how many requests have not had their outcome told. One-way requests never have one.
     pub const fn under_way(&self) -> usize {
-        self.caller.untold()
+        self.main.caller.untold()
     }
 
     /// Returns how many one-way requests are not known to be done.
     pub const fn one_ways_under_way(&self) -> usize {
-        self.caller.table.one_ways()
+        self.main.caller.table.one_ways()
     }
 
     /// Returns what was counted since the start: what was not taken and why, strays, and one-way
     /// requests that came to nothing.
     pub const fn counters(&self) -> Counters {
-        self.caller.counters
+        self.main.caller.counters
     }
 
     /// Returns when [`turn`](Self::turn) is to be called at the latest, even if the descriptor
     /// shows nothing; in the past for at once, `None` for no such time.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let is_due = self.caller.has_answer() || self.caller.has_regained();
-        if is_due || self.life.pending.is_any() {
+        let is_due = self.main.caller.has_answer() || self.main.caller.last.regained;
+        if is_due || self.main.life.has_news() {
             return Some(Instant::PAST);
         }
-        let next = self.life.deadline(self.caller.outbox.has_unsent());
-        let next = next.min(self.caller.table.earliest());
+        let next = self.main.life.deadline(self.main.caller.outbox.has_unsent());
+        let next = next.min(self.main.caller.last.earliest);
         Some(next).filter(|&next| next != Instant::NEVER)
     }
 
@@ -79,33 +77,34 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     ///
     /// `now` is the present time; it decides deadlines and delays.
     pub fn turn(&mut self, now: Instant) {
-        self.caller.begin_turn();
-        self.at(now).run();
+        self.main.caller.begin_turn();
+        self.main.now = now;
+        self.main.run();
     }
 
     /// Returns the next event. It does no I/O, but descriptors left in the event before are closed.
     ///
     /// Take events until there is none: further turns wait for that.
     pub fn next_event(&mut self) -> Option<Event<'_, Tag>> {
-        self.caller.forget_told();
-        let answer = self.caller.next_answer().unwrap_or_else(|_broken| {
-            self.caller.inbox.reset();
-            self.life.break_off();
+        self.main.caller.forget_told();
+        let answer = self.main.caller.next_answer().unwrap_or_else(|_broken| {
+            self.main.caller.inbox.reset();
+            self.main.life.break_off();
             None
         });
-        let pending = &mut self.life.pending;
-        if let (None, Some(ended)) = (&answer, pending.died) {
-            pending.died = None;
+        let life = &mut self.main.life;
+        if let (None, Some(ended)) = (&answer, life.died) {
+            life.died = None;
             return Some(Event::Died(ended));
         }
-        if let Some(answer) = answer.or_else(|| self.caller.next_ended()) {
-            let (tag, outcome) = self.caller.outcome(answer);
+        if let Some(told) = answer.or_else(|| self.main.caller.table.next_ended()) {
+            let (tag, outcome) = self.main.caller.outcome(told);
             return Some(Event::Done { tag, outcome });
         }
-        if let Some(resent) = pending.started.take() {
-            return Some(Event::Started { resent });
+        if mem::take(&mut life.started) {
+            return Some(Event::Started { resent: mem::take(&mut life.resent) });
         }
-        pending.gave_up.take().map(Event::GaveUp)
+        life.gave_up.take().map(Event::GaveUp)
     }
 
     /// Stops the worker: no new requests, every outcome given to the closure, one-way requests
@@ -120,21 +119,21 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         deadline: Instant,
         mut on_event: impl FnMut(Event<'_, Tag>),
     ) -> Option<Ended> {
-        self.life.is_stopping = true;
         self.tell_all(None, &mut on_event);
-        while self.caller.has_work() && self.is_running() && Instant::now() < deadline {
+        while self.main.caller.has_work() && self.is_running() && Instant::now() < deadline {
             self.wait_turn(deadline);
             self.tell_all(None, &mut on_event);
         }
-        self.at(Instant::now()).close(deadline);
+        self.main.now = Instant::now();
+        self.main.close(deadline);
         // It ends by itself or is killed at the deadline, and is not waited for without end.
         while self.is_running() {
             self.wait_turn(Instant::NEVER);
             self.tell_all(None, &mut on_event);
         }
-        self.caller.lose_all(None);
+        self.main.caller.lose_all(None);
         self.tell_all(None, &mut on_event);
-        self.life.ended()
+        self.main.life.ended
     }
 
     /// Gives the closure all events there are. Returns whether one was the outcome of `awaited`.
@@ -146,7 +145,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         let mut told = false;
         while let Some(event) = self.next_event() {
             on_event(event);
-            told |= self.caller.told().is_some() && self.caller.told() == awaited;
+            told |= awaited.is_some() && self.main.caller.last.id == awaited;
         }
         told
     }
@@ -154,20 +153,16 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// Waits until there is something to do, the deadline at the latest, and does it.
     fn wait_turn(&mut self, deadline: Instant) {
         let wake = self.next_deadline().map_or(deadline, |next| next.min(deadline));
-        self.caller.begin_turn();
-        self.at(Instant::now()).wait(wake);
-    }
-
-    const fn at(&mut self, now: Instant) -> Turn<'_, L, Tag, SLOTS, BYTES> {
-        let Self { launch, life, caller, .. } = self;
-        Turn { launch, life, caller, now }
+        self.main.caller.begin_turn();
+        self.main.now = Instant::now();
+        self.main.wait(wake);
     }
 }
 
 impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> AsFd for Worker<Tag, L, SLOTS, BYTES> {
     /// The descriptor to watch for reading, the same for the worker's whole life.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.life.fd()
+        self.main.life.epoll.as_fd()
     }
 }
 
@@ -176,8 +171,10 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> fmt::Debug
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Worker")
-            .field("life", &self.life)
-            .field("caller", &self.caller)
+            .field("life", &self.main.life)
+            .field("under_way", &self.under_way())
+            .field("one_ways_under_way", &self.one_ways_under_way())
+            .field("counters", &self.counters())
             .finish_non_exhaustive()
     }
 }

@@ -5,7 +5,7 @@ use ipc_transport::{Instant, SystemError};
 
 use super::Caller;
 use crate::counters::add;
-use crate::ledger::{Ending, Fate, How, RequestId, UnderWay, Words};
+use crate::ledger::{Ending, How, RequestId, UnderWay, Words};
 
 impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     /// Gives a request up; returns false where it has its outcome already.
@@ -20,13 +20,21 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
 
     /// Ends the requests whose deadline has passed.
     pub(crate) fn expire(&mut self, now: Instant, words: Option<Words<'_>>) {
-        let mut from = 0;
-        while let Some(id) = self.table.next_expired(now, &mut from) {
-            let Some(request) = self.table.get(id) else { continue };
+        if now < self.last.earliest {
+            return;
+        }
+        self.last.earliest = Instant::NEVER;
+        let mut at = self.outbox.first();
+        while let Some((id, request)) = self.next_under_way(&mut at) {
+            if request.deadline > now {
+                self.last.earliest = self.last.earliest.min(request.deadline);
+                continue;
+            }
             let how = self.take_back(id, &request, words);
             if request.is_one_way && how > How::NotBegun {
                 // The worker will still tell of it, and then its room is free.
-                self.table.let_run(id);
+                let late = UnderWay { deadline: Instant::NEVER, is_late: true, ..request };
+                self.table.note(id, late);
                 add(&mut self.counters.one_ways_expired, 1);
             } else {
                 self.end(id, &request, Ending::DeadlinePassed);
@@ -38,34 +46,49 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     /// one, or it ends here. Returns how many that had been sent are kept.
     pub(crate) fn settle_fates(&mut self, words: Words<'_>) -> usize {
         let mut resent = 0;
-        self.for_each(|caller, id, request| {
-            let was_sent = caller.outbox.is_begun(request.frame);
-            let how = caller.take_back(id, request, Some(words));
-            match Fate::of(request, how, was_sent) {
-                Fate::Resend if request.is_late => caller.free(id, request.frame),
-                Fate::Resend => {
-                    caller.table.note_lost(id, how);
-                    resent += usize::from(was_sent);
-                }
-                Fate::End(ending) => caller.end(id, request, ending),
+        let mut at = self.outbox.first();
+        while let Some((id, mut request)) = self.next_under_way(&mut at) {
+            let was_sent = self.outbox.is_begun(request.frame);
+            let how = self.take_back(id, &request, Some(words));
+            if let Some(ending) = request.fate(how, was_sent) {
+                self.end(id, &request, ending);
+            } else if request.is_late {
+                self.free(id, request.frame);
+            } else {
+                request.reached = request.reached.max(how);
+                request.begun = request.begun.saturating_add(u8::from(how > How::NotBegun));
+                self.table.note(id, request);
+                resent += usize::from(was_sent);
             }
-        });
+        }
         resent
     }
 
     /// Ends every request: there is no next worker. The words are those of the last one.
     pub(crate) fn lose_all(&mut self, words: Option<Words<'_>>) {
-        self.for_each(|caller, id, request| {
-            let how = caller.take_back(id, request, words);
-            caller.end(id, request, Ending::Lost(how.max(request.reached)));
-        });
+        let mut at = self.outbox.first();
+        while let Some((id, request)) = self.next_under_way(&mut at) {
+            let how = self.take_back(id, &request, words);
+            self.end(id, &request, Ending::Lost(how.max(request.reached)));
+        }
     }
 
     /// Ends what was run in line and could not be settled.
     pub(crate) fn lose_sent(&mut self) {
-        self.for_each_sent(|caller, id, request| {
-            caller.end(id, request, Ending::Lost(How::Done));
-        });
+        let mut at = self.outbox.first();
+        while let Some((id, request)) = self.next_sent(&mut at) {
+            self.end(id, &request, Ending::Lost(How::Done));
+        }
+    }
+
+    /// Frees the one-way requests that were run in line and are settled.
+    pub(crate) fn free_sent(&mut self) {
+        let mut at = self.outbox.first();
+        while let Some((id, request)) = self.next_sent(&mut at) {
+            if request.is_one_way {
+                self.free(id, request.frame);
+            }
+        }
     }
 
     /// Ends the request that is next to be sent, which a handler in line has not come back from.
@@ -74,15 +97,6 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         if let Some((id, request)) = next {
             self.end(id, &request, Ending::Lost(How::Running));
         }
-    }
-
-    /// Frees the one-way requests that were run in line and are settled.
-    pub(crate) fn free_sent(&mut self) {
-        self.for_each_sent(|caller, id, request| {
-            if request.is_one_way {
-                caller.free(id, request.frame);
-            }
-        });
     }
 
     /// Ends the request that is next to be sent, if it has descriptors, which cannot be passed.
@@ -106,7 +120,10 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
 
     /// Offers all that is kept to a new worker.
     pub(crate) fn offer_all(&mut self, words: Words<'_>) {
-        self.for_each(|_, id, _| words.offer(id));
+        let mut at = self.outbox.first();
+        while let Some((id, _)) = self.next_under_way(&mut at) {
+            words.offer(id);
+        }
     }
 
     /// Ends a request that the worker does not answer any more.
@@ -138,29 +155,35 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         }
     }
 
-    /// Returns the request under way that a frame carries.
-    pub(super) fn request_at(&self, frame: FrameNumber) -> Option<(RequestId, UnderWay)> {
-        let id = RequestId::from_wire(self.outbox.id(frame)?)?;
+    /// Returns the request under way that an id from a frame names.
+    pub(super) fn find(&self, id: u64) -> Option<(RequestId, UnderWay)> {
+        let id = RequestId::from_wire(id)?;
         Some((id, self.table.get(id)?))
     }
 
-    /// Visits the requests under way in the order in which they were taken.
-    fn for_each(&mut self, mut visit: impl FnMut(&mut Self, RequestId, &UnderWay)) {
-        let mut next = self.outbox.first();
-        while let Some(frame) = next {
-            if let Some((id, request)) = self.request_at(frame) {
-                visit(self, id, &request);
-            }
-            next = self.outbox.next_after(frame);
-        }
+    /// Returns the request under way that a frame carries.
+    fn request_at(&self, frame: FrameNumber) -> Option<(RequestId, UnderWay)> {
+        self.find(self.outbox.id(frame)?)
     }
 
-    /// Visits those that were sent.
-    fn for_each_sent(&mut self, mut visit: impl FnMut(&mut Self, RequestId, &UnderWay)) {
-        self.for_each(|caller, id, request| {
-            if caller.outbox.is_sent(request.frame) {
-                visit(caller, id, request);
+    /// Returns the first request under way from a frame on, in the order in which they were
+    /// taken, and goes on to the frame after it.
+    pub(super) fn next_under_way(
+        &self,
+        at: &mut Option<FrameNumber>,
+    ) -> Option<(RequestId, UnderWay)> {
+        while let Some(frame) = *at {
+            *at = self.outbox.next_after(frame);
+            if let Some(found) = self.request_at(frame) {
+                return Some(found);
             }
-        });
+        }
+        None
+    }
+
+    /// Returns the first of those that were sent.
+    fn next_sent(&self, at: &mut Option<FrameNumber>) -> Option<(RequestId, UnderWay)> {
+        // They are sent in order, so none follows one that was not.
+        self.next_under_way(at).filter(|(_, request)| self.outbox.is_sent(request.frame))
     }
 }

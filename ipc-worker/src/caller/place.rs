@@ -4,7 +4,7 @@
 
 use core::mem::MaybeUninit;
 
-use ipc_transport::{FdList, Inbox, Outbox};
+use ipc_transport::{Inbox, Outbox};
 
 use super::{Caller, Last};
 use crate::counters::Counters;
@@ -33,10 +33,6 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         // SAFETY: as for the table.
         let last = unsafe { &raw mut (*caller).last };
         // SAFETY: as for the counters.
-        unsafe { last.write(Last { id: None, frame: None, fds: FdList::new() }) };
-        // SAFETY: as for the table.
-        let regained = unsafe { &raw mut (*caller).regained };
-        // SAFETY: as for the counters.
-        unsafe { regained.write(false) };
+        unsafe { last.write(Last::new()) };
     }
 }

@@ -12,7 +12,7 @@ use rustix::fd::AsFd;
 
 use super::*;
 use crate::event::Outcome;
-use crate::ledger::Again;
+use crate::ledger::{Again, Ending};
 
 const CALL: Call<'_> = Call::new(1, &[b"bytes"]);
 
@@ -24,6 +24,25 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         Self::init(&mut caller);
         // SAFETY: `init` has written every field.
         unsafe { caller.assume_init() }
+    }
+
+    pub(crate) fn call(
+        &mut self,
+        call: &Call<'_>,
+        tag: Tag,
+        words: Option<Words<'_>>,
+    ) -> Result<RequestId, Why> {
+        let id = self.take(call, Header::request, words)?;
+        self.table.tag(id, tag);
+        Ok(id)
+    }
+
+    pub(crate) fn send(
+        &mut self,
+        call: &Call<'_>,
+        words: Option<Words<'_>>,
+    ) -> Result<RequestId, Why> {
+        self.take(call, Header::one_way, words)
     }
 }
 
@@ -52,13 +71,13 @@ fn one_frame_frees_every_one_way_up_to_the_one_that_it_names() {
     let words = Some(Words(&page));
     let ids = [0; 3].map(|_| caller.send(&CALL, words).unwrap());
     caller.call(&CALL, 7, words).unwrap();
-    assert!(!caller.has_room_for(0, 0) && !caller.has_regained());
+    assert!(!caller.has_room_for(0, 0) && !caller.last.regained);
     flush(&mut caller);
     feed(&mut caller, Header::done(ids[1].to_wire()));
     assert_eq!((caller.table.one_ways(), caller.table.under_way()), (1, 2));
-    assert!(caller.has_room_for(0, 0) && caller.has_regained(), "no event tells of it");
+    assert!(caller.has_room_for(0, 0) && caller.last.regained, "no event tells of it");
     caller.begin_turn();
-    assert!(!caller.has_regained(), "it was seen");
+    assert!(!caller.last.regained, "it was seen");
     feed(&mut caller, Header::done(ids[2].to_wire()));
     assert_eq!((caller.table.one_ways(), caller.untold()), (0, 1));
     feed(&mut caller, Header::done(ids[2].to_wire()));
@@ -105,7 +124,7 @@ fn a_deadline_gives_the_room_of_a_one_way_that_had_not_begun_back() {
     caller.send(&CALL.deadline(at), words).unwrap();
     flush(&mut caller);
     caller.expire(at, words);
-    assert!(caller.has_room_for(0, 0) && caller.has_regained());
+    assert!(caller.has_room_for(0, 0) && caller.last.regained);
     assert_eq!(caller.counters.one_ways_expired, 1);
 }
 
@@ -150,7 +169,7 @@ fn a_lost_request_is_given_back_whole_and_its_room_after_that() {
     caller.settle_fates(Words(&page));
     caller.begin_anew();
     assert!(!caller.has_room_for(0, 0), "its bytes wait to be told");
-    let answer = caller.next_ended().unwrap();
+    let answer = caller.table.next_ended().unwrap();
     let (7, Outcome::Lost(mut lost)) = caller.outcome(answer) else { panic!() };
     assert_eq!((lost.how, lost.method(), lost.bytes()), (How::Running, 9, &b"some bytes"[..]));
     assert_eq!(lost.fds().count(), 2);
@@ -171,7 +190,7 @@ fn a_request_that_begins_as_often_as_it_may_is_set_aside_with_its_bytes() {
         assert_eq!(caller.settle_fates(Words(&page)), resent);
         caller.begin_anew();
     }
-    let answer = caller.next_ended().unwrap();
+    let answer = caller.table.next_ended().unwrap();
     let (7, Outcome::SetAside(lost)) = caller.outcome(answer) else { panic!() };
     assert_eq!((lost.how, lost.bytes()), (How::Running, &b"bytes"[..]));
 }
@@ -197,4 +216,37 @@ fn repro_a_message_that_boasts_of_its_length_is_not_taken() {
         assert_eq!(why, Err(Why::Unencodable), "{len}");
     }
     assert!(caller.send(&Call::message(1, &Boaster(1)), None).is_ok());
+}
+
+#[test]
+fn deadlines_pass_once_and_in_order() {
+    let mut caller = Small::<4>::boxed();
+    let at = Instant::from_nanoseconds;
+    for (tag, deadline) in [(1, at(30)), (2, at(10)), (3, Instant::NEVER), (4, at(10))] {
+        caller.call(&CALL.deadline(deadline), tag, None).unwrap();
+    }
+    assert_eq!(caller.last.earliest, at(10));
+    caller.expire(at(9), None);
+    assert_eq!(caller.table.ended(), 0);
+    caller.expire(at(10), None);
+    assert_eq!((caller.last.earliest, caller.table.ended()), (at(30), 2));
+    caller.expire(at(30), None);
+    assert_eq!(caller.last.earliest, Instant::NEVER);
+    let told = || caller.table.next_ended().map(|told| (told.tag, told.ending));
+    let told: std::vec::Vec<_> = core::iter::from_fn(told).collect();
+    assert_eq!(told, [2, 4, 1].map(|tag| (tag, Ending::DeadlinePassed)));
+}
+
+#[test]
+fn repro_expiry_is_linear_in_the_slots() {
+    const SLOTS: usize = 60_000;
+    let mut caller = Caller::<usize, SLOTS, { SLOTS * 64 }>::boxed();
+    let at = Instant::from_nanoseconds(5);
+    for tag in 0..SLOTS {
+        caller.call(&CALL.deadline(at), tag, None).unwrap();
+    }
+    // Each call goes once over the requests under way: with a walk for each of them this would
+    // last minutes.
+    caller.expire(at, None);
+    assert_eq!((caller.table.ended(), caller.last.earliest), (SLOTS, Instant::NEVER));
 }

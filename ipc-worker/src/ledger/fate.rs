@@ -51,9 +51,13 @@ pub(crate) struct UnderWay {
     pub(crate) is_late: bool,
 }
 
-/// An outcome that main itself came to.
+/// How a request has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
+    /// The frame that was looked at last is its reply.
+    Replied,
+    /// That frame is its refusal.
+    Refused,
     Lost(How),
     SetAside(How),
     Unsendable(SystemError),
@@ -61,32 +65,23 @@ pub(crate) enum Ending {
     Cancelled,
 }
 
-/// What follows for a request whose worker is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// It goes to the next worker.
-    Resend,
-    /// It ends here.
-    End(Ending),
-}
-
-impl Fate {
-    /// Decides by how far the request came in the worker that is gone, and whether any byte of it
-    /// was sent there.
-    pub(crate) fn of(request: &UnderWay, how: How, was_sent: bool) -> Self {
-        let may_repeat = match (how, request.again) {
-            (_, Again::Never) => !was_sent,
-            (How::NotBegun, _) => true,
-            (How::Running, again) => matches!(again, Again::UntilDone | Again::UntilAnswered),
-            (How::Done, again) => again == Again::UntilAnswered,
+impl UnderWay {
+    /// Decides what follows where the worker is gone: `None` if the request goes to the next one.
+    /// It came so far in the worker, and some of its bytes were sent there or none.
+    pub(crate) fn fate(&self, how: How, was_sent: bool) -> Option<Ending> {
+        let may_repeat = match self.again {
+            Again::Never => !was_sent,
+            Again::IfNotBegun => how == How::NotBegun,
+            Again::UntilDone => how <= How::Running,
+            Again::UntilAnswered => true,
         };
-        let reached = how.max(request.reached);
+        let reached = how.max(self.reached);
         if !may_repeat {
-            Self::End(Ending::Lost(reached))
-        } else if how > How::NotBegun && request.begun.saturating_add(1) >= request.tries {
-            Self::End(Ending::SetAside(reached))
+            Some(Ending::Lost(reached))
+        } else if how > How::NotBegun && self.begun.saturating_add(1) >= self.tries {
+            Some(Ending::SetAside(reached))
         } else {
-            Self::Resend
+            None
         }
     }
 }
@@ -125,30 +120,29 @@ mod tests {
             for (how, repeats) in
                 [(How::NotBegun, not_begun), (How::Running, running), (How::Done, done)]
             {
-                let fate = Fate::of(&request(again, 3, 0), how, true);
-                let expected = if repeats { Fate::Resend } else { Fate::End(Ending::Lost(how)) };
+                let fate = request(again, 3, 0).fate(how, true);
+                let expected = (!repeats).then_some(Ending::Lost(how));
                 assert_eq!(fate, expected, "{again:?}, {how:?}");
             }
         }
-        assert_eq!(Fate::of(&request(Never, 3, 0), How::NotBegun, false), Fate::Resend);
+        assert_eq!(request(Never, 3, 0).fate(How::NotBegun, false), None);
     }
 
     #[test]
     fn what_began_as_often_as_it_may_is_set_aside() {
-        let fate =
-            |tries, begun, how| Fate::of(&request(Again::UntilDone, tries, begun), how, true);
-        assert_eq!(fate(3, 1, How::Running), Fate::Resend);
-        assert_eq!(fate(3, 2, How::Running), Fate::End(Ending::SetAside(How::Running)));
-        assert_eq!(fate(1, 0, How::Running), Fate::End(Ending::SetAside(How::Running)));
-        assert_eq!(fate(1, 5, How::NotBegun), Fate::Resend, "this worker had not begun it");
+        let fate = |tries, begun, how| request(Again::UntilDone, tries, begun).fate(how, true);
+        assert_eq!(fate(3, 1, How::Running), None);
+        assert_eq!(fate(3, 2, How::Running), Some(Ending::SetAside(How::Running)));
+        assert_eq!(fate(1, 0, How::Running), Some(Ending::SetAside(How::Running)));
+        assert_eq!(fate(1, 5, How::NotBegun), None, "this worker had not begun it");
     }
 
     #[test]
     fn a_request_that_began_in_an_earlier_worker_is_not_told_as_not_begun() {
-        let lost = Fate::of(&request(Again::IfNotBegun, 3, 1), How::Done, true);
-        assert_eq!(lost, Fate::End(Ending::Lost(How::Done)));
+        let lost = request(Again::IfNotBegun, 3, 1).fate(How::Done, true);
+        assert_eq!(lost, Some(Ending::Lost(How::Done)));
         let request = UnderWay { again: Again::Never, ..request(Again::UntilDone, 3, 1) };
-        let lost = Fate::of(&request, How::NotBegun, true);
-        assert_eq!(lost, Fate::End(Ending::Lost(How::Running)));
+        let lost = request.fate(How::NotBegun, true);
+        assert_eq!(lost, Some(Ending::Lost(How::Running)));
     }
 }

@@ -82,29 +82,22 @@ impl Restart {
     }
 }
 
-/// What follows an end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
-    StartAt(Instant),
-    GiveUp { count: u32, window: Duration },
-}
-
 /// Counts ends and decides on what follows.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
-    policy: Restart,
-    /// Ends since a worker was last healthy.
-    in_a_row: u32,
+    pub(crate) policy: Restart,
+    /// How long the next restart waits.
+    delay: Duration,
     /// Ends in the window that began then.
-    ends: u32,
+    pub(crate) ends: u32,
     window_start: Instant,
     started: Instant,
 }
 
 impl Supervisor {
     pub(crate) const fn new(policy: Restart) -> Self {
-        let zero = Instant::PAST;
-        Self { policy, in_a_row: 0, ends: 0, window_start: zero, started: Instant::NEVER }
+        let (window_start, started) = (Instant::PAST, Instant::NEVER);
+        Self { policy, delay: Duration::ZERO, ends: 0, window_start, started }
     }
 
     /// Notes that a worker is ready.
@@ -112,11 +105,12 @@ impl Supervisor {
         self.started = now;
     }
 
-    /// Notes that a worker has ended, or did not even start.
-    pub(crate) fn ended(&mut self, now: Instant) -> Next {
+    /// Notes that a worker has ended, or did not even start. Returns when the next one starts,
+    /// `None` where too many have ended within the window.
+    pub(crate) fn ended(&mut self, now: Instant) -> Option<Instant> {
         let started = core::mem::replace(&mut self.started, Instant::NEVER);
         if started != Instant::NEVER && now.since(started) >= self.policy.healthy_after {
-            self.in_a_row = 0;
+            self.delay = Duration::ZERO;
         }
         if now.since(self.window_start) > self.policy.window {
             self.window_start = now;
@@ -124,19 +118,12 @@ impl Supervisor {
         }
         self.ends = self.ends.saturating_add(1);
         if self.ends > self.policy.limit {
-            return Next::GiveUp { count: self.ends, window: self.policy.window };
+            return None;
         }
-        let delay = self.delay();
-        self.in_a_row = self.in_a_row.saturating_add(1);
-        Next::StartAt(now + delay)
-    }
-
-    fn delay(&self) -> Duration {
-        let Some(doublings) = self.in_a_row.checked_sub(1) else {
-            return Duration::ZERO;
-        };
-        let factor = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
-        self.policy.delay.saturating_mul(factor).min(self.policy.delay_cap)
+        let delay = self.delay;
+        let longer = if delay.is_zero() { self.policy.delay } else { delay.saturating_add(delay) };
+        self.delay = longer.min(self.policy.delay_cap);
+        Some(now + delay)
     }
 }
 
@@ -156,7 +143,7 @@ mod tests {
         let mut delays = std::vec::Vec::new();
         for _ in 0..40 {
             supervisor.started(T0);
-            let Next::StartAt(at) = supervisor.ended(T0) else { panic!("gave up") };
+            let at = supervisor.ended(T0).unwrap();
             delays.push(at.since(T0));
         }
         assert_eq!(delays[..5], [ms(0), ms(100), ms(200), ms(400), ms(800)]);
@@ -168,9 +155,9 @@ mod tests {
         let mut supervisor = Supervisor::new(Restart::STANDARD);
         supervisor.ended(T0);
         supervisor.started(T0);
-        assert_eq!(supervisor.ended(T0 + ms(999)), Next::StartAt(T0 + ms(999) + ms(100)));
+        assert_eq!(supervisor.ended(T0 + ms(999)), Some(T0 + ms(999) + ms(100)));
         supervisor.started(T0);
-        assert_eq!(supervisor.ended(T0 + ms(1000)), Next::StartAt(T0 + ms(1000)));
+        assert_eq!(supervisor.ended(T0 + ms(1000)), Some(T0 + ms(1000)));
     }
 
     #[test]
@@ -178,14 +165,14 @@ mod tests {
         let mut supervisor = Supervisor::new(Restart::STANDARD);
         supervisor.ended(T0);
         let later = T0 + ms(30_000);
-        assert_eq!(supervisor.ended(later), Next::StartAt(later + ms(100)));
+        assert_eq!(supervisor.ended(later), Some(later + ms(100)));
     }
 
     #[test]
     fn a_worker_that_never_stays_up_is_given_up() {
         let mut supervisor = Supervisor::new(Restart::STANDARD);
         let mut now = T0;
-        while let Next::StartAt(at) = supervisor.ended(now) {
+        while let Some(at) = supervisor.ended(now) {
             now = at;
             assert!(now.since(T0) < Restart::STANDARD.window, "it goes on for ever");
         }
@@ -196,14 +183,13 @@ mod tests {
         let mut supervisor = Supervisor::new(Restart { limit: 2, ..Restart::STANDARD });
         supervisor.ended(T0);
         supervisor.ended(T0 + ms(59_000));
-        let third = supervisor.ended(T0 + ms(59_500));
-        let window = Restart::STANDARD.window;
-        assert_eq!(third, Next::GiveUp { count: 3, window });
+        assert_eq!(supervisor.ended(T0 + ms(59_500)), None);
+        assert_eq!(supervisor.ends, 3);
         let mut patient = Supervisor::new(Restart { limit: 2, ..Restart::STANDARD });
         for minute in 0..10 {
             let now = T0 + Duration::from_secs(61 * minute);
-            assert!(matches!(patient.ended(now), Next::StartAt(_)));
+            assert!(patient.ended(now).is_some());
         }
-        assert_eq!(Supervisor::new(Restart::NEVER).ended(T0), Next::GiveUp { count: 1, window });
+        assert_eq!(Supervisor::new(Restart::NEVER).ended(T0), None);
     }
 }

@@ -3,9 +3,8 @@
 mod place;
 
 use ipc_frame::FrameNumber;
-use ipc_transport::Instant;
 
-use super::fate::{Ending, How, UnderWay};
+use super::fate::{Ending, UnderWay};
 use super::id::RequestId;
 
 /// The end of a list of slots.
@@ -37,7 +36,7 @@ impl<Tag> Slot<Tag> {
     }
 }
 
-/// An outcome that main came to by itself, ready to be told.
+/// The end of a request, ready to be told.
 #[derive(Debug)]
 pub(crate) struct Told<Tag> {
     pub(crate) id: RequestId,
@@ -64,8 +63,6 @@ struct Summary {
     under_way: usize,
     /// How many of those are one-way.
     one_ways: usize,
-    /// No deadline comes before this; there may be none at it either.
-    earliest: Instant,
     /// Requests whose replies may bring descriptors, and the most that one of them may.
     with_reply_fds: usize,
     reply_fds: u16,
@@ -78,7 +75,6 @@ impl Summary {
         ended_count: 0,
         under_way: 0,
         one_ways: 0,
-        earliest: Instant::NEVER,
         with_reply_fds: 0,
         reply_fds: 0,
     };
@@ -92,20 +88,25 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
         Some(RequestId { slot, generation })
     }
 
-    /// Takes in the request whose id [`next_id`](Self::next_id) gave. A one-way has no tag.
-    pub(crate) fn insert(&mut self, id: RequestId, tag: Option<Tag>, request: UnderWay) {
+    /// Takes in the request whose id [`next_id`](Self::next_id) gave.
+    pub(crate) fn insert(&mut self, id: RequestId, request: UnderWay) {
         let Some(slot) = self.slots.get_mut(usize::from(id.slot)) else {
             return;
         };
         slot.state = State::UnderWay(request);
-        slot.tag = tag;
         let summary = &mut self.summary;
         summary.free = slot.next;
         summary.under_way += 1;
         summary.one_ways += usize::from(request.is_one_way);
-        summary.earliest = summary.earliest.min(request.deadline);
         summary.with_reply_fds += usize::from(request.reply_fds > 0);
         summary.reply_fds = summary.reply_fds.max(request.reply_fds);
+    }
+
+    /// Adds the tag of a request that has an outcome.
+    pub(crate) fn tag(&mut self, id: RequestId, tag: Tag) {
+        if let Some(slot) = self.slots.get_mut(usize::from(id.slot)) {
+            slot.tag = Some(tag);
+        }
     }
 
     /// Returns what is known of a request under way. A late or forged id finds nothing.
@@ -114,6 +115,14 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
         match slot.state {
             State::UnderWay(request) if slot.generation == id.generation => Some(request),
             _ => None,
+        }
+    }
+
+    /// Changes what is known of a request under way, but not whether it is one-way or what its
+    /// reply may bring.
+    pub(crate) fn note(&mut self, id: RequestId, request: UnderWay) {
+        if let Some(slot) = self.slots.get_mut(usize::from(id.slot)) {
+            slot.state = State::UnderWay(request);
         }
     }
 
@@ -147,24 +156,6 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
         self.summary.ended_count += 1;
     }
 
-    /// Notes how far a request came in a worker that was lost with it.
-    pub(crate) fn note_lost(&mut self, id: RequestId, how: How) {
-        let slot = self.slots.get_mut(usize::from(id.slot));
-        if let Some(Slot { state: State::UnderWay(request), .. }) = slot {
-            request.reached = request.reached.max(how);
-            request.begun = request.begun.saturating_add(u8::from(how > How::NotBegun));
-        }
-    }
-
-    /// Lets a one-way request that is late run to its end, which the worker will tell of.
-    pub(crate) fn let_run(&mut self, id: RequestId) {
-        let slot = self.slots.get_mut(usize::from(id.slot));
-        if let Some(Slot { state: State::UnderWay(request), .. }) = slot {
-            request.deadline = Instant::NEVER;
-            request.is_late = true;
-        }
-    }
-
     /// Gives the next outcome that main came to, in the order in which it did.
     pub(crate) fn next_ended(&mut self) -> Option<Told<Tag>> {
         let (first, last) = self.summary.ended?;
@@ -176,32 +167,6 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
         self.summary.ended = (first != last).then_some((slot.next, last));
         self.summary.ended_count -= 1;
         Some(Told { id, tag: self.release(id)?, ending, frame })
-    }
-
-    /// Returns the first request from a slot on whose deadline has passed, and its slot. After the
-    /// last one, [`earliest`](Self::earliest) is exact.
-    pub(crate) fn next_expired(&mut self, now: Instant, from: &mut u16) -> Option<RequestId> {
-        if self.summary.earliest > now {
-            return None;
-        }
-        let rest = self.slots.get(usize::from(*from)..).unwrap_or_default();
-        for (slot, entry) in (*from..).zip(rest) {
-            if matches!(entry.state, State::UnderWay(request) if request.deadline <= now) {
-                *from = slot + 1;
-                return Some(RequestId { slot, generation: entry.generation });
-            }
-        }
-        let deadlines = self.slots.iter().filter_map(|slot| match slot.state {
-            State::UnderWay(request) => Some(request.deadline),
-            _ => None,
-        });
-        self.summary.earliest = deadlines.min().unwrap_or(Instant::NEVER);
-        None
-    }
-
-    /// Returns a time before which no deadline passes.
-    pub(crate) const fn earliest(&self) -> Instant {
-        self.summary.earliest
     }
 
     /// Returns how many requests are under way, the one-way ones included.
@@ -249,9 +214,10 @@ mod tests {
     use std::boxed::Box;
 
     use ipc_frame::{Header, Queue};
+    use ipc_transport::Instant;
 
     use super::*;
-    use crate::ledger::fate::Again;
+    use crate::ledger::fate::{Again, How};
 
     struct Bench<const SLOTS: usize> {
         table: Box<Table<u32, SLOTS>>,
@@ -277,7 +243,8 @@ mod tests {
                 is_one_way: false,
                 is_late: false,
             };
-            self.table.insert(id, Some(tag), request);
+            self.table.insert(id, request);
+            self.table.tag(id, tag);
             Some(id)
         }
 
@@ -300,19 +267,10 @@ mod tests {
     }
 
     #[test]
-    fn deadlines_pass_once_and_endings_keep_their_order() {
+    fn endings_keep_their_order() {
         let mut bench = Bench::<4>::new();
-        let at = Instant::from_nanoseconds;
-        let first = bench.insert(1, at(30)).unwrap();
-        let second = bench.insert(2, at(10)).unwrap();
-        bench.insert(3, Instant::NEVER);
-        assert_eq!(bench.table.earliest(), at(10));
-        assert!(bench.table.next_expired(at(9), &mut 0).is_none());
-        let mut from = 0;
-        assert_eq!(bench.table.next_expired(at(10), &mut from), Some(second));
+        let [first, second, _] = [1, 2, 3].map(|tag| bench.insert(tag, Instant::NEVER).unwrap());
         bench.table.end(second, Ending::DeadlinePassed);
-        assert!(bench.table.next_expired(at(10), &mut from).is_none());
-        assert_eq!(bench.table.earliest(), at(30));
         bench.table.end(first, Ending::Cancelled);
         assert_eq!((bench.table.under_way(), bench.table.ended()), (1, 2));
         assert_eq!(bench.told(), Some((second, 2, Ending::DeadlinePassed)));
@@ -328,40 +286,6 @@ mod tests {
         assert!(bench.table.next_id().is_none());
         bench.told();
         assert!(bench.table.next_id().is_some());
-    }
-
-    #[test]
-    fn repro_expiry_is_linear_in_the_slots() {
-        const SLOTS: usize = 60_000;
-        let mut bench = Bench::<SLOTS>::new();
-        let mut table = bench.table;
-        let frame = bench.queue.push(Header::request(1, 1), &[]).unwrap();
-        let at = Instant::from_nanoseconds(1);
-        for tag in 0..SLOTS {
-            let id = table.next_id().unwrap();
-            let (again, reached, is_one_way, is_late) = (Again::Never, How::NotBegun, false, false);
-            let (deadline, tries, begun, reply_fds) = (at, 1, 0, 0);
-            let request = UnderWay {
-                frame,
-                deadline,
-                again,
-                tries,
-                begun,
-                reached,
-                reply_fds,
-                is_one_way,
-                is_late,
-            };
-            table.insert(id, Some(u32::try_from(tag).unwrap()), request);
-        }
-        // What each call looks at begins behind what the one before found.
-        let (mut from, mut expired) = (0, 0);
-        while let Some(id) = table.next_expired(at, &mut from) {
-            assert_eq!(id.slot + 1, from);
-            table.end(id, Ending::DeadlinePassed);
-            expired += 1;
-        }
-        assert_eq!((expired, table.ended()), (SLOTS, SLOTS));
     }
 
     #[test]

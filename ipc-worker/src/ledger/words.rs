@@ -8,8 +8,8 @@ use super::id::RequestId;
 /// Which side has a request. The word is the request's generation and one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// On its way: the first side to claim it has it.
-    Queued,
+    /// On its way: the first side to claim it has it. Zero is a word that was never used.
+    Queued = 1,
     /// The worker's handler runs.
     Running,
     /// The worker's handler has finished.
@@ -20,14 +20,7 @@ enum State {
 
 impl State {
     const fn of(self, id: RequestId) -> u32 {
-        // Zero is the state of a word that was never used.
-        let state = match self {
-            Self::Queued => 1,
-            Self::Running => 2,
-            Self::Done => 3,
-            Self::Taken => 4,
-        };
-        id.generation << RequestId::STATE_BITS | state
+        id.generation << RequestId::STATE_BITS | self as u32
     }
 }
 

@@ -4,9 +4,9 @@
 
 use heapless::Vec;
 use ipc_barrier::process::{Guard, Reason, close_all_but, exit, reset_signals};
-use ipc_frame::Header;
-use ipc_transport::{Errno, Instant, Patience, Stream, SystemError, Transport, open_stdio};
+use ipc_transport::{Errno, Instant, Patience, Stream, SystemError, open_stdio};
 use rustix::fd::{AsFd, AsRawFd, RawFd};
+use rustix::process::Signal;
 
 use crate::caller::Caller;
 use crate::first_frame;
@@ -22,10 +22,8 @@ const BROKEN_STREAM: i32 = 76;
 /// More descriptors than there is room for.
 const EMFILE: Errno = Errno(24);
 
-const SIGHUP: i32 = 1;
-const SIGINT: i32 = 2;
-const SIGPIPE: i32 = 13;
-const SIGTERM: i32 = 15;
+/// Signals that are for main.
+const IGNORED: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::PIPE, Signal::TERM];
 
 /// Most descriptors that a worker keeps open: the stream and those of its handler.
 const OPEN: usize = 64;
@@ -53,33 +51,29 @@ pub(super) fn run<H: Handler, Tag, const SLOTS: usize, const BYTES: usize>(
     let Caller { inbox, outbox, .. } = caller;
     inbox.forget();
     outbox.forget();
-    if let Err(reason) = set_up(&stream, handler) {
-        let mut payload = [0; first_frame::REASON];
-        let payload = first_frame::encode(&reason, &mut payload);
-        say(&mut stream, Header::failed(), payload);
+    let ready = set_up(&stream, handler);
+    match &ready {
+        Ok(()) => first_frame::ready(outbox),
+        Err(reason) => first_frame::failed(outbox, reason),
+    }
+    let mut stream = stream.blocking().with(spin);
+    // There is room for it in the empty socket. A main that is gone shows at the next receive.
+    _ = outbox.flush_with(&mut stream);
+    outbox.clear();
+    if ready.is_err() {
         exit(SET_UP_FAILED);
     }
-    say(&mut stream, Header::ready(), &first_frame::ready(SLOTS, BYTES));
     let mut server = Server { handler, words, inbox, outbox, finished: None, now: Instant::now };
-    match server.serve(&mut stream.blocking().with(spin)) {
+    match server.serve(&mut stream) {
         Served::Finished => exit(0),
         Served::NotSettled => exit(NOT_SETTLED),
         Served::Broken => exit(BROKEN_STREAM),
     }
 }
 
-/// Sends the first frame. The socket is empty, so there is room for it.
-fn say(stream: &mut Stream, header: Header, payload: &[u8]) {
-    let len = u32::try_from(payload.len()).unwrap_or(0);
-    if let Ok(header) = header.encode_with(len, 0, 0) {
-        // A main that is gone shows at the next receive.
-        _ = stream.send(&[&header, payload]);
-    }
-}
-
 fn set_up<H: Handler>(stream: &Stream, handler: &mut H) -> Result<(), Reason> {
     let failed = |stage| move |error: SystemError| Reason::new(stage, error.errno, error.call);
-    reset_signals(&[SIGHUP, SIGINT, SIGPIPE, SIGTERM]).map_err(failed("signals"))?;
+    reset_signals(&IGNORED.map(Signal::as_raw)).map_err(failed("signals"))?;
     open_stdio().map_err(failed("standard streams"))?;
     let mut open: Vec<RawFd, OPEN> = Vec::new();
     for fd in handler.descriptors().chain([stream.as_fd()]) {

@@ -2,41 +2,29 @@
 
 use core::time::Duration;
 
-use ipc_transport::{Arrived, Errno, Instant, SystemError, TransportError};
-use rustix::fd::AsFd;
+use ipc_transport::{Arrived, Errno, Instant, Patience, SystemError, TransportError};
 use rustix::io;
 
-use super::state::{Life, Phase, Process, SLICE, SOON, Turn};
-use super::watch::watch_room;
+use super::state::{Life, Main, Phase, Process, SLICE, SOON};
 
 /// How often the process of a busy worker is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Whether an exchange may wait for bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wait {
-    None,
-    Slice,
-}
-
-impl<L, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SLOTS, BYTES> {
-    /// Sends what is queued and receives once.
-    pub(super) fn exchange(&mut self, wait: Wait) {
+impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> {
+    /// Sends what is queued and receives once. With patience it waits for bytes, one slice of time.
+    pub(super) fn exchange(&mut self, patience: Option<Patience>) {
         let expects = self.caller.outbox.has_sent();
         let sent = self.send();
         let Some(process) = &mut self.life.process else {
             return;
         };
-        let received = match wait {
+        let received = match patience {
             _ if process.broken => return self.begin_leaving(self.now, true),
             // Nothing can have been answered yet, so the call would be in vain.
-            Wait::None if sent > 0 && !expects => return,
-            Wait::Slice if process.watches_room => return,
-            Wait::None => self.caller.receive(&mut process.stream),
-            Wait::Slice => {
-                let mut stream = process.stream.blocking().with(self.life.policy.patience);
-                self.caller.receive(&mut stream)
-            }
+            None if sent > 0 && !expects => return,
+            Some(_) if process.watches_room => return,
+            None => self.caller.receive(&mut process.stream),
+            Some(patience) => self.caller.receive(&mut process.stream.blocking().with(patience)),
         };
         let Ok(received) = received else {
             // Replies were all received before this; an error says as much as an end.
@@ -48,7 +36,7 @@ impl<L, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SLOTS, BYT
             return self.begin_leaving(self.now, false);
         }
         // A blocking receive that brought something has shown life enough.
-        let is_busy = wait == Wait::Slice && brought;
+        let is_busy = patience.is_some() && brought;
         let is_idle = !brought && sent == 0;
         if is_idle || (!is_busy && self.now.since(process.looked) >= LOOK) {
             process.looked = self.now;
@@ -63,7 +51,7 @@ impl<L, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SLOTS, BYT
         let Some(process) = &mut self.life.process else {
             return 0;
         };
-        let held_back = self.life.pending.started.is_some() || self.now < process.send_after;
+        let held_back = self.life.started || self.now < process.send_after;
         if held_back || process.send_closed || process.broken {
             return 0;
         }
@@ -86,11 +74,7 @@ impl<L, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SLOTS, BYT
             }
             break;
         }
-        if watches_room != process.watches_room {
-            process.watches_room = watches_room;
-            let (epoll, stream) = (self.life.epoll.as_fd(), process.stream.as_fd());
-            process.broken |= watch_room(epoll, stream, watches_room).is_err();
-        }
+        self.life.watch_room(watches_room);
         sent
     }
 }
@@ -100,7 +84,7 @@ impl Life {
     pub(super) const fn can_block(&self) -> bool {
         match (self.phase, &self.process) {
             (Phase::Serving, Some(process)) => {
-                !process.watches_room && !process.broken && self.pending.started.is_none()
+                !process.watches_room && !process.broken && !self.started
             }
             _ => false,
         }

@@ -20,7 +20,7 @@ const FDS: usize = MAX_FDS as usize;
 #[derive(Debug)]
 pub struct Inline<H> {
     handler: H,
-    /// Descriptors that came with replies so far.
+    /// Descriptors that came with replies since the inbox was reset.
     sequence: u32,
 }
 
@@ -50,10 +50,10 @@ impl<H: Handler> Launch for Inline<H> {
         caller: &mut Caller<Tag, SLOTS, BYTES>,
     ) -> Result<(), Refusal> {
         let Self { handler, sequence } = self;
-        if caller.has_frame() {
+        if caller.inbox.has_frame() {
             return Ok(());
         }
-        let mut batch = Batch { caller, sequence: *sequence, runs: false };
+        let mut batch = Batch { caller, sequence, runs: false };
         let mut ran = false;
         while batch.run_next(handler) {
             ran = true;
@@ -63,7 +63,6 @@ impl<H: Handler> Launch for Inline<H> {
             handler.settle()?;
             batch.caller.free_sent();
         }
-        *sequence = batch.sequence;
         mem::forget(batch);
         Ok(())
     }
@@ -73,7 +72,7 @@ impl<H: Handler> Launch for Inline<H> {
 /// goes on all the same, none of it is told as done, and none of it runs again.
 struct Batch<'a, Tag, const SLOTS: usize, const BYTES: usize> {
     caller: &'a mut Caller<Tag, SLOTS, BYTES>,
-    sequence: u32,
+    sequence: &'a mut u32,
     /// The handler runs.
     runs: bool,
 }
@@ -96,40 +95,72 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Batch<'_, Tag, SLOTS, BYTES> {
             let reply =
                 Reply { space, len: 0, fds: reply_fds.fds_up_to(header.reply_fds().into()) };
             let mut request = Request { header: *header, bytes, fds, claim: None };
-            (*header, answer(handler, &mut request, None, reply))
+            (header.kind(), answer(handler, &mut request, None, reply))
         });
         *runs = false;
-        let Some((header, answered)) = ran else {
+        let Some((kind, (header, len))) = ran else {
             return false;
         };
-        if header.kind() == Kind::OneWay {
+        if kind == Kind::OneWay {
             // The room of one that is done is free once it is settled.
-            if answered.kind == Kind::Refusal {
+            if header.kind() == Kind::Refusal {
                 self.caller.refuse_one_way(header.id());
             }
             return true;
         }
         // All of it fits: the room is smaller than `u32::MAX`, the list than `MAX_FDS`.
-        let len = u32::try_from(answered.len).unwrap_or(u32::MAX);
+        let payload = u32::try_from(len).unwrap_or(u32::MAX);
         let fd_count = u16::try_from(reply_fds.len()).unwrap_or(MAX_FDS);
-        let before = if fd_count > 0 { *sequence } else { 0 };
-        let Ok(reply) = answered.header(header.id()).encode_with(len, fd_count, before) else {
-            return true;
-        };
-        *head = reply;
-        *sequence = sequence.wrapping_add(fd_count.into());
-        inbox.filled(Header::SIZE + answered.len, &mut reply_fds.fds());
+        let before = if fd_count > 0 { **sequence } else { 0 };
+        if let Ok(header) = header.encode_with(payload, fd_count, before) {
+            *head = header;
+            **sequence = sequence.wrapping_add(fd_count.into());
+            inbox.filled(Header::SIZE + len, &mut reply_fds.fds());
+        }
         true
     }
 }
 
 impl<Tag, const SLOTS: usize, const BYTES: usize> Drop for Batch<'_, Tag, SLOTS, BYTES> {
     fn drop(&mut self) {
-        let Self { caller, runs, .. } = self;
+        let Self { caller, sequence, runs } = self;
         caller.inbox.reset();
+        **sequence = 0;
         caller.lose_sent();
         if *runs {
             caller.lose_next();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use ipc_transport::Instant;
+
+    use crate::{Call, Event, Outcome, Refusal, Reply, Request, Start, Worker};
+
+    fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+        assert_ne!(request.method(), 2, "on purpose");
+        reply.put_fd(File::open("/dev/null")?.into())
+    }
+
+    #[test]
+    fn repro_descriptors_come_with_replies_after_a_panic_too() {
+        let mut worker = Worker::<u16, _, 4, 256>::start(Start::inline(handle)).unwrap();
+        for method in [1, 2, 3] {
+            worker.try_call(Call::new(method, &[]).reply_fds(1), method).unwrap();
+            let turn = AssertUnwindSafe(|| worker.turn(Instant::now()));
+            assert_eq!(catch_unwind(turn).is_err(), method == 2);
+            let event = worker.next_event();
+            let Some(Event::Done { tag, outcome }) = event else { panic!("{method}: {event:?}") };
+            assert_eq!(tag, method);
+            match outcome {
+                Outcome::Reply(mut reply) => assert!(reply.take_fd().is_some()),
+                outcome => assert!(method == 2, "{outcome:?}"),
+            }
         }
     }
 }

@@ -4,24 +4,21 @@ use core::mem;
 
 use ipc_barrier::process::Ended;
 use ipc_transport::{Arrived, Instant};
-use rustix::fd::AsFd;
 
-use super::state::{GRACE, Leaving, Phase, Process, SOON, Turn};
-use super::watch::unwatch;
+use super::state::{GRACE, Leaving, Main, Phase, Process, SOON};
 use crate::event::GiveUp;
-use crate::ledger::Next;
 use crate::start_error::StartError;
 
-impl<L, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SLOTS, BYTES> {
+impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> {
     /// Lets the process end by itself, and kills it at the deadline.
+    #[inline(never)] // Many paths lead here.
     pub(super) fn begin_leaving(&mut self, kill_at: Instant, drained: bool) {
         self.life.ended = None;
         self.life.phase = Phase::Leaving(Leaving { kill_at, killed: false, drained, left: None });
-        self.look();
     }
 
-    /// Kills a process that is due, and asks whether it has ended.
-    fn look(&mut self) {
+    /// Takes a leaving worker's last words, waits for its status, and then sees to its requests.
+    pub(super) fn leave(&mut self) {
         let (Phase::Leaving(leaving), Some(process)) =
             (&mut self.life.phase, &mut self.life.process)
         else {
@@ -33,22 +30,11 @@ impl<L, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SLOTS, BYT
             // One that cannot be killed ends when it sees that main has closed.
             _ = process.child.kill();
             (leaving.killed, leaving.kill_at) = (true, self.now);
-            self.life.ended = process.child.try_wait();
         }
-    }
-
-    /// Takes a leaving worker's last words, waits for its status, and then sees to its requests.
-    pub(super) fn leave(&mut self) {
-        self.look();
-        let (Phase::Leaving(leaving), Some(process)) =
-            (&mut self.life.phase, &mut self.life.process)
-        else {
-            return;
-        };
         let is_over = self.life.ended.is_some()
             || (leaving.killed && self.now.since(leaving.kill_at) >= GRACE);
         leaving.drained |= process.broken;
-        if !leaving.drained && !self.caller.has_frame() {
+        if !leaving.drained && !self.caller.inbox.has_frame() {
             if is_over && leaving.left.is_none() {
                 leaving.left = Some(process.stream.waiting());
             }
@@ -66,8 +52,8 @@ impl<L, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SLOTS, BYT
         if !leaving.drained {
             return;
         }
-        unwatch(self.life.epoll.as_fd(), process.stream.as_fd());
-        if is_over && !self.caller.has_answer() && !self.life.pending.is_any() {
+        self.life.unwatch();
+        if is_over && !self.caller.has_answer() && !self.life.has_news() {
             self.bury();
         }
     }
@@ -80,7 +66,7 @@ impl<L, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SLOTS, BYT
                 self.caller.lose_all(Some(words));
             } else if self.life.failed.is_none() {
                 self.life.resent += self.caller.settle_fates(words);
-                self.life.pending.died = Some(ended);
+                self.life.died = Some(ended);
             }
         }
         self.caller.begin_anew();
@@ -98,21 +84,19 @@ impl<L, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SLOTS, BYT
             return;
         }
         let last = mem::take(&mut self.life.failed);
-        match self.life.supervisor.ended(self.now) {
-            Next::StartAt(at) => {
-                let soonest = if last.is_some() { self.now + SOON } else { self.now };
-                self.life.phase = Phase::Resting { until: at.max(soonest) };
-            }
-            Next::GiveUp { count, window } => {
-                self.give_up(GiveUp::TooManyEnds { count, window, last });
-            }
-        }
+        let supervisor = &mut self.life.supervisor;
+        let Some(at) = supervisor.ended(self.now) else {
+            let (count, window) = (supervisor.ends, supervisor.policy.window);
+            return self.give_up(GiveUp::TooManyEnds { count, window, last });
+        };
+        let soonest = if last.is_some() { self.now + SOON } else { self.now };
+        self.life.phase = Phase::Resting { until: at.max(soonest) };
     }
 
     pub(super) fn give_up(&mut self, reason: GiveUp) {
         self.caller.lose_all(None);
         self.life.phase = Phase::Stopped;
-        self.life.pending.gave_up = Some(reason);
+        self.life.gave_up = Some(reason);
     }
 }
 

@@ -1,23 +1,22 @@
 //! The start of a process: made, watched, and served once its first frame has come.
 
-use core::mem;
 use core::time::Duration;
 
 use ipc_barrier::process::{Ended, ForkError};
 use ipc_transport::{Arrived, TransportError};
 
 use super::launch::Launch;
-use super::state::{Phase, Turn};
+use super::state::{Main, Phase};
 use crate::event::GiveUp;
 use crate::start_error::StartError;
 
 /// How soon to try again where too many killed processes are still there.
 const LATER: Duration = Duration::from_secs(1);
 
-impl<L: Launch, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SLOTS, BYTES> {
+impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> {
     /// Begins to run requests: makes a process, which is watched from then on, or runs them in main.
     pub(super) fn launch(&mut self) -> Result<(), StartError> {
-        let Some(process) = self.launch.begin(self.life.policy.patience, self.caller)? else {
+        let Some(process) = self.launch.begin(self.life.policy.patience, &mut self.caller)? else {
             self.life.phase = Phase::InMain;
             return Ok(());
         };
@@ -64,7 +63,7 @@ impl<L: Launch, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SL
             (Some(Ok(())), _) => {
                 self.life.phase = Phase::Serving;
                 self.life.supervisor.started(self.now);
-                self.life.pending.started = Some(mem::take(&mut self.life.resent));
+                self.life.started = true;
                 return;
             }
             (Some(Err(error)), _) => error,
@@ -82,6 +81,8 @@ impl<L: Launch, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SL
     /// Ends a process that is not ready.
     fn fail(&mut self, error: StartError) {
         self.life.failed = Some(error);
+        // Nothing of what it has sent is looked at.
+        self.caller.inbox.reset();
         self.begin_leaving(self.now, true);
     }
 }

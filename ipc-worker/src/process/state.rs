@@ -1,16 +1,16 @@
 //! Where a worker's life is: which process there is, and what becomes of it.
 
+use core::mem::MaybeUninit;
 use core::time::Duration;
 
 use heapless::Vec;
 use ipc_barrier::process::{Child, Ended};
 use ipc_transport::{Instant, Patience, SharedPage, Stream, SystemError, above_stdio};
-use rustix::event::epoll;
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::fd::{AsFd, OwnedFd};
 
-use super::watch::{unwatch, watch};
 use crate::caller::Caller;
-use crate::event::Pending;
+use crate::event::GiveUp;
 use crate::ledger::{Restart, Supervisor, Words};
 use crate::start_error::StartError;
 
@@ -47,18 +47,21 @@ pub(crate) struct Life {
     /// There is one while the worker starts, serves and leaves.
     pub(super) process: Option<Process>,
     /// Holds the descriptors of whatever process there is: one for the worker's whole life.
-    pub(super) epoll: OwnedFd,
+    pub(crate) epoll: OwnedFd,
     pub(super) supervisor: Supervisor,
-    pub(crate) pending: Pending,
+    /// How a worker has ended, until that is told.
+    pub(crate) died: Option<Ended>,
+    /// A worker is ready, and that is still to be told.
+    pub(crate) started: bool,
+    /// Why there is no further worker, until that is told.
+    pub(crate) gave_up: Option<GiveUp>,
     pub(super) unreaped: Vec<Child, UNREAPED>,
     /// Requests that were sent to a worker that is gone and wait for the next.
-    pub(super) resent: usize,
-    /// No further requests are taken.
-    pub(crate) is_stopping: bool,
+    pub(crate) resent: usize,
     /// No further worker is started.
     pub(super) is_closing: bool,
-    /// How the last process has ended.
-    pub(super) ended: Option<Ended>,
+    /// How the last process has ended; `None` where there was none.
+    pub(crate) ended: Option<Ended>,
     /// Why the last worker never was ready, if it was not.
     pub(super) failed: Option<StartError>,
 }
@@ -109,42 +112,46 @@ pub struct Process {
     pub(super) looked: Instant,
 }
 
-/// What a step of a life works on.
-pub(crate) struct Turn<'a, L, Tag, const SLOTS: usize, const BYTES: usize> {
-    pub(crate) launch: &'a mut L,
-    pub(crate) life: &'a mut Life,
-    pub(crate) caller: &'a mut Caller<Tag, SLOTS, BYTES>,
+/// What main holds of a worker.
+pub(crate) struct Main<Tag, L, const SLOTS: usize, const BYTES: usize> {
+    pub(crate) launch: L,
+    pub(crate) life: Life,
+    pub(crate) caller: Caller<Tag, SLOTS, BYTES>,
+    /// The time of the turn.
     pub(crate) now: Instant,
 }
 
 impl Life {
-    pub(crate) fn new(policy: Policy) -> Result<Self, SystemError> {
+    /// Makes a life in the memory given, where it need not be moved to.
+    pub(crate) fn init(place: &mut MaybeUninit<Self>, policy: Policy) -> Result<(), SystemError> {
         let epoll =
             epoll::create(epoll::CreateFlags::CLOEXEC).map_err(SystemError::of("epoll_create1"))?;
-        Ok(Self {
+        place.write(Self {
             policy,
             phase: Phase::Stopped,
             process: None,
             epoll: above_stdio(epoll)?,
             supervisor: Supervisor::new(policy.restart),
-            pending: Pending::default(),
+            died: None,
+            started: false,
+            gave_up: None,
             unreaped: Vec::new(),
             resent: 0,
-            is_stopping: false,
             is_closing: false,
             ended: None,
             failed: None,
-        })
-    }
-
-    /// Returns the descriptor for event loops.
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.epoll.as_fd()
+        });
+        Ok(())
     }
 
     /// Returns whether requests are run, or will be again.
     pub(crate) const fn is_running(&self) -> bool {
         !matches!(self.phase, Phase::Stopped)
+    }
+
+    /// Returns whether it has brought something that main was not told.
+    pub(crate) const fn has_news(&self) -> bool {
+        self.died.is_some() || self.started || self.gave_up.is_some()
     }
 
     pub(crate) fn child(&self) -> Option<&Child> {
@@ -154,11 +161,6 @@ impl Life {
     /// Returns the words of the worker that has the requests.
     pub(crate) fn words(&self) -> Option<Words<'_>> {
         self.process.as_ref().map(|process| Words(process.page.words()))
-    }
-
-    /// Returns how the last process has ended; `None` where there was none.
-    pub(crate) const fn ended(&self) -> Option<Ended> {
-        self.ended
     }
 
     /// Listens no more to a worker that does not keep the protocol.
@@ -171,9 +173,31 @@ impl Life {
     /// Watches a process from its start on: its stream, and its end.
     pub(super) fn watch(&mut self, process: Process) -> Result<(), SystemError> {
         let process = self.process.insert(process);
-        let epoll = self.epoll.as_fd();
-        watch(epoll, process.stream.as_fd())?;
-        process.child.pidfd().map_or(Ok(()), |pidfd| watch(epoll, pidfd))
+        for fd in [Some(process.stream.as_fd()), process.child.pidfd()].into_iter().flatten() {
+            epoll::add(&self.epoll, fd, EventData::new_u64(0), EventFlags::IN)
+                .map_err(SystemError::of("epoll_ctl"))?;
+        }
+        Ok(())
+    }
+
+    /// Watches the stream for room to write as well, or no more.
+    pub(super) fn watch_room(&mut self, for_room: bool) {
+        let Some(process) = self.process.as_mut().filter(|it| it.watches_room != for_room) else {
+            return;
+        };
+        process.watches_room = for_room;
+        let events = if for_room { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
+        let data = EventData::new_u64(0);
+        process.broken |= epoll::modify(&self.epoll, &process.stream, data, events).is_err();
+    }
+
+    /// Watches the stream no more. Closing it would not do: while a child still holds a copy, the
+    /// kernel would go on watching.
+    pub(super) fn unwatch(&self) {
+        if let Some(process) = &self.process {
+            // It may not be watched at all.
+            _ = epoll::delete(&self.epoll, &process.stream);
+        }
     }
 
     /// Lets go of the process. It stays watched until it is reaped.
@@ -187,11 +211,11 @@ impl Life {
 
     /// Drops the processes that have ended by now.
     pub(super) fn reap(&mut self) {
-        let epoll = self.epoll.as_fd();
+        let epoll = &self.epoll;
         self.unreaped.retain_mut(|child| {
             let is_left = child.try_wait().is_none();
             if let Some(pidfd) = child.pidfd().filter(|_| !is_left) {
-                unwatch(epoll, pidfd);
+                _ = epoll::delete(epoll, pidfd);
             }
             is_left
         });

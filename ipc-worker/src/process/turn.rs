@@ -1,48 +1,40 @@
 //! One turn after the other: what the phase of a worker's life asks for.
 
-use ipc_barrier::process::Ended;
 use ipc_transport::{Instant, Interest, Watched, wait};
+use rustix::fd::AsFd;
 
-use super::exchange::Wait;
 use super::launch::Launch;
-use super::state::{GRACE, Phase, SLICE, Turn};
+use super::state::{Main, Phase, SLICE};
 use crate::event::GiveUp;
 use crate::start_error::StartError;
 
-impl<L: Launch, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SLOTS, BYTES> {
+impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> {
     /// Starts for the first time, and waits until requests can be run.
     pub(crate) fn start(&mut self) -> Result<(), StartError> {
-        let launched = self.launch();
-        while matches!(self.life.phase, Phase::Starting { .. }) {
+        // A first worker that fails is followed by none.
+        self.life.is_closing = true;
+        self.launch()?;
+        while matches!(self.life.phase, Phase::Starting { .. } | Phase::Leaving(_)) {
             self.sleep(self.life.deadline(false));
-            self.greet();
+            self.run();
         }
-        launched?;
+        self.life.is_closing = false;
         // Nobody need be told of what the caller has waited for.
-        self.life.pending.started = None;
-        let Some(error) = self.life.failed else {
-            return Ok(());
-        };
-        self.life.phase = Phase::Stopped;
-        let child = self.life.process.as_mut().map(|process| &mut process.child);
-        let ended = child.and_then(|child| child.wait_until(Instant::now() + GRACE));
-        Err(match error {
-            StartError::Died(_) => StartError::Died(ended.unwrap_or(Ended::Unknown)),
-            error => error,
-        })
+        self.life.started = false;
+        self.life.failed.take().map_or(Ok(()), Err)
     }
 
     /// Does all I/O there is to do, a bounded amount.
     pub(crate) fn run(&mut self) {
         self.caller.expire(self.now, self.life.words());
         if L::IN_MAIN {
-            let ran = self.launch.run(self.caller).map_err(GiveUp::NotSettled);
+            let ran = self.launch.run(&mut self.caller).map_err(GiveUp::NotSettled);
             return ran.map_or_else(|reason| self.give_up(reason), |()| ());
         }
         self.life.reap();
         match self.life.phase {
             Phase::Starting { .. } => self.greet(),
-            Phase::Serving => self.exchange(Wait::None),
+            Phase::Serving => self.exchange(None),
             Phase::Leaving(_) => self.leave(),
             _ => {}
         }
@@ -56,7 +48,7 @@ impl<L: Launch, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SL
         // One blocking call instead of a poll and a call, where its timeout fits.
         if self.life.can_block() && wake.since(self.now) > SLICE + SLICE {
             self.caller.expire(self.now, self.life.words());
-            return self.exchange(Wait::Slice);
+            return self.exchange(Some(self.life.policy.patience));
         }
         self.sleep(wake);
         self.run();
@@ -81,7 +73,7 @@ impl<L: Launch, Tag, const SLOTS: usize, const BYTES: usize> Turn<'_, L, Tag, SL
     fn sleep(&mut self, wake: Instant) {
         if wake > self.now {
             // If the wait fails, the turn is early, which harms nothing.
-            _ = wait(&mut [Watched::new(self.life.fd(), Interest::Input)], Some(wake));
+            _ = wait(&mut [Watched::new(self.life.epoll.as_fd(), Interest::Input)], Some(wake));
         }
         self.now = Instant::now();
     }

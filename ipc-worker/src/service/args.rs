@@ -20,15 +20,8 @@ pub struct Args<'a, M, const FDS: usize> {
 
 impl<'a, M: Encode, const FDS: usize> Args<'a, M, FDS> {
     #[doc(hidden)]
-    pub const fn new(method: u16, message: M, fds: [BorrowedFd<'a>; FDS]) -> Self {
-        Self { method, message, fds, reply_fds: 0 }
-    }
-
-    #[doc(hidden)]
-    #[must_use]
-    pub const fn reply_fds(mut self, count: u16) -> Self {
-        self.reply_fds = count;
-        self
+    pub const fn new(method: u16, message: M, fds: [BorrowedFd<'a>; FDS], reply_fds: u16) -> Self {
+        Self { method, message, fds, reply_fds }
     }
 
     /// Returns the call, which may still be given a deadline or a resend policy. It allows its reply

@@ -1,6 +1,35 @@
 //! The code of one method of a typed service: the module that main calls, and the types of the
 //! function that the worker serves. [`service!`](crate::service) makes one of each.
 
+pub use rustix::fd::BorrowedFd as Fd;
+
+use ipc_frame::MAX_FDS;
+
+use crate::event::{BadReply, ReplyView};
+
+/// A reply that is lent for as long as it lasts itself: a result that borrows has one lifetime to
+/// borrow for.
+pub type ReplyRef<'a> = &'a ReplyView<'a>;
+
+/// Returns how many descriptors a method's reply brings, which is checked against the limit.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "the limit fits")]
+pub const fn fd_count(count: usize) -> u16 {
+    assert!(count <= MAX_FDS as usize, "a reply carries at most 253 descriptors");
+    count as u16
+}
+
+/// Refuses a reply with descriptors to a method that gives none.
+///
+/// # Errors
+/// [`BadReply::Fds`].
+pub fn without_fds(reply: &ReplyView<'_>) -> Result<(), BadReply> {
+    match reply.fd_count() {
+        0 => Ok(()),
+        got => Err(BadReply::Fds { expected: 0, got }),
+    }
+}
+
 /// Makes one method's part of [`service!`](crate::service). Not part of the interface.
 ///
 /// Its rules are entered at two places: `@served`, the type of what the method's function returns,
@@ -39,10 +68,10 @@ macro_rules! service_method {
         /// The method's number.
         pub const METHOD: u16 = $number;
 
-        const LONGEST: $crate::service::Lengths = {
-            use $crate::service::Unbounded as _;
-            $crate::service::Lengths {
-                args: &[$(<$crate::service::Longest<$type>>::BYTES),*],
+        const LONGEST: $crate::service::longest::Lengths = {
+            use $crate::service::longest::Unbounded as _;
+            $crate::service::longest::Lengths {
+                args: &[$(<$crate::service::longest::Longest<$type>>::BYTES),*],
                 result: $crate::service_method!(@longest $result),
             }
         };
@@ -50,11 +79,11 @@ macro_rules! service_method {
         /// Gathers the arguments of one call, to set more of it than [`call`] does.
         pub const fn args<'fds>(
             $($name: $lent,)*
-            $($fds: [$crate::service::Fd<'fds>; $count],)?
+            $($fds: [$crate::service::method::Fd<'fds>; $count],)?
         ) -> $crate::Args<'fds, impl $crate::Encode, { $count }> {
             let message = $crate::Postcard(($($name,)*));
-            $crate::Args::new(METHOD, message, $crate::service_method!(@fds $($fds)?))
-                .reply_fds($crate::service_method!(@reply_fds $result))
+            let fds = $crate::service_method!(@fds $($fds)?);
+            $crate::Args::new(METHOD, message, fds, $crate::service_method!(@reply_fds $result))
         }
 
         /// Calls the method as `Worker::try_call` does: taken at once or not at all. If the longest
@@ -75,7 +104,7 @@ macro_rules! service_method {
                 WORKERS_BYTES,
             >,
             $($name: $lent,)*
-            $($fds: [$crate::service::Fd<'_>; $count],)?
+            $($fds: [$crate::service::method::Fd<'_>; $count],)?
             tag: CallersTag,
         ) -> ::core::result::Result<$crate::RequestId, $crate::NotTaken<CallersTag>> {
             const {
@@ -128,7 +157,7 @@ macro_rules! service_method {
 
     // How many descriptors a reply brings.
     (@reply_fds [$result:ty, [$fd:ty; $count:expr]]) => {
-        const { $crate::service::fd_count($count) }
+        const { $crate::service::method::fd_count($count) }
     };
     (@reply_fds [$($result:ty)?]) => {
         0
@@ -138,7 +167,7 @@ macro_rules! service_method {
         ::core::option::Option::Some(0)
     };
     (@longest [$result:ty $(, $($fds:tt)*)?]) => {
-        <$crate::service::Longest<$result>>::BYTES
+        <$crate::service::longest::Longest<$result>>::BYTES
     };
 
     (@result []) => {
@@ -150,10 +179,10 @@ macro_rules! service_method {
         /// # Errors
         /// The reply is not a valid result of this method.
         pub fn result(
-            reply: $crate::service::ReplyRef<'_>,
+            reply: $crate::service::method::ReplyRef<'_>,
         ) -> ::core::result::Result<$result, $crate::BadReply> {
             let $crate::Postcard(result) = reply.message()?;
-            $crate::service::without_fds(reply)?;
+            $crate::service::method::without_fds(reply)?;
             ::core::result::Result::Ok(result)
         }
     };

@@ -106,10 +106,7 @@ impl<'l, const SLOTS: usize, const BYTES: usize> World<'l, SLOTS, BYTES> {
                     made.push((id, number));
                     None
                 }
-                Err(not_taken) => {
-                    assert_eq!(not_taken.tag, number);
-                    Some(not_taken.why)
-                }
+                Err(why) => Some(why),
             }
         };
         match refused {
@@ -189,7 +186,7 @@ impl<const SLOTS: usize, const BYTES: usize> Main<SLOTS, BYTES> {
         let Self { caller, model, .. } = self;
         caller.forget_told();
         let answer = caller.next_answer().unwrap();
-        let Some(answer) = answer.or_else(|| caller.next_ended()) else {
+        let Some(answer) = answer.or_else(|| caller.table.next_ended()) else {
             return;
         };
         let (number, outcome) = caller.outcome(answer);

@@ -1,5 +1,6 @@
 //! Making calls: taken at once or not at all, or waited for to a deadline.
 
+use ipc_frame::Header;
 use ipc_transport::Instant;
 
 use super::Worker;
@@ -25,7 +26,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// Once there is no worker any more this is true: calls are then answered at once, with
     /// [`Why::Stopped`].
     pub fn has_room_for(&self, len: usize, fd_count: usize) -> bool {
-        !self.takes_requests() || self.caller.has_room_for(len, fd_count)
+        !self.is_running() || self.main.caller.has_room_for(len, fd_count)
     }
 
     /// Takes a request in, at once: it is copied and queued, and sent by the next
@@ -34,8 +35,8 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// # Errors
     /// Not taken, and nothing half done: the tag is given back with the reason.
     pub fn try_call(&mut self, call: Call<'_>, tag: Tag) -> Result<RequestId, NotTaken<Tag>> {
-        let taken = self.take_call(&call, tag);
-        taken.inspect_err(|not_taken| self.caller.counters.not_taken(not_taken.why))
+        let taken = self.take(&call, Header::request);
+        self.tag(taken, tag)
     }
 
     /// Takes a one-way request in, at once, as [`try_call`](Self::try_call) does. It has no
@@ -49,8 +50,8 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// # Errors
     /// Not taken, and nothing half done.
     pub fn try_send(&mut self, call: Call<'_>) -> Result<(), NotTaken<()>> {
-        let taken = self.take_send(&call);
-        taken.inspect_err(|not_taken| self.caller.counters.not_taken(not_taken.why))
+        let taken = self.take(&call, Header::one_way);
+        taken.map(|_| ()).map_err(|why| self.not_taken((), why))
     }
 
     /// Makes a call and waits until it has its outcome, which the closure is given like all
@@ -90,8 +91,8 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         deadline: Instant,
         on_event: impl FnMut(Event<'_, Tag>),
     ) -> Result<RequestId, NotTaken<Tag>> {
-        let take = |worker: &mut Self, tag| worker.take_call(&call, tag);
-        self.take_until(take, tag, deadline, on_event)
+        let taken = self.take_until(&call, Header::request, deadline, on_event);
+        self.tag(taken, tag)
     }
 
     /// Takes a one-way request in as [`try_send`](Self::try_send) does, and while there is no
@@ -105,31 +106,8 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         deadline: Instant,
         on_event: impl FnMut(Event<'_, Tag>),
     ) -> Result<(), NotTaken<()>> {
-        let take = |worker: &mut Self, ()| worker.take_send(&call);
-        self.take_until(take, (), deadline, on_event)
-    }
-
-    fn take_until<T, Taken>(
-        &mut self,
-        mut take: impl FnMut(&mut Self, T) -> Result<Taken, NotTaken<T>>,
-        mut tag: T,
-        deadline: Instant,
-        mut on_event: impl FnMut(Event<'_, Tag>),
-    ) -> Result<Taken, NotTaken<T>> {
-        loop {
-            match take(self, tag) {
-                Err(not_taken) if not_taken.why == Why::Full && Instant::now() < deadline => {
-                    tag = not_taken.tag;
-                    self.wait_turn(deadline);
-                    self.tell_all(None, &mut on_event);
-                }
-                Err(not_taken) => {
-                    self.caller.counters.not_taken(not_taken.why);
-                    return Err(not_taken);
-                }
-                Ok(taken) => return Ok(taken),
-            }
-        }
+        let taken = self.take_until(&call, Header::one_way, deadline, on_event);
+        taken.map(|_| ()).map_err(|why| self.not_taken((), why))
     }
 
     /// Gives a request up. If the handler had not begun it never will; one that runs can ask
@@ -137,25 +115,46 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     ///
     /// Returns false where the request has its outcome already.
     pub fn cancel(&mut self, id: RequestId) -> bool {
-        self.caller.cancel(id, self.life.words())
+        self.main.caller.cancel(id, self.main.life.words())
     }
 
-    fn take_call(&mut self, call: &Call<'_>, tag: Tag) -> Result<RequestId, NotTaken<Tag>> {
-        if !self.takes_requests() {
-            return Err(NotTaken { tag, why: Why::Stopped });
+    fn take_until(
+        &mut self,
+        call: &Call<'_>,
+        header: fn(u16, u64) -> Header,
+        deadline: Instant,
+        mut on_event: impl FnMut(Event<'_, Tag>),
+    ) -> Result<RequestId, Why> {
+        loop {
+            let taken = self.take(call, header);
+            if taken != Err(Why::Full) || Instant::now() >= deadline {
+                return taken;
+            }
+            self.wait_turn(deadline);
+            self.tell_all(None, &mut on_event);
         }
-        self.caller.call(call, tag, self.life.words())
     }
 
-    fn take_send(&mut self, call: &Call<'_>) -> Result<(), NotTaken<()>> {
-        let taken = match self.takes_requests() {
-            true => self.caller.send(call, self.life.words()).map(|_| ()),
+    fn take(&mut self, call: &Call<'_>, header: fn(u16, u64) -> Header) -> Result<RequestId, Why> {
+        match self.is_running() {
+            true => self.main.caller.take(call, header, self.main.life.words()),
             false => Err(Why::Stopped),
-        };
-        taken.map_err(|why| NotTaken { tag: (), why })
+        }
     }
 
-    const fn takes_requests(&self) -> bool {
-        !self.life.is_stopping && self.is_running()
+    /// Gives a request that was taken its tag, or the tag back.
+    fn tag(&mut self, taken: Result<RequestId, Why>, tag: Tag) -> Result<RequestId, NotTaken<Tag>> {
+        match taken {
+            Ok(id) => {
+                self.main.caller.table.tag(id, tag);
+                Ok(id)
+            }
+            Err(why) => Err(self.not_taken(tag, why)),
+        }
+    }
+
+    fn not_taken<T>(&mut self, tag: T, why: Why) -> NotTaken<T> {
+        self.main.caller.counters.not_taken(why);
+        NotTaken { tag, why }
     }
 }

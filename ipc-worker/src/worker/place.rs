@@ -8,7 +8,7 @@ use ipc_transport::Instant;
 
 use super::Worker;
 use crate::caller::Caller;
-use crate::process::{Launch, Life, Turn};
+use crate::process::{Launch, Life};
 use crate::refusal::Refusal;
 use crate::server::reply_capacity;
 use crate::start::Start;
@@ -56,32 +56,31 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     ) -> Result<&mut Self, StartError> {
         const { assert!(BYTES >= 256, "a worker has at least 256 bytes each way") };
         const { assert!(reply_capacity(BYTES) >= Refusal::SIZE, "a refusal fits in a reply") };
-        let Start { mut launch, policy } = start;
-        let mut life = Life::new(policy)?;
+        let Start { launch, policy } = start;
         let worker = place.as_mut_ptr();
         // SAFETY: the pointer is to memory of this type, so the field lies within it.
-        let fields = unsafe { (&raw mut (*worker).caller).cast() };
+        let life = unsafe { &raw mut (*worker).main.life };
         // SAFETY: memory that may be anything is a `MaybeUninit`, and nothing else refers to it.
-        let caller: &mut MaybeUninit<Caller<Tag, SLOTS, BYTES>> = unsafe { &mut *fields };
-        Caller::init(caller);
-        // SAFETY: `init` has made a caller there.
-        let caller = unsafe { caller.assume_init_mut() };
-        let now = Instant::now();
-        let started = Turn { launch: &mut launch, life: &mut life, caller, now }.start();
-        if let Err(error) = started {
-            // SAFETY: as above; nothing refers to it any more.
-            unsafe { core::ptr::drop_in_place(caller) };
-            return Err(error);
-        }
-        // SAFETY: as for the caller.
-        let at_launch = unsafe { &raw mut (*worker).launch };
-        // SAFETY: as for the caller.
-        let at_life = unsafe { &raw mut (*worker).life };
+        Life::init(unsafe { &mut *life.cast() }, policy)?;
+        // SAFETY: as for the life.
+        let caller = unsafe { &raw mut (*worker).main.caller };
+        // SAFETY: as for the life.
+        Caller::<Tag, SLOTS, BYTES>::init(unsafe { &mut *caller.cast() });
+        // SAFETY: as for the life.
+        let at_launch = unsafe { &raw mut (*worker).main.launch };
         // SAFETY: the field lies within the memory, and holds nothing to be dropped.
         unsafe { at_launch.write(launch) };
-        // SAFETY: as above.
-        unsafe { at_life.write(life) };
+        // SAFETY: as for the life.
+        let now = unsafe { &raw mut (*worker).main.now };
+        // SAFETY: as for the launch.
+        unsafe { now.write(Instant::now()) };
         // SAFETY: every field was written.
-        Ok(unsafe { place.assume_init_mut() })
+        let worker = unsafe { place.assume_init_mut() };
+        if let Err(error) = worker.main.start() {
+            // SAFETY: nothing refers to it any more.
+            unsafe { core::ptr::drop_in_place(worker) };
+            return Err(error);
+        }
+        Ok(worker)
     }
 }
