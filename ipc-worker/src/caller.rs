@@ -7,6 +7,8 @@ mod place;
 #[cfg(test)]
 mod tests;
 
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use ipc_frame::{Encode, FrameNumber, Header, Kind, MAX_FDS};
 use ipc_transport::{Arrived, FdList, Inbox, Instant, Outbox, PassFds, TransportError, duplicate};
 
@@ -22,6 +24,7 @@ const FDS: usize = MAX_FDS as usize;
 ///
 /// The words of the worker that has the requests are an argument, since workers come and go; `None`
 /// while there is none.
+#[derive(Debug)]
 pub struct Caller<Tag, const SLOTS: usize, const BYTES: usize> {
     pub(crate) table: Table<Tag, SLOTS>,
     pub(crate) outbox: Outbox<BYTES, SLOTS>,
@@ -35,7 +38,9 @@ pub struct Caller<Tag, const SLOTS: usize, const BYTES: usize> {
 pub(crate) struct Last {
     /// No deadline comes before this; there may be none at it either.
     pub(crate) earliest: Instant,
-    /// Room came back in the last turn that no event tells of.
+    /// The program was told that there is no room, and is still to be told that there is.
+    wants_room: AtomicBool,
+    /// Room that was asked for came back in the last turn, and no event tells of it.
     pub(crate) regained: bool,
     /// The request whose outcome was told last, until the next one is asked for.
     pub(crate) id: Option<RequestId>,
@@ -48,7 +53,8 @@ pub(crate) struct Last {
 impl Last {
     const fn new() -> Self {
         let earliest = Instant::NEVER;
-        Self { earliest, regained: false, id: None, frame: None, fds: FdList::new() }
+        let wants_room = AtomicBool::new(false);
+        Self { earliest, wants_room, regained: false, id: None, frame: None, fds: FdList::new() }
     }
 }
 
@@ -58,7 +64,11 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
 
     /// Returns whether such a request would be taken now.
     pub(crate) fn has_room_for(&self, len: usize, fd_count: usize) -> bool {
-        self.table.next_id().is_some() && self.outbox.has_room_for(len, fd_count)
+        let has_room = self.table.next_id().is_some() && self.outbox.has_room_for(len, fd_count);
+        if !has_room {
+            self.last.wants_room.store(true, Relaxed);
+        }
+        has_room
     }
 
     /// Returns how many requests have an outcome that was not told yet, or none yet.
@@ -123,7 +133,8 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         if most_fds > FDS {
             return Err(Why::TooManyFds { count: most_fds, capacity: FDS });
         }
-        let id = self.table.next_id().ok_or(Why::Full)?;
+        let id = self.table.next_id().filter(|_| self.has_room_for(len, fd_count));
+        let id = id.ok_or(Why::Full)?;
         let mut room = self.outbox.reserve(len, fd_count).map_err(|_| Why::Full)?;
         for &fd in call.fds {
             // There is room for as many as were reserved.

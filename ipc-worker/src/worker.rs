@@ -8,12 +8,15 @@ use core::{fmt, mem};
 use ipc_barrier::process::{Child, Ended};
 use ipc_transport::Instant;
 use rustix::fd::{AsFd, BorrowedFd};
+use static_assertions::assert_impl_all;
 
 use crate::caller::Caller;
 use crate::counters::Counters;
 use crate::event::Event;
+use crate::handler::{Reply, Request};
 use crate::ledger::RequestId;
-use crate::process::{Launch, Main};
+use crate::process::{Fork, Launch, Main};
+use crate::refusal::Refusal;
 
 /// A worker as main sees it, with at most `SLOTS` requests under way in `BYTES` bytes each way.
 ///
@@ -29,6 +32,11 @@ use crate::process::{Launch, Main};
 pub struct Worker<Tag, L: Launch, const SLOTS: usize = 64, const BYTES: usize = 32768> {
     main: Main<Tag, L, SLOTS, BYTES>,
 }
+
+/// A handler without captures.
+type Handle = fn(&mut Request<'_>, &mut Reply<'_>) -> Result<(), Refusal>;
+// It may be made in one thread and used in another.
+assert_impl_all!(Worker<u64, Fork<Handle>, 4, 1024>: Send, Sync);
 
 impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOTS, BYTES> {
     /// Bytes of the longest request.

@@ -22,6 +22,7 @@ const FAILED: i32 = 1;
 const SKIPPED: i32 = 77;
 
 /// A case: its name and what it does.
+#[derive(Debug)]
 pub struct Case {
     /// The fact that it shows.
     pub name: &'static str,

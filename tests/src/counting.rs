@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
 /// The system's allocator with a count of its calls. Each process has its own count.
+#[derive(Debug)]
 pub struct Counting;
 
 impl Counting {

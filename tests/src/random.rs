@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const SEED: &str = "IPC_TESTS_SEED";
 
 /// Numbers by xorshift, from a seed that is another in every run.
+#[derive(Debug)]
 pub struct Random(u64);
 
 impl Random {

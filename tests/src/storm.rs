@@ -14,6 +14,7 @@ extern "C" fn count(_signal: libc::c_int) {
 /// `SIGALRM` again and again, into a handler without `SA_RESTART`, until it is dropped. A child
 /// that is forked meanwhile has none.
 #[must_use = "dropping the storm ends it"]
+#[derive(Debug)]
 pub struct Storm(());
 
 impl Storm {

@@ -79,7 +79,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     pub(super) fn free(&mut self, id: RequestId, frame: FrameNumber) {
         self.outbox.retire(frame);
         self.table.finish(id);
-        self.last.regained = true;
+        self.last.regained |= core::mem::take(self.last.wants_room.get_mut());
     }
 
     /// Returns the outcome that was found last, with what belongs to it.

@@ -107,7 +107,7 @@ fn a_request_that_wants_an_outcome_is_not_freed_by_a_frame_for_one_ways() {
 fn repro_asking_for_room_changes_nothing() {
     let (page, mut caller) = (page(), Small::<1>::boxed());
     let words = Some(Words(&page));
-    let state = || page.each_ref().map(|word| word.load(core::sync::atomic::Ordering::Relaxed));
+    let state = || page.each_ref().map(|word| word.load(Relaxed));
     caller.send(&CALL, words).unwrap();
     flush(&mut caller);
     let before = (state(), caller.counters);

@@ -8,6 +8,7 @@ use crate::server::reply_capacity;
 
 /// Finds the longest form of a type, where one is known: the constant of the type itself comes
 /// before that of the trait, which every type has.
+#[derive(Debug)]
 pub struct Longest<T>(PhantomData<T>);
 
 impl<T> Longest<T>
@@ -27,6 +28,7 @@ pub trait Unbounded {
 impl<T> Unbounded for Longest<T> {}
 
 /// The longest arguments of a method, and its longest result, in so far as they are known.
+#[derive(Debug)]
 pub struct Lengths {
     /// Those of the arguments, one by one.
     pub args: &'static [Option<usize>],

@@ -21,7 +21,8 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
 
     /// Returns whether a request of `len` bytes and `fd_count` descriptors would find room now.
     /// There is room again after events, and after one-way requests are done: these tell no event,
-    /// but [`next_deadline`](Self::next_deadline) is in the past until the next turn.
+    /// but once room was lacking, [`next_deadline`](Self::next_deadline) is then in the past until
+    /// the next turn.
     ///
     /// Once there is no worker any more this is true: calls are then answered at once, with
     /// [`Why::Stopped`].
