@@ -22,7 +22,8 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
             _ if process.broken => return self.begin_leaving(self.now, true),
             // Nothing can have been answered yet, so the call would be in vain.
             None if sent > 0 && !expects => return,
-            Some(_) if process.watches_room => return,
+            // Something still waits to be sent, which comes first.
+            Some(_) if process.watches_room || self.now < process.send_after => return,
             None => self.caller.receive(&mut process.stream),
             Some(patience) => self.caller.receive(&mut process.stream.blocking().with(patience)),
         };
