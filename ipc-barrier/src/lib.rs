@@ -51,7 +51,7 @@ pub mod process;
 pub use ipc_transport::{Errno, Instant, SystemError};
 pub use meeting::{
     Barrier, ChildEnd, ChildSide, End, Eventfd, ExecError, Exported, Lane, MeetError, Missing,
-    Page, ParentEnd, ParentSide, Role, Unmet, place_all, sync_all, sync_all_until,
+    Page, ParentEnd, ParentSide, PeerAbort, Role, Unmet, place_all, sync_all, sync_all_until,
 };
 #[cfg(feature = "libc")]
 pub use process::fork;

@@ -20,7 +20,7 @@ mod wait;
 
 pub use barrier::Barrier;
 pub use end::{ChildEnd, End, ParentEnd};
-pub use errors::{MeetError, Unmet};
+pub use errors::{MeetError, PeerAbort, Unmet};
 pub use eventfd::Eventfd;
 pub use exec::{ExecError, Exported};
 pub use lane::Lane;

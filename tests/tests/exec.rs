@@ -15,7 +15,8 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use ipc_barrier::{
-    Barrier, Child, ChildEnd, Ended, Eventfd, Fork, Lane, Page, ParentEnd, Unmet, exit, fork,
+    Barrier, Child, ChildEnd, Ended, Eventfd, Fork, Lane, Page, ParentEnd, PeerAbort, Unmet, exit,
+    fork,
 };
 use ipc_tests::fds::is_cloexec;
 use ipc_tests::forked::{end_of, soon};
@@ -77,7 +78,7 @@ fn meets<L: Lane>() {
     for _ in 0..100 {
         end.place_and_sync_until(soon()).unwrap();
     }
-    assert_eq!(end.wait_abort_until(soon()), Some(Unmet::Gone));
+    assert_eq!(end.wait_abort_until(soon()), Some(PeerAbort::Gone));
 }
 
 fn both_sides_meet_beyond_exec<L: Lane>() {
@@ -149,7 +150,7 @@ fn an_exec_that_fails_leaves_the_end_whole<L: Lane>() {
         Fork::Parent(child) => child,
     };
     let mut end = barrier.into_parent();
-    let Some(Unmet::Aborted(Some(reason))) = end.wait_abort_until(soon()) else {
+    let Some(PeerAbort::Aborted(Some(reason))) = end.wait_abort_until(soon()) else {
         panic!("no reason");
     };
     assert_eq!(reason.to_string(), "stage 3: exec: ENOENT (2)");

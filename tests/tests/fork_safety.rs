@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ipc_barrier::{
-    Barrier, Child, ChildEnd, Ended, Eventfd, Fork, Lane, Page, ParentEnd, Unmet, exit, fork_raw,
+    Barrier, Child, ChildEnd, Ended, Eventfd, Fork, Lane, Page, ParentEnd, PeerAbort, Unmet, exit,
+    fork_raw,
 };
 use ipc_tests::cases;
 use ipc_tests::counting::Counting;
@@ -78,7 +79,7 @@ fn in_the_parent<L: Lane>(mut end: ParentEnd<L>, child: &mut Child) {
         assert_eq!(end.place_and_sync_until(soon()), Ok(()));
     }
     assert!(end.place().is_ok());
-    assert!(matches!(end.wait_abort_until(soon()), Some(Unmet::Aborted(Some(_)))));
+    assert!(matches!(end.wait_abort_until(soon()), Some(PeerAbort::Aborted(Some(_)))));
     assert_eq!(end_of(child), Ended::Exited(0), "1: a call failed, 2: memory was asked for");
 }
 

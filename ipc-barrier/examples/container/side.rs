@@ -117,7 +117,7 @@ impl<R: Role> Side<'_, R> {
 
     /// Tells the other side what has failed here.
     pub(crate) fn fail(&mut self, stage: u16, trouble: Trouble) -> Failure {
-        self.end.fail(&stage.to_string(), &trouble.errno, trouble.what);
+        self.end.fail(stage, &trouble.errno, trouble.what);
         Failure { stage, why: Why::Own(trouble) }
     }
 

@@ -1,6 +1,7 @@
 //! One side of a barrier: its places, its waits, and what it knows of the peer.
 
 use core::error::Error;
+use core::fmt;
 use core::marker::PhantomData;
 
 use ipc_transport::{Instant, Interest, SystemError, above_stdio, duplicate};
@@ -8,7 +9,7 @@ use rustix::event::epoll;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use static_assertions::assert_impl_all;
 
-use super::errors::{MeetError, Unmet};
+use super::errors::{MeetError, PeerAbort, Unmet};
 use super::lane::{Broken, Half, Lane};
 use super::page::Page;
 use super::role::{ChildSide, ParentSide, Role};
@@ -126,7 +127,7 @@ impl<R: Role, L: Lane> End<R, L> {
         self.rules.peer.is_none()
     }
 
-    /// Aborts with a reason: the stage, the error, and a text that says what failed. The peer can
+    /// Aborts with a reason: the stage, a name or number; the error; and a text that says what failed. The peer can
     /// read it even after this process has ended. See [`Reason::from_error`] for what is kept of
     /// the error. After an abort it does nothing.
     ///
@@ -138,7 +139,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// assert!(end.has_aborted());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn fail(&mut self, stage: &str, error: &(dyn Error + 'static), text: &str) {
+    pub fn fail(&mut self, stage: impl fmt::Display, error: &(dyn Error + 'static), text: &str) {
         self.fail_with(&Reason::from_error(stage, error, text));
     }
 
@@ -156,12 +157,12 @@ impl<R: Role, L: Lane> End<R, L> {
         self.rules.has_aborted
     }
 
-    /// Returns how the peer has ended its part, as far as earlier calls have noticed:
-    /// [`Unmet::Aborted`] or [`Unmet::Gone`]. Makes no system call.
-    pub fn peer_abort(&self) -> Option<Unmet> {
+    /// Returns how the peer has ended its part, as far as earlier calls have noticed. Makes no
+    /// system call.
+    pub fn peer_abort(&self) -> Option<PeerAbort> {
         self.rules.peer.map(|ending| match ending {
-            Ending::Aborted => Unmet::Aborted(self.half.memory.reason(self.half.index ^ 1)),
-            Ending::Gone => Unmet::Gone,
+            Ending::Aborted => PeerAbort::Aborted(self.half.memory.reason(self.half.index ^ 1)),
+            Ending::Gone => PeerAbort::Gone,
         })
     }
 
@@ -296,21 +297,21 @@ impl<R: Role, L: Lane> End<R, L> {
 
     /// Waits until the peer has aborted, exited or closed, and returns how; tokens on the way are
     /// swallowed. Allowed after an abort of this side.
-    pub fn wait_abort(&mut self) -> Unmet {
+    pub fn wait_abort(&mut self) -> PeerAbort {
         // Without a deadline the wait ends only when the peer's end is known.
-        self.wait_abort_until(Instant::NEVER).unwrap_or(Unmet::Gone)
+        self.wait_abort_until(Instant::NEVER).unwrap_or(PeerAbort::Gone)
     }
 
     /// Waits as [`wait_abort`](Self::wait_abort), until a deadline; `None` where it has passed
     /// first.
-    pub fn wait_abort_until(&mut self, deadline: Instant) -> Option<Unmet> {
+    pub fn wait_abort_until(&mut self, deadline: Instant) -> Option<PeerAbort> {
         // Met where the peer's end is known afterwards, and else out of time.
         _ = self.wait_for(Goal::PeerAbort, deadline);
         self.peer_abort()
     }
 
     /// Looks whether the peer has ended its part; `None` while it has not.
-    pub fn try_wait_abort(&mut self) -> Option<Unmet> {
+    pub fn try_wait_abort(&mut self) -> Option<PeerAbort> {
         self.wait_abort_until(Instant::PAST)
     }
 
@@ -354,8 +355,8 @@ impl<R: Role, L: Lane> End<R, L> {
 
     fn unmet(&self) -> Unmet {
         match self.peer_abort() {
-            Some(Unmet::Gone) if self.rules.has_aborted => Unmet::Aborted(None),
-            known => known.unwrap_or(Unmet::Aborted(None)),
+            Some(PeerAbort::Gone) if self.rules.has_aborted => Unmet::Aborted(None),
+            known => known.map_or(Unmet::Aborted(None), Unmet::from),
         }
     }
 }

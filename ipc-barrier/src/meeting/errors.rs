@@ -4,6 +4,30 @@ use core::fmt;
 
 use crate::process::Reason;
 
+/// How the peer has ended its part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerAbort {
+    /// It has aborted, or the descriptors turned out not to work; with its reason, if it gave one.
+    Aborted(Option<Reason>),
+    /// It has exited, was killed, has called exec or has closed its end.
+    Gone,
+}
+
+impl From<PeerAbort> for Unmet {
+    fn from(peer: PeerAbort) -> Self {
+        match peer {
+            PeerAbort::Aborted(reason) => Self::Aborted(reason),
+            PeerAbort::Gone => Self::Gone,
+        }
+    }
+}
+
+impl fmt::Display for PeerAbort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Unmet::from(*self).fmt(f)
+    }
+}
+
 /// Why a wait was not met. After the first two nothing can be met or placed any more, and only
 /// [`wait_abort`](crate::End::wait_abort) still tells something; after the third everything goes
 /// on.

@@ -20,7 +20,7 @@ pub(crate) const TEXT: usize = 48;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reason {
-    /// The step that failed: a name of at most 20 bytes of UTF-8, cut at a character.
+    /// The step that failed: a name or number, at most 20 bytes of UTF-8, cut at a character.
     pub stage: Text<NAME>,
     /// The kernel's number; zero if there is none.
     pub errno: Errno,
@@ -33,8 +33,8 @@ const _: () = assert!(size_of::<Reason>() <= 80);
 
 impl Reason {
     /// Makes a reason of its parts; the number is zero if there is none.
-    pub fn new(stage: &str, errno: Errno, text: &str) -> Self {
-        Self { stage: Text::new(stage), errno, text: Text::new(text) }
+    pub fn new(stage: impl fmt::Display, errno: Errno, text: &str) -> Self {
+        Self { stage: cut(format_args!("{stage}")), errno, text: Text::new(text) }
     }
 
     /// Makes a reason of an error, with a text that says what failed.
@@ -54,15 +54,13 @@ impl Reason {
     /// assert_eq!(reason.to_string(), "stage config: line 3: bad port");
     /// # }
     /// ```
-    pub fn from_error(stage: &str, error: &(dyn Error + 'static), text: &str) -> Self {
-        if let Some(errno) = errno_of(error) {
-            return Self::new(stage, errno, text);
+    pub fn from_error(stage: impl fmt::Display, error: &(dyn Error + 'static), text: &str) -> Self {
+        let mut reason = Self::new(stage, errno_of(error).unwrap_or(Errno(0)), text);
+        if reason.errno == Errno(0) {
+            let separator = if text.is_empty() { "" } else { ": " };
+            reason.text = cut(format_args!("{text}{separator}{error}"));
         }
-        let mut all = Cut(String::new());
-        let separator = if text.is_empty() { "" } else { ": " };
-        // An error that fails to write itself leaves what it wrote before.
-        _ = write!(all, "{text}{separator}{error}");
-        Self::new(stage, Errno(0), &all.0)
+        reason
     }
 }
 
@@ -92,10 +90,16 @@ fn errno_of_std(_error: &(dyn Error + 'static)) -> Option<Errno> {
     None
 }
 
-/// A text that keeps what fits of its beginning.
-struct Cut(String<TEXT>);
+/// Keeps what fits. A value that fails to write itself leaves what it wrote before.
+fn cut<const N: usize>(text: fmt::Arguments<'_>) -> Text<N> {
+    let mut cut = Cut(String::<N>::new());
+    _ = cut.write_fmt(text);
+    Text::new(&cut.0)
+}
 
-impl Write for Cut {
+struct Cut<const N: usize>(String<N>);
+
+impl<const N: usize> Write for Cut<N> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         text.chars().try_for_each(|char| self.0.push(char)).map_err(|_| fmt::Error)
     }
@@ -148,5 +152,11 @@ mod tests {
     fn a_name_is_cut_at_a_character() {
         let reason = Reason::new("a name of nineteen €", Errno(0), "");
         assert_eq!(reason.stage.as_str(), "a name of nineteen ");
+    }
+
+    #[test]
+    fn a_stage_may_be_a_number() {
+        let told = Reason::from_error(3, &Errno(1), "pivot_root").to_string();
+        assert_eq!(told, "stage 3: pivot_root: EPERM (1)");
     }
 }

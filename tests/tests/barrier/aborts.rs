@@ -1,6 +1,6 @@
 //! Aborts and their reasons.
 
-use ipc_barrier::{Lane, Unmet};
+use ipc_barrier::{Lane, PeerAbort, Unmet};
 use ipc_tests::forked::soon;
 use ipc_transport::Errno;
 
@@ -44,7 +44,7 @@ pub(crate) fn an_abort_of_ones_own_ends_every_wait_but_the_one_for_the_peers<L: 
     assert_eq!(peer.does(Order::WaitNext), 'a');
     assert_eq!(peer.does(Order::WaitPeerAbort), 'a');
     assert_eq!(peer.does(Order::Abort), 'n');
-    assert_eq!(end.wait_abort(), Unmet::Aborted(None));
+    assert_eq!(end.wait_abort(), PeerAbort::Aborted(None));
 }
 
 pub(crate) fn wait_abort_swallows_tokens_and_tells_how_the_peer_ended<L: Lane>() {
@@ -56,8 +56,8 @@ pub(crate) fn wait_abort_swallows_tokens_and_tells_how_the_peer_ended<L: Lane>()
     assert_eq!(end.try_wait_next(), Ok(false), "swallowed");
     peer.does(Order::Place);
     peer.exits();
-    assert_eq!(end.wait_abort(), Unmet::Gone);
-    assert_eq!(end.try_wait_abort(), Some(Unmet::Gone));
+    assert_eq!(end.wait_abort(), PeerAbort::Gone);
+    assert_eq!(end.try_wait_abort(), Some(PeerAbort::Gone));
     assert!(!end.has_aborted());
 }
 
@@ -72,7 +72,7 @@ pub(crate) fn a_reason_reaches_the_other_side_both_ways<L: Lane>() {
     assert_eq!(reason.text.as_str(), CUT);
     assert_eq!(end.sync(), Err(Unmet::Aborted(Some(reason))), "and again");
     peer.exits();
-    assert_eq!(end.wait_abort(), Unmet::Aborted(Some(reason)), "also after its death");
+    assert_eq!(end.wait_abort(), PeerAbort::Aborted(Some(reason)), "also after its death");
 
     let (mut end, mut peer) = pair::<L>();
     end.fail("9", &Errno(libc::EACCES), "parent");
@@ -85,7 +85,7 @@ pub(crate) fn both_sides_may_fail_and_each_reads_the_others_reason<L: Lane>() {
     let (mut end, mut peer) = pair::<L>();
     end.fail("9", &Errno(libc::EACCES), "parent");
     peer.does(Order::Fail);
-    let Some(Unmet::Aborted(Some(reason))) = end.wait_abort_until(soon()) else {
+    let Some(PeerAbort::Aborted(Some(reason))) = end.wait_abort_until(soon()) else {
         panic!("no reason");
     };
     assert_eq!(reason.stage.as_str(), "7");

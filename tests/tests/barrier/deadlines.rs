@@ -4,7 +4,7 @@ use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-use ipc_barrier::{Barrier, End, Ended, Fork, Lane, ParentEnd, Role, Unmet, exit, fork};
+use ipc_barrier::{Barrier, End, Ended, Fork, Lane, ParentEnd, PeerAbort, Role, Unmet, exit, fork};
 use ipc_tests::forked::{end_of, soon};
 use ipc_tests::storm::Storm;
 use ipc_transport::Instant;
@@ -50,7 +50,7 @@ pub(crate) fn try_forms_never_wait<L: Lane>() {
     }
     assert_eq!(voluntary_switches(), before, "it has slept");
     peer.signal(rustix::process::Signal::KILL);
-    assert_eq!(end.wait_abort_until(soon()), Some(Unmet::Gone));
+    assert_eq!(end.wait_abort_until(soon()), Some(PeerAbort::Gone));
     assert_eq!(end.try_sync(), Err(Unmet::Gone));
 }
 
@@ -72,7 +72,7 @@ pub(crate) fn a_peer_that_places_without_end_holds_no_wait_past_its_deadline<L: 
     let time = Instant::now().since(begin);
     assert!(time >= Duration::from_millis(100) && time < Duration::from_secs(10), "{time:?}");
     peer.process.kill().unwrap();
-    assert_eq!(end.wait_abort_until(soon()), Some(Unmet::Gone));
+    assert_eq!(end.wait_abort_until(soon()), Some(PeerAbort::Gone));
 }
 
 /// A file of ones in the counter's place: a peer that has always placed again.
@@ -111,7 +111,7 @@ pub(crate) fn signals_fail_nothing_and_prolong_nothing<L: Lane>() {
             Fork::Child(_guard) => {
                 let mut end = barrier.into_child();
                 let storm = rounds_in_a_storm(&mut end);
-                assert_eq!(end.wait_abort(), Unmet::Gone);
+                assert_eq!(end.wait_abort(), PeerAbort::Gone);
                 drop(storm);
                 exit(0);
             }

@@ -28,7 +28,7 @@ fn damaged<L: Lane>(damage: impl Fn(RawFd)) -> [Answers; 3] {
         let outcomes = [
             end.sync_until(milliseconds(100)),
             end.wait_next_until(milliseconds(100)),
-            Err(end.wait_abort_until(milliseconds(100)).unwrap_or(Unmet::TimedOut)),
+            Err(end.wait_abort_until(milliseconds(100)).map_or(Unmet::TimedOut, Unmet::from)),
         ];
         if outcomes[0] == Err(ABORTED) {
             assert!(end.has_aborted() && end.place().is_err() && !end.abort());

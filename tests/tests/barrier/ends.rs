@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
-use ipc_barrier::{Barrier, Ended, Fork, Lane, Unmet, exit, fork};
+use ipc_barrier::{Barrier, Ended, Fork, Lane, PeerAbort, Unmet, exit, fork};
 use ipc_tests::forked::{end_of, forked, soon};
 
 use crate::peer::{Order, is_readable, milliseconds, name, pair};
@@ -76,7 +76,7 @@ pub(crate) fn a_third_process_that_drops_its_copy_has_no_effect<L: Lane>() {
             // Two answers, the second of which comes after the third process has ended.
             assert!(end.place().is_ok());
             assert_eq!(end.place_and_sync_until(soon()), Ok(()));
-            assert_eq!(end.wait_abort_until(soon()), Some(Unmet::Gone));
+            assert_eq!(end.wait_abort_until(soon()), Some(PeerAbort::Gone));
             exit(0);
         }
         Fork::Parent(child) => child,

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsRawFd;
 
-use ipc_barrier::{Lane, MeetError, Unmet};
+use ipc_barrier::{Lane, MeetError, PeerAbort, Unmet};
 use ipc_tests::forked::soon;
 
 use crate::peer::{ABORTED, Order, milliseconds, pair};
@@ -69,7 +69,7 @@ pub(crate) fn what_is_known_of_the_peer_is_told_without_a_look<L: Lane>() {
     peer.does(Order::Fail);
     assert_eq!(end.peer_abort(), None, "not noticed yet");
     assert!(end.try_wait_next().is_err());
-    let Some(Unmet::Aborted(Some(reason))) = end.peer_abort() else { panic!("no reason") };
+    let Some(PeerAbort::Aborted(Some(reason))) = end.peer_abort() else { panic!("no reason") };
     assert_eq!(reason.stage.as_str(), "7");
     assert!(!end.has_aborted());
     let (mut end, mut peer) = pair::<L>();
@@ -77,6 +77,6 @@ pub(crate) fn what_is_known_of_the_peer_is_told_without_a_look<L: Lane>() {
     assert_eq!(end.sync_next(), Ok(()), "nothing to wait for");
     assert_eq!(end.peer_abort(), None);
     assert!(end.abort());
-    assert_eq!(end.wait_abort(), Unmet::Gone);
-    assert_eq!(end.peer_abort(), Some(Unmet::Gone));
+    assert_eq!(end.wait_abort(), PeerAbort::Gone);
+    assert_eq!(end.peer_abort(), Some(PeerAbort::Gone));
 }

@@ -3,7 +3,9 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-use ipc_barrier::{Barrier, Child, ChildEnd, Fork, Lane, MeetError, ParentEnd, Unmet, exit, fork};
+use ipc_barrier::{
+    Barrier, Child, ChildEnd, Fork, Lane, MeetError, ParentEnd, PeerAbort, Unmet, exit, fork,
+};
 use ipc_tests::forked::{end_of, forked};
 use ipc_tests::random::Random;
 use ipc_tests::{deep, seccomp};
@@ -162,7 +164,7 @@ pub(crate) fn a_peer_that_rings_without_tokens_holds_no_call<L: Lane>() {
     assert!(Instant::now() >= deadline);
     assert!(end.peer_abort().is_none() && !end.has_aborted());
     ended(child);
-    assert_eq!(end.wait_abort_until(milliseconds(20_000)), Some(Unmet::Gone));
+    assert_eq!(end.wait_abort_until(milliseconds(20_000)), Some(PeerAbort::Gone));
 }
 
 /// A peer that made the bell's writing end wait and filled the pipe: to place never waits.
@@ -186,7 +188,7 @@ pub(crate) fn a_full_bell_in_the_waiting_mode_holds_no_place<L: Lane>() {
     let mut end = barrier.into_parent();
     end_of(&mut child);
     assert!(end.place().is_ok(), "the first one rings");
-    assert_eq!(end.wait_abort_until(milliseconds(20_000)), Some(Unmet::Gone));
+    assert_eq!(end.wait_abort_until(milliseconds(20_000)), Some(PeerAbort::Gone));
 }
 
 /// Where the kernel or a filter refuses to read without waiting, the same laws hold.

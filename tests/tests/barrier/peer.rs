@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use ipc_barrier::{
-    Barrier, Child, ChildEnd, End, Ended, Fork, Lane, ParentEnd, Role, Unmet, exit, fork,
+    Barrier, Child, ChildEnd, End, Ended, Fork, Lane, ParentEnd, PeerAbort, Role, Unmet, exit, fork,
 };
 use ipc_tests::forked::{end_of, soon};
 use ipc_transport::{Errno, Instant, Interest, Watched, wait};
@@ -180,12 +180,12 @@ pub(crate) fn name(outcome: Result<(), Unmet>) -> u8 {
     }
 }
 
-fn told(abort: Option<Unmet>) -> u8 {
+fn told(abort: Option<PeerAbort>) -> u8 {
     match abort {
         None => b't',
-        Some(Unmet::Aborted(None)) => b'a',
-        Some(Unmet::Aborted(Some(_))) => b'r',
-        Some(_) => b'g',
+        Some(PeerAbort::Aborted(None)) => b'a',
+        Some(PeerAbort::Aborted(Some(_))) => b'r',
+        Some(PeerAbort::Gone) => b'g',
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use ipc_barrier::process::pidfd_open;
-use ipc_barrier::{Barrier, ChildEnd, Fork, Lane, ParentEnd, Unmet, exit, fork};
+use ipc_barrier::{Barrier, ChildEnd, Fork, Lane, ParentEnd, PeerAbort, Unmet, exit, fork};
 use ipc_tests::cases::skip;
 use ipc_tests::forked::{end_of, soon};
 use ipc_transport::{Interest, Watched, wait};
@@ -35,7 +35,7 @@ fn death_is_seen<L: Lane>(barrier: Barrier<L>, process: BorrowedFd<'_>, kill: im
     assert_eq!(end.peer_abort(), None);
     kill();
     assert_eq!(end.wait_next_until(soon()), Err(Unmet::Gone));
-    assert_eq!(end.peer_abort(), Some(Unmet::Gone));
+    assert_eq!(end.peer_abort(), Some(PeerAbort::Gone));
 }
 
 fn signal(pid: i32) {
@@ -150,6 +150,6 @@ pub(crate) fn a_process_that_is_not_watched_any_more_shows_nothing<L: Lane>() {
     child.kill().unwrap();
     let mut watched = [Watched::new(end.watch().unwrap(), Interest::Input)];
     assert_eq!(wait(&mut watched, Some(soon())), Ok(true));
-    assert_eq!(end.try_wait_abort(), Some(Unmet::Gone));
+    assert_eq!(end.try_wait_abort(), Some(PeerAbort::Gone));
     end_of(&mut child);
 }

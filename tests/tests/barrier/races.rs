@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
-use ipc_barrier::{Barrier, Child, ChildEnd, Ended, Fork, Lane, ParentEnd, Unmet, exit, fork};
+use ipc_barrier::{
+    Barrier, Child, ChildEnd, Ended, Fork, Lane, ParentEnd, PeerAbort, Unmet, exit, fork,
+};
 use ipc_tests::deep;
 use ipc_tests::forked::{end_of, soon};
 
@@ -134,7 +136,7 @@ pub(crate) fn no_wake_up_is_lost_in_many_rounds<L: Lane>() {
             };
             assert_eq!(met, Ok(()), "round {round}, {way:?}");
         }
-        assert_eq!(end.wait_abort_until(soon()), Some(Unmet::Gone));
+        assert_eq!(end.wait_abort_until(soon()), Some(PeerAbort::Gone));
         assert_eq!(end_of(&mut child), Ended::Exited(0));
     }
 }
@@ -160,7 +162,7 @@ pub(crate) fn tokens_before_a_death_that_a_pidfd_shows_are_counted<L: Lane>() {
         let mut end = barrier.into_parent().watching(&child).unwrap();
         _ = end.place();
         assert_eq!(end.sync_until(soon()), Ok(()));
-        assert_eq!(end.wait_abort_until(soon()), Some(Unmet::Gone));
+        assert_eq!(end.wait_abort_until(soon()), Some(PeerAbort::Gone));
         assert_eq!(end_of(&mut child), Ended::Exited(0));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ipc_barrier::{Barrier, Ended, Fork, Unmet, exit, fork};
+use ipc_barrier::{Barrier, Ended, Fork, PeerAbort, exit, fork};
 use ipc_tests::forked::{end_of, soon};
 use ipc_tests::{fds, seccomp};
 use ipc_transport::Instant;
@@ -45,7 +45,7 @@ fn everything_works() {
     assert_eq!(end.try_wait_abort(), None);
     child.kill().unwrap();
     assert_eq!(end_of(&mut child), Ended::Killed(9));
-    assert_eq!(end.wait_abort_until(soon()), Some(Unmet::Gone));
+    assert_eq!(end.wait_abort_until(soon()), Some(PeerAbort::Gone));
     child.kill().unwrap();
 
     let start = Start::fork(handle).restart(Restart::AT_ONCE);

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
-use ipc_barrier::{Barrier, Child, End, Fork, Lane, MeetError, Role, Unmet, exit, fork};
+use ipc_barrier::{Barrier, Child, End, Fork, Lane, MeetError, PeerAbort, Role, Unmet, exit, fork};
 use ipc_tests::forked::{end_of, forked, soon};
 use ipc_transport::{Errno, Instant};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
@@ -203,7 +203,7 @@ fn call<R: Role, L: Lane>(end: &mut End<R, L>, order: Order, stage: u8) -> Answe
         Order::Place => (yes(end.place().is_ok()), 0),
         Order::Abort => (yes(end.abort()), 0),
         Order::Fail => {
-            end.fail(&stage.to_string(), &errno(stage), &text(stage));
+            end.fail(stage, &errno(stage), &text(stage));
             // It answers nothing itself; the abort is posted once all the same.
             (yes(end.abort()), 0)
         }
@@ -260,11 +260,8 @@ fn met(met: Result<(), MeetError>) -> Result<(), Unmet> {
     })
 }
 
-const fn told(abort: Option<Unmet>) -> Result<(), Unmet> {
-    Err(match abort {
-        Some(unmet) => unmet,
-        None => Unmet::TimedOut,
-    })
+fn told(abort: Option<PeerAbort>) -> Result<(), Unmet> {
+    Err(abort.map_or(Unmet::TimedOut, Unmet::from))
 }
 
 const fn yes(yes: bool) -> u8 {
