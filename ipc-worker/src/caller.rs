@@ -7,6 +7,7 @@ mod place;
 #[cfg(test)]
 mod tests;
 
+use core::mem;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use ipc_frame::{Encode, FrameNumber, Header, Kind, MAX_FDS};
@@ -102,8 +103,8 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
 
     /// Begins a turn: room that came back in the one before was seen.
     pub(crate) fn begin_turn(&mut self) {
-        self.forget_told();
         self.last.regained = false;
+        self.forget_told();
     }
 
     /// Forgets what the last outcome left behind.
@@ -111,8 +112,14 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         self.last.id = None;
         self.last.fds.fds().clear();
         if let Some(frame) = self.last.frame.take() {
-            self.outbox.retire(frame);
+            self.give_room_back(frame);
         }
+    }
+
+    /// Gives room back that no event tells of.
+    pub(crate) fn give_room_back(&mut self, frame: FrameNumber) {
+        self.outbox.retire(frame);
+        self.last.regained |= mem::take(self.last.wants_room.get_mut());
     }
 
     /// Takes a request in, one-way or not by its header, and queues it. Its tag is still to be
@@ -133,8 +140,10 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         if most_fds > FDS {
             return Err(Why::TooManyFds { count: most_fds, capacity: FDS });
         }
-        let id = self.table.next_id().filter(|_| self.has_room_for(len, fd_count));
-        let id = id.ok_or(Why::Full)?;
+        if !self.has_room_for(len, fd_count) {
+            return Err(Why::Full);
+        }
+        let id = self.table.next_id().ok_or(Why::Full)?;
         let mut room = self.outbox.reserve(len, fd_count).map_err(|_| Why::Full)?;
         for &fd in call.fds {
             // There is room for as many as were reserved.

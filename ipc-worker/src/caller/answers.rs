@@ -77,9 +77,8 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
 
     /// Gives the room of a one-way request back.
     pub(super) fn free(&mut self, id: RequestId, frame: FrameNumber) {
-        self.outbox.retire(frame);
         self.table.finish(id);
-        self.last.regained |= core::mem::take(self.last.wants_room.get_mut());
+        self.give_room_back(frame);
     }
 
     /// Returns the outcome that was found last, with what belongs to it.

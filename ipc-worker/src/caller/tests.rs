@@ -123,8 +123,9 @@ fn a_deadline_gives_the_room_of_a_one_way_that_had_not_begun_back() {
     let (words, at) = (Some(Words(&page)), Instant::from_nanoseconds(5));
     caller.send(&CALL.deadline(at), words).unwrap();
     flush(&mut caller);
+    assert!(!caller.last.regained && caller.send(&CALL, words).is_err(), "full");
     caller.expire(at, words);
-    assert!(caller.has_room_for(0, 0) && caller.last.regained);
+    assert!(caller.last.regained && caller.has_room_for(0, 0));
     assert_eq!(caller.counters.one_ways_expired, 1);
 }
 
@@ -174,8 +175,9 @@ fn a_lost_request_is_given_back_whole_and_its_room_after_that() {
     assert_eq!((lost.how, lost.method(), lost.bytes()), (How::Running, 9, &b"some bytes"[..]));
     assert_eq!(lost.fds().count(), 2);
     assert!(lost.take_fd().is_some());
+    assert!(!caller.last.regained);
     caller.forget_told();
-    assert!(caller.has_room_for(0, 0));
+    assert!(caller.last.regained && caller.has_room_for(0, 0), "no event tells of it");
 }
 
 #[test]
