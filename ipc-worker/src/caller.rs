@@ -140,11 +140,12 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         if most_fds > FDS {
             return Err(Why::TooManyFds { count: most_fds, capacity: FDS });
         }
-        if !self.has_room_for(len, fd_count) {
-            return Err(Why::Full);
-        }
-        let id = self.table.next_id().ok_or(Why::Full)?;
-        let mut room = self.outbox.reserve(len, fd_count).map_err(|_| Why::Full)?;
+        let full = || {
+            self.last.wants_room.store(true, Relaxed);
+            Why::Full
+        };
+        let id = self.table.next_id().ok_or_else(full)?;
+        let mut room = self.outbox.reserve(len, fd_count).map_err(|_| full())?;
         for &fd in call.fds {
             // There is room for as many as were reserved.
             _ = room.fds().push(duplicate(fd).map_err(Why::NoFdLeft)?);
