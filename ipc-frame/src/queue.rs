@@ -263,13 +263,10 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         }
         let Frames { first, next, .. } = self.frames;
         // In an empty queue there are neither.
-        let [front, back] = [first, next.wrapping_sub(1)]
-            .map(|number| self.frames.get(number).copied().unwrap_or(Entry::NONE));
-        let free = if back.start < front.start {
-            [back.end..front.start, 0..0]
-        } else {
-            [back.end..BYTES, 0..front.start]
-        };
+        let front = self.frames.get(first).map_or(0, |entry| entry.start);
+        let back = self.frames.get(next.wrapping_sub(1)).unwrap_or(&Entry::NONE);
+        let free =
+            if back.start < front { [back.end..front, 0..0] } else { [back.end..BYTES, 0..front] };
         let is_full = next - first >= FRAMES as u64;
         let room = free.into_iter().find(|room| !is_full && room.len() >= Header::SIZE + len);
         Ok(room.ok_or(PushError::Full)?.start)

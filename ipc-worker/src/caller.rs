@@ -122,12 +122,12 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         self.last.regained |= mem::take(self.last.wants_room.get_mut());
     }
 
-    /// Takes a request in, one-way or not by its header, and queues it. Its tag is still to be
+    /// Takes a request in, one-way or not by its kind, and queues it. Its tag is still to be
     /// added, if it has one.
     pub(crate) fn take(
         &mut self,
         call: &Call<'_>,
-        header: fn(u16, u64) -> Header,
+        kind: Kind,
         words: Option<Words<'_>>,
     ) -> Result<RequestId, Why> {
         self.forget_told();
@@ -153,8 +153,12 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         // A message that is longer now than it has said does not know its own length.
         let space = len;
         let len = call.body.encode(room.payload()).ok().filter(|&len| len <= space);
-        let header = header(call.method, id.to_wire()).allowing(call.reply_fds);
-        let is_one_way = header.kind() == Kind::OneWay;
+        let is_one_way = kind == Kind::OneWay;
+        let header = if is_one_way {
+            Header::one_way(call.method, id.to_wire())
+        } else {
+            Header::request(call.method, id.to_wire()).allowing(call.reply_fds)
+        };
         let request = UnderWay {
             // Requests and one-ways may carry descriptors, so it is taken.
             frame: room.commit(header, len.ok_or(Why::Unencodable)?).map_err(|_| Why::Full)?,

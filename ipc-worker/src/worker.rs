@@ -95,17 +95,19 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// Take events until there is none: further turns wait for that.
     pub fn next_event(&mut self) -> Option<Event<'_, Tag>> {
         self.main.caller.forget_told();
-        let answer = self.main.caller.next_answer().unwrap_or_else(|_broken| {
+        let mut told = self.main.caller.next_answer().unwrap_or_else(|_broken| {
             self.main.caller.inbox.reset();
             self.main.life.break_off();
             None
         });
         let life = &mut self.main.life;
-        if let (None, Some(ended)) = (&answer, life.died) {
-            life.died = None;
-            return Some(Event::Died(ended));
+        if told.is_none() {
+            if let Some(ended) = life.died.take() {
+                return Some(Event::Died(ended));
+            }
+            told = self.main.caller.table.next_ended();
         }
-        if let Some(told) = answer.or_else(|| self.main.caller.table.next_ended()) {
+        if let Some(told) = told {
             let (tag, outcome) = self.main.caller.outcome(told);
             return Some(Event::Done { tag, outcome });
         }

@@ -32,7 +32,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         tag: Tag,
         words: Option<Words<'_>>,
     ) -> Result<RequestId, Why> {
-        let id = self.take(call, Header::request, words)?;
+        let id = self.take(call, Kind::Request, words)?;
         self.table.tag(id, tag);
         Ok(id)
     }
@@ -42,7 +42,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         call: &Call<'_>,
         words: Option<Words<'_>>,
     ) -> Result<RequestId, Why> {
-        self.take(call, Header::one_way, words)
+        self.take(call, Kind::OneWay, words)
     }
 }
 

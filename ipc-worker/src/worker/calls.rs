@@ -1,6 +1,6 @@
 //! Making calls: taken at once or not at all, or waited for to a deadline.
 
-use ipc_frame::Header;
+use ipc_frame::Kind;
 use ipc_transport::Instant;
 
 use super::Worker;
@@ -36,7 +36,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// # Errors
     /// Not taken, and nothing half done: the tag is given back with the reason.
     pub fn try_call(&mut self, call: Call<'_>, tag: Tag) -> Result<RequestId, NotTaken<Tag>> {
-        let taken = self.take(&call, Header::request);
+        let taken = self.take(&call, Kind::Request);
         self.tag(taken, tag)
     }
 
@@ -51,7 +51,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// # Errors
     /// Not taken, and nothing half done.
     pub fn try_send(&mut self, call: Call<'_>) -> Result<(), NotTaken<()>> {
-        let taken = self.take(&call, Header::one_way);
+        let taken = self.take(&call, Kind::OneWay);
         taken.map(|_| ()).map_err(|why| self.not_taken((), why))
     }
 
@@ -92,7 +92,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         deadline: Instant,
         on_event: impl FnMut(Event<'_, Tag>),
     ) -> Result<RequestId, NotTaken<Tag>> {
-        let taken = self.take_until(&call, Header::request, deadline, on_event);
+        let taken = self.take_until(&call, Kind::Request, deadline, on_event);
         self.tag(taken, tag)
     }
 
@@ -107,7 +107,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         deadline: Instant,
         on_event: impl FnMut(Event<'_, Tag>),
     ) -> Result<(), NotTaken<()>> {
-        let taken = self.take_until(&call, Header::one_way, deadline, on_event);
+        let taken = self.take_until(&call, Kind::OneWay, deadline, on_event);
         taken.map(|_| ()).map_err(|why| self.not_taken((), why))
     }
 
@@ -122,12 +122,12 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     fn take_until(
         &mut self,
         call: &Call<'_>,
-        header: fn(u16, u64) -> Header,
+        kind: Kind,
         deadline: Instant,
         mut on_event: impl FnMut(Event<'_, Tag>),
     ) -> Result<RequestId, Why> {
         loop {
-            let taken = self.take(call, header);
+            let taken = self.take(call, kind);
             if taken != Err(Why::Full) || Instant::now() >= deadline {
                 return taken;
             }
@@ -136,9 +136,9 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         }
     }
 
-    fn take(&mut self, call: &Call<'_>, header: fn(u16, u64) -> Header) -> Result<RequestId, Why> {
+    fn take(&mut self, call: &Call<'_>, kind: Kind) -> Result<RequestId, Why> {
         match self.is_running() {
-            true => self.main.caller.take(call, header, self.main.life.words()),
+            true => self.main.caller.take(call, kind, self.main.life.words()),
             false => Err(Why::Stopped),
         }
     }
