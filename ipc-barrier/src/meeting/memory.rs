@@ -63,7 +63,9 @@ impl Memory {
             return;
         };
         errno.store(reason.errno.0.cast_unsigned(), Ordering::Relaxed);
-        let (stage, text) = (reason.stage.as_str().bytes(), reason.text.as_str().bytes());
+        // A zero ends each of the two, so there is none within.
+        let [stage, text] = [reason.stage.as_str(), reason.text.as_str()]
+            .map(|text| text.bytes().filter(|&byte| byte != 0));
         for (word, byte) in rest.iter().zip(stage.chain([0]).chain(text).chain([0])) {
             word.store(byte.into(), Ordering::Relaxed);
         }

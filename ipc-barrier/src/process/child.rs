@@ -7,8 +7,8 @@ use ipc_transport::{Instant, Interest, SystemError, Watched, above_stdio, wait};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{
-    self, Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process,
-    pidfd_send_signal, waitid,
+    self, Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process,
+    pidfd_send_signal, waitid, waitpid,
 };
 
 /// How a process has ended (waitid(2)).
@@ -83,7 +83,8 @@ impl Child {
                 Ok(()) | Err(Errno::SRCH) => Ok(()),
                 Err(error) => Err(SystemError::of("kill")(error)),
             },
-            _ => Ok(()),
+            Some(Err(error)) => Err(SystemError::of("pidfd_send_signal")(error)),
+            None => Ok(()),
         }
     }
 
@@ -107,30 +108,49 @@ impl Child {
     }
 
     /// Waits for the child's end until the deadline, and reaps it; `None` where it still runs then.
-    /// Without a pidfd it looks every 2 ms.
+    /// Without a pidfd it looks every 2 ms, and also while somebody who traces the child (ptrace(2))
+    /// keeps it from being reaped.
     pub fn wait_until(&mut self, deadline: Instant) -> Option<Ended> {
+        let mut shown = false;
         loop {
             let now = Instant::now();
             let ended = self.try_wait();
             if ended.is_some() || now >= deadline {
                 return ended;
             }
-            let mut watched = self.pidfd().map(|pidfd| Watched::new(pidfd, Interest::Input));
+            // Once it has shown the end, it tells nothing more.
+            let pidfd = self.pidfd().filter(|_| !shown);
+            let mut watched = pidfd.map(|pidfd| Watched::new(pidfd, Interest::Input));
             // Without a descriptor to wait on, look again and again.
             let often = if watched.is_some() { deadline } else { now + Duration::from_millis(2) };
-            wait(watched.as_mut_slice(), Some(deadline.min(often))).ok()?;
+            shown |= wait(watched.as_mut_slice(), Some(deadline.min(often))).ok()?;
         }
     }
 
     fn ask(&self, options: WaitIdOptions) -> Option<Ended> {
         let by_pidfd = self.pidfd().map(|pidfd| waitid(WaitId::PidFd(pidfd), options));
         let answer = match by_pidfd {
-            // Kernel 5.3 has pidfds, but waitid takes none yet.
-            None | Some(Err(Errno::INVAL)) => waitid(WaitId::Pid(self.pid), options),
+            // Kernel 5.3 has pidfds, but waitid takes none yet; a filter may refuse them.
+            None | Some(Err(Errno::INVAL | Errno::PERM | Errno::NOSYS)) => {
+                waitid(WaitId::Pid(self.pid), options)
+            }
             Some(answer) => answer,
         };
         match answer {
-            Ok(status) => status.as_ref().map(ended),
+            Ok(status) => status.map(|it| ended(it.exit_status(), it.terminating_signal())),
+            Err(Errno::INTR) => None,
+            // What is refused says nothing of the child.
+            Err(Errno::PERM | Errno::NOSYS) => self.ask_wait4(options),
+            Err(_not_ours_any_more) => Some(Ended::Unknown),
+        }
+    }
+
+    #[cold]
+    fn ask_wait4(&self, options: WaitIdOptions) -> Option<Ended> {
+        let is_blocking = !options.contains(WaitIdOptions::NOHANG);
+        let options = if is_blocking { WaitOptions::empty() } else { WaitOptions::NOHANG };
+        match waitpid(Some(self.pid), options) {
+            Ok(status) => status.map(|(_, it)| ended(it.exit_status(), it.terminating_signal())),
             Err(Errno::INTR) => None,
             Err(_not_ours_any_more) => Some(Ended::Unknown),
         }
@@ -144,9 +164,9 @@ impl<'fd> From<&'fd Child> for Option<BorrowedFd<'fd>> {
     }
 }
 
-fn ended(status: &WaitIdStatus) -> Ended {
+fn ended(status: Option<i32>, signal: Option<i32>) -> Ended {
     let number = |value: i32| u8::try_from(value).unwrap_or(u8::MAX);
-    match (status.exit_status(), status.terminating_signal()) {
+    match (status, signal) {
         (Some(status), _) => Ended::Exited(number(status)),
         (None, Some(signal)) => Ended::Killed(number(signal)),
         (None, None) => Ended::Unknown,

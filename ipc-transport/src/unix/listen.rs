@@ -105,7 +105,10 @@ impl<S: Socket> Listener<S> {
         match rustix::net::bind(&socket, &address) {
             Err(Errno::ADDRINUSE) => {
                 make_way::<S>(&address)?;
-                rustix::net::bind(&socket, &address).map_err(of("bind"))?;
+                rustix::net::bind(&socket, &address).map_err(|error| match error {
+                    Errno::ADDRINUSE => SocketError::InUse,
+                    error => of("bind")(error),
+                })?;
             }
             bound => bound.map_err(of("bind"))?,
         }

@@ -5,9 +5,11 @@ use core::time::Duration;
 
 use heapless::Vec;
 use ipc_barrier::process::{Child, Ended};
-use ipc_transport::{Instant, Patience, SharedPage, Stream, SystemError, above_stdio};
+use ipc_transport::{
+    Instant, Interest, Patience, SharedPage, Stream, SystemError, Watched, above_stdio, wait,
+};
 use rustix::event::epoll::{self, EventData, EventFlags};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::caller::Caller;
 use crate::event::GiveUp;
@@ -212,9 +214,14 @@ impl Life {
     /// Drops the processes that have ended by now.
     pub(super) fn reap(&mut self) {
         let epoll = &self.epoll;
+        let has_shown = |pidfd: BorrowedFd<'_>| {
+            let mut watched = [Watched::new(pidfd, Interest::Input)];
+            wait(&mut watched, Some(Instant::PAST)).unwrap_or(false)
+        };
         self.unreaped.retain_mut(|child| {
             let is_left = child.try_wait().is_none();
-            if let Some(pidfd) = child.pidfd().filter(|_| !is_left) {
+            // One that a tracer keeps from being reaped would show its end for ever.
+            if let Some(pidfd) = child.pidfd().filter(|&pidfd| !is_left || has_shown(pidfd)) {
                 _ = epoll::delete(epoll, pidfd);
             }
             is_left

@@ -1,8 +1,10 @@
 //! A child's life and end.
 
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use ipc_barrier::{Child, Ended, exit};
+use ipc_tests::cases::skip;
 use ipc_tests::fds;
 use ipc_tests::forked::{end_of, forked, soon};
 use ipc_tests::storm::Storm;
@@ -48,6 +50,39 @@ pub(crate) fn kill_ends_a_child_and_leaves_one_that_has_ended() {
     child.kill().unwrap();
     assert_eq!(end_of(&mut child), Ended::Exited(5));
     assert!(fds::children().is_empty());
+}
+
+pub(crate) fn repro_a_dead_child_that_a_tracer_keeps_is_waited_for_without_spinning() {
+    let mut child = sleeper();
+    let (mut told, telling) = std::io::pipe().unwrap();
+    let pid = child.pid();
+    let mut tracer = forked(|| {
+        // SAFETY: the request attaches to the process and touches no memory.
+        let seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, 0, 0) } == 0;
+        (&telling).write_all(&[u8::from(seized)]).unwrap();
+        std::thread::sleep(Duration::from_secs(600));
+    });
+    let mut seized = [0];
+    told.read_exact(&mut seized).unwrap();
+    child.kill().unwrap();
+    wait_for_zombie(&child);
+    let before = used();
+    let waited = child.wait_until(Instant::now() + Duration::from_millis(400));
+    let used = used() - before;
+    tracer.kill().unwrap();
+    assert_eq!(end_of(&mut tracer), Ended::Killed(9));
+    if seized == [0] {
+        skip("a tracer", "the right to trace, CAP_SYS_PTRACE");
+    }
+    assert_eq!(waited, None);
+    assert!(used < Duration::from_millis(200), "{used:?} of CPU time in 0.4 s");
+    assert_eq!(end_of(&mut child), Ended::Killed(9));
+}
+
+/// CPU time of this thread so far.
+fn used() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.try_into().unwrap()
 }
 
 fn wait_for_zombie(child: &Child) {

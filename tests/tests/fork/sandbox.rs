@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ipc_barrier::{Barrier, Ended, Fork, PeerAbort, exit, fork};
-use ipc_tests::forked::{end_of, soon};
+use ipc_tests::forked::{end_of, forked, soon};
 use ipc_tests::{fds, seccomp};
 use ipc_transport::Instant;
 use ipc_worker::{Call, Event, Launch, Outcome, Refusal, Reply, Request, Restart, Start, Worker};
@@ -79,6 +79,20 @@ fn number(worker: &mut Worker<u32, impl Launch>, method: u16) -> u32 {
             .unwrap();
     }
     number.unwrap()
+}
+
+pub(crate) fn repro_a_sandbox_that_refuses_waitid_does_not_end_a_child() {
+    for errno in [libc::EPERM, libc::ENOSYS] {
+        let mut tried = forked(|| {
+            seccomp::refuse(&[libc::SYS_waitid], errno);
+            let mut child = forked(|| std::thread::sleep(Duration::from_secs(600)));
+            assert_eq!(child.try_wait(), None, "it runs");
+            child.kill().unwrap();
+            assert_eq!(end_of(&mut child), Ended::Killed(9));
+            assert_eq!(forked(|| exit(3)).wait(), Ended::Exited(3));
+        });
+        assert_eq!(end_of(&mut tried), Ended::Exited(0));
+    }
 }
 
 pub(crate) fn where_a_sandbox_refuses_the_newer_calls_everything_works() {
