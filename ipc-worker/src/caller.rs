@@ -119,6 +119,11 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     /// Gives room back that no event tells of.
     pub(crate) fn give_room_back(&mut self, frame: FrameNumber) {
         self.outbox.retire(frame);
+        self.room_is_back();
+    }
+
+    /// Notes that there may be room, if it was lacking.
+    pub(crate) fn room_is_back(&mut self) {
         self.last.regained |= mem::take(self.last.wants_room.get_mut());
     }
 

@@ -36,10 +36,11 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
             // A peer that is gone has data or an end for us: this one only does not listen.
             return self.begin_leaving(self.now, false);
         }
-        // A blocking receive that brought something has shown life enough.
-        let is_busy = patience.is_some() && brought;
+        // A blocking receive that brought something has shown life enough, for a while: another
+        // process may hold the socket too.
+        let pause = if patience.is_some() && brought { SLICE } else { LOOK };
         let is_idle = !brought && sent == 0;
-        if is_idle || (!is_busy && self.now.since(process.looked) >= LOOK) {
+        if is_idle || self.now.since(process.looked) >= pause {
             process.looked = self.now;
             if process.child.try_wait().is_some() {
                 self.begin_leaving(self.now, false);
@@ -56,6 +57,7 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
         if held_back || process.send_closed || process.broken {
             return 0;
         }
+        let was_full = process.watches_room;
         let mut sent = 0;
         // What was waiting for room may have been taken back meanwhile.
         let mut watches_room = false;
@@ -76,6 +78,10 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
             break;
         }
         self.life.watch_room(watches_room);
+        if was_full && sent > 0 {
+            // One that was given up while half sent keeps its room until all of it is out.
+            self.caller.room_is_back();
+        }
         sent
     }
 }

@@ -4,7 +4,8 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use ipc_tests::fds;
-use ipc_worker::{Call, Counters, Ended, How, Instant};
+use ipc_transport::{Interest, Watched, wait};
+use ipc_worker::{Call, Counters, Ended, How, Instant, Start, Worker};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::handler::*;
@@ -38,6 +39,31 @@ pub(crate) fn what_was_taken_back_begins_in_no_later_worker_either() {
     worker.stop(soon(), |event| panic!("{event:?}"));
     assert_eq!(file.metadata().unwrap().len(), 3);
     assert_eq!(worker.counters().one_ways_expired, 1);
+}
+
+pub(crate) fn repro_the_room_of_one_given_up_half_sent_is_told_of() {
+    const LARGE: usize = 1 << 20;
+    let mut place = Box::new_uninit();
+    let worker = Worker::<u32, _, 4, LARGE>::start_in(&mut place, Start::fork(handle)).unwrap();
+    let pid = Pid::from_raw(worker.pid().unwrap()).unwrap();
+    kill_process(pid, Signal::STOP).unwrap();
+    let bytes = vec![7; LARGE - 1000];
+    let id = worker.try_call(Call::new(ECHO, &[&bytes]), 1).unwrap();
+    worker.turn(Instant::now());
+    assert!(worker.cancel(id));
+    assert_eq!(told(worker.next_event().unwrap()), Told::Cancelled(1));
+    assert!(worker.next_event().is_none());
+    kill_process(pid, Signal::CONT).unwrap();
+    // A program's loop that has nothing else to wait for.
+    while !worker.has_room_for(bytes.len(), 0) {
+        worker.turn(Instant::now());
+        assert!(worker.next_event().is_none());
+        let limit = soon();
+        let wake = worker.next_deadline().map_or(limit, |next| next.min(limit));
+        wait(&mut [Watched::new(worker.as_fd(), Interest::Input)], Some(wake)).unwrap();
+        assert!(Instant::now() < limit, "it sleeps though there is room");
+    }
+    assert_eq!(worker.stop(soon(), |_| ()), Some(Ended::Exited(0)));
 }
 
 pub(crate) fn a_late_reply_and_its_descriptors_are_dropped_and_counted() {

@@ -75,6 +75,7 @@ ipc_tests::cases! {
     inline_gives_the_same_outcomes_in_one_process,
     a_batch_that_is_not_settled_is_lost_as_done,
     what_was_taken_back_begins_in_no_later_worker_either,
+    repro_the_room_of_one_given_up_half_sent_is_told_of,
     a_late_reply_and_its_descriptors_are_dropped_and_counted,
     a_handler_that_asks_sees_that_it_is_given_up,
     what_was_given_up_while_it_ran_is_not_lost_again,
