@@ -11,7 +11,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use super::lane::{Broken, Fds, Half, Mechanism, Shown};
 use super::memory::Memory;
 use super::nowait;
-use super::rules::ABORT;
+use super::rules::{ABORT, TOKEN};
 
 /// The peer has aborted.
 const ABORTED: u32 = 1 << 31;
@@ -64,10 +64,16 @@ impl Mechanism for Page {
     fn post(half: &Half, value: u64) -> Result<bool, Broken> {
         let word = half.memory.word(half.index).ok_or(Broken)?;
         // Release: the side that takes the post sees what was written before it.
+        let found = word.load(Ordering::Relaxed);
+        // One step where the other side sleeps, as it mostly does in a wait.
+        let asleep = || word.compare_exchange(ASLEEP, 1, Ordering::AcqRel, Ordering::Relaxed);
+        if value == TOKEN && found == ASLEEP && asleep().is_ok() {
+            return ring(&half.own).map(|()| true);
+        }
         let before = match value {
             ABORT => word.fetch_or(ABORTED, Ordering::AcqRel),
             // Nobody else adds, so there is still room when this adds.
-            _ if word.load(Ordering::Relaxed) & TOKENS == TOKENS => return Ok(false),
+            _ if found & TOKENS == TOKENS => return Ok(false),
             _ => word.fetch_add(1, Ordering::AcqRel),
         };
         // The side that takes the mark away rings, so one mark is at most one ring.
@@ -147,7 +153,6 @@ mod tests {
 
     use super::*;
     use crate::meeting::memory::WORDS;
-    use crate::meeting::rules::TOKEN;
     use crate::meeting::wait::{look, sleep};
 
     /// Both sides in one process.
