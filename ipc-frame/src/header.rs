@@ -95,7 +95,7 @@ impl Header {
     }
 
     /// Returns how many bytes of payload follow the header.
-    #[expect(clippy::len_without_is_empty, reason = "a length on the wire; this is no container")]
+    #[expect(clippy::len_without_is_empty, reason = "a length on the wire, not a container's")]
     pub const fn len(&self) -> u32 {
         self.len
     }

@@ -9,7 +9,7 @@ use core::fmt;
 pub enum Kind {
     /// Asks the peer to run a method and to answer.
     Request = 1,
-    /// Asks the peer to run a method; there is no answer. The id is for the sender's own use.
+    /// Asks the peer to run a method without an answer. The id is for the sender's own use.
     OneWay = 2,
     /// The answer to a request.
     Reply = 3,

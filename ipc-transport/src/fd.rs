@@ -1,4 +1,4 @@
-//! Descriptors where there is no operating system: the types exist and have no values, so that
+//! Descriptors without an operating system: the types exist and have no values, so that
 //! transports, inboxes and outboxes are the same with and without the feature `socket`.
 
 use core::convert::Infallible;

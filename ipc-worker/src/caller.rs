@@ -39,7 +39,7 @@ pub struct Caller<Tag, const SLOTS: usize, const BYTES: usize> {
 pub(crate) struct Last {
     /// No deadline comes before this; there may be none at it either.
     pub(crate) earliest: Instant,
-    /// The program was told that there is no room, and is still to be told that there is.
+    /// The program was told that room is lacking, and is still to be told that it is back.
     wants_room: AtomicBool,
     /// Room that was asked for came back in the last turn, and no event tells of it.
     pub(crate) regained: bool,

@@ -11,7 +11,7 @@ use ipc_transport::SystemError;
 pub enum StartError {
     /// The system refuses a socket or memory.
     System(SystemError),
-    /// There is no child process.
+    /// No child process exists.
     Fork(ForkError),
     /// The child's set-up or the handler's `prepare` failed: where, and why.
     Failed(Reason),

@@ -23,7 +23,7 @@ Usage: cargo xtask layers
 Options:
   -h, --help    print this help
 
-Exit codes: 0 there is no circle, 1 there is one or a file cannot be read, 2 wrong arguments";
+Exit codes: 0 no circle, 1 a circle or a file cannot be read, 2 wrong arguments";
 
 /// Runs the verb.
 pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {

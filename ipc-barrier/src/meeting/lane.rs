@@ -62,7 +62,7 @@ pub trait Mechanism {
     fn open(memory: &Memory) -> Result<Fds, SystemError>;
 
     /// Posts to the peer a [`TOKEN`](super::rules::TOKEN) or an [`ABORT`](super::rules::ABORT).
-    /// Returns false where there is no room for one more token.
+    /// Returns false where one more token does not fit.
     fn post(half: &Half, value: u64) -> Result<bool, Broken>;
 
     /// Takes everything that the peer has posted, which may be nothing.

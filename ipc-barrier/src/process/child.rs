@@ -181,7 +181,7 @@ fn ended(status: Option<i32>, signal: Option<i32>) -> Ended {
 /// they are equal, the descriptor is the parent's.
 ///
 /// # Errors
-/// `ESRCH` where there is no such process, `ENOSYS` or `EPERM` where pidfds are unknown or refused,
+/// `ESRCH` where the process does not exist, `ENOSYS` or `EPERM` where pidfds are unknown or refused,
 /// `EMFILE`.
 pub fn pidfd_open(pid: i32) -> Result<OwnedFd, SystemError> {
     let pid = Pid::from_raw(pid).filter(|_| pid > 0).ok_or(Errno::INVAL);

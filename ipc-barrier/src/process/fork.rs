@@ -119,7 +119,7 @@ pub fn exit(status: i32) -> ! {
     }
 }
 
-/// Why there is no child. Nothing has changed, and the fork may be tried again.
+/// Why the fork failed. Nothing has changed, and the fork may be tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ForkError {

@@ -38,7 +38,7 @@ const IGNORE: Action = {
 /// that the C library uses itself (32 and 33, with musl also 34).
 ///
 /// # Errors
-/// `EINVAL` for a number that is no signal, and for `SIGKILL` and `SIGSTOP`; some signals may be
+/// `EINVAL` for an invalid signal number, and for `SIGKILL` and `SIGSTOP`; some signals may be
 /// changed by then.
 ///
 /// # Examples

@@ -52,7 +52,7 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
     /// Appends a frame that owns `fds`, which are taken out of the list.
     ///
     /// # Errors
-    /// As [`Queue::push_with_fds`], and [`PushError::Full`] where there is no room for the
+    /// As [`Queue::push_with_fds`], and [`PushError::Full`] without room for the
     /// descriptors. The list is untouched then.
     pub fn push_with(
         &mut self,
@@ -72,7 +72,7 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
     ///
     /// # Errors
     /// As [`Queue::reserve`], [`PushError::TooManyFds`] for more than 253 descriptors, and
-    /// [`PushError::Full`] where there is no room for them until frames are retired.
+    /// [`PushError::Full`] where they do not fit until frames are retired.
     pub fn reserve(
         &mut self,
         len: usize,
@@ -139,7 +139,7 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
 
     /// Gives the next frame that was not sent at all to `take`, with its descriptors, and counts
     /// it as sent: for a receiver in the same process. Its bytes stay until it is retired; the
-    /// descriptors that `take` leaves are closed. `None` where there is no such frame.
+    /// descriptors that `take` leaves are closed. `None` where that frame does not exist.
     pub fn hand_over<R>(&mut self, take: impl FnOnce(&Header, &[u8], Fds<'_>) -> R) -> Option<R> {
         let (number, frame) = self.queue.next_unsent()?;
         let mut fds = FdList::<HELD>::new();
@@ -161,7 +161,7 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
     }
 
     /// Moves a frame's descriptors into `fds`, to give them back with a frame that is
-    /// [withdrawn](Self::withdraw). Those that there is no room for are closed.
+    /// [withdrawn](Self::withdraw). Those that do not fit are closed.
     pub fn take_fds_of_withdrawn(&mut self, number: FrameNumber, fds: &mut Fds<'_>) {
         self.held.take(number, fds);
     }

@@ -1,6 +1,6 @@
 //! Taking over sockets that the process was started with.
 
-#![expect(unsafe_code, reason = "a descriptor's number says nothing of its owner")]
+#![expect(unsafe_code, reason = "a number does not say who owns the descriptor")]
 
 use rustix::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::fs::FileType;

@@ -64,7 +64,7 @@ impl<'fd> Watched<'fd> {
 }
 
 /// Waits until one of the descriptors is ready or the deadline has come, and returns whether one
-/// is ready. Without a deadline there is no timeout; with one that has passed it only looks.
+/// is ready. Without a deadline it has no timeout; with one that has passed it only looks.
 ///
 /// Signals do not end the wait.
 ///

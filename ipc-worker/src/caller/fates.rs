@@ -64,7 +64,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         resent
     }
 
-    /// Ends every request: there is no next worker. The words are those of the last one.
+    /// Ends every request: no worker follows. The words are those of the last one.
     pub(crate) fn lose_all(&mut self, words: Option<Words<'_>>) {
         let mut at = self.outbox.first();
         while let Some((id, request)) = self.next_under_way(&mut at) {

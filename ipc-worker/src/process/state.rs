@@ -55,7 +55,7 @@ pub(crate) struct Life {
     pub(crate) died: Option<Ended>,
     /// A worker is ready, and that is still to be told.
     pub(crate) started: bool,
-    /// Why there is no further worker, until that is told.
+    /// Why no further worker follows, until that is told.
     pub(crate) gave_up: Option<GiveUp>,
     pub(super) unreaped: Vec<Child, UNREAPED>,
     /// Requests that were sent to a worker that is gone and wait for the next.

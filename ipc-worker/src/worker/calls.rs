@@ -24,7 +24,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// but once room was lacking, [`next_deadline`](Self::next_deadline) is then in the past until
     /// the next turn.
     ///
-    /// Once there is no worker any more this is true: calls are then answered at once, with
+    /// Once no worker is left this is true: calls are then answered at once, with
     /// [`Why::Stopped`].
     pub fn has_room_for(&self, len: usize, fd_count: usize) -> bool {
         !self.is_running() || self.main.caller.has_room_for(len, fd_count)
@@ -59,7 +59,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// events that come meanwhile. At the deadline, or at the call's own if that is earlier, the
     /// outcome is [`DeadlinePassed`](crate::Outcome::DeadlinePassed).
     ///
-    /// While there is no room it waits for that too.
+    /// While room is lacking it waits for that too.
     ///
     /// # Errors
     /// Not taken, also if there was no room until the deadline.
@@ -79,7 +79,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         Ok(())
     }
 
-    /// Takes a request in as [`try_call`](Self::try_call) does, and while there is no room waits
+    /// Takes a request in as [`try_call`](Self::try_call) does, and while room is lacking waits
     /// for that. It does not wait for the outcome. The closure is given the events that come
     /// meanwhile.
     ///

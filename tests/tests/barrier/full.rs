@@ -18,7 +18,7 @@ pub(crate) fn repro_a_full_word_is_no_timeout_and_loses_no_token<L: Lane>() {
     assert!(end.place().is_ok() && end.place().is_ok());
     for _ in 0..3 {
         assert_eq!(end.place(), Err(MeetError::Full));
-        assert!(end.peer_abort().is_none() && !end.has_aborted(), "which is no abort");
+        assert!(end.peer_abort().is_none() && !end.has_aborted(), "which does not abort");
         assert_eq!(end.place_and_sync(), Err(MeetError::Full), "at once, also without deadline");
         assert_eq!(end.place_and_sync_until(soon()), Err(MeetError::Full));
     }

@@ -1,4 +1,4 @@
-//! Processes that an end watches, whoever opened their pidfds.
+//! Processes that an end watches, by pidfds of any origin.
 
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};

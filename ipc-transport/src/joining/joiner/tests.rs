@@ -7,7 +7,7 @@ use ipc_frame::Decoder;
 
 use super::*;
 
-/// One frame, sent by a call of its own.
+/// One frame, sent by a separate call.
 #[derive(Clone, Copy, Debug)]
 struct Sent {
     payload: usize,
@@ -243,7 +243,7 @@ fn a_batch_waits_for_the_bytes_of_its_frame_alone() {
     assert_eq!(joiner.limit(7, core::iter::empty()), Limit::Bytes(17));
     assert_eq!(joiner.limit(24, [(0, header)].into_iter()), Limit::Bytes(10));
     assert_eq!(joiner.limit(34, [(0, header)].into_iter()), Limit::Bytes(0));
-    assert_eq!(joiner.arrived(7..9, 3, 0, core::iter::empty()), 3, "for those there is no room");
+    assert_eq!(joiner.arrived(7..9, 3, 0, core::iter::empty()), 3, "no room for those");
     let joined = joiner.frame(0, &header);
     assert_eq!(joined, Ok(Joined { take: 2, ..Joined::default() }));
     assert_eq!(joiner.limit(34, core::iter::empty()), Limit::Any);
