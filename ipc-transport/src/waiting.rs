@@ -4,6 +4,8 @@
 
 mod clock;
 #[cfg(feature = "socket")]
+mod now;
+#[cfg(feature = "socket")]
 mod patience;
 #[cfg(feature = "socket")]
 mod wait;
@@ -15,10 +17,3 @@ pub use patience::Patience;
 pub(crate) use wait::is_hung_up;
 #[cfg(feature = "socket")]
 pub use wait::{Interest, Watched, wait};
-
-#[cfg(all(feature = "socket", not(feature = "std")))]
-#[path = "waiting/clock_call.rs"]
-mod now;
-#[cfg(all(feature = "socket", feature = "std"))]
-#[path = "waiting/vdso.rs"]
-mod now;

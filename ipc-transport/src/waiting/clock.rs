@@ -43,8 +43,8 @@ impl Instant {
 
 #[cfg(feature = "socket")]
 impl Instant {
-    /// Reads the clock: with the feature `std` through the vDSO, on most machines no system call
-    /// (vdso(7)); without it by the system call, which takes some 0.1 µs more and 3 KB of code less.
+    /// Reads the clock: with the feature `libc` by the C library, on most machines without a system
+    /// call (vdso(7)); without it by the system call, which takes some 0.1 µs more.
     pub fn now() -> Self {
         let (seconds, nanoseconds) = super::now::monotonic();
         Self(seconds.saturating_mul(SECOND).saturating_add(nanoseconds))
