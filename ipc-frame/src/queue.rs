@@ -1,6 +1,6 @@
 //! Outgoing frames, kept until they are retired, so that they can be sent again.
 
-use core::{fmt, iter};
+use core::fmt;
 
 use crate::decode::Frame;
 use crate::header::Header;
@@ -277,16 +277,19 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
     fn pieces(&self, next: Entry) -> ([&[u8]; PIECES], usize) {
         let behind = (self.cursor + 1..self.frames.next).filter_map(|index| self.frames.get(index));
         let without_fds = behind.take_while(|entry| entry.fd_count == 0);
-        let to_send = without_fds.filter(|entry| !entry.is_passed_over());
-        let own = iter::once(next.start + self.offset..next.end);
-        let mut runs = own.chain(to_send.map(|entry| entry.start..entry.end)).peekable();
+        let mut to_send = without_fds.filter(|entry| !entry.is_passed_over());
         let (mut pieces, mut count): ([&[u8]; PIECES], _) = ([&[]; PIECES], 0);
+        let mut next = Some((next.start + self.offset, next.end));
         for piece in &mut pieces {
-            let Some(mut run) = runs.next() else { break };
-            while let Some(next) = runs.next_if(|next| next.start == run.end) {
-                run.end = next.end;
+            let Some((start, mut end)) = next.take() else { break };
+            for entry in &mut to_send {
+                if entry.start != end {
+                    next = Some((entry.start, entry.end));
+                    break;
+                }
+                end = entry.end;
             }
-            *piece = self.bytes.get(run).unwrap_or_default();
+            *piece = self.bytes.get(start..end).unwrap_or_default();
             count += 1;
         }
         (pieces, count)

@@ -110,8 +110,8 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     /// Forgets what the last outcome left behind.
     pub(crate) fn forget_told(&mut self) {
         self.last.id = None;
-        self.last.fds.fds().clear();
         if let Some(frame) = self.last.frame.take() {
+            self.last.fds.clear();
             self.give_room_back(frame);
         }
     }

@@ -26,6 +26,7 @@ impl Held {
     }
 
     /// Finds room for the descriptors of one more frame.
+    #[inline]
     pub(super) fn check_room(&self, count: usize) -> Result<(), PushError> {
         match count {
             ..=HELD if count <= HELD - self.owners.len() => Ok(()),
@@ -35,9 +36,10 @@ impl Held {
     }
 
     /// Begins a frame with `count` descriptors.
+    #[inline]
     pub(super) fn begin(&mut self, count: usize) -> Result<(), PushError> {
         // A room that was leaked has left its descriptors.
-        self.staged(0).clear();
+        self.close_staged();
         self.check_room(count)
     }
 
@@ -46,10 +48,27 @@ impl Held {
         self.fds.tail(self.owners.len(), limit)
     }
 
+    /// How many descriptors are staged.
+    #[inline]
+    pub(super) fn staged_len(&self) -> usize {
+        self.fds.len() - self.owners.len()
+    }
+
     /// Gives the frame the descriptors that were staged.
+    #[inline]
     pub(super) fn commit(&mut self, number: FrameNumber) {
-        // Both lists have the same capacity.
-        _ = self.owners.resize(self.fds.len(), number);
+        if self.staged_len() > 0 {
+            // Both lists have the same capacity.
+            _ = self.owners.resize(self.fds.len(), number);
+        }
+    }
+
+    /// Closes the descriptors that are staged.
+    #[inline]
+    pub(super) fn close_staged(&mut self) {
+        if self.staged_len() > 0 {
+            self.staged(0).clear();
+        }
     }
 
     fn range_of(&self, number: FrameNumber) -> Range<usize> {
@@ -88,8 +107,11 @@ impl Held {
         self.owners.drain(range);
     }
 
+    #[inline]
     pub(super) fn close(&mut self, number: FrameNumber) {
-        self.take(number, &mut FdList::<0>::new().fds());
+        if !self.owners.is_empty() {
+            self.take(number, &mut FdList::<0>::new().fds());
+        }
     }
 
     pub(super) fn forget(&mut self) {

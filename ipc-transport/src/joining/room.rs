@@ -49,9 +49,8 @@ impl<'a, const BYTES: usize, const FRAMES: usize> Room<'a, BYTES, FRAMES> {
     /// # Errors
     /// [`PushError::TooManyFds`] where frames of this kind carry none. They are closed then.
     pub fn commit(self, header: Header, len: usize) -> Result<FrameNumber, PushError> {
-        let Self { reservation, mut staged } = self;
-        let count = staged.fds().len();
-        let number = reservation.commit(header, count, len)?;
+        let Self { reservation, staged } = self;
+        let number = reservation.commit(header, staged.held.staged_len(), len)?;
         staged.held.commit(number);
         Ok(number)
     }
@@ -64,7 +63,8 @@ impl Staged<'_> {
 }
 
 impl Drop for Staged<'_> {
+    #[inline]
     fn drop(&mut self) {
-        self.fds().clear();
+        self.held.close_staged();
     }
 }

@@ -82,6 +82,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     }
 
     /// Returns the outcome that was found last, with what belongs to it.
+    #[inline]
     pub(crate) fn outcome(&mut self, told: Told<Tag>) -> (Tag, Outcome<'_>) {
         self.last.id = Some(told.id);
         let outcome = match told.ending {
