@@ -76,15 +76,16 @@ impl Child {
         if matches!(self.try_wait(), Some(Ended::Exited(_) | Ended::Killed(_))) {
             return Ok(());
         }
-        match self.pidfd().map(|pidfd| pidfd_send_signal(pidfd, Signal::KILL)) {
-            Some(Ok(()) | Err(Errno::SRCH)) => Ok(()),
+        let sent = match self.pidfd().map(|pidfd| pidfd_send_signal(pidfd, Signal::KILL)) {
             // Not waited for yet, so the number is still the child's.
-            _ if self.ended.is_none() => match kill_process(self.pid, Signal::KILL) {
-                Ok(()) | Err(Errno::SRCH) => Ok(()),
-                Err(error) => Err(SystemError::of("kill")(error)),
-            },
-            Some(Err(error)) => Err(SystemError::of("pidfd_send_signal")(error)),
-            None => Ok(()),
+            None | Some(Err(Errno::PERM | Errno::NOSYS)) if self.ended.is_none() => {
+                kill_process(self.pid, Signal::KILL)
+            }
+            sent => sent.unwrap_or(Ok(())),
+        };
+        match sent {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(error) => Err(SystemError::of("kill")(error)),
         }
     }
 
@@ -92,7 +93,7 @@ impl Child {
     /// reaps the child (waitid(2)): later calls give the same answer from memory.
     pub fn try_wait(&mut self) -> Option<Ended> {
         if self.ended.is_none() {
-            self.ended = self.ask(WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+            self.ended = self.ask(WaitOptions::NOHANG);
         }
         self.ended
     }
@@ -103,7 +104,7 @@ impl Child {
             if let Some(ended) = self.ended {
                 return ended;
             }
-            self.ended = self.ask(WaitIdOptions::EXITED);
+            self.ended = self.ask(WaitOptions::empty());
         }
     }
 
@@ -127,30 +128,22 @@ impl Child {
         }
     }
 
-    fn ask(&self, options: WaitIdOptions) -> Option<Ended> {
-        let by_pidfd = self.pidfd().map(|pidfd| waitid(WaitId::PidFd(pidfd), options));
-        let answer = match by_pidfd {
-            // Kernel 5.3 has pidfds, but waitid takes none yet; a filter may refuse them.
+    fn ask(&self, options: WaitOptions) -> Option<Ended> {
+        // Both calls have the same bits for what is common to them.
+        let by_id = WaitIdOptions::EXITED | WaitIdOptions::from_bits_retain(options.bits());
+        let answer = match self.pidfd().map(|pidfd| waitid(WaitId::PidFd(pidfd), by_id)) {
+            // Kernel 5.3 has pidfds, but waitid takes none yet; a filter may refuse the call, which
+            // says nothing of the child.
             None | Some(Err(Errno::INVAL | Errno::PERM | Errno::NOSYS)) => {
-                waitid(WaitId::Pid(self.pid), options)
+                let told = waitpid(Some(self.pid), options);
+                told.map(|told| told.map(|(_, it)| (it.exit_status(), it.terminating_signal())))
             }
-            Some(answer) => answer,
+            Some(told) => {
+                told.map(|told| told.map(|it| (it.exit_status(), it.terminating_signal())))
+            }
         };
         match answer {
-            Ok(status) => status.map(|it| ended(it.exit_status(), it.terminating_signal())),
-            Err(Errno::INTR) => None,
-            // What is refused says nothing of the child.
-            Err(Errno::PERM | Errno::NOSYS) => self.ask_wait4(options),
-            Err(_not_ours_any_more) => Some(Ended::Unknown),
-        }
-    }
-
-    #[cold]
-    fn ask_wait4(&self, options: WaitIdOptions) -> Option<Ended> {
-        let is_blocking = !options.contains(WaitIdOptions::NOHANG);
-        let options = if is_blocking { WaitOptions::empty() } else { WaitOptions::NOHANG };
-        match waitpid(Some(self.pid), options) {
-            Ok(status) => status.map(|(_, it)| ended(it.exit_status(), it.terminating_signal())),
+            Ok(status) => status.and_then(ended),
             Err(Errno::INTR) => None,
             Err(_not_ours_any_more) => Some(Ended::Unknown),
         }
@@ -164,13 +157,11 @@ impl<'fd> From<&'fd Child> for Option<BorrowedFd<'fd>> {
     }
 }
 
-fn ended(status: Option<i32>, signal: Option<i32>) -> Ended {
+/// How a child has ended by its status or signal. One with neither was stopped by a tracer.
+fn ended((status, signal): (Option<i32>, Option<i32>)) -> Option<Ended> {
     let number = |value: i32| u8::try_from(value).unwrap_or(u8::MAX);
-    match (status, signal) {
-        (Some(status), _) => Ended::Exited(number(status)),
-        (None, Some(signal)) => Ended::Killed(number(signal)),
-        (None, None) => Ended::Unknown,
-    }
+    let exited = status.map(|status| Ended::Exited(number(status)));
+    exited.or_else(|| signal.map(|signal| Ended::Killed(number(signal))))
 }
 
 /// Opens the descriptor of a process that was not forked here, the parent for example
