@@ -13,7 +13,7 @@ use super::errors::{MeetError, PeerAbort, Unmet};
 use super::lane::{Broken, Half, Lane};
 use super::page::Page;
 use super::role::{ChildSide, ParentSide, Role};
-use super::rules::{ABORT, Ending, Goal, Progress, Rules, TOKEN};
+use super::rules::{ABORT, Goal, Rules, TOKEN};
 use super::wait::look;
 use crate::process::Reason;
 
@@ -115,7 +115,7 @@ impl<R: Role, L: Lane> End<R, L> {
                 Err(Broken) => self.rules.broken(),
             }
         }
-        Err(MeetError::Ended(self.unmet()))
+        Err(MeetError::Ended(self.rules.unmet()))
     }
 
     /// Aborts: the peer's waits end, also those for tokens that it has not read yet. Posted once;
@@ -159,11 +159,8 @@ impl<R: Role, L: Lane> End<R, L> {
 
     /// Returns how the peer has ended its part, as far as earlier calls have noticed. Makes no
     /// system call.
-    pub fn peer_abort(&self) -> Option<PeerAbort> {
-        self.rules.peer.map(|ending| match ending {
-            Ending::Aborted => PeerAbort::Aborted(self.half.memory.reason(self.half.index ^ 1)),
-            Ending::Gone => PeerAbort::Gone,
-        })
+    pub const fn peer_abort(&self) -> Option<PeerAbort> {
+        self.rules.peer
     }
 
     /// Returns the descriptors that a child must keep open for this end: three, a fourth where the
@@ -336,10 +333,8 @@ impl<R: Role, L: Lane> End<R, L> {
     fn wait_for(&mut self, goal: Goal, deadline: Instant) -> Result<bool, Unmet> {
         let mut looks: usize = 0;
         loop {
-            match self.rules.progress(goal) {
-                Progress::Met => return Ok(true),
-                Progress::Never => return Err(self.unmet()),
-                Progress::NotYet => {}
+            if self.rules.is_met(goal)? {
+                return Ok(true);
             }
             if looks >= LOOKS && deadline <= Instant::now() {
                 return Ok(false);
@@ -347,16 +342,12 @@ impl<R: Role, L: Lane> End<R, L> {
             looks = looks.saturating_add(1);
             match look::<L>(&self.half, deadline) {
                 Ok(None) => return Ok(false),
-                Ok(Some(value)) => self.rules.drained(value),
+                Ok(Some(value)) => {
+                    let reason = || self.half.memory.reason(self.half.index ^ 1);
+                    self.rules.drained(value, reason);
+                }
                 Err(Broken) => self.rules.broken(),
             }
-        }
-    }
-
-    fn unmet(&self) -> Unmet {
-        match self.peer_abort() {
-            Some(PeerAbort::Gone) if self.rules.has_aborted => Unmet::Aborted(None),
-            known => known.map_or(Unmet::Aborted(None), Unmet::from),
         }
     }
 }

@@ -1,5 +1,8 @@
 //! The barrier's rules: what tokens, aborts and ends mean. No system call, no time.
 
+use super::errors::{PeerAbort, Unmet};
+use crate::process::Reason;
+
 /// A token, as a value that is posted.
 pub(crate) const TOKEN: u64 = 1;
 
@@ -8,15 +11,6 @@ pub(crate) const ABORT: u64 = 1 << 62;
 
 /// The peer's exit, as a value drained, alone and after all else.
 pub(crate) const GONE: u64 = 1 << 63;
-
-/// How the peer has ended its part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// By an abort, or its descriptors are broken.
-    Aborted,
-    /// It has exited or closed.
-    Gone,
-}
 
 /// What a wait is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,21 +21,14 @@ pub(crate) enum Goal {
     PeerAbort,
 }
 
-/// What a wait is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
-    Met,
-    NotYet,
-    Never,
-}
-
 /// One side's view.
 #[derive(Debug)]
 pub(crate) struct Rules {
     /// Tokens that I placed, less those of the peer that I have drained.
     pub(crate) ahead: i64,
     pub(crate) has_aborted: bool,
-    pub(crate) peer: Option<Ending>,
+    /// How the peer has ended its part, with the reason that it gave until then.
+    pub(crate) peer: Option<PeerAbort>,
 }
 
 impl Rules {
@@ -67,13 +54,13 @@ impl Rules {
         !core::mem::replace(&mut self.has_aborted, true)
     }
 
-    /// Notes a value drained from the peer.
+    /// Notes a value drained from the peer, whose reason is asked for where it is an abort.
     #[inline]
-    pub(crate) fn drained(&mut self, value: u64) {
+    pub(crate) fn drained(&mut self, value: u64, reason: impl FnOnce() -> Option<Reason>) {
         match i64::try_from(value) {
-            _ if value == GONE => _ = self.peer.get_or_insert(Ending::Gone),
+            _ if value == GONE => _ = self.peer.get_or_insert(PeerAbort::Gone),
             // An abort supersedes the tokens that were drained with it.
-            _ if value >= ABORT => self.peer = Some(Ending::Aborted),
+            _ if value >= ABORT => self.peer = Some(PeerAbort::Aborted(reason())),
             Ok(tokens) if self.is_open() => self.ahead = self.ahead.saturating_sub(tokens),
             _ => {}
         }
@@ -82,7 +69,7 @@ impl Rules {
     /// Notes that the descriptors do not work: both sides count as aborted.
     pub(crate) const fn broken(&mut self) {
         self.has_aborted = true;
-        self.peer = Some(Ending::Aborted);
+        self.peer = Some(PeerAbort::Aborted(None));
     }
 
     #[inline]
@@ -95,13 +82,21 @@ impl Rules {
         Goal::Ahead(self.ahead.saturating_sub(1))
     }
 
+    /// Returns whether a wait is met; an error where it never will be.
     #[inline]
-    pub(crate) fn progress(&self, goal: Goal) -> Progress {
+    pub(crate) fn is_met(&self, goal: Goal) -> Result<bool, Unmet> {
         match goal {
-            Goal::PeerAbort if self.peer.is_some() => Progress::Met,
-            Goal::Ahead(_) if !self.is_open() => Progress::Never,
-            Goal::Ahead(limit) if self.ahead <= limit => Progress::Met,
-            Goal::PeerAbort | Goal::Ahead(_) => Progress::NotYet,
+            Goal::PeerAbort => Ok(self.peer.is_some()),
+            Goal::Ahead(_) if !self.is_open() => Err(self.unmet()),
+            Goal::Ahead(limit) => Ok(self.ahead <= limit),
+        }
+    }
+
+    /// Why nothing can be placed or met any more.
+    pub(crate) fn unmet(&self) -> Unmet {
+        match self.peer {
+            Some(PeerAbort::Gone) if self.has_aborted => Unmet::Aborted(None),
+            known => known.map_or(Unmet::Aborted(None), Unmet::from),
         }
     }
 }
@@ -117,16 +112,16 @@ mod tests {
             rules.placed();
         }
         for &value in drained {
-            rules.drained(value);
+            rules.drained(value, || None);
         }
         rules
     }
 
     #[test]
     fn sync_asks_for_an_answer_to_every_place() {
-        assert_eq!(after(2, &[1]).progress(Goal::Ahead(0)), Progress::NotYet);
-        assert_eq!(after(2, &[2]).progress(Goal::Ahead(0)), Progress::Met);
-        assert_eq!(after(0, &[]).progress(Goal::Ahead(0)), Progress::Met);
+        assert_eq!(after(2, &[1]).is_met(Goal::Ahead(0)), Ok(false));
+        assert_eq!(after(2, &[2]).is_met(Goal::Ahead(0)), Ok(true));
+        assert_eq!(after(0, &[]).is_met(Goal::Ahead(0)), Ok(true));
     }
 
     #[test]
@@ -140,21 +135,21 @@ mod tests {
     fn wait_next_asks_for_a_new_token_whatever_is_placed() {
         let rules = after(1, &[3]);
         let goal = rules.wait_next();
-        assert_eq!(rules.progress(goal), Progress::NotYet);
+        assert_eq!(rules.is_met(goal), Ok(false));
     }
 
     #[test]
     fn abort_supersedes_tokens_drained_with_it() {
         let rules = after(2, &[ABORT + 2]);
-        assert_eq!(rules.progress(Goal::Ahead(0)), Progress::Never);
-        assert_eq!(rules.progress(Goal::PeerAbort), Progress::Met);
+        assert_eq!(rules.is_met(Goal::Ahead(0)), Err(Unmet::Aborted(None)));
+        assert_eq!(rules.is_met(Goal::PeerAbort), Ok(true));
     }
 
     #[test]
     fn an_end_after_an_abort_stays_an_abort() {
         let mut rules = after(0, &[ABORT]);
-        rules.drained(GONE);
-        assert_eq!(rules.peer, Some(Ending::Aborted));
+        rules.drained(GONE, || None);
+        assert_eq!(rules.peer, Some(PeerAbort::Aborted(None)));
     }
 
     #[test]
@@ -163,7 +158,7 @@ mod tests {
         assert!(rules.abort());
         assert!(!rules.abort());
         assert!(!rules.is_open());
-        assert_eq!(rules.progress(Goal::Ahead(5)), Progress::Never);
-        assert_eq!(rules.progress(Goal::PeerAbort), Progress::NotYet);
+        assert_eq!(rules.is_met(Goal::Ahead(5)), Err(Unmet::Aborted(None)));
+        assert_eq!(rules.is_met(Goal::PeerAbort), Ok(false));
     }
 }

@@ -8,7 +8,7 @@ use ipc_transport::{Instant, Watched, wait};
 use super::end::ParentEnd;
 use super::errors::{MeetError, Unmet};
 use super::lane::{Lane, SOURCES};
-use super::rules::{Progress, Rules};
+use super::rules::Rules;
 
 /// Children that are waited for at one time. Those after them have their turn as these are met.
 const WINDOW: usize = 16;
@@ -107,7 +107,7 @@ pub fn sync_all_until<L: Lane>(
             let is_met = looked.map_err(|why| Missing { index, why: MeetError::Unmet(why) })?;
             unmet += usize::from(!is_met);
         }
-        let is_unmet = |end: &&ParentEnd<L>| end.rules.progress(Rules::SYNC) == Progress::NotYet;
+        let is_unmet = |end: &&ParentEnd<L>| end.rules.is_met(Rules::SYNC) == Ok(false);
         let Some(index) = ends.iter().position(|end| is_unmet(&end)) else {
             return Ok(());
         };
