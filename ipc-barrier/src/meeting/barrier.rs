@@ -2,12 +2,12 @@
 
 use core::marker::PhantomData;
 
-use ipc_transport::SystemError;
+use ipc_transport::{SharedPage, SystemError};
 use rustix::fd::{AsFd, BorrowedFd};
 
 use super::end::{ChildEnd, End, ParentEnd};
-use super::lane::{Fds, Half, Lane};
-use super::memory::Memory;
+use super::lane::{Fds, Lane};
+use super::memory::{Memory, WORDS};
 use super::page::Page;
 use super::role::Role;
 use super::rules::Rules;
@@ -77,7 +77,7 @@ impl<L: Lane> Barrier<L> {
     /// # Errors
     /// As [`new`](Barrier::new).
     pub fn open() -> Result<Self, SystemError> {
-        Self::on(Memory::anonymous()?)
+        Self::on(Memory { page: SharedPage::new(WORDS)?, file: None })
     }
 
     /// Opens a barrier whose ends can be [exported](End::export) to a program after exec: its
@@ -87,7 +87,8 @@ impl<L: Lane> Barrier<L> {
     /// # Errors
     /// As [`new`](Barrier::new), and `ENOSYS` or `EPERM` where memfds are unknown or refused.
     pub fn open_for_exec() -> Result<Self, SystemError> {
-        Self::on(Memory::with_file()?)
+        let (page, file) = SharedPage::with_file(WORDS)?;
+        Self::on(Memory { page, file: Some(file) })
     }
 
     fn on(memory: Memory) -> Result<Self, SystemError> {
@@ -97,7 +98,7 @@ impl<L: Lane> Barrier<L> {
     /// Returns the descriptors that a process must keep open to take a role later: four, and a
     /// fifth where the barrier was opened for exec.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.fds.iter().map(AsFd::as_fd).chain(self.memory.file())
+        self.fds.iter().chain(&self.memory.file).map(AsFd::as_fd)
     }
 
     /// Becomes the parent's end and closes what belongs to the child. Only after this can the
@@ -118,6 +119,6 @@ impl<L: Lane> Barrier<L> {
             0 => [to_child, to_parent, parent_own],
             _ => [to_parent, to_child, child_own],
         };
-        End::new(Rules::NEW, Half::new(R::INDEX, fds, self.memory))
+        End::new(Rules::NEW, fds, self.memory)
     }
 }

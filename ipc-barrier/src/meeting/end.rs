@@ -11,6 +11,7 @@ use static_assertions::assert_impl_all;
 
 use super::errors::{MeetError, PeerAbort, Unmet};
 use super::lane::{Broken, Half, Lane};
+use super::memory::Memory;
 use super::page::Page;
 use super::role::{ChildSide, ParentSide, Role};
 use super::rules::{ABORT, Goal, Rules, TOKEN};
@@ -62,7 +63,9 @@ pub struct End<R, L = Page> {
 assert_impl_all!(ParentEnd: Send, Sync);
 
 impl<R: Role, L: Lane> End<R, L> {
-    pub(crate) const fn new(rules: Rules, half: Half) -> Self {
+    pub(crate) fn new(rules: Rules, fds: [OwnedFd; 3], memory: Memory) -> Self {
+        let [outgoing, incoming, own] = fds;
+        let half = Half { index: R::INDEX, outgoing, incoming, own, memory, pidfd: None };
         Self { rules, half, watch: None, kind: PhantomData }
     }
 
@@ -167,8 +170,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// barrier was opened for exec, and those of [`watching`](Self::watching) and
     /// [`watch`](Self::watch).
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let watch = self.watch.as_ref().map(AsFd::as_fd);
-        self.half.shared().chain(self.half.pidfd()).chain(watch)
+        self.half.descriptors().chain(&self.watch).map(AsFd::as_fd)
     }
 
     /// Returns one descriptor for an event loop; opened by the first call and the same from then
@@ -180,10 +182,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// # Errors
     /// `EMFILE`, `ENFILE`, `ENOMEM`, `ENOSPC`; the end is as it was.
     pub fn watch(&mut self) -> Result<BorrowedFd<'_>, SystemError> {
-        let watch = match self.watch.take() {
-            Some(watch) => watch,
-            None => self.open_watch()?,
-        };
+        let watch = self.watch.take().map_or_else(|| self.open_watch(), Ok)?;
         let watch: &OwnedFd = self.watch.insert(watch);
         Ok(watch.as_fd())
     }

@@ -79,7 +79,7 @@ impl<R: Role, L: Lane> End<R, L> {
         if !self.rules.is_open() {
             return Err(ExecError::Ended);
         }
-        self.half.memory.file().ok_or(ExecError::NotForExec)?;
+        self.half.memory.file.as_ref().ok_or(ExecError::NotForExec)?;
         // Made first: dropping it undoes a failure in the middle.
         let exported = Exported(self);
         set(&exported.0.half, FdFlags::empty())?;
@@ -117,19 +117,19 @@ impl<R: Role, L: Lane> End<R, L> {
             unsafe { OwnedFd::from_raw_fd(*number) }
         };
         let memory = Memory { page, file: Some(take(file)) };
-        let mut half = Half::new(R::INDEX, [outgoing, incoming, own].map(take), memory);
-        half.pidfd = pidfd.first().map(take);
-        set(&half, FdFlags::CLOEXEC)?;
+        let lane = [outgoing, incoming, own].map(take);
+        let mut end = Self::new(Rules { ahead, ..Rules::NEW }, lane, memory);
+        end.half.pidfd = pidfd.first().map(take);
+        set(&end.half, FdFlags::CLOEXEC)?;
         // As in a new barrier: the first post shows to a side that watches. A look finds what has
         // come already, and a failure here.
-        _ = L::arm(&half);
-        Ok(Self::new(Rules { ahead, ..Rules::NEW }, half))
+        _ = L::arm(&end.half);
+        Ok(end)
     }
 }
 
 fn set(half: &Half, flags: FdFlags) -> Result<(), ExecError> {
-    let mut fds = half.shared().chain(half.pidfd());
-    let set = fds.try_for_each(|fd| fcntl_setfd(fd, flags));
+    let set = half.descriptors().try_for_each(|fd| fcntl_setfd(fd, flags));
     set.map_err(|error| ExecError::System(SystemError::of("fcntl")(error)))
 }
 
@@ -144,8 +144,7 @@ impl<R: Role, L: Lane> fmt::Display for Exported<'_, R, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let End { half, rules, .. } = self.0;
         write!(f, "{FORMAT}:{}:{}:{}", L::NAME, R::INDEX, rules.ahead)?;
-        let mut fds = half.shared().chain(half.pidfd());
-        fds.try_for_each(|fd| write!(f, ":{}", fd.as_raw_fd()))
+        half.descriptors().try_for_each(|fd| write!(f, ":{}", fd.as_raw_fd()))
     }
 }
 
@@ -267,7 +266,7 @@ mod tests {
         let mut end = Barrier::<Page>::open_for_exec().unwrap().into_parent();
         let text = end.export().unwrap().to_string();
         let number = end.half.own.as_raw_fd();
-        let file = end.half.memory.file().unwrap().as_raw_fd();
+        let file = end.half.memory.file.as_ref().unwrap().as_raw_fd();
         let closed = text.replace(&format!(":{number}:"), ":1000000:");
         // SAFETY: it is refused before anything is taken.
         let error = unsafe { ParentEnd::<Page>::import(&closed) }.unwrap_err();

@@ -1,8 +1,10 @@
 //! What a lane is: how one side's tokens and aborts reach the other. The rules say what they mean.
 
+use core::sync::atomic::AtomicU32;
+
 use heapless::Vec;
 use ipc_transport::{Interest, SystemError, Watched};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, OwnedFd};
 
 use super::memory::Memory;
 
@@ -86,26 +88,23 @@ pub trait Mechanism {
 }
 
 impl Half {
-    pub(crate) fn new(index: usize, fds: [OwnedFd; 3], memory: Memory) -> Self {
-        let [outgoing, incoming, own] = fds;
-        Self { index, outgoing, incoming, own, memory, pidfd: None }
+    /// The word that a side adds to and the other takes from.
+    #[inline]
+    pub(crate) fn word(&self, of: usize) -> Result<&AtomicU32, Broken> {
+        self.memory.page.words().get(of).ok_or(Broken)
     }
 
-    /// The descriptors that were there before the fork.
-    pub(crate) fn shared(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let lane = [self.outgoing.as_fd(), self.incoming.as_fd(), self.own.as_fd()];
-        lane.into_iter().chain(self.memory.file())
-    }
-
-    pub(crate) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
-        self.pidfd.as_ref().map(AsFd::as_fd)
+    /// All that the end needs.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = &OwnedFd> {
+        let lane = [&self.outgoing, &self.incoming, &self.own];
+        lane.into_iter().chain(&self.memory.file).chain(&self.pidfd)
     }
 
     /// What shows the peer's posts, first, and its end.
-    pub(crate) fn sources<L: Mechanism>(&self) -> impl Iterator<Item = (BorrowedFd<'_>, Interest)> {
-        let end = L::ENDS_APART.then(|| (self.own.as_fd(), Interest::End));
-        let pidfd = self.pidfd().map(|pidfd| (pidfd, Interest::Input));
-        [(self.incoming.as_fd(), Interest::Input)].into_iter().chain(end).chain(pidfd)
+    pub(crate) fn sources<L: Mechanism>(&self) -> impl Iterator<Item = (&OwnedFd, Interest)> {
+        let end = L::ENDS_APART.then_some((&self.own, Interest::End));
+        let pidfd = self.pidfd.iter().map(|pidfd| (pidfd, Interest::Input));
+        [(&self.incoming, Interest::Input)].into_iter().chain(end).chain(pidfd)
     }
 
     /// Adds the [`sources`](Self::sources) to what is polled; the caller has room for them.
@@ -114,7 +113,7 @@ impl Half {
         watched: &mut Vec<Watched<'fd>, N>,
     ) {
         for (fd, interest) in self.sources::<L>() {
-            _ = watched.push(Watched::new(fd, interest));
+            _ = watched.push(Watched::new(fd.as_fd(), interest));
         }
     }
 }

@@ -4,8 +4,8 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use ipc_frame::Text;
-use ipc_transport::{Errno, SharedPage, SystemError};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use ipc_transport::{Errno, SharedPage};
+use rustix::fd::OwnedFd;
 
 use crate::process::{NAME, Reason, TEXT};
 
@@ -28,27 +28,6 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Maps memory that is gone when its processes end or call exec.
-    pub(crate) fn anonymous() -> Result<Self, SystemError> {
-        Ok(Self { page: SharedPage::new(WORDS)?, file: None })
-    }
-
-    /// Maps memory that the program after an exec can map again.
-    pub(crate) fn with_file() -> Result<Self, SystemError> {
-        let (page, file) = SharedPage::with_file(WORDS)?;
-        Ok(Self { page, file: Some(file) })
-    }
-
-    pub(crate) fn file(&self) -> Option<BorrowedFd<'_>> {
-        self.file.as_ref().map(AsFd::as_fd)
-    }
-
-    /// The word that a side adds to and the other takes from.
-    #[inline]
-    pub(crate) fn word(&self, of: usize) -> Option<&AtomicU32> {
-        self.page.words().get(of)
-    }
-
     /// The place for a side's reason.
     fn place(&self, of: usize) -> &[AtomicU32] {
         let start = PLACES + of * PLACE;
@@ -74,12 +53,10 @@ impl Memory {
 
     /// Reads a side's reason. Whatever the peer wrote, the result is well formed.
     pub(crate) fn reason(&self, of: usize) -> Option<Reason> {
-        let [mark, errno, rest @ ..] = self.place(of) else {
-            return None;
+        let (errno, rest) = match self.place(of) {
+            [mark, errno, rest @ ..] if mark.load(Ordering::Acquire) == WRITTEN => (errno, rest),
+            _ => return None,
         };
-        if mark.load(Ordering::Acquire) != WRITTEN {
-            return None;
-        }
         let errno = Errno(errno.load(Ordering::Relaxed).cast_signed());
         let mut bytes = [0; NAME + TEXT + 2];
         for (byte, word) in bytes.iter_mut().zip(rest) {
@@ -96,9 +73,13 @@ impl Memory {
 mod tests {
     use super::*;
 
+    fn memory() -> Memory {
+        Memory { page: SharedPage::new(WORDS).unwrap(), file: None }
+    }
+
     #[test]
     fn a_reason_is_read_as_written() {
-        let memory = Memory::anonymous().unwrap();
+        let memory = memory();
         assert_eq!(memory.reason(0), None);
         for stage in ["", "a", "ünï", "a name of twenty one"] {
             let long = "x".repeat(TEXT);
@@ -115,7 +96,7 @@ mod tests {
     #[test]
     fn whatever_the_peer_wrote_reading_it_is_harmless() {
         for value in [u32::MAX, 0x0000_00ff, 0x6161_6161, 0x61] {
-            let memory = Memory::anonymous().unwrap();
+            let memory = memory();
             for word in memory.page.words() {
                 word.store(value, Ordering::Relaxed);
             }

@@ -1,6 +1,6 @@
 //! The lane in memory: a word for each direction, and a pipe for each as its bell.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::Ordering;
 
 use ipc_transport::{SystemError, above_stdio};
 use rustix::fd::OwnedFd;
@@ -52,7 +52,7 @@ impl Mechanism for Page {
 
     fn open(memory: &Memory) -> Result<Fds, SystemError> {
         // Marked from the start: the first post rings, for a side that watches and never armed.
-        for word in [memory.word(0), memory.word(1)].into_iter().flatten() {
+        for word in memory.page.words().iter().take(2) {
             word.store(ASLEEP, Ordering::Relaxed);
         }
         let (to_child, parent_own) = bell()?;
@@ -62,7 +62,7 @@ impl Mechanism for Page {
 
     #[inline]
     fn post(half: &Half, value: u64) -> Result<bool, Broken> {
-        let word = half.memory.word(half.index).ok_or(Broken)?;
+        let word = half.word(half.index)?;
         // Release: the side that takes the post sees what was written before it.
         let found = word.load(Ordering::Relaxed);
         // One step where the other side sleeps, as it mostly does in a wait.
@@ -85,7 +85,7 @@ impl Mechanism for Page {
 
     #[inline]
     fn try_take(half: &Half) -> Result<u64, Broken> {
-        let word = incoming(half)?;
+        let word = half.word(half.index ^ 1)?;
         // A swap takes the cache line from the peer, so look before.
         if word.load(Ordering::Relaxed) & !ASLEEP == 0 {
             return Ok(0);
@@ -98,7 +98,7 @@ impl Mechanism for Page {
     #[inline]
     fn arm(half: &Half) -> Result<bool, Broken> {
         // Only an empty word is marked, in one step with the look at it: no post comes between.
-        let word = incoming(half)?;
+        let word = half.word(half.index ^ 1)?;
         match word.compare_exchange(0, ASLEEP, Ordering::AcqRel, Ordering::Relaxed) {
             Ok(_) => Ok(true),
             Err(found) => Ok(found == ASLEEP),
@@ -124,11 +124,6 @@ impl Mechanism for Page {
     }
 }
 
-#[inline]
-fn incoming(half: &Half) -> Result<&AtomicU32, Broken> {
-    half.memory.word(half.index ^ 1).ok_or(Broken)
-}
-
 /// Opens a bell: the end that is read, and the end that rings.
 fn bell() -> Result<(OwnedFd, OwnedFd), SystemError> {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(SystemError::of("pipe2"))?;
@@ -149,7 +144,7 @@ fn ring(bell: &OwnedFd) -> Result<(), Broken> {
 #[cfg(test)]
 mod tests {
     use ipc_transport::{Instant, SharedPage, duplicate};
-    use rustix::fd::{AsFd, BorrowedFd};
+    use rustix::fd::AsFd;
 
     use super::*;
     use crate::meeting::memory::WORDS;
@@ -157,17 +152,22 @@ mod tests {
 
     /// Both sides in one process.
     fn halves() -> [Half; 2] {
-        let memory = Memory::with_file().unwrap();
+        let (page, file) = SharedPage::with_file(WORDS).unwrap();
+        let again = Memory { page: SharedPage::of_file(file.as_fd(), WORDS).unwrap(), file: None };
+        let memory = Memory { page, file: Some(file) };
         let [to_child, to_parent, parent_own, child_own] = Page::open(&memory).unwrap();
-        let copy = |fd: BorrowedFd<'_>| duplicate(fd).unwrap();
-        let again = Memory {
-            page: SharedPage::of_file(memory.file().unwrap(), WORDS).unwrap(),
-            file: None,
+        let copy = |fd: &OwnedFd| duplicate(fd.as_fd()).unwrap();
+        let child_fds = [copy(&to_parent), copy(&to_child), child_own];
+        let parent_fds = [to_child, to_parent, parent_own];
+        let half = |index, [outgoing, incoming, own]: [OwnedFd; 3], memory| Half {
+            index,
+            outgoing,
+            incoming,
+            own,
+            memory,
+            pidfd: None,
         };
-        let child_fds = [copy(to_parent.as_fd()), copy(to_child.as_fd()), child_own];
-        let child = Half::new(1, child_fds, again);
-        let parent = Half::new(0, [to_child, to_parent, parent_own], memory);
-        [parent, child]
+        [half(0, parent_fds, memory), half(1, child_fds, again)]
     }
 
     fn rings(half: &Half) -> usize {
@@ -178,7 +178,7 @@ mod tests {
     fn a_full_word_refuses_a_token_and_counts_exactly() {
         let [parent, child] = halves();
         for mark in [0, ASLEEP] {
-            let word = parent.memory.word(0).unwrap();
+            let word = parent.word(0).unwrap();
             word.store(mark | (TOKENS - 2), Ordering::Relaxed);
             let placed: [_; 4] = core::array::from_fn(|_| Page::post(&parent, TOKEN));
             assert_eq!(placed, [Ok(true), Ok(true), Ok(false), Ok(false)]);
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn an_abort_finds_room_in_a_full_word() {
         let [parent, child] = halves();
-        parent.memory.word(0).unwrap().store(TOKENS, Ordering::Relaxed);
+        parent.word(0).unwrap().store(TOKENS, Ordering::Relaxed);
         assert_eq!(Page::post(&parent, ABORT), Ok(true));
         assert_eq!(Page::try_take(&child), Ok(ABORT + u64::from(TOKENS)));
     }
@@ -246,7 +246,7 @@ mod tests {
     fn rings_that_come_late_do_not_add_up() {
         let [parent, child] = halves();
         let passed = Instant::from_nanoseconds(1);
-        let word = parent.memory.word(0).unwrap();
+        let word = parent.word(0).unwrap();
         let mut most = 0;
         for _ in 0..10_000 {
             runs_out(&child);
