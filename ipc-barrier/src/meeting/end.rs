@@ -12,6 +12,7 @@ use static_assertions::assert_impl_all;
 use super::errors::{MeetError, PeerAbort, Unmet};
 use super::lane::{Broken, Half, Lane};
 use super::memory::Memory;
+use super::nowait;
 use super::page::Page;
 use super::role::{ChildSide, ParentSide, Role};
 use super::rules::{ABORT, Goal, Rules, TOKEN};
@@ -193,7 +194,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// Returns false where news has come already: repeat the `try_` call. On the lane
     /// [`Eventfd`](crate::Eventfd) it has nothing to do.
     pub fn arm(&mut self) -> bool {
-        let armed = L::hush(&self.half).and_then(|()| L::arm(&self.half));
+        let armed = L::read_bell(&self.half, nowait::read).and_then(|_| L::arm(&self.half));
         armed.inspect_err(|Broken| self.rules.broken()).unwrap_or(false)
     }
 

@@ -2,12 +2,11 @@
 
 use ipc_transport::{SystemError, above_stdio};
 use rustix::event::{EventfdFlags, eventfd};
-use rustix::io::{Errno, retry_on_intr};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::lane::{Broken, Fds, Half, Mechanism};
 use super::memory::Memory;
-use super::nowait;
+use super::nowait::{self, tried};
 
 /// Two event counters (eventfd(2)) and a pipe that carries no data: what is posted is in the
 /// kernel at once, and nobody has to [`arm`](crate::End::arm) anything. Each post and each look is
@@ -24,8 +23,7 @@ pub enum Eventfd {}
 
 impl Mechanism for Eventfd {
     const NAME: &'static str = "eventfd";
-    const LOOKS_FREELY: bool = false;
-    const ENDS_APART: bool = true;
+    const IS_COUNTER: bool = true;
 
     fn open(_memory: &Memory) -> Result<Fds, SystemError> {
         let counter = || {
@@ -38,20 +36,17 @@ impl Mechanism for Eventfd {
     }
 
     fn post(half: &Half, value: u64) -> Result<bool, Broken> {
-        match retry_on_intr(|| rustix::io::write(&half.outgoing, &value.to_ne_bytes())) {
-            Ok(_) => Ok(true),
-            Err(Errno::AGAIN) => Ok(false),
-            Err(_) => Err(Broken),
-        }
+        let posted = tried(|| rustix::io::write(&half.outgoing, &value.to_ne_bytes()))?;
+        Ok(posted.is_some())
     }
 
     fn try_take(half: &Half) -> Result<u64, Broken> {
         let mut value = [0; 8];
-        match nowait::read(&half.incoming, &mut value) {
+        match nowait::read(&half.incoming, &mut value)? {
             // A counter at zero cannot be read: what reads as zero is not a counter.
-            Ok(8) if value != [0; 8] => Ok(u64::from_ne_bytes(value)),
-            Err(Errno::AGAIN) => Ok(0),
-            Ok(_) | Err(_) => Err(Broken),
+            Some(8) if value != [0; 8] => Ok(u64::from_ne_bytes(value)),
+            Some(_) => Err(Broken),
+            None => Ok(0),
         }
     }
 }

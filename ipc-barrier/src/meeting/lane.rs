@@ -2,9 +2,8 @@
 
 use core::sync::atomic::AtomicU32;
 
-use heapless::Vec;
-use ipc_transport::{Interest, SystemError, Watched};
-use rustix::fd::{AsFd, OwnedFd};
+use ipc_transport::{Interest, SystemError};
+use rustix::fd::OwnedFd;
 
 use super::memory::Memory;
 
@@ -38,27 +37,17 @@ pub struct Half {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken;
 
-/// What a sleep has shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shown {
-    /// The deadline has passed.
-    Nothing,
-    /// The peer has posted.
-    Post,
-    /// The peer is gone, or its end of the lane is closed.
-    End,
-}
+/// How bytes are read: waiting for them, or not.
+pub(crate) type Read = fn(&OwnedFd, &mut [u8]) -> Result<Option<usize>, Broken>;
 
-/// What a lane does. Only [`sleep`](Self::sleep) waits.
+/// What a lane does. Nothing waits but a [`Read`] that does.
 pub trait Mechanism {
     /// The lane's name in exported text.
     const NAME: &'static str;
 
-    /// Whether [`try_take`](Self::try_take) makes no system call.
-    const LOOKS_FREELY: bool;
-
-    /// Whether the peer's end shows at [`Half::own`], and not at [`Half::incoming`].
-    const ENDS_APART: bool;
+    /// Whether the kernel counts what is posted: [`try_take`](Self::try_take) is a system call, and
+    /// the peer's end shows at [`Half::own`], not at [`Half::incoming`].
+    const IS_COUNTER: bool;
 
     /// Opens the descriptors, and initialises the memory.
     fn open(memory: &Memory) -> Result<Fds, SystemError>;
@@ -76,13 +65,10 @@ pub trait Mechanism {
         Ok(true)
     }
 
-    /// Makes [`Half::incoming`] show later posts only, where that is possible without taking.
-    fn hush(_half: &Half) -> Result<(), Broken> {
-        Ok(())
-    }
-
-    /// Sleeps until the peer posts or closes, by one blocking read. `None` where the lane cannot.
-    fn sleep(_half: &Half) -> Result<Option<Shown>, Broken> {
+    /// Reads what lies in [`Half::incoming`] where that takes no token, so that it shows later posts
+    /// only. Returns what this means if nothing was posted: [`GONE`](super::rules::GONE), or zero.
+    /// `None` where there was nothing to read.
+    fn read_bell(_half: &Half, _read: Read) -> Result<Option<u64>, Broken> {
         Ok(None)
     }
 }
@@ -102,18 +88,8 @@ impl Half {
 
     /// What shows the peer's posts, first, and its end.
     pub(crate) fn sources<L: Mechanism>(&self) -> impl Iterator<Item = (&OwnedFd, Interest)> {
-        let end = L::ENDS_APART.then_some((&self.own, Interest::End));
+        let end = L::IS_COUNTER.then_some((&self.own, Interest::End));
         let pidfd = self.pidfd.iter().map(|pidfd| (pidfd, Interest::Input));
         [(&self.incoming, Interest::Input)].into_iter().chain(end).chain(pidfd)
-    }
-
-    /// Adds the [`sources`](Self::sources) to what is polled; the caller has room for them.
-    pub(crate) fn watch<'fd, L: Mechanism, const N: usize>(
-        &'fd self,
-        watched: &mut Vec<Watched<'fd>, N>,
-    ) {
-        for (fd, interest) in self.sources::<L>() {
-            _ = watched.push(Watched::new(fd.as_fd(), interest));
-        }
     }
 }

@@ -5,13 +5,12 @@ use core::sync::atomic::Ordering;
 use ipc_transport::{SystemError, above_stdio};
 use rustix::fd::OwnedFd;
 use rustix::fs::{OFlags, fcntl_setfl};
-use rustix::io::{Errno, retry_on_intr};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::lane::{Broken, Fds, Half, Mechanism, Shown};
+use super::lane::{Broken, Fds, Half, Mechanism, Read};
 use super::memory::Memory;
 use super::nowait;
-use super::rules::{ABORT, TOKEN};
+use super::rules::{ABORT, GONE, TOKEN};
 
 /// The peer has aborted.
 const ABORTED: u32 = 1 << 31;
@@ -47,8 +46,7 @@ pub enum Page {}
 
 impl Mechanism for Page {
     const NAME: &'static str = "page";
-    const LOOKS_FREELY: bool = true;
-    const ENDS_APART: bool = false;
+    const IS_COUNTER: bool = false;
 
     fn open(memory: &Memory) -> Result<Fds, SystemError> {
         // Marked from the start: the first post rings, for a side that watches and never armed.
@@ -105,22 +103,10 @@ impl Mechanism for Page {
         }
     }
 
-    fn hush(half: &Half) -> Result<(), Broken> {
-        match nowait::read(&half.incoming, &mut [0; RINGS]) {
-            Ok(_) | Err(Errno::AGAIN) => Ok(()),
-            Err(_) => Err(Broken),
-        }
-    }
-
     #[inline]
-    fn sleep(half: &Half) -> Result<Option<Shown>, Broken> {
-        match retry_on_intr(|| rustix::io::read(&half.incoming, &mut [0; RINGS])) {
-            Ok(0) => Ok(Some(Shown::End)),
-            Ok(_) => Ok(Some(Shown::Post)),
-            // The peer has changed the mode that both share.
-            Err(Errno::AGAIN) => Ok(None),
-            Err(_) => Err(Broken),
-        }
+    fn read_bell(half: &Half, read: Read) -> Result<Option<u64>, Broken> {
+        let rings = read(&half.incoming, &mut [0; RINGS])?;
+        Ok(rings.map(|rings| if rings == 0 { GONE } else { 0 }))
     }
 }
 
@@ -134,11 +120,8 @@ fn bell() -> Result<(OwnedFd, OwnedFd), SystemError> {
 
 #[inline]
 fn ring(bell: &OwnedFd) -> Result<(), Broken> {
-    match nowait::write(bell, &[0]) {
-        // A full pipe shows input already.
-        Ok(_) | Err(Errno::AGAIN) => Ok(()),
-        Err(_) => Err(Broken),
-    }
+    // A full pipe shows input already.
+    nowait::write(bell, &[0]).map(drop)
 }
 
 #[cfg(test)]
@@ -171,7 +154,7 @@ mod tests {
     }
 
     fn rings(half: &Half) -> usize {
-        nowait::read(&half.incoming, &mut [0; 64]).unwrap_or(0)
+        nowait::read(&half.incoming, &mut [0; 64]).unwrap().unwrap_or(0)
     }
 
     #[test]
@@ -234,7 +217,7 @@ mod tests {
             assert_eq!(look::<Page>(&child, Instant::PAST), Ok(Some(1)));
             assert_eq!(Page::arm(&child), Ok(true));
             assert_eq!(Page::post(&parent, TOKEN), Ok(true));
-            assert_eq!(sleep::<Page>(&child, passed), Ok(Shown::Post));
+            assert_eq!(sleep::<Page>(&child, passed), Ok(Some(0)));
             assert_eq!(Page::try_take(&child), Ok(1));
             assert!(unread(&child) <= 3, "round {round}: {} rings", unread(&child));
         }
@@ -259,7 +242,7 @@ mod tests {
             assert_eq!(Page::arm(&child), Ok(true));
             assert_eq!(Page::post(&parent, TOKEN), Ok(true));
             most = unread(&child).max(most);
-            assert_eq!(sleep::<Page>(&child, passed), Ok(Shown::Post));
+            assert_eq!(sleep::<Page>(&child, passed), Ok(Some(0)));
             assert_eq!(Page::try_take(&child), Ok(1));
         }
         assert_eq!(most, 3);

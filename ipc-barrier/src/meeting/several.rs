@@ -2,13 +2,13 @@
 
 use core::fmt;
 
-use heapless::Vec;
-use ipc_transport::{Instant, Watched, wait};
+use ipc_transport::Instant;
 
 use super::end::ParentEnd;
 use super::errors::{MeetError, Unmet};
 use super::lane::{Lane, SOURCES};
 use super::rules::Rules;
+use super::wait::poll;
 
 /// Children that are waited for at one time. Those after them have their turn as these are met.
 const WINDOW: usize = 16;
@@ -114,11 +114,8 @@ pub fn sync_all_until<L: Lane>(
         if deadline <= Instant::now() {
             return Err(Missing { index, why: MeetError::Unmet(Unmet::TimedOut) });
         }
-        let mut watched: Vec<Watched<'_>, WATCHED> = Vec::new();
-        let window = ends.iter().filter(is_unmet).take(WINDOW);
-        window.for_each(|end| end.half.watch::<L, WATCHED>(&mut watched));
-        let slept = wait(&mut watched, Some(deadline)).is_ok();
-        drop(watched);
+        let window = ends.iter().filter(is_unmet).take(WINDOW).map(|end| &end.half);
+        let slept = poll::<L, WATCHED>(window, deadline).is_ok();
         if let (false, Some(end)) = (slept, ends.get_mut(index)) {
             // As in a wait for this child alone.
             end.rules.broken();

@@ -2,41 +2,43 @@
 
 use heapless::Vec;
 use ipc_transport::{Instant, Watched, wait};
+use rustix::fd::AsFd;
+use rustix::io::read;
 
-use super::lane::{Broken, Half, Mechanism, SOURCES, Shown};
+use super::lane::{Broken, Half, Mechanism, SOURCES};
+use super::nowait::{self, tried};
 use super::rules::GONE;
 
 /// Looks at the peer, and sleeps at most once for it, until a deadline: then it returns `None`.
 /// Else it returns what was drained, perhaps nothing, for [`Rules`](super::rules::Rules).
 pub(crate) fn look<L: Mechanism>(half: &Half, deadline: Instant) -> Result<Option<u64>, Broken> {
-    if L::LOOKS_FREELY {
-        let early = L::try_take(half)?;
-        if early != 0 {
-            return Ok(Some(early));
-        }
+    let early = if L::IS_COUNTER { 0 } else { L::try_take(half)? };
+    if early != 0 {
+        return Ok(Some(early));
     }
     if deadline != Instant::PAST && !L::arm(half)? {
         return Ok(Some(0));
     }
-    match sleep::<L>(half, deadline)? {
-        Shown::Nothing => Ok(None),
-        Shown::Post => L::try_take(half).map(Some),
-        // A death is believed only after what was posted before it is taken.
-        Shown::End => L::try_take(half).map(|last| Some(if last == 0 { GONE } else { last })),
-    }
+    let Some(shown) = sleep::<L>(half, deadline)? else {
+        return Ok(None);
+    };
+    // A death is believed only after what was posted before it is taken.
+    let taken = L::try_take(half)?;
+    Ok(Some(if taken == 0 { shown } else { taken }))
 }
 
-/// Sleeps once, and leaves nothing in the bell that has been shown.
-pub(crate) fn sleep<L: Mechanism>(half: &Half, deadline: Instant) -> Result<Shown, Broken> {
+/// Sleeps once, and leaves nothing in the bell that has been shown. Returns what it means if nothing
+/// was posted: [`GONE`], or zero; `None` where the deadline has passed.
+pub(crate) fn sleep<L: Mechanism>(half: &Half, deadline: Instant) -> Result<Option<u64>, Broken> {
     if deadline == Instant::NEVER && half.pidfd.is_none() {
-        if let Some(shown) = L::sleep(half)? {
-            return Ok(shown);
+        // It does not wait where the peer has changed the mode that both share.
+        if let Some(shown) = L::read_bell(half, |fd, room| tried(|| read(fd, &mut *room)))? {
+            return Ok(Some(shown));
         }
     }
-    let mut watched: Vec<Watched<'_>, SOURCES> = Vec::new();
-    half.watch::<L, SOURCES>(&mut watched);
-    if !wait(&mut watched, Some(deadline)).map_err(|_| Broken)? {
-        return Ok(Shown::Nothing);
+    let watched = poll::<L, SOURCES>([half].into_iter(), deadline)?;
+    if !watched.iter().any(Watched::is_ready) {
+        return Ok(None);
     }
     if watched.iter().any(Watched::is_broken) {
         return Err(Broken);
@@ -44,8 +46,22 @@ pub(crate) fn sleep<L: Mechanism>(half: &Half, deadline: Instant) -> Result<Show
     // The first is the bell; its closing is the end.
     let is_over = watched.first().is_some_and(Watched::is_over);
     if is_over || watched.iter().skip(1).any(Watched::is_ready) {
-        return Ok(Shown::End);
+        return Ok(Some(GONE));
     }
-    L::hush(half)?;
-    Ok(Shown::Post)
+    // What the bell tells of an end behind the rings, the next look sees.
+    L::read_bell(half, nowait::read)?;
+    Ok(Some(0))
+}
+
+/// Polls the [sources](Half::sources) of some ends, of which there are at most `N`.
+pub(crate) fn poll<'half, L: Mechanism, const N: usize>(
+    halves: impl Iterator<Item = &'half Half>,
+    deadline: Instant,
+) -> Result<Vec<Watched<'half>, N>, Broken> {
+    let mut watched = Vec::new();
+    for (fd, interest) in halves.flat_map(Half::sources::<L>) {
+        _ = watched.push(Watched::new(fd.as_fd(), interest));
+    }
+    wait(&mut watched, Some(deadline)).map_err(|_| Broken)?;
+    Ok(watched)
 }
