@@ -331,21 +331,18 @@ impl<R: Role, L: Lane> End<R, L> {
 
     /// Waits; false where the deadline has passed.
     fn wait_for(&mut self, goal: Goal, deadline: Instant) -> Result<bool, Unmet> {
-        let mut looks: usize = 0;
+        let reason = || self.half.memory.reason(self.half.index ^ 1);
+        let mut looks = 0..LOOKS;
         loop {
             if self.rules.is_met(goal)? {
                 return Ok(true);
             }
-            if looks >= LOOKS && deadline <= Instant::now() {
+            if looks.next().is_none() && deadline <= Instant::now() {
                 return Ok(false);
             }
-            looks = looks.saturating_add(1);
             match look::<L>(&self.half, deadline) {
                 Ok(None) => return Ok(false),
-                Ok(Some(value)) => {
-                    let reason = || self.half.memory.reason(self.half.index ^ 1);
-                    self.rules.drained(value, reason);
-                }
+                Ok(Some(value)) => self.rules.drained(value, reason),
                 Err(Broken) => self.rules.broken(),
             }
         }

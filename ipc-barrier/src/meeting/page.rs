@@ -10,7 +10,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use super::lane::{Broken, Fds, Half, Mechanism, Read};
 use super::memory::Memory;
 use super::nowait;
-use super::rules::{ABORT, GONE, TOKEN};
+use super::rules::{ABORT, GONE};
 
 /// The peer has aborted.
 const ABORTED: u32 = 1 << 31;
@@ -63,13 +63,11 @@ impl Mechanism for Page {
         let word = half.word(half.index)?;
         // Release: the side that takes the post sees what was written before it.
         let found = word.load(Ordering::Relaxed);
-        // One step where the other side sleeps, as it mostly does in a wait.
-        let asleep = || word.compare_exchange(ASLEEP, 1, Ordering::AcqRel, Ordering::Relaxed);
-        if value == TOKEN && found == ASLEEP && asleep().is_ok() {
-            return ring(&half.own).map(|()| true);
-        }
+        let wake = || word.compare_exchange(ASLEEP, 1, Ordering::AcqRel, Ordering::Relaxed);
         let before = match value {
             ABORT => word.fetch_or(ABORTED, Ordering::AcqRel),
+            // One step where the other side sleeps, as it mostly does in a wait.
+            _ if found == ASLEEP && wake().is_ok() => return ring(&half.own).map(|()| true),
             // Nobody else adds, so there is still room when this adds.
             _ if found & TOKENS == TOKENS => return Ok(false),
             _ => word.fetch_add(1, Ordering::AcqRel),
@@ -131,6 +129,7 @@ mod tests {
 
     use super::*;
     use crate::meeting::memory::WORDS;
+    use crate::meeting::rules::TOKEN;
     use crate::meeting::wait::{look, sleep};
 
     /// Both sides in one process.

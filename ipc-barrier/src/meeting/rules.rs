@@ -57,12 +57,11 @@ impl Rules {
     /// Notes a value drained from the peer, whose reason is asked for where it is an abort.
     #[inline]
     pub(crate) fn drained(&mut self, value: u64, reason: impl FnOnce() -> Option<Reason>) {
-        match i64::try_from(value) {
-            _ if value == GONE => _ = self.peer.get_or_insert(PeerAbort::Gone),
+        match value {
+            GONE => _ = self.peer.get_or_insert(PeerAbort::Gone),
             // An abort supersedes the tokens that were drained with it.
-            _ if value >= ABORT => self.peer = Some(PeerAbort::Aborted(reason())),
-            Ok(tokens) if self.is_open() => self.ahead = self.ahead.saturating_sub(tokens),
-            _ => {}
+            ABORT.. => self.peer = Some(PeerAbort::Aborted(reason())),
+            tokens => self.ahead = self.ahead.saturating_sub_unsigned(tokens),
         }
     }
 
