@@ -3,11 +3,11 @@
 use core::marker::PhantomData;
 
 use ipc_transport::{SharedPage, SystemError};
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::end::{ChildEnd, End, ParentEnd};
-use super::lane::{Fds, Lane};
-use super::memory::{Memory, WORDS};
+use super::lane::{Fds, Half, Lane};
+use super::memory::WORDS;
 use super::page::Page;
 use super::role::Role;
 use super::rules::Rules;
@@ -50,7 +50,8 @@ use super::rules::Rules;
 #[derive(Debug)]
 pub struct Barrier<L = Page> {
     fds: Fds,
-    memory: Memory,
+    memory: SharedPage,
+    file: Option<OwnedFd>,
     lane: PhantomData<L>,
 }
 
@@ -77,7 +78,7 @@ impl<L: Lane> Barrier<L> {
     /// # Errors
     /// As [`new`](Barrier::new).
     pub fn open() -> Result<Self, SystemError> {
-        Self::on(Memory { page: SharedPage::new(WORDS)?, file: None })
+        Self::on(SharedPage::new(WORDS)?, None)
     }
 
     /// Opens a barrier whose ends can be [exported](End::export) to a program after exec: its
@@ -87,18 +88,18 @@ impl<L: Lane> Barrier<L> {
     /// # Errors
     /// As [`new`](Barrier::new), and `ENOSYS` or `EPERM` where memfds are unknown or refused.
     pub fn open_for_exec() -> Result<Self, SystemError> {
-        let (page, file) = SharedPage::with_file(WORDS)?;
-        Self::on(Memory { page, file: Some(file) })
+        let (memory, file) = SharedPage::with_file(WORDS)?;
+        Self::on(memory, Some(file))
     }
 
-    fn on(memory: Memory) -> Result<Self, SystemError> {
-        Ok(Self { fds: L::open(&memory)?, memory, lane: PhantomData })
+    fn on(memory: SharedPage, file: Option<OwnedFd>) -> Result<Self, SystemError> {
+        Ok(Self { fds: L::open(&memory)?, memory, file, lane: PhantomData })
     }
 
     /// Returns the descriptors that a process must keep open to take a role later: four, and a
     /// fifth where the barrier was opened for exec.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.fds.iter().chain(&self.memory.file).map(AsFd::as_fd)
+        self.fds.iter().chain(&self.file).map(AsFd::as_fd)
     }
 
     /// Becomes the parent's end and closes what belongs to the child. Only after this can the
@@ -114,11 +115,12 @@ impl<L: Lane> Barrier<L> {
     }
 
     fn into_end<R: Role>(self) -> End<R, L> {
-        let [to_child, to_parent, parent_own, child_own] = self.fds;
-        let fds = match R::INDEX {
-            0 => [to_child, to_parent, parent_own],
-            _ => [to_parent, to_child, child_own],
+        let Self { fds: [to_child, to_parent, parent_own, child_own], memory, file, .. } = self;
+        let (outgoing, incoming, own) = match R::INDEX {
+            0 => (to_child, to_parent, parent_own),
+            _ => (to_parent, to_child, child_own),
         };
-        End::new(Rules::NEW, fds, self.memory)
+        let half = Half { index: R::INDEX, outgoing, incoming, own, memory, file, pidfd: None };
+        End::new(Rules::NEW, half)
     }
 }

@@ -11,7 +11,7 @@ use static_assertions::assert_impl_all;
 
 use super::errors::{MeetError, PeerAbort, Unmet};
 use super::lane::{Broken, Half, Lane};
-use super::memory::Memory;
+use super::memory::{leave, reason};
 use super::nowait;
 use super::page::Page;
 use super::role::{ChildSide, ParentSide, Role};
@@ -64,9 +64,7 @@ pub struct End<R, L = Page> {
 assert_impl_all!(ParentEnd: Send, Sync);
 
 impl<R: Role, L: Lane> End<R, L> {
-    pub(crate) fn new(rules: Rules, fds: [OwnedFd; 3], memory: Memory) -> Self {
-        let [outgoing, incoming, own] = fds;
-        let half = Half { index: R::INDEX, outgoing, incoming, own, memory, pidfd: None };
+    pub(crate) const fn new(rules: Rules, half: Half) -> Self {
         Self { rules, half, watch: None, kind: PhantomData }
     }
 
@@ -151,7 +149,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// `Reason::new(stage, Errno(0), text)`.
     pub fn fail_with(&mut self, reason: &Reason) {
         if !self.rules.has_aborted {
-            self.half.memory.leave(self.half.index, reason);
+            leave(&self.half.memory, self.half.index, reason);
         }
         self.abort();
     }
@@ -331,7 +329,7 @@ impl<R: Role, L: Lane> End<R, L> {
 
     /// Waits; false where the deadline has passed.
     fn wait_for(&mut self, goal: Goal, deadline: Instant) -> Result<bool, Unmet> {
-        let reason = || self.half.memory.reason(self.half.index ^ 1);
+        let reason = || reason(&self.half.memory, self.half.index ^ 1);
         let mut looks = 0..LOOKS;
         loop {
             if self.rules.is_met(goal)? {

@@ -1,11 +1,10 @@
 //! The lane of event counters: one for each direction, and a pipe whose ends show death.
 
-use ipc_transport::{SystemError, above_stdio};
+use ipc_transport::{SharedPage, SystemError, above_stdio};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::lane::{Broken, Fds, Half, Mechanism};
-use super::memory::Memory;
 use super::nowait::{self, tried};
 
 /// Two event counters (eventfd(2)) and a pipe that carries no data: what is posted is in the
@@ -25,7 +24,7 @@ impl Mechanism for Eventfd {
     const NAME: &'static str = "eventfd";
     const IS_COUNTER: bool = true;
 
-    fn open(_memory: &Memory) -> Result<Fds, SystemError> {
+    fn open(_memory: &SharedPage) -> Result<Fds, SystemError> {
         let counter = || {
             let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
             above_stdio(eventfd(0, flags).map_err(SystemError::of("eventfd"))?)

@@ -11,7 +11,7 @@ use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 
 use super::end::End;
 use super::lane::{Half, Lane};
-use super::memory::{Memory, WORDS};
+use super::memory::WORDS;
 use super::role::Role;
 use super::rules::Rules;
 
@@ -79,7 +79,7 @@ impl<R: Role, L: Lane> End<R, L> {
         if !self.rules.is_open() {
             return Err(ExecError::Ended);
         }
-        self.half.memory.file.as_ref().ok_or(ExecError::NotForExec)?;
+        self.half.file.as_ref().ok_or(ExecError::NotForExec)?;
         // Made first: dropping it undoes a failure in the middle.
         let exported = Exported(self);
         set(&exported.0.half, FdFlags::empty())?;
@@ -110,21 +110,20 @@ impl<R: Role, L: Lane> End<R, L> {
             return Err(ExecError::Malformed);
         };
         // SAFETY: it is open, and stays so by the caller's promise.
-        let page = SharedPage::of_file(unsafe { BorrowedFd::borrow_raw(*file) }, WORDS);
-        let page = page.map_err(ExecError::System)?;
+        let memory = SharedPage::of_file(unsafe { BorrowedFd::borrow_raw(*file) }, WORDS);
+        let memory = memory.map_err(ExecError::System)?;
         let take = |number: &RawFd| {
             // SAFETY: it is open, and the caller promises that nothing else owns it.
             unsafe { OwnedFd::from_raw_fd(*number) }
         };
-        let memory = Memory { page, file: Some(take(file)) };
-        let lane = [outgoing, incoming, own].map(take);
-        let mut end = Self::new(Rules { ahead, ..Rules::NEW }, lane, memory);
-        end.half.pidfd = pidfd.first().map(take);
-        set(&end.half, FdFlags::CLOEXEC)?;
+        let [outgoing, incoming, own] = [outgoing, incoming, own].map(take);
+        let (file, pidfd) = (Some(take(file)), pidfd.first().map(take));
+        let half = Half { index: R::INDEX, outgoing, incoming, own, memory, file, pidfd };
+        set(&half, FdFlags::CLOEXEC)?;
         // As in a new barrier: the first post shows to a side that watches. A look finds what has
         // come already, and a failure here.
-        _ = L::arm(&end.half);
-        Ok(end)
+        _ = L::arm(&half);
+        Ok(Self::new(Rules { ahead, ..Rules::NEW }, half))
     }
 }
 
@@ -266,7 +265,7 @@ mod tests {
         let mut end = Barrier::<Page>::open_for_exec().unwrap().into_parent();
         let text = end.export().unwrap().to_string();
         let number = end.half.own.as_raw_fd();
-        let file = end.half.memory.file.as_ref().unwrap().as_raw_fd();
+        let file = end.half.file.as_ref().unwrap().as_raw_fd();
         let closed = text.replace(&format!(":{number}:"), ":1000000:");
         // SAFETY: it is refused before anything is taken.
         let error = unsafe { ParentEnd::<Page>::import(&closed) }.unwrap_err();

@@ -2,10 +2,8 @@
 
 use core::sync::atomic::AtomicU32;
 
-use ipc_transport::{Interest, SystemError};
+use ipc_transport::{Interest, SharedPage, SystemError};
 use rustix::fd::OwnedFd;
-
-use super::memory::Memory;
 
 /// How tokens reach the other side: [`Page`](crate::Page) or [`Eventfd`](crate::Eventfd). Both
 /// follow the same rules, and both ends of a barrier use the same lane. The trait is sealed.
@@ -28,7 +26,9 @@ pub struct Half {
     pub(crate) outgoing: OwnedFd,
     pub(crate) incoming: OwnedFd,
     pub(crate) own: OwnedFd,
-    pub(crate) memory: Memory,
+    pub(crate) memory: SharedPage,
+    /// The file that the memory is of, where it has to outlive an exec.
+    pub(crate) file: Option<OwnedFd>,
     /// Another source of the peer's end.
     pub(crate) pidfd: Option<OwnedFd>,
 }
@@ -50,7 +50,7 @@ pub trait Mechanism {
     const IS_COUNTER: bool;
 
     /// Opens the descriptors, and initialises the memory.
-    fn open(memory: &Memory) -> Result<Fds, SystemError>;
+    fn open(memory: &SharedPage) -> Result<Fds, SystemError>;
 
     /// Posts to the peer a [`TOKEN`](super::rules::TOKEN) or an [`ABORT`](super::rules::ABORT).
     /// Returns false where one more token does not fit.
@@ -77,13 +77,13 @@ impl Half {
     /// The word that a side adds to and the other takes from.
     #[inline]
     pub(crate) fn word(&self, of: usize) -> Result<&AtomicU32, Broken> {
-        self.memory.page.words().get(of).ok_or(Broken)
+        self.memory.words().get(of).ok_or(Broken)
     }
 
     /// All that the end needs.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = &OwnedFd> {
         let lane = [&self.outgoing, &self.incoming, &self.own];
-        lane.into_iter().chain(&self.memory.file).chain(&self.pidfd)
+        lane.into_iter().chain(&self.file).chain(&self.pidfd)
     }
 
     /// What shows the peer's posts, first, and its end.

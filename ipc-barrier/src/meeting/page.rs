@@ -2,13 +2,12 @@
 
 use core::sync::atomic::Ordering;
 
-use ipc_transport::{SystemError, above_stdio};
+use ipc_transport::{SharedPage, SystemError, above_stdio};
 use rustix::fd::OwnedFd;
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::lane::{Broken, Fds, Half, Mechanism, Read};
-use super::memory::Memory;
 use super::nowait;
 use super::rules::{ABORT, GONE};
 
@@ -48,9 +47,9 @@ impl Mechanism for Page {
     const NAME: &'static str = "page";
     const IS_COUNTER: bool = false;
 
-    fn open(memory: &Memory) -> Result<Fds, SystemError> {
+    fn open(memory: &SharedPage) -> Result<Fds, SystemError> {
         // Marked from the start: the first post rings, for a side that watches and never armed.
-        for word in memory.page.words().iter().take(2) {
+        for word in memory.words().iter().take(2) {
             word.store(ASLEEP, Ordering::Relaxed);
         }
         let (to_child, parent_own) = bell()?;
@@ -124,7 +123,7 @@ fn ring(bell: &OwnedFd) -> Result<(), Broken> {
 
 #[cfg(test)]
 mod tests {
-    use ipc_transport::{Instant, SharedPage, duplicate};
+    use ipc_transport::{Instant, duplicate};
     use rustix::fd::AsFd;
 
     use super::*;
@@ -134,9 +133,8 @@ mod tests {
 
     /// Both sides in one process.
     fn halves() -> [Half; 2] {
-        let (page, file) = SharedPage::with_file(WORDS).unwrap();
-        let again = Memory { page: SharedPage::of_file(file.as_fd(), WORDS).unwrap(), file: None };
-        let memory = Memory { page, file: Some(file) };
+        let (memory, file) = SharedPage::with_file(WORDS).unwrap();
+        let again = SharedPage::of_file(file.as_fd(), WORDS).unwrap();
         let [to_child, to_parent, parent_own, child_own] = Page::open(&memory).unwrap();
         let copy = |fd: &OwnedFd| duplicate(fd.as_fd()).unwrap();
         let child_fds = [copy(&to_parent), copy(&to_child), child_own];
@@ -147,6 +145,7 @@ mod tests {
             incoming,
             own,
             memory,
+            file: None,
             pidfd: None,
         };
         [half(0, parent_fds, memory), half(1, child_fds, again)]
