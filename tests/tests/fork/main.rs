@@ -37,6 +37,7 @@ ipc_tests::cases! {
     kill_ends_a_child_and_leaves_one_that_has_ended,
     repro_a_dead_child_that_a_tracer_keeps_is_waited_for_without_spinning,
     repro_a_sandbox_that_refuses_waitid_does_not_end_a_child,
+    a_traced_child_that_stops_has_not_ended_where_waitid_is_refused,
     a_stopped_child_has_not_ended,
     wait_until_runs_out_at_its_deadline_and_may_be_waited_on_again,
     a_status_taken_by_another_wait_is_unknown,

@@ -95,6 +95,23 @@ pub(crate) fn repro_a_sandbox_that_refuses_waitid_does_not_end_a_child() {
     }
 }
 
+/// wait4 tells the tracer of stops too.
+pub(crate) fn a_traced_child_that_stops_has_not_ended_where_waitid_is_refused() {
+    let mut tried = forked(|| {
+        seccomp::refuse(&[libc::SYS_waitid], libc::EPERM);
+        let mut child = forked(|| {
+            // SAFETY: the request makes the parent the tracer and touches no memory.
+            unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) };
+            // SAFETY: no memory is involved.
+            unsafe { libc::raise(libc::SIGSTOP) };
+        });
+        assert_eq!(child.wait_until(Instant::now() + Duration::from_millis(100)), None);
+        child.kill().unwrap();
+        assert_eq!(end_of(&mut child), Ended::Killed(9));
+    });
+    assert_eq!(end_of(&mut tried), Ended::Exited(0));
+}
+
 pub(crate) fn where_a_sandbox_refuses_the_newer_calls_everything_works() {
     seccomp::refuse(&seccomp::NEWER, libc::EPERM);
     everything_works();
