@@ -182,8 +182,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// `EMFILE`, `ENFILE`, `ENOMEM`, `ENOSPC`; the end is as it was.
     pub fn watch(&mut self) -> Result<BorrowedFd<'_>, SystemError> {
         let watch = self.watch.take().map_or_else(|| self.open_watch(), Ok)?;
-        let watch: &OwnedFd = self.watch.insert(watch);
-        Ok(watch.as_fd())
+        Ok(OwnedFd::as_fd(self.watch.insert(watch)))
     }
 
     /// Makes the descriptor of [`watch`](Self::watch) show what comes next. Call it after a

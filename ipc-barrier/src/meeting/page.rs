@@ -94,10 +94,8 @@ impl Mechanism for Page {
     fn arm(half: &Half) -> Result<bool, Broken> {
         // Only an empty word is marked, in one step with the look at it: no post comes between.
         let word = half.word(half.index ^ 1)?;
-        match word.compare_exchange(0, ASLEEP, Ordering::AcqRel, Ordering::Relaxed) {
-            Ok(_) => Ok(true),
-            Err(found) => Ok(found == ASLEEP),
-        }
+        let marked = word.compare_exchange(0, ASLEEP, Ordering::AcqRel, Ordering::Relaxed);
+        Ok(matches!(marked, Ok(_) | Err(ASLEEP)))
     }
 
     #[inline]
