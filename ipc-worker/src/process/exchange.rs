@@ -5,7 +5,7 @@ use core::time::Duration;
 use ipc_transport::{Arrived, Errno, Instant, Patience, SystemError, TransportError};
 use rustix::io;
 
-use super::state::{Life, Main, Phase, Process, SLICE, SOON};
+use super::state::{Life, Main, Phase, SLICE, SOON};
 
 /// How often the process of a busy worker is looked at.
 const LOOK: Duration = Duration::from_millis(10);
@@ -14,12 +14,14 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
     /// Sends what is queued and receives once. With patience it waits for bytes, one slice of time.
     pub(super) fn exchange(&mut self, patience: Option<Patience>) {
         let expects = self.caller.outbox.has_sent();
-        let sent = self.send();
+        let Some(sent) = self.send() else {
+            // Replies that it has written are still taken.
+            return self.begin_leaving(self.now);
+        };
         let Some(process) = &mut self.life.process else {
             return;
         };
         let received = match patience {
-            _ if process.broken => return self.begin_leaving(self.now, true),
             // Nothing can have been answered yet, so the call would be in vain.
             None if sent > 0 && !expects => return,
             // Something still waits to be sent, which comes first.
@@ -29,13 +31,9 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
         };
         let Ok(received) = received else {
             // Replies were all received before this; an error says as much as an end.
-            return self.begin_leaving(self.now, true);
+            return self.break_off();
         };
         let brought = matches!(received, Arrived::Bytes(_));
-        if received == Arrived::WouldBlock && process.send_closed {
-            // A peer that is gone has data or an end for us: this one only does not listen.
-            return self.begin_leaving(self.now, false);
-        }
         // A blocking receive that brought something has shown life enough, for a while: another
         // process may hold the socket too.
         let pause = if patience.is_some() && brought { SLICE } else { LOOK };
@@ -43,19 +41,17 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
         if is_idle || self.now.since(process.looked) >= pause {
             process.looked = self.now;
             if process.child.try_wait().is_some() {
-                self.begin_leaving(self.now, false);
+                self.begin_leaving(self.now);
             }
         }
     }
 
     /// Sends what is queued, unless a start is still to be told: calls made upon that go first.
-    fn send(&mut self) -> usize {
-        let Some(process) = &mut self.life.process else {
-            return 0;
-        };
-        let held_back = self.life.started || self.now < process.send_after;
-        if held_back || process.send_closed || process.broken {
-            return 0;
+    /// `None` where nothing more can be sent to the worker.
+    fn send(&mut self) -> Option<usize> {
+        let process = self.life.process.as_mut().filter(|process| !process.drained)?;
+        if self.life.started || self.now < process.send_after {
+            return Some(0);
         }
         let was_full = process.watches_room;
         let mut sent = 0;
@@ -71,59 +67,39 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
                 Err(error) => match refused(&error) {
                     // The next frame is tried at once.
                     Some(error) if self.caller.unsendable(error) => continue,
-                    // Replies that the worker has written are still taken.
-                    _ => process.send_closed = true,
+                    _ => return None,
                 },
             }
             break;
         }
-        self.life.watch_room(watches_room);
+        self.life.watch_room(watches_room).ok()?;
         if was_full && sent > 0 {
             // One that was given up while half sent keeps its room until all of it is out.
             self.caller.room_is_back();
         }
-        sent
+        Some(sent)
     }
 }
 
 impl Life {
-    /// Whether one blocking receive may replace a poll and a receive.
-    pub(super) const fn can_block(&self) -> bool {
-        match (self.phase, &self.process) {
-            (Phase::Serving, Some(process)) => {
-                !process.watches_room && !process.broken && !self.started
-            }
-            _ => false,
-        }
-    }
-
     /// Returns when the next turn is due at the latest.
     pub(crate) fn deadline(&self, has_unsent: bool) -> Instant {
-        match (self.phase, &self.process) {
-            (Phase::InMain, _) if has_unsent => Instant::PAST,
-            (Phase::Resting { until }, _) => until,
-            (Phase::Leaving(leaving), Some(process)) => {
-                leaving.deadline(process, self.ended.is_some())
-            }
-            (Phase::Starting { deadline }, Some(process)) => deadline.min(process.unwatched()),
-            (Phase::Serving, Some(process)) if process.broken || process.send_closed => {
-                Instant::PAST
-            }
-            (Phase::Serving, Some(process)) if has_unsent && !process.watches_room => {
-                process.send_after
-            }
-            (Phase::Serving, Some(process)) => process.unwatched(),
-            _ => Instant::NEVER,
-        }
-    }
-}
-
-impl Process {
-    /// When to look at a process whose end may show nowhere else.
-    fn unwatched(&self) -> Instant {
-        match self.child.pidfd() {
-            Some(_) => Instant::NEVER,
-            None => self.looked + SLICE,
+        let Some(process) = &self.process else {
+            return match self.phase {
+                Phase::InMain if has_unsent => Instant::PAST,
+                Phase::Resting => self.until,
+                _ => Instant::NEVER,
+            };
+        };
+        // Without a pidfd its end may show nowhere else.
+        let pause = if self.phase == Phase::Leaving { SOON } else { SLICE };
+        let look = process.child.pidfd().map_or(process.looked + pause, |_| Instant::NEVER);
+        match self.phase {
+            Phase::Leaving if self.ended.is_some() => Instant::PAST,
+            Phase::Serving if process.drained => Instant::PAST,
+            Phase::Serving if has_unsent && !process.watches_room => process.send_after,
+            Phase::Serving => look,
+            _ => look.min(self.until),
         }
     }
 }

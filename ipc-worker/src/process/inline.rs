@@ -31,8 +31,6 @@ impl<H> Inline<H> {
 }
 
 impl<H: Handler> Launch for Inline<H> {
-    const IN_MAIN: bool = true;
-
     fn begin<Tag, const SLOTS: usize, const BYTES: usize>(
         &mut self,
         _spin: Patience,

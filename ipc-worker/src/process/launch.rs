@@ -12,10 +12,6 @@ use crate::start_error::StartError;
 ///
 /// It is a type, so a program links only what it uses, and main's calls need not know the handler.
 pub trait Launch: Sized {
-    /// Whether requests run in main.
-    #[doc(hidden)]
-    const IN_MAIN: bool = false;
-
     /// Makes a process that will send its first frame; or prepares to run requests in main. The
     /// caller is lent for its buffers, which a forked process uses again.
     #[doc(hidden)]

@@ -25,14 +25,14 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
             return Ok(());
         }
         let deadline = self.now + self.life.policy.ready_within;
-        self.life.phase = Phase::Starting { deadline };
+        (self.life.phase, self.life.until) = (Phase::Starting, deadline);
         Ok(())
     }
 
     /// Makes the next process, or decides what follows where that fails.
     pub(super) fn restart(&mut self) {
         if self.life.unreaped.is_full() {
-            self.life.phase = Phase::Resting { until: self.now + LATER };
+            (self.life.phase, self.life.until) = (Phase::Resting, self.now + LATER);
             return;
         }
         self.life.phase = Phase::Stopped;
@@ -50,9 +50,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
 
     /// Looks for the first frame of a new process.
     pub(super) fn greet(&mut self) {
-        let (Phase::Starting { deadline }, Some(process)) =
-            (self.life.phase, &mut self.life.process)
-        else {
+        let Some(process) = &mut self.life.process else {
             return;
         };
         process.looked = self.now;
@@ -72,7 +70,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
             (None, Err(TransportError::System(error))) => StartError::System(error),
             (None, Err(_)) => StartError::Malformed,
             (None, Ok(Arrived::Bytes(_))) => return,
-            (None, Ok(_)) if self.now >= deadline => StartError::TimedOut,
+            (None, Ok(_)) if self.now >= self.life.until => StartError::TimedOut,
             (None, Ok(_)) => return,
         };
         self.fail(error);
@@ -83,6 +81,6 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         self.life.failed = Some(error);
         // Nothing of what it has sent is looked at.
         self.caller.inbox.reset();
-        self.begin_leaving(self.now, true);
+        self.break_off();
     }
 }

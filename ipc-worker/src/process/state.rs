@@ -10,6 +10,7 @@ use ipc_transport::{
 };
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io;
 
 use crate::caller::Caller;
 use crate::event::GiveUp;
@@ -46,6 +47,9 @@ pub(crate) struct Policy {
 pub(crate) struct Life {
     pub(super) policy: Policy,
     pub(super) phase: Phase,
+    /// When the phase goes on by itself: a start is late, a process that leaves is killed or not
+    /// waited for any longer, a rest is over.
+    pub(super) until: Instant,
     /// There is one while the worker starts, serves and leaves.
     pub(super) process: Option<Process>,
     /// Holds the descriptors of whatever process there is: one for the worker's whole life.
@@ -73,27 +77,11 @@ pub(crate) struct Life {
 pub(super) enum Phase {
     /// Requests run in main.
     InMain,
-    Starting {
-        deadline: Instant,
-    },
+    Starting,
     Serving,
-    Leaving(Leaving),
-    Resting {
-        until: Instant,
-    },
+    Leaving,
+    Resting,
     Stopped,
-}
-
-/// How far a process is that has ended or is to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Leaving {
-    /// When it is killed, or was.
-    pub(super) kill_at: Instant,
-    pub(super) killed: bool,
-    /// Nothing further can arrive.
-    pub(super) drained: bool,
-    /// Bytes of its last words that are still to be taken, once it has ended.
-    pub(super) left: Option<usize>,
 }
 
 /// One worker process.
@@ -104,10 +92,11 @@ pub struct Process {
     page: SharedPage,
     /// The socket was full, and is watched for room.
     pub(super) watches_room: bool,
-    /// The worker receives no more; what it has written may still come.
-    pub(super) send_closed: bool,
-    /// The worker does not keep the protocol.
-    pub(super) broken: bool,
+    /// Nothing further is taken from it: all has arrived, or it does not keep the protocol.
+    pub(super) drained: bool,
+    pub(super) killed: bool,
+    /// Bytes of its last words that are still to be taken, once it has ended.
+    pub(super) left: Option<usize>,
     /// Nothing is sent before this time.
     pub(super) send_after: Instant,
     /// When the process was last looked at.
@@ -131,6 +120,7 @@ impl Life {
         place.write(Self {
             policy,
             phase: Phase::Stopped,
+            until: Instant::NEVER,
             process: None,
             epoll: above_stdio(epoll)?,
             supervisor: Supervisor::new(policy.restart),
@@ -168,7 +158,7 @@ impl Life {
     /// Listens no more to a worker that does not keep the protocol.
     pub(crate) const fn break_off(&mut self) {
         if let Some(process) = &mut self.process {
-            process.broken = true;
+            process.drained = true;
         }
     }
 
@@ -183,14 +173,13 @@ impl Life {
     }
 
     /// Watches the stream for room to write as well, or no more.
-    pub(super) fn watch_room(&mut self, for_room: bool) {
+    pub(super) fn watch_room(&mut self, for_room: bool) -> io::Result<()> {
         let Some(process) = self.process.as_mut().filter(|it| it.watches_room != for_room) else {
-            return;
+            return Ok(());
         };
         process.watches_room = for_room;
         let events = if for_room { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
-        let data = EventData::new_u64(0);
-        process.broken |= epoll::modify(&self.epoll, &process.stream, data, events).is_err();
+        epoll::modify(&self.epoll, &process.stream, EventData::new_u64(0), events)
     }
 
     /// Watches the stream no more. Closing it would not do: while a child still holds a copy, the
@@ -248,8 +237,9 @@ impl Process {
             stream,
             page,
             watches_room: false,
-            send_closed: false,
-            broken: false,
+            drained: false,
+            killed: false,
+            left: None,
             send_after: Instant::PAST,
             looked: Instant::PAST,
         }

@@ -14,9 +14,8 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         // A first worker that fails is followed by none.
         self.life.is_closing = true;
         self.launch()?;
-        while matches!(self.life.phase, Phase::Starting { .. } | Phase::Leaving(_)) {
-            self.sleep(self.life.deadline(false));
-            self.run();
+        while matches!(self.life.phase, Phase::Starting | Phase::Leaving) {
+            self.wait(self.life.deadline(false));
         }
         self.life.is_closing = false;
         // Nobody need be told of what the caller has waited for.
@@ -27,30 +26,40 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
     /// Does all I/O there is to do, a bounded amount.
     pub(crate) fn run(&mut self) {
         self.caller.expire(self.now, self.life.words());
-        if L::IN_MAIN {
-            let ran = self.launch.run(&mut self.caller).map_err(GiveUp::NotSettled);
-            return ran.map_or_else(|reason| self.give_up(reason), |()| ());
-        }
         self.life.reap();
         match self.life.phase {
-            Phase::Starting { .. } => self.greet(),
+            Phase::InMain => {
+                if let Err(refusal) = self.launch.run(&mut self.caller) {
+                    self.give_up(GiveUp::NotSettled(refusal));
+                }
+            }
+            Phase::Starting => self.greet(),
             Phase::Serving => self.exchange(None),
-            Phase::Leaving(_) => self.leave(),
-            _ => {}
+            Phase::Leaving => self.leave(),
+            Phase::Resting | Phase::Stopped => {}
         }
-        if matches!(self.life.phase, Phase::Resting { until } if self.now >= until) {
+        if self.life.phase == Phase::Resting && self.now >= self.life.until {
             self.restart();
         }
     }
 
     /// Waits for something to do, until `wake` at the latest, and does it.
     pub(crate) fn wait(&mut self, wake: Instant) {
+        let life = &self.life;
         // One blocking call instead of a poll and a call, where its timeout fits.
-        if self.life.can_block() && wake.since(self.now) > SLICE + SLICE {
-            self.caller.expire(self.now, self.life.words());
-            return self.exchange(Some(self.life.policy.patience));
+        let can_block = life.phase == Phase::Serving
+            && !life.started
+            && life.process.as_ref().is_some_and(|it| !it.watches_room && !it.drained)
+            && wake.since(self.now) > SLICE + SLICE;
+        if can_block {
+            self.caller.expire(self.now, life.words());
+            return self.exchange(Some(life.policy.patience));
         }
-        self.sleep(wake);
+        if wake > self.now {
+            // If the wait fails, the turn is early, which harms nothing.
+            _ = wait(&mut [Watched::new(life.epoll.as_fd(), Interest::Input)], Some(wake));
+        }
+        self.now = Instant::now();
         self.run();
     }
 
@@ -62,19 +71,11 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
                 // A worker that is gone already needs no word that nothing will follow.
                 _ = process.stream.close_sending();
                 let kill_at = if self.caller.has_work() { self.now } else { deadline };
-                self.begin_leaving(kill_at, false);
+                self.begin_leaving(kill_at);
             }
-            (Phase::Starting { .. }, _) => self.begin_leaving(self.now, true),
-            (Phase::Leaving(_), _) => {}
+            (Phase::Starting, _) => self.break_off(),
+            (Phase::Leaving, _) => {}
             _ => (self.life.phase, self.life.ended) = (Phase::Stopped, None),
         }
-    }
-
-    fn sleep(&mut self, wake: Instant) {
-        if wake > self.now {
-            // If the wait fails, the turn is early, which harms nothing.
-            _ = wait(&mut [Watched::new(self.life.epoll.as_fd(), Interest::Input)], Some(wake));
-        }
-        self.now = Instant::now();
     }
 }
