@@ -43,8 +43,6 @@ pub(crate) struct Last {
     wants_room: AtomicBool,
     /// Room that was asked for came back in the last turn, and no event tells of it.
     pub(crate) regained: bool,
-    /// The request whose outcome was told last, until the next one is asked for.
-    pub(crate) id: Option<RequestId>,
     /// The frame of a request that is given back.
     frame: Option<FrameNumber>,
     /// The descriptors of a request that is given back.
@@ -55,7 +53,7 @@ impl Last {
     const fn new() -> Self {
         let earliest = Instant::NEVER;
         let wants_room = AtomicBool::new(false);
-        Self { earliest, wants_room, regained: false, id: None, frame: None, fds: FdList::new() }
+        Self { earliest, wants_room, regained: false, frame: None, fds: FdList::new() }
     }
 }
 
@@ -109,7 +107,6 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
 
     /// Forgets what the last outcome left behind.
     pub(crate) fn forget_told(&mut self) {
-        self.last.id = None;
         if let Some(frame) = self.last.frame.take() {
             self.last.fds.clear();
             self.give_room_back(frame);

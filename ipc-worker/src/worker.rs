@@ -14,7 +14,6 @@ use crate::caller::Caller;
 use crate::counters::Counters;
 use crate::event::Event;
 use crate::handler::{Reply, Request};
-use crate::ledger::RequestId;
 use crate::process::{Fork, Launch, Main};
 use crate::refusal::Refusal;
 
@@ -129,43 +128,34 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         deadline: Instant,
         mut on_event: impl FnMut(Event<'_, Tag>),
     ) -> Option<Ended> {
-        self.tell_all(None, &mut on_event);
         while self.main.caller.has_work() && self.is_running() && Instant::now() < deadline {
-            self.wait_turn(deadline);
-            self.tell_all(None, &mut on_event);
+            self.go_on(deadline, &mut on_event);
         }
         self.main.now = Instant::now();
         self.main.close(deadline);
         // It ends by itself or is killed at the deadline, and is not waited for without end.
         while self.is_running() {
-            self.wait_turn(Instant::NEVER);
-            self.tell_all(None, &mut on_event);
+            self.go_on(Instant::NEVER, &mut on_event);
         }
         self.main.caller.lose_all(None);
-        self.tell_all(None, &mut on_event);
+        self.tell_all(&mut on_event);
         self.main.life.ended
     }
 
-    /// Gives the closure all events there are. Returns whether one was the outcome of `awaited`.
-    fn tell_all(
-        &mut self,
-        awaited: Option<RequestId>,
-        on_event: &mut impl FnMut(Event<'_, Tag>),
-    ) -> bool {
-        let mut told = false;
-        while let Some(event) = self.next_event() {
-            on_event(event);
-            told |= awaited.is_some() && self.main.caller.last.id == awaited;
-        }
-        told
-    }
-
-    /// Waits until there is something to do, the deadline at the latest, and does it.
-    fn wait_turn(&mut self, deadline: Instant) {
+    /// Waits until there is something to do, the deadline at the latest, does it, and gives the
+    /// closure what has come.
+    fn go_on(&mut self, deadline: Instant, on_event: &mut impl FnMut(Event<'_, Tag>)) {
         let wake = self.next_deadline().map_or(deadline, |next| next.min(deadline));
         self.main.caller.begin_turn();
         self.main.now = Instant::now();
         self.main.wait(wake);
+        self.tell_all(on_event);
+    }
+
+    fn tell_all(&mut self, on_event: &mut impl FnMut(Event<'_, Tag>)) {
+        while let Some(event) = self.next_event() {
+            on_event(event);
+        }
     }
 }
 

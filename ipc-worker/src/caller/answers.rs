@@ -36,7 +36,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
                     let is_reply = kind == Kind::Reply;
                     let ending = if is_reply { Ending::Replied } else { Ending::Refused };
                     let tag = self.table.finish(id);
-                    return Ok(tag.map(|tag| Told { id, tag, ending, frame: request.frame }));
+                    return Ok(tag.map(|tag| Told { tag, ending, frame: request.frame }));
                 }
                 Some((_, request)) if request.is_one_way && kind == Kind::Done => {
                     self.free_one_ways(request.frame);
@@ -84,7 +84,6 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     /// Returns the outcome that was found last, with what belongs to it.
     #[inline]
     pub(crate) fn outcome(&mut self, told: Told<Tag>) -> (Tag, Outcome<'_>) {
-        self.last.id = Some(told.id);
         let outcome = match told.ending {
             Ending::Replied => Outcome::Reply(ReplyView { arrival: self.inbox.current() }),
             Ending::Refused => Outcome::Refused(Refusal::decode(self.inbox.current().payload)),

@@ -36,8 +36,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// # Errors
     /// Not taken, and nothing half done: the tag is given back with the reason.
     pub fn try_call(&mut self, call: Call<'_>, tag: Tag) -> Result<RequestId, NotTaken<Tag>> {
-        let taken = self.take(&call, Kind::Request);
-        self.tag(taken, tag)
+        self.submit_until(call, tag, Instant::PAST, |_| ())
     }
 
     /// Takes a one-way request in, at once, as [`try_call`](Self::try_call) does. It has no
@@ -51,8 +50,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// # Errors
     /// Not taken, and nothing half done.
     pub fn try_send(&mut self, call: Call<'_>) -> Result<(), NotTaken<()>> {
-        let taken = self.take(&call, Kind::OneWay);
-        taken.map(|_| ()).map_err(|why| self.not_taken((), why))
+        self.send_until(call, Instant::PAST, |_| ())
     }
 
     /// Makes a call and waits until it has its outcome, which the closure is given like all
@@ -73,8 +71,8 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         let deadline = call.deadline.map_or(deadline, |own| own.min(deadline));
         let call = call.deadline(deadline);
         let id = self.submit_until(call, tag, deadline, &mut on_event)?;
-        while !self.tell_all(Some(id), &mut on_event) {
-            self.wait_turn(deadline);
+        while self.main.caller.table.holds(id) {
+            self.go_on(deadline, &mut on_event);
         }
         Ok(())
     }
@@ -92,8 +90,13 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         deadline: Instant,
         on_event: impl FnMut(Event<'_, Tag>),
     ) -> Result<RequestId, NotTaken<Tag>> {
-        let taken = self.take_until(&call, Kind::Request, deadline, on_event);
-        self.tag(taken, tag)
+        match self.take_until(&call, Kind::Request, deadline, on_event) {
+            Ok(id) => {
+                self.main.caller.table.tag(id, tag);
+                Ok(id)
+            }
+            Err(why) => Err(NotTaken { tag, why }),
+        }
     }
 
     /// Takes a one-way request in as [`try_send`](Self::try_send) does, and while there is no
@@ -108,7 +111,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         on_event: impl FnMut(Event<'_, Tag>),
     ) -> Result<(), NotTaken<()>> {
         let taken = self.take_until(&call, Kind::OneWay, deadline, on_event);
-        taken.map(|_| ()).map_err(|why| self.not_taken((), why))
+        taken.map(|_| ()).map_err(|why| NotTaken { tag: (), why })
     }
 
     /// Gives a request up. If the handler had not begun it never will; one that runs can ask
@@ -119,6 +122,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         self.main.caller.cancel(id, self.main.life.words())
     }
 
+    /// Takes a request in, whose tag is still to be added, if it has one.
     fn take_until(
         &mut self,
         call: &Call<'_>,
@@ -127,35 +131,14 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         mut on_event: impl FnMut(Event<'_, Tag>),
     ) -> Result<RequestId, Why> {
         loop {
-            let taken = self.take(call, kind);
+            let taken = match self.is_running() {
+                true => self.main.caller.take(call, kind, self.main.life.words()),
+                false => Err(Why::Stopped),
+            };
             if taken != Err(Why::Full) || Instant::now() >= deadline {
-                return taken;
+                return taken.inspect_err(|&why| self.main.caller.counters.not_taken(why));
             }
-            self.wait_turn(deadline);
-            self.tell_all(None, &mut on_event);
+            self.go_on(deadline, &mut on_event);
         }
-    }
-
-    fn take(&mut self, call: &Call<'_>, kind: Kind) -> Result<RequestId, Why> {
-        match self.is_running() {
-            true => self.main.caller.take(call, kind, self.main.life.words()),
-            false => Err(Why::Stopped),
-        }
-    }
-
-    /// Gives a request that was taken its tag, or the tag back.
-    fn tag(&mut self, taken: Result<RequestId, Why>, tag: Tag) -> Result<RequestId, NotTaken<Tag>> {
-        match taken {
-            Ok(id) => {
-                self.main.caller.table.tag(id, tag);
-                Ok(id)
-            }
-            Err(why) => Err(self.not_taken(tag, why)),
-        }
-    }
-
-    fn not_taken<T>(&mut self, tag: T, why: Why) -> NotTaken<T> {
-        self.main.caller.counters.not_taken(why);
-        NotTaken { tag, why }
     }
 }
