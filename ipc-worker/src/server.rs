@@ -114,19 +114,9 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
             return Ok(());
         }
         self.handler.settle().map_err(|_| Served::NotSettled)?;
-        if let Some(id) = self.finished.take() {
-            let done = Header::done(id);
-            if self.outbox.push(done, &[]).is_err() {
-                self.send(transport)?;
-                // There is room for it now that nothing else is queued.
-                _ = self.outbox.push(done, &[]);
-            }
-        }
-        self.send(transport)
-    }
-
-    fn send(&mut self, transport: &mut impl PassFds) -> Result<(), Served> {
-        while self.outbox.has_unsent() {
+        while self.has_batch() {
+            // Where it finds no room now, it goes out after what is queued.
+            self.finished.take_if(|id| self.outbox.push(Header::done(*id), &[]).is_ok());
             match self.outbox.flush_with(transport) {
                 // The work goes on for a main that is gone; only nobody hears of it.
                 Err(TransportError::Closed) => self.outbox.discard_unsent(),
@@ -134,8 +124,8 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
                 Ok(_) | Err(TransportError::TooManyInFlight) => rest(),
                 Err(_) => return Err(Served::Broken),
             }
+            self.outbox.retire_sent();
         }
-        self.outbox.retire_sent();
         Ok(())
     }
 }
