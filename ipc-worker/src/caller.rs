@@ -72,12 +72,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
 
     /// Returns how many requests have an outcome that was not told yet, or none yet.
     pub(crate) const fn untold(&self) -> usize {
-        self.table.under_way() - self.table.one_ways() + self.table.ended()
-    }
-
-    /// Returns whether requests are under way, one-way ones included.
-    pub(crate) const fn has_work(&self) -> bool {
-        self.table.under_way() > 0
+        self.table.in_use() - self.table.one_ways()
     }
 
     /// Receives once, with room for as many descriptors as a reply under way may bring.

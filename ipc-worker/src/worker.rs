@@ -128,7 +128,8 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         deadline: Instant,
         mut on_event: impl FnMut(Event<'_, Tag>),
     ) -> Option<Ended> {
-        while self.main.caller.has_work() && self.is_running() && Instant::now() < deadline {
+        while self.main.caller.table.in_use() > 0 && self.is_running() && Instant::now() < deadline
+        {
             self.go_on(deadline, &mut on_event);
         }
         self.main.now = Instant::now();

@@ -15,7 +15,7 @@ pub(crate) struct Broken;
 impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     /// Returns whether there is an outcome to tell, or a frame to look at.
     pub(crate) fn has_answer(&self) -> bool {
-        self.inbox.has_frame() || self.table.ended() > 0
+        self.inbox.has_frame() || self.table.has_ended()
     }
 
     /// Finds the next answer to a request that was sent. Frames that answer none are counted.
@@ -23,10 +23,9 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         while let Some(header) = self.inbox.advance().map_err(|_| Broken)? {
             let asked = self.find(header.id());
             let asked = asked.filter(|(_, request)| self.outbox.is_sent(request.frame));
-            let kind = header.kind();
-            match asked {
-                Some((id, request))
-                    if !request.is_one_way && matches!(kind, Kind::Reply | Kind::Refusal) =>
+            match (header.kind(), asked) {
+                (kind @ (Kind::Reply | Kind::Refusal), Some((id, request)))
+                    if !request.is_one_way =>
                 {
                     if header.fd_count() > request.reply_fds {
                         add(&mut self.counters.stray_fds, header.fd_count().into());
@@ -38,11 +37,12 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
                     let tag = self.table.finish(id);
                     return Ok(tag.map(|tag| Told { tag, ending, frame: request.frame }));
                 }
-                Some((_, request)) if request.is_one_way && kind == Kind::Done => {
+                (Kind::Done, Some((_, request))) if request.is_one_way => {
                     self.free_one_ways(request.frame);
                 }
-                Some((_, request)) if request.is_one_way && kind == Kind::Refusal => {
-                    self.refuse_one_way(header.id());
+                (Kind::Refusal, Some((id, request))) if request.is_one_way => {
+                    add(&mut self.counters.one_ways_refused, u64::from(!request.is_late));
+                    self.free(id, request.frame);
                 }
                 _ => {
                     add(&mut self.counters.stray_replies, 1);
@@ -51,14 +51,6 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
             }
         }
         Ok(None)
-    }
-
-    /// Ends a one-way request that the handler has refused.
-    pub(crate) fn refuse_one_way(&mut self, id: u64) {
-        if let Some((id, request)) = self.find(id) {
-            add(&mut self.counters.one_ways_refused, u64::from(!request.is_late));
-            self.free(id, request.frame);
-        }
     }
 
     /// Gives back the room of one-way requests, up to the one that the worker has finished last: it

@@ -1,7 +1,7 @@
 //! Requests that end without an answer: cancelled, late, or lost with their worker.
 
 use ipc_frame::FrameNumber;
-use ipc_transport::{Instant, SystemError};
+use ipc_transport::Instant;
 
 use super::Caller;
 use crate::counters::add;
@@ -76,38 +76,24 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     /// Ends what was run in line and could not be settled.
     pub(crate) fn lose_sent(&mut self) {
         let mut at = self.outbox.first();
-        while let Some((id, request)) = self.next_sent(&mut at) {
+        // They are sent in order, so none follows one that was not.
+        while let Some((id, request)) = self.next_under_way(&mut at) {
+            if !self.outbox.is_sent(request.frame) {
+                break;
+            }
             self.end(id, &request, Ending::Lost(How::Done));
         }
     }
 
-    /// Frees the one-way requests that were run in line and are settled.
-    pub(crate) fn free_sent(&mut self) {
-        let mut at = self.outbox.first();
-        while let Some((id, request)) = self.next_sent(&mut at) {
-            if request.is_one_way {
-                self.free(id, request.frame);
-            }
-        }
-    }
-
-    /// Ends the request that is next to be sent, which a handler in line has not come back from.
-    pub(crate) fn lose_next(&mut self) {
-        let next = self.outbox.next_unsent().and_then(|frame| self.request_at(frame));
-        if let Some((id, request)) = next {
-            self.end(id, &request, Ending::Lost(How::Running));
-        }
-    }
-
-    /// Ends the request that is next to be sent, if it has descriptors, which cannot be passed.
-    /// Returns whether there was one.
-    pub(crate) fn unsendable(&mut self, error: SystemError) -> bool {
+    /// Ends the request that is next to be sent, if it has at least so many descriptors. Returns
+    /// whether there was one.
+    pub(crate) fn end_next(&mut self, fd_count: u16, ending: Ending) -> bool {
         let next = self.outbox.next_unsent().filter(|&frame| {
-            self.outbox.frame(frame).is_some_and(|(header, _)| header.fd_count() > 0)
+            self.outbox.frame(frame).is_some_and(|(header, _)| header.fd_count() >= fd_count)
         });
         let request = next.and_then(|frame| self.request_at(frame));
         if let Some((id, request)) = &request {
-            self.end(*id, request, Ending::Unsendable(error));
+            self.end(*id, request, ending);
         }
         request.is_some()
     }
@@ -179,11 +165,5 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
             }
         }
         None
-    }
-
-    /// Returns the first of those that were sent.
-    fn next_sent(&self, at: &mut Option<FrameNumber>) -> Option<(RequestId, UnderWay)> {
-        // They are sent in order, so none follows one that was not.
-        self.next_under_way(at).filter(|(_, request)| self.outbox.is_sent(request.frame))
     }
 }

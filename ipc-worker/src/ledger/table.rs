@@ -52,31 +52,18 @@ pub(crate) struct Table<Tag, const SLOTS: usize> {
 }
 
 /// All of a table but its slots.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Summary {
     /// The free slot that is used next.
     free: u16,
     /// The first and the last slot whose outcome waits to be told.
     ended: Option<(u16, u16)>,
-    ended_count: usize,
-    under_way: usize,
-    /// How many of those are one-way.
+    /// Slots that are not free, and how many of them hold a one-way request.
+    in_use: usize,
     one_ways: usize,
     /// Requests whose replies may bring descriptors, and the most that one of them may.
     with_reply_fds: usize,
     reply_fds: u16,
-}
-
-impl Summary {
-    const EMPTY: Self = Self {
-        free: 0,
-        ended: None,
-        ended_count: 0,
-        under_way: 0,
-        one_ways: 0,
-        with_reply_fds: 0,
-        reply_fds: 0,
-    };
 }
 
 impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
@@ -95,7 +82,7 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
         slot.state = State::UnderWay(request);
         let summary = &mut self.summary;
         summary.free = slot.next;
-        summary.under_way += 1;
+        summary.in_use += 1;
         summary.one_ways += usize::from(request.is_one_way);
         summary.with_reply_fds += usize::from(request.reply_fds > 0);
         summary.reply_fds = summary.reply_fds.max(request.reply_fds);
@@ -146,7 +133,6 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
         self.leave(&request);
         if let Some(slot) = self.slots.get_mut(usize::from(id.slot)) {
             slot.state = State::Ended(ending, request.frame);
-            slot.next = NONE;
         }
         let first = match self.summary.ended {
             Some((first, last)) => {
@@ -158,7 +144,6 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
             None => id.slot,
         };
         self.summary.ended = Some((first, id.slot));
-        self.summary.ended_count += 1;
     }
 
     /// Gives the next outcome that main came to, in the order in which it did.
@@ -170,13 +155,12 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
         };
         let id = RequestId { slot: first, generation: slot.generation };
         self.summary.ended = (first != last).then_some((slot.next, last));
-        self.summary.ended_count -= 1;
         Some(Told { tag: self.release(id)?, ending, frame })
     }
 
-    /// Returns how many requests are under way, the one-way ones included.
-    pub(crate) const fn under_way(&self) -> usize {
-        self.summary.under_way
+    /// Returns how many requests were taken and not yet told or done, the one-way ones included.
+    pub(crate) const fn in_use(&self) -> usize {
+        self.summary.in_use
     }
 
     /// Returns how many one-way requests are under way.
@@ -184,9 +168,9 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
         self.summary.one_ways
     }
 
-    /// Returns how many outcomes wait to be told.
-    pub(crate) const fn ended(&self) -> usize {
-        self.summary.ended_count
+    /// Returns whether outcomes wait to be told.
+    pub(crate) const fn has_ended(&self) -> bool {
+        self.summary.ended.is_some()
     }
 
     /// Returns the most descriptors that a reply to a request under way may bring.
@@ -197,7 +181,6 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
     /// Counts a request out that was under way.
     fn leave(&mut self, request: &UnderWay) {
         let summary = &mut self.summary;
-        summary.under_way -= 1;
         summary.one_ways -= usize::from(request.is_one_way);
         summary.with_reply_fds -= usize::from(request.reply_fds > 0);
         if summary.with_reply_fds == 0 {
@@ -210,6 +193,7 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
         slot.state = State::Free;
         slot.generation = (id.generation + 1) % RequestId::GENERATIONS;
         slot.next = core::mem::replace(&mut self.summary.free, id.slot);
+        self.summary.in_use -= 1;
         slot.tag.take()
     }
 }

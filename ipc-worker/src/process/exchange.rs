@@ -6,6 +6,7 @@ use ipc_transport::{Arrived, Errno, Instant, Patience, SystemError, TransportErr
 use rustix::io;
 
 use super::state::{Life, Main, Phase, SLICE, SOON};
+use crate::ledger::Ending;
 
 /// How often the process of a busy worker is looked at.
 const LOOK: Duration = Duration::from_millis(10);
@@ -66,7 +67,7 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
                 Err(error) if passes(&error) => process.send_after = self.now + SOON,
                 Err(error) => match refused(&error) {
                     // The next frame is tried at once.
-                    Some(error) if self.caller.unsendable(error) => continue,
+                    Some(error) if self.caller.end_next(1, Ending::Unsendable(error)) => continue,
                     _ => return None,
                 },
             }

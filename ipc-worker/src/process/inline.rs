@@ -3,15 +3,16 @@
 use core::mem;
 
 use ipc_frame::{Header, Kind, MAX_FDS};
-use ipc_transport::{FdList, Patience};
+use ipc_transport::{FdList, Fds, Patience};
 
 use super::launch::Launch;
 use super::state::Process;
 use crate::caller::Caller;
 use crate::first_frame;
 use crate::handler::{Handler, Reply, Request};
+use crate::ledger::{Ending, How};
 use crate::refusal::Refusal;
-use crate::server::{answer, reply_capacity};
+use crate::server::answer;
 use crate::start_error::StartError;
 
 const FDS: usize = MAX_FDS as usize;
@@ -51,7 +52,7 @@ impl<H: Handler> Launch for Inline<H> {
         if caller.inbox.has_frame() {
             return Ok(());
         }
-        let mut batch = Batch { caller, sequence, runs: false };
+        let mut batch = Batch { caller, sequence, finished: None, runs: false };
         let mut ran = false;
         while batch.run_next(handler) {
             ran = true;
@@ -59,7 +60,9 @@ impl<H: Handler> Launch for Inline<H> {
         if ran {
             // If it refuses, the batch is dropped, and so lost.
             handler.settle()?;
-            batch.caller.free_sent();
+        }
+        if let Some(id) = batch.finished {
+            batch.put(Header::done(id), 0, &mut FdList::<0>::new().fds());
         }
         mem::forget(batch);
         Ok(())
@@ -71,6 +74,8 @@ impl<H: Handler> Launch for Inline<H> {
 struct Batch<'a, Tag, const SLOTS: usize, const BYTES: usize> {
     caller: &'a mut Caller<Tag, SLOTS, BYTES>,
     sequence: &'a mut u32,
+    /// The last one-way request that the handler has finished.
+    finished: Option<u64>,
     /// The handler runs.
     runs: bool,
 }
@@ -78,55 +83,54 @@ struct Batch<'a, Tag, const SLOTS: usize, const BYTES: usize> {
 impl<Tag, const SLOTS: usize, const BYTES: usize> Batch<'_, Tag, SLOTS, BYTES> {
     /// Runs the handler for the next request. Returns false where none is left or nothing fits.
     fn run_next<H: Handler>(&mut self, handler: &mut H) -> bool {
-        let Self { caller: Caller { inbox, outbox, .. }, sequence, runs } = self;
-        let takes_fds = inbox.takes_fds();
-        let Some((head, payload)) = inbox.space().split_first_chunk_mut::<{ Header::SIZE }>()
-        else {
-            return false;
-        };
-        let Some(space) = payload.get_mut(..reply_capacity(BYTES)).filter(|_| takes_fds) else {
+        let Caller { inbox, outbox, .. } = &mut *self.caller;
+        // Behind the answer there is to be room for word of finished one-way requests.
+        let has_room = inbox.takes_fds() && inbox.space().len() >= BYTES / 2 + Header::SIZE;
+        let space = inbox.space().get_mut(Header::SIZE..BYTES / 2).filter(|_| has_room);
+        let Some(space) = space else {
             return false;
         };
         let mut reply_fds = FdList::<FDS>::new();
-        *runs = true;
+        self.runs = true;
         let ran = outbox.hand_over(|header, bytes, fds| {
             let reply =
                 Reply { space, len: 0, fds: reply_fds.fds_up_to(header.reply_fds().into()) };
             let mut request = Request { header: *header, bytes, fds, claim: None };
             (header.kind(), answer(handler, &mut request, None, reply))
         });
-        *runs = false;
-        let Some((kind, (header, len))) = ran else {
-            return false;
-        };
-        if kind == Kind::OneWay {
-            // The room of one that is done is free once it is settled.
-            if header.kind() == Kind::Refusal {
-                self.caller.refuse_one_way(header.id());
+        self.runs = false;
+        match ran {
+            None => return false,
+            Some((Kind::OneWay, (header, _))) if header.kind() == Kind::Reply => {
+                self.finished = Some(header.id());
             }
-            return true;
-        }
-        // All of it fits: the room is smaller than `u32::MAX`, the list than `MAX_FDS`.
-        let payload = u32::try_from(len).unwrap_or(u32::MAX);
-        let fd_count = u16::try_from(reply_fds.len()).unwrap_or(MAX_FDS);
-        let before = if fd_count > 0 { **sequence } else { 0 };
-        if let Ok(header) = header.encode_with(payload, fd_count, before) {
-            *head = header;
-            **sequence = sequence.wrapping_add(fd_count.into());
-            inbox.filled(Header::SIZE + len, &mut reply_fds.fds());
+            Some((_, (header, len))) => self.put(header, len, &mut reply_fds.fds()),
         }
         true
+    }
+
+    /// Adds an answer, whose bytes are where they belong.
+    fn put(&mut self, header: Header, len: usize, fds: &mut Fds<'_>) {
+        // All of it fits: the room is smaller than `u32::MAX`, the list than `MAX_FDS`.
+        let payload = u32::try_from(len).unwrap_or(u32::MAX);
+        let fd_count = u16::try_from(fds.len()).unwrap_or(MAX_FDS);
+        let before = if fd_count > 0 { *self.sequence } else { 0 };
+        let head = self.caller.inbox.space().first_chunk_mut();
+        if let (Some(head), Ok(header)) = (head, header.encode_with(payload, fd_count, before)) {
+            *head = header;
+            *self.sequence = self.sequence.wrapping_add(fd_count.into());
+            self.caller.inbox.filled(Header::SIZE + len, fds);
+        }
     }
 }
 
 impl<Tag, const SLOTS: usize, const BYTES: usize> Drop for Batch<'_, Tag, SLOTS, BYTES> {
     fn drop(&mut self) {
-        let Self { caller, sequence, runs } = self;
-        caller.inbox.reset();
-        **sequence = 0;
-        caller.lose_sent();
-        if *runs {
-            caller.lose_next();
+        self.caller.inbox.reset();
+        *self.sequence = 0;
+        self.caller.lose_sent();
+        if self.runs {
+            self.caller.end_next(0, Ending::Lost(How::Running));
         }
     }
 }

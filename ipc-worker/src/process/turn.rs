@@ -70,8 +70,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
             (Phase::Serving, Some(process)) => {
                 // A worker that is gone already needs no word that nothing will follow.
                 _ = process.stream.close_sending();
-                let kill_at = if self.caller.has_work() { self.now } else { deadline };
-                self.begin_leaving(kill_at);
+                self.begin_leaving(deadline);
             }
             (Phase::Starting, _) => self.break_off(),
             (Phase::Leaving, _) => {}

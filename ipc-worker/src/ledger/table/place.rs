@@ -4,6 +4,8 @@
 
 use core::mem::MaybeUninit;
 
+#[cfg(test)]
+use super::State;
 use super::{NONE, Slot, Summary, Table};
 
 impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
@@ -22,7 +24,7 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
         // SAFETY: as for `slots`.
         let summary = unsafe { &raw mut (*table).summary };
         // SAFETY: as for a slot.
-        unsafe { summary.write(Summary::EMPTY) };
+        unsafe { summary.write(Summary::default()) };
     }
 }
 
@@ -33,5 +35,17 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
         Self::init(&mut table);
         // SAFETY: `init` has written every field.
         unsafe { table.assume_init() }
+    }
+
+    fn count(&self, is_counted: impl Fn(&State) -> bool) -> usize {
+        self.slots.iter().filter(|slot| is_counted(&slot.state)).count()
+    }
+
+    pub(crate) fn under_way(&self) -> usize {
+        self.count(|state| matches!(state, State::UnderWay(_)))
+    }
+
+    pub(crate) fn ended(&self) -> usize {
+        self.count(|state| matches!(state, State::Ended(..)))
     }
 }
