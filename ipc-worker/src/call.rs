@@ -109,11 +109,8 @@ impl Encode for Body<'_> {
         let (len, capacity) = (self.encoded_len()?, space.len());
         let mut rest = space;
         for piece in *pieces {
-            let (place, after) = rest
-                .split_at_mut_checked(piece.len())
-                .ok_or(EncodeError::TooLong { len, capacity })?;
-            place.copy_from_slice(piece);
-            rest = after;
+            let place = rest.split_off_mut(..piece.len());
+            place.ok_or(EncodeError::TooLong { len, capacity })?.copy_from_slice(piece);
         }
         Ok(len)
     }
