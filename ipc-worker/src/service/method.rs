@@ -37,6 +37,11 @@ pub fn without_fds(reply: &ReplyView<'_>) -> Result<(), BadReply> {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! service_method {
+    // A method without a result gives nothing.
+    (@request [$number:literal $method:ident []] $($args:tt)*) => {
+        $crate::service_method!(@request [$number $method [()]] $($args)*);
+    };
+
     // Whether the function wants to see the request itself.
     (@request [$($method:tt)*] request: &Request<'_> $(, $($args:tt)*)?) => {
         $crate::service_method!(@args [$($method)* [request]] [] $($($args)*)?);
@@ -159,20 +164,14 @@ macro_rules! service_method {
     (@reply_fds [$result:ty, [$fd:ty; $count:expr]]) => {
         const { $crate::service::method::fd_count($count) }
     };
-    (@reply_fds [$($result:ty)?]) => {
+    (@reply_fds [$result:ty]) => {
         0
     };
 
-    (@longest []) => {
-        ::core::option::Option::Some(0)
-    };
     (@longest [$result:ty $(, $($fds:tt)*)?]) => {
         <$crate::service::longest::Longest<$result>>::BYTES
     };
 
-    (@result []) => {
-        $crate::service_method!(@result [()]);
-    };
     (@result [$result:ty]) => {
         /// Reads the result from a reply, from which it may borrow.
         ///
@@ -199,7 +198,7 @@ macro_rules! service_method {
         }
     };
 
-    (@reply [$($result:ty)?] $reply:ident, $value:ident) => {
+    (@reply [$result:ty] $reply:ident, $value:ident) => {
         $reply.put_message(&$crate::Postcard($value))
     };
     (@reply [$result:ty, [$fd:ty; $count:expr]] $reply:ident, $value:ident) => {{
