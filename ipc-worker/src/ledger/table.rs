@@ -7,9 +7,6 @@ use ipc_frame::FrameNumber;
 use super::fate::{Ending, UnderWay};
 use super::id::RequestId;
 
-/// The end of a list of slots.
-const NONE: u16 = u16::MAX;
-
 #[derive(Debug)]
 enum State {
     /// In the list of free slots.
@@ -21,18 +18,19 @@ enum State {
 
 #[derive(Debug)]
 struct Slot<Tag> {
-    generation: u32,
-    /// The slot behind this one in its list.
+    /// The id of the request in it, or of the next one.
+    id: RequestId,
+    /// The slot behind this one in its list; the last free one is followed by none that exists.
     next: u16,
     state: State,
     tag: Option<Tag>,
 }
 
 impl<Tag> Slot<Tag> {
-    /// The slot at this place of a new table, where every slot is free.
-    fn first(place: usize, count: usize) -> Self {
-        let next = u16::try_from(place + 1).ok().filter(|&next| usize::from(next) < count);
-        Self { generation: 0, next: next.unwrap_or(NONE), state: State::Free, tag: None }
+    /// This slot of a new table, where every slot is free.
+    const fn first(slot: u16) -> Self {
+        let id = RequestId { slot, generation: 0 };
+        Self { id, next: slot + 1, state: State::Free, tag: None }
     }
 }
 
@@ -69,9 +67,7 @@ struct Summary {
 impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
     /// Returns the id that the next request would have; `None` where all slots are in use.
     pub(crate) fn next_id(&self) -> Option<RequestId> {
-        let slot = self.summary.free;
-        let generation = self.slots.get(usize::from(slot))?.generation;
-        Some(RequestId { slot, generation })
+        Some(self.slots.get(usize::from(self.summary.free))?.id)
     }
 
     /// Takes in the request whose id [`next_id`](Self::next_id) gave.
@@ -99,7 +95,7 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
     pub(crate) fn get(&self, id: RequestId) -> Option<UnderWay> {
         let slot = self.slots.get(usize::from(id.slot))?;
         match slot.state {
-            State::UnderWay(request) if slot.generation == id.generation => Some(request),
+            State::UnderWay(request) if slot.id == id => Some(request),
             _ => None,
         }
     }
@@ -107,7 +103,7 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
     /// Returns whether a request was taken whose outcome was not told yet.
     pub(crate) fn holds(&self, id: RequestId) -> bool {
         let slot = self.slots.get(usize::from(id.slot));
-        slot.is_some_and(|slot| slot.generation == id.generation)
+        slot.is_some_and(|slot| slot.id == id)
     }
 
     /// Changes what is known of a request under way, but not whether it is one-way or what its
@@ -153,7 +149,7 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
         let State::Ended(ending, frame) = slot.state else {
             return None;
         };
-        let id = RequestId { slot: first, generation: slot.generation };
+        let id = slot.id;
         self.summary.ended = (first != last).then_some((slot.next, last));
         Some(Told { tag: self.release(id)?, ending, frame })
     }
@@ -191,7 +187,7 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
     fn release(&mut self, id: RequestId) -> Option<Tag> {
         let slot = self.slots.get_mut(usize::from(id.slot))?;
         slot.state = State::Free;
-        slot.generation = (id.generation + 1) % RequestId::GENERATIONS;
+        slot.id.generation = (id.generation + 1) % RequestId::GENERATIONS;
         slot.next = core::mem::replace(&mut self.summary.free, id.slot);
         self.summary.in_use -= 1;
         slot.tag.take()

@@ -6,20 +6,20 @@ use core::mem::MaybeUninit;
 
 #[cfg(test)]
 use super::State;
-use super::{NONE, Slot, Summary, Table};
+use super::{Slot, Summary, Table};
 
 impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
     /// Makes an empty table in the memory given.
     pub(crate) fn init(place: &mut MaybeUninit<Self>) {
-        const { assert!(SLOTS > 0 && SLOTS <= NONE as usize, "1 to 65,535 slots") };
+        const { assert!(SLOTS > 0 && SLOTS <= u16::MAX as usize, "1 to 65,535 slots") };
         let table = place.as_mut_ptr();
         // SAFETY: the pointer is to memory of this type, so the field lies within it.
         let slots: *mut Slot<Tag> = unsafe { &raw mut (*table).slots }.cast();
-        for index in 0..SLOTS {
+        for slot in (0..).take(SLOTS) {
             // SAFETY: the array has `SLOTS` elements, and this is one of them.
-            let slot = unsafe { slots.add(index) };
+            let place = unsafe { slots.add(slot.into()) };
             // SAFETY: it is aligned memory of a slot, which holds nothing to be dropped.
-            unsafe { slot.write(Slot::first(index, SLOTS)) };
+            unsafe { place.write(Slot::first(slot)) };
         }
         // SAFETY: as for `slots`.
         let summary = unsafe { &raw mut (*table).summary };
