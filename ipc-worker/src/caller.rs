@@ -30,13 +30,13 @@ pub struct Caller<Tag, const SLOTS: usize, const BYTES: usize> {
     pub(crate) table: Table<Tag, SLOTS>,
     pub(crate) outbox: Outbox<BYTES, SLOTS>,
     pub(crate) inbox: Inbox<BYTES>,
-    pub(crate) counters: Counters,
     pub(crate) last: Last,
 }
 
 /// What is kept from one call to the next.
 #[derive(Debug)]
 pub(crate) struct Last {
+    pub(crate) counters: Counters,
     /// No deadline comes before this; there may be none at it either.
     pub(crate) earliest: Instant,
     /// The program was told that room is lacking, and is still to be told that it is back.
@@ -50,17 +50,19 @@ pub(crate) struct Last {
 }
 
 impl Last {
-    const fn new() -> Self {
-        let earliest = Instant::NEVER;
-        let wants_room = AtomicBool::new(false);
-        Self { earliest, wants_room, regained: false, frame: None, fds: FdList::new() }
+    fn new() -> Self {
+        Self {
+            counters: Counters::default(),
+            earliest: Instant::NEVER,
+            wants_room: AtomicBool::new(false),
+            regained: false,
+            frame: None,
+            fds: FdList::new(),
+        }
     }
 }
 
 impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
-    /// Bytes of the longest request.
-    pub(crate) const CAPACITY: usize = BYTES - Header::SIZE;
-
     /// Returns whether such a request would be taken now.
     pub(crate) fn has_room_for(&self, len: usize, fd_count: usize) -> bool {
         let has_room = self.table.next_id().is_some() && self.outbox.has_room_for(len, fd_count);
@@ -129,7 +131,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     ) -> Result<RequestId, Why> {
         self.forget_told();
         let len = call.body.encoded_len()?;
-        let (fd_count, capacity) = (call.fds.len(), Self::CAPACITY);
+        let (fd_count, capacity) = (call.fds.len(), Outbox::<BYTES, SLOTS>::CAPACITY);
         if len > capacity {
             return Err(Why::TooLong { len, capacity });
         }

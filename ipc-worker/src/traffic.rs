@@ -98,7 +98,7 @@ fn run<const SLOTS: usize, const BYTES: usize>(seed: u64, seen: &mut Seen) -> u6
     // What the last outcome has left is closed by this.
     main.take_outcome();
     let Main { caller, model, token, steps, .. } = main;
-    let counters = caller.counters;
+    let counters = caller.last.counters;
     seen.add(&model, &counters);
     model.finish(counters.one_ways_lost, counters.one_ways_expired, counters.one_ways_refused);
     assert!(model.answers + counters.stray_replies <= model.answers_made(), "{counters:?}");

@@ -6,11 +6,10 @@ mod place;
 use core::{fmt, mem};
 
 use ipc_barrier::process::{Child, Ended};
-use ipc_transport::Instant;
+use ipc_transport::{Instant, Outbox};
 use rustix::fd::{AsFd, BorrowedFd};
 use static_assertions::assert_impl_all;
 
-use crate::caller::Caller;
 use crate::counters::Counters;
 use crate::event::Event;
 use crate::handler::{Reply, Request};
@@ -39,7 +38,7 @@ assert_impl_all!(Worker<u64, Fork<Handle>, 4, 1024>: Send, Sync);
 
 impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOTS, BYTES> {
     /// Bytes of the longest request.
-    pub const REQUEST_CAPACITY: usize = Caller::<Tag, SLOTS, BYTES>::CAPACITY;
+    pub const REQUEST_CAPACITY: usize = Outbox::<BYTES, SLOTS>::CAPACITY;
 
     /// Returns the worker's process number, while there is a process.
     pub fn pid(&self) -> Option<i32> {
@@ -64,7 +63,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// Returns what was counted since the start: what was not taken and why, strays, and one-way
     /// requests that came to nothing.
     pub const fn counters(&self) -> Counters {
-        self.main.caller.counters
+        self.main.caller.last.counters
     }
 
     /// Returns when [`turn`](Self::turn) is to be called at the latest, even if the descriptor
@@ -85,7 +84,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// `now` is the present time; it decides deadlines and delays.
     pub fn turn(&mut self, now: Instant) {
         self.main.caller.begin_turn();
-        self.main.now = now;
+        self.main.life.now = now;
         self.main.run();
     }
 
@@ -96,7 +95,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         self.main.caller.forget_told();
         let mut told = self.main.caller.next_answer().unwrap_or_else(|_broken| {
             self.main.caller.inbox.reset();
-            self.main.life.break_off();
+            self.main.break_off();
             None
         });
         let life = &mut self.main.life;
@@ -132,7 +131,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         {
             self.go_on(deadline, &mut on_event);
         }
-        self.main.now = Instant::now();
+        self.main.life.now = Instant::now();
         self.main.close(deadline);
         // It ends by itself or is killed at the deadline, and is not waited for without end.
         while self.is_running() {
@@ -148,7 +147,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     fn go_on(&mut self, deadline: Instant, on_event: &mut impl FnMut(Event<'_, Tag>)) {
         let wake = self.next_deadline().map_or(deadline, |next| next.min(deadline));
         self.main.caller.begin_turn();
-        self.main.now = Instant::now();
+        self.main.life.now = Instant::now();
         self.main.wait(wake);
         self.tell_all(on_event);
     }

@@ -28,7 +28,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
                     if !request.is_one_way =>
                 {
                     if header.fd_count() > request.reply_fds {
-                        add(&mut self.counters.stray_fds, header.fd_count().into());
+                        add(&mut self.last.counters.stray_fds, header.fd_count().into());
                         return Err(Broken);
                     }
                     self.outbox.retire(request.frame);
@@ -41,12 +41,12 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
                     self.free_one_ways(request.frame);
                 }
                 (Kind::Refusal, Some((id, request))) if request.is_one_way => {
-                    add(&mut self.counters.one_ways_refused, u64::from(!request.is_late));
+                    add(&mut self.last.counters.one_ways_refused, u64::from(!request.is_late));
                     self.free(id, request.frame);
                 }
                 _ => {
-                    add(&mut self.counters.stray_replies, 1);
-                    add(&mut self.counters.stray_fds, header.fd_count().into());
+                    add(&mut self.last.counters.stray_replies, 1);
+                    add(&mut self.last.counters.stray_fds, header.fd_count().into());
                 }
             }
         }

@@ -35,7 +35,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
                 // The worker will still tell of it, and then its room is free.
                 let late = UnderWay { deadline: Instant::NEVER, is_late: true, ..request };
                 self.table.note(id, late);
-                add(&mut self.counters.one_ways_expired, 1);
+                add(&mut self.last.counters.one_ways_expired, 1);
             } else {
                 self.end(id, &request, Ending::DeadlinePassed);
             }
@@ -117,8 +117,10 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         if request.is_one_way {
             let count = match ending {
                 _ if request.is_late => &mut 0,
-                Ending::DeadlinePassed | Ending::Cancelled => &mut self.counters.one_ways_expired,
-                _ => &mut self.counters.one_ways_lost,
+                Ending::DeadlinePassed | Ending::Cancelled => {
+                    &mut self.last.counters.one_ways_expired
+                }
+                _ => &mut self.last.counters.one_ways_lost,
             };
             add(count, 1);
             self.free(id, request.frame);

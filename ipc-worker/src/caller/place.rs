@@ -7,7 +7,6 @@ use core::mem::MaybeUninit;
 use ipc_transport::{Inbox, Outbox};
 
 use super::{Caller, Last};
-use crate::counters::Counters;
 use crate::ledger::Table;
 
 impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
@@ -27,12 +26,8 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         // SAFETY: as for the table.
         Inbox::<BYTES>::init(unsafe { &mut *inbox.cast() });
         // SAFETY: as for the table.
-        let counters = unsafe { &raw mut (*caller).counters };
-        // SAFETY: it is aligned memory of this type, which holds nothing to be dropped.
-        unsafe { counters.write(Counters::default()) };
-        // SAFETY: as for the table.
         let last = unsafe { &raw mut (*caller).last };
-        // SAFETY: as for the counters.
+        // SAFETY: it is aligned memory of this type, which holds nothing to be dropped.
         unsafe { last.write(Last::new()) };
     }
 }

@@ -81,7 +81,7 @@ fn one_frame_frees_every_one_way_up_to_the_one_that_it_names() {
     feed(&mut caller, Header::done(ids[2].to_wire()));
     assert_eq!((caller.table.one_ways(), caller.untold()), (0, 1));
     feed(&mut caller, Header::done(ids[2].to_wire()));
-    assert_eq!(caller.counters.stray_replies, 1, "it was freed before");
+    assert_eq!(caller.last.counters.stray_replies, 1, "it was freed before");
 }
 
 #[test]
@@ -90,8 +90,8 @@ fn a_lie_about_what_was_not_sent_frees_nothing() {
     let id = caller.send(&CALL, None).unwrap();
     feed(&mut caller, Header::done(id.to_wire()));
     feed(&mut caller, Header::refusal(id.to_wire()));
-    assert_eq!((caller.table.one_ways(), caller.counters.stray_replies), (1, 2));
-    assert_eq!(caller.counters.one_ways_refused, 0);
+    assert_eq!((caller.table.one_ways(), caller.last.counters.stray_replies), (1, 2));
+    assert_eq!(caller.last.counters.one_ways_refused, 0);
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_request_that_wants_an_outcome_is_not_freed_by_a_frame_for_one_ways() {
     let id = caller.call(&CALL, 7, None).unwrap();
     flush(&mut caller);
     feed(&mut caller, Header::done(id.to_wire()));
-    assert_eq!((caller.untold(), caller.counters.stray_replies), (1, 1));
+    assert_eq!((caller.untold(), caller.last.counters.stray_replies), (1, 1));
 }
 
 #[test]
@@ -110,11 +110,11 @@ fn repro_asking_for_room_changes_nothing() {
     let state = || page.each_ref().map(|word| word.load(Relaxed));
     caller.send(&CALL, words).unwrap();
     flush(&mut caller);
-    let before = (state(), caller.counters);
+    let before = (state(), caller.last.counters);
     // A shared borrow and no words: it can write neither here nor there.
     let shared = &caller;
     assert!(!shared.has_room_for(0, 0) && !shared.has_room_for(1000, 300));
-    assert_eq!((state(), caller.counters), before);
+    assert_eq!((state(), caller.last.counters), before);
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_deadline_gives_the_room_of_a_one_way_that_had_not_begun_back() {
     assert!(!caller.last.regained && caller.send(&CALL, words).is_err(), "full");
     caller.expire(at, words);
     assert!(caller.last.regained && caller.has_room_for(0, 0));
-    assert_eq!(caller.counters.one_ways_expired, 1);
+    assert_eq!(caller.last.counters.one_ways_expired, 1);
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn a_late_one_way_that_runs_is_counted_once_and_keeps_its_room_until_it_is_done(
         assert!(!caller.has_room_for(0, 0), "its bytes may still be looked at");
         feed(&mut caller, header(id.to_wire()));
         assert!(caller.has_room_for(0, 0));
-        let Counters { one_ways_expired, one_ways_refused, .. } = caller.counters;
+        let Counters { one_ways_expired, one_ways_refused, .. } = caller.last.counters;
         assert_eq!((one_ways_expired, one_ways_refused), (1, 0));
     }
 }
@@ -155,7 +155,7 @@ fn repro_a_word_that_lies_about_what_was_not_sent_is_not_believed() {
     assert_eq!(caller.settle_fates(Words(&page)), 0, "kept, and not as one that was sent");
     assert_eq!(caller.table.one_ways(), 1);
     caller.expire(at, Some(Words(&page)));
-    assert_eq!((caller.table.one_ways(), caller.counters.one_ways_expired), (0, 1));
+    assert_eq!((caller.table.one_ways(), caller.last.counters.one_ways_expired), (0, 1));
 }
 
 #[test]

@@ -17,7 +17,7 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
         let expects = self.caller.outbox.has_sent();
         let Some(sent) = self.send() else {
             // Replies that it has written are still taken.
-            return self.begin_leaving(self.now);
+            return self.begin_leaving(self.life.now);
         };
         let Some(process) = &mut self.life.process else {
             return;
@@ -26,7 +26,7 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
             // Nothing can have been answered yet, so the call would be in vain.
             None if sent > 0 && !expects => return,
             // Something still waits to be sent, which comes first.
-            Some(_) if process.watches_room || self.now < process.send_after => return,
+            Some(_) if process.watches_room || self.life.now < process.send_after => return,
             None => self.caller.receive(&mut process.stream),
             Some(patience) => self.caller.receive(&mut process.stream.blocking().with(patience)),
         };
@@ -39,10 +39,10 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
         // process may hold the socket too.
         let pause = if patience.is_some() && brought { SLICE } else { LOOK };
         let is_idle = !brought && sent == 0;
-        if is_idle || self.now.since(process.looked) >= pause {
-            process.looked = self.now;
+        if is_idle || self.life.now.since(process.looked) >= pause {
+            process.looked = self.life.now;
             if process.child.try_wait().is_some() {
-                self.begin_leaving(self.now);
+                self.begin_leaving(self.life.now);
             }
         }
     }
@@ -50,8 +50,8 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
     /// Sends what is queued, unless a start is still to be told: calls made upon that go first.
     /// `None` where nothing more can be sent to the worker.
     fn send(&mut self) -> Option<usize> {
-        let process = self.life.process.as_mut().filter(|process| !process.drained)?;
-        if self.life.started || self.now < process.send_after {
+        let process = self.life.process.as_mut()?;
+        if self.life.started || self.life.now < process.send_after {
             return Some(0);
         }
         let was_full = process.watches_room;
@@ -64,7 +64,7 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
                     sent += flushed.len;
                     watches_room = !flushed.complete;
                 }
-                Err(error) if passes(&error) => process.send_after = self.now + SOON,
+                Err(error) if passes(&error) => process.send_after = self.life.now + SOON,
                 Err(error) => match refused(&error) {
                     // The next frame is tried at once.
                     Some(error) if self.caller.end_next(1, Ending::Unsendable(error)) => continue,
@@ -97,7 +97,6 @@ impl Life {
         let look = process.child.pidfd().map_or(process.looked + pause, |_| Instant::NEVER);
         match self.phase {
             Phase::Leaving if self.ended.is_some() => Instant::PAST,
-            Phase::Serving if process.drained => Instant::PAST,
             Phase::Serving if has_unsent && !process.watches_room => process.send_after,
             Phase::Serving => look,
             _ => look.min(self.until),

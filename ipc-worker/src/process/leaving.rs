@@ -13,14 +13,15 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
     /// Lets the process end by itself, and kills it at the deadline.
     #[inline(never)] // Many paths lead here.
     pub(super) fn begin_leaving(&mut self, kill_at: Instant) {
-        self.life.ended = None;
         (self.life.phase, self.life.until) = (Phase::Leaving, kill_at);
     }
 
     /// Takes nothing further from the process, and ends it.
-    pub(super) fn break_off(&mut self) {
-        self.life.break_off();
-        self.begin_leaving(self.now);
+    pub(crate) fn break_off(&mut self) {
+        if let Some(process) = &mut self.life.process {
+            process.drained = true;
+            self.begin_leaving(self.life.now);
+        }
     }
 
     /// Takes a leaving worker's last words, waits for its status, and then sees to its requests.
@@ -28,15 +29,15 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
         let Some(process) = &mut self.life.process else {
             return;
         };
-        process.looked = self.now;
+        process.looked = self.life.now;
         self.life.ended = self.life.ended.or_else(|| process.child.try_wait());
-        if self.life.ended.is_none() && self.now >= self.life.until {
+        if self.life.ended.is_none() && self.life.now >= self.life.until {
             if process.killed {
                 self.life.ended = Some(Ended::Unknown);
             }
             // One that cannot be killed ends when it sees that main has closed.
             _ = process.child.kill();
-            (process.killed, self.life.until) = (true, self.now + GRACE);
+            (process.killed, self.life.until) = (true, self.life.now + GRACE);
         }
         let is_over = self.life.ended.is_some();
         if !process.drained && !self.caller.inbox.has_frame() {
@@ -90,11 +91,11 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
         }
         let last = mem::take(&mut self.life.failed);
         let supervisor = &mut self.life.supervisor;
-        let Some(at) = supervisor.ended(self.now) else {
+        let Some(at) = supervisor.ended(self.life.now) else {
             let (count, window) = (supervisor.ends, supervisor.policy.window);
             return self.give_up(GiveUp::TooManyEnds { count, window, last });
         };
-        let soonest = if last.is_some() { self.now + SOON } else { self.now };
+        let soonest = if last.is_some() { self.life.now + SOON } else { self.life.now };
         (self.life.phase, self.life.until) = (Phase::Resting, at.max(soonest));
     }
 

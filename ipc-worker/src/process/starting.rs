@@ -24,7 +24,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
             self.fail(error.into());
             return Ok(());
         }
-        let deadline = self.now + self.life.policy.ready_within;
+        let deadline = self.life.now + self.life.policy.ready_within;
         (self.life.phase, self.life.until) = (Phase::Starting, deadline);
         Ok(())
     }
@@ -32,7 +32,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
     /// Makes the next process, or decides what follows where that fails.
     pub(super) fn restart(&mut self) {
         if self.life.unreaped.is_full() {
-            (self.life.phase, self.life.until) = (Phase::Resting, self.now + LATER);
+            (self.life.phase, self.life.until) = (Phase::Resting, self.life.now + LATER);
             return;
         }
         self.life.phase = Phase::Stopped;
@@ -53,25 +53,24 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         let Some(process) = &mut self.life.process else {
             return;
         };
-        process.looked = self.now;
+        process.looked = self.life.now;
         // Asked first: what it has written before its end is received after this.
         let ended = process.child.try_wait();
         let received = self.caller.receive(&mut process.stream);
         let error = match (self.caller.first_frame(), received) {
             (Some(Ok(())), _) => {
                 self.life.phase = Phase::Serving;
-                self.life.supervisor.started(self.now);
+                self.life.supervisor.started(self.life.now);
                 self.life.started = true;
                 return;
             }
             (Some(Err(error)), _) => error,
             (None, _) if ended.is_some() => StartError::Died(Ended::Unknown),
-            (None, Err(TransportError::Closed)) => StartError::Died(Ended::Unknown),
             (None, Err(TransportError::System(error))) => StartError::System(error),
-            (None, Err(_)) => StartError::Malformed,
+            (None, Err(_)) => StartError::Died(Ended::Unknown),
             (None, Ok(Arrived::Bytes(_))) => return,
-            (None, Ok(_)) if self.now >= self.life.until => StartError::TimedOut,
-            (None, Ok(_)) => return,
+            (None, Ok(_)) if self.life.now < self.life.until => return,
+            (None, Ok(_)) => StartError::TimedOut,
         };
         self.fail(error);
     }

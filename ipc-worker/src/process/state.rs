@@ -46,6 +46,8 @@ pub(crate) struct Policy {
 #[derive(Debug)]
 pub(crate) struct Life {
     pub(super) policy: Policy,
+    /// The time of the turn.
+    pub(crate) now: Instant,
     pub(super) phase: Phase,
     /// When the phase goes on by itself: a start is late, a process that leaves is killed or not
     /// waited for any longer, a rest is over.
@@ -92,7 +94,8 @@ pub struct Process {
     page: SharedPage,
     /// The socket was full, and is watched for room.
     pub(super) watches_room: bool,
-    /// Nothing further is taken from it: all has arrived, or it does not keep the protocol.
+    /// Nothing further is taken from it, which leaves: all has arrived, or it does not keep the
+    /// protocol.
     pub(super) drained: bool,
     pub(super) killed: bool,
     /// Bytes of its last words that are still to be taken, once it has ended.
@@ -108,8 +111,6 @@ pub(crate) struct Main<Tag, L, const SLOTS: usize, const BYTES: usize> {
     pub(crate) launch: L,
     pub(crate) life: Life,
     pub(crate) caller: Caller<Tag, SLOTS, BYTES>,
-    /// The time of the turn.
-    pub(crate) now: Instant,
 }
 
 impl Life {
@@ -119,6 +120,7 @@ impl Life {
             epoll::create(epoll::CreateFlags::CLOEXEC).map_err(SystemError::of("epoll_create1"))?;
         place.write(Self {
             policy,
+            now: Instant::now(),
             phase: Phase::Stopped,
             until: Instant::NEVER,
             process: None,
@@ -155,15 +157,9 @@ impl Life {
         self.process.as_ref().map(|process| Words(process.page.words()))
     }
 
-    /// Listens no more to a worker that does not keep the protocol.
-    pub(crate) const fn break_off(&mut self) {
-        if let Some(process) = &mut self.process {
-            process.drained = true;
-        }
-    }
-
     /// Watches a process from its start on: its stream, and its end.
     pub(super) fn watch(&mut self, process: Process) -> Result<(), SystemError> {
+        self.ended = None;
         let process = self.process.insert(process);
         for fd in [Some(process.stream.as_fd()), process.child.pidfd()].into_iter().flatten() {
             epoll::add(&self.epoll, fd, EventData::new_u64(0), EventFlags::IN)

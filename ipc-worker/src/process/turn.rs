@@ -25,7 +25,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
 
     /// Does all I/O there is to do, a bounded amount.
     pub(crate) fn run(&mut self) {
-        self.caller.expire(self.now, self.life.words());
+        self.caller.expire(self.life.now, self.life.words());
         self.life.reap();
         match self.life.phase {
             Phase::InMain => {
@@ -38,7 +38,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
             Phase::Leaving => self.leave(),
             Phase::Resting | Phase::Stopped => {}
         }
-        if self.life.phase == Phase::Resting && self.now >= self.life.until {
+        if self.life.phase == Phase::Resting && self.life.now >= self.life.until {
             self.restart();
         }
     }
@@ -49,17 +49,17 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         // One blocking call instead of a poll and a call, where its timeout fits.
         let can_block = life.phase == Phase::Serving
             && !life.started
-            && life.process.as_ref().is_some_and(|it| !it.watches_room && !it.drained)
-            && wake.since(self.now) > SLICE + SLICE;
+            && life.process.as_ref().is_some_and(|it| !it.watches_room)
+            && wake.since(self.life.now) > SLICE + SLICE;
         if can_block {
-            self.caller.expire(self.now, life.words());
+            self.caller.expire(self.life.now, life.words());
             return self.exchange(Some(life.policy.patience));
         }
-        if wake > self.now {
+        if wake > self.life.now {
             // If the wait fails, the turn is early, which harms nothing.
             _ = wait(&mut [Watched::new(life.epoll.as_fd(), Interest::Input)], Some(wake));
         }
-        self.now = Instant::now();
+        self.life.now = Instant::now();
         self.run();
     }
 

@@ -63,7 +63,7 @@ impl<'l, const SLOTS: usize, const BYTES: usize> World<'l, SLOTS, BYTES> {
     /// Does one thing, at random.
     pub(super) fn step(&mut self) {
         self.main.steps += 1;
-        assert!(self.main.steps < RUN + STUCK, "no end: {:?}", self.main.caller.counters);
+        assert!(self.main.steps < RUN + STUCK, "no end: {:?}", self.main.caller.last.counters);
         let is_ending = self.main.steps > RUN;
         match self.main.random.below(1000) {
             0..350 if !is_ending => self.take(),
@@ -170,7 +170,7 @@ impl<const SLOTS: usize, const BYTES: usize> Main<SLOTS, BYTES> {
     /// their end.
     pub(super) fn account(&mut self) {
         let Counters { one_ways_lost, one_ways_expired, one_ways_refused, .. } =
-            self.caller.counters;
+            self.caller.last.counters;
         let counted = one_ways_lost + one_ways_expired + one_ways_refused;
         let is_over = |(id, _): &(RequestId, u32)| {
             self.caller.table.get(*id).is_none_or(|request| request.is_late)

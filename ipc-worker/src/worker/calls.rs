@@ -136,7 +136,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
                 false => Err(Why::Stopped),
             };
             if taken != Err(Why::Full) || Instant::now() >= deadline {
-                return taken.inspect_err(|&why| self.main.caller.counters.not_taken(why));
+                return taken.inspect_err(|&why| self.main.caller.last.counters.not_taken(why));
             }
             self.go_on(deadline, &mut on_event);
         }

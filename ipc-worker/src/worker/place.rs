@@ -4,8 +4,6 @@
 
 use core::mem::MaybeUninit;
 
-use ipc_transport::Instant;
-
 use super::Worker;
 use crate::caller::Caller;
 use crate::process::{Launch, Life};
@@ -70,10 +68,6 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         let at_launch = unsafe { &raw mut (*worker).main.launch };
         // SAFETY: the field lies within the memory, and holds nothing to be dropped.
         unsafe { at_launch.write(launch) };
-        // SAFETY: as for the life.
-        let now = unsafe { &raw mut (*worker).main.now };
-        // SAFETY: as for the launch.
-        unsafe { now.write(Instant::now()) };
         // SAFETY: every field was written.
         let worker = unsafe { place.assume_init_mut() };
         if let Err(error) = worker.main.start() {
