@@ -27,45 +27,32 @@ pub trait Unbounded {
 
 impl<T> Unbounded for Longest<T> {}
 
-/// The longest arguments of a method, and its longest result, in so far as they are known.
-#[derive(Debug)]
-pub struct Lengths {
-    /// Those of the arguments, one by one.
-    pub args: &'static [Option<usize>],
-    /// That of the result.
-    pub result: Option<usize>,
+/// Whether the longest arguments fit in a worker of `bytes` bytes each way, as far as is known.
+#[must_use]
+pub const fn args_fit(args: &[Option<usize>], bytes: usize) -> bool {
+    let (mut rest, mut sum) = (args, 0_usize);
+    while let Some((first, after)) = rest.split_first() {
+        match first {
+            Some(len) => sum = sum.saturating_add(*len),
+            None => return true,
+        }
+        rest = after;
+    }
+    sum <= bytes - Header::SIZE
 }
 
-impl Lengths {
-    /// Whether all arguments fit in a worker of `bytes` bytes each way.
-    pub const fn args_fit(&self, bytes: usize) -> bool {
-        let (mut rest, mut sum) = (self.args, 0_usize);
-        while let Some((first, after)) = rest.split_first() {
-            match first {
-                Some(len) => sum = sum.saturating_add(*len),
-                None => return true,
-            }
-            rest = after;
-        }
-        sum <= bytes - Header::SIZE
-    }
-
-    /// Whether every result fits in a worker of `bytes` bytes each way.
-    pub const fn result_fits(&self, bytes: usize) -> bool {
-        match self.result {
-            Some(len) => len <= reply_capacity(bytes),
-            None => true,
-        }
+/// Whether the longest result fits in a worker of `bytes` bytes each way, as far as is known.
+#[must_use]
+pub const fn result_fits(result: Option<usize>, bytes: usize) -> bool {
+    match result {
+        Some(len) => len <= reply_capacity(bytes),
+        None => true,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const fn lengths(args: &'static [Option<usize>], result: Option<usize>) -> Lengths {
-        Lengths { args, result }
-    }
 
     #[test]
     fn a_type_without_a_longest_value_has_no_length() {
@@ -76,11 +63,11 @@ mod tests {
 
     #[test]
     fn what_is_known_is_checked_to_the_byte() {
-        assert!(lengths(&[Some(200), Some(32)], Some(104)).args_fit(256));
-        assert!(!lengths(&[Some(200), Some(33)], None).args_fit(256));
-        assert!(lengths(&[Some(300), None], None).args_fit(256));
-        assert!(lengths(&[], Some(104)).result_fits(256));
-        assert!(!lengths(&[], Some(105)).result_fits(256));
-        assert!(lengths(&[], None).result_fits(256));
+        assert!(args_fit(&[], 256) && args_fit(&[Some(200), Some(32)], 256));
+        assert!(!args_fit(&[Some(200), Some(33)], 256));
+        assert!(args_fit(&[Some(300), None], 256));
+        assert!(result_fits(Some(104), 256));
+        assert!(!result_fits(Some(105), 256));
+        assert!(result_fits(None, 256));
     }
 }

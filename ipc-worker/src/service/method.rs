@@ -73,22 +73,15 @@ macro_rules! service_method {
         /// The method's number.
         pub const METHOD: u16 = $number;
 
-        const LONGEST: $crate::service::longest::Lengths = {
-            use $crate::service::longest::Unbounded as _;
-            $crate::service::longest::Lengths {
-                args: &[$(<$crate::service::longest::Longest<$type>>::BYTES),*],
-                result: $crate::service_method!(@longest $result),
-            }
-        };
-
         /// Gathers the arguments of one call, to set more of it than [`call`] does.
         pub const fn args<'fds>(
             $($name: $lent,)*
             $($fds: [$crate::service::method::Fd<'fds>; $count],)?
         ) -> $crate::Args<'fds, impl $crate::Encode, { $count }> {
             let message = $crate::Postcard(($($name,)*));
-            let fds = $crate::service_method!(@fds $($fds)?);
-            $crate::Args::new(METHOD, message, fds, $crate::service_method!(@reply_fds $result))
+            let _lent: [$crate::service::method::Fd<'fds>; 0] = [];
+            $(let _lent = $fds;)?
+            $crate::Args::new(METHOD, message, _lent, $crate::service_method!(@reply_fds $result))
         }
 
         /// Calls the method as `Worker::try_call` does: taken at once or not at all. If the longest
@@ -113,12 +106,15 @@ macro_rules! service_method {
             tag: CallersTag,
         ) -> ::core::result::Result<$crate::RequestId, $crate::NotTaken<CallersTag>> {
             const {
+                use $crate::service::longest::Unbounded as _;
+                let args = &[$(<$crate::service::longest::Longest<$type>>::BYTES),*];
+                let result = $crate::service_method!(@longest $result);
                 ::core::assert!(
-                    LONGEST.args_fit(WORKERS_BYTES),
+                    $crate::service::longest::args_fit(args, WORKERS_BYTES),
                     "the longest arguments fit in a request: BYTES - 24"
                 );
                 ::core::assert!(
-                    LONGEST.result_fits(WORKERS_BYTES),
+                    $crate::service::longest::result_fits(result, WORKERS_BYTES),
                     "the longest result fits in a reply: BYTES / 2 - 24"
                 );
             };
@@ -142,13 +138,6 @@ macro_rules! service_method {
         }
     };
 
-    (@fds) => {
-        []
-    };
-    (@fds $fds:ident) => {
-        $fds
-    };
-
     // What a method returns: nothing, a result, or a result and descriptors.
     (@served) => {
         ::core::result::Result<(), $crate::Refusal>
@@ -161,11 +150,8 @@ macro_rules! service_method {
     };
 
     // How many descriptors a reply brings.
-    (@reply_fds [$result:ty, [$fd:ty; $count:expr]]) => {
-        const { $crate::service::method::fd_count($count) }
-    };
-    (@reply_fds [$result:ty]) => {
-        0
+    (@reply_fds [$result:ty $(, [$fd:ty; $count:expr])?]) => {
+        const { $crate::service::method::fd_count(0 $(+ $count)?) }
     };
 
     (@longest [$result:ty $(, $($fds:tt)*)?]) => {
