@@ -35,17 +35,13 @@ impl<'a> Call<'a> {
     /// A call without descriptors or deadline, sent again if it had not begun. The pieces are
     /// sent one after the other.
     pub const fn new(method: u16, pieces: &'a [&'a [u8]]) -> Self {
-        Self::with(method, Body::Pieces(pieces))
+        let (body, again) = (Body::Pieces(pieces), Again::IfNotBegun);
+        Self { method, body, fds: &[], reply_fds: 0, deadline: None, again, tries: TRIES }
     }
 
     /// The same with a message, which is written straight into the queue.
     pub const fn message(method: u16, message: &'a dyn Encode) -> Self {
-        Self::with(method, Body::Message(message))
-    }
-
-    const fn with(method: u16, body: Body<'a>) -> Self {
-        let again = Again::IfNotBegun;
-        Self { method, body, fds: &[], reply_fds: 0, deadline: None, again, tries: TRIES }
+        Self { body: Body::Message(message), ..Self::new(method, &[]) }
     }
 
     /// Adds descriptors, at most 253.
@@ -185,12 +181,3 @@ impl fmt::Display for Why {
 }
 
 impl core::error::Error for Why {}
-
-impl From<EncodeError> for Why {
-    fn from(error: EncodeError) -> Self {
-        match error {
-            EncodeError::TooLong { len, capacity } => Self::TooLong { len, capacity },
-            _ => Self::Unencodable,
-        }
-    }
-}

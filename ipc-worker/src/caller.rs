@@ -41,7 +41,7 @@ pub(crate) struct Last {
     pub(crate) earliest: Instant,
     /// The program was told that room is lacking, and is still to be told that it is back.
     wants_room: AtomicBool,
-    /// Room that was asked for came back in the last turn, and no event tells of it.
+    /// Room that was asked for has come back since the last turn began, and no event tells of it.
     pub(crate) regained: bool,
     /// The frame of a request that is given back.
     frame: Option<FrameNumber>,
@@ -72,11 +72,6 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         has_room
     }
 
-    /// Returns how many requests have an outcome that was not told yet, or none yet.
-    pub(crate) const fn untold(&self) -> usize {
-        self.table.in_use() - self.table.one_ways()
-    }
-
     /// Receives once, with room for as many descriptors as a reply under way may bring.
     pub(crate) fn receive(
         &mut self,
@@ -87,19 +82,10 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
 
     /// Reads the first frame of a new worker, once it is there.
     pub(crate) fn first_frame(&mut self) -> Option<Result<(), StartError>> {
-        Some(match self.inbox.advance() {
-            Ok(None) => return None,
-            Ok(Some(header)) => {
-                first_frame::read(header.kind(), self.inbox.current().payload, SLOTS, BYTES)
-            }
-            Err(_) => Err(StartError::Malformed),
-        })
-    }
-
-    /// Begins a turn: room that came back in the one before was seen.
-    pub(crate) fn begin_turn(&mut self) {
-        self.last.regained = false;
-        self.forget_told();
+        let header = self.inbox.advance().transpose()?.map_err(|_| StartError::Malformed);
+        Some(header.and_then(|header| {
+            first_frame::read(header.kind(), self.inbox.current().payload, SLOTS, BYTES)
+        }))
     }
 
     /// Forgets what the last outcome left behind.
@@ -130,7 +116,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         words: Option<Words<'_>>,
     ) -> Result<RequestId, Why> {
         self.forget_told();
-        let len = call.body.encoded_len()?;
+        let len = call.body.encoded_len().map_err(|_| Why::Unencodable)?;
         let (fd_count, capacity) = (call.fds.len(), Outbox::<BYTES, SLOTS>::CAPACITY);
         if len > capacity {
             return Err(Why::TooLong { len, capacity });

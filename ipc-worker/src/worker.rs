@@ -5,7 +5,7 @@ mod place;
 
 use core::{fmt, mem};
 
-use ipc_barrier::process::{Child, Ended};
+use ipc_barrier::process::Ended;
 use ipc_transport::{Instant, Outbox};
 use rustix::fd::{AsFd, BorrowedFd};
 use static_assertions::assert_impl_all;
@@ -42,7 +42,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
 
     /// Returns the worker's process number, while there is a process.
     pub fn pid(&self) -> Option<i32> {
-        self.main.life.child().map(Child::pid)
+        self.main.life.process.as_ref().map(|process| process.child.pid())
     }
 
     /// Returns whether a worker is ready to take requests, or will be again.
@@ -52,7 +52,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
 
     /// Returns how many requests have not had their outcome told. One-way requests never have one.
     pub const fn under_way(&self) -> usize {
-        self.main.caller.untold()
+        self.main.caller.table.in_use() - self.main.caller.table.one_ways()
     }
 
     /// Returns how many one-way requests are not known to be done.
@@ -83,7 +83,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     ///
     /// `now` is the present time; it decides deadlines and delays.
     pub fn turn(&mut self, now: Instant) {
-        self.main.caller.begin_turn();
+        self.main.caller.last.regained = false;
         self.main.life.now = now;
         self.main.run();
     }
@@ -146,7 +146,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// closure what has come.
     fn go_on(&mut self, deadline: Instant, on_event: &mut impl FnMut(Event<'_, Tag>)) {
         let wake = self.next_deadline().map_or(deadline, |next| next.min(deadline));
-        self.main.caller.begin_turn();
+        self.main.caller.last.regained = false;
         self.main.life.now = Instant::now();
         self.main.wait(wake);
         self.tell_all(on_event);

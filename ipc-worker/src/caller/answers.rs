@@ -5,7 +5,7 @@ use ipc_frame::{FrameNumber, Kind};
 use super::Caller;
 use crate::counters::add;
 use crate::event::{Lost, Outcome, ReplyView};
-use crate::ledger::{Ending, How, RequestId, Told};
+use crate::ledger::{Ending, How, RequestId, Told, UnderWay};
 use crate::refusal::Refusal;
 
 /// The worker does not keep the protocol.
@@ -34,7 +34,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
                     self.outbox.retire(request.frame);
                     let is_reply = kind == Kind::Reply;
                     let ending = if is_reply { Ending::Replied } else { Ending::Refused };
-                    let tag = self.table.finish(id);
+                    let tag = self.table.finish(id, &request);
                     return Ok(tag.map(|tag| Told { tag, ending, frame: request.frame }));
                 }
                 (Kind::Done, Some((_, request))) if request.is_one_way => {
@@ -42,7 +42,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
                 }
                 (Kind::Refusal, Some((id, request))) if request.is_one_way => {
                     add(&mut self.last.counters.one_ways_refused, u64::from(!request.is_late));
-                    self.free(id, request.frame);
+                    self.free(id, &request);
                 }
                 _ => {
                     add(&mut self.last.counters.stray_replies, 1);
@@ -59,7 +59,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         let mut at = self.outbox.first();
         while let Some((id, request)) = self.next_under_way(&mut at) {
             if request.is_one_way {
-                self.free(id, request.frame);
+                self.free(id, &request);
             }
             if request.frame == last {
                 break;
@@ -68,9 +68,9 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     }
 
     /// Gives the room of a one-way request back.
-    pub(super) fn free(&mut self, id: RequestId, frame: FrameNumber) {
-        self.table.finish(id);
-        self.give_room_back(frame);
+    pub(super) fn free(&mut self, id: RequestId, request: &UnderWay) {
+        self.table.finish(id, request);
+        self.give_room_back(request.frame);
     }
 
     /// Returns the outcome that was found last, with what belongs to it.

@@ -53,7 +53,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
             if let Some(ending) = request.fate(how, was_sent) {
                 self.end(id, &request, ending);
             } else if request.is_late {
-                self.free(id, request.frame);
+                self.free(id, &request);
             } else {
                 request.reached = request.reached.max(how);
                 request.begun = request.begun.saturating_add(u8::from(how > How::NotBegun));
@@ -123,7 +123,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
                 _ => &mut self.last.counters.one_ways_lost,
             };
             add(count, 1);
-            self.free(id, request.frame);
+            self.free(id, request);
             return;
         }
         match ending {
@@ -131,7 +131,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
             Ending::Lost(_) | Ending::SetAside(_) => self.outbox.withdraw(request.frame),
             _ => self.outbox.retire(request.frame),
         }
-        self.table.end(id, ending);
+        self.table.end(id, request, ending);
     }
 
     /// Takes a request back from the worker. What was never sent cannot have begun, whatever the

@@ -115,18 +115,14 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
     }
 
     /// Ends a request whose outcome is told now, and gives its tag; or a one-way, which has none.
-    pub(crate) fn finish(&mut self, id: RequestId) -> Option<Tag> {
-        let request = self.get(id)?;
-        self.leave(&request);
+    pub(crate) fn finish(&mut self, id: RequestId, request: &UnderWay) -> Option<Tag> {
+        self.leave(request);
         self.release(id)
     }
 
     /// Ends a request whose outcome is told by [`next_ended`](Self::next_ended).
-    pub(crate) fn end(&mut self, id: RequestId, ending: Ending) {
-        let Some(request) = self.get(id) else {
-            return;
-        };
-        self.leave(&request);
+    pub(crate) fn end(&mut self, id: RequestId, request: &UnderWay, ending: Ending) {
+        self.leave(request);
         if let Some(slot) = self.slots.get_mut(usize::from(id.slot)) {
             slot.state = State::Ended(ending, request.frame);
         }
@@ -233,6 +229,16 @@ mod tests {
             Some(id)
         }
 
+        fn finish(&mut self, id: RequestId) -> Option<u32> {
+            let request = self.table.get(id)?;
+            self.table.finish(id, &request)
+        }
+
+        fn end(&mut self, id: RequestId, ending: Ending) {
+            let request = self.table.get(id).unwrap();
+            self.table.end(id, &request, ending);
+        }
+
         fn told(&mut self) -> Option<(u32, Ending)> {
             self.table.next_ended().map(|told| (told.tag, told.ending))
         }
@@ -242,21 +248,21 @@ mod tests {
     fn a_late_or_forged_id_finds_nothing() {
         let mut bench = Bench::<2>::new();
         let id = bench.insert(7, Instant::NEVER).unwrap();
-        assert_eq!(bench.table.finish(RequestId { generation: 1, ..id }), None);
-        assert_eq!(bench.table.finish(RequestId { slot: 900, ..id }), None);
-        assert_eq!(bench.table.finish(id), Some(7));
-        assert_eq!(bench.table.finish(id), None, "finished once");
+        assert_eq!(bench.finish(RequestId { generation: 1, ..id }), None);
+        assert_eq!(bench.finish(RequestId { slot: 900, ..id }), None);
+        assert_eq!(bench.finish(id), Some(7));
+        assert_eq!(bench.finish(id), None, "finished once");
         let next = bench.insert(8, Instant::NEVER).unwrap();
         assert_eq!((next.slot, next.generation), (id.slot, id.generation + 1));
-        assert_eq!(bench.table.finish(id), None, "the slot's new request is another one");
+        assert_eq!(bench.finish(id), None, "the slot's new request is another one");
     }
 
     #[test]
     fn endings_keep_their_order() {
         let mut bench = Bench::<4>::new();
         let [first, second, _] = [1, 2, 3].map(|tag| bench.insert(tag, Instant::NEVER).unwrap());
-        bench.table.end(second, Ending::DeadlinePassed);
-        bench.table.end(first, Ending::Cancelled);
+        bench.end(second, Ending::DeadlinePassed);
+        bench.end(first, Ending::Cancelled);
         assert_eq!((bench.table.under_way(), bench.table.ended()), (1, 2));
         assert_eq!(bench.told(), Some((2, Ending::DeadlinePassed)));
         assert_eq!(bench.told(), Some((1, Ending::Cancelled)));
@@ -267,7 +273,7 @@ mod tests {
     fn a_slot_whose_ending_is_not_told_stays_in_use() {
         let mut bench = Bench::<1>::new();
         let id = bench.insert(1, Instant::NEVER).unwrap();
-        bench.table.end(id, Ending::Cancelled);
+        bench.end(id, Ending::Cancelled);
         assert!(bench.table.next_id().is_none() && bench.table.holds(id));
         bench.told();
         assert!(bench.table.next_id().is_some() && !bench.table.holds(id));
@@ -280,8 +286,8 @@ mod tests {
         let three = bench.insert(3, Instant::NEVER).unwrap();
         let one = bench.insert(1, Instant::NEVER).unwrap();
         assert_eq!(bench.table.reply_fds(), 3);
-        bench.table.finish(three);
-        bench.table.end(one, Ending::Cancelled);
+        bench.finish(three);
+        bench.end(one, Ending::Cancelled);
         assert_eq!(bench.table.reply_fds(), 0, "no reply that is awaited brings any");
     }
 }

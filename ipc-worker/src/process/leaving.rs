@@ -4,6 +4,7 @@ use core::mem;
 
 use ipc_barrier::process::Ended;
 use ipc_transport::{Arrived, Instant};
+use rustix::event::epoll;
 
 use super::state::{GRACE, Main, Phase, SOON};
 use crate::event::GiveUp;
@@ -58,7 +59,9 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
         if !process.drained {
             return;
         }
-        self.life.unwatch();
+        // Closing it would not do: while a child still holds a copy, the kernel would go on
+        // watching. It may not be watched at all.
+        _ = epoll::delete(&self.life.epoll, &process.stream);
         if is_over && !self.caller.has_answer() && !self.life.has_news() {
             self.bury();
         }

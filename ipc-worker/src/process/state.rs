@@ -53,7 +53,7 @@ pub(crate) struct Life {
     /// waited for any longer, a rest is over.
     pub(super) until: Instant,
     /// There is one while the worker starts, serves and leaves.
-    pub(super) process: Option<Process>,
+    pub(crate) process: Option<Process>,
     /// Holds the descriptors of whatever process there is: one for the worker's whole life.
     pub(crate) epoll: OwnedFd,
     pub(super) supervisor: Supervisor,
@@ -89,7 +89,7 @@ pub(super) enum Phase {
 /// One worker process.
 #[derive(Debug)]
 pub struct Process {
-    pub(super) child: Child,
+    pub(crate) child: Child,
     pub(super) stream: Stream,
     page: SharedPage,
     /// The socket was full, and is watched for room.
@@ -148,10 +148,6 @@ impl Life {
         self.died.is_some() || self.started || self.gave_up.is_some()
     }
 
-    pub(crate) fn child(&self) -> Option<&Child> {
-        self.process.as_ref().map(|process| &process.child)
-    }
-
     /// Returns the words of the worker that has the requests.
     pub(crate) fn words(&self) -> Option<Words<'_>> {
         self.process.as_ref().map(|process| Words(process.page.words()))
@@ -176,15 +172,6 @@ impl Life {
         process.watches_room = for_room;
         let events = if for_room { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
         epoll::modify(&self.epoll, &process.stream, EventData::new_u64(0), events)
-    }
-
-    /// Watches the stream no more. Closing it would not do: while a child still holds a copy, the
-    /// kernel would go on watching.
-    pub(super) fn unwatch(&self) {
-        if let Some(process) = &self.process {
-            // It may not be watched at all.
-            _ = epoll::delete(&self.epoll, &process.stream);
-        }
     }
 
     /// Lets go of the process. It stays watched until it is reaped.

@@ -130,7 +130,7 @@ impl<'l, const SLOTS: usize, const BYTES: usize> World<'l, SLOTS, BYTES> {
     fn turn(&mut self) {
         let words = self.words();
         let caller = &mut self.main.caller;
-        caller.begin_turn();
+        caller.last.regained = false;
         caller.expire(now(), words);
         let Some(link) = &mut self.link else { return };
         let sent = caller.outbox.flush_with(link).map(|_| ());
