@@ -4,7 +4,7 @@ use core::fmt;
 use core::time::Duration;
 
 use ipc_barrier::process::Ended;
-use ipc_frame::{Decode, MessageError};
+use ipc_frame::{Decode, MAX_FDS, MessageError};
 use ipc_transport::{Arrival, Fds, FdsLost, SystemError};
 use rustix::fd::{BorrowedFd, OwnedFd};
 
@@ -119,6 +119,7 @@ impl<'a> ReplyView<'a> {
     /// # Errors
     /// [`BadReply::Fds`] where they are more or fewer; none is taken then.
     pub fn take_fds<const N: usize>(&mut self) -> Result<[OwnedFd; N], BadReply> {
+        const { assert!(N <= MAX_FDS as usize, "a reply carries at most 253 descriptors") };
         let got = self.fd_count();
         self.arrival.fds.take_all().ok_or(BadReply::Fds { expected: N, got })
     }

@@ -3,21 +3,11 @@
 
 pub use rustix::fd::BorrowedFd as Fd;
 
-use ipc_frame::MAX_FDS;
-
 use crate::event::{BadReply, ReplyView};
 
 /// A reply that is lent for as long as it lasts itself: a result that borrows has one lifetime to
 /// borrow for.
 pub type ReplyRef<'a> = &'a ReplyView<'a>;
-
-/// Returns how many descriptors a method's reply brings, which is checked against the limit.
-#[must_use]
-#[expect(clippy::cast_possible_truncation, reason = "the limit fits")]
-pub const fn fd_count(count: usize) -> u16 {
-    assert!(count <= MAX_FDS as usize, "a reply carries at most 253 descriptors");
-    count as u16
-}
 
 /// Refuses a reply with descriptors to a method that gives none.
 ///
@@ -139,11 +129,8 @@ macro_rules! service_method {
     };
 
     // What a method returns: nothing, a result, or a result and descriptors.
-    (@served) => {
-        ::core::result::Result<(), $crate::Refusal>
-    };
-    (@served $result:ty) => {
-        ::core::result::Result<$result, $crate::Refusal>
+    (@served $($result:ty)?) => {
+        ::core::result::Result<($($result)?), $crate::Refusal>
     };
     (@served $result:ty, [$fd:ty; $count:expr]) => {
         ::core::result::Result<($result, [$fd; $count]), $crate::Refusal>
@@ -151,7 +138,7 @@ macro_rules! service_method {
 
     // How many descriptors a reply brings.
     (@reply_fds [$result:ty $(, [$fd:ty; $count:expr])?]) => {
-        const { $crate::service::method::fd_count(0 $(+ $count)?) }
+        0 $(+ $count)?
     };
 
     (@longest [$result:ty $(, $($fds:tt)*)?]) => {
