@@ -131,7 +131,6 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         {
             self.go_on(deadline, &mut on_event);
         }
-        self.main.life.now = Instant::now();
         self.main.close(deadline);
         // It ends by itself or is killed at the deadline, and is not waited for without end.
         while self.is_running() {

@@ -91,18 +91,14 @@ pub(crate) struct Supervisor {
     /// Ends in the window that began then.
     pub(crate) ends: u32,
     window_start: Instant,
-    started: Instant,
+    /// When the present worker was ready, if it is.
+    pub(crate) started: Instant,
 }
 
 impl Supervisor {
     pub(crate) const fn new(policy: Restart) -> Self {
         let (window_start, started) = (Instant::PAST, Instant::NEVER);
         Self { policy, delay: Duration::ZERO, ends: 0, window_start, started }
-    }
-
-    /// Notes that a worker is ready.
-    pub(crate) const fn started(&mut self, now: Instant) {
-        self.started = now;
     }
 
     /// Notes that a worker has ended, or did not even start. Returns when the next one starts,
@@ -142,7 +138,7 @@ mod tests {
         let mut supervisor = Supervisor::new(Restart { limit: u32::MAX, ..Restart::STANDARD });
         let mut delays = std::vec::Vec::new();
         for _ in 0..40 {
-            supervisor.started(T0);
+            supervisor.started = T0;
             let at = supervisor.ended(T0).unwrap();
             delays.push(at.since(T0));
         }
@@ -154,9 +150,9 @@ mod tests {
     fn a_worker_that_stayed_up_is_followed_at_once() {
         let mut supervisor = Supervisor::new(Restart::STANDARD);
         supervisor.ended(T0);
-        supervisor.started(T0);
+        supervisor.started = T0;
         assert_eq!(supervisor.ended(T0 + ms(999)), Some(T0 + ms(999) + ms(100)));
-        supervisor.started(T0);
+        supervisor.started = T0;
         assert_eq!(supervisor.ended(T0 + ms(1000)), Some(T0 + ms(1000)));
     }
 

@@ -126,15 +126,10 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
         if let Some(slot) = self.slots.get_mut(usize::from(id.slot)) {
             slot.state = State::Ended(ending, request.frame);
         }
-        let first = match self.summary.ended {
-            Some((first, last)) => {
-                if let Some(slot) = self.slots.get_mut(usize::from(last)) {
-                    slot.next = id.slot;
-                }
-                first
-            }
-            None => id.slot,
-        };
+        let (first, last) = self.summary.ended.unwrap_or((id.slot, id.slot));
+        if let Some(slot) = self.slots.get_mut(usize::from(last)) {
+            slot.next = id.slot;
+        }
         self.summary.ended = Some((first, id.slot));
     }
 

@@ -6,7 +6,7 @@ use ipc_barrier::process::Ended;
 use ipc_transport::{Arrived, Instant};
 use rustix::event::epoll;
 
-use super::state::{GRACE, Main, Phase, SOON};
+use super::state::{GRACE, Main, Phase, Process, SOON};
 use crate::event::GiveUp;
 use crate::start_error::StartError;
 
@@ -80,7 +80,10 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
         }
         self.caller.begin_anew();
         // Before another is made, which would inherit what is still open.
-        self.life.put_aside();
+        if let Some(Process { child, .. }) = self.life.process.take() {
+            // There is room: a worker is only started while there is.
+            _ = self.life.unreaped.push(child);
+        }
         if let Some(StartError::Died(status)) = &mut self.life.failed {
             *status = ended;
         }

@@ -60,7 +60,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         let error = match (self.caller.first_frame(), received) {
             (Some(Ok(())), _) => {
                 self.life.phase = Phase::Serving;
-                self.life.supervisor.started(self.life.now);
+                self.life.supervisor.started = self.life.now;
                 self.life.started = true;
                 return;
             }

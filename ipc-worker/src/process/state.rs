@@ -63,6 +63,7 @@ pub(crate) struct Life {
     pub(crate) started: bool,
     /// Why no further worker follows, until that is told.
     pub(crate) gave_up: Option<GiveUp>,
+    /// Processes that were let go. They stay watched until they are reaped.
     pub(super) unreaped: Vec<Child, UNREAPED>,
     /// Requests that were sent to a worker that is gone and wait for the next.
     pub(crate) resent: usize,
@@ -172,15 +173,6 @@ impl Life {
         process.watches_room = for_room;
         let events = if for_room { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
         epoll::modify(&self.epoll, &process.stream, EventData::new_u64(0), events)
-    }
-
-    /// Lets go of the process. It stays watched until it is reaped.
-    pub(super) fn put_aside(&mut self) {
-        if let Some(Process { child, .. }) = self.process.take() {
-            // There is room: a worker is only started while there is.
-            _ = self.unreaped.push(child);
-        }
-        self.reap();
     }
 
     /// Drops the processes that have ended by now.

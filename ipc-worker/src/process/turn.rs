@@ -26,7 +26,6 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
     /// Does all I/O there is to do, a bounded amount.
     pub(crate) fn run(&mut self) {
         self.caller.expire(self.life.now, self.life.words());
-        self.life.reap();
         match self.life.phase {
             Phase::InMain => {
                 if let Err(refusal) = self.launch.run(&mut self.caller) {
@@ -38,6 +37,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
             Phase::Leaving => self.leave(),
             Phase::Resting | Phase::Stopped => {}
         }
+        self.life.reap();
         if self.life.phase == Phase::Resting && self.life.now >= self.life.until {
             self.restart();
         }
