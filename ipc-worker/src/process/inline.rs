@@ -48,18 +48,17 @@ impl<H: Handler> Launch for Inline<H> {
         &mut self,
         caller: &mut Caller<Tag, SLOTS, BYTES>,
     ) -> Result<(), Refusal> {
-        let Self { handler, sequence } = self;
         if caller.inbox.has_frame() {
             return Ok(());
         }
-        let mut batch = Batch { caller, sequence, finished: None, runs: false };
+        let mut batch = Batch { inline: self, caller, finished: None, runs: false };
         let mut ran = false;
-        while batch.run_next(handler) {
+        while batch.run_next() {
             ran = true;
         }
         if ran {
             // If it refuses, the batch is dropped, and so lost.
-            handler.settle()?;
+            batch.inline.handler.settle()?;
         }
         if let Some(id) = batch.finished {
             batch.put(Header::done(id), 0, &mut FdList::<0>::new().fds());
@@ -71,23 +70,23 @@ impl<H: Handler> Launch for Inline<H> {
 
 /// A batch that is not settled. Dropping it loses it: where the handler panics and the program
 /// goes on all the same, none of it is told as done, and none of it runs again.
-struct Batch<'a, Tag, const SLOTS: usize, const BYTES: usize> {
+struct Batch<'a, H, Tag, const SLOTS: usize, const BYTES: usize> {
+    inline: &'a mut Inline<H>,
     caller: &'a mut Caller<Tag, SLOTS, BYTES>,
-    sequence: &'a mut u32,
     /// The last one-way request that the handler has finished.
     finished: Option<u64>,
     /// The handler runs.
     runs: bool,
 }
 
-impl<Tag, const SLOTS: usize, const BYTES: usize> Batch<'_, Tag, SLOTS, BYTES> {
+impl<H: Handler, Tag, const SLOTS: usize, const BYTES: usize> Batch<'_, H, Tag, SLOTS, BYTES> {
     /// Runs the handler for the next request. Returns false where none is left or nothing fits.
-    fn run_next<H: Handler>(&mut self, handler: &mut H) -> bool {
+    fn run_next(&mut self) -> bool {
         let Caller { inbox, outbox, .. } = &mut *self.caller;
         // Behind the answer there is to be room for word of finished one-way requests.
         let has_room = inbox.takes_fds() && inbox.space().len() >= BYTES / 2 + Header::SIZE;
-        let space = inbox.space().get_mut(Header::SIZE..BYTES / 2).filter(|_| has_room);
-        let Some(space) = space else {
+        let Some(space) = inbox.space().get_mut(Header::SIZE..BYTES / 2).filter(|_| has_room)
+        else {
             return false;
         };
         let mut reply_fds = FdList::<FDS>::new();
@@ -96,7 +95,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Batch<'_, Tag, SLOTS, BYTES> {
             let reply =
                 Reply { space, len: 0, fds: reply_fds.fds_up_to(header.reply_fds().into()) };
             let mut request = Request { header: *header, bytes, fds, claim: None };
-            (header.kind(), answer(handler, &mut request, None, reply))
+            (header.kind(), answer(&mut self.inline.handler, &mut request, None, reply))
         });
         self.runs = false;
         match ran {
@@ -114,20 +113,20 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Batch<'_, Tag, SLOTS, BYTES> {
         // All of it fits: the room is smaller than `u32::MAX`, the list than `MAX_FDS`.
         let payload = u32::try_from(len).unwrap_or(u32::MAX);
         let fd_count = u16::try_from(fds.len()).unwrap_or(MAX_FDS);
-        let before = if fd_count > 0 { *self.sequence } else { 0 };
+        let before = if fd_count > 0 { self.inline.sequence } else { 0 };
         let head = self.caller.inbox.space().first_chunk_mut();
         if let (Some(head), Ok(header)) = (head, header.encode_with(payload, fd_count, before)) {
             *head = header;
-            *self.sequence = self.sequence.wrapping_add(fd_count.into());
+            self.inline.sequence = self.inline.sequence.wrapping_add(fd_count.into());
             self.caller.inbox.filled(Header::SIZE + len, fds);
         }
     }
 }
 
-impl<Tag, const SLOTS: usize, const BYTES: usize> Drop for Batch<'_, Tag, SLOTS, BYTES> {
+impl<H, Tag, const SLOTS: usize, const BYTES: usize> Drop for Batch<'_, H, Tag, SLOTS, BYTES> {
     fn drop(&mut self) {
         self.caller.inbox.reset();
-        *self.sequence = 0;
+        self.inline.sequence = 0;
         self.caller.lose_sent();
         if self.runs {
             self.caller.end_next(0, Ending::Lost(How::Running));
