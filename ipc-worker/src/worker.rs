@@ -127,7 +127,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         deadline: Instant,
         mut on_event: impl FnMut(Event<'_, Tag>),
     ) -> Option<Ended> {
-        while self.main.caller.table.in_use() > 0 && self.is_running() && Instant::now() < deadline
+        while self.is_running() && Instant::now() < deadline && self.main.caller.table.in_use() > 0
         {
             self.go_on(deadline, &mut on_event);
         }

@@ -9,39 +9,42 @@ use crate::contract::{Carry, Fds, Moved, Received, SystemError};
 use crate::unix::socket::{Mode, Socket};
 use crate::waiting::{Instant, Patience};
 
-/// A view of a [`Stream`](crate::Stream) or [`Seqpacket`](crate::Seqpacket) whose calls wait:
+/// A view of a [`Stream`](crate::Stream) or [`Seqpacket`](crate::Seqpacket) whose calls wait,
+/// unless [`with`](Self::with) says otherwise:
 /// sending for room without end, receiving for bytes at most as long as `set_receive_timeout`
 /// says. `Ok(None)` from receiving means that this time is over; where a signal came meanwhile,
 /// it may have been up to twice as long.
 #[derive(Debug)]
 pub struct Blocking<'a, S> {
     socket: &'a mut S,
-    patience: Patience,
+    patience: Option<Patience>,
 }
 
 impl<'a, S: Socket> Blocking<'a, S> {
     pub(crate) const fn new(socket: &'a mut S) -> Self {
-        Self { socket, patience: Patience::SLEEP }
+        Self { socket, patience: Some(Patience::SLEEP) }
     }
 
     /// Lets receiving look for a while before it sleeps. That time comes before the one of
-    /// `set_receive_timeout`.
+    /// `set_receive_timeout`. With `None` no call waits at all, as without this view: for a
+    /// program that decides each time, and has the code for one type then.
     #[must_use]
-    pub const fn with(self, patience: Patience) -> Self {
-        Self { patience, ..self }
+    pub fn with(self, patience: impl Into<Option<Patience>>) -> Self {
+        Self { patience: patience.into(), ..self }
     }
 }
 
 impl<S: Socket> Carry for Blocking<'_, S> {
     #[inline]
     fn send_fds(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
-        self.socket.send_as(Mode::Blocking, pieces, fds)
+        let mode = self.patience.map_or(Mode::NonBlocking, |_| Mode::Blocking);
+        self.socket.send_as(mode, pieces, fds)
     }
 
     #[inline]
     fn receive_fds(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
-        if !self.patience.spin.is_zero() {
-            let end = Instant::now() + self.patience.spin;
+        if let Some(Patience { spin }) = self.patience.filter(|it| !it.spin.is_zero()) {
+            let end = Instant::now() + spin;
             loop {
                 let answer = self.socket.receive_as(Mode::NonBlocking, space, fds)?;
                 if answer.is_some() {
@@ -53,7 +56,8 @@ impl<S: Socket> Carry for Blocking<'_, S> {
                 core::hint::spin_loop();
             }
         }
-        self.socket.receive_as(Mode::Blocking, space, fds)
+        let mode = self.patience.map_or(Mode::NonBlocking, |_| Mode::Blocking);
+        self.socket.receive_as(mode, space, fds)
     }
 }
 

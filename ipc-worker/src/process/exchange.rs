@@ -27,8 +27,7 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
             None if sent > 0 && !expects => return,
             // Something still waits to be sent, which comes first.
             Some(_) if process.watches_room || self.life.now < process.send_after => return,
-            None => self.caller.receive(&mut process.stream),
-            Some(patience) => self.caller.receive(&mut process.stream.blocking().with(patience)),
+            _ => self.caller.receive(&mut process.link(patience)),
         };
         let Ok(received) = received else {
             // Replies were all received before this; an error says as much as an end.
@@ -59,12 +58,18 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
         // What was waiting for room may have been taken back meanwhile.
         let mut watches_room = false;
         loop {
-            match self.caller.outbox.flush_with(&mut process.stream) {
+            match self.caller.outbox.flush_with(&mut process.link(None)) {
                 Ok(flushed) => {
                     sent += flushed.len;
                     watches_room = !flushed.complete;
                 }
-                Err(error) if passes(&error) => process.send_after = self.life.now + SOON,
+                Err(TransportError::TooManyInFlight) => process.send_after = self.life.now + SOON,
+                // The same call may succeed a little later.
+                Err(TransportError::System(error))
+                    if is_one_of([io::Errno::NOBUFS, io::Errno::NOMEM], error) =>
+                {
+                    process.send_after = self.life.now + SOON;
+                }
                 Err(error) => match refused(&error) {
                     // The next frame is tried at once.
                     Some(error) if self.caller.end_next(1, Ending::Unsendable(error)) => continue,
@@ -104,23 +109,16 @@ impl Life {
     }
 }
 
-/// Whether the same call may succeed a little later.
-fn passes(error: &TransportError) -> bool {
-    match error {
-        TransportError::TooManyInFlight => true,
-        TransportError::System(error) => {
-            [io::Errno::NOBUFS, io::Errno::NOMEM].map(Errno::from).contains(&error.errno)
-        }
-        _ => false,
+/// What the kernel has against the descriptors of one frame, if it is that.
+fn refused(error: &TransportError) -> Option<SystemError> {
+    let concerns = [io::Errno::INVAL, io::Errno::BADF, io::Errno::PERM];
+    match *error {
+        TransportError::FdsRefused => Some(SystemError::of("sendmsg")(io::Errno::PERM)),
+        TransportError::System(error) if is_one_of(concerns, error) => Some(error),
+        _ => None,
     }
 }
 
-/// What the kernel has against the descriptors of one frame, if it is that.
-fn refused(error: &TransportError) -> Option<SystemError> {
-    let concerns = [io::Errno::INVAL, io::Errno::BADF, io::Errno::PERM].map(Errno::from);
-    match *error {
-        TransportError::FdsRefused => Some(SystemError::of("sendmsg")(io::Errno::PERM)),
-        TransportError::System(error) if concerns.contains(&error.errno) => Some(error),
-        _ => None,
-    }
+fn is_one_of<const N: usize>(errors: [io::Errno; N], error: SystemError) -> bool {
+    errors.map(Errno::from).contains(&error.errno)
 }

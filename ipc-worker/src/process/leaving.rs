@@ -45,7 +45,7 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
             if is_over && process.left.is_none() {
                 process.left = Some(process.stream.waiting());
             }
-            match self.caller.receive(&mut process.stream) {
+            match self.caller.receive(&mut process.link(None)) {
                 Ok(Arrived::TakeFrames) => return,
                 Ok(Arrived::Bytes(len)) if process.left.is_none_or(|left| left > len) => {
                     process.left = process.left.map(|left| left - len);

@@ -56,7 +56,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         process.looked = self.life.now;
         // Asked first: what it has written before its end is received after this.
         let ended = process.child.try_wait();
-        let received = self.caller.receive(&mut process.stream);
+        let received = self.caller.receive(&mut process.link(None));
         let error = match (self.caller.first_frame(), received) {
             (Some(Ok(())), _) => {
                 self.life.phase = Phase::Serving;

@@ -6,7 +6,8 @@ use core::time::Duration;
 use heapless::Vec;
 use ipc_barrier::process::{Child, Ended};
 use ipc_transport::{
-    Instant, Interest, Patience, SharedPage, Stream, SystemError, Watched, above_stdio, wait,
+    Blocking, Instant, Interest, Patience, SharedPage, Stream, SystemError, Watched, above_stdio,
+    wait,
 };
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -218,5 +219,11 @@ impl Process {
             send_after: Instant::PAST,
             looked: Instant::PAST,
         }
+    }
+
+    /// The stream as a transport that waits with patience, or not at all: one type for both, and
+    /// for the worker's side, so that there is one copy of what moves the bytes.
+    pub(super) fn link(&mut self, patience: Option<Patience>) -> Blocking<'_, Stream> {
+        self.stream.blocking().with(patience)
     }
 }
