@@ -34,14 +34,18 @@ impl<const N: usize> Text<N> {
 
     /// Copies as much as is valid UTF-8 from bytes of unknown origin.
     pub fn from_bytes(bytes: &[u8]) -> Self {
-        Self::new(bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid()))
+        Self::new(valid(bytes))
     }
 
     /// Returns the text.
     pub fn as_str(&self) -> &str {
-        let bytes = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
-        core::str::from_utf8(bytes).unwrap_or_default()
+        valid(self.bytes.get(..usize::from(self.len)).unwrap_or_default())
     }
+}
+
+/// As much as is valid UTF-8.
+fn valid(bytes: &[u8]) -> &str {
+    bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid())
 }
 
 impl<const N: usize> fmt::Debug for Text<N> {
