@@ -26,8 +26,8 @@ impl<'a, S: Socket> Blocking<'a, S> {
     }
 
     /// Lets receiving look for a while before it sleeps. That time comes before the one of
-    /// `set_receive_timeout`. With `None` no call waits at all, as without this view: for a
-    /// program that decides each time, and has the code for one type then.
+    /// `set_receive_timeout`. With `None` no call waits, as without this view: a program that
+    /// decides this at run time needs only one type.
     #[must_use]
     pub fn with(self, patience: impl Into<Option<Patience>>) -> Self {
         Self { patience: patience.into(), ..self }

@@ -76,12 +76,10 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     /// Ends what was run in line and could not be settled.
     pub(crate) fn lose_sent(&mut self) {
         let mut at = self.outbox.first();
-        // They are sent in order, so none follows one that was not.
         while let Some((id, request)) = self.next_under_way(&mut at) {
-            if !self.outbox.is_sent(request.frame) {
-                break;
+            if self.outbox.is_sent(request.frame) {
+                self.end(id, &request, Ending::Lost(How::Done));
             }
-            self.end(id, &request, Ending::Lost(How::Done));
         }
     }
 

@@ -37,8 +37,7 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
         // A blocking receive that brought something has shown life enough, for a while: another
         // process may hold the socket too.
         let pause = if patience.is_some() && brought { SLICE } else { LOOK };
-        let is_idle = !brought && sent == 0;
-        if is_idle || self.life.now.since(process.looked) >= pause {
+        if (!brought && sent == 0) || self.life.now.since(process.looked) >= pause {
             process.looked = self.life.now;
             if process.child.try_wait().is_some() {
                 self.begin_leaving(self.life.now);

@@ -21,7 +21,9 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
     pub(crate) fn break_off(&mut self) {
         if let Some(process) = &mut self.life.process {
             process.drained = true;
-            self.begin_leaving(self.life.now);
+            if self.life.phase != Phase::Leaving {
+                self.begin_leaving(self.life.now);
+            }
         }
     }
 
