@@ -16,16 +16,18 @@
 mod child;
 mod closing;
 mod fork;
+mod precedence;
 mod reason;
 mod signals;
 #[cfg(feature = "libc")]
 mod threads;
 
 pub use child::{Child, Ended, pidfd_open};
-pub use closing::close_all_but;
+pub use closing::{close_all_but, detach_all_but};
 #[cfg(feature = "libc")]
 pub use fork::fork;
 pub use fork::{Fork, ForkError, Guard, exit, fork_raw};
+pub use precedence::give_up_precedence;
 pub use reason::Reason;
 pub(crate) use reason::{NAME, TEXT};
-pub use signals::reset_signals;
+pub use signals::{BlockedSignals, block_signals, reset_signals};

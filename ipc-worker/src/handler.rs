@@ -37,8 +37,8 @@ pub trait Handler {
         Ok(())
     }
 
-    /// Lists the descriptors that the handler holds: a forked worker keeps them open, and closes
-    /// every other one but 0, 1 and 2.
+    /// Lists the descriptors that the handler holds: a forked worker keeps them open, and cuts every
+    /// other one but 0, 1 and 2 off from its file.
     fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         [].into_iter()
     }

@@ -25,9 +25,11 @@ impl<H: Handler> Start<Fork<H>> {
     /// Runs the handler in a forked process (fork(2)).
     ///
     /// Each new worker begins with the handler as it was here. In the child every descriptor is
-    /// closed but 0, 1, 2 and those that [`Handler::descriptors`] lists. SIGINT, SIGTERM, SIGHUP
-    /// and SIGPIPE are ignored: the child ends when main closes. Other signals that main handles
-    /// have their default action.
+    /// cut off from its file but 0, 1, 2 and those that [`Handler::descriptors`] lists; the numbers
+    /// stay taken, see [`detach_all_but`](ipc_barrier::process::detach_all_but). SIGINT, SIGTERM,
+    /// SIGHUP and SIGPIPE are ignored: the child ends when main closes. All other signals have
+    /// their default action, and none is blocked. A real-time policy, a negative nice value and a
+    /// negative `oom_score_adj` are given up.
     ///
     /// A function or closure must capture nothing, which is checked at compile time; for others see
     /// [`fork_with`](Start::fork_with).

@@ -25,13 +25,23 @@ pub fn receive<const BYTES: usize>(
     })
 }
 
-/// Returns the open descriptors, without the one that reads the list.
+/// Returns the open descriptors, without the one that reads the list and those that are detached
+/// from their files.
 pub fn open() -> Vec<RawFd> {
     let list = fs::read_dir("/proc/self/fd").expect("/proc is mounted");
     let numbers: Vec<RawFd> =
         list.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
     // The list's own descriptor is closed by now.
-    numbers.into_iter().filter(|fd| fs::read_link(format!("/proc/self/fd/{fd}")).is_ok()).collect()
+    numbers
+        .into_iter()
+        .filter(|&fd| mode(fd).is_some_and(|mode| mode & libc::O_PATH == 0))
+        .collect()
+}
+
+/// Returns the status flags of a descriptor, `None` where it is closed.
+pub fn mode(fd: RawFd) -> Option<i32> {
+    // SAFETY: the call touches no memory.
+    Some(unsafe { libc::fcntl(fd, libc::F_GETFL) }).filter(|&mode| mode >= 0)
 }
 
 /// Makes a file that can be told from every other by [`id_of`].

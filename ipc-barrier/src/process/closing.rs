@@ -1,32 +1,77 @@
-//! Which descriptors a child keeps.
+//! Which descriptors a child keeps, and what becomes of the numbers of the others.
 
 #![expect(unsafe_code, reason = "closing descriptors by number, which nobody else can")]
 
-use core::mem::MaybeUninit;
-
 use ipc_transport::SystemError;
-use rustix::fd::{AsRawFd, RawFd};
-use rustix::fs::{CWD, Mode, OFlags, RawDir};
+use rustix::fd::{AsRawFd, BorrowedFd, RawFd};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use syscalls::{Sysno, syscall};
 
 /// The first number that is neither standard input, output nor error.
 const FIRST: RawFd = 3;
 
+/// Cuts every descriptor of the process off from its file, but 0, 1, 2 and those listed.
+///
+/// Their numbers stay taken, so none of them comes to mean another file: whatever in this process
+/// still uses one, such as a global logger, gets `EBADF` and harms no file that was opened since.
+/// Each becomes a close-on-exec descriptor that can only name a file (O_PATH of open(2)). The soft
+/// limit of open descriptors is raised by as many, up to the hard limit.
+///
+/// It takes two system calls for each descriptor and one for each number that is free below the
+/// highest.
+///
+/// # Errors
+/// `ENOENT` and the like where `/proc` is not mounted, `EMFILE` where two further descriptors are
+/// over the hard limit. Some descriptors may be cut off by then, none is closed.
+#[doc(alias = "O_PATH")]
+pub fn detach_all_but(keep: &[RawFd]) -> Result<(), SystemError> {
+    raise_limit(2);
+    // No directory, or it would be a way to open files, and no program.
+    let dead = rustix::fs::open("/proc/self/stat", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .map_err(SystemError::of("open /proc/self/stat"))?;
+    let mut detached = 0;
+    for_each_other(keep, |number| {
+        if number != dead.as_raw_fd() {
+            // SAFETY: the call touches no memory; a value that owns the number goes on owning it.
+            unsafe { syscall!(Sysno::dup3, dead.as_raw_fd(), number, OFlags::CLOEXEC.bits()) }
+                .map_err(|error| SystemError::of("dup3")(error.into_raw()))?;
+            detached += 1;
+        }
+        Ok(())
+    })?;
+    raise_limit(detached);
+    Ok(())
+}
+
+/// Raises the soft limit of open descriptors, up to the hard one.
+fn raise_limit(by: u64) {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if let Some(current) = current {
+        let more = current.saturating_add(by);
+        let current = Some(maximum.map_or(more, |maximum| more.min(maximum)));
+        // Where a sandbox refuses that, fewer can be opened.
+        _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
+    }
+}
+
 /// Closes every descriptor of the process but 0, 1, 2 and those listed.
 ///
-/// It asks the kernel to (close_range(2), kernel 5.9), and where that is refused or unknown reads
-/// `/proc/self/fd`. It never counts up to the limit.
+/// It asks the kernel to (close_range(2), kernel 5.9). Where that is refused or unknown it asks for
+/// each number up to the highest that is open, never up to the limit.
 ///
 /// # Errors
 /// `ENOENT` and the like where neither way is open; some may be closed then.
 ///
 /// # Safety
 /// Nothing in this process uses a descriptor that is closed here afterwards, nor drops a value
-/// that owns one. That is so in a forked child that never returns to the values of its parent.
+/// that owns one. A forked child that soon calls exec can promise that; for one that goes on with
+/// its parent's code there is [`detach_all_but`].
 pub unsafe fn close_all_but(keep: &[RawFd]) -> Result<(), SystemError> {
     match close_gaps(keep) {
         Ok(()) => Ok(()),
-        Err(_unknown_or_refused) => close_listed(keep),
+        Err(_unknown_or_refused) => close_each(keep),
     }
 }
 
@@ -48,23 +93,41 @@ fn close_gaps(keep: &[RawFd]) -> Result<(), syscalls::Errno> {
     }
 }
 
-fn close_listed(keep: &[RawFd]) -> Result<(), SystemError> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let list = rustix::fs::openat(CWD, "/proc/self/fd", flags, Mode::empty())
-        .map_err(SystemError::of("open /proc/self/fd"))?;
-    let mut buffer = [MaybeUninit::uninit(); 1024];
-    let mut entries = RawDir::new(&list, &mut buffer);
-    while let Some(entry) = entries.next() {
-        let entry = entry.map_err(SystemError::of("getdents64"))?;
-        // Besides digits there are only the names "." and "..".
-        let number = entry.file_name().to_bytes().iter().try_fold(0_i32, |number, digit| {
-            number.checked_mul(10)?.checked_add(digit.checked_sub(b'0')?.into())
-        });
-        let Some(number) = number.filter(|&number| number >= FIRST) else { continue };
-        if number != list.as_raw_fd() && !keep.contains(&number) {
-            // SAFETY: that nobody uses the descriptor any more is the caller's promise.
-            unsafe { rustix::io::close(number) };
+fn close_each(keep: &[RawFd]) -> Result<(), SystemError> {
+    for_each_other(keep, |number| {
+        // SAFETY: that nobody uses the descriptor any more is the caller's promise.
+        unsafe { rustix::io::close(number) };
+        Ok(())
+    })
+}
+
+/// Calls `act` with each number that is open, but 0, 1, 2 and those to be kept. Asking for each up
+/// to the highest takes a fraction of the time that the list in `/proc/self/fd` takes.
+fn for_each_other(
+    keep: &[RawFd],
+    mut act: impl FnMut(RawFd) -> Result<(), SystemError>,
+) -> Result<(), SystemError> {
+    for number in (FIRST..table_size()?).filter(|number| !keep.contains(number)) {
+        // SAFETY: a number that is closed is an error, which is what the call is to tell.
+        let fd = unsafe { BorrowedFd::borrow_raw(number) };
+        if rustix::io::fcntl_getfd(fd).is_ok() {
+            act(number)?;
         }
     }
     Ok(())
+}
+
+/// Returns a number above every open one: the size of this process's table of descriptors, at most
+/// about twice the highest of them (proc(5)).
+fn table_size() -> Result<RawFd, SystemError> {
+    const OPEN: &str = "open /proc/self/status";
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let status = rustix::fs::open("/proc/self/status", flags, Mode::empty())
+        .map_err(SystemError::of(OPEN))?;
+    let mut buffer = [0; 1024];
+    let len = rustix::io::read(&status, &mut buffer).map_err(SystemError::of("read"))?;
+    let mut lines = buffer.get(..len).unwrap_or_default().split(|&byte| byte == b'\n');
+    let size = lines.find_map(|line| line.strip_prefix(b"FDSize:"));
+    let size = size.and_then(|digits| str::from_utf8(digits).ok()?.trim().parse().ok());
+    size.ok_or(SystemError::of(OPEN)(Errno::NOENT))
 }

@@ -1,6 +1,8 @@
-//! What a forked child does upon the signals that its parent handles or ignores.
+//! What a forked child does upon the signals that its parent handles, ignores or blocks.
 
 #![expect(unsafe_code, reason = "signals by the raw system call, which takes pointers")]
+
+use core::marker::PhantomData;
 
 use ipc_transport::{Errno, SystemError};
 use syscalls::{Sysno, syscall};
@@ -14,6 +16,8 @@ const IS_MIPS: bool = cfg!(any(target_arch = "mips", target_arch = "mips64"));
 const HANDLER: usize = if IS_MIPS { 1 } else { 0 };
 /// Bytes of the kernel's signal mask.
 const MASK_SIZE: usize = if IS_MIPS { 16 } else { 8 };
+/// Sets a thread's mask (rt_sigprocmask(2)).
+const SET_MASK: usize = if IS_MIPS { 3 } else { 2 };
 /// The highest signal.
 const LAST: i32 = if IS_MIPS { 128 } else { 64 };
 /// The first of the signals that a C library uses itself: to cancel threads, and to change the ids
@@ -21,6 +25,9 @@ const LAST: i32 = if IS_MIPS { 128 } else { 64 };
 const FIRST_OF_LIBC: i32 = 32;
 /// The first after them, which is the C library's `SIGRTMIN`.
 const END_OF_LIBC: i32 = if cfg!(target_env = "musl") { 35 } else { 34 };
+
+/// A kernel's signal mask, and more.
+type Mask = [u64; 2];
 
 /// `SIG_DFL` and `SIG_IGN`.
 const DEFAULT: Action = [0; 40];
@@ -30,37 +37,76 @@ const IGNORE: Action = {
     action
 };
 
-/// Ignores the listed signals, and gives every other signal that has a handler its default action.
-/// For a forked child: a handler of its parent's would run there too, and write to descriptors
-/// that are other files by then.
-///
-/// Signals that are ignored already stay so, and the signal mask is left alone. So are the signals
-/// that the C library uses itself (32 and 33, with musl also 34).
+/// All signals blocked for this thread, until this is dropped and the mask is as before.
+#[derive(Debug)]
+#[must_use = "dropping it restores the mask"]
+pub struct BlockedSignals {
+    before: Mask,
+    /// The mask is the thread's.
+    _thread: PhantomData<*const ()>,
+}
+
+/// Blocks all signals for this thread (rt_sigprocmask(2)), for the time of a fork: a handler of the
+/// parent's must not run in the child, where it would write to the parent's pipes. In the child
+/// [`reset_signals`] follows, in the parent the value is dropped.
 ///
 /// # Errors
-/// `EINVAL` for an invalid signal number, and for `SIGKILL` and `SIGSTOP`; some signals may be
-/// changed by then.
+/// Only those of a sandbox.
 ///
 /// # Examples
 /// ```
-/// use ipc_barrier::process::{Fork, exit, fork, reset_signals};
+/// use ipc_barrier::process::{Fork, block_signals, exit, fork, reset_signals};
 ///
+/// let blocked = block_signals()?;
 /// if let Ok(Fork::Child(_guard)) = fork() {
 ///     let failed = reset_signals(&[2, 15]).is_err(); // SIGINT, SIGTERM
 ///     exit(failed.into());
 /// }
+/// drop(blocked);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias = "rt_sigprocmask")]
+pub fn block_signals() -> Result<BlockedSignals, SystemError> {
+    Ok(BlockedSignals { before: set_mask(&[u64::MAX; 2])?, _thread: PhantomData })
+}
+
+impl Drop for BlockedSignals {
+    fn drop(&mut self) {
+        // What could be set before can be set again.
+        _ = set_mask(&self.before);
+    }
+}
+
+/// Ignores the listed signals, gives every other one its default action, and blocks none. For a
+/// forked child: a handler of its parent's would run there too, and write to descriptors that are
+/// other files by then; and programs that the child starts would inherit what is ignored or blocked.
+///
+/// The signals that the C library uses itself (32 and 33, with musl also 34) keep their action.
+///
+/// # Errors
+/// `EINVAL` for an invalid signal number, and for `SIGKILL` and `SIGSTOP`; some signals may be
+/// changed by then.
 #[doc(alias = "rt_sigaction")]
 pub fn reset_signals(ignored: &[i32]) -> Result<(), SystemError> {
     for &signal in ignored {
         set_action(signal, &IGNORE)?;
     }
     for signal in (1..=LAST).filter(|signal| !(FIRST_OF_LIBC..END_OF_LIBC).contains(signal)) {
-        if has_handler(signal) {
+        if !ignored.contains(&signal) && has_action(signal) {
             set_action(signal, &DEFAULT)?;
         }
     }
-    Ok(())
+    set_mask(&[0; 2]).map(|_| ())
+}
+
+/// Sets this thread's mask, and returns the one before.
+fn set_mask(mask: &Mask) -> Result<Mask, SystemError> {
+    let mut before = [0; 2];
+    let places = (mask.as_ptr(), before.as_mut_ptr());
+    // SAFETY: the kernel reads one mask and writes the other, which are as long as its own or longer.
+    unsafe { syscall!(Sysno::rt_sigprocmask, SET_MASK, places.0, places.1, MASK_SIZE) }
+        .map_err(|error| SystemError { call: "rt_sigprocmask", errno: Errno(error.into_raw()) })?;
+    Ok(before)
 }
 
 fn set_action(signal: i32, action: &Action) -> Result<(), SystemError> {
@@ -71,9 +117,10 @@ fn set_action(signal: i32, action: &Action) -> Result<(), SystemError> {
         .map_err(|error| SystemError { call: "rt_sigaction", errno: Errno(error.into_raw()) })
 }
 
-fn has_handler(signal: i32) -> bool {
+/// Returns whether a signal is handled or ignored.
+fn has_action(signal: i32) -> bool {
     let mut action = DEFAULT;
     // SAFETY: the kernel writes its structure into `action`, which is longer; nothing is changed.
     let asked = unsafe { syscall!(Sysno::rt_sigaction, signal, 0, action.as_mut_ptr(), MASK_SIZE) };
-    asked.is_ok() && action[HANDLER] > 1
+    asked.is_ok() && action[HANDLER] != 0
 }

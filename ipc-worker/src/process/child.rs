@@ -3,7 +3,9 @@
 #![expect(unsafe_code, reason = "closing descriptors by number")]
 
 use heapless::Vec;
-use ipc_barrier::process::{Guard, Reason, close_all_but, exit, reset_signals};
+use ipc_barrier::process::{
+    Guard, Reason, close_all_but, detach_all_but, exit, give_up_precedence, reset_signals,
+};
 use ipc_transport::{Errno, Instant, Patience, Stream, SystemError, open_stdio};
 use rustix::fd::{AsFd, AsRawFd, RawFd};
 use rustix::process::Signal;
@@ -73,6 +75,7 @@ pub(super) fn run<H: Handler, Tag, const SLOTS: usize, const BYTES: usize>(
 
 fn set_up<H: Handler>(stream: &Stream, handler: &mut H) -> Result<(), Reason> {
     let failed = |stage| move |error: SystemError| Reason::new(stage, error.errno, error.call);
+    give_up_precedence();
     reset_signals(&IGNORED.map(Signal::as_raw)).map_err(failed("signals"))?;
     open_stdio().map_err(failed("standard streams"))?;
     let mut open: Vec<RawFd, OPEN> = Vec::new();
@@ -80,8 +83,10 @@ fn set_up<H: Handler>(stream: &Stream, handler: &mut H) -> Result<(), Reason> {
         open.push(fd.as_raw_fd())
             .map_err(|_| Reason::new("descriptors", EMFILE, "the handler holds more than 63"))?;
     }
-    // SAFETY: this process never returns to the values of main that own what is closed, and the
-    // handler has listed what it holds.
-    unsafe { close_all_but(&open) }.map_err(failed("descriptors"))?;
+    if detach_all_but(&open).is_err() {
+        // SAFETY: this process never returns to the values of main that own what is closed, and the
+        // handler has listed what it holds. What statics hold is lost; the guide says so.
+        unsafe { close_all_but(&open) }.map_err(failed("descriptors"))?;
+    }
     handler.prepare().map_err(|refusal| first_frame::refused(&refusal))
 }

@@ -1,6 +1,6 @@
 //! The launch by fork: the worker is a copy of main.
 
-use ipc_barrier::process::{Fork as Side, ForkError};
+use ipc_barrier::process::{Fork as Side, ForkError, block_signals};
 use ipc_transport::{Patience, SharedPage, Stream};
 
 use super::child;
@@ -34,8 +34,13 @@ impl<H: Handler> Launch for Fork<H> {
         stream.set_receive_timeout(SLICE)?;
         let page = SharedPage::new(SLOTS)?;
         caller.offer_all(Words(page.words()));
+        // Until the child has settings of its own: main's handlers must not run there.
+        let blocked = block_signals()?;
         match (self.by)()? {
-            Side::Parent(child) => Ok(Some(Process::new(child, stream, page))),
+            Side::Parent(child) => {
+                drop(blocked);
+                Ok(Some(Process::new(child, stream, page)))
+            }
             Side::Child(guard) => {
                 let given = child::Given { stream: theirs, words: Words(page.words()), spin };
                 child::run(guard, given, &mut self.handler, caller)

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use ipc_barrier::process::close_all_but;
+use ipc_barrier::process::{close_all_but, detach_all_but};
 use ipc_tests::{fds, seccomp};
 
 /// Opens a few hundred, keeps some, and returns what is open afterwards.
@@ -33,4 +33,22 @@ pub(crate) fn without_close_range_the_same_are_closed() {
     seccomp::refuse(&[libc::SYS_close_range], libc::EPERM);
     kept_of(&[599, 7, 3, 3, 8, 300, 0]);
     kept_of(&[]);
+}
+
+/// A file that the process still has a number of is not open any more, and its number not free.
+pub(crate) fn a_detached_descriptor_keeps_its_number_and_nothing_else() {
+    let null = std::fs::File::open("/dev/null").unwrap();
+    let open: Vec<OwnedFd> = (0..600).map(|_| null.try_clone().unwrap().into()).collect();
+    let kept = open[300].as_raw_fd();
+    detach_all_but(&[kept]).unwrap();
+    assert_eq!(fds::open(), [0, 1, 2, kept]);
+    let later: OwnedFd = std::fs::File::open("/dev/null").unwrap().into();
+    assert!(open.iter().all(|fd| fd.as_raw_fd() != later.as_raw_fd()));
+    for fd in open.iter().filter(|fd| fd.as_raw_fd() != kept) {
+        assert_eq!(rustix::io::write(fd, b"x"), Err(rustix::io::Errno::BADF));
+        assert_eq!(rustix::io::read(fd, &mut [0; 4][..]), Err(rustix::io::Errno::BADF));
+        assert!(fds::is_cloexec(fd));
+    }
+    let path = rustix::fs::openat(&open[0], "status", rustix::fs::OFlags::RDONLY, 0.into());
+    assert_eq!(path.unwrap_err(), rustix::io::Errno::NOTDIR);
 }

@@ -11,6 +11,7 @@ mod calls;
 mod deaths;
 mod given_back;
 mod handler;
+mod inherited;
 mod large;
 mod late;
 mod one_ways;
@@ -20,6 +21,7 @@ mod stops;
 use calls::*;
 use deaths::*;
 use given_back::*;
+use inherited::*;
 use large::*;
 use late::*;
 use one_ways::*;
@@ -57,6 +59,14 @@ ipc_tests::cases! {
     a_closed_connection_is_seen_at_once_also_after_a_restart,
     the_child_keeps_only_its_own_descriptors,
     with_standard_streams_closed_nothing_lands_there,
+    repro_a_stale_number_never_means_another_file,
+    numbers_that_stay_taken_leave_the_worker_its_share_of_descriptors,
+    where_numbers_cannot_be_kept_the_descriptors_are_closed,
+    repro_mains_handlers_do_not_run_between_fork_and_set_up,
+    repro_a_signal_between_fork_and_set_up_does_not_end_the_start,
+    repro_a_worker_blocks_no_signal_and_ignores_those_that_are_for_main,
+    a_number_that_is_dropped_in_the_worker_closes_no_other_file,
+    a_worker_of_a_main_with_precedence_is_an_ordinary_process,
     a_failing_set_up_arrives_with_stage_and_number,
     too_many_descriptors_are_a_failure_of_that_stage,
     a_hostile_first_frame_is_an_error_and_no_process_is_left,

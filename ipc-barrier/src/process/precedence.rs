@@ -1,0 +1,39 @@
+//! What puts a process before others, which a child of a daemon should not have.
+
+#![expect(unsafe_code, reason = "scheduling policies by system calls that rustix lacks")]
+
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{getpriority_process, setpriority_process};
+use syscalls::{Sysno, syscall};
+
+/// The real-time policies (sched(7)). A task under SCHED_DEADLINE cannot fork.
+const FIFO: usize = 1;
+const ROUND_ROBIN: usize = 2;
+const ORDINARY: usize = 0;
+/// The policy is not inherited any more: of a child nothing is asked by that.
+const RESET_ON_FORK: usize = 0x4000_0000;
+
+/// Makes this process an ordinary one, if it came before others: a real-time policy becomes
+/// `SCHED_OTHER`, a negative nice value 0, a negative score against the out-of-memory killer 0
+/// (sched(7), nice(2), proc(5)). For a forked child, which would otherwise keep its parent from its
+/// duties, or outlive it when memory runs out.
+///
+/// The kernel allows that to every process. What a sandbox refuses stays as it is.
+pub fn give_up_precedence() {
+    // SAFETY: the call touches no memory.
+    let policy = unsafe { syscall!(Sysno::sched_getscheduler, 0) };
+    if policy.is_ok_and(|policy| matches!(policy & !RESET_ON_FORK, FIFO | ROUND_ROBIN)) {
+        let priority = 0_i32;
+        // SAFETY: the kernel reads one int, which lives for the call.
+        _ = unsafe { syscall!(Sysno::sched_setscheduler, 0, ORDINARY, &raw const priority) };
+    }
+    if getpriority_process(None).is_ok_and(|nice| nice < 0) {
+        _ = setpriority_process(None, 0);
+    }
+    let score = rustix::fs::open("/proc/self/oom_score_adj", OFlags::RDWR, Mode::empty());
+    let Ok(score) = score else { return };
+    let mut sign = [0];
+    if rustix::io::pread(&score, &mut sign, 0).is_ok() && sign == *b"-" {
+        _ = rustix::io::pwrite(&score, b"0", 0);
+    }
+}

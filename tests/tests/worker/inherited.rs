@@ -1,0 +1,223 @@
+//! What a forked worker has of its main, and what it has not.
+
+#![expect(unsafe_code, reason = "signals, and a descriptor used by a number that was kept")]
+
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
+
+use ipc_tests::fds;
+use ipc_worker::{Call, Refusal, Reply, Request, Restart, Start, Worker};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+
+use crate::handler::*;
+
+const STATUS: u16 = 100;
+const LIMIT: u16 = 101;
+const LOG: u16 = 102;
+const PRECEDENCE: u16 = 103;
+
+fn own_state(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+    match request.method() {
+        STATUS => {
+            let status = std::fs::read_to_string("/proc/self/status")?;
+            let of_signals = |line: &&str| line.starts_with("SigBlk") || line.starts_with("SigIgn");
+            status.lines().filter(of_signals).try_for_each(|line| reply.put(line.as_bytes()))
+        }
+        LIMIT => {
+            let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+            reply.put(format!("{current:?} {maximum:?}").as_bytes())
+        }
+        PRECEDENCE => reply.put(precedence().as_bytes()),
+        LOG => {
+            // What came with the request gets the lowest free number.
+            let mut client = File::from(request.take_fd().unwrap());
+            client.write_all(b"for the client")?;
+            let log = LOGGER.get().unwrap();
+            reply.put(
+                format!("{:?}", (&*log).write_all(b"secret").map_err(|e| e.kind())).as_bytes(),
+            )?;
+            reply.put(format!(" {:?}", log.metadata().is_ok()).as_bytes())
+        }
+        _ => handle(request, reply),
+    }
+}
+
+/// As many programs have one, for their log.
+static LOGGER: OnceLock<File> = OnceLock::new();
+
+fn text_of(told: Told) -> String {
+    let Told::Reply(_, bytes) = told else { panic!("{told:?}") };
+    String::from_utf8(bytes).unwrap()
+}
+
+/// A number that was main's must not become another file's: a logger that the handler does not
+/// know would write into it.
+pub(crate) fn repro_a_stale_number_never_means_another_file() {
+    let mut log = tempfile::tempfile().unwrap();
+    LOGGER.set(log.try_clone().unwrap()).unwrap();
+    let mut client = tempfile::tempfile().unwrap();
+    let mut worker = Worker::<u32, _>::start(Start::fork(own_state)).unwrap();
+    for tag in 0..8 {
+        worker.try_call(Call::new(LOG, &[]).fds(&[client.as_fd()]), tag).unwrap();
+        let list = turn_until(&mut worker, |list| !list.is_empty());
+        let Told::Reply(_, bytes) = &list[0] else { panic!("{list:?}") };
+        assert_eq!(str::from_utf8(bytes).unwrap(), "Err(Uncategorized) true", "EBADF");
+    }
+    let mut text = String::new();
+    client.rewind().unwrap();
+    client.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "for the client".repeat(8));
+    log.rewind().unwrap();
+    assert_eq!(log.read(&mut [0; 8]).unwrap(), 0, "the file is cut off, not shared");
+}
+
+pub(crate) fn numbers_that_stay_taken_leave_the_worker_its_share_of_descriptors() {
+    let open: Vec<File> = (0..200).map(|_| File::open("/dev/null").unwrap()).collect();
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: Some(256), maximum }).unwrap();
+    let mut worker = Worker::<u32, _>::start(Start::fork(own_state)).unwrap();
+    let limit = text_of(call(&mut worker, LIMIT, b""));
+    let current: u64 =
+        limit.strip_prefix("Some(").unwrap().split(')').next().unwrap().parse().unwrap();
+    assert!((456..480).contains(&current), "as many more as stay taken: {limit}");
+    drop(open);
+}
+
+/// As where /proc is not mounted.
+pub(crate) fn where_numbers_cannot_be_kept_the_descriptors_are_closed() {
+    let file = File::open("/dev/null").unwrap();
+    ipc_tests::seccomp::refuse(&[libc::SYS_dup3], libc::EPERM);
+    let mut worker = Worker::<u32, _>::start(Start::fork(handle)).unwrap();
+    let open = text_of(call(&mut worker, OPEN_FDS, b""));
+    assert_eq!(open.split(',').count(), 4, "0, 1, 2 and the socket: {open}");
+    assert!(!open.contains(&format!(" {},", file.as_raw_fd())));
+}
+
+static SELF_PIPE: AtomicI32 = AtomicI32::new(-1);
+
+extern "C" fn on_term(_: i32) {
+    // SAFETY: the case keeps the pipe open.
+    let pipe = unsafe { BorrowedFd::borrow_raw(SELF_PIPE.load(Relaxed)) };
+    _ = rustix::io::write(pipe, b"t");
+}
+
+extern "C" fn raise_term() {
+    // SAFETY: the call has no precondition.
+    unsafe { libc::raise(libc::SIGTERM) };
+}
+
+/// Raises SIGTERM in every child as soon as there is one, as a service manager's stop may.
+fn raise_in_children() {
+    // SAFETY: the function makes a system call only.
+    assert_eq!(unsafe { libc::pthread_atfork(None, None, Some(raise_term)) }, 0);
+}
+
+pub(crate) fn repro_mains_handlers_do_not_run_between_fork_and_set_up() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    rustix::io::ioctl_fionbio(&reader, true).unwrap();
+    SELF_PIPE.store(writer.as_raw_fd(), Relaxed);
+    let handler = on_term as extern "C" fn(i32) as libc::sighandler_t;
+    // SAFETY: the handler makes a system call only.
+    unsafe { libc::signal(libc::SIGTERM, handler) };
+    raise_in_children();
+    let mut worker = Worker::<u32, _>::start(Start::fork(handle)).unwrap();
+    assert!((&reader).read(&mut [0; 8]).is_err(), "main's handler ran in the child");
+    assert!(matches!(call(&mut worker, ECHO, b"x"), Told::Reply(..)));
+    raise_term();
+    assert_eq!((&reader).read(&mut [0; 8]).unwrap(), 1, "main has its signals back");
+}
+
+pub(crate) fn repro_a_signal_between_fork_and_set_up_does_not_end_the_start() {
+    raise_in_children();
+    let mut worker = Worker::<u32, _>::start(Start::fork(handle)).unwrap();
+    assert!(matches!(call(&mut worker, ECHO, b"x"), Told::Reply(..)));
+}
+
+/// The set of signals after such a name in what the handler tells.
+fn set_of(name: &str, status: &str) -> u64 {
+    let (_, rest) = status.split_once(name).unwrap();
+    u64::from_str_radix(rest[2..18].trim(), 16).unwrap()
+}
+
+pub(crate) fn repro_a_worker_blocks_no_signal_and_ignores_those_that_are_for_main() {
+    let blocked = [libc::SIGUSR1, libc::SIGALRM, libc::SIGTERM, libc::SIGCHLD];
+    // SAFETY: all zeroes is a set.
+    let mut set: libc::sigset_t = unsafe { core::mem::zeroed() };
+    for signal in blocked {
+        // SAFETY: the set is a live value.
+        unsafe { libc::sigaddset(&raw mut set, signal) };
+    }
+    // SAFETY: the set is a live value.
+    unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, core::ptr::null_mut()) };
+    // SAFETY: no handler is installed.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    let start = Start::fork(own_state).restart(Restart::AT_ONCE);
+    let mut worker = Worker::<u32, _>::start(start).unwrap();
+    let status = text_of(call(&mut worker, STATUS, b""));
+    let of_libc = 0b111 << 31;
+    assert_eq!(set_of("SigBlk", &status), 0);
+    let bit = |signal: Signal| 1_u64 << (signal.as_raw() - 1);
+    let ignored = [Signal::TERM, Signal::INT, Signal::HUP, Signal::PIPE].map(bit);
+    assert_eq!(set_of("SigIgn", &status) & !of_libc, ignored.iter().sum::<u64>());
+    let own = std::fs::read_to_string("/proc/self/status").unwrap();
+    let bits = blocked.map(|signal| 1_u64 << (signal - 1)).iter().sum::<u64>();
+    assert_eq!(set_of("SigBlk", &own), bits, "main's mask is as before");
+}
+
+/// A handler's library may keep a number as well.
+pub(crate) fn a_number_that_is_dropped_in_the_worker_closes_no_other_file() {
+    fn drops(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+        let number = i32::from_le_bytes(request.bytes().try_into().unwrap());
+        let (first, second) = (File::open("/dev/zero")?, File::open("/dev/zero")?);
+        // SAFETY: in main it was this program's, and here it is nobody else's.
+        drop(unsafe { File::from_raw_fd(number) });
+        let alive =
+            fds::mode(first.as_raw_fd()).is_some() && fds::mode(second.as_raw_fd()).is_some();
+        reply.put(&[u8::from(alive)])
+    }
+    let file = File::open("/dev/null").unwrap();
+    let mut worker = Worker::<u32, _>::start(Start::fork(drops)).unwrap();
+    let number = file.as_raw_fd().to_le_bytes();
+    let told = call(&mut worker, 1, &number);
+    assert!(matches!(&told, Told::Reply(_, bytes) if bytes == &[1]), "{told:?}");
+}
+
+/// The scheduling policy, the nice value and the score against the out-of-memory killer.
+fn precedence() -> String {
+    // SAFETY: the call touches no memory.
+    let policy = unsafe { libc::sched_getscheduler(0) };
+    let nice = rustix::process::getpriority_process(None).unwrap();
+    let score = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap();
+    format!("{policy} {nice} {}", score.trim())
+}
+
+pub(crate) fn a_worker_of_a_main_with_precedence_is_an_ordinary_process() {
+    let parameter = libc::sched_param { sched_priority: 1 };
+    rustix::process::setpriority_process(None, -5).ok();
+    std::fs::write("/proc/self/oom_score_adj", "-7").ok();
+    // SAFETY: the kernel reads the parameter.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_RR, &raw const parameter) };
+    let own = precedence();
+    if !own.starts_with("2 -5 ") {
+        ipc_tests::cases::skip("precedence over others", "CAP_SYS_NICE");
+    }
+    if own.ends_with(" 0") {
+        println!("skipped: a negative oom_score_adj (install with: CAP_SYS_RESOURCE)");
+    }
+    let mut worker = Worker::<u32, _>::start(Start::fork(own_state)).unwrap();
+    assert_eq!(text_of(call(&mut worker, PRECEDENCE, b"")), "0 0 0");
+    assert_eq!(precedence(), own, "main keeps its own");
+    rustix::process::setpriority_process(None, 5).unwrap();
+    let parameter = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the kernel reads the parameter.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const parameter) };
+    let mut worker = Worker::<u32, _>::start(Start::fork(own_state)).unwrap();
+    assert_eq!(
+        text_of(call(&mut worker, PRECEDENCE, b"")),
+        "0 5 0",
+        "what comes after others stays"
+    );
+}
