@@ -86,8 +86,9 @@ pub fn refuse_descriptors(socket: BorrowedFd<'_>) -> bool {
 }
 
 /// Makes an io_uring, which the kernel never passes; `None` where it makes none.
-pub fn io_uring() -> Option<OwnedFd> {
-    let mut parameters = [0_u8; 120];
+pub fn io_uring(flags: u32) -> Option<OwnedFd> {
+    let mut parameters = [0_u32; 30];
+    parameters[2] = flags;
     // SAFETY: the kernel reads and writes the 120 bytes of its parameters.
     let number = unsafe { libc::syscall(libc::SYS_io_uring_setup, 4, parameters.as_mut_ptr()) };
     let number = RawFd::try_from(number).ok().filter(|&number| number >= 0)?;

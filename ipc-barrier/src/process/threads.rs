@@ -2,6 +2,10 @@
 
 #![expect(unsafe_code, reason = "rustix marks unshare as unsafe, for flags not used here")]
 
+use core::mem::MaybeUninit;
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags, RawDir, openat};
 use rustix::io::Errno;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
@@ -14,8 +18,8 @@ const ATTEMPTS: usize = 8;
 /// Returns how many threads the process has; `None` where that is unknown.
 ///
 /// `unshare(CLONE_VM)` has no effect but to answer whether the calling thread is the only one.
-/// Where a filter refuses it or it fails, as it always does under qemu-user, /proc tells: a
-/// directory has two links, and this one has one more for each thread.
+/// Where a filter refuses it or it fails, as it always does under qemu-user and beside the kernel's
+/// own threads of an io_uring, /proc tells.
 pub(crate) fn count() -> Option<usize> {
     for _ in 0..ATTEMPTS {
         // SAFETY: what unshare may make unsafe is CLONE_FILES, which is not asked for.
@@ -25,8 +29,46 @@ pub(crate) fn count() -> Option<usize> {
             Err(_refused_or_unknown) => break,
         }
     }
-    let links = rustix::fs::stat("/proc/self/task").ok()?.st_nlink;
-    usize::try_from(links).ok()?.checked_sub(2).filter(|&count| count > 0)
+    listed().ok().filter(|&count| count > 0)
+}
+
+/// Counts the threads in /proc, but those that belong to the kernel.
+fn listed() -> Result<usize, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let list = rustix::fs::open("/proc/self/task", flags, Mode::empty())?;
+    let mut buffer = [MaybeUninit::uninit(); 512];
+    let mut entries = RawDir::new(&list, &mut buffer);
+    let mut count = 0;
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        if entry.file_name().to_bytes().starts_with(b".") {
+            continue;
+        }
+        match openat(&list, entry.file_name(), flags, Mode::empty()) {
+            Ok(thread) => count += usize::from(!is_kernels(&thread)),
+            // It has ended meanwhile.
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(count)
+}
+
+/// Returns whether a thread is an io_uring's: it never runs code of this program, holds no lock of
+/// it, and is not copied by fork. What cannot be told is a thread of the program.
+fn is_kernels(thread: &OwnedFd) -> bool {
+    /// PF_IO_WORKER of linux/sched.h since 5.12. Before, virtual processors had the same bit, and
+    /// an io_uring's threads did not show in the process.
+    const IO_WORKER: u32 = 0x10;
+    let mut buffer = [0; 256];
+    let read = |stat: OwnedFd| rustix::io::read(stat, &mut buffer);
+    let stat = openat(thread, "stat", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let Ok(len) = stat.and_then(read) else { return false };
+    // Number, name in parentheses, state, five numbers, flags (proc(5)). A name may hold anything.
+    let text = str::from_utf8(buffer.get(..len).unwrap_or_default()).unwrap_or("");
+    let Some((start, rest)) = text.rsplit_once(") ") else { return false };
+    let flags = rest.split(' ').nth(6).and_then(|digits| digits.parse::<u32>().ok());
+    start.contains(" (iou-") && flags.is_some_and(|flags| flags & IO_WORKER != 0)
 }
 
 #[cfg(test)]

@@ -58,4 +58,5 @@ ipc_tests::cases! {
     where_unshare_answers_einval_by_mistake_it_is_asked_again,
     where_unshare_always_answers_einval_threads_are_counted,
     without_proc_unshare_alone_decides,
+    repro_the_kernels_own_threads_of_an_io_uring_are_no_second_thread,
 }

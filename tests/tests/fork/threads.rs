@@ -4,11 +4,11 @@ use std::sync::mpsc;
 
 use ipc_barrier::{Ended, Fork, ForkError, exit, fork};
 use ipc_tests::forked::{end_of, forked, soon};
-use ipc_tests::{cases, seccomp};
+use ipc_tests::{cases, fds, seccomp};
 use ipc_transport::Instant;
 
 /// What /proc is asked by.
-const STAT: [libc::c_long; 2] = [libc::SYS_newfstatat, libc::SYS_statx];
+const LIST: [libc::c_long; 1] = [libc::SYS_getdents64];
 
 pub(crate) fn a_second_thread_is_refused_with_their_count() {
     for count in 2..5 {
@@ -24,16 +24,20 @@ pub(crate) fn a_second_thread_is_refused_with_their_count() {
             thread.join().unwrap();
         }
         // A joined thread may stand in the kernel's list for a moment.
-        let limit = soon();
-        let mut child = loop {
-            match fork() {
-                Ok(Fork::Child(_guard)) => exit(0),
-                Ok(Fork::Parent(child)) => break child,
-                Err(error) => assert!(Instant::now() < limit, "{error}"),
-            }
-        };
-        assert_eq!(end_of(&mut child), Ended::Exited(0));
+        forks_in_the_end();
     }
+}
+
+fn forks_in_the_end() {
+    let limit = soon();
+    let mut child = loop {
+        match fork() {
+            Ok(Fork::Child(_guard)) => exit(0),
+            Ok(Fork::Parent(child)) => break child,
+            Err(error) => assert!(Instant::now() < limit, "{error}"),
+        }
+    };
+    assert_eq!(end_of(&mut child), Ended::Exited(0));
 }
 
 /// Runs the function while there is a second thread.
@@ -70,7 +74,7 @@ pub(crate) fn where_unshare_is_refused_threads_are_still_counted() {
 /// As kernels before 4.3 do while somebody reads /proc/PID. Nothing can be counted here, so that
 /// it is the second question that is answered.
 pub(crate) fn where_unshare_answers_einval_by_mistake_it_is_asked_again() {
-    seccomp::refuse(&STAT, libc::EPERM);
+    seccomp::refuse(&LIST, libc::EPERM);
     for times in [1, 3] {
         let mut child = forked(|| {
             seccomp::refuse_at_first(libc::SYS_unshare, libc::EINVAL, times);
@@ -94,7 +98,7 @@ pub(crate) fn where_unshare_always_answers_einval_threads_are_counted() {
 
 pub(crate) fn where_proc_cannot_be_read_either_the_threads_are_unknown() {
     seccomp::refuse(&[libc::SYS_unshare], libc::EPERM);
-    seccomp::refuse(&STAT, libc::EPERM);
+    seccomp::refuse(&LIST, libc::EPERM);
     assert_eq!(fork().unwrap_err(), ForkError::ThreadsUnknown);
 }
 
@@ -117,3 +121,29 @@ pub(crate) fn without_proc_unshare_alone_decides() {
     seccomp::refuse(&[libc::SYS_unshare], libc::EPERM);
     assert_eq!(fork().unwrap_err(), ForkError::ThreadsUnknown);
 }
+
+/// An io_uring with a thread of the kernel's that polls for it: it shows among this process's.
+pub(crate) fn repro_the_kernels_own_threads_of_an_io_uring_are_no_second_thread() {
+    let Some(_ring) = fds::io_uring(SQPOLL) else {
+        cases::skip("an io_uring with a thread", "a kernel with io_uring, and the right to use it")
+    };
+    let tasks = || std::fs::read_dir("/proc/self/task").unwrap().count();
+    if tasks() < 2 {
+        cases::skip("an io_uring with a thread that shows", "Linux 5.12 or later");
+    }
+    // It has its name a moment after its start.
+    forks_in_the_end();
+    beside_a_thread(|| {
+        assert_eq!(fork().unwrap_err(), ForkError::Threads { count: 2 }, "it is not counted");
+    });
+    // A name alone makes no thread the kernel's.
+    let (end, wait) = mpsc::channel::<()>();
+    let named = std::thread::Builder::new().name("iou-sqp-1".into());
+    let thread = named.spawn(move || _ = wait.recv()).unwrap();
+    assert_eq!(fork().unwrap_err(), ForkError::Threads { count: 2 });
+    drop(end);
+    thread.join().unwrap();
+}
+
+/// IORING_SETUP_SQPOLL (io_uring_setup(2)).
+const SQPOLL: u32 = 2;

@@ -74,7 +74,7 @@ fn check_unsendable<L: Launch>(mut worker: Worker<u32, L>, fd: &OwnedFd, errno: 
 }
 
 pub(crate) fn an_io_uring_is_unsendable_and_harms_no_other_request() {
-    let Some(ring) = fds::io_uring() else {
+    let Some(ring) = fds::io_uring(0) else {
         skip("sending an io_uring: io_uring_setup is refused here", "a kernel that allows it");
     };
     assert!(ring.as_raw_fd() > 2);
