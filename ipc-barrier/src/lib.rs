@@ -50,8 +50,9 @@ pub mod process;
 
 pub use ipc_transport::{Errno, Instant, SystemError};
 pub use meeting::{
-    Barrier, ChildEnd, ChildSide, End, Eventfd, ExecError, Exported, Lane, MeetError, Missing,
-    Page, ParentEnd, ParentSide, PeerAbort, Role, Unmet, place_all, sync_all, sync_all_until,
+    Barrier, ChildEnd, ChildSide, End, Eventfd, ExecError, Exported, Guarded, Lane, MeetError,
+    Missing, Page, ParentEnd, ParentSide, PeerAbort, Role, Unmet, place_all, sync_all,
+    sync_all_until,
 };
 #[cfg(feature = "libc")]
 pub use process::fork;

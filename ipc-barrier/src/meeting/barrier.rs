@@ -6,6 +6,7 @@ use ipc_transport::{SharedPage, SystemError};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::end::{ChildEnd, End, ParentEnd};
+use super::held::Held;
 use super::lane::{Fds, Half, Lane};
 use super::memory::WORDS;
 use super::page::Page;
@@ -120,7 +121,8 @@ impl<L: Lane> Barrier<L> {
             0 => (to_child, to_parent, parent_own),
             _ => (to_parent, to_child, child_own),
         };
-        let half = Half { index: R::INDEX, outgoing, incoming, own, memory, file, pidfd: None };
-        End::new(Rules::NEW, half)
+        let [outgoing, incoming, own] = [outgoing, incoming, own].map(Held::from);
+        let (index, file, pidfd) = (R::INDEX, file.map(Held::from), None);
+        End::new(Rules::NEW, Half { index, outgoing, incoming, own, memory, file, pidfd })
     }
 }

@@ -3,14 +3,16 @@
 use core::error::Error;
 use core::fmt;
 use core::marker::PhantomData;
+use core::time::Duration;
 
-use ipc_transport::{Instant, Interest, SystemError, above_stdio, duplicate};
+use ipc_transport::{Instant, Interest, SystemError, above_stdio, duplicate, wait};
 use rustix::event::epoll;
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd};
 use static_assertions::assert_impl_all;
 
 use super::errors::{MeetError, PeerAbort, Unmet};
-use super::lane::{Broken, Half, Lane};
+use super::held::Held;
+use super::lane::{Broken, Half, Lane, Unseen};
 use super::memory::{leave, reason};
 use super::nowait;
 use super::page::Page;
@@ -19,9 +21,12 @@ use super::rules::{ABORT, Goal, Rules, TOKEN};
 use super::wait::look;
 use crate::process::Reason;
 
-/// Looks that tell all there is at one moment: tokens first, and the end behind them. Once a
+/// Looks that tell all there is at one moment: tokens first, rings, and the end behind them. Once a
 /// deadline has passed there are no more: a peer that places without end always has news.
-const LOOKS: usize = 2;
+const LOOKS: usize = 3;
+
+/// How soon to look again where the system cannot wait.
+const RETRY: Duration = Duration::from_millis(2);
 
 /// The parent's end. Only ends of parents can be given to [`sync_all`](crate::sync_all).
 pub type ParentEnd<L = Page> = End<ParentSide, L>;
@@ -56,7 +61,7 @@ pub type ChildEnd<L = Page> = End<ChildSide, L>;
 pub struct End<R, L = Page> {
     pub(crate) rules: Rules,
     pub(crate) half: Half,
-    watch: Option<OwnedFd>,
+    watch: Option<Held>,
     kind: PhantomData<(R, L)>,
 }
 
@@ -92,7 +97,7 @@ impl<R: Role, L: Lane> End<R, L> {
         mut self,
         process: impl Into<Option<BorrowedFd<'fd>>>,
     ) -> Result<Self, SystemError> {
-        self.half.pidfd = process.into().map(duplicate).transpose()?;
+        self.half.pidfd = process.into().map(duplicate).transpose()?.map(Held::from);
         self.watch = None;
         Ok(self)
     }
@@ -114,7 +119,7 @@ impl<R: Role, L: Lane> End<R, L> {
                     return Ok(());
                 }
                 Ok(false) => return Err(MeetError::Full),
-                Err(Broken) => self.rules.broken(),
+                Err(Broken) => self.break_off(),
             }
         }
         Err(MeetError::Ended(self.rules.unmet()))
@@ -123,8 +128,8 @@ impl<R: Role, L: Lane> End<R, L> {
     /// Aborts: the peer's waits end, also those for tokens that it has not read yet. Posted once;
     /// never waits. Returns whether the peer is not known to have ended its part.
     pub fn abort(&mut self) -> bool {
-        if self.rules.abort() && L::post(&self.half, ABORT).is_err() {
-            self.rules.broken();
+        if self.rules.abort() {
+            self.post_abort();
         }
         self.rules.peer.is_none()
     }
@@ -182,7 +187,8 @@ impl<R: Role, L: Lane> End<R, L> {
     /// `EMFILE`, `ENFILE`, `ENOMEM`, `ENOSPC`; the end is as it was.
     pub fn watch(&mut self) -> Result<BorrowedFd<'_>, SystemError> {
         let watch = self.watch.take().map_or_else(|| self.open_watch(), Ok)?;
-        Ok(OwnedFd::as_fd(self.watch.insert(watch)))
+        let watch: &Held = self.watch.insert(watch);
+        Ok(watch.as_fd())
     }
 
     /// Makes the descriptor of [`watch`](Self::watch) show what comes next. Call it after a
@@ -192,7 +198,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// [`Eventfd`](crate::Eventfd) it has nothing to do.
     pub fn arm(&mut self) -> bool {
         let armed = L::read_bell(&self.half, nowait::read).and_then(|_| L::arm(&self.half));
-        armed.inspect_err(|Broken| self.rules.broken()).unwrap_or(false)
+        armed.inspect_err(|Broken| self.break_off()).unwrap_or(false)
     }
 
     /// Waits until every token of this side has been answered by one of the peer's; met at once
@@ -300,7 +306,10 @@ impl<R: Role, L: Lane> End<R, L> {
     /// first.
     pub fn wait_abort_until(&mut self, deadline: Instant) -> Option<PeerAbort> {
         // Met where the peer's end is known afterwards, and else out of time.
-        _ = self.wait_for(Goal::PeerAbort, deadline);
+        while self.wait_for(Goal::PeerAbort, deadline).is_err() && deadline > Instant::now() {
+            // The system cannot wait for descriptors, but for a time.
+            _ = wait(&mut [], Some(Instant::now() + RETRY));
+        }
         self.peer_abort()
     }
 
@@ -309,7 +318,7 @@ impl<R: Role, L: Lane> End<R, L> {
         self.wait_abort_until(Instant::PAST)
     }
 
-    fn open_watch(&self) -> Result<OwnedFd, SystemError> {
+    fn open_watch(&self) -> Result<Held, SystemError> {
         use epoll::{EventData, EventFlags};
         let watch = epoll::create(epoll::CreateFlags::CLOEXEC);
         let watch = above_stdio(watch.map_err(SystemError::of("epoll_create1"))?)?;
@@ -319,7 +328,7 @@ impl<R: Role, L: Lane> End<R, L> {
             let added = epoll::add(&watch, fd, EventData::new_u64(0), flags);
             added.map_err(SystemError::of("epoll_ctl"))?;
         }
-        Ok(watch)
+        Ok(watch.into())
     }
 
     fn met(&mut self, goal: Goal, deadline: Instant) -> Result<(), Unmet> {
@@ -328,7 +337,6 @@ impl<R: Role, L: Lane> End<R, L> {
 
     /// Waits; false where the deadline has passed.
     fn wait_for(&mut self, goal: Goal, deadline: Instant) -> Result<bool, Unmet> {
-        let reason = || reason(&self.half.memory, self.half.index ^ 1);
         let mut looks = 0..LOOKS;
         loop {
             if self.rules.is_met(goal)? {
@@ -339,9 +347,32 @@ impl<R: Role, L: Lane> End<R, L> {
             }
             match look::<L>(&self.half, deadline) {
                 Ok(None) => return Ok(false),
-                Ok(Some(value)) => self.rules.drained(value, reason),
-                Err(Broken) => self.rules.broken(),
+                Ok(Some(value)) => {
+                    let Half { memory, index, .. } = &self.half;
+                    self.rules.drained(value, || reason(memory, index ^ 1));
+                }
+                Err(Unseen::Broken) => self.break_off(),
+                Err(Unseen::System(error)) => return Err(Unmet::System(error)),
             }
+        }
+    }
+
+    /// Gives up descriptors that do not work. The peer is told as far as they still do.
+    fn break_off(&mut self) {
+        if self.rules.abort() {
+            self.post_abort();
+        }
+        self.rules.broken();
+    }
+
+    /// Posts the abort. Where that fails, the peer sees this side's descriptor close.
+    fn post_abort(&mut self) {
+        if L::post(&self.half, ABORT).is_ok() {
+            return;
+        }
+        self.rules.broken();
+        if let Ok(other) = duplicate(self.half.incoming.as_fd()) {
+            self.half.own = other.into();
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use ipc_transport::SystemError;
+
 use crate::process::Reason;
 
 /// How the peer has ended its part.
@@ -29,7 +31,7 @@ impl fmt::Display for PeerAbort {
 }
 
 /// Why a wait was not met. After the first two nothing can be met or placed any more, and only
-/// [`wait_abort`](crate::End::wait_abort) still tells something; after the third everything goes
+/// [`wait_abort`](crate::End::wait_abort) still tells something; after the others everything goes
 /// on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -43,6 +45,10 @@ pub enum Unmet {
     /// The deadline has passed. Nothing is broken: tokens that were placed stay placed, and the
     /// wait may be repeated.
     TimedOut,
+    /// The system cannot wait: `ENOMEM`, or `EINVAL` where a sandbox has set the limit of open
+    /// descriptors lower than those to be polled (poll(2)). The peer is not concerned, and the wait
+    /// may be repeated. A wait without a deadline and without a pidfd does not poll.
+    System(SystemError),
 }
 
 impl fmt::Display for Unmet {
@@ -52,6 +58,7 @@ impl fmt::Display for Unmet {
             Self::Aborted(None) => f.write_str("aborted"),
             Self::Gone => f.write_str("the peer is gone"),
             Self::TimedOut => f.write_str("the deadline has passed"),
+            Self::System(error) => write!(f, "cannot wait for the peer: {error}"),
         }
     }
 }

@@ -10,6 +10,7 @@ use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 
 use super::end::End;
+use super::held::Held;
 use super::lane::{Half, Lane};
 use super::memory::WORDS;
 use super::role::Role;
@@ -114,7 +115,7 @@ impl<R: Role, L: Lane> End<R, L> {
         let memory = memory.map_err(ExecError::System)?;
         let take = |number: &RawFd| {
             // SAFETY: it is open, and the caller promises that nothing else owns it.
-            unsafe { OwnedFd::from_raw_fd(*number) }
+            Held::from(unsafe { OwnedFd::from_raw_fd(*number) })
         };
         let [outgoing, incoming, own] = [outgoing, incoming, own].map(take);
         let (file, pidfd) = (Some(take(file)), pidfd.first().map(take));

@@ -5,6 +5,8 @@ use core::sync::atomic::AtomicU32;
 use ipc_transport::{Interest, SharedPage, SystemError};
 use rustix::fd::OwnedFd;
 
+use super::held::Held;
+
 /// How tokens reach the other side: [`Page`](crate::Page) or [`Eventfd`](crate::Eventfd). Both
 /// follow the same rules, and both ends of a barrier use the same lane. The trait is sealed.
 pub trait Lane: Mechanism {}
@@ -23,19 +25,32 @@ pub(crate) const SOURCES: usize = 3;
 pub struct Half {
     /// This side's place where both are listed, see [`Role`](super::role::Role).
     pub(crate) index: usize,
-    pub(crate) outgoing: OwnedFd,
-    pub(crate) incoming: OwnedFd,
-    pub(crate) own: OwnedFd,
+    pub(crate) outgoing: Held,
+    pub(crate) incoming: Held,
+    pub(crate) own: Held,
     pub(crate) memory: SharedPage,
     /// The file that the memory is of, where it has to outlive an exec.
-    pub(crate) file: Option<OwnedFd>,
+    pub(crate) file: Option<Held>,
     /// Another source of the peer's end.
-    pub(crate) pidfd: Option<OwnedFd>,
+    pub(crate) pidfd: Option<Held>,
 }
 
 /// The descriptors do not work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken;
+
+/// Why there was no look at the peer.
+pub(crate) enum Unseen {
+    Broken,
+    /// The call that waits has failed, which says nothing of the peer.
+    System(SystemError),
+}
+
+impl From<Broken> for Unseen {
+    fn from(_: Broken) -> Self {
+        Self::Broken
+    }
+}
 
 /// How bytes are read: waiting for them, or not.
 pub(crate) type Read = fn(&OwnedFd, &mut [u8]) -> Result<Option<usize>, Broken>;
@@ -81,13 +96,13 @@ impl Half {
     }
 
     /// All that the end needs.
-    pub(crate) fn descriptors(&self) -> impl Iterator<Item = &OwnedFd> {
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = &Held> {
         let lane = [&self.outgoing, &self.incoming, &self.own];
         lane.into_iter().chain(&self.file).chain(&self.pidfd)
     }
 
     /// What shows the peer's posts, first, and its end.
-    pub(crate) fn sources<L: Mechanism>(&self) -> impl Iterator<Item = (&OwnedFd, Interest)> {
+    pub(crate) fn sources<L: Mechanism>(&self) -> impl Iterator<Item = (&Held, Interest)> {
         let end = L::IS_COUNTER.then_some((&self.own, Interest::End));
         let pidfd = self.pidfd.iter().map(|pidfd| (pidfd, Interest::Input));
         [(&self.incoming, Interest::Input)].into_iter().chain(end).chain(pidfd)

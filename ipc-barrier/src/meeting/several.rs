@@ -6,7 +6,7 @@ use ipc_transport::Instant;
 
 use super::end::ParentEnd;
 use super::errors::{MeetError, Unmet};
-use super::lane::{Lane, SOURCES};
+use super::lane::{Lane, SOURCES, Unseen};
 use super::rules::Rules;
 use super::wait::poll;
 
@@ -115,10 +115,8 @@ pub fn sync_all_until<L: Lane>(
             return Err(Missing { index, why: MeetError::Unmet(Unmet::TimedOut) });
         }
         let window = ends.iter().filter(is_unmet).take(WINDOW).map(|end| &end.half);
-        let slept = poll::<L, WATCHED>(window, deadline).is_ok();
-        if let (false, Some(end)) = (slept, ends.get_mut(index)) {
-            // As in a wait for this child alone.
-            end.rules.broken();
+        if let Err(Unseen::System(error)) = poll::<L, WATCHED>(window, deadline) {
+            return Err(Missing { index, why: MeetError::Unmet(Unmet::System(error)) });
         }
     }
 }

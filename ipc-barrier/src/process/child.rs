@@ -8,7 +8,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{
     self, Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process,
-    pidfd_send_signal, waitid, waitpid,
+    pidfd_send_signal, test_kill_process, waitid, waitpid,
 };
 
 /// How a process has ended (waitid(2)).
@@ -51,6 +51,12 @@ impl Child {
     pub(crate) fn new(pid: Pid) -> Self {
         // Where it is refused, unknown, or no descriptor is left, the number has to do.
         let pidfd = pidfd_open(pid.as_raw_nonzero().get()).ok();
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let looked = pidfd.as_ref().map(|pidfd| waitid(WaitId::PidFd(pidfd.as_fd()), look));
+        if let Some(Err(Errno::CHILD)) = looked {
+            // It was reaped elsewhere, and the number is another process's by now.
+            return Self { pid, pidfd: None, ended: Some(Ended::Unknown) };
+        }
         Self { pid, pidfd, ended: None }
     }
 
@@ -100,12 +106,9 @@ impl Child {
 
     /// Waits for the child's end, without a deadline, and reaps it.
     pub fn wait(&mut self) -> Ended {
-        loop {
-            if let Some(ended) = self.ended {
-                return ended;
-            }
-            self.ended = self.ask(WaitOptions::empty());
-        }
+        self.ended = self.ended.or_else(|| self.ask(WaitOptions::empty()));
+        // Where that was interrupted, or cannot wait.
+        self.wait_until(Instant::NEVER).unwrap_or(Ended::Unknown)
     }
 
     /// Waits for the child's end until the deadline, and reaps it; `None` where it still runs then.
@@ -123,8 +126,13 @@ impl Child {
             let pidfd = self.pidfd().filter(|_| !shown);
             let mut watched = pidfd.map(|pidfd| Watched::new(pidfd, Interest::Input));
             // Without a descriptor to wait on, look again and again.
-            let often = if watched.is_some() { deadline } else { now + Duration::from_millis(2) };
-            shown |= wait(watched.as_mut_slice(), Some(deadline.min(often))).ok()?;
+            let often = deadline.min(now + Duration::from_millis(2));
+            let until = if watched.is_some() { deadline } else { often };
+            match wait(watched.as_mut_slice(), Some(until)) {
+                Ok(is_ready) => shown |= is_ready,
+                // The system cannot wait for descriptors, but for a time.
+                Err(_) => _ = wait(&mut [], Some(often)),
+            }
         }
     }
 
@@ -145,8 +153,19 @@ impl Child {
         match answer {
             Ok(status) => status.and_then(ended),
             Err(Errno::INTR) => None,
+            // What a filter refuses says nothing of the child.
+            Err(Errno::PERM | Errno::NOSYS) => self.is_gone().then_some(Ended::Unknown),
             Err(_not_ours_any_more) => Some(Ended::Unknown),
         }
+    }
+
+    /// Returns whether the child has ended, where its status cannot be asked for.
+    #[cold]
+    fn is_gone(&self) -> bool {
+        let Some(pidfd) = self.pidfd() else {
+            return test_kill_process(self.pid) == Err(Errno::SRCH);
+        };
+        wait(&mut [Watched::new(pidfd, Interest::Input)], Some(Instant::PAST)).unwrap_or(false)
     }
 }
 

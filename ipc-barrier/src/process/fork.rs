@@ -4,7 +4,7 @@
 
 use core::fmt;
 
-use ipc_transport::SystemError;
+use ipc_transport::{Errno, SystemError};
 use rustix::process::Pid;
 use syscalls::{Sysno, syscall};
 
@@ -47,9 +47,12 @@ pub enum Fork {
 #[cfg(feature = "libc")]
 pub fn fork() -> Result<Fork, ForkError> {
     match threads::count() {
-        Some(1) => {}
-        Some(count) => return Err(ForkError::Threads { count }),
-        None => return Err(ForkError::ThreadsUnknown),
+        Ok(1) => {}
+        Ok(count) => return Err(ForkError::Threads { count }),
+        Err((unshare, proc)) => {
+            let (unshare, proc) = (unshare.into(), proc.into());
+            return Err(ForkError::ThreadsUnknown { unshare, proc });
+        }
     }
     // SAFETY: there is one thread, so the child may do whatever the parent may.
     let pid = unsafe { libc::fork() };
@@ -129,9 +132,14 @@ pub enum ForkError {
         /// How many there are.
         count: usize,
     },
-    /// The number of threads is unknown: `unshare` is refused and `/proc` cannot be read. Mount
-    /// `/proc`, or allow `unshare`.
-    ThreadsUnknown,
+    /// The number of threads is unknown: `unshare` fails and `/proc` cannot be read. Mount `/proc`,
+    /// or allow `unshare`.
+    ThreadsUnknown {
+        /// How `unshare` fails: `EINVAL`, as where there is a second thread, or as a filter says.
+        unshare: Errno,
+        /// How reading `/proc/self/task` fails.
+        proc: Errno,
+    },
     /// The system refuses: too many processes (`EAGAIN`) or too little memory (`ENOMEM`).
     System(SystemError),
 }
@@ -142,9 +150,10 @@ impl fmt::Display for ForkError {
             Self::Threads { count } => {
                 write!(f, "cannot fork with {count} threads; fork before starting others")
             }
-            Self::ThreadsUnknown => f.write_str(
-                "cannot fork: the number of threads is unknown, since unshare is refused and \
-                 /proc/self/task cannot be read",
+            Self::ThreadsUnknown { unshare, proc } => write!(
+                f,
+                "cannot fork: the number of threads is unknown, since unshare fails with {unshare} \
+                 and /proc/self/task with {proc}; mount /proc"
             ),
             Self::System(error) => error.fmt(f),
         }

@@ -15,21 +15,29 @@ const CLONE_VM: u32 = 0x100;
 /// Kernels before 4.3 may answer EINVAL while somebody reads /proc/PID; it passes.
 const ATTEMPTS: usize = 8;
 
-/// Returns how many threads the process has; `None` where that is unknown.
+/// Returns how many threads the process has; or why unshare and /proc cannot tell.
 ///
 /// `unshare(CLONE_VM)` has no effect but to answer whether the calling thread is the only one.
 /// Where a filter refuses it or it fails, as it always does under qemu-user and beside the kernel's
 /// own threads of an io_uring, /proc tells.
-pub(crate) fn count() -> Option<usize> {
+pub(crate) fn count() -> Result<usize, (Errno, Errno)> {
+    let mut unshare = Errno::INVAL;
     for _ in 0..ATTEMPTS {
         // SAFETY: what unshare may make unsafe is CLONE_FILES, which is not asked for.
         match unsafe { unshare_unsafe(UnshareFlags::from_bits_retain(CLONE_VM)) } {
-            Ok(()) => return Some(1),
+            Ok(()) => return Ok(1),
             Err(Errno::INVAL) => {}
-            Err(_refused_or_unknown) => break,
+            Err(refused_or_unknown) => {
+                unshare = refused_or_unknown;
+                break;
+            }
         }
     }
-    listed().ok().filter(|&count| count > 0)
+    match listed() {
+        Ok(0) => Err((unshare, Errno::NOENT)),
+        Ok(count) => Ok(count),
+        Err(proc) => Err((unshare, proc)),
+    }
 }
 
 /// Counts the threads in /proc, but those that belong to the kernel.
@@ -78,6 +86,6 @@ mod tests {
     #[test]
     fn a_second_thread_is_seen_and_counted() {
         // The test harness itself runs every test in a thread beside the main one.
-        assert!(count() >= Some(2));
+        assert!(count().unwrap() >= 2);
     }
 }

@@ -39,7 +39,9 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         match self.launch() {
             Ok(()) => {}
             Err(
-                error @ StartError::Fork(ForkError::Threads { .. } | ForkError::ThreadsUnknown),
+                error @ StartError::Fork(
+                    ForkError::Threads { .. } | ForkError::ThreadsUnknown { .. },
+                ),
             ) => self.give_up(GiveUp::CannotStart(error)),
             Err(error) => {
                 self.life.failed = Some(error);

@@ -10,6 +10,7 @@
 )]
 
 mod aborts;
+mod broken;
 mod deadlines;
 mod descriptors;
 mod ends;
@@ -25,6 +26,7 @@ mod watch;
 mod words;
 
 use aborts::*;
+use broken::*;
 use deadlines::*;
 use descriptors::*;
 use ends::*;
@@ -94,6 +96,10 @@ ipc_tests::cases! {
         what_is_known_of_the_peer_is_told_without_a_look,
         repro_rings_that_are_not_read_are_few,
         a_wait_opens_no_descriptor,
+        repro_a_side_that_breaks_tells_its_peer,
+        repro_dropping_an_end_that_is_broken_ends_no_program,
+        repro_a_wait_that_the_system_refuses_is_no_abort,
+        repro_a_child_that_fails_without_a_word_is_told_of,
     }
 
     eventfd: Eventfd => {

@@ -45,7 +45,7 @@ fn expect_101(fork: Fork) {
 
 pub(crate) fn a_child_that_returns_by_question_mark_exits_101_and_drops_nothing_of_the_parent() {
     fn set_up() -> Result<(), ForkError> {
-        Err(ForkError::ThreadsUnknown)
+        Err(ForkError::Threads { count: 2 })
     }
     fn program() -> Result<Option<Child>, ForkError> {
         match fork()? {

@@ -160,3 +160,57 @@ pub(crate) fn wait_without_a_deadline_ends_with_the_child() {
     child.kill().unwrap();
     assert_eq!(child.wait(), Ended::Killed(9));
 }
+
+/// The next number that the kernel gives to a process.
+fn next_pid_after(pid: i32) -> std::io::Result<()> {
+    std::fs::write("/proc/sys/kernel/ns_last_pid", pid.to_string())
+}
+
+static LINES: std::sync::OnceLock<[std::os::unix::net::UnixStream; 2]> = std::sync::OnceLock::new();
+
+/// Runs in the parent as soon as there is a child: takes the child's status, and has another
+/// process fork one with the same number.
+extern "C" fn reuse_number() {
+    let [line, _] = LINES.get().unwrap();
+    let mut line = line;
+    let Ok(Some((pid, _))) = rustix::process::waitpid(None, rustix::process::WaitOptions::empty())
+    else {
+        return;
+    };
+    line.write_all(&pid.as_raw_nonzero().get().to_ne_bytes()).unwrap();
+    line.read_exact(&mut [0]).unwrap();
+}
+
+/// Between fork and the look at the child, somebody else of the program may wait for any child.
+pub(crate) fn repro_a_number_that_another_process_has_by_now_is_not_the_childs() {
+    if next_pid_after(1_000).is_err() {
+        skip("choosing a process number", "CAP_CHECKPOINT_RESTORE, or CAP_SYS_ADMIN");
+    }
+    let (line, mut other) = std::os::unix::net::UnixStream::pair().unwrap();
+    LINES.set([line, other.try_clone().unwrap()]).unwrap();
+    let mut forker = forked(|| {
+        let mut number = [0; 4];
+        other.read_exact(&mut number).unwrap();
+        let number = i32::from_ne_bytes(number);
+        next_pid_after(number - 1).unwrap();
+        let mut stranger = forked(|| std::thread::sleep(Duration::from_secs(600)));
+        other.write_all(&[u8::from(stranger.pid() == number)]).unwrap();
+        // Until the other side has tried to kill it.
+        other.read_exact(&mut [0]).unwrap();
+        let lives = stranger.try_wait().is_none();
+        stranger.kill().unwrap();
+        exit(if stranger.pid() == number { i32::from(!lives) } else { 77 });
+    });
+    // SAFETY: the function makes system calls only.
+    assert_eq!(unsafe { libc::pthread_atfork(None, Some(reuse_number), None) }, 0);
+    let mut child = forked(|| exit(0));
+    assert_eq!(child.try_wait(), Some(Ended::Unknown), "its status was taken");
+    assert!(child.pidfd().is_none());
+    child.kill().unwrap();
+    let [mut line, _] = LINES.get().unwrap().each_ref();
+    line.write_all(&[0]).unwrap();
+    match end_of(&mut forker) {
+        Ended::Exited(77) => skip("a process number that is free again", "a quiet machine"),
+        ended => assert_eq!(ended, Ended::Exited(0), "a stranger was killed"),
+    }
+}

@@ -38,6 +38,8 @@ ipc_tests::cases! {
     repro_a_dead_child_that_a_tracer_keeps_is_waited_for_without_spinning,
     repro_a_sandbox_that_refuses_waitid_does_not_end_a_child,
     a_traced_child_that_stops_has_not_ended_where_waitid_is_refused,
+    repro_where_every_wait_is_refused_a_child_runs_until_it_ends,
+    repro_a_number_that_another_process_has_by_now_is_not_the_childs,
     a_stopped_child_has_not_ended,
     wait_until_runs_out_at_its_deadline_and_may_be_waited_on_again,
     a_status_taken_by_another_wait_is_unknown,

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc;
 
-use ipc_barrier::{Ended, Fork, ForkError, exit, fork};
+use ipc_barrier::{Ended, Errno, Fork, ForkError, exit, fork};
 use ipc_tests::forked::{end_of, forked, soon};
 use ipc_tests::{cases, fds, seccomp};
 use ipc_transport::Instant;
@@ -85,7 +85,7 @@ pub(crate) fn where_unshare_answers_einval_by_mistake_it_is_asked_again() {
     // A mistake that lasts is no mistake, and the answer comes after a limited number of them.
     let mut child = forked(|| {
         seccomp::refuse_at_first(libc::SYS_unshare, libc::EINVAL, 1_000);
-        assert_eq!(fork().unwrap_err(), ForkError::ThreadsUnknown);
+        unknown(libc::EINVAL, libc::EPERM);
     });
     assert_eq!(end_of(&mut child), Ended::Exited(0));
 }
@@ -99,7 +99,7 @@ pub(crate) fn where_unshare_always_answers_einval_threads_are_counted() {
 pub(crate) fn where_proc_cannot_be_read_either_the_threads_are_unknown() {
     seccomp::refuse(&[libc::SYS_unshare], libc::EPERM);
     seccomp::refuse(&LIST, libc::EPERM);
-    assert_eq!(fork().unwrap_err(), ForkError::ThreadsUnknown);
+    unknown(libc::EPERM, libc::EPERM);
 }
 
 /// In a root directory with nothing in it, so that `/proc` is not there rather than refused.
@@ -117,9 +117,16 @@ pub(crate) fn without_proc_unshare_alone_decides() {
     std::env::set_current_dir("/").unwrap();
     assert!(std::fs::read_dir("/proc").is_err());
     forks();
-    beside_a_thread(|| assert_eq!(fork().unwrap_err(), ForkError::ThreadsUnknown));
+    beside_a_thread(|| unknown(libc::EINVAL, libc::ENOENT));
     seccomp::refuse(&[libc::SYS_unshare], libc::EPERM);
-    assert_eq!(fork().unwrap_err(), ForkError::ThreadsUnknown);
+    unknown(libc::EPERM, libc::ENOENT);
+}
+
+/// Forks in vain, and both causes are named.
+fn unknown(unshare: i32, proc: i32) {
+    let error = fork().unwrap_err();
+    let expected = ForkError::ThreadsUnknown { unshare: Errno(unshare), proc: Errno(proc) };
+    assert_eq!(error, expected, "{error}");
 }
 
 /// An io_uring with a thread of the kernel's that polls for it: it shows among this process's.

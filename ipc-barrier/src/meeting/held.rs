@@ -1,0 +1,43 @@
+//! A descriptor of an end, which somebody may have closed behind the end's back.
+
+#![expect(unsafe_code, reason = "whether a descriptor is closed is decided when it is dropped")]
+
+use core::mem::ManuallyDrop;
+use core::ops::Deref;
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::fcntl_getfd;
+
+/// A descriptor that is closed when it is dropped, unless it is closed already. That breaks an end,
+/// which is no reason to end the program, as std does where it finds out.
+#[derive(Debug)]
+pub(crate) struct Held(ManuallyDrop<OwnedFd>);
+
+impl From<OwnedFd> for Held {
+    fn from(fd: OwnedFd) -> Self {
+        Self(ManuallyDrop::new(fd))
+    }
+}
+
+impl Deref for Held {
+    type Target = OwnedFd;
+
+    fn deref(&self) -> &OwnedFd {
+        &self.0
+    }
+}
+
+impl AsFd for Held {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if fcntl_getfd(&*self.0).is_ok() {
+            // SAFETY: it is not used afterwards.
+            unsafe { ManuallyDrop::drop(&mut self.0) };
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Descriptors that are closed behind an end's back, a system that cannot wait, and a child that
+//! fails without a word.
+
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use ipc_barrier::{
+    Barrier, Child, ChildEnd, Ended, Errno, Fork, Lane, PeerAbort, Reason, Unmet, exit, fork,
+};
+use ipc_tests::fds;
+use ipc_tests::forked::{end_of, forked, soon};
+use ipc_transport::Instant;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::peer::pair;
+
+fn close(number: i32) {
+    // SAFETY: that this is not the owner is what the case is about.
+    unsafe { libc::close(number) };
+}
+
+/// A child that waits, and exits with 0 if that ends by an abort or the end of the parent's side.
+fn waiting<L: Lane>() -> (ipc_barrier::ParentEnd<L>, Child) {
+    let barrier = Barrier::<L>::open().unwrap();
+    match fork().unwrap() {
+        Fork::Child(_guard) => {
+            let mut end = barrier.into_child();
+            exit(i32::from(end.wait_abort_until(soon()).is_none()));
+        }
+        Fork::Parent(child) => (barrier.into_parent(), child),
+    }
+}
+
+/// The side that still can be told is told at once, not by the end of the process.
+pub(crate) fn repro_a_side_that_breaks_tells_its_peer<L: Lane>() {
+    let mut noticed = 0;
+    for which in 0..3 {
+        let (mut end, mut child) = waiting::<L>();
+        // It is asleep by then, mostly.
+        std::thread::sleep(Duration::from_millis(20));
+        close(end.descriptors().nth(which).unwrap().as_raw_fd());
+        _ = end.try_sync_next();
+        _ = end.try_wait_next();
+        // A bell is only missed where the peer sleeps.
+        _ = end.place();
+        if end.has_aborted() {
+            noticed += 1;
+            assert_eq!(end_of(&mut child), Ended::Exited(0), "descriptor {which}");
+        }
+        child.kill().unwrap();
+    }
+    assert!(noticed >= 1);
+}
+
+pub(crate) fn repro_dropping_an_end_that_is_broken_ends_no_program<L: Lane>() {
+    let mut dropping = forked(|| {
+        let (mut end, mut peer) = pair::<L>();
+        _ = end.watch().unwrap();
+        let numbers: Vec<i32> = end.descriptors().map(|fd| fd.as_raw_fd()).collect();
+        numbers.iter().copied().for_each(close);
+        drop(end);
+        peer.process.kill().unwrap();
+    });
+    assert_eq!(end_of(&mut dropping), Ended::Exited(0));
+}
+
+fn limit(current: u64) {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: Some(current), maximum }).unwrap();
+}
+
+/// As sandboxes set it, so that nothing can be opened. poll takes no descriptor then.
+pub(crate) fn repro_a_wait_that_the_system_refuses_is_no_abort<L: Lane>() {
+    fn child<L: Lane>(mut end: ChildEnd<L>) {
+        assert_eq!(end.wait_next(), Ok(()));
+        limit(0);
+        let before = Instant::now() + Duration::from_millis(20);
+        let refused = end.wait_next_until(before);
+        let Err(Unmet::System(error)) = refused else { panic!("{refused:?}") };
+        assert_eq!((error.call, error.errno), ("poll", Errno(libc::EINVAL)));
+        assert_eq!(end.wait_abort_until(before), None);
+        assert!(Instant::now() >= before, "it waits all the same");
+        assert!(!end.has_aborted());
+        if L::NAME == "page" {
+            assert_eq!(end.try_wait_next(), Ok(false), "a read is enough");
+            assert_eq!(end.place(), Ok(()));
+            assert_eq!(end.wait_next(), Ok(()));
+        } else {
+            limit(1_000);
+            assert_eq!(end.place(), Ok(()));
+            assert_eq!(end.wait_next_until(soon()), Ok(()));
+        }
+        limit(1_000);
+        assert_eq!(end.wait_abort_until(soon()), Some(PeerAbort::Gone));
+    }
+    let barrier = Barrier::<L>::open().unwrap();
+    let mut process = match fork().unwrap() {
+        Fork::Child(_guard) => {
+            child(barrier.into_child());
+            exit(0);
+        }
+        Fork::Parent(process) => process,
+    };
+    let mut end = barrier.into_parent();
+    end.place().unwrap();
+    end.wait_next_until(soon()).unwrap();
+    end.place().unwrap();
+    // What it has placed is taken before its end shows.
+    drop(end);
+    assert_eq!(end_of(&mut process), Ended::Exited(0));
+}
+
+fn told<L: Lane>(run: impl FnOnce() -> Result<(), std::io::Error>) -> (Unmet, Ended) {
+    fn child<L: Lane>(
+        barrier: Barrier<L>,
+        guard: ipc_barrier::Guard,
+        run: impl FnOnce() -> Result<(), std::io::Error>,
+    ) -> Result<(), std::io::Error> {
+        let mut end = barrier.into_child().guarded(guard);
+        run()?;
+        exit(end.place().is_err().into());
+    }
+    let barrier = Barrier::<L>::open().unwrap();
+    match fork().unwrap() {
+        Fork::Child(guard) => {
+            _ = child(barrier, guard, run);
+            exit(7);
+        }
+        Fork::Parent(mut process) => {
+            let unmet = barrier.into_parent().wait_next_until(soon()).unwrap_err();
+            (unmet, end_of(&mut process))
+        }
+    }
+}
+
+pub(crate) fn repro_a_child_that_fails_without_a_word_is_told_of<L: Lane>() {
+    let text_of = |(unmet, ended): (Unmet, Ended)| {
+        let Unmet::Aborted(Some(Reason { stage, text, .. })) = unmet else { panic!("{unmet:?}") };
+        (stage.as_str().to_owned(), text.as_str().to_owned(), ended)
+    };
+    let returned = text_of(told::<L>(|| Err(std::io::Error::other("no device"))));
+    let expected = |text: &str| ("child".to_owned(), text.to_owned(), Ended::Exited(101));
+    assert_eq!(returned, expected("returned, exit status 101"));
+    let panicked = text_of(told::<L>(|| panic!("on purpose")));
+    assert_eq!(panicked, expected("panicked, exit status 101"));
+    assert_eq!(told::<L>(|| exit(5)), (Unmet::Gone, Ended::Exited(5)));
+    assert!(fds::children().is_empty());
+}
