@@ -40,6 +40,7 @@ pub struct Half {
 pub struct Broken;
 
 /// Why there was no look at the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unseen {
     Broken,
     /// The call that waits has failed, which says nothing of the peer.

@@ -139,9 +139,9 @@ mod tests {
         let parent_fds = [to_child, to_parent, parent_own];
         let half = |index, [outgoing, incoming, own]: [OwnedFd; 3], memory| Half {
             index,
-            outgoing,
-            incoming,
-            own,
+            outgoing: outgoing.into(),
+            incoming: incoming.into(),
+            own: own.into(),
             memory,
             file: None,
             pidfd: None,

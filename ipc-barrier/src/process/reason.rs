@@ -33,8 +33,8 @@ const _: () = assert!(size_of::<Reason>() <= 80);
 
 impl Reason {
     /// Makes a reason of its parts; the number is zero if there is none.
-    pub fn new(stage: impl fmt::Display, errno: Errno, text: &str) -> Self {
-        Self { stage: cut(format_args!("{stage}")), errno, text: Text::new(text) }
+    pub const fn new(stage: &str, errno: Errno, text: &str) -> Self {
+        Self { stage: Text::new(stage), errno, text: Text::new(text) }
     }
 
     /// Makes a reason of an error, with a text that says what failed.
@@ -55,7 +55,8 @@ impl Reason {
     /// # }
     /// ```
     pub fn from_error(stage: impl fmt::Display, error: &(dyn Error + 'static), text: &str) -> Self {
-        let mut reason = Self::new(stage, errno_of(error).unwrap_or(Errno(0)), text);
+        let mut reason = Self::new("", errno_of(error).unwrap_or(Errno(0)), text);
+        reason.stage = cut(format_args!("{stage}"));
         if reason.errno == Errno(0) {
             let separator = if text.is_empty() { "" } else { ": " };
             reason.text = cut(format_args!("{text}{separator}{error}"));
