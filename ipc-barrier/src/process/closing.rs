@@ -127,7 +127,14 @@ fn table_size() -> Result<RawFd, SystemError> {
     let mut buffer = [0; 1024];
     let len = rustix::io::read(&status, &mut buffer).map_err(SystemError::of("read"))?;
     let mut lines = buffer.get(..len).unwrap_or_default().split(|&byte| byte == b'\n');
-    let size = lines.find_map(|line| line.strip_prefix(b"FDSize:"));
-    let size = size.and_then(|digits| str::from_utf8(digits).ok()?.trim().parse().ok());
+    let size = lines.find_map(|line| line.strip_prefix(b"FDSize:\t")).and_then(number);
     size.ok_or(SystemError::of(OPEN)(Errno::NOENT))
+}
+
+/// Reads a decimal number.
+fn number(digits: &[u8]) -> Option<RawFd> {
+    digits.iter().try_fold(0, |number: RawFd, digit| {
+        let digit = digit.checked_sub(b'0').filter(|&digit| digit < 10)?;
+        number.checked_mul(10)?.checked_add(digit.into())
+    })
 }
