@@ -73,7 +73,7 @@ pub use {
     unix::listen::{Listener, SocketError, connect},
     unix::peer::Peer,
     unix::seqpacket::Seqpacket,
-    unix::socket::Socket,
+    unix::socket::{Socket, Unix},
     unix::stream::Stream,
     waiting::{Interest, Patience, Watched, wait},
 };

@@ -7,8 +7,7 @@ use rustix::io::{Errno, IoSlice, ReadWriteFlags};
 
 use crate::contract::{Moved, PIECES, SystemError, Transport, TransportError, cut};
 use crate::descriptor::{above_stdio, duplicate};
-use crate::unix::calls::{Calls, Way};
-use crate::unix::socket::Mode;
+use crate::unix::calls::{Calls, Mode, Way};
 use crate::waiting::{Instant, Interest, Watched, wait};
 
 /// What a pipe takes without waiting once it says that there is room (`PIPE_BUF`, pipe(7)).
@@ -72,7 +71,7 @@ pub struct BytePair {
 /// One descriptor, and how it is kept from waiting.
 #[derive(Debug)]
 struct End {
-    calls: Calls,
+    fd: OwnedFd,
     kind: Kind,
     /// Most bytes that a write is given.
     longest: usize,
@@ -107,12 +106,12 @@ impl BytePair {
 
     /// Returns the descriptor that is read from, to wait on for input.
     pub fn input(&self) -> BorrowedFd<'_> {
-        self.input.calls.fd.as_fd()
+        self.input.fd.as_fd()
     }
 
     /// Returns the descriptor that is written to, to wait on for output.
     pub fn output(&self) -> BorrowedFd<'_> {
-        self.output.calls.fd.as_fd()
+        self.output.fd.as_fd()
     }
 }
 
@@ -148,12 +147,16 @@ impl End {
             Kind::Terminal => 1,
             Kind::Other => PIPE_LEN,
         };
-        Ok(Self { calls: Calls::new(fd), kind, longest, without_signal: true })
+        Ok(Self { fd, kind, longest, without_signal: true })
+    }
+
+    fn calls(&self) -> Calls<'_> {
+        Calls { fd: self.fd.as_fd(), mode: Mode::NonBlocking }
     }
 
     fn send(&mut self, pieces: &[&[u8]]) -> Moved {
         if self.kind == Kind::Socket {
-            return self.calls.send(Mode::NonBlocking, (pieces, self.longest), &[]);
+            return self.calls().send(pieces, self.longest, &[]);
         }
         let slices: Vec<_, PIECES> = cut(pieces, self.longest).map(IoSlice::new).collect();
         if slices.is_empty() {
@@ -184,7 +187,7 @@ impl End {
 
     fn receive(&self, space: &mut [u8]) -> Moved {
         if self.kind == Kind::Socket {
-            return self.calls.receive(Mode::NonBlocking, space);
+            return self.calls().receive(space);
         }
         // The end is told by the read, after all that was written before it.
         if !self.look(Interest::Input)?.is_ready() {
@@ -199,7 +202,7 @@ impl End {
         way: Way,
         mut attempt: impl FnMut(BorrowedFd<'_>) -> Result<T, Errno>,
     ) -> Moved<T> {
-        self.calls.repeat(call, Mode::NonBlocking, way, |fd, _| match attempt(fd) {
+        self.calls().repeat(call, way, |fd, _| match attempt(fd) {
             // A terminal that hung up.
             Err(Errno::IO) if self.kind == Kind::Terminal => Err(Errno::PIPE),
             answer => answer,
@@ -207,7 +210,7 @@ impl End {
     }
 
     fn look(&self, interest: Interest) -> Result<Watched<'_>, TransportError> {
-        let mut watched = [Watched::new(self.calls.fd.as_fd(), interest)];
+        let mut watched = [Watched::new(self.fd.as_fd(), interest)];
         wait(&mut watched, Some(Instant::PAST)).map_err(TransportError::System)?;
         let [seen] = watched;
         Ok(seen)

@@ -1,12 +1,10 @@
 //! A view of a socket whose calls wait.
 
-use core::time::Duration;
-
 use rustix::fd::BorrowedFd;
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
-use crate::contract::{Carry, Fds, Moved, Received, SystemError};
-use crate::unix::socket::{Mode, Socket};
+use crate::contract::{Carry, Fds, Moved, Received};
+use crate::unix::calls::Mode;
+use crate::unix::socket::{Kind, Unix};
 use crate::waiting::{Instant, Patience};
 
 /// A view of a [`Stream`](crate::Stream) or [`Seqpacket`](crate::Seqpacket) whose calls wait,
@@ -20,7 +18,7 @@ pub struct Blocking<'a, S> {
     patience: Option<Patience>,
 }
 
-impl<'a, S: Socket> Blocking<'a, S> {
+impl<'a, S> Blocking<'a, S> {
     pub(crate) const fn new(socket: &'a mut S) -> Self {
         Self { socket, patience: Some(Patience::SLEEP) }
     }
@@ -34,11 +32,17 @@ impl<'a, S: Socket> Blocking<'a, S> {
     }
 }
 
-impl<S: Socket> Carry for Blocking<'_, S> {
+impl<S> Blocking<'_, S> {
+    fn mode(&self) -> Mode {
+        self.patience.map_or(Mode::NonBlocking, |_| Mode::Blocking)
+    }
+}
+
+impl<K: Kind> Carry for Blocking<'_, Unix<K>> {
     #[inline]
     fn send_fds(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
-        let mode = self.patience.map_or(Mode::NonBlocking, |_| Mode::Blocking);
-        self.socket.send_as(mode, pieces, fds)
+        let (kind, calls) = self.socket.in_mode(self.mode());
+        kind.send(calls, pieces, fds)
     }
 
     #[inline]
@@ -46,7 +50,7 @@ impl<S: Socket> Carry for Blocking<'_, S> {
         if let Some(Patience { spin }) = self.patience.filter(|it| !it.spin.is_zero()) {
             let end = Instant::now() + spin;
             loop {
-                let answer = self.socket.receive_as(Mode::NonBlocking, space, fds)?;
+                let answer = self.socket.receive_fds(space, fds)?;
                 if answer.is_some() {
                     return Ok(answer);
                 }
@@ -56,15 +60,7 @@ impl<S: Socket> Carry for Blocking<'_, S> {
                 core::hint::spin_loop();
             }
         }
-        let mode = self.patience.map_or(Mode::NonBlocking, |_| Mode::Blocking);
-        self.socket.receive_as(mode, space, fds)
+        let (kind, calls) = self.socket.in_mode(self.mode());
+        kind.receive(calls, space, fds)
     }
-}
-
-pub(crate) fn set_receive_timeout(
-    fd: BorrowedFd<'_>,
-    timeout: Duration,
-) -> Result<(), SystemError> {
-    set_socket_timeout(fd, Timeout::Recv, Some(timeout))
-        .map_err(SystemError::of("setsockopt SO_RCVTIMEO"))
 }

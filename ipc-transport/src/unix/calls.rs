@@ -1,23 +1,31 @@
 //! The calls on `AF_UNIX` sockets, and every answer that the kernel gives to them.
 
 use heapless::Vec;
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::BorrowedFd;
 use rustix::fs::OFlags;
 use rustix::io::{Errno, IoSlice, IoSliceMut};
 use rustix::net::sockopt::{Timeout, socket_timeout};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType};
+use rustix::net::{RecvFlags, SendFlags};
 
 use crate::contract::{Fds, Moved, PIECES, Received, SystemError, TransportError, cut, first};
 use crate::descriptor::above_stdio;
 use crate::unix::control::{ControlSpace, MAX_FDS};
-use crate::unix::options::switch_off_extras;
-use crate::unix::socket::Mode;
 use crate::waiting::{Instant, Interest, Watched, wait};
 
-/// A socket's descriptor.
-#[derive(Debug)]
-pub(crate) struct Calls {
-    pub(crate) fd: OwnedFd,
+/// Whether a call may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// It answers at once (`MSG_DONTWAIT`).
+    NonBlocking,
+    /// It waits for room or for bytes.
+    Blocking,
+}
+
+/// Calls on a descriptor.
+#[derive(Clone, Copy, Debug)]
+pub struct Calls<'fd> {
+    pub(crate) fd: BorrowedFd<'fd>,
+    pub(crate) mode: Mode,
 }
 
 /// Which way a call goes, and whether with descriptors that the receiver may refuse.
@@ -28,34 +36,10 @@ pub(crate) enum Way {
     SendFds,
 }
 
-impl Calls {
-    /// Calls on a new socket.
-    pub(crate) const fn new(fd: OwnedFd) -> Self {
-        Self { fd }
-    }
-
-    /// Calls on a socket that came from elsewhere.
-    pub(super) fn taken_over(fd: OwnedFd) -> Self {
-        switch_off_extras(fd.as_fd());
-        Self::new(fd)
-    }
-
-    /// Makes two connected sockets, close-on-exec and at descriptors above 2.
-    pub(super) fn pair(kind: SocketType) -> Result<(Self, Self), SystemError> {
-        let flags = SocketFlags::CLOEXEC;
-        let (left, right) = rustix::net::socketpair(AddressFamily::UNIX, kind, flags, None)
-            .map_err(SystemError::of("socketpair"))?;
-        Ok((Self::new(above_stdio(left)?), Self::new(above_stdio(right)?)))
-    }
-
+impl<'fd> Calls<'fd> {
     /// Sends at most `limit` bytes, never none.
     #[inline]
-    pub(crate) fn send(
-        &self,
-        mode: Mode,
-        (pieces, limit): (&[&[u8]], usize),
-        fds: &[BorrowedFd<'_>],
-    ) -> Moved {
+    pub(crate) fn send(self, pieces: &[&[u8]], limit: usize, fds: &[BorrowedFd<'_>]) -> Moved {
         if fds.len() > MAX_FDS {
             return Err(TransportError::TooManyFds { count: fds.len() });
         }
@@ -64,7 +48,7 @@ impl Calls {
         }
         if let ([piece], []) = (pieces, fds) {
             let piece = first(piece, limit);
-            return self.repeat("send", mode, Way::Send, |fd, mode| {
+            return self.repeat("send", Way::Send, |fd, mode| {
                 rustix::net::send(fd, piece, send_flags(mode))
             });
         }
@@ -72,13 +56,13 @@ impl Calls {
         let mut control = ControlSpace::new();
         control.put(fds);
         let way = if fds.is_empty() { Way::Send } else { Way::SendFds };
-        self.repeat("sendmsg", mode, way, |fd, mode| control.send(fd, &slices, send_flags(mode)))
+        self.repeat("sendmsg", way, |fd, mode| control.send(fd, &slices, send_flags(mode)))
     }
 
     /// Receives bytes, none at the end; descriptors that came with them are dropped by the kernel.
     #[inline]
-    pub(crate) fn receive(&self, mode: Mode, space: &mut [u8]) -> Moved {
-        self.repeat("recv", mode, Way::Receive, |fd, mode| {
+    pub(crate) fn receive(self, space: &mut [u8]) -> Moved {
+        self.repeat("recv", Way::Receive, |fd, mode| {
             rustix::net::recv(fd, &mut *space, receive_flags(mode)).map(|(len, _)| len)
         })
     }
@@ -88,8 +72,7 @@ impl Calls {
     /// zero at the end and for an empty packet, whose descriptors are closed.
     #[inline]
     pub(super) fn receive_with<const N: usize>(
-        &self,
-        mode: Mode,
+        self,
         slices: [&mut [u8]; N],
         fds: &mut Fds<'_>,
     ) -> Moved<Received> {
@@ -97,7 +80,7 @@ impl Calls {
         _ = control.offer(fds.room());
         let mut slices = slices.map(IoSliceMut::new);
         let packet = if N > 1 { RecvFlags::TRUNC } else { RecvFlags::empty() };
-        let Some(mut received) = self.repeat("recvmsg", mode, Way::Receive, |fd, mode| {
+        let Some(mut received) = self.repeat("recvmsg", Way::Receive, |fd, mode| {
             let flags = receive_flags(mode) | packet | RecvFlags::CMSG_CLOEXEC;
             control.receive(fd, &mut slices, flags)
         })?
@@ -114,17 +97,16 @@ impl Calls {
     /// Makes a call until it has an answer.
     #[inline]
     pub(crate) fn repeat<T>(
-        &self,
+        mut self,
         call: &'static str,
-        mut mode: Mode,
         way: Way,
-        mut attempt: impl FnMut(BorrowedFd<'_>, Mode) -> Result<T, Errno>,
+        mut attempt: impl FnMut(BorrowedFd<'fd>, Mode) -> Result<T, Errno>,
     ) -> Moved<T> {
         loop {
-            match attempt(self.fd.as_fd(), mode) {
+            match attempt(self.fd, self.mode) {
                 Ok(done) => return Ok(Some(done)),
-                Err(error) => match self.settle(call, mode, way, error)? {
-                    Some(next) => mode = next,
+                Err(error) => match self.settle(call, way, error)? {
+                    Some(mode) => self.mode = mode,
                     None => return Ok(None),
                 },
             }
@@ -133,10 +115,12 @@ impl Calls {
 
     /// Sees to a call that failed, and returns how to make it again; `None` where it would block.
     #[inline(never)]
-    fn settle(&self, call: &'static str, mode: Mode, way: Way, error: Errno) -> Moved<Mode> {
+    fn settle(self, call: &'static str, way: Way, error: Errno) -> Moved<Mode> {
         match error {
-            Errno::INTR if mode == Mode::NonBlocking || way != Way::Receive => Ok(Some(mode)),
-            Errno::AGAIN if mode == Mode::NonBlocking => Ok(None),
+            Errno::INTR if self.mode == Mode::NonBlocking || way != Way::Receive => {
+                Ok(Some(self.mode))
+            }
+            Errno::AGAIN if self.mode == Mode::NonBlocking => Ok(None),
             Errno::INTR | Errno::AGAIN => self.wait_out(way, error),
             // A SOCK_SEQPACKET peer that is just ending gives ENOTCONN and ECONNREFUSED.
             Errno::PIPE
@@ -153,8 +137,8 @@ impl Calls {
     /// Waits in the place of a call that was to wait, unless it has: `None` then. A call does not
     /// wait where the socket's own mode is `O_NONBLOCK`, and a receive that was made again after a
     /// signal would begin its whole timeout anew. Returns how to make the call then.
-    fn wait_out(&self, way: Way, error: Errno) -> Moved<Mode> {
-        let own = rustix::fs::fcntl_getfl(&self.fd).map_err(system("fcntl"))?;
+    fn wait_out(self, way: Way, error: Errno) -> Moved<Mode> {
+        let own = rustix::fs::fcntl_getfl(self.fd).map_err(system("fcntl"))?;
         if error == Errno::AGAIN && !own.contains(OFlags::NONBLOCK) {
             return Ok(None);
         }
@@ -162,11 +146,10 @@ impl Calls {
             Way::Send | Way::SendFds => (Interest::Output, None),
             Way::Receive => (
                 Interest::Input,
-                socket_timeout(&self.fd, Timeout::Recv)
-                    .map_err(system("getsockopt SO_RCVTIMEO"))?,
+                socket_timeout(self.fd, Timeout::Recv).map_err(system("getsockopt SO_RCVTIMEO"))?,
             ),
         };
-        let mut watched = [Watched::new(self.fd.as_fd(), interest)];
+        let mut watched = [Watched::new(self.fd, interest)];
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         wait(&mut watched, deadline).map_err(TransportError::System)?;
         Ok(Some(if timeout.is_some() { Mode::NonBlocking } else { Mode::Blocking }))
@@ -189,8 +172,4 @@ fn receive_flags(mode: Mode) -> RecvFlags {
 
 pub(super) fn system(call: &'static str) -> impl FnOnce(Errno) -> TransportError {
     move |error| TransportError::System(SystemError::of(call)(error))
-}
-
-pub(super) fn close_sending(fd: BorrowedFd<'_>) -> Result<(), SystemError> {
-    rustix::net::shutdown(fd, Shutdown::Write).map_err(SystemError::of("shutdown"))
 }

@@ -1,16 +1,12 @@
 //! SOCK_SEQPACKET sockets: bytes in order, moved in packets, with descriptors.
 
-use core::time::Duration;
-
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::BorrowedFd;
 use rustix::io::{Errno, ioctl_fionread};
 use rustix::net::SocketType;
-use static_assertions::assert_impl_all;
 
-use crate::contract::{Fds, Moved, Received, SystemError, TransportError};
-use crate::unix::blocking::{Blocking, set_receive_timeout};
-use crate::unix::calls::{Calls, close_sending, system};
-use crate::unix::socket::{Mode, Socket};
+use crate::contract::{Fds, Moved, Received, TransportError};
+use crate::unix::calls::{Calls, system};
+use crate::unix::socket::{Kind, Unix};
 use crate::waiting::is_hung_up;
 
 /// Most empty packets that one call passes over: more than a socket's usual buffer holds.
@@ -40,9 +36,11 @@ const EMPTY_PACKETS: usize = 1024;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[doc(alias = "SOCK_SEQPACKET")]
+pub type Seqpacket<const PACKET: usize = 4096> = Unix<Packets<PACKET>>;
+
+/// What a [`Seqpacket`] keeps.
 #[derive(Debug)]
-pub struct Seqpacket<const PACKET: usize = 4096> {
-    calls: Calls,
+pub struct Packets<const PACKET: usize> {
     /// The longest packet that the kernel has not yet refused.
     longest: usize,
     /// The part of a packet that found no room in the caller's space: `start..end`.
@@ -53,46 +51,7 @@ pub struct Seqpacket<const PACKET: usize = 4096> {
     failed: Option<TransportError>,
 }
 
-assert_impl_all!(Seqpacket: Send, Sync);
-
-impl<const PACKET: usize> Seqpacket<PACKET> {
-    /// Makes two connected ends, close-on-exec and at descriptors above 2.
-    ///
-    /// # Errors
-    /// `EMFILE` and `ENFILE`; see socketpair(2).
-    pub fn pair() -> Result<(Self, Self), SystemError> {
-        let (left, right) = Calls::pair(SocketType::SEQPACKET)?;
-        Ok((Self::new(left), Self::new(right)))
-    }
-
-    const fn new(calls: Calls) -> Self {
-        const { assert!(PACKET > 0, "a packet holds at least one byte") };
-        Self { calls, longest: PACKET, rest: [0; PACKET], start: 0, end: 0, failed: None }
-    }
-
-    /// Returns a view on the same socket whose calls wait for room and for bytes.
-    pub fn blocking(&mut self) -> Blocking<'_, Self> {
-        Blocking::new(self)
-    }
-
-    /// Bounds how long a [`blocking`](Self::blocking) receive waits (`SO_RCVTIMEO`, socket(7)).
-    /// Set once, it costs nothing later; the kernel rounds up to its tick.
-    ///
-    /// # Errors
-    /// `EINVAL` for no time at all, `EDOM` for one out of range.
-    pub fn set_receive_timeout(&mut self, timeout: Duration) -> Result<(), SystemError> {
-        set_receive_timeout(self.as_fd(), timeout)
-    }
-
-    /// Ends the sending direction: the peer receives what is in flight and then
-    /// [`TransportError::Closed`]. Receiving goes on.
-    ///
-    /// # Errors
-    /// `ENOTCONN` where the peer is gone already.
-    pub fn close_sending(&mut self) -> Result<(), SystemError> {
-        close_sending(self.as_fd())
-    }
-
+impl<const PACKET: usize> Packets<PACKET> {
     /// Gives out what is left of the packet before.
     fn take_rest(&mut self, space: &mut [u8]) -> Option<Received> {
         let rest = self.rest.get(self.start..self.end).filter(|rest| !rest.is_empty())?;
@@ -115,39 +74,29 @@ impl<const PACKET: usize> Seqpacket<PACKET> {
         (self.start, self.end) = (0, received.len.saturating_sub(space));
         Ok(Received { len: received.len.min(space), ..received })
     }
-
-    /// Tells the end from an empty packet: the sending direction is closed for good and no byte
-    /// is left in it.
-    fn is_over(&self) -> Result<bool, TransportError> {
-        let fd = self.calls.fd.as_fd();
-        if !is_hung_up(fd).map_err(TransportError::System)? {
-            return Ok(false);
-        }
-        // Of several packets the sum. Nothing can be added any more.
-        Ok(ioctl_fionread(fd).map_err(system("ioctl FIONREAD"))? == 0)
-    }
 }
 
-impl<const PACKET: usize> AsFd for Seqpacket<PACKET> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.calls.fd.as_fd()
+/// Tells the end from an empty packet: the sending direction is closed for good and no byte is
+/// left in it.
+fn is_over(fd: BorrowedFd<'_>) -> Result<bool, TransportError> {
+    if !is_hung_up(fd).map_err(TransportError::System)? {
+        return Ok(false);
     }
+    // Of several packets the sum. Nothing can be added any more.
+    Ok(ioctl_fionread(fd).map_err(system("ioctl FIONREAD"))? == 0)
 }
 
-impl<const PACKET: usize> From<OwnedFd> for Seqpacket<PACKET> {
-    /// Takes over a connected SOCK_SEQPACKET socket that came from elsewhere, unchecked. Options
-    /// that add control messages are switched off.
-    fn from(fd: OwnedFd) -> Self {
-        Self::new(Calls::taken_over(fd))
-    }
-}
-
-impl<const PACKET: usize> Socket for Seqpacket<PACKET> {
+impl<const PACKET: usize> Kind for Packets<PACKET> {
     const KIND: SocketType = SocketType::SEQPACKET;
 
-    fn send_as(&mut self, mode: Mode, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
+    fn new() -> Self {
+        const { assert!(PACKET > 0, "a packet holds at least one byte") };
+        Self { longest: PACKET, rest: [0; PACKET], start: 0, end: 0, failed: None }
+    }
+
+    fn send(&mut self, calls: Calls<'_>, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
         loop {
-            match self.calls.send(mode, (pieces, self.longest), fds) {
+            match calls.send(pieces, self.longest, fds) {
                 Err(TransportError::System(error))
                     if error.errno == Errno::MSGSIZE.into() && self.longest > 1 =>
                 {
@@ -159,7 +108,12 @@ impl<const PACKET: usize> Socket for Seqpacket<PACKET> {
         }
     }
 
-    fn receive_as(&mut self, mode: Mode, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
+    fn receive(
+        &mut self,
+        calls: Calls<'_>,
+        space: &mut [u8],
+        fds: &mut Fds<'_>,
+    ) -> Moved<Received> {
         if space.is_empty() {
             return Ok(None);
         }
@@ -173,7 +127,7 @@ impl<const PACKET: usize> Socket for Seqpacket<PACKET> {
         let before = fds.len();
         for _ in 0..EMPTY_PACKETS {
             let slices = [&mut *space, &mut self.rest];
-            match self.calls.receive_with(mode, slices, fds) {
+            match calls.receive_with(slices, fds) {
                 Ok(Some(received)) if received.len > 0 => {
                     let taken = self.taken(received, room);
                     if taken.is_err() {
@@ -183,7 +137,7 @@ impl<const PACKET: usize> Socket for Seqpacket<PACKET> {
                 }
                 // ECONNRESET is told once and first; the last packets come after it.
                 Ok(Some(_)) | Err(TransportError::Closed) => {
-                    if self.is_over()? {
+                    if is_over(calls.fd)? {
                         return Err(TransportError::Closed);
                     }
                 }

@@ -1,18 +1,17 @@
 //! What both kinds of `AF_UNIX` socket have in common.
 
+use core::time::Duration;
+
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::net::SocketType;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
+use static_assertions::assert_impl_all;
 
-use crate::contract::{Carry, Fds, Moved, Received};
-
-/// Whether a call may wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// It answers at once (`MSG_DONTWAIT`).
-    NonBlocking,
-    /// It waits for room or for bytes.
-    Blocking,
-}
+use crate::contract::{Carry, Fds, Moved, Received, SystemError};
+use crate::descriptor::above_stdio;
+use crate::unix::blocking::Blocking;
+use crate::unix::calls::{Calls, Mode};
+use crate::unix::options::switch_off_extras;
 
 /// A kind of `AF_UNIX` socket that carries bytes and descriptors: [`Stream`](crate::Stream) or
 /// [`Seqpacket`](crate::Seqpacket). No other crate can implement it.
@@ -20,24 +19,116 @@ pub trait Socket: AsFd + From<OwnedFd> {
     /// The kind, as socket(2) names it.
     #[doc(hidden)]
     const KIND: SocketType;
-
-    /// Sends as [`PassFds::send_with`](crate::PassFds::send_with) does.
-    #[doc(hidden)]
-    fn send_as(&mut self, mode: Mode, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved;
-
-    /// Receives as [`PassFds::receive_with`](crate::PassFds::receive_with) does.
-    #[doc(hidden)]
-    fn receive_as(&mut self, mode: Mode, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received>;
 }
 
-impl<S: Socket> Carry for S {
+/// What one kind of socket keeps, and how it sends and receives.
+pub trait Kind {
+    /// The kind, as socket(2) names it.
+    const KIND: SocketType;
+
+    /// What a new socket keeps.
+    fn new() -> Self;
+
+    /// Sends as [`PassFds::send_with`](crate::PassFds::send_with) does.
+    fn send(&mut self, calls: Calls<'_>, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved;
+
+    /// Receives as [`PassFds::receive_with`](crate::PassFds::receive_with) does.
+    fn receive(&mut self, calls: Calls<'_>, space: &mut [u8], fds: &mut Fds<'_>)
+    -> Moved<Received>;
+}
+
+/// One end of a connected `AF_UNIX` socket (unix(7)): a [`Stream`](crate::Stream) or a
+/// [`Seqpacket`](crate::Seqpacket).
+///
+/// Every call asks not to wait by `MSG_DONTWAIT`; the socket's own mode, which another process
+/// may share, is never changed. [`blocking`](Self::blocking) gives a view whose calls wait.
+#[derive(Debug)]
+pub struct Unix<K> {
+    fd: OwnedFd,
+    kind: K,
+}
+
+assert_impl_all!(crate::Stream: Send, Sync);
+assert_impl_all!(crate::Seqpacket: Send, Sync);
+
+impl<K: Kind> Unix<K> {
+    /// Makes two connected ends, close-on-exec and at descriptors above 2.
+    ///
+    /// # Errors
+    /// `EMFILE` and `ENFILE`; see socketpair(2).
+    #[doc(alias = "socketpair")]
+    pub fn pair() -> Result<(Self, Self), SystemError> {
+        let flags = SocketFlags::CLOEXEC;
+        let (left, right) = rustix::net::socketpair(AddressFamily::UNIX, K::KIND, flags, None)
+            .map_err(SystemError::of("socketpair"))?;
+        Ok((Self::new(above_stdio(left)?), Self::new(above_stdio(right)?)))
+    }
+
+    /// One end, made by this process.
+    fn new(fd: OwnedFd) -> Self {
+        Self { fd, kind: K::new() }
+    }
+
+    /// Returns a view on the same socket whose calls wait for room and for bytes.
+    pub const fn blocking(&mut self) -> Blocking<'_, Self> {
+        Blocking::new(self)
+    }
+
+    /// Bounds how long a [`blocking`](Self::blocking) receive waits (`SO_RCVTIMEO`, socket(7)).
+    /// Set once, it costs nothing later; the kernel rounds up to its tick.
+    ///
+    /// # Errors
+    /// `EINVAL` for no time at all, `EDOM` for one out of range.
+    pub fn set_receive_timeout(&mut self, timeout: Duration) -> Result<(), SystemError> {
+        set_socket_timeout(&self.fd, Timeout::Recv, Some(timeout))
+            .map_err(SystemError::of("setsockopt SO_RCVTIMEO"))
+    }
+
+    /// Ends the sending direction: the peer receives what is in flight and then
+    /// [`TransportError::Closed`](crate::TransportError::Closed). Receiving goes on.
+    ///
+    /// # Errors
+    /// `ENOTCONN` where the peer is gone already.
+    pub fn close_sending(&mut self) -> Result<(), SystemError> {
+        rustix::net::shutdown(&self.fd, Shutdown::Write).map_err(SystemError::of("shutdown"))
+    }
+
+    /// The kind, and the calls that it makes in the mode.
+    #[inline]
+    pub(super) fn in_mode(&mut self, mode: Mode) -> (&mut K, Calls<'_>) {
+        (&mut self.kind, Calls { fd: self.fd.as_fd(), mode })
+    }
+}
+
+impl<K> AsFd for Unix<K> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl<K: Kind> From<OwnedFd> for Unix<K> {
+    /// Takes over a connected socket of the kind that came from elsewhere, unchecked. Options that
+    /// add control messages are switched off.
+    fn from(fd: OwnedFd) -> Self {
+        switch_off_extras(fd.as_fd());
+        Self::new(fd)
+    }
+}
+
+impl<K: Kind> Socket for Unix<K> {
+    const KIND: SocketType = K::KIND;
+}
+
+impl<K: Kind> Carry for Unix<K> {
     #[inline]
     fn send_fds(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
-        self.send_as(Mode::NonBlocking, pieces, fds)
+        let (kind, calls) = self.in_mode(Mode::NonBlocking);
+        kind.send(calls, pieces, fds)
     }
 
     #[inline]
     fn receive_fds(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
-        self.receive_as(Mode::NonBlocking, space, fds)
+        let (kind, calls) = self.in_mode(Mode::NonBlocking);
+        kind.receive(calls, space, fds)
     }
 }
