@@ -56,9 +56,9 @@ use fd as descriptor;
 
 pub use contract::{Errno, FdList, Fds, PassFds, Received, SystemError, Transport, TransportError};
 pub use joining::inbox::{Arrival, Arrived, Inbox};
-pub use joining::joiner::{FdsLost, InboxError};
 #[doc(hidden)]
-pub use joining::joiner::{Joined, Joiner, Limit};
+pub use joining::joiner::Joiner;
+pub use joining::joiner::{FdsLost, InboxError};
 pub use joining::outbox::{Flushed, Outbox};
 pub use joining::room::Room;
 pub use memory::faulty::{Faults, Faulty};

@@ -170,11 +170,6 @@ impl Fds<'_> {
         delivered
     }
 
-    /// Closes the first `count` descriptors, of at least as many.
-    pub(crate) fn close(&mut self, count: usize) {
-        self.deliver(count, &mut FdList::<0>::new().fds());
-    }
-
     /// Closes all descriptors of the view.
     pub fn clear(&mut self) {
         self.truncate(0);

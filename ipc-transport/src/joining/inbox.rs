@@ -4,7 +4,7 @@ use ipc_frame::{Decoder, Header, MAX_FDS};
 use static_assertions::assert_impl_all;
 
 use crate::contract::{FdList, Fds, Moved, PassFds, Transport, TransportError};
-use crate::joining::joiner::{FdsLost, InboxError, Joiner, Limit};
+use crate::joining::joiner::{FdsLost, InboxError, Joiner};
 
 const HELD: usize = MAX_FDS as usize;
 
@@ -107,8 +107,8 @@ impl<const BYTES: usize> Inbox<BYTES> {
     ) -> Result<Arrived, TransportError> {
         let start = self.decoder.received();
         let (limit, room) = match self.joined.joiner.limit(start, self.decoder.headers()) {
-            Limit::Any => (usize::MAX, room),
-            Limit::Bytes(len) => (usize::try_from(len).unwrap_or(usize::MAX), 0),
+            None => (usize::MAX, room),
+            Some(len) => (usize::try_from(len).unwrap_or(usize::MAX), 0),
         };
         let space = self.decoder.space();
         let limit = limit.min(space.len());
@@ -117,10 +117,11 @@ impl<const BYTES: usize> Inbox<BYTES> {
             return Ok(Arrived::TakeFrames);
         }
         let held = self.joined.waiting.len();
-        let mut fds = self.joined.waiting.tail(held, room);
+        // Where some wait there is no room.
+        let mut fds = self.joined.waiting.fds_up_to(room);
         let answer = call(space, &mut fds);
         if !matches!(answer, Ok(Some(_))) {
-            fds.clear();
+            fds.truncate(held);
         }
         let Some(len) = answer? else {
             return Ok(Arrived::WouldBlock);
@@ -143,22 +144,18 @@ impl<const BYTES: usize> Inbox<BYTES> {
             return Err(error);
         }
         let start = self.decoder.position();
-        let header = match self.decoder.advance() {
-            Ok(Some(header)) => header,
-            Ok(None) => return Ok(None),
-            Err(error) => return Err(self.joined.fail(InboxError::Decode(error))),
+        let decoded = self.decoder.advance().map_err(InboxError::Decode);
+        let Some(header) = decoded.map_err(|error| self.joined.fail(error))? else {
+            return Ok(None);
         };
-        let joined = match self.joined.joiner.frame(start, &header) {
-            Ok(joined) => joined,
-            Err(error) => return Err(self.joined.fail(error)),
-        };
-        if joined.close > 0 {
-            self.joined.waiting.fds().close(joined.close);
+        let lost = self.joined.joiner.frame(start, &header);
+        self.joined.lost = lost.map_err(|error| self.joined.fail(error))?;
+        if !self.joined.joiner.is_waiting() && !self.joined.waiting.is_empty() {
+            if header.fd_count() > 0 && self.joined.lost.is_none() {
+                self.joined.current.fds().append(&mut self.joined.waiting.fds());
+            }
+            self.joined.waiting.clear();
         }
-        if joined.take > 0 {
-            self.joined.waiting.fds().deliver(joined.take, &mut self.joined.current.fds());
-        }
-        self.joined.lost = joined.lost;
         Ok(Some(header))
     }
 
@@ -221,8 +218,9 @@ impl<const BYTES: usize> Inbox<BYTES> {
         let count = self.joined.waiting.len() - held;
         if count > 0 {
             let (range, position) = (start..self.decoder.received(), self.decoder.position());
-            let close = self.joined.joiner.arrived(range, count, position, self.decoder.headers());
-            self.joined.waiting.tail(held, HELD).close(close);
+            if !self.joined.joiner.arrived(range, count, position, self.decoder.headers()) {
+                self.joined.waiting.fds().truncate(held);
+            }
         }
     }
 }

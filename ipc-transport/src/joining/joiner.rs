@@ -34,34 +34,14 @@ struct Batch {
     count: usize,
 }
 
-/// What becomes of descriptors at a frame. The owner first closes, then takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Joined {
-    /// How many of those that wait to close.
-    pub close: usize,
-    /// How many of those that wait are the frame's.
-    pub take: usize,
-    /// The frame has lost its descriptors.
-    pub lost: Option<FdsLost>,
-}
-
-/// What may be received before frames are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    /// Any bytes, and one call's descriptors.
-    Any,
-    /// At most this many bytes, and no descriptors. Zero: take frames first.
-    Bytes(u64),
-}
-
 impl Joiner {
     /// A joiner at the start of a stream.
     pub const fn new() -> Self {
         Self { sequence: 0, waiting: None, barred: None, failed: None }
     }
 
-    /// Tells that `count` descriptors came with the bytes `range` of the stream, and returns how
-    /// many of them to close at once: all or none. The others wait.
+    /// Tells that `count` descriptors, at least one, came with the bytes `range` of the stream, and
+    /// returns whether they wait for their frame. Otherwise they are to be closed at once.
     ///
     /// `headers` are the whole headers that have arrived and were not passed to
     /// [`frame`](Self::frame), each with the place in the stream where it begins; the first of
@@ -72,12 +52,9 @@ impl Joiner {
         count: usize,
         position: u64,
         headers: impl Iterator<Item = (u64, Header)>,
-    ) -> usize {
-        if count == 0 {
-            return 0;
-        }
+    ) -> bool {
         if self.waiting.is_some() || self.failed.is_some() {
-            return count;
+            return false;
         }
         let (mut owner, mut next) = (None, position);
         for (start, header) in headers {
@@ -86,7 +63,7 @@ impl Joiner {
                 self.barred.take_if(|barred| *barred == start);
             } else if self.barred == Some(start) {
                 // The stream ends at this frame.
-                return count;
+                return false;
             } else if range.contains(&start) {
                 owner = Some(start);
             }
@@ -94,51 +71,49 @@ impl Joiner {
         let half = range.contains(&next).then_some(next);
         self.barred = owner.and(half).or(self.barred);
         self.waiting = owner.or(half).map(|owner| Batch { owner, count });
-        if self.waiting.is_some() { 0 } else { count }
+        self.waiting.is_some()
     }
 
-    /// Decides for the next frame, which begins at `start`.
+    /// Decides for the next frame, which begins at `start`, and returns what it has lost. If
+    /// descriptors waited and do not [any longer](Self::is_waiting), they are the frame's where it
+    /// announces some and has lost none; otherwise they are to be closed.
     ///
     /// # Errors
     /// The sender's fault, and final: every later call fails alike, and whatever waits is to be
     /// closed.
     #[inline]
-    pub fn frame(&mut self, start: u64, header: &Header) -> Result<Joined, InboxError> {
+    pub fn frame(&mut self, start: u64, header: &Header) -> Result<Option<FdsLost>, InboxError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        if header.fd_count() > 0 {
+        let expected = header.fd_count();
+        if expected > 0 {
             self.check(start, header).inspect_err(|error| self.failed = Some(*error))?;
         }
         let batch = self.waiting.take_if(|batch| batch.owner <= start);
-        let got = batch.map_or(0, |batch| batch.count);
-        let is_owner = batch.is_some_and(|batch| batch.owner == start);
-        let expected = header.fd_count();
-        Ok(match (is_owner, usize::from(expected)) {
-            (true, count) if count == got => Joined { take: got, ..Joined::default() },
-            (_, 0) => Joined { close: got, ..Joined::default() },
-            _ => {
-                let lost = FdsLost { expected, got: if is_owner { got } else { 0 } };
-                Joined { close: got, take: 0, lost: Some(lost) }
-            }
-        })
+        let got = batch.filter(|batch| batch.owner == start).map_or(0, |batch| batch.count);
+        let is_whole = expected == 0 || got == usize::from(expected);
+        Ok((!is_whole).then_some(FdsLost { expected, got }))
     }
 
-    /// Returns what may be received now, where `received` bytes of the stream have arrived.
-    /// `headers` are as for [`arrived`](Self::arrived).
-    pub fn limit(&self, received: u64, mut headers: impl Iterator<Item = (u64, Header)>) -> Limit {
+    /// Returns how many bytes at most may be received now, where `received` of the stream have
+    /// arrived, and no descriptors with them. Zero: take frames first. `None` for any bytes, and
+    /// one call's descriptors. `headers` are as for [`arrived`](Self::arrived).
+    pub fn limit(
+        &self,
+        received: u64,
+        mut headers: impl Iterator<Item = (u64, Header)>,
+    ) -> Option<u64> {
         if self.failed.is_some() {
-            return Limit::Bytes(0);
+            return Some(0);
         }
-        let Some(Batch { owner, .. }) = self.waiting else {
-            return Limit::Any;
-        };
+        let owner = self.waiting?.owner;
         let header = headers.find(|(start, _)| *start == owner);
         let end = match header {
             Some((start, header)) => end_of(start, &header),
             None => owner.saturating_add(HEADER),
         };
-        Limit::Bytes(end.saturating_sub(received))
+        Some(end.saturating_sub(received))
     }
 
     /// Returns whether descriptors wait for their frame.

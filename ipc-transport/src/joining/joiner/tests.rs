@@ -84,8 +84,8 @@ fn run(frames: &[Sent], limits: &[usize], taken: Taken) -> (Vec<Got>, Option<Inb
         }
         let allowed = joiner.limit(decoder.received(), decoder.headers());
         let (most, room) = match allowed {
-            Limit::Any => (limit, true),
-            Limit::Bytes(len) => (limit.min(usize::try_from(len).unwrap()), false),
+            None => (limit, true),
+            Some(len) => (limit.min(usize::try_from(len).unwrap()), false),
         };
         let start = decoder.received();
         let (bytes, mut came) = stream.receive(most);
@@ -97,31 +97,32 @@ fn run(frames: &[Sent], limits: &[usize], taken: Taken) -> (Vec<Got>, Option<Inb
             came.clear();
         }
         let (range, position) = (start..decoder.received(), decoder.position());
-        let close = joiner.arrived(range, came.len(), position, decoder.headers());
-        assert!(close == 0 || close == came.len(), "all or none");
-        came.truncate(came.len() - close);
+        if !came.is_empty() && !joiner.arrived(range, came.len(), position, decoder.headers()) {
+            came.clear();
+        }
         assert!(came.is_empty() || waiting.is_empty(), "one batch at most");
         waiting.extend(came);
         let is_over = len == 0 && limit > 0;
-        let is_stopped = allowed == Limit::Bytes(0) || is_over;
+        let is_stopped = allowed == Some(0) || is_over;
         loop {
             if taken == Taken::Late && !is_stopped {
                 break;
             }
             let start = decoder.position();
             let Some(header) = decoder.advance().unwrap() else { break };
-            let joined = match joiner.frame(start, &header) {
-                Ok(joined) => joined,
+            let lost = match joiner.frame(start, &header) {
+                Ok(lost) => lost,
                 Err(error) => {
                     assert_eq!(joiner.frame(start, &header), Err(error), "final");
                     return (list, Some(error));
                 }
             };
-            waiting.drain(..joined.close);
-            list.push(Got { tags: waiting.drain(..joined.take).collect(), lost: joined.lost });
+            let due = if joiner.is_waiting() { vec![] } else { core::mem::take(&mut waiting) };
+            let is_whole = header.fd_count() > 0 && lost.is_none();
+            list.push(Got { tags: if is_whole { due } else { vec![] }, lost });
         }
         assert_eq!(waiting.is_empty(), !joiner.is_waiting());
-        if is_over && allowed != Limit::Bytes(0) {
+        if is_over && allowed != Some(0) {
             assert!(waiting.is_empty());
             return (list, None);
         }
@@ -226,11 +227,11 @@ fn a_frame_that_may_announce_none_stays_so_until_it_comes() {
         Header::decode(&bytes).unwrap()
     };
     let mut joiner = Joiner::new();
-    assert_eq!(joiner.arrived(0..30, 1, 0, [(0, header(0))].into_iter()), 0);
-    assert_eq!(joiner.frame(0, &header(0)), Ok(Joined { take: 1, ..Joined::default() }));
-    assert_eq!(joiner.arrived(30..40, 2, 24, core::iter::empty()), 2);
+    assert!(joiner.arrived(0..30, 1, 0, [(0, header(0))].into_iter()));
+    assert_eq!((joiner.frame(0, &header(0)), joiner.is_waiting()), (Ok(None), false));
+    assert!(!joiner.arrived(30..40, 2, 24, core::iter::empty()));
     let ahead = [(24, header(1)), (48, header(2))];
-    assert_eq!(joiner.arrived(40..80, 1, 24, ahead.into_iter()), 1, "the stream ends before");
+    assert!(!joiner.arrived(40..80, 1, 24, ahead.into_iter()), "the stream ends before");
     let error = Err(InboxError::FdsClaimedTwice { fd_count: 1 });
     assert_eq!(joiner.frame(24, &header(1)), error);
 }
@@ -239,24 +240,23 @@ fn a_frame_that_may_announce_none_stays_so_until_it_comes() {
 fn a_batch_waits_for_the_bytes_of_its_frame_alone() {
     let mut joiner = Joiner::new();
     let header = Header::decode(&Header::request(1, 1).encode_with(10, 2, 0).unwrap()).unwrap();
-    assert_eq!(joiner.arrived(0..7, 2, 0, core::iter::empty()), 0);
-    assert_eq!(joiner.limit(7, core::iter::empty()), Limit::Bytes(17));
-    assert_eq!(joiner.limit(24, [(0, header)].into_iter()), Limit::Bytes(10));
-    assert_eq!(joiner.limit(34, [(0, header)].into_iter()), Limit::Bytes(0));
-    assert_eq!(joiner.arrived(7..9, 3, 0, core::iter::empty()), 3, "no room for those");
-    let joined = joiner.frame(0, &header);
-    assert_eq!(joined, Ok(Joined { take: 2, ..Joined::default() }));
-    assert_eq!(joiner.limit(34, core::iter::empty()), Limit::Any);
+    assert!(joiner.arrived(0..7, 2, 0, core::iter::empty()));
+    assert_eq!(joiner.limit(7, core::iter::empty()), Some(17));
+    assert_eq!(joiner.limit(24, [(0, header)].into_iter()), Some(10));
+    assert_eq!(joiner.limit(34, [(0, header)].into_iter()), Some(0));
+    assert!(!joiner.arrived(7..9, 3, 0, core::iter::empty()), "no room for those");
+    assert_eq!((joiner.frame(0, &header), joiner.is_waiting()), (Ok(None), false));
+    assert_eq!(joiner.limit(34, core::iter::empty()), None);
 }
 
 #[test]
 fn descriptors_in_the_middle_of_a_frame_are_closed_at_once() {
     let mut joiner = Joiner::new();
     let header = Header::decode(&Header::request(1, 1).encode_with(10, 1, 0).unwrap()).unwrap();
-    assert_eq!(joiner.arrived(24..30, 4, 0, [(0, header)].into_iter()), 4);
-    assert_eq!(joiner.arrived(3..9, 4, 0, core::iter::empty()), 4, "of a header, too");
+    assert!(!joiner.arrived(24..30, 4, 0, [(0, header)].into_iter()));
+    assert!(!joiner.arrived(3..9, 4, 0, core::iter::empty()), "of a header, too");
     let lost = Some(FdsLost { expected: 1, got: 0 });
-    assert_eq!(joiner.frame(0, &header), Ok(Joined { lost, ..Joined::default() }));
+    assert_eq!(joiner.frame(0, &header), Ok(lost));
 }
 
 #[test]
@@ -267,6 +267,6 @@ fn a_sequence_out_of_step_is_final() {
     assert_eq!(joiner.frame(0, &header), error);
     let plain = Header::decode(&Header::request(1, 1).encode()).unwrap();
     assert_eq!(joiner.frame(24, &plain), error);
-    assert_eq!(joiner.limit(24, core::iter::empty()), Limit::Bytes(0));
-    assert_eq!(joiner.arrived(24..48, 1, 24, core::iter::empty()), 1);
+    assert_eq!(joiner.limit(24, core::iter::empty()), Some(0));
+    assert!(!joiner.arrived(24..48, 1, 24, core::iter::empty()));
 }
