@@ -9,6 +9,7 @@ mod pieces;
 mod transport;
 
 pub use errno::{Errno, SystemError};
+pub(crate) use fds::MAX_FDS;
 pub use fds::{FdList, Fds};
 pub(crate) use pass_fds::Carry;
 pub use pass_fds::{PassFds, Received};

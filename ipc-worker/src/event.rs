@@ -6,7 +6,7 @@ use core::time::Duration;
 use ipc_barrier::process::Ended;
 use ipc_frame::{Decode, MAX_FDS, MessageError};
 use ipc_transport::{Arrival, Fds, FdsLost, SystemError};
-use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::ledger::How;
 use crate::refusal::Refusal;
@@ -79,7 +79,7 @@ impl<'a> Lost<'a> {
     /// Returns its descriptors, in order: duplicates of those that the caller gave. They are closed
     /// when the next event is asked for. In line, those that the handler was given are missing.
     pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.fds.iter()
+        self.fds.iter().map(AsFd::as_fd)
     }
 
     /// Takes the next descriptor.

@@ -92,7 +92,7 @@ mod tests {
     ) -> std::vec::Vec<u8> {
         let mut outbox = Outbox::new();
         queue(&mut outbox);
-        outbox.frame(outbox.first().unwrap()).unwrap().1.to_vec()
+        outbox.frame(outbox.first().unwrap()).unwrap().payload().to_vec()
     }
 
     fn first(kind: Kind, payload: &[u8]) -> Result<(), StartError> {

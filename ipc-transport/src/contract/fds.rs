@@ -6,7 +6,10 @@ use core::ops::Deref;
 use heapless::{Vec, VecView};
 use static_assertions::assert_impl_all;
 
-use crate::fd::{AsFd, BorrowedFd, OwnedFd};
+use crate::fd::OwnedFd;
+
+/// Most descriptors of one frame, and so of one call.
+pub(crate) const MAX_FDS: usize = ipc_frame::MAX_FDS as usize;
 
 /// Storage for up to `N` descriptors, in order. Dropping it closes them.
 ///
@@ -100,26 +103,6 @@ impl Fds<'_> {
         self.limit.saturating_sub(self.len()).min(free)
     }
 
-    /// Returns how many descriptors the view holds.
-    pub fn len(&self) -> usize {
-        self.as_slice().len()
-    }
-
-    /// Returns whether the view holds no descriptor.
-    pub fn is_empty(&self) -> bool {
-        self.as_slice().is_empty()
-    }
-
-    /// Returns the descriptors.
-    pub fn as_slice(&self) -> &[OwnedFd] {
-        self.fds.get(self.start..).unwrap_or_default()
-    }
-
-    /// Borrows the descriptors, in order.
-    pub fn iter(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.as_slice().iter().map(AsFd::as_fd)
-    }
-
     /// Appends a descriptor.
     ///
     /// # Errors
@@ -178,5 +161,13 @@ impl Fds<'_> {
     /// Closes all descriptors but the first `len`.
     pub fn truncate(&mut self, len: usize) {
         self.fds.truncate(self.start.saturating_add(len));
+    }
+}
+
+impl Deref for Fds<'_> {
+    type Target = [OwnedFd];
+
+    fn deref(&self) -> &[OwnedFd] {
+        self.fds.get(self.start..).unwrap_or_default()
     }
 }

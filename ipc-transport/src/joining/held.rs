@@ -3,21 +3,18 @@
 use core::ops::Range;
 
 use heapless::Vec;
-use ipc_frame::{FrameNumber, Header, MAX_FDS, PushError};
+use ipc_frame::{FrameNumber, Header, PushError};
 
-use crate::contract::{FdList, Fds, TransportError};
+use crate::contract::{FdList, Fds, MAX_FDS, TransportError};
 use crate::fd::{AsFd, BorrowedFd};
 
-/// Most descriptors of all frames together, and so of one frame.
-pub(super) const HELD: usize = MAX_FDS as usize;
-
-/// Descriptors, in the order of the frames that own them.
+/// Descriptors, in the order of the frames that own them: at most as many as one frame may have.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     /// The owner of each descriptor. Descriptors beyond these belong to a frame that is being
     /// written.
-    owners: Vec<FrameNumber, HELD>,
-    fds: FdList<HELD>,
+    owners: Vec<FrameNumber, MAX_FDS>,
+    fds: FdList<MAX_FDS>,
 }
 
 impl Held {
@@ -29,9 +26,9 @@ impl Held {
     #[inline]
     pub(super) fn check_room(&self, count: usize) -> Result<(), PushError> {
         match count {
-            ..=HELD if count <= HELD - self.owners.len() => Ok(()),
-            ..=HELD => Err(PushError::Full),
-            _ => Err(PushError::TooManyFds { count, limit: MAX_FDS }),
+            ..=MAX_FDS if count <= MAX_FDS - self.owners.len() => Ok(()),
+            ..=MAX_FDS => Err(PushError::Full),
+            _ => Err(PushError::TooManyFds { count, limit: ipc_frame::MAX_FDS }),
         }
     }
 
@@ -84,7 +81,7 @@ impl Held {
         &'a self,
         number: FrameNumber,
         pieces: &[&[u8]],
-        list: &mut Vec<BorrowedFd<'a>, HELD>,
+        list: &mut Vec<BorrowedFd<'a>, MAX_FDS>,
     ) -> Result<(), TransportError> {
         let owned = self.fds.get(self.range_of(number)).unwrap_or_default();
         let header = pieces.first().and_then(|bytes| bytes.first_chunk());
@@ -103,7 +100,7 @@ impl Held {
     /// Moves a frame's descriptors into the view, and closes those that it has no room for.
     pub(super) fn take(&mut self, number: FrameNumber, fds: &mut Fds<'_>) {
         let range = self.range_of(number);
-        self.fds.tail(range.start, HELD).deliver(range.len(), fds);
+        self.fds.tail(range.start, MAX_FDS).deliver(range.len(), fds);
         self.owners.drain(range);
     }
 
@@ -121,13 +118,8 @@ impl Held {
 
     /// Closes the descriptors of all frames that are gone.
     pub(super) fn close_where(&mut self, mut is_gone: impl FnMut(FrameNumber) -> bool) {
-        let mut index = 0;
-        while let Some(&owner) = self.owners.get(index) {
-            if is_gone(owner) {
-                self.close(owner);
-            } else {
-                index = self.range_of(owner).end;
-            }
+        while let Some(&gone) = self.owners.iter().find(|owner| is_gone(**owner)) {
+            self.close(gone);
         }
     }
 }

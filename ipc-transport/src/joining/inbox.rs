@@ -1,12 +1,10 @@
 //! Arriving frames, each with the descriptors that are its own.
 
-use ipc_frame::{Decoder, Header, MAX_FDS};
+use ipc_frame::{Decoder, Header};
 use static_assertions::assert_impl_all;
 
-use crate::contract::{FdList, Fds, Moved, PassFds, Transport, TransportError};
+use crate::contract::{FdList, Fds, MAX_FDS, Moved, PassFds, Transport, TransportError};
 use crate::joining::joiner::{FdsLost, InboxError, Joiner};
-
-const HELD: usize = MAX_FDS as usize;
 
 /// What a receiving call came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,9 +47,9 @@ pub struct Inbox<const BYTES: usize> {
 pub(super) struct Joins {
     joiner: Joiner,
     /// Descriptors of the frame that the joiner waits for.
-    waiting: FdList<HELD>,
+    waiting: FdList<MAX_FDS>,
     /// Descriptors of the frame that was given out last.
-    current: FdList<HELD>,
+    current: FdList<MAX_FDS>,
     lost: Option<FdsLost>,
 }
 

@@ -6,10 +6,10 @@ use heapless::Vec;
 use ipc_frame::{FrameNumber, Header, PushError, Queue};
 use static_assertions::assert_impl_all;
 
-use crate::contract::{FdList, Fds, Moved, PassFds, Transport, TransportError};
+use crate::contract::{FdList, Fds, MAX_FDS, Moved, PassFds, Transport, TransportError};
 use crate::fd::BorrowedFd;
-use crate::joining::held::{HELD, Held};
-use crate::joining::room::Room;
+use crate::joining::held::Held;
+use crate::joining::room::{Room, Staged};
 
 /// What [`Outbox::flush`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,8 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
         fd_count: usize,
     ) -> Result<Room<'_, BYTES, FRAMES>, PushError> {
         self.held.begin(fd_count)?;
-        Ok(Room::new(self.queue.reserve(len)?, &mut self.held, fd_count))
+        let staged = Staged { held: &mut self.held, limit: fd_count };
+        Ok(Room { reservation: self.queue.reserve(len)?, staged })
     }
 
     /// Returns whether a frame with such a payload and `fd_count` descriptors would be taken now.
@@ -142,16 +143,11 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
     /// descriptors that `take` leaves are closed. `None` where that frame does not exist.
     pub fn hand_over<R>(&mut self, take: impl FnOnce(&Header, &[u8], Fds<'_>) -> R) -> Option<R> {
         let (number, frame) = self.queue.next_unsent()?;
-        let mut fds = FdList::<HELD>::new();
+        let mut fds = FdList::<MAX_FDS>::new();
         self.held.take(number, &mut fds.fds());
         let answer = take(frame.header(), frame.payload(), fds.fds());
         self.queue.pass_unsent();
         Some(answer)
-    }
-
-    /// Returns the frame that [`hand_over`](Self::hand_over) would give.
-    pub fn next_unsent(&self) -> Option<FrameNumber> {
-        self.queue.next_unsent().map(|(number, _)| number)
     }
 
     /// Stops a frame from being sent, now and after [`rewind`](Self::rewind), unless it is half
@@ -164,12 +160,6 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
     /// [withdrawn](Self::withdraw). Those that do not fit are closed.
     pub fn take_fds_of_withdrawn(&mut self, number: FrameNumber, fds: &mut Fds<'_>) {
         self.held.take(number, fds);
-    }
-
-    /// Returns a frame that is not retired.
-    pub fn frame(&self, number: FrameNumber) -> Option<(Header, &[u8])> {
-        let frame = self.queue.frame(number)?;
-        Some((*frame.header(), frame.payload()))
     }
 
     /// Retires a frame whose outcome is known, and closes its descriptors; see [`Queue::retire`].

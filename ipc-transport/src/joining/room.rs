@@ -8,26 +8,18 @@ use crate::joining::held::Held;
 /// Room in an outbox for one frame. Dropping it appends nothing and closes its descriptors.
 #[derive(Debug)]
 pub struct Room<'a, const BYTES: usize, const FRAMES: usize> {
-    reservation: Reservation<'a, BYTES, FRAMES>,
-    staged: Staged<'a>,
+    pub(super) reservation: Reservation<'a, BYTES, FRAMES>,
+    pub(super) staged: Staged<'a>,
 }
 
 /// The descriptors of a frame that is being written. Dropping it closes them.
 #[derive(Debug)]
-struct Staged<'a> {
-    held: &'a mut Held,
-    limit: usize,
+pub(super) struct Staged<'a> {
+    pub(super) held: &'a mut Held,
+    pub(super) limit: usize,
 }
 
-impl<'a, const BYTES: usize, const FRAMES: usize> Room<'a, BYTES, FRAMES> {
-    pub(super) const fn new(
-        reservation: Reservation<'a, BYTES, FRAMES>,
-        held: &'a mut Held,
-        limit: usize,
-    ) -> Self {
-        Self { reservation, staged: Staged { held, limit } }
-    }
-
+impl<const BYTES: usize, const FRAMES: usize> Room<'_, BYTES, FRAMES> {
     /// Returns the room for the payload.
     pub fn payload(&mut self) -> &mut [u8] {
         self.reservation.payload()

@@ -2,11 +2,10 @@
 
 use heapless::{Deque, Vec};
 
-use crate::contract::{FdList, Fds, TransportError};
+use crate::contract::{FdList, Fds, MAX_FDS, TransportError};
 use crate::descriptor::duplicate;
 use crate::fd::BorrowedFd;
 
-pub(super) const MAX_FDS: usize = ipc_frame::MAX_FDS as usize;
 /// Most descriptors in flight, and most sending calls that brought some.
 const HELD: usize = 2 * MAX_FDS;
 const RECORDS: usize = 32;

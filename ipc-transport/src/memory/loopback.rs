@@ -5,9 +5,9 @@ use core::cell::RefCell;
 use heapless::Deque;
 use static_assertions::assert_not_impl_any;
 
-use crate::contract::{Carry, Fds, Moved, Received, TransportError};
+use crate::contract::{Carry, Fds, MAX_FDS, Moved, Received, TransportError};
 use crate::fd::BorrowedFd;
-use crate::memory::in_flight::{InFlight, MAX_FDS, Record};
+use crate::memory::in_flight::{InFlight, Record};
 
 /// Two rings of `N` bytes, one for each direction. It belongs to one thread.
 ///

@@ -7,9 +7,11 @@ use rustix::io::{Errno, IoSlice, IoSliceMut};
 use rustix::net::sockopt::{Timeout, socket_timeout};
 use rustix::net::{RecvFlags, SendFlags};
 
-use crate::contract::{Fds, Moved, PIECES, Received, SystemError, TransportError, cut, first};
+use crate::contract::{
+    Fds, MAX_FDS, Moved, PIECES, Received, SystemError, TransportError, cut, first,
+};
 use crate::descriptor::above_stdio;
-use crate::unix::control::{ControlSpace, MAX_FDS};
+use crate::unix::control::ControlSpace;
 use crate::waiting::{Instant, Interest, Watched, wait};
 
 /// Whether a call may wait.

@@ -12,10 +12,8 @@ use rustix::io::{Errno, IoSlice, IoSliceMut};
 use rustix::net::{RecvFlags, SendFlags};
 use syscalls::{Sysno, syscall};
 
-use crate::contract::Received;
+use crate::contract::{MAX_FDS, Received};
 use crate::unix::options::SOL_SOCKET;
-
-pub(super) const MAX_FDS: usize = ipc_frame::MAX_FDS as usize;
 
 const SCM_RIGHTS: i32 = 1;
 /// Kernel 6.5. These crates never ask for one, but another process with the same socket may.

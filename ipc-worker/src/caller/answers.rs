@@ -93,7 +93,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         self.outbox.take_fds_of_withdrawn(frame, &mut self.last.fds.fds());
         let frame = self.outbox.frame(frame);
         let (method, bytes) =
-            frame.map_or((0, &[][..]), |(header, bytes)| (header.method(), bytes));
+            frame.map_or((0, &[][..]), |frame| (frame.header().method(), frame.payload()));
         Lost { how, method, bytes, fds: self.last.fds.fds() }
     }
 }

@@ -86,10 +86,9 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     /// Ends the request that is next to be sent, if it has at least so many descriptors. Returns
     /// whether there was one.
     pub(crate) fn end_next(&mut self, fd_count: u16, ending: Ending) -> bool {
-        let next = self.outbox.next_unsent().filter(|&frame| {
-            self.outbox.frame(frame).is_some_and(|(header, _)| header.fd_count() >= fd_count)
-        });
-        let request = next.and_then(|frame| self.request_at(frame));
+        let next = self.outbox.next_unsent();
+        let next = next.filter(|(_, frame)| frame.header().fd_count() >= fd_count);
+        let request = next.and_then(|(frame, _)| self.request_at(frame));
         if let Some((id, request)) = &request {
             self.end(*id, request, ending);
         }

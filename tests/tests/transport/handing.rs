@@ -86,7 +86,7 @@ pub(crate) fn a_frame_handed_over_is_sent_and_its_descriptors_are_gone() {
     let mut outbox = Outbox::<1024, 8>::new();
     let before = fds::open().len();
     let numbers = [push(&mut outbox, 1, file()), push(&mut outbox, 2, file())];
-    assert_eq!(outbox.next_unsent(), Some(numbers[0]));
+    assert_eq!(outbox.next_unsent().unwrap().0, numbers[0]);
     let handed = outbox.hand_over(|header, payload, mut fds| {
         assert_eq!((header.id(), payload, fds.len()), (1, &b"payload"[..], 1));
         fds.take_first()
@@ -96,7 +96,7 @@ pub(crate) fn a_frame_handed_over_is_sent_and_its_descriptors_are_gone() {
     assert!(outbox.hand_over(|_, _, _| ()).is_none());
     assert!(outbox.is_sent(numbers[0]) && !outbox.has_unsent());
     assert_eq!(fds::open().len(), before, "what was left is closed");
-    assert_eq!(outbox.frame(numbers[0]).unwrap().1, b"payload", "until it is retired");
+    assert_eq!(outbox.frame(numbers[0]).unwrap().payload(), b"payload", "until it is retired");
     // Sent again, it would announce what it has not.
     outbox.rewind();
     let gone = Err(TransportError::FdsGone { expected: 1, held: 0 });
@@ -128,7 +128,8 @@ pub(crate) fn a_frame_withdrawn_keeps_its_descriptors_for_its_caller() {
     let mut back = Fds::new();
     outbox.take_fds_of_withdrawn(numbers[0], &mut back.fds());
     assert_eq!(back.iter().map(id_of).collect::<Vec<_>>(), ids[..1]);
-    let (header, payload) = outbox.frame(numbers[0]).unwrap();
+    let frame = outbox.frame(numbers[0]).unwrap();
+    let (header, payload) = (frame.header(), frame.payload());
     assert_eq!((header.id(), header.fd_count(), payload), (0, 1, &b"payload"[..]));
     outbox.retire(numbers[0]);
     assert!(outbox.frame(numbers[0]).is_none() && outbox.has_room_for(0, 253));

@@ -1,7 +1,7 @@
 //! What a peer cannot make a receiver hold, and what an outbox does not take.
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd};
 
 use ipc_frame::{Header, PushError};
 use ipc_tests::fds::{self, Fds, file, id_of};
@@ -267,7 +267,7 @@ pub(crate) fn fds_are_a_bounded_view() {
     let one_more = file();
     let id = id_of(&one_more);
     assert_eq!(id_of(view.push(one_more).unwrap_err()), id, "it is given back");
-    let seen: Vec<u64> = view.iter().map(|fd: BorrowedFd<'_>| id_of(fd)).collect();
+    let seen: Vec<u64> = view.iter().map(id_of).collect();
     assert_eq!(seen, ids);
     assert!(view.take_all::<2>().is_none());
     assert_eq!(id_of(view.take_first().unwrap()), ids[0]);
