@@ -3,7 +3,6 @@
 //! Nothing here may know frames or use a socket.
 
 pub(crate) mod faulty;
-mod in_flight;
 pub(crate) mod loopback;
 #[cfg(feature = "socket")]
 pub(crate) mod page;

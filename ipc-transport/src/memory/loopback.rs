@@ -2,12 +2,16 @@
 
 use core::cell::RefCell;
 
-use heapless::Deque;
+use heapless::{Deque, Vec};
 use static_assertions::assert_not_impl_any;
 
-use crate::contract::{Carry, Fds, MAX_FDS, Moved, Received, TransportError};
+use crate::contract::{Carry, FdList, Fds, MAX_FDS, Moved, Received, TransportError};
+use crate::descriptor::duplicate;
 use crate::fd::BorrowedFd;
-use crate::memory::in_flight::{InFlight, Record};
+
+/// Most descriptors in flight in one direction, and most sending calls that brought some.
+const HELD: usize = 2 * MAX_FDS;
+const CALLS: usize = 32;
 
 /// Two rings of `N` bytes, one for each direction. It belongs to one thread.
 ///
@@ -35,37 +39,50 @@ pub struct Loopback<const N: usize> {
 #[derive(Debug, Default)]
 struct Ring<const N: usize> {
     bytes: Deque<u8, N>,
-    /// How many bytes were ever received: where in the stream the next one is.
-    position: u64,
-    in_flight: InFlight,
+    /// How many bytes were ever received, wrapping: where in the stream the next one is.
+    position: usize,
+    fds: FdList<HELD>,
+    /// The sending calls that brought the descriptors.
+    calls: Deque<Call, CALLS>,
     sender_gone: bool,
     receiver_gone: bool,
 }
 
-impl<const N: usize> Ring<N> {
-    /// Where in the stream the next byte to be sent will be.
-    fn end(&self) -> u64 {
-        self.position + u64::try_from(self.bytes.len()).unwrap_or(u64::MAX)
-    }
+/// A sending call with descriptors, and where in the stream its bytes begin.
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    start: usize,
+    len: usize,
+    fd_count: usize,
+}
 
+impl<const N: usize> Ring<N> {
     fn send(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
-        let is_offered = pieces.iter().any(|piece| !piece.is_empty());
-        if is_offered && self.receiver_gone {
-            return Err(TransportError::Closed);
+        if fds.len() > MAX_FDS {
+            return Err(TransportError::TooManyFds { count: fds.len() });
         }
-        if !is_offered || self.bytes.is_full() || !self.in_flight.has_room_for(fds.len()) {
+        if pieces.iter().all(|piece| piece.is_empty()) {
             return Ok(None);
         }
-        self.in_flight.duplicate(fds)?;
-        let (start, mut count) = (self.end(), 0);
-        for &byte in pieces.iter().copied().flatten() {
-            if self.bytes.push_back(byte).is_err() {
-                break;
-            }
-            count += 1;
+        if self.receiver_gone {
+            return Err(TransportError::Closed);
         }
-        self.in_flight.sent(Record { start, end: self.end(), fd_count: fds.len() });
-        Ok(Some(count))
+        let takes_fds = HELD - self.fds.len() >= fds.len() && !self.calls.is_full();
+        if self.bytes.is_full() || !(fds.is_empty() || takes_fds) {
+            return Ok(None);
+        }
+        // All or none.
+        let copies: Result<Vec<_, MAX_FDS>, _> = fds.iter().map(|fd| duplicate(*fd)).collect();
+        for fd in copies.map_err(TransportError::System)? {
+            _ = self.fds.push(fd);
+        }
+        let start = self.position.wrapping_add(self.bytes.len());
+        let offered = pieces.iter().copied().flatten();
+        let len = offered.take_while(|byte| self.bytes.push_back(**byte).is_ok()).count();
+        if !fds.is_empty() {
+            _ = self.calls.push_back(Call { start, len, fd_count: fds.len() });
+        }
+        Ok(Some(len))
     }
 
     fn receive(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
@@ -75,19 +92,18 @@ impl<const N: usize> Ring<N> {
         if self.bytes.is_empty() && self.sender_gone {
             return Err(TransportError::Closed);
         }
-        let record = self.in_flight.first();
+        let next = self.calls.front().map(|call| (call.start.wrapping_sub(self.position), *call));
         // As with a stream socket, a call ends with the bytes whose descriptors it takes.
-        let limit = record.map_or(u64::MAX, |record| record.end - self.position);
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let mut len = 0;
-        for place in space.iter_mut().take(limit) {
-            let Some(byte) = self.bytes.pop_front() else { break };
-            *place = byte;
-            len += 1;
+        let limit = next.map_or(usize::MAX, |(before, call)| before + call.len);
+        let places = space.iter_mut().take(limit);
+        let len =
+            places.map_while(|place| self.bytes.pop_front().map(|byte| *place = byte)).count();
+        self.position = self.position.wrapping_add(len);
+        let mut fds_truncated = false;
+        if let Some((_, call)) = next.filter(|(before, _)| *before < len) {
+            self.calls.pop_front();
+            fds_truncated = !self.fds.fds().deliver(call.fd_count, fds);
         }
-        self.position += u64::try_from(len).unwrap_or(u64::MAX);
-        let carries = record.is_some_and(|record| record.start < self.position);
-        let fds_truncated = carries && !self.in_flight.deliver(fds);
         Ok((len > 0).then_some(Received { len, fds_truncated }))
     }
 }
@@ -118,9 +134,6 @@ assert_not_impl_any!(LoopbackEnd<'_, 8>: Send, Sync);
 
 impl<const N: usize> Carry for LoopbackEnd<'_, N> {
     fn send_fds(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
-        if fds.len() > MAX_FDS {
-            return Err(TransportError::TooManyFds { count: fds.len() });
-        }
         self.outgoing.borrow_mut().send(pieces, fds)
     }
 
@@ -134,6 +147,6 @@ impl<const N: usize> Drop for LoopbackEnd<'_, N> {
         self.outgoing.borrow_mut().sender_gone = true;
         let mut incoming = self.incoming.borrow_mut();
         incoming.receiver_gone = true;
-        incoming.in_flight = InFlight::default();
+        incoming.fds.clear();
     }
 }
