@@ -72,39 +72,25 @@ pub struct Faulty<T> {
     delay: u8,
 }
 
-/// The generator stands still at zero, so a seed that would lead there gets this state.
+/// What the generator adds to its state for each number.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl<T> Faulty<T> {
     /// Makes a transport faulty.
     pub const fn new(inner: T, faults: Faults, seed: u64) -> Self {
-        let state = match seed.wrapping_add(GOLDEN) {
-            0 => GOLDEN,
-            state => state,
-        };
-        Self { inner: Some(inner), faults, state, delay: 0 }
+        Self { inner: Some(inner), faults, state: seed, delay: 0 }
     }
 
-    /// Returns the transport inside, unless its connection was dropped.
-    pub fn into_inner(self) -> Option<T> {
-        self.inner
-    }
-
-    /// Changes what goes wrong from now on.
-    pub const fn replace_faults(&mut self, faults: Faults) {
-        self.faults = faults;
-    }
-
-    /// The next number (xorshift).
+    /// The next number (splitmix64), for any seed.
     const fn next(&mut self) -> u64 {
-        self.state ^= self.state << 13;
-        self.state ^= self.state >> 7;
-        self.state ^= self.state << 17;
-        self.state
+        self.state = self.state.wrapping_add(GOLDEN);
+        let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
     }
 
     const fn happens(&mut self, chance: u8) -> bool {
-        // The upper bits are the better ones: a number below 255, but for a small bias.
+        // A number below 255, but for a small bias.
         chance > 0 && (self.next() >> 32) % 255 < chance as u64
     }
 
@@ -113,8 +99,8 @@ impl<T> Faulty<T> {
         if limit < 2 || !self.happens(chance) {
             return limit;
         }
-        let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-        usize::try_from(1 + (self.next() >> 8) % limit).unwrap_or(usize::MAX)
+        // 31 bits fit.
+        1 + usize::try_from(self.next() >> 33).unwrap_or(0) % limit
     }
 
     /// Returns the transport inside, and how much it is given of `len` bytes that are sometimes
