@@ -3,7 +3,6 @@
 #![expect(unsafe_code, reason = "a number does not say who owns the descriptor")]
 
 use rustix::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use rustix::fs::FileType;
 use rustix::io::{Errno, FdFlags};
 use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_type};
 use rustix::net::{AddressFamily, getpeername};
@@ -46,8 +45,7 @@ impl<S: Socket> Listener<S> {
             return Err(SocketError::NotListening);
         }
         // SAFETY: as above, and the descriptor is open.
-        let fd = unsafe { taken(number) }?;
-        Self::from_inherited(fd).map_err(SocketError::System)
+        Ok(Self::taken_over(unsafe { taken(number) }?))
     }
 }
 
@@ -57,14 +55,10 @@ impl<S: Socket> Listener<S> {
 /// If the number is open it stays so while the answer is used.
 unsafe fn checked<'fd, S: Socket>(number: RawFd) -> Result<BorrowedFd<'fd>, SocketError> {
     if number < 0 {
-        return Err(of("fstat")(Errno::BADF));
+        return Err(of("getsockopt SO_DOMAIN")(Errno::BADF));
     }
     // SAFETY: the number is only asked about; that it stays open is the caller's promise.
     let fd = unsafe { BorrowedFd::borrow_raw(number) };
-    let stat = rustix::fs::fstat(fd).map_err(of("fstat"))?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
-        return Err(SocketError::NotSocket);
-    }
     let family = socket_domain(fd).map_err(of("getsockopt SO_DOMAIN"))?;
     let kind = socket_type(fd).map_err(of("getsockopt SO_TYPE"))?;
     if (family, kind) != (AddressFamily::UNIX, S::KIND) {

@@ -37,8 +37,6 @@ pub struct Listener<S> {
     socket: OwnedFd,
     /// What to remove at the end.
     path: Option<(SocketAddrUnix, FileId)>,
-    /// Accepting could wait, since somebody else made the socket.
-    may_wait: bool,
     kind: PhantomData<fn() -> S>,
 }
 
@@ -102,22 +100,18 @@ impl<S: Socket> Listener<S> {
         // The file takes its permissions from the socket: it never has others for a moment.
         let mode = Mode::from_raw_mode(mode & 0o777);
         rustix::fs::fchmod(&socket, mode).map_err(of("fchmod"))?;
-        match rustix::net::bind(&socket, &address) {
-            Err(Errno::ADDRINUSE) => {
-                make_way::<S>(&address)?;
-                rustix::net::bind(&socket, &address).map_err(|error| match error {
-                    Errno::ADDRINUSE => SocketError::InUse,
-                    error => of("bind")(error),
-                })?;
-            }
-            bound => bound.map_err(of("bind"))?,
+        let mut bound = rustix::net::bind(&socket, &address);
+        if bound == Err(Errno::ADDRINUSE) {
+            make_way::<S>(&address)?;
+            bound = rustix::net::bind(&socket, &address);
         }
+        bound.map_err(of("bind"))?;
         let file = file_at(&address).map_err(of("lstat"))?;
         rustix::net::listen(&socket, BACKLOG).map_err(of("listen"))?;
         if file_at(&address) != Ok(file) {
             return Err(SocketError::InUse);
         }
-        Ok(Self { socket, path: Some((address, file)), may_wait: false, kind: PhantomData })
+        Ok(Self { socket, path: Some((address, file)), kind: PhantomData })
     }
 
     /// Takes the next connection, close-on-exec and at a descriptor above 2, or answers `None`
@@ -128,11 +122,10 @@ impl<S: Socket> Listener<S> {
     /// `EMFILE` and `ENFILE`: the connection stays for a later call.
     pub fn accept(&mut self) -> Result<Option<S>, SystemError> {
         loop {
-            if self.may_wait {
-                let mut watched = [Watched::new(self.socket.as_fd(), Interest::Input)];
-                if !wait(&mut watched, Some(Instant::PAST))? {
-                    return Ok(None);
-                }
+            // A socket that somebody else made may wait.
+            let mut watched = [Watched::new(self.socket.as_fd(), Interest::Input)];
+            if !wait(&mut watched, Some(Instant::PAST))? {
+                return Ok(None);
             }
             return match rustix::net::accept_with(&self.socket, SocketFlags::CLOEXEC) {
                 Ok(fd) => Ok(Some(above_stdio(fd)?.into())),
@@ -144,10 +137,8 @@ impl<S: Socket> Listener<S> {
     }
 
     /// Takes over a socket that listens already.
-    pub(crate) fn from_inherited(socket: OwnedFd) -> Result<Self, SystemError> {
-        let mode = rustix::fs::fcntl_getfl(&socket).map_err(SystemError::of("fcntl"))?;
-        let may_wait = !mode.contains(OFlags::NONBLOCK);
-        Ok(Self { socket, path: None, may_wait, kind: PhantomData })
+    pub(super) const fn taken_over(socket: OwnedFd) -> Self {
+        Self { socket, path: None, kind: PhantomData }
     }
 }
 
@@ -195,7 +186,11 @@ pub fn connect<S: Socket>(path: impl Arg) -> Result<Option<S>, SystemError> {
 }
 
 pub(super) fn of(call: &'static str) -> impl FnOnce(Errno) -> SocketError {
-    move |error| SocketError::System(SystemError::of(call)(error))
+    move |error| match error {
+        Errno::ADDRINUSE => SocketError::InUse,
+        Errno::NOTSOCK => SocketError::NotSocket,
+        error => SocketError::System(SystemError::of(call)(error)),
+    }
 }
 
 /// A socket that does not wait, close-on-exec and above 2.
