@@ -72,18 +72,12 @@ pub struct BytePair {
 #[derive(Debug)]
 struct End {
     fd: OwnedFd,
-    kind: Kind,
+    is_socket: bool,
+    is_terminal: bool,
     /// Most bytes that a write is given.
     longest: usize,
     /// The kernel knows writing without a signal.
     without_signal: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Socket,
-    Terminal,
-    Other,
 }
 
 impl BytePair {
@@ -117,14 +111,15 @@ impl BytePair {
 
 impl Transport for BytePair {
     fn send(&mut self, pieces: &[&[u8]]) -> Moved {
-        Ok(self.output.send(pieces)?.filter(|&len| len > 0))
+        let answer = self.output.send(pieces);
+        Ok(self.output.told(answer)?.filter(|&len| len > 0))
     }
 
     fn receive(&mut self, space: &mut [u8]) -> Moved {
         if space.is_empty() {
             return Ok(None);
         }
-        match self.input.receive(space) {
+        match self.input.told(self.input.receive(space)) {
             Ok(Some(0)) => Err(TransportError::Closed),
             answer => answer,
         }
@@ -135,84 +130,74 @@ impl End {
     fn new(fd: OwnedFd) -> Result<Self, SystemError> {
         let fd = above_stdio(fd)?;
         let stat = rustix::fs::fstat(&fd).map_err(SystemError::of("fstat"))?;
-        let kind = match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Socket => Kind::Socket,
-            FileType::CharacterDevice if rustix::termios::isatty(&fd) => Kind::Terminal,
-            _ => Kind::Other,
-        };
         let mode = rustix::fs::fcntl_getfl(&fd).map_err(SystemError::of("fcntl"))?;
-        let longest = match kind {
-            _ if mode.contains(OFlags::NONBLOCK) => usize::MAX,
-            Kind::Socket => usize::MAX,
-            Kind::Terminal => 1,
-            Kind::Other => PIPE_LEN,
+        let is_socket = FileType::from_raw_mode(stat.st_mode) == FileType::Socket;
+        let is_terminal = rustix::termios::isatty(&fd);
+        let longest = match (is_socket || mode.contains(OFlags::NONBLOCK), is_terminal) {
+            (true, _) => usize::MAX,
+            (false, true) => 1,
+            (false, false) => PIPE_LEN,
         };
-        Ok(Self { fd, kind, longest, without_signal: true })
-    }
-
-    fn calls(&self) -> Calls<'_> {
-        Calls { fd: self.fd.as_fd(), mode: Mode::NonBlocking }
+        Ok(Self { fd, is_socket, is_terminal, longest, without_signal: true })
     }
 
     fn send(&mut self, pieces: &[&[u8]]) -> Moved {
-        if self.kind == Kind::Socket {
-            return self.calls().send(pieces, self.longest, &[]);
+        let calls = Calls { fd: self.fd.as_fd(), mode: Mode::NonBlocking };
+        if self.is_socket {
+            return calls.send(pieces, self.longest, &[]);
         }
         let slices: Vec<_, PIECES> = cut(pieces, self.longest).map(IoSlice::new).collect();
         if slices.is_empty() {
             return Ok(None);
         }
-        let seen = self.look(Interest::Output)?;
+        let seen = look(calls.fd, Interest::Output)?;
         if seen.is_over() {
             return Err(TransportError::Closed);
         }
         if !seen.is_ready() {
             return Ok(None);
         }
-        if self.without_signal {
-            // At the file's own position, as write(2) does.
-            let answer = self.repeat("pwritev2", Way::Send, |fd| {
+        calls.repeat("writev", Way::Send, |fd, _| {
+            if self.without_signal {
+                // At the file's own position, as write(2) does.
                 match rustix::io::pwritev2(fd, &slices, u64::MAX, NOSIGNAL) {
-                    Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM) => Ok(None),
-                    answer => answer.map(Some),
+                    Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM) => {}
+                    answer => return answer,
                 }
-            })?;
-            match answer {
-                Some(None) => self.without_signal = false,
-                answer => return Ok(answer.flatten()),
+                self.without_signal = false;
             }
-        }
-        self.repeat("writev", Way::Send, |fd| rustix::io::writev(fd, &slices))
-    }
-
-    fn receive(&self, space: &mut [u8]) -> Moved {
-        if self.kind == Kind::Socket {
-            return self.calls().receive(space);
-        }
-        // The end is told by the read, after all that was written before it.
-        if !self.look(Interest::Input)?.is_ready() {
-            return Ok(None);
-        }
-        self.repeat("read", Way::Receive, |fd| rustix::io::read(fd, &mut *space))
-    }
-
-    fn repeat<T>(
-        &self,
-        call: &'static str,
-        way: Way,
-        mut attempt: impl FnMut(BorrowedFd<'_>) -> Result<T, Errno>,
-    ) -> Moved<T> {
-        self.calls().repeat(call, way, |fd, _| match attempt(fd) {
-            // A terminal that hung up.
-            Err(Errno::IO) if self.kind == Kind::Terminal => Err(Errno::PIPE),
-            answer => answer,
+            rustix::io::writev(fd, &slices)
         })
     }
 
-    fn look(&self, interest: Interest) -> Result<Watched<'_>, TransportError> {
-        let mut watched = [Watched::new(self.fd.as_fd(), interest)];
-        wait(&mut watched, Some(Instant::PAST)).map_err(TransportError::System)?;
-        let [seen] = watched;
-        Ok(seen)
+    fn receive(&self, space: &mut [u8]) -> Moved {
+        let calls = Calls { fd: self.fd.as_fd(), mode: Mode::NonBlocking };
+        if self.is_socket {
+            return calls.receive(space);
+        }
+        // The end is told by the read, after all that was written before it.
+        if !look(calls.fd, Interest::Input)?.is_ready() {
+            return Ok(None);
+        }
+        calls.repeat("read", Way::Receive, |fd, _| rustix::io::read(fd, &mut *space))
     }
+
+    /// Takes a terminal's hang-up for its end.
+    fn told(&self, answer: Moved) -> Moved {
+        match answer {
+            Err(TransportError::System(SystemError { errno, .. }))
+                if self.is_terminal && errno == Errno::IO.into() =>
+            {
+                Err(TransportError::Closed)
+            }
+            answer => answer,
+        }
+    }
+}
+
+fn look(fd: BorrowedFd<'_>, interest: Interest) -> Result<Watched<'_>, TransportError> {
+    let mut watched = [Watched::new(fd, interest)];
+    wait(&mut watched, Some(Instant::PAST)).map_err(TransportError::System)?;
+    let [seen] = watched;
+    Ok(seen)
 }
