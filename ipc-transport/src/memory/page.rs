@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "mapping memory and looking at it as words")]
 
+use core::alloc::Layout;
 use core::ffi::c_void;
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicU32;
@@ -72,7 +73,7 @@ impl SharedPage {
         ftruncate(&file, len(count) as u64).map_err(SystemError::of("ftruncate"))?;
         let seals = SEALS | SealFlags::SEAL;
         fcntl_add_seals(&file, seals).map_err(SystemError::of("fcntl F_ADD_SEALS"))?;
-        Ok((Self::map_file(file.as_fd(), count)?, file))
+        Ok((Self::of_file(file.as_fd(), count)?, file))
     }
 
     /// Maps the first `count` words of a file that [`with_file`](Self::with_file) made, in this
@@ -83,20 +84,14 @@ impl SharedPage {
     /// shrink (which would kill all processes that map it, `SIGBUS`), `EINVAL` from `fstat` where
     /// it is too short; `ENOMEM`.
     pub fn of_file(file: BorrowedFd<'_>, count: usize) -> Result<Self, SystemError> {
-        let of = SystemError::of("fcntl F_GET_SEALS");
-        match fcntl_get_seals(file) {
-            Ok(seals) if seals.contains(SEALS) => {}
-            Ok(_) => return Err(of(Errno::PERM)),
-            Err(error) => return Err(of(error)),
+        let seals = fcntl_get_seals(file).map_err(SystemError::of("fcntl F_GET_SEALS"))?;
+        if !seals.contains(SEALS) {
+            return Err(SystemError::of("fcntl F_GET_SEALS")(Errno::PERM));
         }
         let stat = fstat(file).map_err(SystemError::of("fstat"))?;
         if u64::try_from(stat.st_size).unwrap_or(0) < len(count) as u64 {
             return Err(SystemError::of("fstat")(Errno::INVAL));
         }
-        Self::map_file(file, count)
-    }
-
-    fn map_file(file: BorrowedFd<'_>, count: usize) -> Result<Self, SystemError> {
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: the kernel chooses the address, so no memory in use is replaced; the file is
         // sealed against shrinking, so that the mapping has memory for as long as it lives.
@@ -130,9 +125,6 @@ impl Drop for SharedPage {
 }
 
 /// Bytes of so many words; where no slice may be so long, more than can be mapped.
-const fn len(count: usize) -> usize {
-    match count.checked_mul(size_of::<AtomicU32>()) {
-        Some(len) if len <= isize::MAX.unsigned_abs() => len,
-        _ => usize::MAX,
-    }
+fn len(count: usize) -> usize {
+    Layout::array::<AtomicU32>(count).map_or(usize::MAX, |layout| layout.size())
 }
