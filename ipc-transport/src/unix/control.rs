@@ -15,9 +15,11 @@ use syscalls::{Sysno, syscall};
 use crate::contract::{MAX_FDS, Received};
 use crate::unix::options::SOL_SOCKET;
 
-const SCM_RIGHTS: i32 = 1;
-/// Kernel 6.5. These crates never ask for one, but another process with the same socket may.
-const SCM_PIDFD: i32 = 4;
+/// `SCM_RIGHTS`.
+const RIGHTS: (i32, i32) = (SOL_SOCKET, 1);
+/// `SCM_PIDFD`, kernel 6.5. These crates never ask for one, but another process with the same socket
+/// may.
+const PIDFD: (i32, i32) = (SOL_SOCKET, 4);
 
 const WORD: usize = size_of::<usize>();
 const NUMBER: usize = size_of::<RawFd>();
@@ -82,7 +84,7 @@ impl ControlSpace {
         let Some((first, rest)) = bytes.split_first_chunk_mut() else { return };
         *first = len.to_ne_bytes();
         let fds = fds.iter().map(AsRawFd::as_raw_fd);
-        let numbers = [SOL_SOCKET, SCM_RIGHTS].into_iter().chain(fds);
+        let numbers = [RIGHTS.0, RIGHTS.1].into_iter().chain(fds);
         for (place, number) in rest.chunks_exact_mut(NUMBER).zip(numbers) {
             place.copy_from_slice(&number.to_ne_bytes());
         }
@@ -138,7 +140,10 @@ impl ControlSpace {
         self.len = 0;
         // SAFETY: `offer` has initialised these bytes, and the kernel only writes to them.
         let bytes = unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) };
-        for (kind, numbers) in (Messages { rest: bytes }) {
+        for (kind, numbers) in messages(bytes) {
+            if ![RIGHTS, PIDFD].contains(&kind) {
+                continue;
+            }
             for number in numbers.chunks_exact(NUMBER).filter_map(|chunk| chunk.first_chunk()) {
                 let number = RawFd::from_ne_bytes(*number);
                 if number < 0 {
@@ -148,7 +153,7 @@ impl ControlSpace {
                 // SAFETY: the kernel has just opened this descriptor for the call, and `len` is
                 // zero now, so that it is taken once.
                 let fd = unsafe { OwnedFd::from_raw_fd(number) };
-                if kind == SCM_RIGHTS {
+                if kind == RIGHTS {
                     take(fd);
                 }
             }
@@ -156,27 +161,17 @@ impl ControlSpace {
     }
 }
 
-/// The control messages that hold descriptors: their types and data.
-struct Messages<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Iterator for Messages<'a> {
-    type Item = (i32, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            // The end, or zeros where the kernel has written nothing.
-            let len = usize::from_ne_bytes(*self.rest.first_chunk()?);
-            let message = self.rest.get(..len).filter(|message| message.len() >= HEADER)?;
-            self.rest = self.rest.get(len.next_multiple_of(WORD)..).unwrap_or_default();
-            let level = i32::from_ne_bytes(*message.get(WORD..)?.first_chunk()?);
-            let kind = i32::from_ne_bytes(*message.get(WORD + NUMBER..)?.first_chunk()?);
-            if level == SOL_SOCKET && matches!(kind, SCM_RIGHTS | SCM_PIDFD) {
-                return Some((kind, message.get(HEADER..)?));
-            }
-        }
-    }
+/// The control messages: their levels and types, and their data.
+fn messages(mut rest: &[u8]) -> impl Iterator<Item = ((i32, i32), &[u8])> {
+    core::iter::from_fn(move || {
+        // The end, or zeros where the kernel has written nothing.
+        let len = usize::from_ne_bytes(*rest.first_chunk()?);
+        let message = rest.get(..len).filter(|message| message.len() >= HEADER)?;
+        rest = rest.get(len.next_multiple_of(WORD)..).unwrap_or_default();
+        let level = i32::from_ne_bytes(*message.get(WORD..)?.first_chunk()?);
+        let kind = i32::from_ne_bytes(*message.get(WORD + NUMBER..)?.first_chunk()?);
+        Some(((level, kind), message.get(HEADER..)?))
+    })
 }
 
 #[cfg(test)]
@@ -184,9 +179,9 @@ mod tests {
     use super::*;
     use std::vec::Vec;
 
-    fn message(len: usize, kind: i32, data: &[u8]) -> Vec<u8> {
+    fn message(len: usize, (level, kind): (i32, i32), data: &[u8]) -> Vec<u8> {
         let mut bytes = len.to_ne_bytes().to_vec();
-        bytes.extend(SOL_SOCKET.to_ne_bytes());
+        bytes.extend(level.to_ne_bytes());
         bytes.extend(kind.to_ne_bytes());
         bytes.resize(HEADER, 0);
         bytes.extend(data);
@@ -207,15 +202,16 @@ mod tests {
 
     #[test]
     fn messages_end_at_zeros_and_at_lengths_that_do_not_fit() {
-        let found = |bytes: &[u8]| -> Vec<(i32, Vec<u8>)> {
-            Messages { rest: bytes }.map(|(kind, data)| (kind, data.to_vec())).collect()
+        let found = |bytes: &[u8]| -> Vec<((i32, i32), Vec<u8>)> {
+            messages(bytes).map(|(kind, data)| (kind, data.to_vec())).collect()
         };
-        let rights = message(HEADER + 4, SCM_RIGHTS, &[1, 2, 3, 4]);
-        let credentials = message(HEADER + 12, 2, &[9; 12]);
+        let rights = message(HEADER + 4, RIGHTS, &[1, 2, 3, 4]);
+        let credentials = message(HEADER + 12, (SOL_SOCKET, 2), &[9; 12]);
         let all = [&credentials[..], &rights, &[0; 64]].concat();
-        assert_eq!(found(&all), [(SCM_RIGHTS, std::vec![1, 2, 3, 4])]);
+        let both = [((SOL_SOCKET, 2), std::vec![9; 12]), (RIGHTS, std::vec![1, 2, 3, 4])];
+        assert_eq!(found(&all), both);
         for len in [0, 1, HEADER - 1, HEADER + 5, usize::MAX, usize::MAX - 7] {
-            assert_eq!(found(&message(len, SCM_RIGHTS, &[1, 2, 3, 4])[..HEADER + 4]), []);
+            assert_eq!(found(&message(len, RIGHTS, &[1, 2, 3, 4])[..HEADER + 4]), []);
         }
         assert_eq!(found(&rights[..HEADER - 1]), []);
     }
