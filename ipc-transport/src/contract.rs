@@ -13,8 +13,6 @@ pub(crate) use fds::MAX_FDS;
 pub use fds::{FdList, Fds};
 pub(crate) use pass_fds::Carry;
 pub use pass_fds::{PassFds, Received};
-#[cfg(feature = "socket")]
-pub(crate) use pieces::first;
 pub(crate) use pieces::{PIECES, cut};
 pub(crate) use transport::Moved;
 pub use transport::{Transport, TransportError};

@@ -8,7 +8,7 @@ use rustix::io::{Errno, IoSlice, ReadWriteFlags};
 use crate::contract::{Moved, PIECES, SystemError, Transport, TransportError, cut};
 use crate::descriptor::{above_stdio, duplicate};
 use crate::unix::calls::{Calls, Mode, Way};
-use crate::waiting::{Instant, Interest, Watched, wait};
+use crate::waiting::{Interest, Watched, look};
 
 /// What a pipe takes without waiting once it says that there is room (`PIPE_BUF`, pipe(7)).
 const PIPE_LEN: usize = 4096;
@@ -150,7 +150,8 @@ impl End {
         if slices.is_empty() {
             return Ok(None);
         }
-        let seen = look(calls.fd, Interest::Output)?;
+        let seen =
+            look(Watched::new(calls.fd, Interest::Output)).map_err(TransportError::System)?;
         if seen.is_over() {
             return Err(TransportError::Closed);
         }
@@ -176,7 +177,8 @@ impl End {
             return calls.receive(space);
         }
         // The end is told by the read, after all that was written before it.
-        if !look(calls.fd, Interest::Input)?.is_ready() {
+        let seen = look(Watched::new(calls.fd, Interest::Input)).map_err(TransportError::System)?;
+        if !seen.is_ready() {
             return Ok(None);
         }
         calls.repeat("read", Way::Receive, |fd, _| rustix::io::read(fd, &mut *space))
@@ -193,11 +195,4 @@ impl End {
             answer => answer,
         }
     }
-}
-
-fn look(fd: BorrowedFd<'_>, interest: Interest) -> Result<Watched<'_>, TransportError> {
-    let mut watched = [Watched::new(fd, interest)];
-    wait(&mut watched, Some(Instant::PAST)).map_err(TransportError::System)?;
-    let [seen] = watched;
-    Ok(seen)
 }

@@ -8,13 +8,8 @@ pub(crate) fn cut<'p>(pieces: &[&'p [u8]], limit: usize) -> impl Iterator<Item =
     let mut rest = limit;
     let pieces = pieces.iter().filter(|piece| !piece.is_empty()).take(PIECES);
     pieces.map_while(move |piece| {
-        let piece = first(piece, rest);
+        let piece = piece.get(..rest).unwrap_or(piece);
         rest -= piece.len();
         (!piece.is_empty()).then_some(piece)
     })
-}
-
-/// Cuts a piece to `limit` bytes.
-pub(crate) fn first(piece: &[u8], limit: usize) -> &[u8] {
-    piece.get(..limit).unwrap_or(piece)
 }

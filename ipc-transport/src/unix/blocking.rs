@@ -14,15 +14,11 @@ use crate::waiting::{Instant, Patience};
 /// it may have been up to twice as long.
 #[derive(Debug)]
 pub struct Blocking<'a, S> {
-    socket: &'a mut S,
-    patience: Option<Patience>,
+    pub(super) socket: &'a mut S,
+    pub(super) patience: Option<Patience>,
 }
 
-impl<'a, S> Blocking<'a, S> {
-    pub(crate) const fn new(socket: &'a mut S) -> Self {
-        Self { socket, patience: Some(Patience::SLEEP) }
-    }
-
+impl<S> Blocking<'_, S> {
     /// Lets receiving look for a while before it sleeps. That time comes before the one of
     /// `set_receive_timeout`. With `None` no call waits, as without this view: a program that
     /// decides this at run time needs only one type.
@@ -30,9 +26,7 @@ impl<'a, S> Blocking<'a, S> {
     pub fn with(self, patience: impl Into<Option<Patience>>) -> Self {
         Self { patience: patience.into(), ..self }
     }
-}
 
-impl<S> Blocking<'_, S> {
     fn mode(&self) -> Mode {
         self.patience.map_or(Mode::NonBlocking, |_| Mode::Blocking)
     }

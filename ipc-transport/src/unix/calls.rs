@@ -7,20 +7,19 @@ use rustix::io::{Errno, IoSlice, IoSliceMut};
 use rustix::net::sockopt::{Timeout, socket_timeout};
 use rustix::net::{RecvFlags, SendFlags};
 
-use crate::contract::{
-    Fds, MAX_FDS, Moved, PIECES, Received, SystemError, TransportError, cut, first,
-};
+use crate::contract::{Fds, MAX_FDS, Moved, PIECES, Received, SystemError, TransportError, cut};
 use crate::descriptor::above_stdio;
 use crate::unix::control::ControlSpace;
 use crate::waiting::{Instant, Interest, Watched, wait};
 
 /// Whether a call may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
 pub(crate) enum Mode {
     /// It answers at once (`MSG_DONTWAIT`).
-    NonBlocking,
+    NonBlocking = RecvFlags::DONTWAIT.bits(),
     /// It waits for room or for bytes.
-    Blocking,
+    Blocking = 0,
 }
 
 /// Calls on a descriptor.
@@ -49,23 +48,34 @@ impl<'fd> Calls<'fd> {
             return Ok(None);
         }
         if let ([piece], []) = (pieces, fds) {
-            let piece = first(piece, limit);
+            let piece = piece.get(..limit).unwrap_or(piece);
             return self.repeat("send", Way::Send, |fd, mode| {
-                rustix::net::send(fd, piece, send_flags(mode))
+                rustix::net::send(
+                    fd,
+                    piece,
+                    SendFlags::NOSIGNAL | SendFlags::from_bits_retain(mode as u32),
+                )
             });
         }
         let slices: Vec<_, PIECES> = cut(pieces, limit).map(IoSlice::new).collect();
         let mut control = ControlSpace::new();
         control.put(fds);
         let way = if fds.is_empty() { Way::Send } else { Way::SendFds };
-        self.repeat("sendmsg", way, |fd, mode| control.send(fd, &slices, send_flags(mode)))
+        self.repeat("sendmsg", way, |fd, mode| {
+            control.send(
+                fd,
+                &slices,
+                SendFlags::NOSIGNAL | SendFlags::from_bits_retain(mode as u32),
+            )
+        })
     }
 
     /// Receives bytes, none at the end; descriptors that came with them are dropped by the kernel.
     #[inline]
     pub(crate) fn receive(self, space: &mut [u8]) -> Moved {
         self.repeat("recv", Way::Receive, |fd, mode| {
-            rustix::net::recv(fd, &mut *space, receive_flags(mode)).map(|(len, _)| len)
+            rustix::net::recv(fd, &mut *space, RecvFlags::from_bits_retain(mode as u32))
+                .map(|(len, _)| len)
         })
     }
 
@@ -83,7 +93,7 @@ impl<'fd> Calls<'fd> {
         let mut slices = slices.map(IoSliceMut::new);
         let packet = if N > 1 { RecvFlags::TRUNC } else { RecvFlags::empty() };
         let Some(mut received) = self.repeat("recvmsg", Way::Receive, |fd, mode| {
-            let flags = receive_flags(mode) | packet | RecvFlags::CMSG_CLOEXEC;
+            let flags = RecvFlags::from_bits_retain(mode as u32) | packet | RecvFlags::CMSG_CLOEXEC;
             control.receive(fd, &mut slices, flags)
         })?
         else {
@@ -155,20 +165,6 @@ impl<'fd> Calls<'fd> {
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         wait(&mut watched, deadline).map_err(TransportError::System)?;
         Ok(Some(if timeout.is_some() { Mode::NonBlocking } else { Mode::Blocking }))
-    }
-}
-
-fn send_flags(mode: Mode) -> SendFlags {
-    match mode {
-        Mode::NonBlocking => SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
-        Mode::Blocking => SendFlags::NOSIGNAL,
-    }
-}
-
-fn receive_flags(mode: Mode) -> RecvFlags {
-    match mode {
-        Mode::NonBlocking => RecvFlags::DONTWAIT,
-        Mode::Blocking => RecvFlags::empty(),
     }
 }
 

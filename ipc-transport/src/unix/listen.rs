@@ -12,7 +12,7 @@ use rustix::path::Arg;
 use crate::contract::SystemError;
 use crate::descriptor::above_stdio;
 use crate::unix::socket::Socket;
-use crate::waiting::{Instant, Interest, Watched, wait};
+use crate::waiting::{Interest, Watched, look};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
@@ -96,7 +96,7 @@ impl<S: Socket> Listener<S> {
     /// See [`SocketError`].
     pub fn bind(path: impl Arg, mode: u32) -> Result<Self, SocketError> {
         let address = SocketAddrUnix::new(path).map_err(of("bind"))?;
-        let socket = new_socket::<S>().map_err(of("socket"))?;
+        let socket = new_socket::<S>().map_err(SocketError::System)?;
         // The file takes its permissions from the socket: it never has others for a moment.
         let mode = Mode::from_raw_mode(mode & 0o777);
         rustix::fs::fchmod(&socket, mode).map_err(of("fchmod"))?;
@@ -123,8 +123,7 @@ impl<S: Socket> Listener<S> {
     pub fn accept(&mut self) -> Result<Option<S>, SystemError> {
         loop {
             // A socket that somebody else made may wait.
-            let mut watched = [Watched::new(self.socket.as_fd(), Interest::Input)];
-            if !wait(&mut watched, Some(Instant::PAST))? {
+            if !look(Watched::new(self.socket.as_fd(), Interest::Input))?.is_ready() {
                 return Ok(None);
             }
             return match rustix::net::accept_with(&self.socket, SocketFlags::CLOEXEC) {
@@ -171,7 +170,7 @@ impl<S> Drop for Listener<S> {
 /// another kind, `EACCES` without permission; see connect(2).
 pub fn connect<S: Socket>(path: impl Arg) -> Result<Option<S>, SystemError> {
     let address = SocketAddrUnix::new(path).map_err(SystemError::of("connect"))?;
-    let socket = new_socket::<S>().map_err(SystemError::of("socket"))?;
+    let socket = new_socket::<S>()?;
     loop {
         match rustix::net::connect(&socket, &address) {
             Ok(()) => break,
@@ -194,10 +193,10 @@ pub(super) fn of(call: &'static str) -> impl FnOnce(Errno) -> SocketError {
 }
 
 /// A socket that does not wait, close-on-exec and above 2.
-fn new_socket<S: Socket>() -> Result<OwnedFd, Errno> {
+fn new_socket<S: Socket>() -> Result<OwnedFd, SystemError> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, S::KIND, flags, None)?;
-    above_stdio(socket).map_err(|error| Errno::from_raw_os_error(error.errno.0))
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, S::KIND, flags, None);
+    above_stdio(socket.map_err(SystemError::of("socket"))?)
 }
 
 /// Removes a socket at which no process listens. Anything else at the path stays.
@@ -206,7 +205,7 @@ fn make_way<S: Socket>(address: &SocketAddrUnix) -> Result<(), SocketError> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
         return Err(SocketError::NotSocket);
     }
-    let probe = new_socket::<S>().map_err(of("socket"))?;
+    let probe = new_socket::<S>().map_err(SocketError::System)?;
     match rustix::net::connect(&probe, address) {
         Err(Errno::CONNREFUSED) => unlink(address).map_err(of("unlink")),
         // Another kind of socket listens, or one whose queue is full.

@@ -94,9 +94,9 @@ impl<const PACKET: usize> Kind for Packets<PACKET> {
         Self { longest: PACKET, rest: [0; PACKET], start: 0, end: 0, failed: None }
     }
 
-    fn send(&mut self, calls: Calls<'_>, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
+    fn send(&mut self, to: Calls<'_>, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
         loop {
-            match calls.send(pieces, self.longest, fds) {
+            match to.send(pieces, self.longest, fds) {
                 Err(TransportError::System(error))
                     if error.errno == Errno::MSGSIZE.into() && self.longest > 1 =>
                 {
@@ -108,12 +108,7 @@ impl<const PACKET: usize> Kind for Packets<PACKET> {
         }
     }
 
-    fn receive(
-        &mut self,
-        calls: Calls<'_>,
-        space: &mut [u8],
-        fds: &mut Fds<'_>,
-    ) -> Moved<Received> {
+    fn receive(&mut self, from: Calls<'_>, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
         if space.is_empty() {
             return Ok(None);
         }
@@ -127,7 +122,7 @@ impl<const PACKET: usize> Kind for Packets<PACKET> {
         let before = fds.len();
         for _ in 0..EMPTY_PACKETS {
             let slices = [&mut *space, &mut self.rest];
-            match calls.receive_with(slices, fds) {
+            match from.receive_with(slices, fds) {
                 Ok(Some(received)) if received.len > 0 => {
                     let taken = self.taken(received, room);
                     if taken.is_err() {
@@ -137,7 +132,7 @@ impl<const PACKET: usize> Kind for Packets<PACKET> {
                 }
                 // ECONNRESET is told once and first; the last packets come after it.
                 Ok(Some(_)) | Err(TransportError::Closed) => {
-                    if is_over(calls.fd)? {
+                    if is_over(from.fd)? {
                         return Err(TransportError::Closed);
                     }
                 }

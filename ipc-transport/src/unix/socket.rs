@@ -12,6 +12,7 @@ use crate::descriptor::above_stdio;
 use crate::unix::blocking::Blocking;
 use crate::unix::calls::{Calls, Mode};
 use crate::unix::options::switch_off_extras;
+use crate::waiting::Patience;
 
 /// A kind of `AF_UNIX` socket that carries bytes and descriptors: [`Stream`](crate::Stream) or
 /// [`Seqpacket`](crate::Seqpacket). No other crate can implement it.
@@ -30,11 +31,10 @@ pub trait Kind {
     fn new() -> Self;
 
     /// Sends as [`PassFds::send_with`](crate::PassFds::send_with) does.
-    fn send(&mut self, calls: Calls<'_>, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved;
+    fn send(&mut self, to: Calls<'_>, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved;
 
     /// Receives as [`PassFds::receive_with`](crate::PassFds::receive_with) does.
-    fn receive(&mut self, calls: Calls<'_>, space: &mut [u8], fds: &mut Fds<'_>)
-    -> Moved<Received>;
+    fn receive(&mut self, from: Calls<'_>, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received>;
 }
 
 /// One end of a connected `AF_UNIX` socket (unix(7)): a [`Stream`](crate::Stream) or a
@@ -71,7 +71,7 @@ impl<K: Kind> Unix<K> {
 
     /// Returns a view on the same socket whose calls wait for room and for bytes.
     pub const fn blocking(&mut self) -> Blocking<'_, Self> {
-        Blocking::new(self)
+        Blocking { socket: self, patience: Some(Patience::SLEEP) }
     }
 
     /// Bounds how long a [`blocking`](Self::blocking) receive waits (`SO_RCVTIMEO`, socket(7)).

@@ -32,23 +32,18 @@ impl Kind for Bytes {
     }
 
     #[inline]
-    fn send(&mut self, calls: Calls<'_>, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
-        calls.send(pieces, usize::MAX, fds)
+    fn send(&mut self, to: Calls<'_>, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
+        to.send(pieces, usize::MAX, fds)
     }
 
     #[inline]
-    fn receive(
-        &mut self,
-        calls: Calls<'_>,
-        space: &mut [u8],
-        fds: &mut Fds<'_>,
-    ) -> Moved<Received> {
+    fn receive(&mut self, from: Calls<'_>, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
         if space.is_empty() {
             return Ok(None);
         }
         let received = match fds.room() {
-            0 => calls.receive(space)?.map(|len| Received { len, fds_truncated: false }),
-            _ => calls.receive_with([space], fds)?,
+            0 => from.receive(space)?.map(|len| Received { len, fds_truncated: false }),
+            _ => from.receive_with([space], fds)?,
         };
         match received {
             // The kernel gives all data first, then ECONNRESET where the peer left some of ours

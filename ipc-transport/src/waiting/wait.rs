@@ -83,11 +83,17 @@ pub fn wait(watched: &mut [Watched<'_>], deadline: Option<Instant>) -> Result<bo
     }
 }
 
+/// Returns what is seen of a descriptor at once.
+pub(crate) fn look(watched: Watched<'_>) -> Result<Watched<'_>, SystemError> {
+    let mut watched = [watched];
+    wait(&mut watched, Some(Instant::PAST))?;
+    let [seen] = watched;
+    Ok(seen)
+}
+
 /// Returns whether the other side of a socket sends no more (`POLLRDHUP`, poll(2)).
 pub(crate) fn is_hung_up(fd: BorrowedFd<'_>) -> Result<bool, SystemError> {
-    let mut watched = [Watched(PollFd::from_borrowed_fd(fd, PollFlags::RDHUP))];
-    wait(&mut watched, Some(Instant::PAST))?;
-    let [Watched(polled)] = watched;
+    let Watched(polled) = look(Watched(PollFd::from_borrowed_fd(fd, PollFlags::RDHUP)))?;
     Ok(polled.revents().intersects(PollFlags::RDHUP | PollFlags::HUP))
 }
 
