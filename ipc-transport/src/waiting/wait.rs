@@ -13,15 +13,16 @@ use crate::waiting::clock::Instant;
 
 /// What a descriptor is watched for. Its end or an error is noticed in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
 pub enum Interest {
     /// Only that the other side is gone.
-    End,
+    End = 0,
     /// That there is something to read.
-    Input,
+    Input = PollFlags::IN.bits(),
     /// That there is room to write.
-    Output,
+    Output = PollFlags::OUT.bits(),
     /// Either.
-    Both,
+    Both = PollFlags::IN.union(PollFlags::OUT).bits(),
 }
 
 /// A descriptor to watch, and afterwards what was seen of it.
@@ -32,12 +33,7 @@ pub struct Watched<'fd>(PollFd<'fd>);
 impl<'fd> Watched<'fd> {
     /// Watches `fd` for `interest`.
     pub fn new(fd: BorrowedFd<'fd>, interest: Interest) -> Self {
-        let events = match interest {
-            Interest::End => PollFlags::empty(),
-            Interest::Input => PollFlags::IN,
-            Interest::Output => PollFlags::OUT,
-            Interest::Both => PollFlags::IN | PollFlags::OUT,
-        };
+        let events = PollFlags::from_bits_retain(interest as u16);
         Self(PollFd::from_borrowed_fd(fd, events))
     }
 
