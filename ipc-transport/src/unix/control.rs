@@ -30,13 +30,6 @@ const LEN: usize = HEADER + MAX_FDS * NUMBER;
 /// `MSG_CTRUNC`.
 const CTRUNC: u32 = 8;
 
-// Where a 64-bit machine runs 32-bit pointers (x32, ilp32), the kernel takes other structs.
-const _: () = assert!(
-    WORD == 8
-        || !cfg!(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "mips64")),
-    "32-bit pointers on a 64-bit machine are not supported"
-);
-
 /// The kernel's `struct user_msghdr`.
 #[repr(C)]
 struct Message {

@@ -7,13 +7,16 @@ use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_passcred;
 use syscalls::{Sysno, syscall};
 
-// The numbers of the generic headers and of arm and x86. mips, powerpc and sparc have others, and no
-// stable compiler makes their system calls.
+// The numbers of the generic headers and of arm and x86. mips, powerpc and sparc have others, and
+// no stable compiler makes their system calls. Where a 64-bit machine runs 32-bit pointers (x32,
+// ilp32), the kernel takes other structs.
+const HAS_64_BITS: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"))
+    || cfg!(any(target_arch = "riscv64", target_arch = "loongarch64", target_arch = "s390x"));
+const HAS_32_BITS: bool =
+    cfg!(any(target_arch = "x86", target_arch = "arm", target_arch = "riscv32"));
 const _: () = assert!(
-    cfg!(any(target_arch = "x86", target_arch = "x86_64", target_arch = "arm"))
-        || cfg!(any(target_arch = "aarch64", target_arch = "riscv32", target_arch = "riscv64"))
-        || cfg!(any(target_arch = "loongarch64", target_arch = "s390x")),
-    "the socket options of this architecture are not known"
+    if size_of::<usize>() == 8 { HAS_64_BITS } else { HAS_32_BITS },
+    "the socket calls of this architecture are not known"
 );
 
 pub(super) const SOL_SOCKET: i32 = 1;
