@@ -1,6 +1,6 @@
 //! Lists of descriptors with a fixed capacity, and bounded views of them.
 
-use core::mem::ManuallyDrop;
+use core::mem;
 use core::ops::Deref;
 
 use heapless::{Vec, VecView};
@@ -71,9 +71,7 @@ impl<const N: usize> FdList<N> {
 
     /// Empties the list and leaves the descriptors open.
     pub(crate) fn forget(&mut self) {
-        while let Some(fd) = self.fds.pop() {
-            _ = ManuallyDrop::new(fd);
-        }
+        mem::forget(mem::take(&mut self.fds));
     }
 }
 

@@ -107,10 +107,7 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
     /// Those of the transport, and [`TransportError::FdsGone`] at a frame that is sent again
     /// after its descriptors were taken. What was sent before stays sent; the rest stays queued.
     pub fn flush_with(&mut self, transport: &mut impl PassFds) -> Result<Flushed, TransportError> {
-        self.flush_by(|pieces, fds| match fds {
-            [] => transport.send(pieces),
-            fds => transport.send_with(pieces, fds),
-        })
+        self.flush_by(|pieces, fds| transport.send_with(pieces, fds))
     }
 
     #[inline]

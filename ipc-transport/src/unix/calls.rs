@@ -47,27 +47,17 @@ impl<'fd> Calls<'fd> {
         if pieces.iter().all(|piece| piece.is_empty()) {
             return Ok(None);
         }
+        let flags = |mode| SendFlags::NOSIGNAL | SendFlags::from_bits_retain(mode as u32);
         if let ([piece], []) = (pieces, fds) {
             let piece = piece.get(..limit).unwrap_or(piece);
-            return self.repeat("send", Way::Send, |fd, mode| {
-                rustix::net::send(
-                    fd,
-                    piece,
-                    SendFlags::NOSIGNAL | SendFlags::from_bits_retain(mode as u32),
-                )
-            });
+            let attempt = |fd, mode| rustix::net::send(fd, piece, flags(mode));
+            return self.repeat("send", Way::Send, attempt);
         }
         let slices: Vec<_, PIECES> = cut(pieces, limit).map(IoSlice::new).collect();
         let mut control = ControlSpace::new();
         control.put(fds);
         let way = if fds.is_empty() { Way::Send } else { Way::SendFds };
-        self.repeat("sendmsg", way, |fd, mode| {
-            control.send(
-                fd,
-                &slices,
-                SendFlags::NOSIGNAL | SendFlags::from_bits_retain(mode as u32),
-            )
-        })
+        self.repeat("sendmsg", way, |fd, mode| control.send(fd, &slices, flags(mode)))
     }
 
     /// Receives bytes, none at the end; descriptors that came with them are dropped by the kernel.
@@ -92,18 +82,17 @@ impl<'fd> Calls<'fd> {
         _ = control.offer(fds.room());
         let mut slices = slices.map(IoSliceMut::new);
         let packet = if N > 1 { RecvFlags::TRUNC } else { RecvFlags::empty() };
-        let Some(mut received) = self.repeat("recvmsg", Way::Receive, |fd, mode| {
+        let mut received = self.repeat("recvmsg", Way::Receive, |fd, mode| {
             let flags = RecvFlags::from_bits_retain(mode as u32) | packet | RecvFlags::CMSG_CLOEXEC;
             control.receive(fd, &mut slices, flags)
-        })?
-        else {
-            return Ok(None);
-        };
-        control.arrived(|fd| {
-            let is_kept = received.len > 0 && above_stdio(fd).is_ok_and(|fd| fds.push(fd).is_ok());
-            received.fds_truncated |= !is_kept;
-        });
-        Ok(Some(received))
+        })?;
+        if let Some(Received { len, fds_truncated }) = &mut received {
+            control.arrived(|fd| {
+                let is_kept = *len > 0 && above_stdio(fd).is_ok_and(|fd| fds.push(fd).is_ok());
+                *fds_truncated |= !is_kept;
+            });
+        }
+        Ok(received)
     }
 
     /// Makes a call until it has an answer.

@@ -118,17 +118,12 @@ impl<const PACKET: usize> Kind for Packets<PACKET> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        let room = space.len();
-        let before = fds.len();
+        let (room, before) = (space.len(), fds.len());
         for _ in 0..EMPTY_PACKETS {
-            let slices = [&mut *space, &mut self.rest];
-            match from.receive_with(slices, fds) {
+            match from.receive_with([&mut *space, &mut self.rest], fds) {
                 Ok(Some(received)) if received.len > 0 => {
                     let taken = self.taken(received, room);
-                    if taken.is_err() {
-                        fds.truncate(before);
-                    }
-                    return taken.map(Some);
+                    return taken.map(Some).inspect_err(|_| fds.truncate(before));
                 }
                 // ECONNRESET is told once and first; the last packets come after it.
                 Ok(Some(_)) | Err(TransportError::Closed) => {
