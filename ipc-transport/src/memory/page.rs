@@ -24,6 +24,8 @@ const NAME: &str = "ipc-page";
 /// Without these any process with the file can take the memory away from those that map it.
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 
+const PROTECTION: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
+
 /// A page of words, zero at first, that stays shared across fork (mmap(2), `MAP_SHARED` and
 /// `MAP_ANONYMOUS`). It has no name and goes with the last process that maps it.
 ///
@@ -48,10 +50,9 @@ impl SharedPage {
     /// # Errors
     /// `ENOMEM`, or `EINVAL` for a count of zero; see mmap(2).
     pub fn new(count: usize) -> Result<Self, SystemError> {
-        let protection = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: the kernel chooses the address, so no memory in use is replaced.
         let mapped = unsafe {
-            mmap_anonymous(core::ptr::null_mut(), len(count), protection, MapFlags::SHARED)
+            mmap_anonymous(core::ptr::null_mut(), len(count), PROTECTION, MapFlags::SHARED)
         };
         Self::mapped(mapped, count)
     }
@@ -92,11 +93,10 @@ impl SharedPage {
         if u64::try_from(stat.st_size).unwrap_or(0) < len(count) as u64 {
             return Err(SystemError::of("fstat")(Errno::INVAL));
         }
-        let protection = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: the kernel chooses the address, so no memory in use is replaced; the file is
         // sealed against shrinking, so that the mapping has memory for as long as it lives.
         let mapped = unsafe {
-            mmap(core::ptr::null_mut(), len(count), protection, MapFlags::SHARED, file, 0)
+            mmap(core::ptr::null_mut(), len(count), PROTECTION, MapFlags::SHARED, file, 0)
         };
         Self::mapped(mapped, count)
     }

@@ -1,5 +1,7 @@
 //! SOCK_SEQPACKET sockets: bytes in order, moved in packets, with descriptors.
 
+use core::ops::Range;
+
 use rustix::fd::BorrowedFd;
 use rustix::io::{Errno, ioctl_fionread};
 use rustix::net::SocketType;
@@ -43,10 +45,9 @@ pub type Seqpacket<const PACKET: usize = 4096> = Unix<Packets<PACKET>>;
 pub struct Packets<const PACKET: usize> {
     /// The longest packet that the kernel has not yet refused.
     longest: usize,
-    /// The part of a packet that found no room in the caller's space: `start..end`.
+    /// Where the part of a packet lies in `rest` that found no room in the caller's space.
+    left: Range<usize>,
     rest: [u8; PACKET],
-    start: usize,
-    end: usize,
     /// The peer sent a packet that had to be cut.
     failed: Option<TransportError>,
 }
@@ -54,13 +55,11 @@ pub struct Packets<const PACKET: usize> {
 impl<const PACKET: usize> Packets<PACKET> {
     /// Gives out what is left of the packet before.
     fn take_rest(&mut self, space: &mut [u8]) -> Option<Received> {
-        let rest = self.rest.get(self.start..self.end).filter(|rest| !rest.is_empty())?;
-        let len = rest.len().min(space.len());
-        for (place, byte) in space.iter_mut().zip(rest) {
-            *place = *byte;
-        }
-        self.start += len;
-        Some(Received { len, fds_truncated: false })
+        let len = self.left.len().min(space.len());
+        let rest = self.rest.get(self.left.start..)?.get(..len)?;
+        space.get_mut(..len)?.copy_from_slice(rest);
+        self.left.start += len;
+        (len > 0).then_some(Received { len, fds_truncated: false })
     }
 
     /// Splits a packet into what lies in the caller's space and what lies in `rest`.
@@ -71,7 +70,7 @@ impl<const PACKET: usize> Packets<PACKET> {
             self.failed = Some(error);
             return Err(error);
         }
-        (self.start, self.end) = (0, received.len.saturating_sub(space));
+        self.left = 0..received.len.saturating_sub(space);
         Ok(Received { len: received.len.min(space), ..received })
     }
 }
@@ -91,7 +90,7 @@ impl<const PACKET: usize> Kind for Packets<PACKET> {
 
     fn new() -> Self {
         const { assert!(PACKET > 0, "a packet holds at least one byte") };
-        Self { longest: PACKET, rest: [0; PACKET], start: 0, end: 0, failed: None }
+        Self { longest: PACKET, left: 0..0, rest: [0; PACKET], failed: None }
     }
 
     fn send(&mut self, to: Calls<'_>, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
