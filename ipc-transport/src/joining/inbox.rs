@@ -115,11 +115,10 @@ impl<const BYTES: usize> Inbox<BYTES> {
             return Ok(Arrived::TakeFrames);
         }
         let held = self.joined.waiting.len();
-        // Where some wait there is no room.
-        let mut fds = self.joined.waiting.fds_up_to(room);
+        let mut fds = self.joined.waiting.tail(held, room);
         let answer = call(space, &mut fds);
         if !matches!(answer, Ok(Some(_))) {
-            fds.truncate(held);
+            fds.clear();
         }
         let Some(len) = answer? else {
             return Ok(Arrived::WouldBlock);

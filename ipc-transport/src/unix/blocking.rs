@@ -14,8 +14,15 @@ use crate::waiting::{Instant, Patience};
 /// it may have been up to twice as long.
 #[derive(Debug)]
 pub struct Blocking<'a, S> {
-    pub(super) socket: &'a mut S,
-    pub(super) patience: Option<Patience>,
+    socket: &'a mut S,
+    patience: Option<Patience>,
+}
+
+impl<K: Kind> Unix<K> {
+    /// Returns a view on the same socket whose calls wait for room and for bytes.
+    pub const fn blocking(&mut self) -> Blocking<'_, Self> {
+        Blocking { socket: self, patience: Some(Patience::SLEEP) }
+    }
 }
 
 impl<S> Blocking<'_, S> {

@@ -17,8 +17,8 @@ use crate::unix::options::SOL_SOCKET;
 
 /// `SCM_RIGHTS`.
 const RIGHTS: (i32, i32) = (SOL_SOCKET, 1);
-/// `SCM_PIDFD`, kernel 6.5. These crates never ask for one, but another process with the same socket
-/// may.
+/// `SCM_PIDFD`, kernel 6.5. These crates never ask for one, but another process with the same
+/// socket may.
 const PIDFD: (i32, i32) = (SOL_SOCKET, 4);
 
 const WORD: usize = size_of::<usize>();

@@ -9,10 +9,8 @@ use static_assertions::assert_impl_all;
 
 use crate::contract::{Carry, Fds, Moved, Received, SystemError};
 use crate::descriptor::above_stdio;
-use crate::unix::blocking::Blocking;
 use crate::unix::calls::{Calls, Mode};
 use crate::unix::options::switch_off_extras;
-use crate::waiting::Patience;
 
 /// A kind of `AF_UNIX` socket that carries bytes and descriptors: [`Stream`](crate::Stream) or
 /// [`Seqpacket`](crate::Seqpacket). No other crate can implement it.
@@ -48,8 +46,7 @@ pub struct Unix<K> {
     kind: K,
 }
 
-assert_impl_all!(crate::Stream: Send, Sync);
-assert_impl_all!(crate::Seqpacket: Send, Sync);
+assert_impl_all!(Unix<()>: Send, Sync);
 
 impl<K: Kind> Unix<K> {
     /// Makes two connected ends, close-on-exec and at descriptors above 2.
@@ -67,11 +64,6 @@ impl<K: Kind> Unix<K> {
     /// One end, made by this process.
     fn new(fd: OwnedFd) -> Self {
         Self { fd, kind: K::new() }
-    }
-
-    /// Returns a view on the same socket whose calls wait for room and for bytes.
-    pub const fn blocking(&mut self) -> Blocking<'_, Self> {
-        Blocking { socket: self, patience: Some(Patience::SLEEP) }
     }
 
     /// Bounds how long a [`blocking`](Self::blocking) receive waits (`SO_RCVTIMEO`, socket(7)).
