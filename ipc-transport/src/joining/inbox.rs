@@ -148,10 +148,11 @@ impl<const BYTES: usize> Inbox<BYTES> {
         let lost = self.joined.joiner.frame(start, &header);
         self.joined.lost = lost.map_err(|error| self.joined.fail(error))?;
         if !self.joined.joiner.is_waiting() && !self.joined.waiting.is_empty() {
-            if header.fd_count() > 0 && self.joined.lost.is_none() {
-                self.joined.current.fds().append(&mut self.joined.waiting.fds());
-            }
-            self.joined.waiting.clear();
+            // Those that there is no room for are closed.
+            let is_whole = header.fd_count() > 0 && self.joined.lost.is_none();
+            let mut current = self.joined.current.fds_up_to(if is_whole { MAX_FDS } else { 0 });
+            let count = self.joined.waiting.len();
+            self.joined.waiting.fds().deliver(count, &mut current);
         }
         Ok(Some(header))
     }
@@ -216,7 +217,7 @@ impl<const BYTES: usize> Inbox<BYTES> {
         if count > 0 {
             let (range, position) = (start..self.decoder.received(), self.decoder.position());
             if !self.joined.joiner.arrived(range, count, position, self.decoder.headers()) {
-                self.joined.waiting.fds().truncate(held);
+                self.joined.waiting.tail(held, 0).clear();
             }
         }
     }

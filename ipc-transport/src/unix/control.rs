@@ -134,7 +134,7 @@ impl ControlSpace {
         // SAFETY: `offer` has initialised these bytes, and the kernel only writes to them.
         let bytes = unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) };
         for (kind, numbers) in messages(bytes) {
-            if ![RIGHTS, PIDFD].contains(&kind) {
+            if !matches!(kind, RIGHTS | PIDFD) {
                 continue;
             }
             for number in numbers.chunks_exact(NUMBER).filter_map(|chunk| chunk.first_chunk()) {
