@@ -131,14 +131,13 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         };
         let id = self.table.next_id().ok_or_else(full)?;
         let mut room = self.outbox.reserve(len, fd_count).map_err(|_| full())?;
-        let (payload, mut fds) = room.parts();
         for &fd in call.fds {
             // There is room for as many as were reserved.
-            _ = fds.push(duplicate(fd).map_err(Why::NoFdLeft)?);
+            _ = room.fds().push(duplicate(fd).map_err(Why::NoFdLeft)?);
         }
         // A message that is longer now than it has said does not know its own length.
         let space = len;
-        let len = call.body.encode(payload).ok().filter(|&len| len <= space);
+        let len = call.body.encode(room.payload()).ok().filter(|&len| len <= space);
         let is_one_way = kind == Kind::OneWay;
         let header = if is_one_way {
             Header::one_way(call.method, id.to_wire())

@@ -20,8 +20,17 @@ pub(super) struct Staged<'a> {
 }
 
 impl<const BYTES: usize, const FRAMES: usize> Room<'_, BYTES, FRAMES> {
-    /// Returns the room for the payload, and the frame's descriptors, with room for as many as were
-    /// reserved.
+    /// Returns the room for the payload.
+    pub fn payload(&mut self) -> &mut [u8] {
+        self.reservation.payload()
+    }
+
+    /// Returns the frame's descriptors, with room for as many as were reserved.
+    pub fn fds(&mut self) -> Fds<'_> {
+        self.staged.fds()
+    }
+
+    /// Returns both: the room for the payload, and the frame's descriptors.
     pub fn parts(&mut self) -> (&mut [u8], Fds<'_>) {
         (self.reservation.payload(), self.staged.fds())
     }

@@ -176,7 +176,7 @@ pub(crate) fn a_room_that_is_dropped_or_leaked_leaves_no_descriptor() {
     assert_eq!(list, [got(1, b"payload", &[id])]);
     outbox.retire(number);
     let mut room = outbox.reserve(0, 1).unwrap();
-    room.parts().1.push(duplicate(null.as_fd()).unwrap()).unwrap();
+    room.fds().push(duplicate(null.as_fd()).unwrap()).unwrap();
     let refused = room.commit(Header::refusal(1), 0);
     assert!(matches!(refused, Err(PushError::TooManyFds { limit: 0, .. })));
     drop((left, right));

@@ -175,7 +175,7 @@ pub(crate) fn repro_a_reply_with_too_many_descriptors_does_not_stop_the_outbox()
     let null = File::open("/dev/null").unwrap();
     let header = Header::reply(1);
     let mut room = outbox.reserve(4, 253).unwrap();
-    while room.parts().1.push(duplicate(null.as_fd()).unwrap()).is_ok() {}
+    while room.fds().push(duplicate(null.as_fd()).unwrap()).is_ok() {}
     room.commit(header, 4).unwrap();
     assert_eq!(outbox.reserve(4, 1).err(), Some(PushError::Full), "253 of 253 are held");
     outbox.push(Header::reply(2), &[]).unwrap();
