@@ -73,6 +73,7 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
     /// # Errors
     /// As [`Queue::reserve`], [`PushError::TooManyFds`] for more than 253 descriptors, and
     /// [`PushError::Full`] where they do not fit until frames are retired.
+    #[inline]
     pub fn reserve(
         &mut self,
         len: usize,
