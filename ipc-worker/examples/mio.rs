@@ -34,32 +34,34 @@ fn main() -> Result<(), Box<dyn Error>> {
         let patience = worker.next_deadline().unwrap_or(limit).min(limit).since(Instant::now());
         // A wait that is interrupted is a short one, which does no harm.
         _ = poll.poll(&mut ready, Some(patience));
-        worker.turn(Instant::now());
-        // Edge-triggered: only what is registered anew shows what this turn has left undone.
-        poll.registry().reregister(&mut SourceFd(&fd), Token(0), Interest::READABLE)?;
-        let pid = worker.pid().and_then(Pid::from_raw);
-        while let Some(event) = worker.next_event() {
-            match event {
-                Event::Done { tag, outcome } => {
-                    match outcome {
-                        Outcome::Reply(_) => println!("request {tag}: a reply"),
-                        other => println!("request {tag}: {other:?}"),
+        // Edge-triggered: what a turn leaves shows no more, so go on until there is nothing.
+        let mut has_more = true;
+        while has_more {
+            has_more = worker.turn(Instant::now());
+            let pid = worker.pid().and_then(Pid::from_raw);
+            while let Some(event) = worker.next_event() {
+                match event {
+                    Event::Done { tag, outcome } => {
+                        match outcome {
+                            Outcome::Reply(_) => println!("request {tag}: a reply"),
+                            other => println!("request {tag}: {other:?}"),
+                        }
+                        if let (true, Some(pid)) = (outcomes.is_empty(), pid) {
+                            kill_process(pid, Signal::KILL)?;
+                        }
+                        outcomes.push(tag);
                     }
-                    if let (true, Some(pid)) = (outcomes.is_empty(), pid) {
-                        kill_process(pid, Signal::KILL)?;
+                    Event::Died(ended) => {
+                        println!("the worker has ended: {ended}");
+                        died = true;
                     }
-                    outcomes.push(tag);
+                    Event::Started { resent } => {
+                        println!("another worker: {resent} requests are sent again");
+                        started = true;
+                    }
+                    Event::GaveUp(reason) => return Err(reason.into()),
+                    _ => {}
                 }
-                Event::Died(ended) => {
-                    println!("the worker has ended: {ended}");
-                    died = true;
-                }
-                Event::Started { resent } => {
-                    println!("another worker: {resent} requests are sent again");
-                    started = true;
-                }
-                Event::GaveUp(reason) => return Err(reason.into()),
-                _ => {}
             }
         }
     }

@@ -25,6 +25,9 @@ pub enum Event<'a, Tag> {
     },
     /// The worker has ended. Replies that it had written were told before.
     Died(Ended),
+    /// A worker could not be started again, for this reason. The next attempt follows by the restart
+    /// policy.
+    NotStarted(StartError),
     /// A new worker is ready; nothing was sent to it yet.
     Started {
         /// How many requests had been sent to the one before and go to this one.
@@ -183,8 +186,6 @@ pub enum GiveUp {
         /// Why the last one did not start, if it did not.
         last: Option<StartError>,
     },
-    /// None can be started, now or later.
-    CannotStart(StartError),
     /// The handler's `settle` has refused in line, where no process can be ended for it.
     NotSettled(Refusal),
 }
@@ -196,7 +197,6 @@ impl fmt::Display for GiveUp {
                 write!(f, "the worker ended {count} times within {} s", window.as_secs())?;
                 last.map_or(Ok(()), |error| write!(f, "; at last it did not start: {error}"))
             }
-            Self::CannotStart(error) => write!(f, "no worker can be started: {error}"),
             Self::NotSettled(refusal) => write!(f, "the work could not be settled: {refusal}"),
         }
     }

@@ -42,6 +42,10 @@ impl Refusal {
     /// The reply may not bring that many descriptors, or none at all.
     pub const TOO_MANY_FDS: Self = Self::new(-7, "more descriptors than the call allows");
 
+    /// The text of a refusal whose code is the kernel's number: a descriptor of the reply cannot be
+    /// passed, an io_uring's for example. The handler has done its work.
+    pub const UNSENDABLE_FDS: &str = "the reply's descriptors cannot be passed";
+
     /// A refusal with a code of the program's own. A longer text is cut.
     pub const fn new(code: i32, text: &str) -> Self {
         Self { code, text: Text::new(text) }

@@ -3,15 +3,24 @@
 
 use core::time::Duration;
 
-use ipc_frame::{Header, Kind, MAX_FDS};
-use ipc_transport::{FdsLost, Inbox, Instant, Outbox, PassFds, TransportError};
+use ipc_frame::{Header, Kind, MAX_FDS, Queue};
+use ipc_transport::{
+    FdsLost, Inbox, Instant, Outbox, PassFds, SystemError, Transport, TransportError,
+};
 
 use crate::handler::{Handler, Reply, Request};
 use crate::ledger::{RequestId, Words};
 use crate::refusal::Refusal;
 
-/// Once the oldest unsent answer is older than this, it goes out before the next request.
-const OLDEST: Duration = Duration::from_micros(100);
+/// A handler is quick if it takes no longer. Once the oldest unsent answer is older, it goes out
+/// before the next request.
+const QUICK: Duration = Duration::from_micros(100);
+
+/// How often in a row a method was quick that may run while answers wait.
+const OFTEN: u8 = 16;
+
+/// How long the system may be short of something.
+const SHORTAGE: Duration = Duration::from_secs(10);
 
 const FDS: usize = MAX_FDS as usize;
 
@@ -36,41 +45,85 @@ pub(crate) struct Server<'a, H, const SLOTS: usize, const BYTES: usize> {
     pub(crate) finished: Option<u64>,
     /// The clock.
     pub(crate) now: fn() -> Instant,
+    pub(crate) paces: Paces,
+}
+
+/// How quick methods were in the runs that were timed. Of methods that share a place, the last one is
+/// known.
+#[derive(Debug, Default)]
+pub(crate) struct Paces([Option<Pace>; 16]);
+
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    method: u16,
+    /// Quick runs in a row until the method counts as quick.
+    left: u8,
+}
+
+impl Paces {
+    fn is_quick(&self, method: u16) -> bool {
+        let pace = self.0.get(usize::from(method) % self.0.len()).copied().flatten();
+        pace.is_some_and(|pace| pace.method == method && pace.left == 0)
+    }
+
+    fn note(&mut self, method: u16, took: Duration) {
+        let place = usize::from(method) % self.0.len();
+        let Some(place) = self.0.get_mut(place) else { return };
+        let known = place.filter(|pace| pace.method == method);
+        let left = known.map_or(1, |pace| pace.left).saturating_sub(1);
+        *place = Some(Pace { method, left: if took > QUICK { OFTEN } else { left } });
+    }
 }
 
 impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BYTES> {
     /// Serves until main closes. The transport's calls wait.
     pub(crate) fn serve(&mut self, transport: &mut impl PassFds) -> Served {
+        let mut shortage = None;
         loop {
             let batch = self.work(transport).and_then(|()| self.flush(transport));
             if let Err(served) = batch {
                 return served;
             }
-            match self.inbox.receive_with(transport, FDS) {
-                Ok(_) => {}
+            let received = match self.inbox.receive_with(transport, FDS) {
+                Ok(_) => {
+                    shortage = None;
+                    continue;
+                }
+                Err(TransportError::Exhausted(_)) => rest(&mut shortage),
                 Err(TransportError::Closed) => return Served::Finished,
                 Err(_) => return Served::Broken,
+            };
+            if let Err(served) = received {
+                return served;
             }
         }
     }
 
-    /// Runs the handler for every whole request in the inbox.
+    /// Runs the handler for every whole request in the inbox. What is finished goes out before one
+    /// that is not known to be quick.
     fn work(&mut self, transport: &mut impl PassFds) -> Result<(), Served> {
-        let mut oldest = None;
+        // When the first answer that waits was finished, and the last one.
+        let mut waiting: Option<(Instant, Instant)> = None;
         while let Some(header) = self.inbox.advance().map_err(|_| Served::Broken)? {
             if !matches!(header.kind(), Kind::Request | Kind::OneWay) {
                 return Err(Served::Broken);
             }
-            if self.has_batch() {
-                // The first one was finished just before: a lone one asks for no time.
-                let now = (self.now)();
-                let is_old = now.since(*oldest.get_or_insert(now)) > OLDEST;
-                if is_old || !self.outbox.has_room_for(reply_capacity(BYTES), FDS) {
-                    self.flush(transport)?;
-                    oldest = None;
-                }
+            let (method, has_batch) = (header.method(), self.has_batch());
+            // A lone one asks for no time.
+            let is_timed = has_batch || self.inbox.has_frame();
+            let is_old = waiting.is_some_and(|(first, last)| last.since(first) > QUICK);
+            let has_room = self.outbox.has_room_for(reply_capacity(BYTES), FDS);
+            if has_batch && (is_old || !has_room || !self.paces.is_quick(method)) {
+                self.flush(transport)?;
+                waiting = None;
             }
+            let begun = waiting.map(|(_, last)| last).or_else(|| is_timed.then(self.now));
             self.run(&header)?;
+            if let Some(begun) = begun {
+                let now = (self.now)();
+                self.paces.note(method, now.since(begun));
+                waiting = Some((waiting.map_or(now, |(first, _)| first), now));
+            }
         }
         Ok(())
     }
@@ -114,6 +167,7 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
             return Ok(());
         }
         self.handler.settle().map_err(|_| Served::NotSettled)?;
+        let mut shortage = None;
         while self.has_batch() {
             // Where it finds no room now, it goes out after what is queued.
             self.finished.take_if(|id| self.outbox.push(Header::done(*id), &[]).is_ok());
@@ -121,18 +175,50 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
                 // The work goes on for a main that is gone; only nobody hears of it.
                 Err(TransportError::Closed) => self.outbox.discard_unsent(),
                 Ok(flushed) if flushed.complete => {}
-                Ok(_) | Err(TransportError::TooManyInFlight) => rest(),
+                Err(TransportError::FdsRefused(error)) => self.refuse_next(error, transport)?,
+                Ok(_) | Err(TransportError::Exhausted(_)) => rest(&mut shortage)?,
                 Err(_) => return Err(Served::Broken),
             }
             self.outbox.retire_sent();
         }
         Ok(())
     }
+
+    /// Sends a refusal in the place of the next answer, whose descriptors cannot be passed.
+    fn refuse_next(
+        &mut self,
+        error: SystemError,
+        transport: &mut impl Transport,
+    ) -> Result<(), Served> {
+        let (number, frame) = self.outbox.next_unsent().ok_or(Served::Broken)?;
+        let header = Header::refusal(frame.header().id());
+        self.outbox.retire(number);
+        let mut payload = [0; Refusal::SIZE];
+        let len = Refusal::new(error.errno.0, Refusal::UNSENDABLE_FDS).encode(&mut payload);
+        let mut queue = Queue::<{ Header::SIZE + Refusal::SIZE }, 1>::new();
+        _ = queue.push(header, &[payload.get(..len).unwrap_or_default()]);
+        let mut shortage = None;
+        while queue.has_unsent() {
+            match queue.send_with(|pieces, _| transport.send(pieces)) {
+                Ok(Some(_)) => {}
+                Ok(None) | Err(TransportError::Exhausted(_)) => rest(&mut shortage)?,
+                // As for a whole batch.
+                Err(TransportError::Closed) => break,
+                Err(_) => return Err(Served::Broken),
+            }
+        }
+        Ok(())
+    }
 }
 
-/// Waits for the receivers of other descriptors in flight to catch up.
-fn rest() {
-    _ = ipc_transport::wait(&mut [], Some(Instant::now() + Duration::from_millis(1)));
+/// Waits a moment for the system to have what it is short of, for a limited time in all.
+fn rest(until: &mut Option<Instant>) -> Result<(), Served> {
+    let now = Instant::now();
+    if now > *until.get_or_insert(now + SHORTAGE) {
+        return Err(Served::Broken);
+    }
+    _ = ipc_transport::wait(&mut [], Some(now + Duration::from_millis(1)));
+    Ok(())
 }
 
 /// Bytes that a reply may have in a worker of `bytes` bytes each way.

@@ -25,7 +25,7 @@ use self::random::{CLOCK, Random, now};
 use crate::caller::Caller;
 use crate::counters::Counters;
 use crate::ledger::{How, Words};
-use crate::server::{Served, Server};
+use crate::server::{Paces, Served, Server};
 
 /// Steps of main in all, and in one run.
 const STEPS: u64 = 1_000_000;
@@ -57,6 +57,7 @@ fn live<const SLOTS: usize, const BYTES: usize>(main: &mut Main<SLOTS, BYTES>) {
             inbox: &mut inbox,
             outbox: &mut outbox,
             finished: None,
+            paces: Paces::default(),
             now,
         };
         server.serve(&mut Line { world: &world, end })

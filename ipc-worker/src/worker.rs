@@ -81,11 +81,14 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// Does all I/O, a bounded amount: sends what is queued, receives at most once, looks after the
     /// process, and in line runs the handler. It never waits.
     ///
-    /// `now` is the present time; it decides deadlines and delays.
-    pub fn turn(&mut self, now: Instant) {
+    /// `now` is the present time; it decides deadlines and delays. Returns whether there may be more
+    /// to do at once. The descriptor goes on showing that, so a level-triggered loop need not look;
+    /// an edge-triggered one takes the events and calls it again until it returns false.
+    pub fn turn(&mut self, now: Instant) -> bool {
         self.main.caller.last.regained = false;
         self.main.life.now = now;
         self.main.run();
+        self.main.life.has_more
     }
 
     /// Returns the next event. It does no I/O, but descriptors left in the event before are closed.
@@ -108,6 +111,9 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         if let Some(told) = told {
             let (tag, outcome) = self.main.caller.outcome(told);
             return Some(Event::Done { tag, outcome });
+        }
+        if let Some(error) = life.not_started.take() {
+            return Some(Event::NotStarted(error));
         }
         if mem::take(&mut life.started) {
             return Some(Event::Started { resent: mem::take(&mut life.resent) });

@@ -86,7 +86,7 @@ fn flood_with_descriptors() -> ! {
     loop {
         match stream.blocking().send_with(&[&header.bytes()], &list) {
             Ok(_) => header.fd_sequence = header.fd_sequence.wrapping_add(253),
-            Err(TransportError::TooManyInFlight) => std::thread::sleep(Duration::from_millis(1)),
+            Err(TransportError::Exhausted(_)) => std::thread::sleep(Duration::from_millis(1)),
             Err(_) => ipc_barrier::exit(0),
         }
     }

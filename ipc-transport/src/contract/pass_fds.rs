@@ -30,7 +30,7 @@ pub trait PassFds: Transport {
     /// Sends bytes as [`Transport::send`] does, with descriptors on the first of them.
     ///
     /// # Errors
-    /// Also [`TransportError::TooManyFds`], [`TransportError::TooManyInFlight`] and
+    /// Also [`TransportError::TooManyFds`], [`TransportError::Exhausted`] and
     /// [`TransportError::FdsRefused`].
     fn send_with(
         &mut self,

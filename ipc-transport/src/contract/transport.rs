@@ -57,9 +57,10 @@ pub enum TransportError {
         /// Descriptors offered.
         count: usize,
     },
-    /// The system holds too many descriptors in flight for this user (`ETOOMANYREFS`, unix(7)).
-    /// Nothing was sent; the same call may be made again once receivers have caught up.
-    TooManyInFlight,
+    /// The system is short of something for the moment: memory (`ENOMEM`, `ENOBUFS`), or room for
+    /// this user's descriptors in flight (`ETOOMANYREFS`, unix(7)). The same call may be made again
+    /// a little later.
+    Exhausted(SystemError),
     /// The next frame owns descriptors, and the transport is used without them. Nothing of the
     /// frame was sent: retire or withdraw it, or send it with descriptors.
     CannotPassFds {
@@ -74,8 +75,10 @@ pub enum TransportError {
         /// Descriptors that are left.
         held: usize,
     },
-    /// The receiver refuses descriptors (`EPERM`: `SO_PASSRIGHTS` is off, kernel 6.16).
-    FdsRefused,
+    /// The system does not pass these descriptors: `EINVAL` for an io_uring, `EPERM` where the
+    /// receiver takes none (`SO_PASSRIGHTS` is off, kernel 6.16), `EBADF`. It concerns the frame
+    /// that has them: retire or withdraw it, and the next one can be sent.
+    FdsRefused(SystemError),
     /// A packet that had to be cut, so that bytes are lost. The peer's fault, which sends longer
     /// packets than was agreed on, and final: every later receive tells the same.
     PacketTooLong {
@@ -95,14 +98,14 @@ impl fmt::Display for TransportError {
             Self::TooManyFds { count } => {
                 write!(f, "{count} descriptors, over the limit of {}", ipc_frame::MAX_FDS)
             }
-            Self::TooManyInFlight => f.write_str("too many descriptors in flight"),
+            Self::Exhausted(error) => write!(f, "the system is short of resources: {error}"),
             Self::CannotPassFds { count } => {
                 write!(f, "a frame with {count} descriptors, sent without them")
             }
             Self::FdsGone { expected, held } => {
                 write!(f, "a frame has {held} of {expected} descriptors left")
             }
-            Self::FdsRefused => f.write_str("the receiver refuses descriptors"),
+            Self::FdsRefused(error) => write!(f, "the descriptors cannot be passed: {error}"),
             Self::PacketTooLong { len, capacity } => {
                 write!(f, "a packet of {len} bytes, over the limit of {capacity}")
             }

@@ -12,6 +12,9 @@ use crate::descriptor::above_stdio;
 use crate::unix::control::ControlSpace;
 use crate::waiting::{Instant, Interest, Watched, wait};
 
+/// How often a call is made again that is interrupted. Signals end; the answer of a filter does not.
+const ATTEMPTS: usize = 10_000;
+
 /// Whether a call may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -103,15 +106,16 @@ impl<'fd> Calls<'fd> {
         way: Way,
         mut attempt: impl FnMut(BorrowedFd<'fd>, Mode) -> Result<T, Errno>,
     ) -> Moved<T> {
-        loop {
+        for _ in 0..ATTEMPTS {
             match attempt(self.fd, self.mode) {
                 Ok(done) => return Ok(Some(done)),
                 Err(error) => match self.settle(call, way, error)? {
                     Some(mode) => self.mode = mode,
-                    None => return Ok(None),
+                    None => break,
                 },
             }
         }
+        Ok(None)
     }
 
     /// Sees to a call that failed, and returns how to make it again; `None` where it would block.
@@ -129,8 +133,12 @@ impl<'fd> Calls<'fd> {
             | Errno::NOTCONN
             | Errno::CONNREFUSED
             | Errno::SHUTDOWN => Err(TransportError::Closed),
-            Errno::TOOMANYREFS => Err(TransportError::TooManyInFlight),
-            Errno::PERM if way == Way::SendFds => Err(TransportError::FdsRefused),
+            Errno::TOOMANYREFS | Errno::NOBUFS | Errno::NOMEM => {
+                Err(TransportError::Exhausted(SystemError::of(call)(error)))
+            }
+            Errno::PERM | Errno::INVAL | Errno::BADF if way == Way::SendFds => {
+                Err(TransportError::FdsRefused(SystemError::of(call)(error)))
+            }
             error => Err(system(call)(error)),
         }
     }

@@ -14,7 +14,7 @@ use crate::caller::Caller;
 use crate::first_frame;
 use crate::handler::Handler;
 use crate::ledger::Words;
-use crate::server::{Served, Server};
+use crate::server::{Paces, Served, Server};
 
 /// Exit statuses, of sysexits.h where they have one.
 const SET_UP_FAILED: i32 = 71;
@@ -65,7 +65,15 @@ pub(super) fn run<H: Handler, Tag, const SLOTS: usize, const BYTES: usize>(
     if ready.is_err() {
         exit(SET_UP_FAILED);
     }
-    let mut server = Server { handler, words, inbox, outbox, finished: None, now: Instant::now };
+    let mut server = Server {
+        handler,
+        words,
+        inbox,
+        outbox,
+        finished: None,
+        now: Instant::now,
+        paces: Paces::default(),
+    };
     match server.serve(&mut stream) {
         Served::Finished => exit(0),
         Served::NotSettled => exit(NOT_SETTLED),

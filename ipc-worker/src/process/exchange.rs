@@ -2,8 +2,7 @@
 
 use core::time::Duration;
 
-use ipc_transport::{Arrived, Errno, Instant, Patience, SystemError, TransportError};
-use rustix::io;
+use ipc_transport::{Arrived, Instant, Patience, TransportError};
 
 use super::state::{Life, Main, Phase, SLICE, SOON};
 use crate::ledger::Ending;
@@ -29,11 +28,17 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
             Some(_) if process.watches_room || self.life.now < process.send_after => return,
             _ => self.caller.receive(&mut process.link(patience)),
         };
-        let Ok(received) = received else {
+        self.life.has_more = matches!(received, Ok(Arrived::Bytes(_) | Arrived::TakeFrames));
+        let brought = match received {
+            Ok(Arrived::Bytes(_)) => true,
+            Ok(_) => false,
+            Err(TransportError::Exhausted(_)) if process.is_patient(self.life.now) => false,
             // Replies were all received before this; an error says as much as an end.
-            return self.break_off();
+            Err(_) => return self.break_off(),
         };
-        let brought = matches!(received, Arrived::Bytes(_));
+        if brought || sent > 0 {
+            process.shortage = None;
+        }
         // A blocking receive that brought something has shown life enough, for a while: another
         // process may hold the socket too.
         let pause = if patience.is_some() && brought { SLICE } else { LOOK };
@@ -62,18 +67,16 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
                     sent += flushed.len;
                     watches_room = !flushed.complete;
                 }
-                Err(TransportError::TooManyInFlight) => process.send_after = self.life.now + SOON,
-                // The same call may succeed a little later.
-                Err(TransportError::System(error))
-                    if is_one_of([io::Errno::NOBUFS, io::Errno::NOMEM], error) =>
+                // The next frame is tried at once.
+                Err(TransportError::FdsRefused(error))
+                    if self.caller.end_next(1, Ending::Unsendable(error)) =>
                 {
+                    continue;
+                }
+                Err(TransportError::Exhausted(_)) if process.is_patient(self.life.now) => {
                     process.send_after = self.life.now + SOON;
                 }
-                Err(error) => match refused(&error) {
-                    // The next frame is tried at once.
-                    Some(error) if self.caller.end_next(1, Ending::Unsendable(error)) => continue,
-                    _ => return None,
-                },
+                Err(_) => return None,
             }
             break;
         }
@@ -106,18 +109,4 @@ impl Life {
             _ => look.min(self.until),
         }
     }
-}
-
-/// What the kernel has against the descriptors of one frame, if it is that.
-fn refused(error: &TransportError) -> Option<SystemError> {
-    let concerns = [io::Errno::INVAL, io::Errno::BADF, io::Errno::PERM];
-    match *error {
-        TransportError::FdsRefused => Some(SystemError::of("sendmsg")(io::Errno::PERM)),
-        TransportError::System(error) if is_one_of(concerns, error) => Some(error),
-        _ => None,
-    }
-}
-
-fn is_one_of<const N: usize>(errors: [io::Errno; N], error: SystemError) -> bool {
-    errors.map(Errno::from).contains(&error.errno)
 }

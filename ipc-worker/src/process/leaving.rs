@@ -3,7 +3,7 @@
 use core::mem;
 
 use ipc_barrier::process::Ended;
-use ipc_transport::{Arrived, Instant};
+use ipc_transport::{Arrived, Instant, TransportError};
 use rustix::event::epoll;
 
 use super::state::{GRACE, Main, Phase, Process, SOON};
@@ -47,17 +47,21 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
             if is_over && process.left.is_none() {
                 process.left = Some(process.stream.waiting());
             }
-            match self.caller.receive(&mut process.link(None)) {
+            let received = self.caller.receive(&mut process.link(None));
+            self.life.has_more = true;
+            match received {
                 Ok(Arrived::TakeFrames) => return,
                 Ok(Arrived::Bytes(len)) if process.left.is_none_or(|left| left > len) => {
                     process.left = process.left.map(|left| left - len);
                     return;
                 }
                 Ok(Arrived::WouldBlock) if !is_over => {}
+                Err(TransportError::Exhausted(_)) if process.is_patient(self.life.now) => return,
                 // All that it had written was taken, even if another process holds the socket.
                 Ok(_) | Err(_) => process.drained = true,
             }
         }
+        self.life.has_more = process.drained && is_over;
         if !process.drained {
             return;
         }
@@ -86,6 +90,7 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
             // There is room: a worker is only started while there is.
             _ = self.life.unreaped.push(child);
         }
+        self.life.fill_reserve();
         if let Some(StartError::Died(status)) = &mut self.life.failed {
             *status = ended;
         }
@@ -103,6 +108,7 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
             let (count, window) = (supervisor.ends, supervisor.policy.window);
             return self.give_up(GiveUp::TooManyEnds { count, window, last });
         };
+        self.life.not_started = last;
         let soonest = if last.is_some() { self.life.now + SOON } else { self.life.now };
         (self.life.phase, self.life.until) = (Phase::Resting, at.max(soonest));
     }

@@ -2,12 +2,11 @@
 
 use core::time::Duration;
 
-use ipc_barrier::process::{Ended, ForkError};
+use ipc_barrier::process::Ended;
 use ipc_transport::{Arrived, TransportError};
 
 use super::launch::Launch;
 use super::state::{Main, Phase};
-use crate::event::GiveUp;
 use crate::start_error::StartError;
 
 /// How soon to try again where too many killed processes are still there.
@@ -16,16 +15,20 @@ const LATER: Duration = Duration::from_secs(1);
 impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> {
     /// Begins to run requests: makes a process, which is watched from then on, or runs them in main.
     pub(super) fn launch(&mut self) -> Result<(), StartError> {
-        let Some(process) = self.launch.begin(self.life.policy.patience, &mut self.caller)? else {
-            self.life.phase = Phase::InMain;
-            return Ok(());
+        self.life.open_reserve();
+        let made = self.launch.begin(self.life.policy.patience, &mut self.caller);
+        let watched = match made? {
+            None => {
+                self.life.phase = Phase::InMain;
+                return Ok(());
+            }
+            Some(process) => self.life.watch(process),
         };
-        if let Err(error) = self.life.watch(process) {
-            self.fail(error.into());
-            return Ok(());
-        }
         let deadline = self.life.now + self.life.policy.ready_within;
         (self.life.phase, self.life.until) = (Phase::Starting, deadline);
+        if let Err(error) = watched {
+            self.fail(error.into());
+        }
         Ok(())
     }
 
@@ -36,17 +39,9 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
             return;
         }
         self.life.phase = Phase::Stopped;
-        match self.launch() {
-            Ok(()) => {}
-            Err(
-                error @ StartError::Fork(
-                    ForkError::Threads { .. } | ForkError::ThreadsUnknown { .. },
-                ),
-            ) => self.give_up(GiveUp::CannotStart(error)),
-            Err(error) => {
-                self.life.failed = Some(error);
-                self.follow();
-            }
+        if let Err(error) = self.launch() {
+            self.life.failed = Some(error);
+            self.follow();
         }
     }
 
@@ -59,6 +54,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         // Asked first: what it has written before its end is received after this.
         let ended = process.child.try_wait();
         let received = self.caller.receive(&mut process.link(None));
+        self.life.has_more = matches!(received, Ok(Arrived::Bytes(_) | Arrived::TakeFrames));
         let error = match (self.caller.first_frame(), received) {
             (Some(Ok(())), _) => {
                 self.life.phase = Phase::Serving;
@@ -69,10 +65,14 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
             (Some(Err(error)), _) => error,
             (None, _) if ended.is_some() => StartError::Died(Ended::Unknown),
             (None, Err(TransportError::System(error))) => StartError::System(error),
-            (None, Err(_)) => StartError::Died(Ended::Unknown),
             (None, Ok(Arrived::Bytes(_))) => return,
-            (None, Ok(_)) if self.life.now < self.life.until => return,
-            (None, Ok(_)) => StartError::TimedOut,
+            (None, Ok(_) | Err(TransportError::Exhausted(_))) => {
+                if self.life.now < self.life.until {
+                    return;
+                }
+                StartError::TimedOut
+            }
+            (None, Err(_)) => StartError::Died(Ended::Unknown),
         };
         self.fail(error);
     }

@@ -7,11 +7,12 @@ use heapless::Vec;
 use ipc_barrier::process::{Child, Ended};
 use ipc_transport::{
     Blocking, Instant, Interest, Patience, SharedPage, Stream, SystemError, Watched, above_stdio,
-    wait,
+    duplicate, wait,
 };
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io;
+use rustix::process::{Pid, getpid};
 
 use crate::caller::Caller;
 use crate::event::GiveUp;
@@ -29,11 +30,21 @@ pub(super) const GRACE: Duration = Duration::from_millis(200);
 /// since another process holds it too.
 pub(super) const SLICE: Duration = Duration::from_millis(100);
 
+/// How long the system may be short of what a call needs, before the worker is given up.
+const SHORTAGE: Duration = Duration::from_secs(10);
+
 /// How long the process of a dropped worker is waited for.
 const FAREWELL: Duration = Duration::from_millis(20);
 
 /// Processes that were killed and given up but are not yet reaped, at most.
 const UNREAPED: usize = 4;
+
+/// Descriptors that the start of a process needs at a time: in main the two ends of a stream and a
+/// pidfd, in the child two more.
+const RESERVE: usize = 5;
+
+/// Descriptors of them that a process goes on using: main's end of the stream and the pidfd.
+const IN_USE: usize = 2;
 
 /// What the builder calls of [`Start`](crate::Start) have set.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +61,8 @@ pub(crate) struct Life {
     /// The time of the turn.
     pub(crate) now: Instant,
     pub(super) phase: Phase,
+    /// The turn has left something that may show by no new edge.
+    pub(crate) has_more: bool,
     /// When the phase goes on by itself: a start is late, a process that leaves is killed or not
     /// waited for any longer, a rest is over.
     pub(super) until: Instant,
@@ -57,9 +70,15 @@ pub(crate) struct Life {
     pub(crate) process: Option<Process>,
     /// Holds the descriptors of whatever process there is: one for the worker's whole life.
     pub(crate) epoll: OwnedFd,
+    /// Keeps as many descriptors as the next process needs, so that one can always be made.
+    reserve: Vec<OwnedFd, RESERVE>,
+    /// The process that this belongs to: a copy in a fork of it lets go and does no more.
+    owner: Pid,
     pub(super) supervisor: Supervisor,
     /// How a worker has ended, until that is told.
     pub(crate) died: Option<Ended>,
+    /// Why a worker could not be started again, until that is told.
+    pub(crate) not_started: Option<StartError>,
     /// A worker is ready, and that is still to be told.
     pub(crate) started: bool,
     /// Why no further worker follows, until that is told.
@@ -106,6 +125,8 @@ pub struct Process {
     pub(super) send_after: Instant,
     /// When the process was last looked at.
     pub(super) looked: Instant,
+    /// Until when the system may be short of what a call needs, while it is.
+    pub(super) shortage: Option<Instant>,
 }
 
 /// What main holds of a worker.
@@ -124,11 +145,15 @@ impl Life {
             policy,
             now: Instant::now(),
             phase: Phase::Stopped,
+            has_more: false,
             until: Instant::NEVER,
             process: None,
             epoll: above_stdio(epoll)?,
+            reserve: Vec::new(),
+            owner: getpid(),
             supervisor: Supervisor::new(policy.restart),
             died: None,
+            not_started: None,
             started: false,
             gave_up: None,
             unreaped: Vec::new(),
@@ -147,12 +172,30 @@ impl Life {
 
     /// Returns whether it has brought something that main was not told.
     pub(crate) const fn has_news(&self) -> bool {
-        self.died.is_some() || self.started || self.gave_up.is_some()
+        self.died.is_some() || self.not_started.is_some() || self.started || self.gave_up.is_some()
     }
 
     /// Returns the words of the worker that has the requests.
     pub(crate) fn words(&self) -> Option<Words<'_>> {
         self.process.as_ref().map(|process| Words(process.page.words()))
+    }
+
+    /// Gives the reserve up, for a process that is to be made.
+    pub(super) fn open_reserve(&mut self) {
+        self.reserve.clear();
+    }
+
+    /// Takes what the last process has left free, before anything else of the program does.
+    pub(super) fn fill_reserve(&mut self) {
+        let used = match self.phase {
+            Phase::InMain => RESERVE,
+            _ if self.process.is_some() => IN_USE,
+            _ => 0,
+        };
+        while self.reserve.len() < RESERVE - used {
+            let Ok(fd) = duplicate(self.epoll.as_fd()) else { break };
+            _ = self.reserve.push(fd);
+        }
     }
 
     /// Watches a process from its start on: its stream, and its end.
@@ -196,6 +239,10 @@ impl Life {
 
 impl Drop for Life {
     fn drop(&mut self) {
+        if getpid() != self.owner {
+            // The worker serves the process that this one was forked from.
+            return;
+        }
         if let Some(process) = &mut self.process {
             // One that cannot be killed ends when it sees that main has closed.
             _ = process.child.kill();
@@ -218,7 +265,13 @@ impl Process {
             left: None,
             send_after: Instant::PAST,
             looked: Instant::PAST,
+            shortage: None,
         }
+    }
+
+    /// Returns whether a call that fails for the moment is to be made again: for a limited time.
+    pub(super) fn is_patient(&mut self, now: Instant) -> bool {
+        now <= *self.shortage.get_or_insert(now + SHORTAGE)
     }
 
     /// The stream as a transport that waits with patience, or not at all: one type for both, and

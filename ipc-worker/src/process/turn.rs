@@ -14,6 +14,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         // A first worker that fails is followed by none.
         self.life.is_closing = true;
         self.launch()?;
+        self.life.fill_reserve();
         while matches!(self.life.phase, Phase::Starting | Phase::Leaving) {
             self.wait(self.life.deadline(false));
         }
@@ -25,6 +26,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
 
     /// Does all I/O there is to do, a bounded amount.
     pub(crate) fn run(&mut self) {
+        self.life.has_more = false;
         self.caller.expire(self.life.now, self.life.words());
         match self.life.phase {
             Phase::InMain => {
@@ -38,9 +40,11 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
             Phase::Resting | Phase::Stopped => {}
         }
         self.life.reap();
-        if self.life.phase == Phase::Resting && self.life.now >= self.life.until {
+        let is_due = self.life.phase == Phase::Resting && self.life.now >= self.life.until;
+        if is_due && !self.life.has_news() {
             self.restart();
         }
+        self.life.fill_reserve();
     }
 
     /// Waits for something to do, until `wake` at the latest, and does it.

@@ -244,7 +244,8 @@ pub(crate) fn too_many_descriptors_in_flight_keep_the_frame_until_receivers_catc
     let mut sequence = 0;
     loop {
         let full = left.send_with(&[&frame(1, (20, sequence), b"")], &[null.as_fd(); 20]);
-        if full == Err(TransportError::TooManyInFlight) {
+        if let Err(TransportError::Exhausted(error)) = full {
+            assert_eq!(error.errno.0, libc::ETOOMANYREFS);
             break;
         }
         full.unwrap();
@@ -256,7 +257,7 @@ pub(crate) fn too_many_descriptors_in_flight_keep_the_frame_until_receivers_catc
     let mut own = Fds::new();
     own.push(duplicate(null.as_fd()).unwrap()).unwrap();
     outbox.push_with(Header::request(1, 2), &[b"kept"], &mut own.fds()).unwrap();
-    assert_eq!(outbox.flush_with(&mut left), Err(TransportError::TooManyInFlight));
+    assert!(matches!(outbox.flush_with(&mut left), Err(TransportError::Exhausted(_))));
     let mut list = Vec::new();
     take_all(&mut inbox, &mut right, &mut list);
     assert_eq!(list.len(), usize::try_from(sequence / 20).unwrap());

@@ -116,6 +116,7 @@ pub(crate) enum Told {
     Late(u32),
     Cancelled(u32),
     Died(Ended),
+    NotStarted(String),
     Started(usize),
     GaveUp(String),
 }
@@ -133,6 +134,7 @@ pub(crate) fn told(event: Event<'_, u32>) -> Told {
             other => panic!("{tag}: {other:?}"),
         },
         Event::Died(ended) => Told::Died(ended),
+        Event::NotStarted(error) => Told::NotStarted(error.to_string()),
         Event::Started { resent } => Told::Started(resent),
         Event::GaveUp(reason) => Told::GaveUp(reason.to_string()),
         other => panic!("{other:?}"),

@@ -14,6 +14,7 @@ mod handler;
 mod inherited;
 mod large;
 mod late;
+mod moments;
 mod one_ways;
 mod starts;
 mod stops;
@@ -24,6 +25,7 @@ use given_back::*;
 use inherited::*;
 use large::*;
 use late::*;
+use moments::*;
 use one_ways::*;
 use starts::*;
 use stops::*;
@@ -99,4 +101,11 @@ ipc_tests::cases! {
     one_ways_in_line_are_run_in_order_and_counted,
     waiting_to_be_taken_gives_earlier_outcomes_meanwhile,
     waiting_to_be_taken_ends_at_the_deadline,
+    repro_a_reply_that_cannot_be_passed_is_a_refusal_in_its_place,
+    repro_a_slow_request_holds_no_finished_reply,
+    repro_a_thread_that_lives_for_a_while_delays_a_restart_only,
+    repro_what_is_queued_uses_up_no_descriptor_of_a_restart,
+    repro_a_forked_copy_of_the_worker_that_is_dropped_ends_no_worker,
+    repro_a_shortage_of_memory_in_main_ends_no_worker,
+    repro_an_interruption_without_end_holds_no_turn,
 }

@@ -1,0 +1,162 @@
+//! What is wrong for a moment, or with one request, ends no worker.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use ipc_barrier::{Ended, Fork, exit, fork};
+use ipc_tests::cases::skip;
+use ipc_tests::forked::{end_of, forked};
+use ipc_tests::{fds, seccomp};
+use ipc_worker::{Call, Instant, Refusal, Reply, Request, Restart, Start, Worker};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::handler::*;
+
+const RING: u16 = 200;
+
+fn with_rings(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+    match request.method() {
+        RING => {
+            reply.put(b"a ring")?;
+            reply.put_fd(fds::io_uring(0).ok_or(Refusal::new(1, "no io_uring"))?)
+        }
+        _ => handle(request, reply),
+    }
+}
+
+/// The kernel passes no io_uring. Its reply becomes a refusal in the same place, and the handler's
+/// other replies are not touched.
+pub(crate) fn repro_a_reply_that_cannot_be_passed_is_a_refusal_in_its_place() {
+    if fds::io_uring(0).is_none() {
+        skip("an io_uring", "a kernel with io_uring, and the right to use it");
+    }
+    let mut worker = Worker::<u32, _>::start(Start::fork(with_rings)).unwrap();
+    let pid = worker.pid();
+    for round in 0..3 {
+        for tag in 0..5 {
+            let method = if tag % 2 == 1 { RING } else { ECHO };
+            worker.try_call(Call::new(method, &[b"echo"]).reply_fds(1), 10 * round + tag).unwrap();
+        }
+        let list = turn_until(&mut worker, |list| list.len() >= 5);
+        let expected = |tag| match tag % 2 {
+            1 => Told::Refused(10 * round + tag, libc::EINVAL),
+            _ => Told::Reply(10 * round + tag, b"echo".to_vec()),
+        };
+        assert_eq!(list, (0..5).map(expected).collect::<Vec<_>>());
+    }
+    assert_eq!(worker.pid(), pid);
+}
+
+/// A handler that blocks holds no answer that is finished.
+pub(crate) fn repro_a_slow_request_holds_no_finished_reply() {
+    let mut worker = worker();
+    for round in 0..3 {
+        let begun = Instant::now();
+        worker.try_call(Call::new(ECHO, &[b"fast"]), 10 * round).unwrap();
+        let time = 400_u64.to_le_bytes();
+        worker.try_call(Call::new(SLEEP_MS, &[&time]), 10 * round + 1).unwrap();
+        let first = turn_until(&mut worker, |list| !list.is_empty());
+        assert_eq!(first[0], Told::Reply(10 * round, b"fast".to_vec()));
+        // It was not there when the reply came: the reply has not waited for it.
+        assert_eq!(first.len(), 1, "after {:?}", Instant::now().since(begun));
+        turn_until(&mut worker, |list| !list.is_empty());
+    }
+}
+
+/// Kills the worker, and has a second thread there for a while.
+pub(crate) fn repro_a_thread_that_lives_for_a_while_delays_a_restart_only() {
+    let restart = Restart::STANDARD.delay(Duration::from_millis(10));
+    let mut worker = Worker::<u32, _>::start(Start::fork(handle).restart(restart)).unwrap();
+    let (done, wait) = std::sync::mpsc::channel::<()>();
+    let thread = std::thread::spawn(move || _ = wait.recv());
+    kill(&worker);
+    worker.try_call(Call::new(ECHO, &[b"later"]), 1).unwrap();
+    let list = turn_until(&mut worker, |list| matches!(list.last(), Some(Told::NotStarted(_))));
+    assert!(matches!(list[0], Told::Died(Ended::Killed(9))), "{list:?}");
+    let Some(Told::NotStarted(reason)) = list.last() else { panic!("{list:?}") };
+    assert!(reason.contains("2 threads"), "{reason}");
+    drop(done);
+    thread.join().unwrap();
+    let list = turn_until(&mut worker, |list| list.contains(&Told::Reply(1, b"later".to_vec())));
+    assert!(list.iter().any(|told| matches!(told, Told::Started(_))), "{list:?}");
+}
+
+fn kill<L: ipc_worker::Launch>(worker: &Worker<u32, L>) {
+    kill_process(Pid::from_raw(worker.pid().unwrap()).unwrap(), Signal::KILL).unwrap();
+}
+
+/// What is queued duplicates descriptors until there is none left; the next worker needs some.
+pub(crate) fn repro_what_is_queued_uses_up_no_descriptor_of_a_restart() {
+    let mut worker = Worker::<u32, _>::start(Start::fork(handle)).unwrap();
+    let file = fds::file();
+    fds::limit(u64::try_from(fds::open().len()).unwrap() + 12);
+    let time = 100_u64.to_le_bytes();
+    worker.try_call(Call::new(SLEEP_MS, &[&time]), 0).unwrap();
+    worker.turn(Instant::now());
+    kill(&worker);
+    let mut tag = 1;
+    while worker.try_call(Call::new(FDS, &[]).fds(&[file.as_fd(); 1]), tag).is_ok() {
+        tag += 1;
+    }
+    // Somebody else takes what was left over, too.
+    let mut others = Vec::new();
+    while let Ok(fd) = ipc_transport::duplicate(file.as_fd()) {
+        others.push(fd);
+    }
+    let done = |told: &&Told| matches!(told, Told::Reply(..));
+    let wanted = usize::try_from(tag - 1).unwrap();
+    assert!(wanted >= 3);
+    turn_until(&mut worker, |list| {
+        // As fast as a program can be that takes every descriptor there is.
+        while let Ok(fd) = ipc_transport::duplicate(file.as_fd()) {
+            others.push(fd);
+        }
+        list.iter().filter(done).count() >= wanted
+    });
+}
+
+/// As a second process of main's own is by fork, without exec.
+pub(crate) fn repro_a_forked_copy_of_the_worker_that_is_dropped_ends_no_worker() {
+    let mut worker = worker();
+    let pid = call(&mut worker, PID, b"");
+    let mut copy = match fork().unwrap() {
+        Fork::Child(_guard) => {
+            drop(worker);
+            exit(0);
+        }
+        Fork::Parent(child) => child,
+    };
+    assert_eq!(end_of(&mut copy), Ended::Exited(0));
+    assert_eq!(call(&mut worker, PID, b""), pid, "it still serves");
+}
+
+/// The kernel has no memory for some calls of main's.
+pub(crate) fn repro_a_shortage_of_memory_in_main_ends_no_worker() {
+    for call in [libc::SYS_recvfrom, libc::SYS_sendto] {
+        let mut short = forked(|| {
+            let mut worker = worker();
+            let Told::Reply(_, pid) = self::call(&mut worker, PID, b"") else { exit(1) };
+            seccomp::refuse_at_first(call, libc::ENOMEM, 3);
+            worker.try_call(Call::new(PID, &[]), 7).unwrap();
+            let list = turn_until(&mut worker, |list| !list.is_empty());
+            assert_eq!(list, [Told::Reply(7, pid)]);
+        });
+        assert_eq!(end_of(&mut short), Ended::Exited(0), "{call}");
+    }
+}
+
+/// A filter that answers EINTR for ever holds no turn for ever.
+pub(crate) fn repro_an_interruption_without_end_holds_no_turn() {
+    let mut held = forked(|| {
+        let mut worker = worker();
+        worker.try_call(Call::new(ECHO, &[b"x"]), 7).unwrap();
+        worker.turn(Instant::now());
+        seccomp::refuse(&[libc::SYS_recvfrom, libc::SYS_recvmsg, libc::SYS_sendto], libc::EINTR);
+        for _ in 0..3 {
+            worker.turn(Instant::now());
+            assert!(worker.next_event().is_none());
+        }
+        exit(3);
+    });
+    assert_eq!(end_of(&mut held), Ended::Exited(3));
+}
