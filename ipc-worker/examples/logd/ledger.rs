@@ -4,7 +4,7 @@ use std::fmt;
 
 use heapless::Vec;
 use ipc_transport::Instant;
-use ipc_worker::{Ended, Event, How, Outcome};
+use ipc_worker::{Ended, Event, How, Outcome, StartError};
 
 use crate::line;
 use crate::say::complain;
@@ -46,12 +46,14 @@ pub(crate) struct Ledger {
     pub(crate) stats: Stats,
     /// A new worker has not yet replied.
     awaits_reply: bool,
+    /// Why the last attempt to start a worker failed, if it did.
+    not_started: Option<StartError>,
     gave_up: Option<String>,
 }
 
 impl Ledger {
     pub(crate) const fn new(stats: Stats) -> Self {
-        Self { stats, awaits_reply: false, gave_up: None }
+        Self { stats, awaits_reply: false, not_started: None, gave_up: None }
     }
 
     /// Why there is no worker any more.
@@ -67,12 +69,19 @@ impl Ledger {
             Event::Started { resent } => {
                 self.stats.counts.resent += resent;
                 self.awaits_reply = true;
+                self.not_started = None;
                 let worker = worker.unwrap_or(0);
                 self.stats.print(
                     "started",
                     Instant::now(),
                     format_args!(" worker={worker} resent={resent}"),
                 );
+            }
+            Event::NotStarted(error) => {
+                // Once, and not at each attempt.
+                if self.not_started.replace(error) != Some(error) {
+                    complain(format_args!("cannot start a worker: {error}"));
+                }
             }
             Event::GaveUp(reason) => self.gave_up = Some(reason.to_string()),
             _ => {}

@@ -1,0 +1,163 @@
+//! What an error of a call concerns, a request, a moment or the worker: the table of ARCHITECTURE.md,
+//! row by row, on both sides.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::fmt::Write;
+use std::os::fd::AsFd;
+
+use ipc_barrier::{Ended, exit};
+use ipc_tests::cases;
+use ipc_tests::forked::{end_of, forked, soon};
+use ipc_tests::{fds, seccomp};
+use ipc_transport::{Interest, Watched, wait};
+use ipc_worker::{
+    Again, Call, Event, Instant, Launch, Outcome, Refusal, Reply, Request, Restart, Start, Worker,
+};
+
+const PAGE: &str = include_str!("../../docs/ARCHITECTURE.md");
+
+const ECHO: u16 = 1;
+/// Makes the worker's next call fail: of which the number, and how.
+const FAIL: u16 = 2;
+
+/// A row of the table.
+#[derive(Clone, Debug)]
+struct Row {
+    call: String,
+    errno: i32,
+    concerns: String,
+}
+
+fn rows() -> Vec<Row> {
+    let (_, section) = PAGE.split_once("## Whose fault is it").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let rows: Vec<Row> = section.lines().filter_map(row).collect();
+    assert!(rows.len() >= 13, "{rows:?}");
+    rows
+}
+
+fn row(line: &str) -> Option<Row> {
+    let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+    let [call, errno, concerns] = cells.as_slice() else { return None };
+    let errno = match *errno {
+        "ENOMEM" => libc::ENOMEM,
+        "ENOBUFS" => libc::ENOBUFS,
+        "EIO" => libc::EIO,
+        "EINVAL" => libc::EINVAL,
+        "EPERM" => libc::EPERM,
+        "EBADF" => libc::EBADF,
+        "ETOOMANYREFS" => libc::ETOOMANYREFS,
+        name => {
+            assert!(!name.starts_with('E') || name == "error", "unknown: {name}");
+            return None;
+        }
+    };
+    Some(Row { call: (*call).into(), errno, concerns: (*concerns).into() })
+}
+
+fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+    if request.method() == FAIL {
+        let (call, errno) = request.bytes().split_first_chunk().unwrap();
+        let errno = i32::from_le_bytes(errno.try_into().unwrap());
+        seccomp::refuse_at_first(i64::from_le_bytes(*call), errno, 1);
+    }
+    while let Some(fd) = request.take_fd() {
+        reply.put_fd(fd)?;
+    }
+    reply.put(b"done")
+}
+
+/// Gives the row's call its error once, in main or in the worker, and returns whom it concerns by
+/// what main is told. Runs in a process of its own, which ends with the filter.
+fn concerned(row: &Row, in_main: bool) -> &'static str {
+    let with_fds = row.call == "send with descriptors";
+    let number = match row.call.as_str() {
+        "send" => libc::SYS_sendto,
+        "send with descriptors" => libc::SYS_sendmsg,
+        // Main expects no descriptors, the worker always may be given some.
+        "receive" if in_main => libc::SYS_recvfrom,
+        "receive" => libc::SYS_recvmsg,
+        other => panic!("{other}"),
+    };
+    let start = Start::fork(handle).restart(Restart::AT_ONCE);
+    let mut worker = Worker::<u32, _>::start(start).unwrap();
+    let file = fds::file();
+    let fds = [file.as_fd()];
+    let fds = if with_fds { &fds[..] } else { &[] };
+    if in_main {
+        seccomp::refuse_at_first(number, row.errno, 1);
+        worker.try_call(Call::new(ECHO, &[]).fds(fds).reply_fds(u16::from(with_fds)), 1).unwrap();
+    } else {
+        let pieces: [&[u8]; 2] = [&number.to_le_bytes(), &row.errno.to_le_bytes()];
+        worker
+            .try_call(Call::new(FAIL, &pieces).fds(fds).reply_fds(u16::from(with_fds)), 1)
+            .unwrap();
+    }
+    // Another, which nothing is wrong with.
+    let call = Call::new(ECHO, &[]).again(Again::UntilAnswered);
+    worker.try_call(call, 2).unwrap();
+    let told = told_until_done(&mut worker);
+    let is_request = told.contains("1: Unsendable") || told.contains("1: Refused");
+    assert!(told.contains("2: Reply"), "the other one: {told}");
+    match (told.contains("Died"), is_request) {
+        (true, _) => "worker",
+        (false, true) => "request",
+        (false, false) => "moment",
+    }
+}
+
+/// Turns until both requests have their outcomes and a third one its reply.
+fn told_until_done<L: Launch>(worker: &mut Worker<u32, L>) -> String {
+    let (mut told, limit) = (String::new(), soon());
+    loop {
+        worker.turn(Instant::now());
+        while let Some(event) = worker.next_event() {
+            match event {
+                Event::Done { tag, outcome: Outcome::Reply(_) } => write!(told, "{tag}: Reply; "),
+                Event::Done { tag, outcome } => write!(told, "{tag}: {outcome:?}; "),
+                other => write!(told, "{other:?}; "),
+            }
+            .unwrap();
+        }
+        if told.contains("3: Reply") {
+            return told;
+        }
+        if worker.under_way() == 0 {
+            // One more: a worker that has ended is told of before its successor answers.
+            let call = Call::new(ECHO, &[]).again(Again::UntilAnswered);
+            worker.try_call(call, 3).unwrap();
+            continue;
+        }
+        assert!(Instant::now() < limit, "not done in time: {told}");
+        let deadline = worker.next_deadline().map_or(limit, |next| next.min(limit));
+        wait(&mut [Watched::new(worker.as_fd(), Interest::Input)], Some(deadline)).unwrap();
+    }
+}
+
+fn compare(in_main: bool) {
+    for row in rows() {
+        let mut tried = forked(|| {
+            assert_eq!(concerned(&row, in_main), row.concerns, "{row:?}");
+            exit(0);
+        });
+        assert_eq!(end_of(&mut tried), Ended::Exited(0), "{row:?}");
+    }
+}
+
+fn in_main_an_error_concerns_what_the_table_says() {
+    compare(true);
+}
+
+fn in_the_worker_an_error_concerns_what_the_table_says() {
+    compare(false);
+}
+
+fn main() -> std::process::ExitCode {
+    run()
+}
+
+cases! { run =
+    in_main_an_error_concerns_what_the_table_says,
+    in_the_worker_an_error_concerns_what_the_table_says,
+}
