@@ -13,8 +13,7 @@ use super::child::Child;
 use super::threads;
 
 /// The signal that the parent receives when the child ends (signal(7)).
-const SIGCHLD: usize =
-    if cfg!(any(target_arch = "mips", target_arch = "mips64")) { 18 } else { 17 };
+const SIGCHLD: usize = 17;
 
 /// The first arguments of clone: flags and no stack, the other way round on s390 (clone(2)).
 const CLONE: [usize; 2] = if cfg!(target_arch = "s390x") { [0, SIGCHLD] } else { [SIGCHLD, 0] };

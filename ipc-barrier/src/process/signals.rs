@@ -8,32 +8,28 @@ use ipc_transport::{Errno, SystemError};
 use syscalls::{Sysno, syscall};
 
 /// The kernel's `struct sigaction`, and more (rt_sigaction(2)). Flags, mask and, on some machines,
-/// a restorer may all be zero for the actions set here, so only the handler's place matters.
+/// a restorer may all be zero for the actions set here, so only the handler matters: the first word.
 type Action = [usize; 40];
 
-const IS_MIPS: bool = cfg!(any(target_arch = "mips", target_arch = "mips64"));
-/// Where the handler is: first, but on mips after the flags.
-const HANDLER: usize = if IS_MIPS { 1 } else { 0 };
-/// Bytes of the kernel's signal mask.
-const MASK_SIZE: usize = if IS_MIPS { 16 } else { 8 };
+/// The kernel's signal mask.
+type Mask = u64;
+const MASK_SIZE: usize = size_of::<Mask>();
+
 /// Sets a thread's mask (rt_sigprocmask(2)).
-const SET_MASK: usize = if IS_MIPS { 3 } else { 2 };
+const SET_MASK: usize = 2;
 /// The highest signal.
-const LAST: i32 = if IS_MIPS { 128 } else { 64 };
+const LAST: i32 = 64;
 /// The first of the signals that a C library uses itself: to cancel threads, and to change the ids
 /// of all threads together.
 const FIRST_OF_LIBC: i32 = 32;
 /// The first after them, which is the C library's `SIGRTMIN`.
 const END_OF_LIBC: i32 = if cfg!(target_env = "musl") { 35 } else { 34 };
 
-/// A kernel's signal mask, and more.
-type Mask = [u64; 2];
-
 /// `SIG_DFL` and `SIG_IGN`.
 const DEFAULT: Action = [0; 40];
 const IGNORE: Action = {
     let mut action = DEFAULT;
-    action[HANDLER] = 1;
+    action[0] = 1;
     action
 };
 
@@ -67,13 +63,13 @@ pub struct BlockedSignals {
 /// ```
 #[doc(alias = "rt_sigprocmask")]
 pub fn block_signals() -> Result<BlockedSignals, SystemError> {
-    Ok(BlockedSignals { before: set_mask(&[u64::MAX; 2])?, _thread: PhantomData })
+    Ok(BlockedSignals { before: set_mask(Mask::MAX)?, _thread: PhantomData })
 }
 
 impl Drop for BlockedSignals {
     fn drop(&mut self) {
         // What could be set before can be set again.
-        _ = set_mask(&self.before);
+        _ = set_mask(self.before);
     }
 }
 
@@ -96,14 +92,14 @@ pub fn reset_signals(ignored: &[i32]) -> Result<(), SystemError> {
             set_action(signal, &DEFAULT)?;
         }
     }
-    set_mask(&[0; 2]).map(|_| ())
+    set_mask(0).map(|_| ())
 }
 
 /// Sets this thread's mask, and returns the one before.
-fn set_mask(mask: &Mask) -> Result<Mask, SystemError> {
-    let mut before = [0; 2];
-    let places = (mask.as_ptr(), before.as_mut_ptr());
-    // SAFETY: the kernel reads one mask and writes the other, which are as long as its own or longer.
+fn set_mask(mask: Mask) -> Result<Mask, SystemError> {
+    let mut before = 0;
+    let places = (&raw const mask, &raw mut before);
+    // SAFETY: the kernel reads one mask and writes the other, which are as long as its own.
     unsafe { syscall!(Sysno::rt_sigprocmask, SET_MASK, places.0, places.1, MASK_SIZE) }
         .map_err(|error| SystemError { call: "rt_sigprocmask", errno: Errno(error.into_raw()) })?;
     Ok(before)
@@ -122,5 +118,5 @@ fn has_action(signal: i32) -> bool {
     let mut action = DEFAULT;
     // SAFETY: the kernel writes its structure into `action`, which is longer; nothing is changed.
     let asked = unsafe { syscall!(Sysno::rt_sigaction, signal, 0, action.as_mut_ptr(), MASK_SIZE) };
-    asked.is_ok() && action[HANDLER] != 0
+    asked.is_ok() && action[0] != 0
 }
