@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, Stat, lstat};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags};
 use rustix::path::Arg;
 
@@ -121,18 +121,16 @@ impl<S: Socket> Listener<S> {
     /// # Errors
     /// `EMFILE` and `ENFILE`: the connection stays for a later call.
     pub fn accept(&mut self) -> Result<Option<S>, SystemError> {
-        loop {
-            // A socket that somebody else made may wait.
-            if !look(Watched::new(self.socket.as_fd(), Interest::Input))?.is_ready() {
-                return Ok(None);
+        // A socket that somebody else made may wait.
+        while look(Watched::new(self.socket.as_fd(), Interest::Input))?.is_ready() {
+            match rustix::net::accept_with(&self.socket, SocketFlags::CLOEXEC) {
+                Ok(fd) => return Ok(Some(above_stdio(fd)?.into())),
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(Errno::AGAIN) => break,
+                Err(error) => return Err(SystemError::of("accept4")(error)),
             }
-            return match rustix::net::accept_with(&self.socket, SocketFlags::CLOEXEC) {
-                Ok(fd) => Ok(Some(above_stdio(fd)?.into())),
-                Err(Errno::INTR | Errno::CONNABORTED) => continue,
-                Err(Errno::AGAIN) => Ok(None),
-                Err(error) => Err(SystemError::of("accept4")(error)),
-            };
         }
+        Ok(None)
     }
 
     /// Takes over a socket that listens already.
@@ -171,13 +169,10 @@ impl<S> Drop for Listener<S> {
 pub fn connect<S: Socket>(path: impl Arg) -> Result<Option<S>, SystemError> {
     let address = SocketAddrUnix::new(path).map_err(SystemError::of("connect"))?;
     let socket = new_socket::<S>()?;
-    loop {
-        match rustix::net::connect(&socket, &address) {
-            Ok(()) => break,
-            Err(Errno::AGAIN) => return Ok(None),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(SystemError::of("connect")(error)),
-        }
+    match retry_on_intr(|| rustix::net::connect(&socket, &address)) {
+        Ok(()) => {}
+        Err(Errno::AGAIN) => return Ok(None),
+        Err(error) => return Err(SystemError::of("connect")(error)),
     }
     // No other process has this socket yet. Its blocking view needs the mode.
     rustix::fs::fcntl_setfl(&socket, OFlags::RDWR).map_err(SystemError::of("fcntl"))?;

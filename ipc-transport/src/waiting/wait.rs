@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::BorrowedFd;
-use rustix::io::Errno;
+use rustix::io::retry_on_intr;
 
 use crate::contract::SystemError;
 use crate::waiting::clock::Instant;
@@ -70,13 +70,10 @@ pub fn wait(watched: &mut [Watched<'_>], deadline: Option<Instant>) -> Result<bo
     let polled: *mut [PollFd<'_>] = core::ptr::from_mut(watched) as _;
     // SAFETY: each `Watched` is a `PollFd` (`repr(transparent)`), and they stay borrowed.
     let polled = unsafe { &mut *polled };
-    loop {
-        // The deadline is absolute, so that a storm of signals cannot prolong the wait.
-        match rustix::event::poll(polled, timeout(deadline).as_ref()) {
-            Err(Errno::INTR) => {}
-            answer => return answer.map(|count| count > 0).map_err(SystemError::of("poll")),
-        }
-    }
+    // The deadline is absolute, so that a storm of signals cannot prolong the wait.
+    retry_on_intr(|| rustix::event::poll(polled, timeout(deadline).as_ref()))
+        .map(|count| count > 0)
+        .map_err(SystemError::of("poll"))
 }
 
 /// Returns what is seen of a descriptor at once.
