@@ -11,7 +11,8 @@ use rustix::io::retry_on_intr;
 use crate::contract::SystemError;
 use crate::waiting::clock::Instant;
 
-/// What a descriptor is watched for. Its end or an error is noticed in any case.
+/// What a descriptor is watched for. Its end or an error is noticed in any case. For input and
+/// room alike watch it twice: then it shows which of them there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Interest {
@@ -21,8 +22,6 @@ pub enum Interest {
     Input = PollFlags::IN.bits(),
     /// That there is room to write.
     Output = PollFlags::OUT.bits(),
-    /// Either.
-    Both = PollFlags::IN.union(PollFlags::OUT).bits(),
 }
 
 /// A descriptor to watch, and afterwards what was seen of it.
@@ -40,11 +39,6 @@ impl<'fd> Watched<'fd> {
     /// Returns whether anything was seen.
     pub fn is_ready(&self) -> bool {
         !self.0.revents().is_empty()
-    }
-
-    /// Returns whether there is something to read.
-    pub fn is_readable(&self) -> bool {
-        self.0.revents().contains(PollFlags::IN)
     }
 
     /// Returns whether the other side is gone: a hang-up, or for the writing end of a pipe an

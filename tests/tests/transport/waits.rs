@@ -141,13 +141,15 @@ pub(crate) fn a_wait_lasts_until_its_deadline_and_sees_what_is_ready() {
     assert!(!watched[0].is_ready());
     left.send(&[b"x"]).unwrap();
     let mut watched = [
-        Watched::new(right.as_fd(), Interest::Both),
+        Watched::new(right.as_fd(), Interest::Input),
+        Watched::new(right.as_fd(), Interest::Output),
         Watched::new(left.as_fd(), Interest::Input),
         Watched::new(left.as_fd(), Interest::End),
     ];
     assert_eq!(wait(&mut watched, Some(soon())), Ok(true));
-    assert!(watched[0].is_readable() && !watched[0].is_over() && !watched[0].is_broken());
-    assert!(!watched[1].is_ready() && !watched[2].is_ready());
+    assert!(watched[0].is_ready() && !watched[0].is_over() && !watched[0].is_broken());
+    assert!(watched[1].is_ready() && !watched[1].is_over() && !watched[1].is_broken());
+    assert!(!watched[2].is_ready() && !watched[3].is_ready());
     let fd = duplicate(left.as_fd()).unwrap();
     drop((left, fd));
     let mut watched = [Watched::new(right.as_fd(), Interest::End)];
