@@ -34,8 +34,7 @@ const RUN: u64 = 5_000;
 /// Bytes that the connection holds in each direction: less than most frames.
 const WIRE: usize = 90;
 
-const FAULTS: Faults =
-    Faults { split: 60, truncate: 60, delay: 30, fail: 0, drop_fds: 8, disconnect: 0 };
+const FAULTS: Faults = Faults { cut: 60, delay: 64, fail: 0, drop_fds: 8, disconnect: 0 };
 
 /// One worker from its start to its end.
 fn live<const SLOTS: usize, const BYTES: usize>(main: &mut Main<SLOTS, BYTES>) {

@@ -11,11 +11,9 @@ use crate::fd::BorrowedFd;
 /// (always).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Faults {
-    /// Sends are cut: only some of the first bytes offered are taken.
-    pub split: u8,
-    /// Receives are cut: only some of the space is used.
-    pub truncate: u8,
-    /// Calls begin a delay: up to four of them, this one included, would block.
+    /// Calls are cut: only some of the first bytes offered, or of the space, are used.
+    pub cut: u8,
+    /// Calls answer that they would block, and do nothing.
     pub delay: u8,
     /// Calls fail once with [`Faults::ERROR`].
     pub fail: u8,
@@ -27,24 +25,21 @@ pub struct Faults {
 
 impl Faults {
     /// None at all.
-    pub const NONE: Self =
-        Self { split: 0, truncate: 0, delay: 0, fail: 0, drop_fds: 0, disconnect: 0 };
+    pub const NONE: Self = Self { cut: 0, delay: 0, fail: 0, drop_fds: 0, disconnect: 0 };
 
     /// Short counts, delays and passing errors: all that the contract of a transport allows while
     /// nothing is lost.
-    pub const HARMLESS: Self =
-        Self { split: 128, truncate: 128, delay: 64, fail: 16, ..Self::NONE };
+    pub const HARMLESS: Self = Self { cut: 128, delay: 115, fail: 16, ..Self::NONE };
 
     /// Also descriptors that are lost, a few connections, and everything more often.
-    pub const HARSH: Self =
-        Self { split: 160, truncate: 160, delay: 80, fail: 32, drop_fds: 64, disconnect: 2 };
+    pub const HARSH: Self = Self { cut: 160, delay: 136, fail: 32, drop_fds: 64, disconnect: 2 };
 
     /// The error of a call that fails. Nothing of the call was taken.
     pub const ERROR: TransportError =
         TransportError::System(SystemError { call: "faulty", errno: Errno(5) });
 }
 
-/// A transport with injected faults: it splits, truncates, delays, fails and drops.
+/// A transport with injected faults: it cuts, delays, fails and drops.
 ///
 /// What it does follows from the seed and the calls alone. It works over any transport,
 /// with descriptors where that carries them.
@@ -54,7 +49,7 @@ impl Faults {
 ///
 /// let mut loopback = Loopback::<64>::new();
 /// let (left, mut right) = loopback.ends();
-/// let mut left = Faulty::new(left, Faults { split: 255, ..Faults::NONE }, 1);
+/// let mut left = Faulty::new(left, Faults { cut: 255, ..Faults::NONE }, 1);
 /// let mut rest = &b"hello"[..];
 /// while let Some(sent) = left.send(&[rest])? {
 ///     rest = &rest[sent..];
@@ -68,8 +63,6 @@ pub struct Faulty<T> {
     inner: Option<T>,
     faults: Faults,
     state: u64,
-    /// Calls that would still block.
-    delay: u8,
 }
 
 /// What the generator adds to its state for each number.
@@ -78,7 +71,7 @@ const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 impl<T> Faulty<T> {
     /// Makes a transport faulty.
     pub const fn new(inner: T, faults: Faults, seed: u64) -> Self {
-        Self { inner: Some(inner), faults, state: seed, delay: 0 }
+        Self { inner: Some(inner), faults, state: seed }
     }
 
     /// The next number (splitmix64), for any seed.
@@ -95,8 +88,8 @@ impl<T> Faulty<T> {
     }
 
     /// Returns a number from 1 to `limit`, or `limit` itself where nothing is cut.
-    fn cut(&mut self, chance: u8, limit: usize) -> usize {
-        if limit < 2 || !self.happens(chance) {
+    fn cut(&mut self, limit: usize) -> usize {
+        if limit < 2 || !self.happens(self.faults.cut) {
             return limit;
         }
         // 31 bits fit.
@@ -105,31 +98,27 @@ impl<T> Faulty<T> {
 
     /// Returns the transport inside, and how much it is given of `len` bytes that are sometimes
     /// cut, unless the call would block.
-    fn admit(&mut self, chance: u8, len: usize) -> Moved<(&mut T, usize)> {
+    fn admit(&mut self, len: usize) -> Moved<(&mut T, usize)> {
         if self.happens(self.faults.disconnect) {
             self.inner = None;
         }
         if self.inner.is_none() {
             return Err(TransportError::Closed);
         }
-        if self.delay == 0 && self.happens(self.faults.delay) {
-            self.delay = 1 + u8::try_from(self.next() >> 62).unwrap_or(0);
-        }
-        if self.delay > 0 {
-            self.delay -= 1;
+        if self.happens(self.faults.delay) {
             return Ok(None);
         }
         if self.happens(self.faults.fail) {
             return Err(Faults::ERROR);
         }
-        let len = self.cut(chance, len);
+        let len = self.cut(len);
         Ok(self.inner.as_mut().map(|inner| (inner, len)))
     }
 
     /// Sends by `call` what goes out of the pieces.
     fn send_by(&mut self, pieces: &[&[u8]], call: impl FnOnce(&mut T, &[&[u8]]) -> Moved) -> Moved {
         let len = pieces.iter().map(|piece| piece.len()).sum();
-        let Some((inner, len)) = self.admit(self.faults.split, len)? else {
+        let Some((inner, len)) = self.admit(len)? else {
             return Ok(None);
         };
         call(inner, &cut(pieces, len).collect::<Vec<_, PIECES>>())
@@ -141,7 +130,7 @@ impl<T> Faulty<T> {
         space: &mut [u8],
         call: impl FnOnce(&mut T, &mut [u8]) -> Moved<R>,
     ) -> Moved<R> {
-        let Some((inner, len)) = self.admit(self.faults.truncate, space.len())? else {
+        let Some((inner, len)) = self.admit(space.len())? else {
             return Ok(None);
         };
         call(inner, space.get_mut(..len).unwrap_or_default())
