@@ -9,11 +9,11 @@ use crate::contract::{Carry, FdList, Fds, MAX_FDS, Moved, Received, TransportErr
 use crate::descriptor::duplicate;
 use crate::fd::BorrowedFd;
 
-/// Most descriptors in flight in one direction, and most sending calls that brought some.
+/// Most descriptors in flight in one direction.
 const HELD: usize = 2 * MAX_FDS;
-const CALLS: usize = 32;
 
-/// Two rings of `N` bytes, one for each direction. It belongs to one thread.
+/// Two rings of `N` bytes, one for each direction, in three times the memory. It belongs to one
+/// thread.
 ///
 /// With the feature `socket` it also carries descriptors: duplicates, at most 253 a call and 506
 /// in flight in each direction.
@@ -38,74 +38,10 @@ pub struct Loopback<const N: usize> {
 /// The bytes of one direction, and the descriptors that travel with them.
 #[derive(Debug, Default)]
 struct Ring<const N: usize> {
-    bytes: Deque<u8, N>,
-    /// How many bytes were ever received, wrapping: where in the stream the next one is.
-    position: usize,
+    /// Each byte, and with the first of a sending call how many descriptors that brought.
+    bytes: Deque<(u8, Option<u8>), N>,
     fds: FdList<HELD>,
-    /// The sending calls that brought the descriptors.
-    calls: Deque<Call, CALLS>,
     sender_gone: bool,
-    receiver_gone: bool,
-}
-
-/// A sending call with descriptors, and where in the stream its bytes begin.
-#[derive(Clone, Copy, Debug)]
-struct Call {
-    start: usize,
-    len: usize,
-    fd_count: usize,
-}
-
-impl<const N: usize> Ring<N> {
-    fn send(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
-        if fds.len() > MAX_FDS {
-            return Err(TransportError::TooManyFds { count: fds.len() });
-        }
-        if pieces.iter().all(|piece| piece.is_empty()) {
-            return Ok(None);
-        }
-        if self.receiver_gone {
-            return Err(TransportError::Closed);
-        }
-        let takes_fds = HELD - self.fds.len() >= fds.len() && !self.calls.is_full();
-        if self.bytes.is_full() || !(fds.is_empty() || takes_fds) {
-            return Ok(None);
-        }
-        // All or none.
-        let copies: Result<Vec<_, MAX_FDS>, _> = fds.iter().map(|fd| duplicate(*fd)).collect();
-        for fd in copies.map_err(TransportError::System)? {
-            _ = self.fds.push(fd);
-        }
-        let start = self.position.wrapping_add(self.bytes.len());
-        let offered = pieces.iter().copied().flatten();
-        let len = offered.take_while(|byte| self.bytes.push_back(**byte).is_ok()).count();
-        if !fds.is_empty() {
-            _ = self.calls.push_back(Call { start, len, fd_count: fds.len() });
-        }
-        Ok(Some(len))
-    }
-
-    fn receive(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
-        if space.is_empty() {
-            return Ok(None);
-        }
-        if self.bytes.is_empty() && self.sender_gone {
-            return Err(TransportError::Closed);
-        }
-        let next = self.calls.front().map(|call| (call.start.wrapping_sub(self.position), *call));
-        // As with a stream socket, a call ends with the bytes whose descriptors it takes.
-        let limit = next.map_or(usize::MAX, |(before, call)| before + call.len);
-        let places = space.iter_mut().take(limit);
-        let len =
-            places.map_while(|place| self.bytes.pop_front().map(|byte| *place = byte)).count();
-        self.position = self.position.wrapping_add(len);
-        let mut fds_truncated = false;
-        if let Some((_, call)) = next.filter(|(before, _)| *before < len) {
-            self.calls.pop_front();
-            fds_truncated = !self.fds.fds().deliver(call.fd_count, fds);
-        }
-        Ok((len > 0).then_some(Received { len, fds_truncated }))
-    }
 }
 
 impl<const N: usize> Loopback<N> {
@@ -134,19 +70,59 @@ assert_not_impl_any!(LoopbackEnd<'_, 8>: Send, Sync);
 
 impl<const N: usize> Carry for LoopbackEnd<'_, N> {
     fn send_fds(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
-        self.outgoing.borrow_mut().send(pieces, fds)
+        if fds.len() > MAX_FDS {
+            return Err(TransportError::TooManyFds { count: fds.len() });
+        }
+        if pieces.iter().all(|piece| piece.is_empty()) {
+            return Ok(None);
+        }
+        // The receiver is gone.
+        if self.incoming.borrow().sender_gone {
+            return Err(TransportError::Closed);
+        }
+        let ring = &mut *self.outgoing.borrow_mut();
+        if ring.bytes.is_full() || ring.fds.fds().room() < fds.len() {
+            return Ok(None);
+        }
+        // All or none.
+        let copies: Result<Vec<_, MAX_FDS>, _> = fds.iter().map(|fd| duplicate(*fd)).collect();
+        for fd in copies.map_err(TransportError::System)? {
+            _ = ring.fds.push(fd);
+        }
+        // The count fits.
+        let mut brought = u8::try_from(fds.len()).ok();
+        let offered = pieces.iter().copied().flatten();
+        let taken = offered
+            .take_while(|byte| ring.bytes.push_back((**byte, brought.take())).is_ok())
+            .count();
+        Ok(Some(taken))
     }
 
     fn receive_fds(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
-        self.incoming.borrow_mut().receive(space, fds)
+        let ring = &mut *self.incoming.borrow_mut();
+        if space.is_empty() {
+            return Ok(None);
+        }
+        if ring.bytes.is_empty() && ring.sender_gone {
+            return Err(TransportError::Closed);
+        }
+        let (mut len, mut fd_count) = (0, 0);
+        for place in space {
+            // As with a stream socket, a call ends with the bytes whose descriptors it takes.
+            let is_next = |(_, brought): &mut (u8, Option<u8>)| fd_count == 0 || brought.is_none();
+            let Some((byte, brought)) = ring.bytes.pop_front_if(is_next) else { break };
+            *place = byte;
+            len += 1;
+            fd_count += usize::from(brought.unwrap_or(0));
+        }
+        let fds_truncated = !ring.fds.fds().deliver(fd_count, fds);
+        Ok((len > 0).then_some(Received { len, fds_truncated }))
     }
 }
 
 impl<const N: usize> Drop for LoopbackEnd<'_, N> {
     fn drop(&mut self) {
         self.outgoing.borrow_mut().sender_gone = true;
-        let mut incoming = self.incoming.borrow_mut();
-        incoming.receiver_gone = true;
-        incoming.fds.clear();
+        self.incoming.borrow_mut().fds = FdList::new();
     }
 }
