@@ -91,7 +91,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     /// Forgets what the last outcome left behind.
     pub(crate) fn forget_told(&mut self) {
         if let Some(frame) = self.last.frame.take() {
-            self.last.fds.clear();
+            self.last.fds.fds().clear();
             self.give_room_back(frame);
         }
     }

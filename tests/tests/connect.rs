@@ -103,7 +103,7 @@ fn ask<S: Socket + PassFds>(path: &Path) {
     assert!(is_cloexec(&socket) && !mode.contains(OFlags::NONBLOCK));
     let mut file = tempfile::tempfile().unwrap();
     let mut fds = Fds::new();
-    fds.push(duplicate(file.as_fd()).unwrap()).unwrap();
+    fds.fds().push(duplicate(file.as_fd()).unwrap()).unwrap();
     let pid = std::process::id().to_le_bytes();
     let mut outbox = Outbox::<1024, 4>::new();
     outbox.push_with(Header::request(1, 7), &[&pid], &mut fds.fds()).unwrap();

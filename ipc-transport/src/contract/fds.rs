@@ -11,7 +11,8 @@ use crate::fd::OwnedFd;
 /// Most descriptors of one frame, and so of one call.
 pub(crate) const MAX_FDS: usize = ipc_frame::MAX_FDS as usize;
 
-/// Storage for up to `N` descriptors, in order. Dropping it closes them.
+/// Storage for up to `N` descriptors, in order. Dropping it closes them. It is filled and emptied
+/// through its [`fds`](Self::fds).
 ///
 /// ```
 /// # #[cfg(feature = "socket")] {
@@ -49,19 +50,6 @@ impl<const N: usize> FdList<N> {
     /// `limit` of them.
     pub fn fds_up_to(&mut self, limit: usize) -> Fds<'_> {
         self.tail(0, limit)
-    }
-
-    /// Appends a descriptor.
-    ///
-    /// # Errors
-    /// Gives the descriptor back where the list is full.
-    pub fn push(&mut self, fd: OwnedFd) -> Result<(), OwnedFd> {
-        self.fds.push(fd)
-    }
-
-    /// Closes all descriptors.
-    pub fn clear(&mut self) {
-        self.fds.clear();
     }
 
     /// A view of what follows the first `start` descriptors, of at most `limit` of them.
@@ -132,13 +120,6 @@ impl Fds<'_> {
         }
         let all: Vec<OwnedFd, N> = self.fds.drain(self.start..).collect();
         all.into_array().ok()
-    }
-
-    /// Moves descriptors from the front of another view to the end of this one, as many as there
-    /// is room for.
-    pub fn append(&mut self, from: &mut Fds<'_>) {
-        let count = self.room().min(from.len());
-        from.deliver(count, self);
     }
 
     /// Takes out the first `count` descriptors, of at least as many, and moves them to the end of

@@ -61,7 +61,7 @@ impl Joins {
     }
 
     fn fail(&mut self, error: InboxError) -> InboxError {
-        self.waiting.clear();
+        self.waiting.fds().clear();
         self.joiner.failed = Some(error);
         error
     }
@@ -123,7 +123,7 @@ impl<const BYTES: usize> Inbox<BYTES> {
         let Some(len) = answer? else {
             return Ok(Arrived::WouldBlock);
         };
-        self.arrived(start, held, len);
+        self.arrived(start, len);
         Ok(Arrived::Bytes(len))
     }
 
@@ -134,7 +134,7 @@ impl<const BYTES: usize> Inbox<BYTES> {
     /// The sender's fault each time, and final: see [`InboxError`].
     pub fn advance(&mut self) -> Result<Option<Header>, InboxError> {
         if !self.joined.current.is_empty() {
-            self.joined.current.clear();
+            self.joined.current.fds().clear();
         }
         self.joined.lost = None;
         if let Some(error) = self.joined.joiner.failed {
@@ -186,12 +186,10 @@ impl<const BYTES: usize> Inbox<BYTES> {
     /// to the frame in it. Where descriptors wait for an earlier frame, or for more than 253,
     /// they are closed, and the frame has lost them.
     pub fn filled(&mut self, len: usize, fds: &mut Fds<'_>) {
-        let (start, held) = (self.decoder.received(), self.joined.waiting.len());
-        if self.takes_fds() {
-            self.joined.waiting.fds().append(fds);
-        }
-        fds.clear();
-        self.arrived(start, held, len);
+        let start = self.decoder.received();
+        let room = if self.takes_fds() { MAX_FDS } else { 0 };
+        fds.deliver(fds.len(), &mut self.joined.waiting.fds_up_to(room));
+        self.arrived(start, len);
     }
 
     /// Forgets all that arrived and closes its descriptors, for a new connection.
@@ -208,16 +206,15 @@ impl<const BYTES: usize> Inbox<BYTES> {
         self.reset();
     }
 
-    /// Tells the decoder of `len` bytes, and the joiner of the descriptors beyond the first
-    /// `held`.
+    /// Tells the decoder of `len` bytes, and the joiner of descriptors that came with them.
     #[inline]
-    fn arrived(&mut self, start: u64, held: usize, len: usize) {
+    fn arrived(&mut self, start: u64, len: usize) {
         self.decoder.filled(len);
-        let count = self.joined.waiting.len() - held;
-        if count > 0 {
+        let Joins { joiner, waiting, .. } = &mut self.joined;
+        if !waiting.is_empty() && !joiner.is_waiting() {
             let (range, position) = (start..self.decoder.received(), self.decoder.position());
-            if !self.joined.joiner.arrived(range, count, position, self.decoder.headers()) {
-                self.joined.waiting.tail(held, 0).clear();
+            if !joiner.arrived(range, waiting.len(), position, self.decoder.headers()) {
+                waiting.fds().clear();
             }
         }
     }

@@ -62,7 +62,7 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
     ) -> Result<FrameNumber, PushError> {
         self.held.begin(fds.len())?;
         let number = self.queue.push_with_fds(header, fds.len(), pieces)?;
-        self.held.staged(fds.len()).append(fds);
+        fds.deliver(fds.len(), &mut self.held.staged(fds.len()));
         self.held.commit(number);
         Ok(number)
     }

@@ -87,7 +87,7 @@ impl<const N: usize> Carry for LoopbackEnd<'_, N> {
         // All or none.
         let copies: Result<Vec<_, MAX_FDS>, _> = fds.iter().map(|fd| duplicate(*fd)).collect();
         for fd in copies.map_err(TransportError::System)? {
-            _ = ring.fds.push(fd);
+            _ = ring.fds.fds().push(fd);
         }
         // The count fits.
         let mut brought = u8::try_from(fds.len()).ok();

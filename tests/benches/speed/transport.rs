@@ -145,7 +145,7 @@ impl<S: Socket, const BYTES: usize> Framed<S, BYTES> {
         // A frame owns its descriptors.
         let mut fds = FdList::<8>::new();
         for file in &self.files {
-            fds.push(duplicate(file.as_fd()).unwrap()).unwrap();
+            fds.fds().push(duplicate(file.as_fd()).unwrap()).unwrap();
         }
         self.end.outbox.push_with(header, &pieces, &mut fds.fds()).unwrap();
     }

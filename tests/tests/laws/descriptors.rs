@@ -106,7 +106,7 @@ pub(crate) fn from_none_to_253_arrive_in_order_and_closed_on_exec<A: PassFds, B:
         if let Some(last) = fds.last() {
             assert_eq!(id_of(last), id_of(&other), "the order is kept");
         }
-        fds.clear();
+        fds.fds().clear();
     }
     let many = vec![null.as_fd(); 254];
     let refused = patiently(|| match left.send_with(&[b"x"], &many) {
@@ -213,7 +213,7 @@ pub(crate) fn a_thousand_losses_leave_the_stream_in_step<A: PassFds, B: PassFds>
         for count in [2, 0, 1] {
             let mut fds = Fds::new();
             for _ in 0..count {
-                fds.push(duplicate(own.as_fd()).unwrap()).unwrap();
+                fds.fds().push(duplicate(own.as_fd()).unwrap()).unwrap();
             }
             outbox.push_with(Header::request(1, round), &[b"x"], &mut fds.fds()).unwrap();
         }

@@ -20,7 +20,7 @@ fn exchange<T: PassFds>(pair: (T, T), faults: Faults, seed: u64) -> (u64, u64) {
     loop {
         let mut fds = Fds::new();
         for file in &own[..usize::try_from(pushed % 3).unwrap()] {
-            fds.push(duplicate(file.as_fd()).unwrap()).unwrap();
+            fds.fds().push(duplicate(file.as_fd()).unwrap()).unwrap();
         }
         let header = Header::request(1, pushed);
         if pushed < 300 && outbox.push_with(header, &[b"payload"], &mut fds.fds()).is_ok() {

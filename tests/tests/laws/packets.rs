@@ -84,7 +84,7 @@ pub(crate) fn a_packet_that_had_to_be_cut_is_an_error_with_its_numbers() {
     let received = right.receive_with(&mut space, &mut fds.fds()).unwrap().unwrap();
     assert_eq!((received.len, fds.len()), (20, 1), "both rooms together");
     assert_eq!(right.receive(&mut space), Ok(Some(10)));
-    fds.clear();
+    fds.fds().clear();
     let error = TransportError::PacketTooLong { len: 50, capacity: 36 };
     assert_eq!(right.receive_with(&mut space, &mut fds.fds()), Err(error));
     assert_eq!(fds.len(), 0);

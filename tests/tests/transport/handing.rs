@@ -17,7 +17,7 @@ fn push<const BYTES: usize, const FRAMES: usize>(
     fd: OwnedFd,
 ) -> FrameNumber {
     let mut list = FdList::<1>::new();
-    list.push(fd).unwrap();
+    list.fds().push(fd).unwrap();
     outbox.push_with(Header::request(1, id), &[b"payload"], &mut list.fds()).unwrap()
 }
 

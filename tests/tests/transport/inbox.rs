@@ -128,7 +128,7 @@ pub(crate) fn repro_descriptors_without_room_are_closed_and_go_to_no_other_frame
         inbox.space()[..bytes.len()].copy_from_slice(&bytes);
         ids.push(id_of(&file));
         let mut list = Fds::new();
-        list.push(file).unwrap();
+        list.fds().push(file).unwrap();
         inbox.filled(bytes.len(), &mut list.fds());
         ids.len()
     };

@@ -56,7 +56,7 @@ pub(crate) fn repro_exactly_the_room_is_filled() {
         left.send_with(&[b"x"], &[null.as_fd(); 9]).unwrap();
         right.receive_with(&mut [0; 4], &mut list.fds_up_to(room)).unwrap();
         assert_eq!(list.len(), room);
-        list.clear();
+        list.fds().clear();
         small.send_with(&[b"x"], &[null.as_fd(); 9]).unwrap();
         let received = large.receive_with(&mut [0; 4], &mut list.fds_up_to(room)).unwrap();
         assert_eq!((list.len(), received.unwrap().fds_truncated), (room, true));
@@ -126,13 +126,15 @@ pub(crate) fn repro_frames_of_more_than_253_descriptors_are_refused_alike() {
         );
     }
     let mut list = FdList::<254>::new();
-    while list.push(duplicate(null.as_fd()).unwrap()).is_ok() {}
+    while list.fds().push(duplicate(null.as_fd()).unwrap()).is_ok() {}
     let refused = outbox.push_with(Header::reply(1), &[], &mut list.fds());
     assert_eq!(refused, Err(PushError::TooManyFds { count: 254, limit: 253 }));
     assert_eq!(list.len(), 254, "nothing is closed");
     assert!(outbox.has_room_for(0, 253));
     let mut fewer = FdList::<253>::new();
-    fewer.fds().append(&mut list.fds());
+    while fewer.fds().room() > 0 {
+        fewer.fds().push(list.fds().take_first().unwrap()).unwrap();
+    }
     outbox.push_with(Header::reply(1), &[], &mut fewer.fds()).unwrap();
     assert!(!outbox.has_room_for(0, 1) && outbox.has_room_for(0, 0));
     let full = outbox.push_with(Header::reply(1), &[], &mut list.fds());
@@ -201,7 +203,7 @@ pub(crate) fn packets_longer_than_the_inbox_arrive_whole_before_a_wait() {
     let (mut left, mut right) = Seqpacket::<4096>::pair().unwrap();
     let mut outbox = Outbox::<8192, 8>::new();
     let mut own = FdList::<1>::new();
-    own.push(file()).unwrap();
+    own.fds().push(file()).unwrap();
     for id in 0..3 {
         outbox.push_with(Header::request(1, id), &[&[7; 1900]], &mut own.fds()).unwrap();
     }
@@ -224,7 +226,7 @@ pub(crate) fn repro_descriptors_put_in_by_hand_shift_no_later_ones() {
     let bytes = frame(1, (253, 0), b"");
     inbox.space()[..bytes.len()].copy_from_slice(&bytes);
     let mut many = FdList::<400>::new();
-    while many.push(duplicate(null.as_fd()).unwrap()).is_ok() {}
+    while many.fds().push(duplicate(null.as_fd()).unwrap()).is_ok() {}
     inbox.filled(bytes.len(), &mut many.fds());
     assert!(many.is_empty());
     left.send_with(&[&frame(2, (1, 253), b"")], &[own.as_fd()]).unwrap();

@@ -80,7 +80,7 @@ pub(crate) fn descriptors_reach_their_frames_in_batches() {
             let count = [0, 2, 0, 0, 1, 3, 0][(index + round) % 7];
             let mut fds = Fds::new();
             for _ in 0..count {
-                fds.push(file()).unwrap();
+                fds.fds().push(file()).unwrap();
             }
             let files: Vec<u64> = fds.iter().map(id_of).collect();
             let payload = vec![u8::try_from(index).unwrap(); index * 5];
@@ -114,7 +114,7 @@ pub(crate) fn short_writes_and_full_sockets_keep_frames_and_descriptors() {
     for id in 0..600 {
         let mut fds = Fds::new();
         for _ in 0..[0, 0, 1, 3][random(4)] {
-            fds.push(file()).unwrap();
+            fds.fds().push(file()).unwrap();
         }
         let payload = vec![u8::try_from(id % 251).unwrap(); random(150)];
         let files: Vec<u64> = fds.iter().map(id_of).collect();
@@ -144,7 +144,7 @@ pub(crate) fn a_socket_that_is_full_keeps_frames_and_descriptors() {
         let mut fds = Fds::new();
         let count = usize::try_from(id % 3).unwrap();
         for file in &files[..count] {
-            fds.push(duplicate(file.as_fd()).unwrap()).unwrap();
+            fds.fds().push(duplicate(file.as_fd()).unwrap()).unwrap();
         }
         let payload = vec![u8::try_from(id % 251).unwrap(); 900];
         let header = Header::request(1, id);
@@ -194,7 +194,7 @@ pub(crate) fn an_outbox_gives_back_what_it_has_no_room_for() {
     let null = File::open("/dev/null").unwrap();
     let header = Header::request(1, 1);
     let mut list = Fds::new();
-    list.push(duplicate(null.as_fd()).unwrap()).unwrap();
+    list.fds().push(duplicate(null.as_fd()).unwrap()).unwrap();
     let refused = outbox.push_with(header, &[&[0; 300]], &mut list.fds()).unwrap_err();
     assert_eq!(refused, PushError::TooLong { len: 300, capacity: 232 });
     assert_eq!(list.len(), 1, "the list is untouched");
@@ -211,9 +211,9 @@ pub(crate) fn frames_go_out_again_with_their_descriptors_until_they_are_retired(
     let ids = [id_of(&first), id_of(&second)];
     let header = |id| Header::request(1, id);
     let mut fds = Fds::new();
-    fds.push(first).unwrap();
+    fds.fds().push(first).unwrap();
     let retired = outbox.push_with(header(1), &[b"one"], &mut fds.fds()).unwrap();
-    fds.push(second).unwrap();
+    fds.fds().push(second).unwrap();
     outbox.push_with(header(2), &[b"two"], &mut fds.fds()).unwrap();
     for round in 0..3 {
         let (mut left, mut right) = Stream::pair().unwrap();
@@ -255,7 +255,7 @@ pub(crate) fn too_many_descriptors_in_flight_keep_the_frame_until_receivers_catc
     assert_eq!(left.send(&[b""]), Ok(None), "bytes alone may pass, these are none");
     let mut outbox = Outbox::<256, 4>::new();
     let mut own = Fds::new();
-    own.push(duplicate(null.as_fd()).unwrap()).unwrap();
+    own.fds().push(duplicate(null.as_fd()).unwrap()).unwrap();
     outbox.push_with(Header::request(1, 2), &[b"kept"], &mut own.fds()).unwrap();
     assert!(matches!(outbox.flush_with(&mut left), Err(TransportError::Exhausted(_))));
     let mut list = Vec::new();
