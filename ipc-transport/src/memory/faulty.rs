@@ -96,32 +96,26 @@ impl<T> Faulty<T> {
         1 + usize::try_from(self.next() >> 33).unwrap_or(0) % limit
     }
 
-    /// Returns the transport inside, and how much it is given of `len` bytes that are sometimes
-    /// cut, unless the call would block.
-    fn admit(&mut self, len: usize) -> Moved<(&mut T, usize)> {
+    /// Makes a call of the transport inside with how much it is given of `len` bytes, unless
+    /// something goes wrong before.
+    fn call<R>(&mut self, len: usize, call: impl FnOnce(&mut T, usize) -> Moved<R>) -> Moved<R> {
         if self.happens(self.faults.disconnect) {
             self.inner = None;
         }
-        if self.inner.is_none() {
-            return Err(TransportError::Closed);
-        }
-        if self.happens(self.faults.delay) {
-            return Ok(None);
-        }
-        if self.happens(self.faults.fail) {
-            return Err(Faults::ERROR);
-        }
+        let (is_late, fails) = (self.happens(self.faults.delay), self.happens(self.faults.fail));
         let len = self.cut(len);
-        Ok(self.inner.as_mut().map(|inner| (inner, len)))
+        match &mut self.inner {
+            None => Err(TransportError::Closed),
+            Some(_) if is_late => Ok(None),
+            Some(_) if fails => Err(Faults::ERROR),
+            Some(inner) => call(inner, len),
+        }
     }
 
     /// Sends by `call` what goes out of the pieces.
     fn send_by(&mut self, pieces: &[&[u8]], call: impl FnOnce(&mut T, &[&[u8]]) -> Moved) -> Moved {
         let len = pieces.iter().map(|piece| piece.len()).sum();
-        let Some((inner, len)) = self.admit(len)? else {
-            return Ok(None);
-        };
-        call(inner, &cut(pieces, len).collect::<Vec<_, PIECES>>())
+        self.call(len, |inner, len| call(inner, &cut(pieces, len).collect::<Vec<_, PIECES>>()))
     }
 
     /// Receives by `call` into what is used of the space.
@@ -130,10 +124,8 @@ impl<T> Faulty<T> {
         space: &mut [u8],
         call: impl FnOnce(&mut T, &mut [u8]) -> Moved<R>,
     ) -> Moved<R> {
-        let Some((inner, len)) = self.admit(space.len())? else {
-            return Ok(None);
-        };
-        call(inner, space.get_mut(..len).unwrap_or_default())
+        let len = space.len();
+        self.call(len, |inner, len| call(inner, space.get_mut(..len).unwrap_or_default()))
     }
 }
 
