@@ -27,12 +27,13 @@ impl<const BYTES: usize, const FRAMES: usize> Room<'_, BYTES, FRAMES> {
 
     /// Returns the frame's descriptors, with room for as many as were reserved.
     pub fn fds(&mut self) -> Fds<'_> {
-        self.staged.fds()
+        self.parts().1
     }
 
     /// Returns both: the room for the payload, and the frame's descriptors.
     pub fn parts(&mut self) -> (&mut [u8], Fds<'_>) {
-        (self.reservation.payload(), self.staged.fds())
+        let Staged { held, limit } = &mut self.staged;
+        (self.reservation.payload(), held.staged(*limit))
     }
 
     /// Appends the frame with the first `len` bytes of the room as its payload and with the
@@ -45,12 +46,6 @@ impl<const BYTES: usize, const FRAMES: usize> Room<'_, BYTES, FRAMES> {
         let number = reservation.commit(header, staged.held.staged_len(), len)?;
         staged.held.commit(number);
         Ok(number)
-    }
-}
-
-impl Staged<'_> {
-    fn fds(&mut self) -> Fds<'_> {
-        self.held.staged(self.limit)
     }
 }
 
