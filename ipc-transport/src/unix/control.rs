@@ -133,16 +133,11 @@ impl ControlSpace {
         self.len = 0;
         // SAFETY: `offer` has initialised these bytes, and the kernel only writes to them.
         let bytes = unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) };
-        for (kind, numbers) in messages(bytes) {
-            if !matches!(kind, RIGHTS | PIDFD) {
-                continue;
-            }
-            for number in numbers.chunks_exact(NUMBER).filter_map(|chunk| chunk.first_chunk()) {
-                let number = RawFd::from_ne_bytes(*number);
-                if number < 0 {
-                    // A pidfd that could not be made is an error number.
-                    continue;
-                }
+        for (kind, numbers) in messages(bytes).filter(|(kind, _)| matches!(*kind, RIGHTS | PIDFD)) {
+            let numbers = numbers.chunks_exact(NUMBER).filter_map(|chunk| chunk.first_chunk());
+            let numbers = numbers.map(|bytes| RawFd::from_ne_bytes(*bytes));
+            // A pidfd that could not be made is an error number.
+            for number in numbers.filter(|number| *number >= 0) {
                 // SAFETY: the kernel has just opened this descriptor for the call, and `len` is
                 // zero now, so that it is taken once.
                 let fd = unsafe { OwnedFd::from_raw_fd(number) };
