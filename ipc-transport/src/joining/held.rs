@@ -6,7 +6,7 @@ use heapless::Vec;
 use ipc_frame::{FrameNumber, Header, PushError};
 
 use crate::contract::{FdList, Fds, MAX_FDS, TransportError};
-use crate::fd::{AsFd, BorrowedFd};
+use crate::fd::OwnedFd;
 
 /// Descriptors, in the order of the frames that own them: at most as many as one frame may have.
 #[derive(Debug, Default)]
@@ -75,14 +75,13 @@ impl Held {
         start..start + rest.iter().take_while(|&&owner| owner == number).count()
     }
 
-    /// Lists the descriptors of a frame, whose bytes begin with the first of the pieces: all that
+    /// Returns the descriptors of a frame, whose bytes begin with the first of the pieces: all that
     /// its header announces.
-    pub(super) fn complete<'a>(
-        &'a self,
+    pub(super) fn complete(
+        &self,
         number: FrameNumber,
         pieces: &[&[u8]],
-        list: &mut Vec<BorrowedFd<'a>, MAX_FDS>,
-    ) -> Result<(), TransportError> {
+    ) -> Result<&[OwnedFd], TransportError> {
         let owned = self.fds.get(self.range_of(number)).unwrap_or_default();
         let header = pieces.first().and_then(|bytes| bytes.first_chunk());
         let header = header.and_then(|bytes| Header::decode(bytes).ok());
@@ -90,11 +89,7 @@ impl Held {
         if owned.len() != usize::from(expected) {
             return Err(TransportError::FdsGone { expected, held: owned.len() });
         }
-        for fd in owned {
-            // The list has room for all.
-            _ = list.push(fd.as_fd());
-        }
-        Ok(())
+        Ok(owned)
     }
 
     /// Moves a frame's descriptors into the view, and closes those that it has no room for.

@@ -7,7 +7,7 @@ use ipc_frame::{FrameNumber, Header, PushError, Queue};
 use static_assertions::assert_impl_all;
 
 use crate::contract::{FdList, Fds, MAX_FDS, Moved, PassFds, Transport, TransportError};
-use crate::fd::BorrowedFd;
+use crate::fd::{AsFd, BorrowedFd};
 use crate::joining::held::Held;
 use crate::joining::room::{Room, Staged};
 
@@ -123,9 +123,8 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
                 let Some(number) = with_fds else {
                     return send(pieces, &[]);
                 };
-                let mut fds = Vec::new();
-                held.complete(number, pieces, &mut fds)?;
-                send(pieces, &fds)
+                let fds = held.complete(number, pieces)?.iter().map(AsFd::as_fd);
+                send(pieces, &fds.collect::<Vec<_, MAX_FDS>>())
             })?;
             match sent {
                 // A transport that took nothing is not asked again.
