@@ -1,7 +1,7 @@
 //! Lists of descriptors with a fixed capacity, and bounded views of them.
 
-use core::mem;
 use core::ops::Deref;
+use core::{array, mem};
 
 use heapless::{Vec, VecView};
 use static_assertions::assert_impl_all;
@@ -115,11 +115,7 @@ impl Fds<'_> {
     /// assert!(list.fds().take_all::<0>().is_some());
     /// ```
     pub fn take_all<const N: usize>(&mut self) -> Option<[OwnedFd; N]> {
-        if self.len() != N {
-            return None;
-        }
-        let all: Vec<OwnedFd, N> = self.fds.drain(self.start..).collect();
-        all.into_array().ok()
+        (self.len() == N).then(|| array::from_fn(|_| self.fds.remove(self.start)))
     }
 
     /// Takes out the first `count` descriptors, of at least as many, and moves them to the end of
