@@ -4,7 +4,6 @@
 
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::io::Errno;
-use rustix::net::sockopt::set_socket_passcred;
 use syscalls::{Sysno, syscall};
 
 // The numbers of the generic headers and of arm and x86. mips, powerpc and sparc have others, and
@@ -20,6 +19,7 @@ const _: () = assert!(
 );
 
 pub(super) const SOL_SOCKET: i32 = 1;
+const SO_PASSCRED: usize = 16;
 pub(super) const SO_PEERCRED: usize = 17;
 const SO_PASSSEC: usize = 34;
 const SO_PASSPIDFD: usize = 76;
@@ -28,8 +28,7 @@ pub(super) const SO_PEERPIDFD: usize = 77;
 /// Switches off the options that add control messages to what is received: they would take the
 /// room of descriptors. Kernels that lack an option have nothing to switch off.
 pub(super) fn switch_off_extras(fd: BorrowedFd<'_>) {
-    _ = set_socket_passcred(fd, false);
-    for name in [SO_PASSSEC, SO_PASSPIDFD] {
+    for name in [SO_PASSCRED, SO_PASSSEC, SO_PASSPIDFD] {
         let (off, len) = (0_i32, size_of::<i32>());
         // SAFETY: the kernel reads the four bytes at the pointer, which are those of `off`.
         _ = unsafe {
