@@ -35,10 +35,8 @@ impl Patience {
     /// Returns this where the calling thread may run on two CPUs or more
     /// (sched_getaffinity(2)), and [`SLEEP`](Self::SLEEP) where it may not.
     pub fn where_parallel(self) -> Self {
-        match sched_getaffinity(None) {
-            Ok(cpus) if cpus.count() < 2 => Self::SLEEP,
-            // The call fails where there are more CPUs than its set has room for.
-            Ok(_) | Err(_) => self,
-        }
+        // The call fails where there are more CPUs than its set has room for.
+        let is_alone = sched_getaffinity(None).is_ok_and(|cpus| cpus.count() < 2);
+        if is_alone { Self::SLEEP } else { self }
     }
 }
