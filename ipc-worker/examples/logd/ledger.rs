@@ -77,11 +77,9 @@ impl Ledger {
                     format_args!(" worker={worker} resent={resent}"),
                 );
             }
-            Event::NotStarted(error) => {
-                // Once, and not at each attempt.
-                if self.not_started.replace(error) != Some(error) {
-                    complain(format_args!("cannot start a worker: {error}"));
-                }
+            // Once, and not at each attempt.
+            Event::NotStarted(error) if self.not_started.replace(error) != Some(error) => {
+                complain(format_args!("cannot start a worker: {error}"));
             }
             Event::GaveUp(reason) => self.gave_up = Some(reason.to_string()),
             _ => {}
