@@ -41,8 +41,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
                     self.free_one_ways(request.frame);
                 }
                 (Kind::Refusal, Some((id, request))) if request.is_one_way => {
-                    add(&mut self.last.counters.one_ways_refused, u64::from(!request.is_late));
-                    self.free(id, &request);
+                    self.end(id, &request, Ending::Refused);
                 }
                 _ => {
                     add(&mut self.last.counters.stray_replies, 1);

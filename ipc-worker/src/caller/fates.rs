@@ -52,8 +52,6 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
             let how = self.take_back(id, &request, Some(words));
             if let Some(ending) = request.fate(how, was_sent) {
                 self.end(id, &request, ending);
-            } else if request.is_late {
-                self.free(id, &request);
             } else {
                 request.reached = request.reached.max(how);
                 request.begun = request.begun.saturating_add(u8::from(how > How::NotBegun));
@@ -109,19 +107,18 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         }
     }
 
-    /// Ends a request that the worker does not answer any more.
+    /// Ends a request whose outcome is told later, or a one-way, which is only counted. A late one
+    /// was counted before.
     pub(super) fn end(&mut self, id: RequestId, request: &UnderWay, ending: Ending) {
         if request.is_one_way {
+            let counters = &mut self.last.counters;
             let count = match ending {
-                _ if request.is_late => &mut 0,
-                Ending::DeadlinePassed | Ending::Cancelled => {
-                    &mut self.last.counters.one_ways_expired
-                }
-                _ => &mut self.last.counters.one_ways_lost,
+                Ending::DeadlinePassed => &mut counters.one_ways_expired,
+                Ending::Refused => &mut counters.one_ways_refused,
+                _ => &mut counters.one_ways_lost,
             };
-            add(count, 1);
-            self.free(id, request);
-            return;
+            add(count, u64::from(!request.is_late));
+            return self.free(id, request);
         }
         match ending {
             // What is given back keeps its bytes until it is told.

@@ -67,9 +67,11 @@ pub(crate) enum Ending {
 
 impl UnderWay {
     /// Decides what follows where the worker is gone: `None` if the request goes to the next one.
-    /// It came so far in the worker, and some of its bytes were sent there or none.
+    /// It came so far in the worker, and some of its bytes were sent there or none. A late one-way
+    /// goes nowhere.
     pub(crate) fn fate(&self, how: How, was_sent: bool) -> Option<Ending> {
         let may_repeat = match self.again {
+            _ if self.is_late => false,
             Again::Never => !was_sent,
             Again::IfNotBegun => how == How::NotBegun,
             Again::UntilDone => how <= How::Running,
