@@ -145,6 +145,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
             Header::request(call.method, id.to_wire()).allowing(call.reply_fds)
         };
         let request = UnderWay {
+            id,
             // Requests and one-ways may carry descriptors, so it is taken.
             frame: room.commit(header, len.ok_or(Why::Unencodable)?).map_err(|_| Why::Full)?,
             deadline: call.deadline.unwrap_or(Instant::NEVER),
@@ -157,7 +158,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
             is_late: false,
         };
         self.last.earliest = self.last.earliest.min(request.deadline);
-        self.table.insert(id, request);
+        self.table.insert(request);
         if let Some(words) = words {
             words.offer(id);
         }

@@ -5,7 +5,7 @@ use ipc_frame::{FrameNumber, Kind};
 use super::Caller;
 use crate::counters::add;
 use crate::event::{Lost, Outcome, ReplyView};
-use crate::ledger::{Ending, How, RequestId, Told, UnderWay};
+use crate::ledger::{Ending, How, Told, UnderWay};
 use crate::refusal::Refusal;
 
 /// The worker does not keep the protocol.
@@ -22,11 +22,9 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     pub(crate) fn next_answer(&mut self) -> Result<Option<Told<Tag>>, Broken> {
         while let Some(header) = self.inbox.advance().map_err(|_| Broken)? {
             let asked = self.find(header.id());
-            let asked = asked.filter(|(_, request)| self.outbox.is_sent(request.frame));
+            let asked = asked.filter(|request| self.outbox.is_sent(request.frame));
             match (header.kind(), asked) {
-                (kind @ (Kind::Reply | Kind::Refusal), Some((id, request)))
-                    if !request.is_one_way =>
-                {
+                (kind @ (Kind::Reply | Kind::Refusal), Some(request)) if !request.is_one_way => {
                     if header.fd_count() > request.reply_fds {
                         add(&mut self.last.counters.stray_fds, header.fd_count().into());
                         return Err(Broken);
@@ -34,14 +32,14 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
                     self.outbox.retire(request.frame);
                     let is_reply = kind == Kind::Reply;
                     let ending = if is_reply { Ending::Replied } else { Ending::Refused };
-                    let tag = self.table.finish(id, &request);
+                    let tag = self.table.finish(&request);
                     return Ok(tag.map(|tag| Told { tag, ending, frame: request.frame }));
                 }
-                (Kind::Done, Some((_, request))) if request.is_one_way => {
+                (Kind::Done, Some(request)) if request.is_one_way => {
                     self.free_one_ways(request.frame);
                 }
-                (Kind::Refusal, Some((id, request))) if request.is_one_way => {
-                    self.end(id, &request, Ending::Refused);
+                (Kind::Refusal, Some(request)) if request.is_one_way => {
+                    self.end(&request, Ending::Refused);
                 }
                 _ => {
                     add(&mut self.last.counters.stray_replies, 1);
@@ -56,9 +54,9 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     /// runs all in their order.
     fn free_one_ways(&mut self, last: FrameNumber) {
         let mut at = self.outbox.first();
-        while let Some((id, request)) = self.next_under_way(&mut at) {
+        while let Some(request) = self.next_under_way(&mut at) {
             if request.is_one_way {
-                self.free(id, &request);
+                self.free(&request);
             }
             if request.frame == last {
                 break;
@@ -67,8 +65,8 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     }
 
     /// Gives the room of a one-way request back.
-    pub(super) fn free(&mut self, id: RequestId, request: &UnderWay) {
-        self.table.finish(id, request);
+    pub(super) fn free(&mut self, request: &UnderWay) {
+        self.table.finish(request);
         self.give_room_back(request.frame);
     }
 

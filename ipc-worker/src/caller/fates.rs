@@ -12,8 +12,8 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     pub(crate) fn cancel(&mut self, id: RequestId, words: Option<Words<'_>>) -> bool {
         let request = self.table.get(id);
         if let Some(request) = &request {
-            self.take_back(id, request, words);
-            self.end(id, request, Ending::Cancelled);
+            self.take_back(request, words);
+            self.end(request, Ending::Cancelled);
         }
         request.is_some()
     }
@@ -25,19 +25,19 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         }
         self.last.earliest = Instant::NEVER;
         let mut at = self.outbox.first();
-        while let Some((id, request)) = self.next_under_way(&mut at) {
+        while let Some(request) = self.next_under_way(&mut at) {
             if request.deadline > now {
                 self.last.earliest = self.last.earliest.min(request.deadline);
                 continue;
             }
-            let how = self.take_back(id, &request, words);
+            let how = self.take_back(&request, words);
             if request.is_one_way && how > How::NotBegun {
                 // The worker will still tell of it, and then its room is free.
                 let late = UnderWay { deadline: Instant::NEVER, is_late: true, ..request };
-                self.table.note(id, late);
+                self.table.note(late);
                 add(&mut self.last.counters.one_ways_expired, 1);
             } else {
-                self.end(id, &request, Ending::DeadlinePassed);
+                self.end(&request, Ending::DeadlinePassed);
             }
         }
     }
@@ -47,15 +47,15 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     pub(crate) fn settle_fates(&mut self, words: Words<'_>) -> usize {
         let mut resent = 0;
         let mut at = self.outbox.first();
-        while let Some((id, mut request)) = self.next_under_way(&mut at) {
+        while let Some(mut request) = self.next_under_way(&mut at) {
             let was_sent = self.outbox.is_begun(request.frame);
-            let how = self.take_back(id, &request, Some(words));
+            let how = self.take_back(&request, Some(words));
             if let Some(ending) = request.fate(how, was_sent) {
-                self.end(id, &request, ending);
+                self.end(&request, ending);
             } else {
                 request.reached = request.reached.max(how);
                 request.begun = request.begun.saturating_add(u8::from(how > How::NotBegun));
-                self.table.note(id, request);
+                self.table.note(request);
                 resent += usize::from(was_sent);
             }
         }
@@ -65,18 +65,18 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     /// Ends every request: no worker follows. The words are those of the last one.
     pub(crate) fn lose_all(&mut self, words: Option<Words<'_>>) {
         let mut at = self.outbox.first();
-        while let Some((id, request)) = self.next_under_way(&mut at) {
-            let how = self.take_back(id, &request, words);
-            self.end(id, &request, Ending::Lost(how.max(request.reached)));
+        while let Some(request) = self.next_under_way(&mut at) {
+            let how = self.take_back(&request, words);
+            self.end(&request, Ending::Lost(how.max(request.reached)));
         }
     }
 
     /// Ends what was run in line and could not be settled.
     pub(crate) fn lose_sent(&mut self) {
         let mut at = self.outbox.first();
-        while let Some((id, request)) = self.next_under_way(&mut at) {
+        while let Some(request) = self.next_under_way(&mut at) {
             if self.outbox.is_sent(request.frame) {
-                self.end(id, &request, Ending::Lost(How::Done));
+                self.end(&request, Ending::Lost(How::Done));
             }
         }
     }
@@ -87,8 +87,8 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         let next = self.outbox.next_unsent();
         let next = next.filter(|(_, frame)| frame.header().fd_count() >= fd_count);
         let request = next.and_then(|(frame, _)| self.request_at(frame));
-        if let Some((id, request)) = &request {
-            self.end(*id, request, ending);
+        if let Some(request) = &request {
+            self.end(request, ending);
         }
         request.is_some()
     }
@@ -102,14 +102,14 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     /// Offers all that is kept to a new worker.
     pub(crate) fn offer_all(&mut self, words: Words<'_>) {
         let mut at = self.outbox.first();
-        while let Some((id, _)) = self.next_under_way(&mut at) {
-            words.offer(id);
+        while let Some(request) = self.next_under_way(&mut at) {
+            words.offer(request.id);
         }
     }
 
     /// Ends a request whose outcome is told later, or a one-way, which is only counted. A late one
     /// was counted before.
-    pub(super) fn end(&mut self, id: RequestId, request: &UnderWay, ending: Ending) {
+    pub(super) fn end(&mut self, request: &UnderWay, ending: Ending) {
         if request.is_one_way {
             let counters = &mut self.last.counters;
             let count = match ending {
@@ -118,42 +118,38 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
                 _ => &mut counters.one_ways_lost,
             };
             add(count, u64::from(!request.is_late));
-            return self.free(id, request);
+            return self.free(request);
         }
         match ending {
             // What is given back keeps its bytes until it is told.
             Ending::Lost(_) | Ending::SetAside(_) => self.outbox.withdraw(request.frame),
             _ => self.outbox.retire(request.frame),
         }
-        self.table.end(id, request, ending);
+        self.table.end(request, ending);
     }
 
     /// Takes a request back from the worker. What was never sent cannot have begun, whatever the
     /// words say.
-    fn take_back(&self, id: RequestId, request: &UnderWay, words: Option<Words<'_>>) -> How {
+    fn take_back(&self, request: &UnderWay, words: Option<Words<'_>>) -> How {
         match words.filter(|_| self.outbox.is_begun(request.frame)) {
-            Some(words) => words.take_back(id),
+            Some(words) => words.take_back(request.id),
             None => How::NotBegun,
         }
     }
 
     /// Returns the request under way that an id from a frame names.
-    pub(super) fn find(&self, id: u64) -> Option<(RequestId, UnderWay)> {
-        let id = RequestId::from_wire(id)?;
-        Some((id, self.table.get(id)?))
+    pub(super) fn find(&self, id: u64) -> Option<UnderWay> {
+        self.table.get(RequestId::from_wire(id)?)
     }
 
     /// Returns the request under way that a frame carries.
-    fn request_at(&self, frame: FrameNumber) -> Option<(RequestId, UnderWay)> {
+    fn request_at(&self, frame: FrameNumber) -> Option<UnderWay> {
         self.find(self.outbox.id(frame)?)
     }
 
     /// Returns the first request under way from a frame on, in the order in which they were
     /// taken, and goes on to the frame after it.
-    pub(super) fn next_under_way(
-        &self,
-        at: &mut Option<FrameNumber>,
-    ) -> Option<(RequestId, UnderWay)> {
+    pub(super) fn next_under_way(&self, at: &mut Option<FrameNumber>) -> Option<UnderWay> {
         while let Some(frame) = *at {
             *at = self.outbox.next_after(frame);
             if let Some(found) = self.request_at(frame) {

@@ -3,6 +3,8 @@
 use ipc_frame::FrameNumber;
 use ipc_transport::{Instant, SystemError};
 
+use super::id::RequestId;
+
 /// Whether a request may go to the next worker when its own is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -33,6 +35,7 @@ pub enum How {
 /// What is known of a request that has no outcome yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UnderWay {
+    pub(crate) id: RequestId,
     /// Where its bytes wait until the outcome is told.
     pub(crate) frame: FrameNumber,
     pub(crate) deadline: Instant,
@@ -94,10 +97,12 @@ mod tests {
     use ipc_frame::{Header, Queue};
 
     fn request(again: Again, tries: u8, begun: u8) -> UnderWay {
+        let id = RequestId { slot: 0, generation: 0 };
         let frame = Queue::<64, 1>::new().push(Header::request(1, 1), &[]).unwrap();
         let reached = if begun > 0 { How::Running } else { How::NotBegun };
         let deadline = Instant::NEVER;
         UnderWay {
+            id,
             frame,
             deadline,
             again,

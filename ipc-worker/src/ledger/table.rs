@@ -18,8 +18,8 @@ enum State {
 
 #[derive(Debug)]
 struct Slot<Tag> {
-    /// The id of the request in it, or of the next one.
-    id: RequestId,
+    /// The generation of the request in it, or of the next one.
+    generation: u32,
     /// The slot behind this one in its list; the last free one is followed by none that exists.
     next: u16,
     state: State,
@@ -29,8 +29,7 @@ struct Slot<Tag> {
 impl<Tag> Slot<Tag> {
     /// This slot of a new table, where every slot is free.
     const fn first(slot: u16) -> Self {
-        let id = RequestId { slot, generation: 0 };
-        Self { id, next: slot + 1, state: State::Free, tag: None }
+        Self { generation: 0, next: slot + 1, state: State::Free, tag: None }
     }
 }
 
@@ -67,12 +66,14 @@ struct Summary {
 impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
     /// Returns the id that the next request would have; `None` where all slots are in use.
     pub(crate) fn next_id(&self) -> Option<RequestId> {
-        Some(self.slots.get(usize::from(self.summary.free))?.id)
+        let slot = self.summary.free;
+        let generation = self.slots.get(usize::from(slot))?.generation;
+        Some(RequestId { slot, generation })
     }
 
     /// Takes in the request whose id [`next_id`](Self::next_id) gave.
-    pub(crate) fn insert(&mut self, id: RequestId, request: UnderWay) {
-        let Some(slot) = self.slots.get_mut(usize::from(id.slot)) else {
+    pub(crate) fn insert(&mut self, request: UnderWay) {
+        let Some(slot) = self.slots.get_mut(usize::from(request.id.slot)) else {
             return;
         };
         slot.state = State::UnderWay(request);
@@ -95,7 +96,7 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
     pub(crate) fn get(&self, id: RequestId) -> Option<UnderWay> {
         let slot = self.slots.get(usize::from(id.slot))?;
         match slot.state {
-            State::UnderWay(request) if slot.id == id => Some(request),
+            State::UnderWay(request) if request.id == id => Some(request),
             _ => None,
         }
     }
@@ -103,34 +104,35 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
     /// Returns whether a request was taken whose outcome was not told yet.
     pub(crate) fn holds(&self, id: RequestId) -> bool {
         let slot = self.slots.get(usize::from(id.slot));
-        slot.is_some_and(|slot| slot.id == id)
+        slot.is_some_and(|slot| slot.generation == id.generation)
     }
 
     /// Changes what is known of a request under way, but not whether it is one-way or what its
     /// reply may bring.
-    pub(crate) fn note(&mut self, id: RequestId, request: UnderWay) {
-        if let Some(slot) = self.slots.get_mut(usize::from(id.slot)) {
+    pub(crate) fn note(&mut self, request: UnderWay) {
+        if let Some(slot) = self.slots.get_mut(usize::from(request.id.slot)) {
             slot.state = State::UnderWay(request);
         }
     }
 
     /// Ends a request whose outcome is told now, and gives its tag; or a one-way, which has none.
-    pub(crate) fn finish(&mut self, id: RequestId, request: &UnderWay) -> Option<Tag> {
+    pub(crate) fn finish(&mut self, request: &UnderWay) -> Option<Tag> {
         self.leave(request);
-        self.release(id)
+        self.release(request.id.slot)
     }
 
     /// Ends a request whose outcome is told by [`next_ended`](Self::next_ended).
-    pub(crate) fn end(&mut self, id: RequestId, request: &UnderWay, ending: Ending) {
+    pub(crate) fn end(&mut self, request: &UnderWay, ending: Ending) {
         self.leave(request);
-        if let Some(slot) = self.slots.get_mut(usize::from(id.slot)) {
+        let ended = request.id.slot;
+        if let Some(slot) = self.slots.get_mut(usize::from(ended)) {
             slot.state = State::Ended(ending, request.frame);
         }
-        let (first, last) = self.summary.ended.unwrap_or((id.slot, id.slot));
+        let (first, last) = self.summary.ended.unwrap_or((ended, ended));
         if let Some(slot) = self.slots.get_mut(usize::from(last)) {
-            slot.next = id.slot;
+            slot.next = ended;
         }
-        self.summary.ended = Some((first, id.slot));
+        self.summary.ended = Some((first, ended));
     }
 
     /// Gives the next outcome that main came to, in the order in which it did.
@@ -140,9 +142,8 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
         let State::Ended(ending, frame) = slot.state else {
             return None;
         };
-        let id = slot.id;
         self.summary.ended = (first != last).then_some((slot.next, last));
-        Some(Told { tag: self.release(id)?, ending, frame })
+        Some(Told { tag: self.release(first)?, ending, frame })
     }
 
     /// Returns how many requests were taken and not yet told or done, the one-way ones included.
@@ -175,11 +176,11 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
         }
     }
 
-    fn release(&mut self, id: RequestId) -> Option<Tag> {
-        let slot = self.slots.get_mut(usize::from(id.slot))?;
+    fn release(&mut self, number: u16) -> Option<Tag> {
+        let slot = self.slots.get_mut(usize::from(number))?;
         slot.state = State::Free;
-        slot.id.generation = (id.generation + 1) % RequestId::GENERATIONS;
-        slot.next = core::mem::replace(&mut self.summary.free, id.slot);
+        slot.generation = (slot.generation + 1) % RequestId::GENERATIONS;
+        slot.next = core::mem::replace(&mut self.summary.free, number);
         self.summary.in_use -= 1;
         slot.tag.take()
     }
@@ -209,6 +210,7 @@ mod tests {
             let id = self.table.next_id()?;
             let frame = self.queue.push(Header::request(1, id.to_wire()), &[]).unwrap();
             let request = UnderWay {
+                id,
                 frame,
                 deadline,
                 again: Again::IfNotBegun,
@@ -219,19 +221,19 @@ mod tests {
                 is_one_way: false,
                 is_late: false,
             };
-            self.table.insert(id, request);
+            self.table.insert(request);
             self.table.tag(id, tag);
             Some(id)
         }
 
         fn finish(&mut self, id: RequestId) -> Option<u32> {
             let request = self.table.get(id)?;
-            self.table.finish(id, &request)
+            self.table.finish(&request)
         }
 
         fn end(&mut self, id: RequestId, ending: Ending) {
             let request = self.table.get(id).unwrap();
-            self.table.end(id, &request, ending);
+            self.table.end(&request, ending);
         }
 
         fn told(&mut self) -> Option<(u32, Ending)> {
