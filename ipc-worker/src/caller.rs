@@ -139,11 +139,8 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         let space = len;
         let len = call.body.encode(room.payload()).ok().filter(|&len| len <= space);
         let is_one_way = kind == Kind::OneWay;
-        let header = if is_one_way {
-            Header::one_way(call.method, id.to_wire())
-        } else {
-            Header::request(call.method, id.to_wire()).allowing(call.reply_fds)
-        };
+        let header = if is_one_way { Header::one_way } else { Header::request };
+        let header = header(call.method, id.to_wire()).allowing(call.reply_fds);
         let request = UnderWay {
             id,
             // Requests and one-ways may carry descriptors, so it is taken.
@@ -153,7 +150,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
             tries: call.tries,
             begun: 0,
             reached: How::NotBegun,
-            reply_fds: if is_one_way { 0 } else { call.reply_fds },
+            reply_fds: header.reply_fds(),
             is_one_way,
             is_late: false,
         };
