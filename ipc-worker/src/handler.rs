@@ -1,7 +1,5 @@
 //! The worker's work: what a program implements, and what it is given for each request.
 
-use core::fmt;
-
 use ipc_frame::{Decode, Encode, EncodeError, Header, Kind, MAX_FDS, MessageError};
 use ipc_transport::Fds;
 use rustix::fd::{BorrowedFd, OwnedFd};
@@ -67,15 +65,10 @@ where
 
 /// A function or closure with the descriptors that it holds; see
 /// [`Start::fork_with`](crate::Start::fork_with).
+#[derive(Debug)]
 pub struct Holding<'fd, F, const N: usize> {
     pub(crate) function: F,
     pub(crate) fds: [BorrowedFd<'fd>; N],
-}
-
-impl<F, const N: usize> fmt::Debug for Holding<'_, F, N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Holding").field("fds", &self.fds).finish_non_exhaustive()
-    }
 }
 
 impl<F, const N: usize> Handler for Holding<'_, F, N>
