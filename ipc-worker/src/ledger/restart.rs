@@ -10,7 +10,8 @@ use ipc_transport::Instant;
 /// use core::time::Duration;
 /// use ipc_worker::Restart;
 ///
-/// let patient = Restart::STANDARD.delay(Duration::from_secs(1)).limit(100);
+/// let mut patient = Restart::STANDARD.delay(Duration::from_secs(1)).limit(100);
+/// patient.window = Duration::from_secs(3600);
 /// # assert_eq!(patient.limit, 100);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,28 +58,10 @@ impl Restart {
         Self { delay, ..self }
     }
 
-    /// Sets [`delay_cap`](Self#structfield.delay_cap).
-    #[must_use]
-    pub const fn delay_cap(self, delay_cap: Duration) -> Self {
-        Self { delay_cap, ..self }
-    }
-
-    /// Sets [`healthy_after`](Self#structfield.healthy_after).
-    #[must_use]
-    pub const fn healthy_after(self, healthy_after: Duration) -> Self {
-        Self { healthy_after, ..self }
-    }
-
     /// Sets [`limit`](Self#structfield.limit).
     #[must_use]
     pub const fn limit(self, limit: u32) -> Self {
         Self { limit, ..self }
-    }
-
-    /// Sets [`window`](Self#structfield.window).
-    #[must_use]
-    pub const fn window(self, window: Duration) -> Self {
-        Self { window, ..self }
     }
 }
 
