@@ -53,8 +53,6 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
             if let Some(ending) = request.fate(how, was_sent) {
                 self.end(&request, ending);
             } else {
-                request.reached = request.reached.max(how);
-                request.begun = request.begun.saturating_add(u8::from(how > How::NotBegun));
                 self.table.note(request);
                 resent += usize::from(was_sent);
             }

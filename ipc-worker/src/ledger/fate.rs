@@ -69,10 +69,10 @@ pub(crate) enum Ending {
 }
 
 impl UnderWay {
-    /// Decides what follows where the worker is gone: `None` if the request goes to the next one.
-    /// It came so far in the worker, and some of its bytes were sent there or none. A late one-way
-    /// goes nowhere.
-    pub(crate) fn fate(&self, how: How, was_sent: bool) -> Option<Ending> {
+    /// Decides what follows where the worker is gone, and notes it: `None` if the request goes to
+    /// the next one. It came so far in the worker, and some of its bytes were sent there or none.
+    /// A late one-way goes nowhere.
+    pub(crate) fn fate(&mut self, how: How, was_sent: bool) -> Option<Ending> {
         let may_repeat = match self.again {
             _ if self.is_late => false,
             Again::Never => !was_sent,
@@ -80,11 +80,12 @@ impl UnderWay {
             Again::UntilDone => how <= How::Running,
             Again::UntilAnswered => true,
         };
-        let reached = how.max(self.reached);
+        self.reached = self.reached.max(how);
+        self.begun = self.begun.saturating_add(u8::from(how > How::NotBegun));
         if !may_repeat {
-            Some(Ending::Lost(reached))
-        } else if how > How::NotBegun && self.begun.saturating_add(1) >= self.tries {
-            Some(Ending::SetAside(reached))
+            Some(Ending::Lost(self.reached))
+        } else if how > How::NotBegun && self.begun >= self.tries {
+            Some(Ending::SetAside(self.reached))
         } else {
             None
         }
@@ -148,7 +149,7 @@ mod tests {
     fn a_request_that_began_in_an_earlier_worker_is_not_told_as_not_begun() {
         let lost = request(Again::IfNotBegun, 3, 1).fate(How::Done, true);
         assert_eq!(lost, Some(Ending::Lost(How::Done)));
-        let request = UnderWay { again: Again::Never, ..request(Again::UntilDone, 3, 1) };
+        let mut request = UnderWay { again: Again::Never, ..request(Again::UntilDone, 3, 1) };
         let lost = request.fate(How::NotBegun, true);
         assert_eq!(lost, Some(Ending::Lost(How::Running)));
     }
