@@ -82,9 +82,9 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     /// Ends the request that is next to be sent, if it has at least so many descriptors. Returns
     /// whether there was one.
     pub(crate) fn end_next(&mut self, fd_count: u16, ending: Ending) -> bool {
-        let next = self.outbox.next_unsent();
-        let next = next.filter(|(_, frame)| frame.header().fd_count() >= fd_count);
-        let request = next.and_then(|(frame, _)| self.request_at(frame));
+        let next = self.outbox.next_unsent().map(|(_, frame)| *frame.header());
+        let next = next.filter(|header| header.fd_count() >= fd_count);
+        let request = next.and_then(|header| self.find(header.id()));
         if let Some(request) = &request {
             self.end(request, ending);
         }
@@ -140,18 +140,14 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         self.table.get(RequestId::from_wire(id)?)
     }
 
-    /// Returns the request under way that a frame carries.
-    fn request_at(&self, frame: FrameNumber) -> Option<UnderWay> {
-        self.find(self.outbox.id(frame)?)
-    }
-
     /// Returns the first request under way from a frame on, in the order in which they were
     /// taken, and goes on to the frame after it.
     pub(super) fn next_under_way(&self, at: &mut Option<FrameNumber>) -> Option<UnderWay> {
         while let Some(frame) = *at {
             *at = self.outbox.next_after(frame);
-            if let Some(found) = self.request_at(frame) {
-                return Some(found);
+            let found = self.outbox.id(frame).and_then(|id| self.find(id));
+            if found.is_some() {
+                return found;
             }
         }
         None
