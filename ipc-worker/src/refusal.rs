@@ -59,12 +59,8 @@ impl Refusal {
 
     /// Reads what a worker has sent, whatever it is.
     pub(crate) fn decode(payload: &[u8]) -> Self {
-        match payload.split_first_chunk() {
-            Some((code, text)) => {
-                Self { code: i32::from_le_bytes(*code), text: Text::from_bytes(text) }
-            }
-            None => Self::new(0, ""),
-        }
+        let (code, text) = payload.split_first_chunk().unwrap_or((&[0; 4], &[]));
+        Self { code: i32::from_le_bytes(*code), text: Text::from_bytes(text) }
     }
 }
 
