@@ -156,9 +156,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         };
         self.last.earliest = self.last.earliest.min(request.deadline);
         self.table.insert(request);
-        if let Some(words) = words {
-            words.offer(id);
-        }
+        words.unwrap_or_default().offer(id);
         Ok(id)
     }
 }

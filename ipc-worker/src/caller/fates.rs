@@ -129,10 +129,8 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     /// Takes a request back from the worker. What was never sent cannot have begun, whatever the
     /// words say.
     fn take_back(&self, request: &UnderWay, words: Option<Words<'_>>) -> How {
-        match words.filter(|_| self.outbox.is_begun(request.frame)) {
-            Some(words) => words.take_back(request.id),
-            None => How::NotBegun,
-        }
+        let words = words.filter(|_| self.outbox.is_begun(request.frame));
+        words.unwrap_or_default().take_back(request.id)
     }
 
     /// Returns the request under way that an id from a frame names.
