@@ -33,8 +33,9 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
             let how = self.take_back(&request, words);
             if request.is_one_way && how > How::NotBegun {
                 // The worker will still tell of it, and then its room is free.
-                let late = UnderWay { deadline: Instant::NEVER, is_late: true, ..request };
-                self.table.note(late);
+                if let Some(entry) = self.table.entry(&request) {
+                    (entry.deadline, entry.is_late) = (Instant::NEVER, true);
+                }
                 add(&mut self.last.counters.one_ways_expired, 1);
             } else {
                 self.end(&request, Ending::DeadlinePassed);
@@ -47,14 +48,13 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     pub(crate) fn settle_fates(&mut self, words: Words<'_>) -> usize {
         let mut resent = 0;
         let mut at = self.outbox.first();
-        while let Some(mut request) = self.next_under_way(&mut at) {
+        while let Some(request) = self.next_under_way(&mut at) {
             let was_sent = self.outbox.is_begun(request.frame);
             let how = self.take_back(&request, Some(words));
-            if let Some(ending) = request.fate(how, was_sent) {
-                self.end(&request, ending);
-            } else {
-                self.table.note(request);
-                resent += usize::from(was_sent);
+            let entry = self.table.entry(&request);
+            match entry.and_then(|entry| entry.fate(how, was_sent)) {
+                Some(ending) => self.end(&request, ending),
+                None => resent += usize::from(was_sent),
             }
         }
         resent

@@ -107,11 +107,12 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
         slot.is_some_and(|slot| slot.generation == id.generation)
     }
 
-    /// Changes what is known of a request under way, but not whether it is one-way or what its
-    /// reply may bring.
-    pub(crate) fn note(&mut self, request: UnderWay) {
-        if let Some(slot) = self.slots.get_mut(usize::from(request.id.slot)) {
-            slot.state = State::UnderWay(request);
+    /// Lends the entry of a request that was found under way. Whether it is one-way and what its
+    /// reply may bring are not to be changed.
+    pub(crate) fn entry(&mut self, request: &UnderWay) -> Option<&mut UnderWay> {
+        match &mut self.slots.get_mut(usize::from(request.id.slot))?.state {
+            State::UnderWay(entry) => Some(entry),
+            _ => None,
         }
     }
 
