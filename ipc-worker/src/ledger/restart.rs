@@ -88,10 +88,10 @@ impl Supervisor {
     /// `None` where too many have ended within the window.
     pub(crate) fn ended(&mut self, now: Instant) -> Option<Instant> {
         let started = core::mem::replace(&mut self.started, Instant::NEVER);
-        if started != Instant::NEVER && now.since(started) >= self.policy.healthy_after {
+        if started + self.policy.healthy_after <= now {
             self.delay = Duration::ZERO;
         }
-        if now.since(self.window_start) > self.policy.window {
+        if self.window_start + self.policy.window < now {
             self.window_start = now;
             self.ends = 0;
         }
