@@ -26,13 +26,6 @@ struct Slot<Tag> {
     tag: Option<Tag>,
 }
 
-impl<Tag> Slot<Tag> {
-    /// This slot of a new table, where every slot is free.
-    const fn first(slot: u16) -> Self {
-        Self { generation: 0, next: slot + 1, state: State::Free, tag: None }
-    }
-}
-
 /// The end of a request, ready to be told.
 #[derive(Debug)]
 pub(crate) struct Told<Tag> {

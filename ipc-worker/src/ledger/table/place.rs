@@ -4,9 +4,7 @@
 
 use core::mem::MaybeUninit;
 
-#[cfg(test)]
-use super::State;
-use super::{Slot, Summary, Table};
+use super::{Slot, State, Summary, Table};
 
 impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
     /// Makes an empty table in the memory given.
@@ -18,8 +16,9 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
         for slot in (0..).take(SLOTS) {
             // SAFETY: the array has `SLOTS` elements, and this is one of them.
             let place = unsafe { slots.add(slot.into()) };
+            let free = Slot { generation: 0, next: slot + 1, state: State::Free, tag: None };
             // SAFETY: it is aligned memory of a slot, which holds nothing to be dropped.
-            unsafe { place.write(Slot::first(slot)) };
+            unsafe { place.write(free) };
         }
         // SAFETY: as for `slots`.
         let summary = unsafe { &raw mut (*table).summary };
