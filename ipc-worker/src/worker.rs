@@ -143,7 +143,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
             self.go_on(Instant::NEVER, &mut on_event);
         }
         self.main.caller.lose_all(None);
-        self.tell_all(&mut on_event);
+        self.go_on(Instant::PAST, &mut on_event);
         self.main.life.ended
     }
 
@@ -154,10 +154,6 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         self.main.caller.last.regained = false;
         self.main.life.now = Instant::now();
         self.main.wait(wake);
-        self.tell_all(on_event);
-    }
-
-    fn tell_all(&mut self, on_event: &mut impl FnMut(Event<'_, Tag>)) {
         while let Some(event) = self.next_event() {
             on_event(event);
         }
