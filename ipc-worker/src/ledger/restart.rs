@@ -41,13 +41,7 @@ impl Restart {
     };
 
     /// Always at once and without a limit. A worker that cannot start keeps main busy.
-    pub const AT_ONCE: Self = Self {
-        delay: Duration::ZERO,
-        delay_cap: Duration::ZERO,
-        healthy_after: Duration::ZERO,
-        limit: u32::MAX,
-        window: Duration::ZERO,
-    };
+    pub const AT_ONCE: Self = Self { delay_cap: Duration::ZERO, limit: u32::MAX, ..Self::STANDARD };
 
     /// Never: the first worker is the last.
     pub const NEVER: Self = Self { limit: 0, ..Self::STANDARD };
@@ -170,5 +164,11 @@ mod tests {
             assert!(patient.ended(now).is_some());
         }
         assert_eq!(Supervisor::new(Restart::NEVER).ended(T0), None);
+    }
+
+    #[test]
+    fn at_once_knows_no_delay_and_no_limit() {
+        let mut supervisor = Supervisor::new(Restart::AT_ONCE);
+        assert!((0..100).all(|_| supervisor.ended(T0) == Some(T0)));
     }
 }
