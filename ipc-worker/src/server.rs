@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use ipc_frame::{Header, Kind, MAX_FDS, Queue};
+use ipc_frame::{Header, Kind, MAX_FDS};
 use ipc_transport::{
     FdsLost, Inbox, Instant, Outbox, PassFds, SystemError, Transport, TransportError,
 };
@@ -89,7 +89,7 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
                     shortage = None;
                     continue;
                 }
-                Err(TransportError::Exhausted(_)) => rest(&mut shortage),
+                Err(TransportError::Exhausted(_)) => wait_out(&mut shortage),
                 Err(TransportError::Closed) => return Served::Finished,
                 Err(_) => return Served::Broken,
             };
@@ -113,7 +113,8 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
             let is_timed = has_batch || self.inbox.has_frame();
             let is_old = waiting.is_some_and(|(first, last)| last.since(first) > QUICK);
             let has_room = self.outbox.has_room_for(reply_capacity(BYTES), FDS);
-            if has_batch && (is_old || !has_room || !self.paces.is_quick(method)) {
+            let is_quick = self.paces.is_quick(method);
+            if has_batch && (is_old || !has_room || !is_quick) {
                 self.flush(transport)?;
                 waiting = None;
             }
@@ -121,7 +122,10 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
             self.run(&header)?;
             if let Some(begun) = begun {
                 let now = (self.now)();
-                self.paces.note(method, now.since(begun));
+                let took = now.since(begun);
+                if took > QUICK || !is_quick {
+                    self.paces.note(method, took);
+                }
                 waiting = Some((waiting.map_or(now, |(first, _)| first), now));
             }
         }
@@ -176,7 +180,7 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
                 Err(TransportError::Closed) => self.outbox.discard_unsent(),
                 Ok(flushed) if flushed.complete => {}
                 Err(TransportError::FdsRefused(error)) => self.refuse_next(error, transport)?,
-                Ok(_) | Err(TransportError::Exhausted(_)) => rest(&mut shortage)?,
+                Ok(_) | Err(TransportError::Exhausted(_)) => wait_out(&mut shortage)?,
                 Err(_) => return Err(Served::Broken),
             }
             self.outbox.retire_sent();
@@ -193,15 +197,17 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
         let (number, frame) = self.outbox.next_unsent().ok_or(Served::Broken)?;
         let header = Header::refusal(frame.header().id());
         self.outbox.retire(number);
-        let mut payload = [0; Refusal::SIZE];
-        let len = Refusal::new(error.errno.0, Refusal::UNSENDABLE_FDS).encode(&mut payload);
-        let mut queue = Queue::<{ Header::SIZE + Refusal::SIZE }, 1>::new();
-        _ = queue.push(header, &[payload.get(..len).unwrap_or_default()]);
+        let mut bytes = [0; Header::SIZE + Refusal::SIZE];
+        let (head, payload) = bytes.split_at_mut(Header::SIZE);
+        let len = Refusal::new(error.errno.0, Refusal::UNSENDABLE_FDS).encode(payload);
+        let encoded = u32::try_from(len).ok().and_then(|len| header.encode_with(len, 0, 0).ok());
+        head.copy_from_slice(&encoded.ok_or(Served::Broken)?);
+        let mut rest = bytes.get(..Header::SIZE + len).unwrap_or_default();
         let mut shortage = None;
-        while queue.has_unsent() {
-            match queue.send_with(|pieces, _| transport.send(pieces)) {
-                Ok(Some(_)) => {}
-                Ok(None) | Err(TransportError::Exhausted(_)) => rest(&mut shortage)?,
+        while !rest.is_empty() {
+            match transport.send(&[rest]) {
+                Ok(Some(sent)) => rest = rest.get(sent..).unwrap_or_default(),
+                Ok(None) | Err(TransportError::Exhausted(_)) => wait_out(&mut shortage)?,
                 // As for a whole batch.
                 Err(TransportError::Closed) => break,
                 Err(_) => return Err(Served::Broken),
@@ -212,7 +218,7 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
 }
 
 /// Waits a moment for the system to have what it is short of, for a limited time in all.
-fn rest(until: &mut Option<Instant>) -> Result<(), Served> {
+fn wait_out(until: &mut Option<Instant>) -> Result<(), Served> {
     let now = Instant::now();
     if now > *until.get_or_insert(now + SHORTAGE) {
         return Err(Served::Broken);

@@ -65,6 +65,7 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
     }
 
     /// Takes in the request whose id [`next_id`](Self::next_id) gave.
+    #[inline]
     pub(crate) fn insert(&mut self, request: UnderWay) {
         let Some(slot) = self.slots.get_mut(usize::from(request.id.slot)) else {
             return;
@@ -110,6 +111,7 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
     }
 
     /// Ends a request whose outcome is told now, and gives its tag; or a one-way, which has none.
+    #[inline]
     pub(crate) fn finish(&mut self, request: &UnderWay) -> Option<Tag> {
         self.leave(request);
         self.release(request.id.slot)
