@@ -61,6 +61,11 @@ pub trait Carry {
 
     /// As [`PassFds::receive_with`].
     fn receive_fds(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received>;
+
+    /// As [`Transport::holds_input`].
+    fn holds(&self) -> bool {
+        false
+    }
 }
 
 impl<C: Carry> Transport for C {
@@ -73,6 +78,10 @@ impl<C: Carry> Transport for C {
     fn receive(&mut self, space: &mut [u8]) -> Moved {
         let received = self.receive_fds(space, &mut FdList::<0>::new().fds())?;
         Ok(received.map(|received| received.len))
+    }
+
+    fn holds_input(&self) -> bool {
+        self.holds()
     }
 }
 

@@ -26,6 +26,8 @@ pub(crate) type Moved<T = usize> = Result<Option<T>, TransportError>;
 ///   [`TransportError::Closed`] from then on. Sending may return `Closed` earlier, and may take
 ///   some bytes before where buffers lie on the way. After that, receive until receiving returns
 ///   `Closed` too. No signal is raised.
+/// - **Readiness.** Whenever receiving would give something, the transport's descriptor, if it has
+///   one, shows input, or [`holds_input`](Self::holds_input) says so.
 /// - **Interruption.** Calls that a signal interrupts are repeated inside.
 /// - **Errors.** After any error other than `Closed` and
 ///   [`TransportError::PacketTooLong`] nothing of that call was taken, and it may be made again.
@@ -42,6 +44,12 @@ pub trait Transport {
     /// [`TransportError::Closed`] once everything the peer had sent was received and it has
     /// ended or closed.
     fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError>;
+
+    /// Returns whether there is something to receive that the descriptor does not show. Do not wait
+    /// for the descriptor then.
+    fn holds_input(&self) -> bool {
+        false
+    }
 }
 
 assert_obj_safe!(Transport);

@@ -137,6 +137,10 @@ impl<T: Transport> Transport for Faulty<T> {
     fn receive(&mut self, space: &mut [u8]) -> Moved {
         self.receive_by(space, |inner, space| inner.receive(space))
     }
+
+    fn holds_input(&self) -> bool {
+        self.inner.as_ref().is_some_and(Transport::holds_input)
+    }
 }
 
 impl<T: PassFds> PassFds for Faulty<T> {

@@ -64,4 +64,8 @@ impl<K: Kind> Carry for Blocking<'_, Unix<K>> {
         let (kind, calls) = self.socket.in_mode(self.mode());
         kind.receive(calls, space, fds)
     }
+
+    fn holds(&self) -> bool {
+        self.socket.holds()
+    }
 }

@@ -22,8 +22,8 @@ const EMPTY_PACKETS: usize = 1024;
 /// call, so that both ends must be made with the same `PACKET`. At most 212,960 bytes pass with
 /// the system's usual buffers; where it allows less, smaller packets are sent.
 ///
-/// The rest of a packet, kept by the receiver, does not make the descriptor readable: receive
-/// until there is nothing more before waiting for input.
+/// The rest of a packet, kept by the receiver, does not make the descriptor readable: look at
+/// [`holds_input`](crate::Transport::holds_input) before waiting for input.
 ///
 /// An empty packet, which reads like the end, is never sent and is passed over on receipt.
 ///
@@ -134,5 +134,9 @@ impl<const PACKET: usize> Kind for Packets<PACKET> {
             }
         }
         Ok(None)
+    }
+
+    fn holds_input(&self) -> bool {
+        !self.left.is_empty() || self.failed.is_some()
     }
 }

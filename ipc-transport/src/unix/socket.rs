@@ -33,6 +33,11 @@ pub trait Kind {
 
     /// Receives as [`PassFds::receive_with`](crate::PassFds::receive_with) does.
     fn receive(&mut self, from: Calls<'_>, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received>;
+
+    /// Tells as [`Transport::holds_input`](crate::Transport::holds_input) does.
+    fn holds_input(&self) -> bool {
+        false
+    }
 }
 
 /// One end of a connected `AF_UNIX` socket (unix(7)): a [`Stream`](crate::Stream) or a
@@ -122,5 +127,9 @@ impl<K: Kind> Carry for Unix<K> {
     fn receive_fds(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
         let (kind, calls) = self.in_mode(Mode::NonBlocking);
         kind.receive(calls, space, fds)
+    }
+
+    fn holds(&self) -> bool {
+        self.kind.holds_input()
     }
 }

@@ -227,6 +227,8 @@ fn main() -> ExitCode {
     own!(list, growth: hostile_ends_of_a_loopback_leave_no_memory);
     own!(list, strays: descriptors_sent_to_a_byte_pair_are_closed);
     own!(list, packets:
+        repro_what_would_be_received_shows,
+        a_packet_that_is_too_long_shows_for_ever,
         empty_packets_are_not_taken_for_the_end,
         repro_empty_packets_are_not_would_block,
         empty_packets_at_the_end_do_not_hide_it,

@@ -4,7 +4,9 @@ use std::fs::File;
 use std::os::fd::AsFd;
 
 use ipc_tests::fds::{self, Fds};
-use ipc_transport::{PassFds, Seqpacket, Transport, TransportError};
+use ipc_transport::{
+    Instant, Interest, PassFds, Seqpacket, Stream, Transport, TransportError, Watched, wait,
+};
 use rustix::io::IoSlice;
 use rustix::net::sockopt::set_socket_send_buffer_size;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, send, sendmsg};
@@ -119,4 +121,49 @@ pub(crate) fn a_blocking_receive_waits_for_a_packet_and_sees_the_end() {
     assert_eq!(right.blocking().receive(&mut [0; 8]), Err(TransportError::Closed));
     drop(left);
     assert_eq!(right.blocking().receive(&mut [0; 8]), Err(TransportError::Closed));
+}
+
+/// Receives in parts of every length, and never what is there but does not show.
+fn shows_all<T: PassFds + AsFd>((mut left, mut right): (T, T)) {
+    let mut inbox = [0; 64];
+    for part in 1..=64 {
+        for len in [1, part, part + 1, 3 * part + 2] {
+            let sent = vec![7; len];
+            let mut rest = &sent[..];
+            let mut received = 0;
+            while received < len {
+                if let Some(count) = left.send(&[rest]).unwrap() {
+                    rest = &rest[count..];
+                }
+                let shown = right.holds_input() || readable(&right);
+                let count = right.receive(&mut inbox[..part]).unwrap();
+                assert_eq!(count.is_some(), shown, "{part} of {len}");
+                received += count.unwrap_or(0);
+            }
+            assert!(!right.holds_input() && !readable(&right));
+        }
+    }
+    drop(left);
+    assert!(right.holds_input() || readable(&right), "the end shows");
+}
+
+fn readable(fd: &impl AsFd) -> bool {
+    let mut watched = [Watched::new(fd.as_fd(), Interest::Input)];
+    wait(&mut watched, Some(Instant::PAST)).unwrap()
+}
+
+pub(crate) fn repro_what_would_be_received_shows() {
+    shows_all(Seqpacket::<4096>::pair().unwrap());
+    shows_all(Seqpacket::<7>::pair().unwrap());
+    shows_all(Stream::pair().unwrap());
+}
+
+/// A packet that was too long fails every receive from then on.
+pub(crate) fn a_packet_that_is_too_long_shows_for_ever() {
+    let (left, mut right) = Seqpacket::<8>::pair().unwrap();
+    send(&left, &[1; 100], SendFlags::empty()).unwrap();
+    for _ in 0..3 {
+        assert!(right.holds_input() || readable(&right));
+        assert!(right.receive(&mut [0; 8]).is_err());
+    }
 }
