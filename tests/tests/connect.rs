@@ -20,10 +20,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use ipc_frame::Header;
-use ipc_tests::cases;
 use ipc_tests::cases::skip;
 use ipc_tests::fds::{self, Fds, is_cloexec};
 use ipc_tests::forked::soon;
+use ipc_tests::{cases, seccomp};
 use ipc_transport::{
     Arrived, Inbox, Instant, Interest, Listener, Outbox, PassFds, Peer, Seqpacket, Socket,
     SocketError, Stream, Transport, TransportError, Watched, connect, duplicate, inherit, wait,
@@ -142,6 +142,24 @@ fn two_programs_meet_by_stream() {
 
 fn two_programs_meet_by_seqpacket() {
     meet("seqpacket");
+}
+
+fn repro_a_relative_path_is_removed_from_where_it_was_bound() {
+    let (home, path) = home();
+    std::env::set_current_dir(home.path()).unwrap();
+    let listener = Listener::<Stream>::bind("socket", 0o600).unwrap();
+    std::env::set_current_dir("/").unwrap();
+    assert!(path.exists());
+    drop(listener);
+    assert!(!path.exists());
+}
+
+fn repro_a_path_at_which_listening_fails_does_not_stay() {
+    let (_home, path) = home();
+    seccomp::refuse(&[libc::SYS_listen], libc::ENOMEM);
+    let error = Listener::<Stream>::bind(&path, 0o600).unwrap_err();
+    assert!(error.to_string().contains("listen"), "{error}");
+    assert!(!path.exists());
 }
 
 fn accepting_and_connecting_never_wait() {
@@ -323,6 +341,8 @@ cases! {
     two_programs_meet_by_stream,
     two_programs_meet_by_seqpacket,
     accepting_and_connecting_never_wait,
+    repro_a_relative_path_is_removed_from_where_it_was_bound,
+    repro_a_path_at_which_listening_fails_does_not_stay,
     a_path_left_behind_is_replaced_and_one_in_use_is_not,
     a_listener_removes_no_path_but_its_own,
     a_paths_permissions_are_those_asked_for,

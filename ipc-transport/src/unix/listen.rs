@@ -4,7 +4,7 @@ use core::fmt;
 use core::marker::PhantomData;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{FileType, Mode, OFlags, Stat, lstat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, openat, statat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags};
 use rustix::path::Arg;
@@ -36,8 +36,17 @@ const BACKLOG: i32 = 128;
 pub struct Listener<S> {
     socket: OwnedFd,
     /// What to remove at the end.
-    path: Option<(SocketAddrUnix, FileId)>,
+    place: Option<Place>,
     kind: PhantomData<fn() -> S>,
+}
+
+/// A path, which file it is, and the directory that it is relative to: the process may have another
+/// working directory by the end.
+#[derive(Debug)]
+struct Place {
+    directory: OwnedFd,
+    address: SocketAddrUnix,
+    file: FileId,
 }
 
 /// Which file a path is: its device and number.
@@ -96,6 +105,8 @@ impl<S: Socket> Listener<S> {
     /// See [`SocketError`].
     pub fn bind(path: impl Arg, mode: u32) -> Result<Self, SocketError> {
         let address = SocketAddrUnix::new(path).map_err(of("bind"))?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = openat(CWD, c".", flags, Mode::empty()).map_err(of("open"))?;
         let socket = new_socket::<S>().map_err(SocketError::System)?;
         // The file takes its permissions from the socket: it never has others for a moment.
         let mode = Mode::from_raw_mode(mode & 0o777);
@@ -106,12 +117,16 @@ impl<S: Socket> Listener<S> {
             bound = rustix::net::bind(&socket, &address);
         }
         bound.map_err(of("bind"))?;
-        let file = file_at(&address).map_err(of("lstat"))?;
-        rustix::net::listen(&socket, BACKLOG).map_err(of("listen"))?;
-        if file_at(&address) != Ok(file) {
-            return Err(SocketError::InUse);
+        let file = file_at(CWD, &address).map_err(of("lstat"))?;
+        // From here on the path is removed where anything fails.
+        let place = Some(Place { directory, address, file });
+        let bound = Self { socket, place, kind: PhantomData };
+        rustix::net::listen(&bound.socket, BACKLOG).map_err(of("listen"))?;
+        if bound.place.as_ref().is_some_and(Place::is_own) {
+            Ok(bound)
+        } else {
+            Err(SocketError::InUse)
         }
-        Ok(Self { socket, path: Some((address, file)), kind: PhantomData })
     }
 
     /// Takes the next connection, close-on-exec and at a descriptor above 2, or answers `None`
@@ -135,7 +150,7 @@ impl<S: Socket> Listener<S> {
 
     /// Takes over a socket that listens already.
     pub(super) const fn taken_over(socket: OwnedFd) -> Self {
-        Self { socket, path: None, kind: PhantomData }
+        Self { socket, place: None, kind: PhantomData }
     }
 }
 
@@ -147,11 +162,16 @@ impl<S> AsFd for Listener<S> {
 
 impl<S> Drop for Listener<S> {
     fn drop(&mut self) {
-        if let Some((address, file)) = &self.path {
-            if file_at(address) == Ok(*file) {
-                _ = unlink(address);
-            }
+        if let Some(place) = self.place.as_ref().filter(|place| place.is_own()) {
+            _ = unlink(place.directory.as_fd(), &place.address);
         }
+    }
+}
+
+impl Place {
+    /// Returns whether the path still is the file that was bound.
+    fn is_own(&self) -> bool {
+        file_at(self.directory.as_fd(), &self.address) == Ok(self.file)
     }
 }
 
@@ -196,27 +216,27 @@ fn new_socket<S: Socket>() -> Result<OwnedFd, SystemError> {
 
 /// Removes a socket at which no process listens. Anything else at the path stays.
 fn make_way<S: Socket>(address: &SocketAddrUnix) -> Result<(), SocketError> {
-    let stat = stat_at(address).map_err(of("lstat"))?;
+    let stat = stat_at(CWD, address).map_err(of("lstat"))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
         return Err(SocketError::NotSocket);
     }
     let probe = new_socket::<S>().map_err(SocketError::System)?;
     match rustix::net::connect(&probe, address) {
-        Err(Errno::CONNREFUSED) => unlink(address).map_err(of("unlink")),
+        Err(Errno::CONNREFUSED) => unlink(CWD, address).map_err(of("unlink")),
         // Another kind of socket listens, or one whose queue is full.
         Ok(()) | Err(Errno::PROTOTYPE | Errno::AGAIN) => Err(SocketError::InUse),
         Err(error) => Err(of("connect")(error)),
     }
 }
 
-fn stat_at(address: &SocketAddrUnix) -> Result<Stat, Errno> {
-    lstat(address.path_bytes().unwrap_or_default())
+fn stat_at(directory: BorrowedFd<'_>, address: &SocketAddrUnix) -> Result<Stat, Errno> {
+    statat(directory, address.path_bytes().unwrap_or_default(), AtFlags::SYMLINK_NOFOLLOW)
 }
 
-fn file_at(address: &SocketAddrUnix) -> Result<FileId, Errno> {
-    stat_at(address).map(|stat| (stat.st_dev, stat.st_ino))
+fn file_at(directory: BorrowedFd<'_>, address: &SocketAddrUnix) -> Result<FileId, Errno> {
+    stat_at(directory, address).map(|stat| (stat.st_dev, stat.st_ino))
 }
 
-fn unlink(address: &SocketAddrUnix) -> Result<(), Errno> {
-    rustix::fs::unlink(address.path_bytes().unwrap_or_default())
+fn unlink(directory: BorrowedFd<'_>, address: &SocketAddrUnix) -> Result<(), Errno> {
+    unlinkat(directory, address.path_bytes().unwrap_or_default(), AtFlags::empty())
 }
