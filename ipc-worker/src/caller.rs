@@ -138,9 +138,10 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         // A message that is longer now than it has said does not know its own length.
         let space = len;
         let len = call.body.encode(room.payload()).ok().filter(|&len| len <= space);
-        let is_one_way = kind == Kind::OneWay;
-        let header = if is_one_way { Header::one_way } else { Header::request };
-        let header = header(call.method, id.to_wire()).allowing(call.reply_fds);
+        let header = match kind {
+            Kind::OneWay => Header::one_way(call.method, id.to_wire()),
+            _ => Header::request(call.method, id.to_wire()).allowing(call.reply_fds),
+        };
         let request = UnderWay {
             id,
             // Requests and one-ways may carry descriptors, so it is taken.
@@ -151,7 +152,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
             begun: 0,
             reached: How::NotBegun,
             reply_fds: header.reply_fds(),
-            is_one_way,
+            is_one_way: kind == Kind::OneWay,
             is_late: false,
         };
         self.last.earliest = self.last.earliest.min(request.deadline);

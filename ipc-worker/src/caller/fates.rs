@@ -18,11 +18,15 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         request.is_some()
     }
 
-    /// Ends the requests whose deadline has passed.
+    /// Ends the requests whose deadline has passed. Each turn asks for it, mostly in vain.
+    #[inline]
     pub(crate) fn expire(&mut self, now: Instant, words: Option<Words<'_>>) {
-        if now < self.last.earliest {
-            return;
+        if now >= self.last.earliest {
+            self.expire_due(now, words);
         }
+    }
+
+    fn expire_due(&mut self, now: Instant, words: Option<Words<'_>>) {
         self.last.earliest = Instant::NEVER;
         let mut at = self.outbox.first();
         while let Some(request) = self.next_under_way(&mut at) {
