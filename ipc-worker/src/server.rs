@@ -48,30 +48,18 @@ pub(crate) struct Server<'a, H, const SLOTS: usize, const BYTES: usize> {
     pub(crate) paces: Paces,
 }
 
-/// How quick methods were in the runs that were timed. Of methods that share a place, the last one is
-/// known.
-#[derive(Debug, Default)]
-pub(crate) struct Paces([Option<Pace>; 16]);
-
-#[derive(Clone, Copy, Debug)]
-struct Pace {
-    method: u16,
-    /// Quick runs in a row until the method counts as quick.
-    left: u8,
-}
+/// How many quick runs in a row are missing until methods count as quick. Those with the same lowest
+/// bits count as one.
+#[derive(Debug)]
+pub(crate) struct Paces([u8; 16]);
 
 impl Paces {
-    fn is_quick(&self, method: u16) -> bool {
-        let pace = self.0.get(usize::from(method) % self.0.len()).copied().flatten();
-        pace.is_some_and(|pace| pace.method == method && pace.left == 0)
-    }
+    /// One quick run is enough at first.
+    pub(crate) const NEW: Self = Self([1; 16]);
 
-    fn note(&mut self, method: u16, took: Duration) {
-        let place = usize::from(method) % self.0.len();
-        let Some(place) = self.0.get_mut(place) else { return };
-        let known = place.filter(|pace| pace.method == method);
-        let left = known.map_or(1, |pace| pace.left).saturating_sub(1);
-        *place = Some(Pace { method, left: if took > QUICK { OFTEN } else { left } });
+    fn of(&mut self, method: u16) -> &mut u8 {
+        let Self([first, others @ ..]) = self;
+        others.get_mut(usize::from(method) % 16).unwrap_or(first)
     }
 }
 
@@ -113,7 +101,7 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
             let is_timed = has_batch || self.inbox.has_frame();
             let is_old = waiting.is_some_and(|(first, last)| last.since(first) > QUICK);
             let has_room = self.outbox.has_room_for(reply_capacity(BYTES), FDS);
-            let is_quick = self.paces.is_quick(method);
+            let is_quick = *self.paces.of(method) == 0;
             if has_batch && (is_old || !has_room || !is_quick) {
                 self.flush(transport)?;
                 waiting = None;
@@ -122,10 +110,8 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
             self.run(&header)?;
             if let Some(begun) = begun {
                 let now = (self.now)();
-                let took = now.since(begun);
-                if took > QUICK || !is_quick {
-                    self.paces.note(method, took);
-                }
+                let pace = self.paces.of(method);
+                *pace = if now.since(begun) > QUICK { OFTEN } else { pace.saturating_sub(1) };
                 waiting = Some((waiting.map_or(now, |(first, _)| first), now));
             }
         }

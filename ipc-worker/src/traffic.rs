@@ -56,7 +56,7 @@ fn live<const SLOTS: usize, const BYTES: usize>(main: &mut Main<SLOTS, BYTES>) {
             inbox: &mut inbox,
             outbox: &mut outbox,
             finished: None,
-            paces: Paces::default(),
+            paces: Paces::NEW,
             now,
         };
         server.serve(&mut Line { world: &world, end })

@@ -72,7 +72,7 @@ pub(super) fn run<H: Handler, Tag, const SLOTS: usize, const BYTES: usize>(
         outbox,
         finished: None,
         now: Instant::now,
-        paces: Paces::default(),
+        paces: Paces::NEW,
     };
     match server.serve(&mut stream) {
         Served::Finished => exit(0),
