@@ -23,7 +23,8 @@ pub struct Restart {
     pub delay_cap: Duration,
     /// A worker that stays up this long is healthy: its restart counts as a first one.
     pub healthy_after: Duration,
-    /// If more workers than this end within `window`, the last one is not restarted.
+    /// If more workers than this end within any time of `window`, the last one is not restarted. A
+    /// limit over 16 is kept to a sixteenth of it.
     pub limit: u32,
     /// The time in which ends are counted.
     pub window: Duration,
@@ -59,23 +60,27 @@ impl Restart {
     }
 }
 
+/// Ends that are remembered, beside the present one. A larger limit is kept to a sixteenth.
+const REMEMBERED: u32 = 16;
+
 /// Counts ends and decides on what follows.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     pub(crate) policy: Restart,
     /// How long the next restart waits.
     delay: Duration,
-    /// Ends in the window that began then.
-    pub(crate) ends: u32,
-    window_start: Instant,
+    /// Ends since the last one that is remembered.
+    ends: u32,
+    /// The last ends, the latest first.
+    remembered: [Instant; REMEMBERED as usize + 1],
     /// When the present worker was ready, if it is.
     pub(crate) started: Instant,
 }
 
 impl Supervisor {
     pub(crate) const fn new(policy: Restart) -> Self {
-        let (window_start, started) = (Instant::PAST, Instant::NEVER);
-        Self { policy, delay: Duration::ZERO, ends: 0, window_start, started }
+        let (remembered, started) = ([Instant::NEVER; REMEMBERED as usize + 1], Instant::NEVER);
+        Self { policy, delay: Duration::ZERO, ends: 0, remembered, started }
     }
 
     /// Notes that a worker has ended, or did not even start. Returns when the next one starts,
@@ -85,13 +90,18 @@ impl Supervisor {
         if started + self.policy.healthy_after <= now {
             self.delay = Duration::ZERO;
         }
-        if self.window_start + self.policy.window < now {
-            self.window_start = now;
+        let Restart { limit, window, .. } = self.policy;
+        // Up to a small limit each end is remembered, and of a larger one every so many.
+        let step = limit.saturating_sub(1) / REMEMBERED + 1;
+        self.ends += 1;
+        if self.ends >= step {
             self.ends = 0;
-        }
-        self.ends = self.ends.saturating_add(1);
-        if self.ends > self.policy.limit {
-            return None;
+            self.remembered.rotate_right(1);
+            self.remembered[0] = now;
+            let first = self.remembered.get(limit.div_ceil(step) as usize);
+            if first.is_some_and(|&first| first != Instant::NEVER && first + window >= now) {
+                return None;
+            }
         }
         let delay = self.delay;
         let longer = if delay.is_zero() { self.policy.delay } else { delay.saturating_add(delay) };
@@ -157,7 +167,6 @@ mod tests {
         supervisor.ended(T0);
         supervisor.ended(T0 + ms(59_000));
         assert_eq!(supervisor.ended(T0 + ms(59_500)), None);
-        assert_eq!(supervisor.ends, 3);
         let mut patient = Supervisor::new(Restart { limit: 2, ..Restart::STANDARD });
         for minute in 0..10 {
             let now = T0 + Duration::from_secs(61 * minute);
@@ -170,5 +179,32 @@ mod tests {
     fn at_once_knows_no_delay_and_no_limit() {
         let mut supervisor = Supervisor::new(Restart::AT_ONCE);
         assert!((0..100).all(|_| supervisor.ended(T0) == Some(T0)));
+    }
+
+    /// A window that begins anew would allow nearly twice as many, around its end.
+    #[test]
+    fn repro_no_window_has_more_ends_than_the_limit() {
+        for limit in [1, 2, 10, 16, 17, 100, 1_000] {
+            let restart = Restart { limit, ..Restart::STANDARD };
+            let mut supervisor = Supervisor::new(restart);
+            let slack = 2 * (limit.saturating_sub(1) / 16);
+            // One early, all others just before and after a window has gone by.
+            assert!(supervisor.ended(T0).is_some());
+            let mut allowed = 0;
+            for count in 0..3 * u64::from(limit) {
+                let now = T0 + ms(59_000) + Duration::from_micros(count);
+                if supervisor.ended(now).is_none() {
+                    break;
+                }
+                allowed += 1;
+            }
+            assert!((limit - 1..=limit + slack).contains(&allowed), "{allowed} of {limit}");
+            // What was long ago does not count.
+            let mut supervisor = Supervisor::new(restart);
+            let apart = restart.window / limit + ms(1);
+            for count in 0..3 * limit {
+                assert!(supervisor.ended(T0 + apart * count).is_some(), "{count} of {limit}");
+            }
+        }
     }
 }

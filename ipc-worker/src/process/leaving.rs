@@ -8,6 +8,7 @@ use rustix::event::epoll;
 
 use super::state::{GRACE, Main, Phase, Process, SOON};
 use crate::event::GiveUp;
+use crate::ledger::Restart;
 use crate::start_error::StartError;
 
 impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> {
@@ -105,7 +106,8 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
         let last = mem::take(&mut self.life.failed);
         let supervisor = &mut self.life.supervisor;
         let Some(at) = supervisor.ended(self.life.now) else {
-            let (count, window) = (supervisor.ends, supervisor.policy.window);
+            let Restart { limit, window, .. } = supervisor.policy;
+            let count = limit.saturating_add(1);
             return self.give_up(GiveUp::TooManyEnds { count, window, last });
         };
         self.life.not_started = last;
