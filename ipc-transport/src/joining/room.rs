@@ -27,13 +27,12 @@ impl<const BYTES: usize, const FRAMES: usize> Room<'_, BYTES, FRAMES> {
 
     /// Returns the frame's descriptors, with room for as many as were reserved.
     pub fn fds(&mut self) -> Fds<'_> {
-        self.parts().1
+        self.staged.held.staged(self.staged.limit)
     }
 
     /// Returns both: the room for the payload, and the frame's descriptors.
     pub fn parts(&mut self) -> (&mut [u8], Fds<'_>) {
-        let Staged { held, limit } = &mut self.staged;
-        (self.reservation.payload(), held.staged(*limit))
+        (self.reservation.payload(), self.staged.held.staged(self.staged.limit))
     }
 
     /// Appends the frame with the first `len` bytes of the room as its payload and with the
