@@ -160,3 +160,30 @@ pub(crate) fn repro_an_interruption_without_end_holds_no_turn() {
     });
     assert_eq!(end_of(&mut held), Ended::Exited(3));
 }
+
+const HEIR: u16 = 201;
+
+/// Ends the worker, and leaves a process that sends a frame to main every so often.
+fn with_heirs(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+    if request.method() != HEIR {
+        return handle(request, reply);
+    }
+    if let Fork::Child(_guard) = fork().unwrap() {
+        let stray = ipc_frame::Header::reply(u64::MAX).encode();
+        while rustix::io::write(fds::own_socket(), &stray).is_ok() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        exit(0);
+    }
+    exit(3);
+}
+
+/// The look at the process has a clock of its own, whatever the socket brings.
+pub(crate) fn repro_a_trickle_hides_no_death_from_a_blocking_call() {
+    let mut worker = Worker::<u32, _>::start(Start::fork(with_heirs)).unwrap();
+    let mut list = Vec::new();
+    // Main's own deadline is far, so that one that is passed is a death not seen.
+    worker.call_until(Call::new(HEIR, &[]), 1, soon(), |event| list.push(told(event))).unwrap();
+    let lost = Told::Lost(1, ipc_worker::How::Running);
+    assert!(list.contains(&Told::Died(Ended::Exited(3))) && list.contains(&lost), "{list:?}");
+}
