@@ -153,9 +153,9 @@ impl Child {
         match answer {
             Ok(status) => status.and_then(ended),
             Err(Errno::INTR) => None,
-            // What a filter refuses says nothing of the child.
-            Err(Errno::PERM | Errno::NOSYS) => self.is_gone().then_some(Ended::Unknown),
-            Err(_not_ours_any_more) => Some(Ended::Unknown),
+            // What a filter answers says nothing of the child. Without a pidfd nothing else does.
+            Err(Errno::CHILD) if self.pidfd.is_none() => Some(Ended::Unknown),
+            Err(_refused_or_not_ours) => self.is_gone().then_some(Ended::Unknown),
         }
     }
 
