@@ -35,6 +35,13 @@ pub trait Handler {
         Ok(())
     }
 
+    /// Returns whether the method takes less than 100 µs, so that answers which are finished may wait
+    /// for it. They are sent before one that is not quick. `None` leaves it to the worker, which
+    /// times its runs.
+    fn is_quick(&self, _method: u16) -> Option<bool> {
+        None
+    }
+
     /// Lists the descriptors that the handler holds: a forked worker keeps them open, and cuts every
     /// other one but 0, 1 and 2 off from its file.
     fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {

@@ -101,7 +101,8 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
             let is_timed = has_batch || self.inbox.has_frame();
             let is_old = waiting.is_some_and(|(first, last)| last.since(first) > QUICK);
             let has_room = self.outbox.has_room_for(reply_capacity(BYTES), FDS);
-            let is_quick = *self.paces.of(method) == 0;
+            let is_quick = self.handler.is_quick(method);
+            let is_quick = is_quick.unwrap_or(*self.paces.of(method) == 0);
             if has_batch && (is_old || !has_room || !is_quick) {
                 self.flush(transport)?;
                 waiting = None;

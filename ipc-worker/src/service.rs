@@ -76,8 +76,8 @@ pub use args::Args;
 /// # What is declared
 /// Each method has a number, by which it goes, a name, arguments, perhaps a number of descriptors
 /// as the last of them, and a result, perhaps with descriptors after it. Two methods with one
-/// number do not compile. The names `prepare`, `settle` and `descriptors` are taken, and among types
-/// `Serve` and `Server`. Attributes, such as `#[cfg]`, apply to all that is made of the method. A
+/// number do not compile. The names `prepare`, `settle`, `is_quick` and `descriptors` are taken, and
+/// among types `Serve` and `Server`. Attributes, such as `#[cfg]`, apply to all that is made of the method. A
 /// function that needs its request, to ask [`is_cancelled`](crate::Request::is_cancelled), has
 /// `request: &Request<'_>` as its first argument; main's side does not have it.
 ///
@@ -94,8 +94,8 @@ pub use args::Args;
 ///   not a valid result of the method is a [`BadReply`](crate::BadReply).
 ///
 /// # For the worker
-/// - `disk::Serve` is implemented by what does the work. Its `prepare`, `settle` and `descriptors`
-///   are those of [`Handler`](crate::Handler), and have the same defaults.
+/// - `disk::Serve` is implemented by what does the work. Its `prepare`, `settle`, `is_quick` and
+///   `descriptors` are those of [`Handler`](crate::Handler), and have the same defaults.
 /// - `disk::Server(Disk)` makes a handler of it.
 /// - `disk::dispatch(&mut disk, request, reply)` answers one request, for a handler that serves
 ///   two services or does more.
@@ -209,6 +209,11 @@ macro_rules! service {
                     ::core::result::Result::Ok(())
                 }
 
+                /// Returns whether the method of this number is quick; `None` if that is not known.
+                fn is_quick(&self, _method: u16) -> ::core::option::Option<bool> {
+                    ::core::option::Option::None
+                }
+
                 /// Lists the descriptors that are held: a forked worker keeps them open.
                 fn descriptors(
                     &self,
@@ -244,6 +249,10 @@ macro_rules! service {
 
                 fn settle(&mut self) -> ::core::result::Result<(), $crate::Refusal> {
                     self.0.settle()
+                }
+
+                fn is_quick(&self, method: u16) -> ::core::option::Option<bool> {
+                    self.0.is_quick(method)
                 }
 
                 fn descriptors(

@@ -103,6 +103,7 @@ ipc_tests::cases! {
     waiting_to_be_taken_ends_at_the_deadline,
     repro_a_reply_that_cannot_be_passed_is_a_refusal_in_its_place,
     repro_a_slow_request_holds_no_finished_reply,
+    what_its_handler_calls_slow_holds_no_finished_reply,
     repro_a_thread_that_lives_for_a_while_delays_a_restart_only,
     repro_what_is_queued_uses_up_no_descriptor_of_a_restart,
     repro_a_forked_copy_of_the_worker_that_is_dropped_ends_no_worker,

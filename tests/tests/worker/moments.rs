@@ -187,3 +187,29 @@ pub(crate) fn repro_a_trickle_hides_no_death_from_a_blocking_call() {
     let lost = Told::Lost(1, ipc_worker::How::Running);
     assert!(list.contains(&Told::Died(Ended::Exited(3))) && list.contains(&lost), "{list:?}");
 }
+
+/// Sleeps as long as the request says, and knows that this may be long.
+struct Sleeper;
+
+impl ipc_worker::Handler for Sleeper {
+    fn handle(&mut self, request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+        handle(request, reply)
+    }
+
+    fn is_quick(&self, method: u16) -> Option<bool> {
+        (method == SLEEP_MS).then_some(false)
+    }
+}
+
+/// However quick it was before, which is all that timing would know.
+pub(crate) fn what_its_handler_calls_slow_holds_no_finished_reply() {
+    let mut worker = Worker::<u32, _>::start(Start::fork(Sleeper)).unwrap();
+    for tag in 0..60 {
+        worker.try_call(Call::new(SLEEP_MS, &[&0_u64.to_le_bytes()]), tag).unwrap();
+    }
+    turn_until(&mut worker, |list| list.len() >= 60);
+    worker.try_call(Call::new(ECHO, &[b"fast"]), 100).unwrap();
+    worker.try_call(Call::new(SLEEP_MS, &[&400_u64.to_le_bytes()]), 101).unwrap();
+    let first = turn_until(&mut worker, |list| !list.is_empty());
+    assert_eq!(first, [Told::Reply(100, b"fast".to_vec())]);
+}
