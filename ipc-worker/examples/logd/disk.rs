@@ -175,6 +175,11 @@ impl work::Serve for Disk {
         Ok(())
     }
 
+    /// One sync for many lines is worth waiting for, also after a line that took its time.
+    fn is_quick(&self, _method: u16) -> Option<bool> {
+        Some(true)
+    }
+
     fn settle(&mut self) -> Result<(), Refusal> {
         self.sync();
         self.unsynced.take().map_or(Ok(()), |error| {
