@@ -19,8 +19,9 @@ const QUICK: Duration = Duration::from_micros(100);
 /// How often in a row a method was quick that may run while answers wait.
 const OFTEN: u8 = 16;
 
-/// How long the system may be short of something.
-const SHORTAGE: Duration = Duration::from_secs(10);
+/// How long the system may be short of what a call needs, in main and in the worker, before the
+/// worker is given up.
+pub(crate) const SHORTAGE: Duration = Duration::from_secs(10);
 
 const FDS: usize = MAX_FDS as usize;
 

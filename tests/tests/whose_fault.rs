@@ -69,7 +69,7 @@ fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusa
 }
 
 /// Gives the row's call its error once, in main or in the worker, and returns whom it concerns by
-/// what main is told. Runs in a process of its own, which ends with the filter.
+/// what main is told. Runs in a separate process, with which the filter ends.
 fn concerned(row: &Row, in_main: bool) -> &'static str {
     let with_fds = row.call == "send with descriptors";
     let number = match row.call.as_str() {

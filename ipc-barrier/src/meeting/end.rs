@@ -134,9 +134,9 @@ impl<R: Role, L: Lane> End<R, L> {
         self.rules.peer.is_none()
     }
 
-    /// Aborts with a reason: the stage, a name or number; the error; and a text that says what failed. The peer can
-    /// read it even after this process has ended. See [`Reason::from_error`] for what is kept of
-    /// the error. After an abort it does nothing.
+    /// Aborts with a reason: the stage (a name or number), the error, and a text that says what
+    /// failed. The peer can read it even after this process has ended. See [`Reason::from_error`]
+    /// for what is kept of the error. After an abort it does nothing.
     ///
     /// ```
     /// use ipc_barrier::{Barrier, Errno};

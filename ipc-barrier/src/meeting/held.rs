@@ -8,8 +8,8 @@ use core::ops::Deref;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::fcntl_getfd;
 
-/// A descriptor that is closed when it is dropped, unless it is closed already. That breaks an end,
-/// which is no reason to end the program, as std does where it finds out.
+/// A descriptor that is closed when it is dropped, unless it is closed already. That breaks an end.
+/// std would abort the program where it notices.
 #[derive(Debug)]
 pub(crate) struct Held(ManuallyDrop<OwnedFd>);
 

@@ -36,8 +36,8 @@ pub enum Fork {
 /// [`exit`](super::exit) or exec.
 ///
 /// It finds out about threads by `unshare(CLONE_VM)`, which fails if there is a second one and has
-/// no effect otherwise (unshare(2)). Where that fails it counts in `/proc/self/task`, without the threads
-/// that the kernel has made for an io_uring: they run no code of the program.
+/// no effect otherwise (unshare(2)). Where that fails it counts in `/proc/self/task`, without the
+/// threads that the kernel has made for an io_uring: they run no code of the program.
 ///
 /// # Errors
 /// [`ForkError::Threads`] and [`ForkError::ThreadsUnknown`] before anything was forked; `EAGAIN`

@@ -148,7 +148,7 @@ impl<const BYTES: usize> Inbox<BYTES> {
         let lost = self.joined.joiner.frame(start, &header);
         self.joined.lost = lost.map_err(|error| self.joined.fail(error))?;
         if !self.joined.joiner.is_waiting() && !self.joined.waiting.is_empty() {
-            // Those that there is no room for are closed.
+            // Those that do not fit are closed.
             let is_whole = header.fd_count() > 0 && self.joined.lost.is_none();
             let mut current = self.joined.current.fds_up_to(if is_whole { MAX_FDS } else { 0 });
             let count = self.joined.waiting.len();

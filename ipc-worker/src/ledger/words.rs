@@ -25,8 +25,8 @@ impl State {
 }
 
 /// The words of one worker. What the worker writes there is a hint from a peer: a lie changes
-/// only the fates of requests that it was given. Where there is no worker there are no words, and
-/// nothing has begun.
+/// only the fates of requests that it was given. Without a worker the list is empty, and nothing
+/// has begun.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Words<'page>(pub(crate) &'page [AtomicU32]);
 

@@ -34,7 +34,7 @@ impl<H: Handler> Launch for Fork<H> {
         stream.set_receive_timeout(SLICE)?;
         let page = SharedPage::new(SLOTS)?;
         caller.offer_all(Words(page.words()));
-        // Until the child has settings of its own: main's handlers must not run there.
+        // Until the child has set its own signals: main's handlers must not run there.
         let blocked = block_signals()?;
         match (self.by)()? {
             Side::Parent(child) => {

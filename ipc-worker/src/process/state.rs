@@ -17,6 +17,7 @@ use rustix::process::{Pid, getpid};
 use crate::caller::Caller;
 use crate::event::GiveUp;
 use crate::ledger::{Restart, Supervisor, Words};
+use crate::server::SHORTAGE;
 use crate::start_error::StartError;
 
 /// How soon to try again what cannot be watched.
@@ -29,9 +30,6 @@ pub(super) const GRACE: Duration = Duration::from_millis(200);
 /// The longest that one blocking receive lasts: so late is a death noticed if the socket stays open
 /// since another process holds it too.
 pub(super) const SLICE: Duration = Duration::from_millis(100);
-
-/// How long the system may be short of what a call needs, before the worker is given up.
-const SHORTAGE: Duration = Duration::from_secs(10);
 
 /// How long the process of a dropped worker is waited for.
 const FAREWELL: Duration = Duration::from_millis(20);

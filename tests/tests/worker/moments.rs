@@ -178,7 +178,7 @@ fn with_heirs(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Re
     exit(3);
 }
 
-/// The look at the process has a clock of its own, whatever the socket brings.
+/// When the process is looked at does not depend on what the socket brings.
 pub(crate) fn repro_a_trickle_hides_no_death_from_a_blocking_call() {
     let mut worker = Worker::<u32, _>::start(Start::fork(with_heirs)).unwrap();
     let mut list = Vec::new();

@@ -191,7 +191,7 @@ pub(crate) fn a_restart_that_fails_is_told_with_its_reason() {
     let list = turn_until(&mut worker, |list| matches!(list.last(), Some(Told::GaveUp(_))));
     let ended = [Told::Died(Ended::Exited(3)), Told::Lost(1, How::Running)];
     assert_eq!(list[..2], ended);
-    // The restart fails twice; the second time there is no further one.
+    // The restart fails twice, and no third attempt follows.
     let Told::NotStarted(reason) = &list[2] else { panic!("{list:?}") };
     assert!(reason.contains("prepare"), "{reason}");
     assert_eq!(list[3], Told::Lost(2, How::NotBegun));
