@@ -108,6 +108,7 @@ ipc_tests::cases! {
     repro_what_is_queued_uses_up_no_descriptor_of_a_restart,
     repro_a_forked_copy_of_the_worker_that_is_dropped_ends_no_worker,
     repro_a_shortage_of_memory_in_main_ends_no_worker,
+    a_shortage_that_lasts_ends_the_worker,
     repro_an_interruption_without_end_holds_no_turn,
     repro_a_trickle_hides_no_death_from_a_blocking_call,
 }

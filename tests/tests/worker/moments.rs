@@ -145,6 +145,39 @@ pub(crate) fn repro_a_shortage_of_memory_in_main_ends_no_worker() {
     }
 }
 
+const NO_MEMORY: u16 = 202;
+
+/// From this request on the worker has no memory for any send.
+fn without_memory(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+    if request.method() == NO_MEMORY {
+        seccomp::refuse(&[libc::SYS_sendto], libc::ENOMEM);
+    }
+    handle(request, reply)
+}
+
+/// A shortage that lasts ends the worker after 10 s, on either side. Both are tried at a time.
+pub(crate) fn a_shortage_that_lasts_ends_the_worker() {
+    let begun = Instant::now();
+    let mut in_main = forked(|| {
+        let restart = Restart::NEVER;
+        let mut worker = Worker::<u32, _>::start(Start::fork(handle).restart(restart)).unwrap();
+        seccomp::refuse(&[libc::SYS_recvfrom], libc::ENOMEM);
+        worker.try_call(Call::new(ECHO, &[]), 1).unwrap();
+        let list = turn_until(&mut worker, |list| list.len() >= 2);
+        assert!(matches!(list[0], Told::Died(_)), "{list:?}");
+    });
+    let mut in_the_worker = forked(|| {
+        let start = Start::fork(without_memory).restart(Restart::NEVER);
+        let mut worker = Worker::<u32, _>::start(start).unwrap();
+        worker.try_call(Call::new(NO_MEMORY, &[]), 1).unwrap();
+        let list = turn_until(&mut worker, |list| list.len() >= 2);
+        assert_eq!(list[0], Told::Died(Ended::Exited(76)), "{list:?}");
+    });
+    assert_eq!(end_of(&mut in_main), Ended::Exited(0));
+    assert_eq!(end_of(&mut in_the_worker), Ended::Exited(0));
+    assert!(Instant::now().since(begun) >= Duration::from_secs(9), "it is waited out first");
+}
+
 /// A filter that answers EINTR for ever holds no turn for ever.
 pub(crate) fn repro_an_interruption_without_end_holds_no_turn() {
     let mut held = forked(|| {
