@@ -42,9 +42,9 @@ use core::fmt;
 ///
 /// let line = Line { priority: 3, text: b"disk full" };
 /// let mut queue = Queue::<256, 4>::new();
-/// let mut room = queue.reserve(line.encoded_len()?)?;
-/// let len = line.encode(room.payload())?;
-/// room.commit(Header::one_way(1, 0), 0, len)?;
+/// let room = queue.reserve(line.encoded_len()?)?;
+/// let len = line.encode(queue.payload_mut(&room))?;
+/// queue.commit(room, Header::one_way(1, 0), 0, len)?;
 /// # let mut decoder = Decoder::<256>::new();
 /// # queue.send_with(|pieces, _| {
 /// #     let len = pieces[0].len();

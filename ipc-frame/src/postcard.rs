@@ -23,9 +23,9 @@ use crate::message::{Decode, Encode, EncodeError, MaxLen, MessageError};
 ///
 /// let line = Postcard(Line { number: 300, text: "hello" });
 /// let mut queue = Queue::<256, 4>::new();
-/// let mut room = queue.reserve(line.encoded_len()?)?;
-/// let len = line.encode(room.payload())?;
-/// room.commit(Header::request(1, 1), 0, len)?;
+/// let room = queue.reserve(line.encoded_len()?)?;
+/// let len = line.encode(queue.payload_mut(&room))?;
+/// queue.commit(room, Header::request(1, 1), 0, len)?;
 ///
 /// # let (_, frame) = queue.next_unsent().ok_or("nothing to send")?;
 /// // … and at the other end

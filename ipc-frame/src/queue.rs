@@ -1,9 +1,10 @@
 //! Outgoing frames, kept until they are retired, so that they can be sent again.
 
 use core::fmt;
+use core::ops::Range;
 
 use crate::decode::Frame;
-use crate::header::Header;
+use crate::header::{Header, MAX_FDS};
 
 mod frames;
 mod reservation;
@@ -65,23 +66,58 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         pieces: &[&[u8]],
     ) -> Result<FrameNumber, PushError> {
         let len = pieces.iter().fold(0_usize, |sum, piece| sum.saturating_add(piece.len()));
-        let mut reservation = self.reserve(len)?;
-        let mut rest = reservation.payload();
+        let reservation = self.reserve(len)?;
+        let mut rest = self.payload_mut(&reservation);
         for piece in pieces {
             let (place, after) = rest.split_at_mut_checked(piece.len()).unwrap_or_default();
             place.copy_from_slice(piece);
             rest = after;
         }
-        reservation.commit(header, fd_count, len)
+        self.commit(reservation, header, fd_count, len)
     }
 
-    /// Finds room for a payload of up to `len` bytes that is to be written in place.
+    /// Finds room for a payload of up to `len` bytes that is to be written in place, with
+    /// [`payload_mut`](Self::payload_mut), before [`commit`](Self::commit) appends the frame.
+    ///
+    /// Frames may be sent and retired meanwhile. Appending another frame ends the reservation.
     ///
     /// # Errors
     /// As [`push`](Self::push).
-    pub fn reserve(&mut self, len: usize) -> Result<Reservation<'_, BYTES, FRAMES>, PushError> {
-        let start = self.room_for(len)?;
-        Ok(Reservation { bytes: &mut self.bytes, frames: &mut self.frames, start, len })
+    pub fn reserve(&self, len: usize) -> Result<Reservation, PushError> {
+        Ok(Reservation { number: self.frames.next, start: self.room_for(len)?, len })
+    }
+
+    /// Returns the room for the payload; no bytes where the reservation has ended.
+    pub fn payload_mut(&mut self, reservation: &Reservation) -> &mut [u8] {
+        let place = self.place_of(*reservation).and_then(|place| self.bytes.get_mut(place));
+        place.and_then(|place| place.get_mut(Header::SIZE..)).unwrap_or_default()
+    }
+
+    /// Appends the frame, with `fd_count` descriptors and with the first `len` bytes of the room
+    /// as its payload. A `len` over the room counts as all of it.
+    ///
+    /// # Errors
+    /// Nothing is appended then: [`PushError::TooManyFds`], or [`PushError::Full`] where the
+    /// reservation has ended.
+    pub fn commit(
+        &mut self,
+        reservation: Reservation,
+        header: Header,
+        fd_count: usize,
+        len: usize,
+    ) -> Result<FrameNumber, PushError> {
+        let limit = if header.kind().may_have_fds() { MAX_FDS } else { 0 };
+        let accepted = u16::try_from(fd_count).ok().filter(|&count| count <= limit);
+        let fd_count = accepted.ok_or(PushError::TooManyFds { count: fd_count, limit })?;
+        let Range { start, end: limit } = self.place_of(reservation).ok_or(PushError::Full)?;
+        let end = start.saturating_add(Header::SIZE).saturating_add(len).min(limit);
+        let place = self.bytes.get_mut(start..end).unwrap_or_default();
+        if let Some((place, payload)) = place.split_first_chunk_mut() {
+            // The queue's capacity fits in 31 bits, which its constructor checks.
+            let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+            header.of_new_frame(len, fd_count).encode_into(place);
+        }
+        Ok(self.frames.push(Entry { start, end, fd_count, ..Entry::NONE }))
     }
 
     /// Returns whether a frame with a payload of `len` bytes would be taken now.
@@ -270,6 +306,13 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         let is_full = next - first >= FRAMES as u64;
         let room = free.into_iter().find(|room| !is_full && room.len() >= Header::SIZE + len);
         Ok(room.ok_or(PushError::Full)?.start)
+    }
+
+    /// Where the frame of a reservation lies, unless it has ended. Room only grows until a frame is
+    /// appended.
+    fn place_of(&self, Reservation { number, start, len }: Reservation) -> Option<Range<usize>> {
+        let end = start + Header::SIZE + len;
+        (number == self.frames.next && end <= BYTES).then_some(start..end)
     }
 
     /// The bytes from the cursor on, up to the next frame with descriptors, and the number of

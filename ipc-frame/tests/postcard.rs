@@ -68,9 +68,9 @@ proptest! {
         let line = Line { number, offset, text: &text, raw: &raw, level, reply_to };
         let mut queue = Queue::<BYTES, 1>::new();
         let mut decoder = Decoder::<BYTES>::new();
-        let mut room = queue.reserve(Postcard(line).encoded_len().unwrap()).unwrap();
-        let len = Postcard(line).encode(room.payload()).unwrap();
-        room.commit(HEADER, 0, len).unwrap();
+        let room = queue.reserve(Postcard(line).encoded_len().unwrap()).unwrap();
+        let len = Postcard(line).encode(queue.payload_mut(&room)).unwrap();
+        queue.commit(room, HEADER, 0, len).unwrap();
         send(&mut queue, &mut decoder);
         let frame = decoder.next_frame().unwrap().unwrap();
         prop_assert_eq!(Postcard::<Line<'_>>::decode(frame.payload()), Ok(Postcard(line)));

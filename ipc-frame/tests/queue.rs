@@ -8,7 +8,7 @@
 
 use std::convert::Infallible;
 
-use ipc_frame::{Decoder, FrameNumber, Header, Kind, PushError, Queue};
+use ipc_frame::{Decoder, FrameNumber, Header, Kind, PushError, Queue, Reservation};
 use proptest::prelude::*;
 
 const BYTES: usize = 300;
@@ -20,6 +20,10 @@ enum Step {
         fd_count: usize,
         len: usize,
     },
+    Reserve {
+        len: usize,
+    },
+    Commit,
     Send {
         limit: usize,
     },
@@ -71,12 +75,21 @@ struct Beside {
     items: Vec<Item>,
     decoder: Decoder<BYTES>,
     fd_sequence: u32,
+    /// The room, the header of its frame, and how many items there were.
+    reserved: Option<(Reservation, Header, usize)>,
 }
 
 impl Beside {
     fn step(&mut self, step: Step) {
         match step {
             Step::Push { is_reply, fd_count, len } => self.push(is_reply, fd_count, len),
+            Step::Reserve { len } => {
+                let id = self.items.len() as u64;
+                let Ok(room) = self.queue.reserve(len) else { return };
+                self.queue.payload_mut(&room).fill(id.to_le_bytes()[0]);
+                self.reserved = Some((room, Header::reply(id), self.items.len()));
+            }
+            Step::Commit => self.commit(),
             Step::Send { limit } => self.send(limit),
             Step::Retire { back } => {
                 let Some(item) = self.items.iter_mut().rev().nth(back) else { return };
@@ -121,22 +134,44 @@ impl Beside {
         let header = if is_reply { Header::reply(id) } else { Header::request(7, id) };
         let payload = vec![id.to_le_bytes()[0]; len];
         match self.queue.push_with_fds(header, fd_count, &[&payload]) {
-            Ok(number) => self.items.push(Item {
-                number,
-                header,
-                fd_count: u16::try_from(fd_count).unwrap(),
-                len,
-                sent: 0,
-                begun: false,
-                done: false,
-                resent: false,
-                withdrawn: false,
-                retired: false,
-            }),
+            Ok(number) => self.add(number, header, fd_count, len),
             Err(error) => {
                 assert_eq!(error, PushError::Full);
                 let is_gone = |item: &Item| item.retired && !item.is_half_sent();
                 assert!(!self.items.iter().all(is_gone), "an empty queue takes any frame");
+            }
+        }
+    }
+
+    fn add(&mut self, number: FrameNumber, header: Header, fd_count: usize, len: usize) {
+        self.items.push(Item {
+            number,
+            header,
+            fd_count: u16::try_from(fd_count).unwrap(),
+            len,
+            sent: 0,
+            begun: false,
+            done: false,
+            resent: false,
+            withdrawn: false,
+            retired: false,
+        });
+    }
+
+    /// The room is as it was written unless a frame was appended.
+    fn commit(&mut self) {
+        let Some((room, header, items)) = self.reserved.take() else { return };
+        let payload = self.queue.payload_mut(&room);
+        let (fill, len) = (header.id().to_le_bytes()[0], payload.len());
+        assert!(payload.iter().all(|&byte| byte == fill));
+        match self.queue.commit(room, header, 0, usize::MAX) {
+            Ok(number) => {
+                assert_eq!(self.items.len(), items);
+                self.add(number, header, 0, len);
+            }
+            Err(error) => {
+                assert_eq!((error, len), (PushError::Full, 0));
+                assert_ne!(self.items.len(), items);
             }
         }
     }
@@ -234,6 +269,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (any::<bool>(), prop_oneof![3 => Just(0), 1 => 1_usize..254], 0_usize..120)
             .prop_map(|(is_reply, fd_count, len)| Step::Push { is_reply, fd_count, len }),
+        4 => (0_usize..120).prop_map(|len| Step::Reserve { len }),
+        6 => Just(Step::Commit),
         8 => (0_usize..200).prop_map(|limit| Step::Send { limit }),
         4 => (0_usize..9).prop_map(|back| Step::Retire { back }),
         2 => (0_usize..9).prop_map(|back| Step::Withdraw { back }),
@@ -263,6 +300,7 @@ proptest! {
             items: Vec::new(),
             decoder: Decoder::new(),
             fd_sequence: 0,
+            reserved: None,
         };
         for step in steps {
             beside.step(step);

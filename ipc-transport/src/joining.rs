@@ -7,4 +7,3 @@ pub(crate) mod inbox;
 pub(crate) mod joiner;
 pub(crate) mod outbox;
 mod place;
-pub(crate) mod room;

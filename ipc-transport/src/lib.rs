@@ -59,8 +59,7 @@ pub use joining::inbox::{Arrival, Arrived, Inbox};
 #[doc(hidden)]
 pub use joining::joiner::Joiner;
 pub use joining::joiner::{FdsLost, InboxError};
-pub use joining::outbox::{Flushed, Outbox};
-pub use joining::room::Room;
+pub use joining::outbox::{Flushed, Outbox, Room};
 pub use memory::faulty::{Faults, Faulty};
 pub use memory::loopback::{Loopback, LoopbackEnd};
 pub use waiting::Instant;

@@ -1,5 +1,8 @@
 //! The worker's work: what a program implements, and what it is given for each request.
 
+use core::cell::RefCell;
+use core::fmt;
+
 use ipc_frame::{Decode, Encode, EncodeError, Header, Kind, MAX_FDS, MessageError};
 use ipc_transport::Fds;
 use rustix::fd::{BorrowedFd, OwnedFd};
@@ -91,13 +94,28 @@ where
     }
 }
 
+/// The answer that a handler writes, and those before it that wait to be sent.
+pub(crate) trait Answers {
+    /// Room for the bytes.
+    fn space(&mut self) -> &mut [u8];
+
+    /// Room for the descriptors.
+    fn fds(&mut self) -> Fds<'_>;
+
+    /// Settles what waits by `settle`, and sends it.
+    fn flush(&mut self, settle: &mut dyn FnMut() -> Result<(), Refusal>) -> Result<(), Refusal>;
+}
+
+/// Both the request and its reply reach the answers, one at a time.
+pub(crate) type Shared<'a> = &'a RefCell<dyn Answers + 'a>;
+
 /// A request as its handler sees it.
-#[derive(Debug)]
 pub struct Request<'a> {
     pub(crate) header: Header,
     pub(crate) bytes: &'a [u8],
     pub(crate) fds: Fds<'a>,
     pub(crate) claim: Option<Claim<'a>>,
+    pub(crate) answers: Shared<'a>,
 }
 
 impl<'a> Request<'a> {
@@ -146,19 +164,43 @@ impl<'a> Request<'a> {
         matches!(self.header.kind(), Kind::OneWay)
     }
 
+    /// Sends the answers that are finished, which wait to be sent together: for a handler that is
+    /// about to block. `settle` is run before, where there are any; it does what the handler's
+    /// [`settle`](Handler::settle) does: `request.flush(|| self.settle())?`, or `|| Ok(())` where
+    /// that does nothing. What was put into the reply stays. In line, nothing waits to be sent.
+    ///
+    /// # Errors
+    /// That of `settle`. Whatever fails here ends the worker after this handler, as a refusal of
+    /// [`Handler::settle`] does.
+    pub fn flush(&self, mut settle: impl FnMut() -> Result<(), Refusal>) -> Result<(), Refusal> {
+        match self.answers.try_borrow_mut() {
+            Ok(mut answers) => answers.flush(&mut settle),
+            // From within `settle`.
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Returns whether main has given the request up meanwhile: a long handler may stop then.
     pub fn is_cancelled(&self) -> bool {
         self.claim.as_ref().is_some_and(Claim::is_revoked)
     }
 }
 
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("header", &self.header)
+            .field("bytes", &self.bytes)
+            .field("fds", &self.fds)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Room for the answer, reserved before the handler runs: `BYTES / 2 - 24` bytes of a worker's
 /// `BYTES`.
-#[derive(Debug)]
 pub struct Reply<'a> {
-    pub(crate) space: &'a mut [u8],
+    pub(crate) answers: Shared<'a>,
     pub(crate) len: usize,
-    pub(crate) fds: Fds<'a>,
 }
 
 impl Reply<'_> {
@@ -167,11 +209,11 @@ impl Reply<'_> {
     /// # Errors
     /// [`Refusal::REPLY_TOO_LONG`]; nothing was appended then.
     pub fn put(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        let end = self.len.checked_add(bytes.len()).ok_or(Refusal::REPLY_TOO_LONG)?;
-        let place = self.space.get_mut(self.len..end).ok_or(Refusal::REPLY_TOO_LONG)?;
-        place.copy_from_slice(bytes);
-        self.len = end;
-        Ok(())
+        self.write(|space| {
+            let place = space.get_mut(..bytes.len()).ok_or(Refusal::REPLY_TOO_LONG)?;
+            place.copy_from_slice(bytes);
+            Ok(bytes.len())
+        })
     }
 
     /// Appends a message, written in place.
@@ -179,13 +221,23 @@ impl Reply<'_> {
     /// # Errors
     /// [`Refusal::REPLY_TOO_LONG`] or [`Refusal::UNENCODABLE`]; nothing was appended then.
     pub fn put_message<M: Encode + ?Sized>(&mut self, message: &M) -> Result<(), Refusal> {
-        let place = self.space.get_mut(self.len..).ok_or(Refusal::REPLY_TOO_LONG)?;
-        let room = place.len();
-        let len = message.encode(place).map_err(|error| match error {
-            EncodeError::TooLong { .. } => Refusal::REPLY_TOO_LONG,
-            _ => Refusal::UNENCODABLE,
-        })?;
-        // One that has written more than there is room for does not know its own length.
+        self.write(|space| {
+            message.encode(space).map_err(|error| match error {
+                EncodeError::TooLong { .. } => Refusal::REPLY_TOO_LONG,
+                _ => Refusal::UNENCODABLE,
+            })
+        })
+    }
+
+    fn write(
+        &mut self,
+        write: impl FnOnce(&mut [u8]) -> Result<usize, Refusal>,
+    ) -> Result<(), Refusal> {
+        let mut answers = self.answers.try_borrow_mut().map_err(|_| Refusal::UNENCODABLE)?;
+        let space = answers.space().get_mut(self.len..).ok_or(Refusal::REPLY_TOO_LONG)?;
+        let room = space.len();
+        let len = write(space)?;
+        // A message that has written more than there is room for does not know its own length.
         self.len += Some(len).filter(|&len| len <= room).ok_or(Refusal::UNENCODABLE)?;
         Ok(())
     }
@@ -196,6 +248,13 @@ impl Reply<'_> {
     /// # Errors
     /// [`Refusal::TOO_MANY_FDS`]; the descriptor is closed.
     pub fn put_fd(&mut self, fd: OwnedFd) -> Result<(), Refusal> {
-        self.fds.push(fd).map_err(|_closed| Refusal::TOO_MANY_FDS)
+        let mut answers = self.answers.try_borrow_mut().map_err(|_| Refusal::TOO_MANY_FDS)?;
+        answers.fds().push(fd).map_err(|_closed| Refusal::TOO_MANY_FDS)
+    }
+}
+
+impl fmt::Debug for Reply<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").field("len", &self.len).finish_non_exhaustive()
     }
 }

@@ -1,14 +1,15 @@
 //! The worker's side of the traffic: requests in, handlers run, answers out in batches. It names no
 //! transport and no process.
 
+use core::cell::RefCell;
 use core::time::Duration;
 
 use ipc_frame::{Header, Kind, MAX_FDS};
 use ipc_transport::{
-    FdsLost, Inbox, Instant, Outbox, PassFds, SystemError, Transport, TransportError,
+    Fds, FdsLost, Inbox, Instant, Outbox, PassFds, Room, SystemError, Transport, TransportError,
 };
 
-use crate::handler::{Handler, Reply, Request};
+use crate::handler::{Answers, Handler, Reply, Request};
 use crate::ledger::{RequestId, Words};
 use crate::refusal::Refusal;
 
@@ -109,7 +110,7 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
                 waiting = None;
             }
             let begun = waiting.map(|(_, last)| last).or_else(|| is_timed.then(self.now));
-            self.run(&header)?;
+            self.run(&header, transport)?;
             if let Some(begun) = begun {
                 let now = (self.now)();
                 let pace = self.paces.of(method);
@@ -120,27 +121,30 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
         Ok(())
     }
 
-    fn run(&mut self, header: &Header) -> Result<(), Served> {
+    fn run(&mut self, header: &Header, transport: &mut impl PassFds) -> Result<(), Served> {
         let Some(claim) = RequestId::from_wire(header.id()).and_then(|id| self.words.claim(id))
         else {
             return Ok(());
         };
         let room = self.outbox.reserve(reply_capacity(BYTES), header.reply_fds().into());
-        let mut room = room.map_err(|_| Served::Broken)?;
+        let room = room.map_err(|_| Served::Broken)?;
+        let finished = &mut self.finished;
+        let written = RefCell::new(Written { room, finished, transport, served: Ok(()) });
         let arrival = self.inbox.current();
         let mut request = Request {
             header: *header,
             bytes: arrival.payload,
             fds: arrival.fds,
             claim: Some(claim),
+            answers: &written,
         };
-        let (space, fds) = room.parts();
-        let reply = Reply { space, len: 0, fds };
-        let (answer, len) = answer(self.handler, &mut request, arrival.fds_lost, reply);
+        let (answer, len) = answer(self.handler, &mut request, arrival.fds_lost);
         claim.done();
+        let Written { room, finished, served, .. } = written.into_inner();
+        served?;
         if header.kind() == Kind::OneWay && answer.kind() == Kind::Reply {
             // What it has put into the reply goes with the room.
-            self.finished = Some(header.id());
+            *finished = Some(header.id());
         } else {
             room.commit(answer, len).map_err(|_| Served::Broken)?;
         }
@@ -159,50 +163,100 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
             return Ok(());
         }
         self.handler.settle().map_err(|_| Served::NotSettled)?;
-        let mut shortage = None;
-        while self.has_batch() {
-            // Where it finds no room now, it goes out after what is queued.
-            self.finished.take_if(|id| self.outbox.push(Header::done(*id), &[]).is_ok());
-            match self.outbox.flush_with(transport) {
-                // The work goes on for a main that is gone; only nobody hears of it.
-                Err(TransportError::Closed) => self.outbox.discard_unsent(),
-                Ok(flushed) if flushed.complete => {}
-                Err(TransportError::FdsRefused(error)) => self.refuse_next(error, transport)?,
-                Ok(_) | Err(TransportError::Exhausted(_)) => wait_out(&mut shortage)?,
-                Err(_) => return Err(Served::Broken),
-            }
-            self.outbox.retire_sent();
-        }
-        Ok(())
+        // Where it finds no room now, it goes out after what is queued.
+        self.finished.take_if(|id| self.outbox.push(Header::done(*id), &[]).is_ok());
+        flush(self.outbox, &mut self.finished, transport)
+    }
+}
+
+/// The answer that a handler writes, behind those that wait to be sent.
+struct Written<'a, T, const SLOTS: usize, const BYTES: usize> {
+    room: Room<'a, BYTES, SLOTS>,
+    finished: &'a mut Option<u64>,
+    transport: &'a mut T,
+    /// Whether the worker goes on after this handler.
+    served: Result<(), Served>,
+}
+
+impl<T: PassFds, const SLOTS: usize, const BYTES: usize> Answers for Written<'_, T, SLOTS, BYTES> {
+    fn space(&mut self) -> &mut [u8] {
+        self.room.payload()
     }
 
-    /// Sends a refusal in the place of the next answer, whose descriptors cannot be passed.
-    fn refuse_next(
-        &mut self,
-        error: SystemError,
-        transport: &mut impl Transport,
-    ) -> Result<(), Served> {
-        let (number, frame) = self.outbox.next_unsent().ok_or(Served::Broken)?;
-        let header = Header::refusal(frame.header().id());
-        self.outbox.retire(number);
-        let mut bytes = [0; Header::SIZE + Refusal::SIZE];
-        let (head, payload) = bytes.split_at_mut(Header::SIZE);
-        let len = Refusal::new(error.errno.0, Refusal::UNSENDABLE_FDS).encode(payload);
-        let encoded = u32::try_from(len).ok().and_then(|len| header.encode_with(len, 0, 0).ok());
-        head.copy_from_slice(&encoded.ok_or(Served::Broken)?);
-        let mut rest = bytes.get(..Header::SIZE + len).unwrap_or_default();
-        let mut shortage = None;
-        while !rest.is_empty() {
-            match transport.send(&[rest]) {
-                Ok(Some(sent)) => rest = rest.get(sent..).unwrap_or_default(),
-                Ok(None) | Err(TransportError::Exhausted(_)) => wait_out(&mut shortage)?,
-                // As for a whole batch.
-                Err(TransportError::Closed) => break,
-                Err(_) => return Err(Served::Broken),
-            }
+    fn fds(&mut self) -> Fds<'_> {
+        self.room.fds()
+    }
+
+    fn flush(&mut self, settle: &mut dyn FnMut() -> Result<(), Refusal>) -> Result<(), Refusal> {
+        let waits = self.room.outbox().has_unsent() || self.finished.is_some();
+        if self.served.is_err() || !waits {
+            return Ok(());
         }
+        settle().inspect_err(|_| self.served = Err(Served::NotSettled))?;
+        self.served = flush(self.room.outbox(), self.finished, self.transport);
         Ok(())
     }
+}
+
+/// Sends what is queued, and then word of the one-way requests that are finished, if that is not
+/// queued.
+fn flush<const SLOTS: usize, const BYTES: usize>(
+    outbox: &mut Outbox<BYTES, SLOTS>,
+    finished: &mut Option<u64>,
+    transport: &mut impl PassFds,
+) -> Result<(), Served> {
+    let mut shortage = None;
+    while outbox.has_unsent() {
+        match outbox.flush_with(transport) {
+            // The work goes on for a main that is gone; only nobody hears of it.
+            Err(TransportError::Closed) => outbox.discard_unsent(),
+            Ok(flushed) if flushed.complete => {}
+            Err(TransportError::FdsRefused(error)) => refuse_next(outbox, error, transport)?,
+            Ok(_) | Err(TransportError::Exhausted(_)) => wait_out(&mut shortage)?,
+            Err(_) => return Err(Served::Broken),
+        }
+        outbox.retire_sent();
+    }
+    match finished.take() {
+        Some(id) => send(transport, Header::done(id), &[]),
+        None => Ok(()),
+    }
+}
+
+/// Sends a refusal in the place of the next answer, whose descriptors cannot be passed.
+fn refuse_next<const SLOTS: usize, const BYTES: usize>(
+    outbox: &mut Outbox<BYTES, SLOTS>,
+    error: SystemError,
+    transport: &mut impl Transport,
+) -> Result<(), Served> {
+    let (number, frame) = outbox.next_unsent().ok_or(Served::Broken)?;
+    let header = Header::refusal(frame.header().id());
+    outbox.retire(number);
+    let mut text = [0; Refusal::SIZE];
+    let len = Refusal::new(error.errno.0, Refusal::UNSENDABLE_FDS).encode(&mut text);
+    send(transport, header, text.get(..len).unwrap_or_default())
+}
+
+/// Sends a frame past the queue, none of whose frames is half sent.
+fn send(transport: &mut impl Transport, header: Header, payload: &[u8]) -> Result<(), Served> {
+    let len = u32::try_from(payload.len()).ok();
+    let header = len.and_then(|len| header.encode_with(len, 0, 0).ok()).ok_or(Served::Broken)?;
+    let (mut header, mut payload) = (&header[..], payload);
+    let mut shortage = None;
+    while !(header.is_empty() && payload.is_empty()) {
+        match transport.send(&[header, payload]) {
+            Ok(Some(sent)) => {
+                let of_payload = sent.saturating_sub(header.len());
+                payload = payload.get(of_payload..).unwrap_or_default();
+                header = header.get(sent..).unwrap_or_default();
+            }
+            Ok(None) | Err(TransportError::Exhausted(_)) => wait_out(&mut shortage)?,
+            // As for a whole batch.
+            Err(TransportError::Closed) => break,
+            Err(_) => return Err(Served::Broken),
+        }
+    }
+    Ok(())
 }
 
 /// Waits a moment for the system to have what it is short of, for a limited time in all.
@@ -226,18 +280,18 @@ pub(crate) fn answer<H: Handler>(
     handler: &mut H,
     request: &mut Request<'_>,
     fds_lost: Option<FdsLost>,
-    mut reply: Reply<'_>,
 ) -> (Header, usize) {
-    let id = request.header.id();
+    let (id, answers) = (request.header.id(), request.answers);
+    let mut reply = Reply { answers, len: 0 };
     let result = match fds_lost {
         None => handler.handle(request, &mut reply),
         Some(_) => Err(Refusal::FDS_LOST),
     };
-    match result {
-        Ok(()) => (Header::reply(id), reply.len),
-        Err(refusal) => {
-            reply.fds.clear();
-            (Header::refusal(id), refusal.encode(reply.space))
+    match (result, answers.try_borrow_mut()) {
+        (Err(refusal), Ok(mut answers)) => {
+            answers.fds().clear();
+            (Header::refusal(id), refusal.encode(answers.space()))
         }
+        _ => (Header::reply(id), reply.len),
     }
 }

@@ -78,8 +78,9 @@ pub use args::Args;
 /// as the last of them, and a result, perhaps with descriptors after it. Two methods with one
 /// number do not compile. The names `prepare`, `settle`, `is_quick` and `descriptors` are taken, and
 /// among types `Serve` and `Server`. Attributes, such as `#[cfg]`, apply to all that is made of the method. A
-/// function that needs its request, to ask [`is_cancelled`](crate::Request::is_cancelled), has
-/// `request: &Request<'_>` as its first argument; main's side does not have it.
+/// function that needs its request, for [`is_cancelled`](crate::Request::is_cancelled) or
+/// [`flush`](crate::Request::flush), has `request: &Request<'_>` as its first argument; main's side
+/// does not have it.
 ///
 /// # For main
 /// - `disk::append::call(&mut worker, &line, [fd], tag)` calls as

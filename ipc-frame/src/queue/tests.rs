@@ -137,7 +137,7 @@ fn repro_a_queued_header_is_always_accepted() {
             };
             let mut queue = Queue::<64, 2>::new();
             let pushed = queue.push_with_fds(header, count, &[b"x"]);
-            let reserved = queue.reserve(1).unwrap().commit(header, count, 1);
+            let reserved = queue.reserve(1).and_then(|room| queue.commit(room, header, count, 1));
             assert_eq!((pushed.err(), reserved.err()), (expected.err(), expected.err()));
             assert_eq!(queue.first().is_none(), expected.is_err());
             queue.pass_unsent();
@@ -173,7 +173,8 @@ fn a_received_header_claims_nothing_of_the_frame_it_came_with() {
 #[test]
 fn a_payload_ends_with_its_room() {
     let mut queue = Queue::<128, 2>::new();
-    let number = queue.reserve(3).unwrap().commit(Header::reply(1), 0, usize::MAX).unwrap();
+    let room = queue.reserve(3).unwrap();
+    let number = queue.commit(room, Header::reply(1), 0, usize::MAX).unwrap();
     assert_eq!(queue.frame(number).unwrap().payload(), [0; 3]);
     queue.push(Header::reply(2), &[]).unwrap();
     let mut wire = StdVec::new();

@@ -3,13 +3,12 @@
 use core::ops::Deref;
 
 use heapless::Vec;
-use ipc_frame::{FrameNumber, Header, PushError, Queue};
+use ipc_frame::{FrameNumber, Header, PushError, Queue, Reservation};
 use static_assertions::assert_impl_all;
 
 use crate::contract::{FdList, Fds, MAX_FDS, Moved, PassFds, Transport, TransportError};
 use crate::fd::{AsFd, BorrowedFd};
 use crate::joining::held::Held;
-use crate::joining::room::{Room, Staged};
 
 /// What [`Outbox::flush`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,8 +79,7 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
         fd_count: usize,
     ) -> Result<Room<'_, BYTES, FRAMES>, PushError> {
         self.held.begin(fd_count)?;
-        let staged = Staged { held: &mut self.held, limit: fd_count };
-        Ok(Room { reservation: self.queue.reserve(len)?, staged })
+        Ok(Room { reservation: self.queue.reserve(len)?, fd_limit: fd_count, outbox: self })
     }
 
     /// Returns whether a frame with such a payload and `fd_count` descriptors would be taken now.
@@ -202,5 +200,51 @@ impl<const BYTES: usize, const FRAMES: usize> Deref for Outbox<BYTES, FRAMES> {
 
     fn deref(&self) -> &Queue<BYTES, FRAMES> {
         &self.queue
+    }
+}
+
+/// Room in an outbox for one frame. Dropping it appends nothing and closes its descriptors.
+#[derive(Debug)]
+pub struct Room<'a, const BYTES: usize, const FRAMES: usize> {
+    outbox: &'a mut Outbox<BYTES, FRAMES>,
+    reservation: Reservation,
+    fd_limit: usize,
+}
+
+impl<const BYTES: usize, const FRAMES: usize> Room<'_, BYTES, FRAMES> {
+    /// Returns the room for the payload.
+    pub fn payload(&mut self) -> &mut [u8] {
+        self.outbox.queue.payload_mut(&self.reservation)
+    }
+
+    /// Returns the frame's descriptors, with room for as many as were reserved.
+    pub fn fds(&mut self) -> Fds<'_> {
+        self.outbox.held.staged(self.fd_limit)
+    }
+
+    /// Returns the outbox, whose earlier frames may be sent and retired meanwhile. Appending
+    /// another frame ends the reservation.
+    pub const fn outbox(&mut self) -> &mut Outbox<BYTES, FRAMES> {
+        self.outbox
+    }
+
+    /// Appends the frame with the first `len` bytes of the room as its payload and with the
+    /// descriptors that were pushed.
+    ///
+    /// # Errors
+    /// [`PushError::TooManyFds`] where frames of this kind carry none, and [`PushError::Full`]
+    /// where the reservation has ended. The descriptors are closed then.
+    pub fn commit(self, header: Header, len: usize) -> Result<FrameNumber, PushError> {
+        let Outbox { queue, held } = &mut *self.outbox;
+        let number = queue.commit(self.reservation, header, held.staged_len(), len)?;
+        held.commit(number);
+        Ok(number)
+    }
+}
+
+impl<const BYTES: usize, const FRAMES: usize> Drop for Room<'_, BYTES, FRAMES> {
+    #[inline]
+    fn drop(&mut self) {
+        self.outbox.held.close_staged();
     }
 }

@@ -1,5 +1,6 @@
 //! The launch in line: the handler runs in main itself, over the same queue, table and events.
 
+use core::cell::RefCell;
 use core::mem;
 
 use ipc_frame::{Header, Kind, MAX_FDS};
@@ -9,7 +10,7 @@ use super::launch::Launch;
 use super::state::Process;
 use crate::caller::Caller;
 use crate::first_frame;
-use crate::handler::{Handler, Reply, Request};
+use crate::handler::{Answers, Handler, Request};
 use crate::ledger::{Ending, How};
 use crate::refusal::Refusal;
 use crate::server::answer;
@@ -92,10 +93,11 @@ impl<H: Handler, Tag, const SLOTS: usize, const BYTES: usize> Batch<'_, H, Tag, 
         let mut reply_fds = FdList::<FDS>::new();
         self.runs = true;
         let ran = outbox.hand_over(|header, bytes, fds| {
-            let reply =
-                Reply { space, len: 0, fds: reply_fds.fds_up_to(header.reply_fds().into()) };
-            let mut request = Request { header: *header, bytes, fds, claim: None };
-            (header.kind(), answer(&mut self.inline.handler, &mut request, None, reply))
+            let (fds_of_reply, fd_limit) = (&mut reply_fds, header.reply_fds().into());
+            let written = RefCell::new(Written { space, fds: fds_of_reply, fd_limit });
+            let mut request =
+                Request { header: *header, bytes, fds, claim: None, answers: &written };
+            (header.kind(), answer(&mut self.inline.handler, &mut request, None))
         });
         self.runs = false;
         match ran {
@@ -120,6 +122,27 @@ impl<H: Handler, Tag, const SLOTS: usize, const BYTES: usize> Batch<'_, H, Tag, 
             self.inline.sequence = self.inline.sequence.wrapping_add(fd_count.into());
             self.caller.inbox.filled(Header::SIZE + len, fds);
         }
+    }
+}
+
+/// The answer that a handler writes. Those before it are told with it, after the batch.
+struct Written<'a> {
+    space: &'a mut [u8],
+    fds: &'a mut FdList<FDS>,
+    fd_limit: usize,
+}
+
+impl Answers for Written<'_> {
+    fn space(&mut self) -> &mut [u8] {
+        self.space
+    }
+
+    fn fds(&mut self) -> Fds<'_> {
+        self.fds.fds_up_to(self.fd_limit)
+    }
+
+    fn flush(&mut self, _settle: &mut dyn FnMut() -> Result<(), Refusal>) -> Result<(), Refusal> {
+        Ok(())
     }
 }
 

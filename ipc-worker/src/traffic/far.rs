@@ -34,6 +34,16 @@ impl<const SLOTS: usize, const BYTES: usize> Handler for Work<'_, '_, SLOTS, BYT
         }
         let mut world = self.0.borrow_mut();
         world.main.model.begin(number, fd_count);
+        if world.main.random.one_in(4) {
+            drop(world);
+            let flushed = request.flush(|| self.settle());
+            world = self.0.borrow_mut();
+            if flushed.is_err() {
+                let is_heard = world.link.is_some();
+                world.main.model.end(number, false, is_heard);
+            }
+            flushed?;
+        }
         while world.main.random.one_in(2) {
             world.step();
         }

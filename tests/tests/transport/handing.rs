@@ -154,8 +154,8 @@ pub(crate) fn a_room_that_is_dropped_or_leaked_leaves_no_descriptor() {
     let before = fds::open().len();
     for leaks in [false, true] {
         let mut room = outbox.reserve(8, 2).unwrap();
-        let (payload, mut fds) = room.parts();
-        payload.fill(7);
+        room.payload().fill(7);
+        let mut fds = room.fds();
         while fds.push(duplicate(null.as_fd()).unwrap()).is_ok() {}
         assert_eq!(fds.len(), 2, "as many as were reserved");
         if leaks {

@@ -9,6 +9,7 @@
 
 mod calls;
 mod deaths;
+mod flushes;
 mod given_back;
 mod handler;
 mod inherited;
@@ -21,6 +22,7 @@ mod stops;
 
 use calls::*;
 use deaths::*;
+use flushes::*;
 use given_back::*;
 use inherited::*;
 use large::*;
@@ -111,4 +113,7 @@ ipc_tests::cases! {
     a_shortage_that_lasts_ends_the_worker,
     repro_an_interruption_without_end_holds_no_turn,
     repro_a_trickle_hides_no_death_from_a_blocking_call,
+    a_flush_sends_what_is_finished_and_leaves_the_reply,
+    a_flush_that_cannot_be_settled_ends_the_worker,
+    a_flush_in_line_sends_nothing_and_harms_nothing,
 }
