@@ -152,7 +152,8 @@ impl Child {
         };
         match answer {
             Ok(status) => status.and_then(ended),
-            Err(Errno::INTR) => None,
+            // Only a call that waits can truly be interrupted.
+            Err(Errno::INTR) if !options.contains(WaitOptions::NOHANG) => None,
             // What a filter answers says nothing of the child. Without a pidfd nothing else does.
             Err(Errno::CHILD) if self.pidfd.is_none() => Some(Ended::Unknown),
             Err(_refused_or_not_ours) => self.is_gone().then_some(Ended::Unknown),

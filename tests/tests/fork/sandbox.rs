@@ -113,7 +113,7 @@ pub(crate) fn a_traced_child_that_stops_has_not_ended_where_waitid_is_refused() 
 }
 
 pub(crate) fn repro_where_every_wait_is_refused_a_child_runs_until_it_ends() {
-    for errno in [libc::EPERM, libc::ENOSYS, libc::ECHILD] {
+    for errno in [libc::EPERM, libc::ENOSYS, libc::ECHILD, libc::EINTR] {
         let mut tried = forked(|| {
             let mut child = forked(|| std::thread::sleep(Duration::from_secs(600)));
             seccomp::refuse(&[libc::SYS_waitid, libc::SYS_wait4], errno);
