@@ -25,16 +25,19 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
             // Nothing can have been answered yet, so the call would be in vain.
             None if sent > 0 && !expects => return,
             // Something still waits to be sent, which comes first.
-            Some(_) if process.watches_room || self.life.now < process.send_after => return,
+            Some(_) if process.watches_room || process.paused.is_some() => return,
             _ => self.caller.receive(&mut process.link(patience)),
         };
         self.life.has_more = matches!(received, Ok(Arrived::Bytes(_) | Arrived::TakeFrames));
         let brought = match received {
             Ok(Arrived::Bytes(_)) => true,
             Ok(_) => false,
-            Err(TransportError::Exhausted(_)) if process.is_patient(self.life.now) => false,
+            Err(TransportError::Exhausted(_)) if self.life.is_patient() => false,
             // Replies were all received before this; an error says as much as an end.
             Err(_) => return self.break_off(),
+        };
+        let Some(process) = &mut self.life.process else {
+            return;
         };
         if brought || sent > 0 {
             process.shortage = None;
@@ -54,7 +57,7 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
     /// `None` where nothing more can be sent to the worker.
     fn send(&mut self) -> Option<usize> {
         let process = self.life.process.as_mut()?;
-        if self.life.started || self.life.now < process.send_after {
+        if self.life.started {
             return Some(0);
         }
         let was_full = process.watches_room;
@@ -73,9 +76,7 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
                 {
                     continue;
                 }
-                Err(TransportError::Exhausted(_)) if process.is_patient(self.life.now) => {
-                    process.send_after = self.life.now + SOON;
-                }
+                Err(TransportError::Exhausted(_)) if self.life.is_patient() => {}
                 Err(_) => return None,
             }
             break;
@@ -99,12 +100,15 @@ impl Life {
                 _ => Instant::NEVER,
             };
         };
+        if let Some(paused) = process.paused {
+            return paused;
+        }
         // Without a pidfd its end may show nowhere else.
         let pause = if self.phase == Phase::Leaving { SOON } else { SLICE };
         let look = process.child.pidfd().map_or(process.looked + pause, |_| Instant::NEVER);
         match self.phase {
             Phase::Leaving if self.ended.is_some() => Instant::PAST,
-            Phase::Serving if has_unsent && !process.watches_room => process.send_after,
+            Phase::Serving if has_unsent && !process.watches_room => Instant::PAST,
             Phase::Serving => look,
             _ => look.min(self.until),
         }

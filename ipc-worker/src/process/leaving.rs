@@ -50,6 +50,13 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
             }
             let received = self.caller.receive(&mut process.link(None));
             self.life.has_more = true;
+            let is_short = matches!(received, Err(TransportError::Exhausted(_)));
+            if is_short && self.life.is_patient() {
+                return;
+            }
+            let Some(process) = &mut self.life.process else {
+                return;
+            };
             match received {
                 Ok(Arrived::TakeFrames) => return,
                 Ok(Arrived::Bytes(len)) if process.left.is_none_or(|left| left > len) => {
@@ -57,15 +64,15 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
                     return;
                 }
                 Ok(Arrived::WouldBlock) if !is_over => {}
-                Err(TransportError::Exhausted(_)) if process.is_patient(self.life.now) => return,
                 // All that it had written was taken, even if another process holds the socket.
                 Ok(_) | Err(_) => process.drained = true,
             }
         }
-        self.life.has_more = process.drained && is_over;
-        if !process.drained {
+        let Some(process) = self.life.process.as_ref().filter(|process| process.drained) else {
+            self.life.has_more = false;
             return;
-        }
+        };
+        self.life.has_more = is_over;
         // Closing it would not do: while a child still holds a copy, the kernel would go on
         // watching. It may not be watched at all.
         _ = epoll::delete(&self.life.epoll, &process.stream);

@@ -22,7 +22,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
                 self.life.phase = Phase::InMain;
                 return Ok(());
             }
-            Some(process) => self.life.watch(process),
+            Some(process) => self.life.adopt(process),
         };
         let deadline = self.life.now + self.life.policy.ready_within;
         (self.life.phase, self.life.until) = (Phase::Starting, deadline);
@@ -66,12 +66,13 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
             (None, _) if ended.is_some() => StartError::Died(Ended::Unknown),
             (None, Err(TransportError::System(error))) => StartError::System(error),
             (None, Ok(Arrived::Bytes(_))) => return,
-            (None, Ok(_) | Err(TransportError::Exhausted(_))) => {
-                if self.life.now < self.life.until {
-                    return;
-                }
-                StartError::TimedOut
+            (None, Ok(_) | Err(TransportError::Exhausted(_)))
+                if self.life.now < self.life.until =>
+            {
+                _ = received.is_err() && self.life.is_patient();
+                return;
             }
+            (None, Ok(_) | Err(TransportError::Exhausted(_))) => StartError::TimedOut,
             (None, Err(_)) => StartError::Died(Ended::Unknown),
         };
         self.fail(error);

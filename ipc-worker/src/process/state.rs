@@ -119,8 +119,8 @@ pub struct Process {
     pub(super) killed: bool,
     /// Bytes of its last words that are still to be taken, once it has ended.
     pub(super) left: Option<usize>,
-    /// Nothing is sent before this time.
-    pub(super) send_after: Instant,
+    /// Until when nothing is done about it, nor watched, since the system was short of something.
+    pub(super) paused: Option<Instant>,
     /// When the process was last looked at.
     pub(super) looked: Instant,
     /// Until when the system may be short of what a call needs, while it is.
@@ -196,15 +196,53 @@ impl Life {
         }
     }
 
-    /// Watches a process from its start on: its stream, and its end.
-    pub(super) fn watch(&mut self, process: Process) -> Result<(), SystemError> {
+    /// Takes a process that was just made, and watches its stream and its end.
+    pub(super) fn adopt(&mut self, process: Process) -> Result<(), SystemError> {
         self.ended = None;
-        let process = self.process.insert(process);
-        for fd in [Some(process.stream.as_fd()), process.child.pidfd()].into_iter().flatten() {
-            epoll::add(&self.epoll, fd, EventData::new_u64(0), EventFlags::IN)
-                .map_err(SystemError::of("epoll_ctl"))?;
+        self.process = Some(process);
+        self.watch().map_err(SystemError::of("epoll_ctl"))
+    }
+
+    fn watch(&self) -> io::Result<()> {
+        let Some(process) = &self.process else { return Ok(()) };
+        epoll::add(&self.epoll, &process.stream, EventData::new_u64(0), process.events())?;
+        process.child.pidfd().map_or(Ok(()), |pidfd| {
+            epoll::add(&self.epoll, pidfd, EventData::new_u64(0), EventFlags::IN)
+        })
+    }
+
+    fn unwatch(&self) {
+        let Some(process) = &self.process else { return };
+        _ = epoll::delete(&self.epoll, &process.stream);
+        _ = process.child.pidfd().map(|pidfd| epoll::delete(&self.epoll, pidfd));
+    }
+
+    /// Returns whether a call that failed for the moment is to be made again: after a pause, and
+    /// for a limited time in all.
+    pub(super) fn is_patient(&mut self) -> bool {
+        let Some(process) = &mut self.process else { return false };
+        if self.now > *process.shortage.get_or_insert(self.now + SHORTAGE) {
+            return false;
         }
-        Ok(())
+        process.paused = Some(self.now + SOON);
+        // What shows meanwhile would wake main again and again.
+        self.has_more = false;
+        self.unwatch();
+        true
+    }
+
+    /// Returns whether a pause lasts, and ends one that is over.
+    pub(super) fn is_paused(&mut self) -> bool {
+        let Some(process) = &mut self.process else { return false };
+        let Some(until) = process.paused.take() else { return false };
+        if self.now < until {
+            process.paused = Some(until);
+        } else if self.watch().is_err() {
+            // It may be watched in part.
+            self.unwatch();
+            self.process.as_mut().map(|process| process.paused.insert(self.now + SOON));
+        }
+        self.process.as_ref().is_some_and(|process| process.paused.is_some())
     }
 
     /// Watches the stream for room to write as well, or no more.
@@ -213,8 +251,10 @@ impl Life {
             return Ok(());
         };
         process.watches_room = for_room;
-        let events = if for_room { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
-        epoll::modify(&self.epoll, &process.stream, EventData::new_u64(0), events)
+        if process.paused.is_some() {
+            return Ok(());
+        }
+        epoll::modify(&self.epoll, &process.stream, EventData::new_u64(0), process.events())
     }
 
     /// Drops the processes that have ended by now.
@@ -261,15 +301,15 @@ impl Process {
             drained: false,
             killed: false,
             left: None,
-            send_after: Instant::PAST,
+            paused: None,
             looked: Instant::PAST,
             shortage: None,
         }
     }
 
-    /// Returns whether a call that fails for the moment is to be made again: for a limited time.
-    pub(super) fn is_patient(&mut self, now: Instant) -> bool {
-        now <= *self.shortage.get_or_insert(now + SHORTAGE)
+    /// What its stream is watched for.
+    const fn events(&self) -> EventFlags {
+        if self.watches_room { EventFlags::IN.union(EventFlags::OUT) } else { EventFlags::IN }
     }
 
     /// The stream as a transport that waits with patience, or not at all: one type for both, and

@@ -28,16 +28,18 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
     pub(crate) fn run(&mut self) {
         self.life.has_more = false;
         self.caller.expire(self.life.now, self.life.words());
+        let is_paused = self.life.is_paused();
         match self.life.phase {
             Phase::InMain => {
                 if let Err(refusal) = self.launch.run(&mut self.caller) {
                     self.give_up(GiveUp::NotSettled(refusal));
                 }
             }
+            Phase::Resting | Phase::Stopped => {}
+            _ if is_paused => {}
             Phase::Starting => self.greet(),
             Phase::Serving => self.exchange(None),
             Phase::Leaving => self.leave(),
-            Phase::Resting | Phase::Stopped => {}
         }
         self.life.reap();
         let is_due = self.life.phase == Phase::Resting && self.life.now >= self.life.until;
@@ -53,7 +55,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         // One blocking call instead of a poll and a call, where its timeout fits.
         let can_block = life.phase == Phase::Serving
             && !life.started
-            && life.process.as_ref().is_some_and(|it| !it.watches_room)
+            && life.process.as_ref().is_some_and(|it| !it.watches_room && it.paused.is_none())
             && wake.since(self.life.now) > SLICE + SLICE;
         if can_block {
             self.caller.expire(self.life.now, life.words());
