@@ -4,7 +4,6 @@ use ipc_barrier::process::Reason;
 use ipc_frame::{Header, Kind, Text};
 use ipc_transport::{Errno, Outbox};
 
-use crate::refusal::Refusal;
 use crate::start_error::StartError;
 
 /// The version of what main and a worker say to each other.
@@ -33,11 +32,6 @@ pub(crate) fn failed<const SLOTS: usize, const BYTES: usize>(
 fn numbers(slots: usize, bytes: usize) -> [u32; 3] {
     let [slots, bytes] = [slots, bytes].map(|number| u32::try_from(number).unwrap_or(u32::MAX));
     [VERSION, slots, bytes]
-}
-
-/// Why [`Handler::prepare`](crate::Handler::prepare) did not let the worker start.
-pub(crate) fn refused(refusal: &Refusal) -> Reason {
-    Reason::new("prepare", Errno(refusal.code), refusal.text.as_str())
 }
 
 /// Reads what a process has sent first, whatever that is.

@@ -3,6 +3,7 @@
 use core::cell::RefCell;
 use core::fmt;
 
+use ipc_barrier::process::Reason;
 use ipc_frame::{Decode, Encode, EncodeError, Header, Kind, MAX_FDS, MessageError};
 use ipc_transport::Fds;
 use rustix::fd::{BorrowedFd, OwnedFd};
@@ -14,11 +15,12 @@ use crate::refusal::Refusal;
 ///
 /// Functions and closures are handlers; a struct is one that keeps state.
 pub trait Handler {
-    /// Runs once in the worker before main is told that it is ready, and again in each new one.
+    /// Runs once in the worker before main is told that it is ready, and again in each new one: the
+    /// place to open files, and to give privileges up.
     ///
     /// # Errors
-    /// A refusal makes the start fail, with the code as the kernel's number.
-    fn prepare(&mut self) -> Result<(), Refusal> {
+    /// A reason makes the start fail; main is told of it.
+    fn prepare(&mut self) -> Result<(), Reason> {
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use ipc_barrier::process::Reason;
 use ipc_frame::{Encode, MessageError, Text};
 use ipc_transport::{Errno, SystemError};
 
@@ -71,6 +72,12 @@ impl fmt::Display for Refusal {
 }
 
 impl core::error::Error for Refusal {}
+
+impl From<Refusal> for Reason {
+    fn from(refusal: Refusal) -> Self {
+        Self::new("prepare", Errno(refusal.code), refusal.text.as_str())
+    }
+}
 
 impl From<MessageError> for Refusal {
     fn from(_: MessageError) -> Self {

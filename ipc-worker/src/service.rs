@@ -197,8 +197,8 @@ macro_rules! service {
                 /// Runs once in each new worker, before main is told that it is ready.
                 ///
                 /// # Errors
-                /// A refusal makes the start fail.
-                fn prepare(&mut self) -> ::core::result::Result<(), $crate::Refusal> {
+                /// A reason makes the start fail.
+                fn prepare(&mut self) -> ::core::result::Result<(), $crate::Reason> {
                     ::core::result::Result::Ok(())
                 }
 
@@ -236,7 +236,7 @@ macro_rules! service {
             pub struct Server<S>(pub S);
 
             impl<S: Serve> $crate::Handler for Server<S> {
-                fn prepare(&mut self) -> ::core::result::Result<(), $crate::Refusal> {
+                fn prepare(&mut self) -> ::core::result::Result<(), $crate::Reason> {
                     self.0.prepare()
                 }
 

@@ -17,8 +17,8 @@ use ipc_frame::Header;
 use ipc_tests::{cases, fds};
 use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{
-    Again, Call, Ended, Event, Handler, How, Instant, Launch, Outcome, Refusal, Reply, Request,
-    Restart, Start, Worker,
+    Again, Call, Ended, Event, Handler, How, Instant, Launch, Outcome, Reason, Refusal, Reply,
+    Request, Restart, Start, Worker,
 };
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
@@ -221,7 +221,7 @@ extern "C" fn on_signal(_: i32) {
 struct Blocker;
 
 impl Handler for Blocker {
-    fn prepare(&mut self) -> Result<(), Refusal> {
+    fn prepare(&mut self) -> Result<(), Reason> {
         for number in fds::open().into_iter().filter(|&fd| fd > 2) {
             // SAFETY: the file is given up again below.
             let file = unsafe { File::from_raw_fd(number) };

@@ -10,10 +10,15 @@ use ipc_transport::{Errno, SystemError};
 /// Bytes of a stage's name.
 pub(crate) const NAME: usize = 20;
 
+/// The stage of an error that says none itself.
+const PREPARE: &str = "prepare";
+
 /// Bytes of text in a reason.
 pub(crate) const TEXT: usize = 48;
 
 /// Why a set-up step failed: the step, the kernel's number, and a short text.
+///
+/// An error of the system becomes one by `?`, of the stage "prepare".
 ///
 /// One that comes from another process is well formed, whatever that process wrote, but need not
 /// be true.
@@ -62,6 +67,31 @@ impl Reason {
             reason.text = cut(format_args!("{text}{separator}{error}"));
         }
         reason
+    }
+}
+
+impl From<SystemError> for Reason {
+    fn from(error: SystemError) -> Self {
+        Self::new(PREPARE, error.errno, error.call)
+    }
+}
+
+impl From<Errno> for Reason {
+    fn from(errno: Errno) -> Self {
+        Self::new(PREPARE, errno, "")
+    }
+}
+
+impl From<rustix::io::Errno> for Reason {
+    fn from(errno: rustix::io::Errno) -> Self {
+        Errno::from(errno).into()
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<std::io::Error> for Reason {
+    fn from(error: std::io::Error) -> Self {
+        Self::from_error(PREPARE, &error, "")
     }
 }
 

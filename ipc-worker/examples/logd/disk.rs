@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use ipc_transport::Instant;
-use ipc_worker::Refusal;
+use ipc_worker::{Reason, Refusal};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, renameat, unlinkat};
 use rustix::io::Errno;
@@ -130,13 +130,13 @@ impl work::Serve for Disk {
         [self.dir.as_fd()].into_iter()
     }
 
-    fn prepare(&mut self) -> Result<(), Refusal> {
+    fn prepare(&mut self) -> Result<(), Reason> {
         self.log = Some(self.open().map_err(|error| {
             let text = match error.kind() {
                 io::ErrorKind::WouldBlock => "another process writes to the log in --dir",
                 _ => "cannot open the log in --dir",
             };
-            Refusal::new(error.raw_os_error().unwrap_or(0), text)
+            Reason::from_error("open log", &error, text)
         })?);
         Ok(())
     }

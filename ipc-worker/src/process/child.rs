@@ -96,5 +96,5 @@ fn set_up<H: Handler>(stream: &Stream, handler: &mut H) -> Result<(), Reason> {
         // handler has listed what it holds. What statics hold is lost; the guide says so.
         unsafe { close_all_but(&open) }.map_err(failed("descriptors"))?;
     }
-    handler.prepare().map_err(|refusal| first_frame::refused(&refusal))
+    handler.prepare()
 }

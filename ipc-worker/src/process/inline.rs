@@ -9,7 +9,6 @@ use ipc_transport::{FdList, Fds, Patience};
 use super::launch::Launch;
 use super::state::Process;
 use crate::caller::Caller;
-use crate::first_frame;
 use crate::handler::{Answers, Handler, Request};
 use crate::ledger::{Ending, How};
 use crate::refusal::Refusal;
@@ -38,10 +37,8 @@ impl<H: Handler> Launch for Inline<H> {
         _spin: Patience,
         _caller: &mut Caller<Tag, SLOTS, BYTES>,
     ) -> Result<Option<Process>, StartError> {
-        match self.handler.prepare() {
-            Ok(()) => Ok(None),
-            Err(refusal) => Err(StartError::Failed(first_frame::refused(&refusal))),
-        }
+        self.handler.prepare().map_err(StartError::Failed)?;
+        Ok(None)
     }
 
     /// Runs the handler for what is queued, as far as the answers fit, and settles it.

@@ -9,7 +9,8 @@ use ipc_tests::counting::Counting;
 use ipc_tests::speed::{BATCH, Plan, Work};
 use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{
-    Call, Event, Fork, Handler, Instant, Outcome, Patience, Refusal, Reply, Request, Start, Worker,
+    Call, Event, Fork, Handler, Instant, Outcome, Patience, Reason, Refusal, Reply, Request, Start,
+    Worker,
 };
 
 use crate::contender::{Contender, Lap};
@@ -26,7 +27,7 @@ struct Echo {
 }
 
 impl Handler for Echo {
-    fn prepare(&mut self) -> Result<(), Refusal> {
+    fn prepare(&mut self) -> Result<(), Reason> {
         pin(self.cpu);
         Ok(())
     }

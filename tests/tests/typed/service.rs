@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use ipc_worker::{Event, Instant, Outcome, Refusal, ReplyView, Request, Worker};
+use ipc_worker::{Event, Instant, Outcome, Reason, Refusal, ReplyView, Request, Worker};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What a request carries that borrows from it.
@@ -137,7 +137,7 @@ pub(crate) struct Disk {
 }
 
 impl disk::Serve for Disk {
-    fn prepare(&mut self) -> Result<(), Refusal> {
+    fn prepare(&mut self) -> Result<(), Reason> {
         self.joined.push_str("prepared: ");
         Ok(())
     }
