@@ -16,6 +16,7 @@ use ipc_transport::{Arrived, FdList, Inbox, Instant, Outbox, PassFds, TransportE
 use crate::call::{Call, Why};
 use crate::counters::Counters;
 use crate::first_frame;
+use crate::identity::Identity;
 use crate::ledger::{How, RequestId, Table, UnderWay, Words};
 use crate::start_error::StartError;
 
@@ -81,10 +82,14 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     }
 
     /// Reads the first frame of a new worker, once it is there.
-    pub(crate) fn first_frame(&mut self) -> Option<Result<(), StartError>> {
+    pub(crate) fn first_frame(
+        &mut self,
+        expected: &'static Identity,
+    ) -> Option<Result<(), StartError>> {
         let header = self.inbox.advance().transpose()?.map_err(|_| StartError::Malformed);
         Some(header.and_then(|header| {
-            first_frame::read(header.kind(), self.inbox.current().payload, SLOTS, BYTES)
+            let payload = self.inbox.current().payload;
+            first_frame::read(header.kind(), payload, [SLOTS, BYTES], expected)
         }))
     }
 

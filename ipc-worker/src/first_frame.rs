@@ -4,16 +4,26 @@ use ipc_barrier::process::Reason;
 use ipc_frame::{Header, Kind, Text};
 use ipc_transport::{Errno, Outbox};
 
+use crate::identity::{Identity, NAME, Served};
 use crate::start_error::StartError;
 
 /// The version of what main and a worker say to each other.
 const VERSION: u32 = 1;
 
-/// Queues the first frame of a worker that is ready: the version, its slots, and its bytes each way.
-pub(crate) fn ready<const SLOTS: usize, const BYTES: usize>(outbox: &mut Outbox<BYTES, SLOTS>) {
+/// Queues the first frame of a worker that is ready: the version, its slots, its bytes each way, and
+/// what it serves: the fingerprint, the length of the build's name, that name and the service's.
+pub(crate) fn ready<const SLOTS: usize, const BYTES: usize>(
+    outbox: &mut Outbox<BYTES, SLOTS>,
+    identity: &Identity,
+) {
     let numbers = numbers(SLOTS, BYTES).map(u32::to_le_bytes);
+    let (build, service) = (Text::<NAME>::new(identity.build), Text::<NAME>::new(identity.service));
+    let (build, service) = (build.as_str().as_bytes(), service.as_str().as_bytes());
+    let build_len = [u8::try_from(build.len()).unwrap_or(0)];
+    let fingerprint = identity.fingerprint.to_le_bytes();
+    let pieces = [numbers.as_flattened(), &fingerprint, &build_len, build, service];
     // It is the first frame in a queue of at least 256 bytes, like the next.
-    _ = outbox.push(Header::ready(), &[numbers.as_flattened()]);
+    _ = outbox.push(Header::ready(), &pieces);
 }
 
 /// Queues the first frame of a worker whose set-up has failed: the error's number, the lengths
@@ -38,11 +48,11 @@ fn numbers(slots: usize, bytes: usize) -> [u32; 3] {
 pub(crate) fn read(
     kind: Kind,
     payload: &[u8],
-    slots: usize,
-    bytes: usize,
+    [slots, bytes]: [usize; 2],
+    expected: &'static Identity,
 ) -> Result<(), StartError> {
     match kind {
-        Kind::Ready => matches(payload, numbers(slots, bytes)),
+        Kind::Ready => matches(payload, numbers(slots, bytes), expected),
         Kind::Failed => Err(decode(payload).map_or(StartError::Malformed, StartError::Failed)),
         _ => Err(StartError::Malformed),
     }
@@ -50,7 +60,7 @@ pub(crate) fn read(
 
 /// Compares what a worker says of itself with what main is. The version comes first: what follows
 /// it has a meaning only if that is ours.
-fn matches(payload: &[u8], ours: [u32; 3]) -> Result<(), StartError> {
+fn matches(payload: &[u8], ours: [u32; 3], expected: &'static Identity) -> Result<(), StartError> {
     let mut rest = payload;
     for (what, ours) in ["version", "slots", "bytes"].into_iter().zip(ours) {
         let (theirs, after) = rest.split_first_chunk().ok_or(StartError::Malformed)?;
@@ -60,7 +70,20 @@ fn matches(payload: &[u8], ours: [u32; 3]) -> Result<(), StartError> {
         }
         rest = after;
     }
-    if rest.is_empty() { Ok(()) } else { Err(StartError::Malformed) }
+    let theirs = served(rest).ok_or(StartError::Malformed)?;
+    if *expected == Identity::NONE || theirs.is(expected) {
+        return Ok(());
+    }
+    Err(StartError::OtherService { ours: expected, theirs })
+}
+
+fn served(bytes: &[u8]) -> Option<Served> {
+    let (fingerprint, rest) = bytes.split_first_chunk()?;
+    let (&[build_len], rest) = rest.split_first_chunk()?;
+    let (build, service) = rest.split_at_checked(build_len.into())?;
+    let (build, service) = (Text::from_bytes(build), Text::from_bytes(service));
+    let fits = build.as_str().len() + service.as_str().len() == rest.len();
+    fits.then_some(Served { build, service, fingerprint: u64::from_le_bytes(*fingerprint) })
 }
 
 fn decode(payload: &[u8]) -> Option<Reason> {
@@ -76,6 +99,8 @@ fn decode(payload: &[u8]) -> Option<Reason> {
 
 #[cfg(test)]
 mod tests {
+    use std::string::ToString;
+
     use super::*;
 
     type Queue = Outbox<256, 4>;
@@ -90,7 +115,7 @@ mod tests {
     }
 
     fn first(kind: Kind, payload: &[u8]) -> Result<(), StartError> {
-        read(kind, payload, 64, 4096)
+        read(kind, payload, [64, 4096], &Identity::NONE)
     }
 
     #[test]
@@ -115,17 +140,46 @@ mod tests {
         }
     }
 
+    fn ready_of<const SLOTS: usize, const BYTES: usize>() -> std::vec::Vec<u8> {
+        payload(|outbox: &mut Outbox<BYTES, SLOTS>| ready(outbox, &Identity::NONE))
+    }
+
     #[test]
     fn a_worker_that_is_ready_matches_main_or_says_in_what_it_does_not() {
-        assert_eq!(first(Kind::Ready, &payload(ready::<64, 4096>)), Ok(()));
+        assert_eq!(first(Kind::Ready, &ready_of::<64, 4096>()), Ok(()));
         let other = |what, ours, theirs| Err(StartError::Mismatch { what, ours, theirs });
-        assert_eq!(first(Kind::Ready, &payload(ready::<63, 4096>)), other("slots", 64, 63));
-        assert_eq!(first(Kind::Ready, &payload(ready::<64, 8192>)), other("bytes", 4096, 8192));
+        assert_eq!(first(Kind::Ready, &ready_of::<63, 4096>()), other("slots", 64, 63));
+        assert_eq!(first(Kind::Ready, &ready_of::<64, 8192>()), other("bytes", 4096, 8192));
         assert_eq!(first(Kind::Ready, &2_u32.to_le_bytes()), other("version", 1, 2));
-        for len in [0, 3, 4, 11, 13] {
-            let longer = [&payload(ready::<64, 4096>)[..], &[0]].concat();
-            assert_eq!(first(Kind::Ready, &longer[..len]), Err(StartError::Malformed), "{len}");
+        for len in [0, 3, 4, 11, 20] {
+            let cut = &ready_of::<64, 4096>()[..len];
+            assert_eq!(first(Kind::Ready, cut), Err(StartError::Malformed), "{len}");
         }
+        let longer = [&ready_of::<64, 4096>()[..], &[b'x'; 2 * NAME]].concat();
+        assert_eq!(first(Kind::Ready, &longer), Err(StartError::Malformed));
         assert_eq!(first(Kind::Reply, &[]), Err(StartError::Malformed));
+    }
+
+    #[test]
+    fn a_mismatch_of_services_names_both_sides() {
+        const DISK: Identity = Identity { build: "logd 1.2", service: "disk", fingerprint: 0xabc };
+        const LONG: Identity = Identity { build: "a build's name that is over 32 bytes", ..DISK };
+        const OTHERS: [Identity; 3] = [
+            Identity { build: "logd 1.3", ..DISK },
+            Identity { service: "disc", ..DISK },
+            Identity { fingerprint: 0xabd, ..DISK },
+        ];
+        let frame = payload(|outbox: &mut Queue| ready(outbox, &DISK));
+        let read = |frame: &[u8], expected| read(Kind::Ready, frame, [4, 256], expected);
+        assert_eq!((read(&frame, &DISK), read(&frame, &Identity::NONE)), (Ok(()), Ok(())));
+        for other in &OTHERS {
+            let said = read(&frame, other).unwrap_err().to_string();
+            assert!(
+                said.contains(&other.to_string()) && said.contains(&DISK.to_string()),
+                "{said}"
+            );
+        }
+        let frame = payload(|outbox: &mut Queue| ready(outbox, &LONG));
+        assert_eq!(read(&frame, &LONG), Ok(()));
     }
 }

@@ -8,6 +8,7 @@ use ipc_frame::{Decode, Encode, EncodeError, Header, Kind, MAX_FDS, MessageError
 use ipc_transport::Fds;
 use rustix::fd::{BorrowedFd, OwnedFd};
 
+use crate::identity::Identity;
 use crate::ledger::Claim;
 use crate::refusal::Refusal;
 
@@ -45,6 +46,11 @@ pub trait Handler {
     /// times its runs.
     fn is_quick(&self, _method: u16) -> Option<bool> {
         None
+    }
+
+    /// Returns what the handler serves; a main that expects something else refuses the worker.
+    fn identity(&self) -> Identity {
+        Identity::NONE
     }
 
     /// Lists the descriptors that the handler holds: a forked worker keeps them open, and cuts every

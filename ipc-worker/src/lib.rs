@@ -53,6 +53,7 @@ mod counters;
 mod event;
 mod first_frame;
 mod handler;
+mod identity;
 mod ledger;
 mod process;
 mod refusal;
@@ -70,6 +71,7 @@ pub use call::{Body, Call, NotTaken, Why};
 pub use counters::Counters;
 pub use event::{BadReply, Event, GiveUp, Lost, Outcome, ReplyView};
 pub use handler::{Handler, Holding, Reply, Request};
+pub use identity::{Identity, Served};
 #[doc(no_inline)]
 pub use ipc_barrier::process::{Ended, Reason};
 #[cfg(feature = "postcard")]

@@ -7,6 +7,7 @@ use ipc_transport::Patience;
 use rustix::fd::BorrowedFd;
 
 use crate::handler::{Handler, Holding, Reply, Request};
+use crate::identity::Identity;
 use crate::ledger::Restart;
 use crate::process::{Fork, Inline, Policy};
 use crate::refusal::Refusal;
@@ -88,8 +89,13 @@ impl<H: Handler> Start<Inline<H>> {
 
 impl<L> Start<L> {
     const fn new(launch: L) -> Self {
-        let (restart, patience) = (Restart::STANDARD, Patience::SLEEP);
-        Self { launch, policy: Policy { restart, ready_within: READY_WITHIN, patience } }
+        let policy = Policy {
+            restart: Restart::STANDARD,
+            ready_within: READY_WITHIN,
+            patience: Patience::SLEEP,
+            expected: &Identity::NONE,
+        };
+        Self { launch, policy }
     }
 
     /// Sets when a worker that has ended is followed by another; [`Restart::STANDARD`] unless said
@@ -106,6 +112,15 @@ impl<L> Start<L> {
     #[must_use]
     pub fn patience(mut self, patience: Patience) -> Self {
         self.policy.patience = patience;
+        self
+    }
+
+    /// Refuses a worker that serves anything else, or whose service another build declares:
+    /// [`StartError::OtherService`](crate::StartError::OtherService). Any is taken unless said
+    /// otherwise.
+    #[must_use]
+    pub fn expects(mut self, identity: &'static Identity) -> Self {
+        self.policy.expected = identity;
         self
     }
 

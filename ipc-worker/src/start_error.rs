@@ -5,6 +5,8 @@ use core::fmt;
 use ipc_barrier::process::{Ended, ForkError, Reason};
 use ipc_transport::SystemError;
 
+use crate::identity::{Identity, Served};
+
 /// Why a worker did not start. No process and no descriptor of it is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -28,6 +30,13 @@ pub enum StartError {
         /// The worker's.
         theirs: u32,
     },
+    /// The worker serves something else than main expects, or is another build of it.
+    OtherService {
+        /// What main expects.
+        ours: &'static Identity,
+        /// What the worker serves.
+        theirs: Served,
+    },
     /// What the child sent is not the first frame of a worker.
     Malformed,
 }
@@ -42,6 +51,9 @@ impl fmt::Display for StartError {
             Self::TimedOut => f.write_str("the worker was not ready in time"),
             Self::Mismatch { what, ours, theirs } => {
                 write!(f, "the worker does not match this program: {what} {theirs}, not {ours}")
+            }
+            Self::OtherService { ours, theirs } => {
+                write!(f, "the worker has {theirs}, and main expects {ours}")
             }
             Self::Malformed => f.write_str("the worker's first frame is malformed"),
         }

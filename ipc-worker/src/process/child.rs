@@ -4,13 +4,12 @@
 
 use heapless::Vec;
 use ipc_barrier::process::{
-    Guard, Reason, close_all_but, detach_all_but, exit, give_up_precedence, reset_signals,
+    Reason, close_all_but, detach_all_but, exit, give_up_precedence, reset_signals,
 };
-use ipc_transport::{Errno, Instant, Patience, Stream, SystemError, open_stdio};
+use ipc_transport::{Errno, Inbox, Instant, Outbox, Patience, Stream, SystemError, open_stdio};
 use rustix::fd::{AsFd, AsRawFd, RawFd};
 use rustix::process::Signal;
 
-use crate::caller::Caller;
 use crate::first_frame;
 use crate::handler::Handler;
 use crate::ledger::Words;
@@ -19,6 +18,7 @@ use crate::server::{Paces, Served, Server};
 /// Exit statuses, of sysexits.h where they have one.
 const SET_UP_FAILED: i32 = 71;
 const NOT_SETTLED: i32 = 74;
+const PANIC: i32 = 101;
 const BROKEN_STREAM: i32 = 76;
 
 /// More descriptors than there is room for.
@@ -31,61 +31,61 @@ const IGNORED: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::PIPE, Signal::TE
 const OPEN: usize = 64;
 
 /// What a new process is given.
-pub(super) struct Given<'a> {
+pub(super) struct Given<'a, const SLOTS: usize, const BYTES: usize> {
     /// Its end of the stream.
     pub(super) stream: Stream,
     /// The words that it shares with main.
     pub(super) words: Words<'a>,
     pub(super) spin: Patience,
+    pub(super) inbox: &'a mut Inbox<BYTES>,
+    pub(super) outbox: &'a mut Outbox<BYTES, SLOTS>,
 }
 
-/// Runs the worker and ends its process. Because of the guard nothing unwinds past here.
-pub(super) fn run<H: Handler, Tag, const SLOTS: usize, const BYTES: usize>(
-    guard: Guard,
-    given: Given<'_>,
-    handler: &mut H,
-    caller: &mut Caller<Tag, SLOTS, BYTES>,
-) -> ! {
-    let Given { mut stream, words, spin } = given;
-    // Dropped before the stream: main shall see the panic's status, not a closed socket first.
-    let _guard = guard;
-    // Main's own buffers are used again: the kernel copies only the pages that are written.
-    let Caller { inbox, outbox, .. } = caller;
-    inbox.forget();
-    outbox.forget();
-    let ready = set_up(&stream, handler);
-    match &ready {
-        Ok(()) => first_frame::ready(outbox),
-        Err(reason) => first_frame::failed(outbox, reason),
-    }
-    let mut stream = stream.blocking().with(spin);
-    // There is room for it in the empty socket. A main that is gone shows at the next receive.
-    _ = outbox.flush_with(&mut stream);
-    outbox.clear();
-    if ready.is_err() {
-        exit(SET_UP_FAILED);
-    }
-    let mut server = Server {
-        handler,
-        words,
-        inbox,
-        outbox,
-        finished: None,
-        now: Instant::now,
-        paces: Paces::NEW,
-    };
-    match server.serve(&mut stream) {
-        Served::Finished => exit(0),
-        Served::NotSettled => exit(NOT_SETTLED),
-        Served::Broken => exit(BROKEN_STREAM),
+/// Ends the process when it is dropped: by a panic, and before the stream is closed. Main shall see
+/// the panic's status, not a closed socket first.
+pub(super) struct EndOnPanic;
+
+impl Drop for EndOnPanic {
+    fn drop(&mut self) {
+        exit(PANIC);
     }
 }
 
-fn set_up<H: Handler>(stream: &Stream, handler: &mut H) -> Result<(), Reason> {
+impl<const SLOTS: usize, const BYTES: usize> Given<'_, SLOTS, BYTES> {
+    /// Says what became of the set-up, and serves if it has worked. The process ends here.
+    pub(super) fn serve<H: Handler>(self, ready: Result<&mut H, Reason>) -> ! {
+        let Self { mut stream, words, spin, inbox, outbox } = self;
+        let _guard = EndOnPanic;
+        match &ready {
+            Ok(handler) => first_frame::ready(outbox, &handler.identity()),
+            Err(reason) => first_frame::failed(outbox, reason),
+        }
+        let mut stream = stream.blocking().with(spin);
+        // There is room for it in the empty socket. A main that is gone shows at the next receive.
+        _ = outbox.flush_with(&mut stream);
+        outbox.clear();
+        let Ok(handler) = ready else { exit(SET_UP_FAILED) };
+        let (now, paces) = (Instant::now, Paces::NEW);
+        let mut server = Server { handler, words, inbox, outbox, finished: None, now, paces };
+        match server.serve(&mut stream) {
+            Served::Finished => exit(0),
+            Served::NotSettled => exit(NOT_SETTLED),
+            Served::Broken => exit(BROKEN_STREAM),
+        }
+    }
+}
+
+/// Makes an ordinary process of this one: its precedence, its signals, its standard streams.
+pub(super) fn be_ordinary() -> Result<(), Reason> {
     let failed = |stage| move |error: SystemError| Reason::new(stage, error.errno, error.call);
     give_up_precedence();
     reset_signals(&IGNORED.map(Signal::as_raw)).map_err(failed("signals"))?;
-    open_stdio().map_err(failed("standard streams"))?;
+    open_stdio().map_err(failed("standard streams"))
+}
+
+/// Sets a forked process up, which keeps its end of the stream and what the handler holds.
+pub(super) fn set_up<H: Handler>(stream: &Stream, handler: &mut H) -> Result<(), Reason> {
+    be_ordinary()?;
     let mut open: Vec<RawFd, OPEN> = Vec::new();
     for fd in handler.descriptors().chain([stream.as_fd()]) {
         open.push(fd.as_raw_fd())
@@ -94,7 +94,8 @@ fn set_up<H: Handler>(stream: &Stream, handler: &mut H) -> Result<(), Reason> {
     if detach_all_but(&open).is_err() {
         // SAFETY: this process never returns to the values of main that own what is closed, and the
         // handler has listed what it holds. What statics hold is lost; the guide says so.
-        unsafe { close_all_but(&open) }.map_err(failed("descriptors"))?;
+        unsafe { close_all_but(&open) }
+            .map_err(|error| Reason::new("descriptors", error.errno, error.call))?;
     }
     handler.prepare()
 }

@@ -42,8 +42,17 @@ impl<H: Handler> Launch for Fork<H> {
                 Ok(Some(Process::new(child, stream, page)))
             }
             Side::Child(guard) => {
-                let given = child::Given { stream: theirs, words: Words(page.words()), spin };
-                child::run(guard, given, &mut self.handler, caller)
+                // Main's own buffers are used again: the kernel copies only the pages that are
+                // written.
+                let Caller { inbox, outbox, .. } = caller;
+                inbox.forget();
+                outbox.forget();
+                let words = Words(page.words());
+                let given = child::Given { stream: theirs, words, spin, inbox, outbox };
+                // Because of the guard nothing unwinds past here.
+                let _guard = guard;
+                let ready = child::set_up(&given.stream, &mut self.handler);
+                given.serve(ready.map(|()| &mut self.handler))
             }
         }
     }

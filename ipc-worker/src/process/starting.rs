@@ -55,7 +55,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         let ended = process.child.try_wait();
         let received = self.caller.receive(&mut process.link(None));
         self.life.has_more = matches!(received, Ok(Arrived::Bytes(_) | Arrived::TakeFrames));
-        let error = match (self.caller.first_frame(), received) {
+        let error = match (self.caller.first_frame(self.life.policy.expected), received) {
             (Some(Ok(())), _) => {
                 self.life.phase = Phase::Serving;
                 self.life.supervisor.started = self.life.now;

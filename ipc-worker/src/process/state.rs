@@ -16,6 +16,7 @@ use rustix::process::{Pid, getpid};
 
 use crate::caller::Caller;
 use crate::event::GiveUp;
+use crate::identity::Identity;
 use crate::ledger::{Restart, Supervisor, Words};
 use crate::server::SHORTAGE;
 use crate::start_error::StartError;
@@ -50,6 +51,7 @@ pub(crate) struct Policy {
     pub(crate) restart: Restart,
     pub(crate) ready_within: Duration,
     pub(crate) patience: Patience,
+    pub(crate) expected: &'static Identity,
 }
 
 /// Processes that follow one another, and what they have brought that main was not told.

@@ -129,6 +129,8 @@ pub(crate) fn a_hostile_first_frame_is_an_error_and_no_process_is_left() {
         frame(Kind::Ready, &[1, 0]),
         frame(Kind::Ready, &ready([1, 64, 32768])[..11]),
         frame(Kind::Ready, &[&ready([1, 64, 32768])[..], &[0]].concat()),
+        frame(Kind::Ready, &[&ready([1, 64, 32768])[..], &[0; 8], &[200], b"x"].concat()),
+        frame(Kind::Ready, &[&ready([1, 64, 32768])[..], &[0; 9], &[b'x'; 41]].concat()),
         frame(Kind::Failed, b""),
         frame(Kind::Failed, &[5, 0, 0, 0, 200, 200, b'x']),
         frame(Kind::Failed, &[b'x'; 20_000]),
