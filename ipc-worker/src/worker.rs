@@ -13,6 +13,7 @@ use static_assertions::assert_impl_all;
 use crate::counters::Counters;
 use crate::event::Event;
 use crate::handler::{Reply, Request};
+use crate::ledger::Told;
 use crate::process::{Fork, Launch, Main};
 use crate::refusal::Refusal;
 
@@ -35,6 +36,13 @@ pub struct Worker<Tag, L: Launch, const SLOTS: usize = 64, const BYTES: usize = 
 type Handle = fn(&mut Request<'_>, &mut Reply<'_>) -> Result<(), Refusal>;
 // It may be made in one thread and used in another.
 assert_impl_all!(Worker<u64, Fork<Handle>, 4, 1024>: Send, Sync);
+
+/// An event that was found.
+pub(crate) enum Found<Tag> {
+    Told(Told<Tag>),
+    /// One that borrows nothing.
+    News(Event<'static, Tag>),
+}
 
 impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOTS, BYTES> {
     /// Bytes of the longest request.
@@ -95,6 +103,12 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     ///
     /// Take events until there is none: further turns wait for that.
     pub fn next_event(&mut self) -> Option<Event<'_, Tag>> {
+        let found = self.find()?;
+        Some(self.show(found))
+    }
+
+    /// Finds the next event, and borrows nothing yet.
+    pub(crate) fn find(&mut self) -> Option<Found<Tag>> {
         self.main.caller.forget_told();
         let mut told = self.main.caller.next_answer().unwrap_or_else(|_broken| {
             self.main.caller.inbox.reset();
@@ -104,21 +118,32 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         let life = &mut self.main.life;
         if told.is_none() {
             if let Some(ended) = life.died.take() {
-                return Some(Event::Died(ended));
+                return Some(Found::News(Event::Died(ended)));
             }
             told = self.main.caller.table.next_ended();
         }
         if let Some(told) = told {
-            let (tag, outcome) = self.main.caller.outcome(told);
-            return Some(Event::Done { tag, outcome });
+            return Some(Found::Told(told));
         }
-        if let Some(error) = life.not_started.take() {
-            return Some(Event::NotStarted(error));
+        let event = if let Some(error) = life.not_started.take() {
+            Event::NotStarted(error)
+        } else if mem::take(&mut life.started) {
+            Event::Started { resent: mem::take(&mut life.resent) }
+        } else {
+            Event::GaveUp(life.gave_up.take()?)
+        };
+        Some(Found::News(event))
+    }
+
+    /// Shows what was found, with what belongs to it.
+    pub(crate) fn show(&mut self, found: Found<Tag>) -> Event<'_, Tag> {
+        match found {
+            Found::News(event) => event,
+            Found::Told(told) => {
+                let (tag, outcome) = self.main.caller.outcome(told);
+                Event::Done { tag, outcome }
+            }
         }
-        if mem::take(&mut life.started) {
-            return Some(Event::Started { resent: mem::take(&mut life.resent) });
-        }
-        life.gave_up.take().map(Event::GaveUp)
     }
 
     /// Stops the worker: no new requests, every outcome given to the closure, one-way requests
