@@ -29,6 +29,8 @@ pub struct Call<'a> {
     pub again: Again,
     /// How often it may begin, if it may begin again.
     pub tries: u8,
+    /// By which worker of a [`Pool`](crate::Pool) it is to be run.
+    pub key: Option<u64>,
 }
 
 impl<'a> Call<'a> {
@@ -36,7 +38,8 @@ impl<'a> Call<'a> {
     /// sent one after the other.
     pub const fn new(method: u16, pieces: &'a [&'a [u8]]) -> Self {
         let (body, again) = (Body::Pieces(pieces), Again::IfNotBegun);
-        Self { method, body, fds: &[], reply_fds: 0, deadline: None, again, tries: TRIES }
+        let (reply_fds, deadline, key) = (0, None, None);
+        Self { method, body, fds: &[], reply_fds, deadline, again, tries: TRIES, key }
     }
 
     /// The same with a message, which is written straight into the queue.
@@ -75,6 +78,13 @@ impl<'a> Call<'a> {
     #[must_use]
     pub const fn tries(self, tries: u8) -> Self {
         Self { tries, ..self }
+    }
+
+    /// Sends all calls of one key to the same worker of a [`Pool`](crate::Pool), which runs them in
+    /// their order. A single worker takes no notice of it.
+    #[must_use]
+    pub const fn key(self, key: u64) -> Self {
+        Self { key: Some(key), ..self }
     }
 }
 

@@ -55,6 +55,7 @@ mod first_frame;
 mod handler;
 mod identity;
 mod ledger;
+mod pool;
 mod process;
 mod refusal;
 mod server;
@@ -82,6 +83,7 @@ pub use ipc_frame::{Decode, Encode, EncodeError, MessageError};
 #[doc(no_inline)]
 pub use ipc_transport::{Errno, Instant, Patience, SystemError};
 pub use ledger::{Again, How, RequestId, Restart};
+pub use pool::{Pool, PoolRequest};
 pub use process::{Fork, Inline, Launch};
 pub use refusal::Refusal;
 #[doc(no_inline)]

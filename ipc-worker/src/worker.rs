@@ -13,7 +13,7 @@ use static_assertions::assert_impl_all;
 use crate::counters::Counters;
 use crate::event::Event;
 use crate::handler::{Reply, Request};
-use crate::ledger::Told;
+use crate::ledger::{RequestId, Told};
 use crate::process::{Fork, Launch, Main};
 use crate::refusal::Refusal;
 
@@ -56,6 +56,21 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// Returns whether a worker is ready to take requests, or will be again.
     pub const fn is_running(&self) -> bool {
         self.main.life.is_running()
+    }
+
+    /// Returns how many requests there are, one-way ones among them.
+    pub(crate) const fn in_use(&self) -> usize {
+        self.main.caller.table.in_use()
+    }
+
+    /// Returns whether a request is under way, or its outcome is not told.
+    pub(crate) fn holds(&self, id: RequestId) -> bool {
+        self.main.caller.table.holds(id)
+    }
+
+    /// Returns how soon it could run a request: 0 now, 1 after a start, 2 never.
+    pub(crate) const fn readiness(&self) -> u8 {
+        self.main.life.readiness()
     }
 
     /// Returns how many requests have not had their outcome told. One-way requests never have one.

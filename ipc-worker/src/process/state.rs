@@ -170,6 +170,15 @@ impl Life {
         !matches!(self.phase, Phase::Stopped)
     }
 
+    /// Returns how soon it could run a request: 0 now, 1 after a start, 2 never.
+    pub(crate) const fn readiness(&self) -> u8 {
+        match self.phase {
+            Phase::InMain | Phase::Serving => 0,
+            Phase::Starting | Phase::Leaving | Phase::Resting => 1,
+            Phase::Stopped => 2,
+        }
+    }
+
     /// Returns whether it has brought something that main was not told.
     pub(crate) const fn has_news(&self) -> bool {
         self.died.is_some() || self.not_started.is_some() || self.started || self.gave_up.is_some()

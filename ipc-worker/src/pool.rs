@@ -1,0 +1,244 @@
+//! Several workers behind one descriptor.
+
+mod place;
+
+use core::fmt;
+
+use ipc_transport::{Instant, Interest, SystemError, Watched, wait};
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, Event as Ready, EventData, EventFlags};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::call::{Call, NotTaken, Why};
+use crate::event::Event;
+use crate::ledger::RequestId;
+use crate::process::Launch;
+use crate::worker::Worker;
+
+/// `N` workers behind one descriptor, each with at most `SLOTS` requests in `BYTES` bytes each way.
+///
+/// A request goes to the worker that has least to do, or by its [`key`](Call::key): requests of one
+/// key go to one worker and keep their order. Nothing else has an order. Each worker has its own
+/// process, queue and restart policy, so that one that dies or is slow delays only its own requests.
+///
+/// The loop is that of one [`Worker`]: wait for [`as_fd`](AsFd::as_fd) or
+/// [`next_deadline`](Self::next_deadline), call [`turn`](Self::turn), take the events.
+///
+/// ```
+/// use ipc_worker::{Call, Event, Instant, Pool, Refusal, Reply, Request, Start};
+///
+/// fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+///     reply.put(request.bytes())
+/// }
+///
+/// let mut pool = Pool::<u32, _, 3>::start(|_| Ok(Start::inline(handle)))?;
+/// for tag in 0..3 {
+///     pool.try_call(Call::new(1, &[b"hello"]), tag)?;
+/// }
+/// pool.turn(Instant::now());
+/// while let Some((worker, event)) = pool.next_event() {
+///     assert!(worker < 3 && matches!(event, Event::Done { .. }));
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Pool<Tag, L: Launch, const N: usize, const SLOTS: usize = 64, const BYTES: usize = 32768>
+{
+    /// Most requests under way at one worker; the further ones are not taken ([`Why::Full`]). With 1
+    /// a request is taken only by an idle worker; with more it waits in a worker's queue, which
+    /// holds `SLOTS`: so many unless said otherwise.
+    pub depth: usize,
+    workers: [Worker<Tag, L, SLOTS, BYTES>; N],
+    epoll: OwnedFd,
+    /// The worker whose events are taken next, so that none is always the last.
+    next: usize,
+}
+
+/// A request of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolRequest {
+    /// The worker that has it, from 0.
+    pub worker: usize,
+    id: RequestId,
+}
+
+impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize>
+    Pool<Tag, L, N, SLOTS, BYTES>
+{
+    /// Returns the workers, in their order: their process numbers, counters, and what they are at.
+    pub const fn workers(&self) -> &[Worker<Tag, L, SLOTS, BYTES>; N] {
+        &self.workers
+    }
+
+    /// Returns whether [`try_call`](Self::try_call) would take a request without a key, of up to a
+    /// quarter of `BYTES` and without descriptors.
+    pub fn has_room(&self) -> bool {
+        let worker = self.workers.get(self.idlest());
+        worker.is_some_and(|worker| !self.is_busy(worker) && worker.has_room())
+    }
+
+    /// Takes a request in, at once, as [`Worker::try_call`] does.
+    ///
+    /// # Errors
+    /// Not taken, and nothing half done. [`Why::Full`] where all workers are busy, or that of its
+    /// key is; see [`depth`](Self::depth). [`Why::Stopped`] where none is left that could take it.
+    pub fn try_call(&mut self, call: Call<'_>, tag: Tag) -> Result<PoolRequest, NotTaken<Tag>> {
+        let index = self.index_for(&call);
+        match self.workers.get_mut(index) {
+            Some(worker) if !worker.is_running() || worker.in_use() < self.depth => {
+                let id = worker.try_call(call, tag)?;
+                Ok(PoolRequest { worker: index, id })
+            }
+            _ => Err(NotTaken { tag, why: Why::Full }),
+        }
+    }
+
+    /// Takes a one-way request in, at once, as [`Worker::try_send`] does.
+    ///
+    /// # Errors
+    /// As [`try_call`](Self::try_call).
+    pub fn try_send(&mut self, call: Call<'_>) -> Result<(), NotTaken<()>> {
+        let index = self.index_for(&call);
+        match self.workers.get_mut(index) {
+            Some(worker) if !worker.is_running() || worker.in_use() < self.depth => {
+                worker.try_send(call)
+            }
+            _ => Err(NotTaken { tag: (), why: Why::Full }),
+        }
+    }
+
+    /// Gives a request up, as [`Worker::cancel`] does.
+    pub fn cancel(&mut self, request: PoolRequest) -> bool {
+        self.workers.get_mut(request.worker).is_some_and(|worker| worker.cancel(request.id))
+    }
+
+    /// Returns when [`turn`](Self::turn) is to be called at the latest; see
+    /// [`Worker::next_deadline`].
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.workers.iter().filter_map(Worker::next_deadline).min()
+    }
+
+    /// Does all I/O, a bounded amount, of the workers that have some. It never waits. Returns
+    /// whether there may be more to do at once; see [`Worker::turn`].
+    pub fn turn(&mut self, now: Instant) -> bool {
+        let mut ready = [Ready { flags: EventFlags::empty(), data: EventData::new_u64(0) }; N];
+        let asked = epoll::wait(&self.epoll, &mut ready, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+        // Where that fails, each of them has its turn.
+        let shown = asked.map_or(u64::MAX, |count| {
+            let shown = ready.iter().take(count);
+            shown.fold(0, |set, event| set | 1_u64 << (event.data.u64() % 64))
+        });
+        let mut has_more = false;
+        for (index, worker) in self.workers.iter_mut().enumerate() {
+            let is_shown = shown & 1_u64 << (index % 64) != 0;
+            if is_shown || worker.next_deadline().is_some_and(|next| next <= now) {
+                has_more |= worker.turn(now);
+            }
+        }
+        has_more
+    }
+
+    /// Returns the next event and the worker that it is of, from 0. See [`Worker::next_event`].
+    pub fn next_event(&mut self) -> Option<(usize, Event<'_, Tag>)> {
+        for step in 0..N {
+            let index = (self.next + step) % N;
+            let Some(found) = self.workers.get_mut(index).and_then(Worker::find) else { continue };
+            self.next = (index + 1) % N;
+            return self.workers.get_mut(index).map(|worker| (index, worker.show(found)));
+        }
+        None
+    }
+
+    /// Makes a call and waits until it has its outcome, as [`Worker::call_until`] does. The closure
+    /// is given all events that come meanwhile, each with its worker.
+    ///
+    /// # Errors
+    /// Not taken, also if all workers were busy until the deadline.
+    pub fn call_until(
+        &mut self,
+        call: Call<'_>,
+        tag: Tag,
+        deadline: Instant,
+        mut on_event: impl FnMut(usize, Event<'_, Tag>),
+    ) -> Result<(), NotTaken<Tag>> {
+        let deadline = call.deadline.map_or(deadline, |own| own.min(deadline));
+        let (call, mut tag) = (call.deadline(deadline), tag);
+        let request = loop {
+            match self.try_call(call, tag) {
+                Ok(request) => break request,
+                Err(error) if error.why != Why::Full || Instant::now() >= deadline => {
+                    return Err(error);
+                }
+                Err(error) => tag = error.tag,
+            }
+            self.go_on(deadline, &mut on_event);
+        };
+        while self.workers.get(request.worker).is_some_and(|worker| worker.holds(request.id)) {
+            self.go_on(deadline, &mut on_event);
+        }
+        Ok(())
+    }
+
+    /// Stops all workers, as [`Worker::stop`] does: every outcome is given to the closure, with its
+    /// worker.
+    pub fn stop(&mut self, deadline: Instant, mut on_event: impl FnMut(usize, Event<'_, Tag>)) {
+        let is_busy = |worker: &Worker<_, _, _, _>| worker.is_running() && worker.in_use() > 0;
+        while self.workers.iter().any(is_busy) && Instant::now() < deadline {
+            self.go_on(deadline, &mut on_event);
+        }
+        for (index, worker) in self.workers.iter_mut().enumerate() {
+            worker.stop(deadline, |event| on_event(index, event));
+        }
+    }
+
+    /// Waits until there is something to do, the deadline at the latest, does it, and gives the
+    /// closure what has come.
+    fn go_on(&mut self, deadline: Instant, on_event: &mut impl FnMut(usize, Event<'_, Tag>)) {
+        let wake = self.next_deadline().map_or(deadline, |next| next.min(deadline));
+        // If the wait fails, the turn is early, which harms nothing.
+        _ = wait(&mut [Watched::new(self.epoll.as_fd(), Interest::Input)], Some(wake));
+        self.turn(Instant::now());
+        while let Some((worker, event)) = self.next_event() {
+            on_event(worker, event);
+        }
+    }
+
+    fn index_for(&self, call: &Call<'_>) -> usize {
+        let of_key = |key: u64| usize::try_from(key % N as u64).unwrap_or(0);
+        call.key.map_or_else(|| self.idlest(), of_key)
+    }
+
+    /// The worker that a request without a key goes to: one that serves, and has least to do.
+    fn idlest(&self) -> usize {
+        let order = |&index: &usize| {
+            self.workers.get(index).map(|worker| (worker.readiness(), worker.in_use()))
+        };
+        (0..N).min_by_key(order).unwrap_or(0)
+    }
+
+    fn is_busy(&self, worker: &Worker<Tag, L, SLOTS, BYTES>) -> bool {
+        worker.is_running() && worker.in_use() >= self.depth
+    }
+
+    /// Watches a worker that was just started.
+    fn watch(epoll: &OwnedFd, fd: BorrowedFd<'_>, index: usize) -> Result<(), SystemError> {
+        let data = EventData::new_u64(index as u64);
+        epoll::add(epoll, fd, data, EventFlags::IN).map_err(SystemError::of("epoll_ctl"))
+    }
+}
+
+impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize> AsFd
+    for Pool<Tag, L, N, SLOTS, BYTES>
+{
+    /// The descriptor to watch for reading, the same for the pool's whole life.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}
+
+impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize> fmt::Debug
+    for Pool<Tag, L, N, SLOTS, BYTES>
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("depth", &self.depth).field("workers", &self.workers).finish()
+    }
+}
