@@ -13,12 +13,21 @@
 //! }
 //! ```
 
+#[cfg(not(feature = "libc"))]
+mod bare;
 mod child;
 mod closing;
 mod fork;
+#[cfg(feature = "libc")]
+mod posix;
 mod precedence;
+mod program;
 mod reason;
+mod setup;
 mod signals;
+mod spawn;
+mod spawn_error;
+mod stat;
 #[cfg(feature = "libc")]
 mod threads;
 
@@ -28,6 +37,9 @@ pub use closing::{close_all_but, detach_all_but};
 pub use fork::fork;
 pub use fork::{Fork, ForkError, Guard, exit, fork_raw};
 pub use precedence::give_up_precedence;
+pub use program::Program;
 pub use reason::Reason;
 pub(crate) use reason::{NAME, TEXT};
+pub use setup::Setup;
 pub use signals::{BlockedSignals, block_signals, reset_signals};
+pub use spawn_error::SpawnError;

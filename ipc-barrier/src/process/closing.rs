@@ -5,7 +5,7 @@
 use ipc_transport::SystemError;
 use rustix::fd::{AsRawFd, BorrowedFd, RawFd};
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use syscalls::{Sysno, syscall};
 
@@ -32,10 +32,11 @@ pub fn detach_all_but(keep: &[RawFd]) -> Result<(), SystemError> {
     let dead = rustix::fs::open("/proc/self/stat", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .map_err(SystemError::of("open /proc/self/stat"))?;
     let mut detached = 0;
-    for_each_other(keep, |number| {
-        if number != dead.as_raw_fd() {
+    for_each_other(keep, |fd| {
+        let (dead, number) = (dead.as_raw_fd(), fd.as_raw_fd());
+        if number != dead {
             // SAFETY: the call touches no memory; a value that owns the number goes on owning it.
-            unsafe { syscall!(Sysno::dup3, dead.as_raw_fd(), number, OFlags::CLOEXEC.bits()) }
+            unsafe { syscall!(Sysno::dup3, dead, number, OFlags::CLOEXEC.bits()) }
                 .map_err(|error| SystemError::of("dup3")(error.into_raw()))?;
             detached += 1;
         }
@@ -75,6 +76,30 @@ pub unsafe fn close_all_but(keep: &[RawFd]) -> Result<(), SystemError> {
     }
 }
 
+/// Marks every descriptor from 3 on close-on-exec: it asks the kernel to (close_range(2), since
+/// 5.11), or else each number up to the highest that is open. Where neither way is open, some stay
+/// as they are.
+pub(super) fn close_all_at_exec() {
+    const CLOSE_RANGE_CLOEXEC: usize = 4;
+    // SAFETY: the call touches no memory and closes nothing now.
+    let all = unsafe { syscall!(Sysno::close_range, FIRST, RawFd::MAX, CLOSE_RANGE_CLOEXEC) };
+    if all.is_err() {
+        _ = for_each_other(&[], |fd| {
+            fcntl_setfd(fd, FdFlags::CLOEXEC).map_err(SystemError::of("fcntl"))
+        });
+    }
+}
+
+/// Returns whether a descriptor from 3 on would stay open at exec, as far as that can be told.
+pub(super) fn any_survives_exec() -> bool {
+    let mut any = false;
+    _ = for_each_other(&[], |fd| {
+        any |= fcntl_getfd(fd).is_ok_and(|flags| !flags.contains(FdFlags::CLOEXEC));
+        Ok(())
+    });
+    any
+}
+
 fn close_gaps(keep: &[RawFd]) -> Result<(), syscalls::Errno> {
     let mut first = FIRST;
     loop {
@@ -94,24 +119,24 @@ fn close_gaps(keep: &[RawFd]) -> Result<(), syscalls::Errno> {
 }
 
 fn close_each(keep: &[RawFd]) -> Result<(), SystemError> {
-    for_each_other(keep, |number| {
+    for_each_other(keep, |fd| {
         // SAFETY: that nobody uses the descriptor any more is the caller's promise.
-        unsafe { rustix::io::close(number) };
+        unsafe { rustix::io::close(fd.as_raw_fd()) };
         Ok(())
     })
 }
 
-/// Calls `act` with each number that is open, but 0, 1, 2 and those to be kept. Asking for each up
+/// Calls `act` with each descriptor that is open, but 0, 1, 2 and those to be kept. Asking for each up
 /// to the highest takes a fraction of the time that the list in `/proc/self/fd` takes.
 fn for_each_other(
     keep: &[RawFd],
-    mut act: impl FnMut(RawFd) -> Result<(), SystemError>,
+    mut act: impl FnMut(BorrowedFd<'_>) -> Result<(), SystemError>,
 ) -> Result<(), SystemError> {
     for number in (FIRST..table_size()?).filter(|number| !keep.contains(number)) {
         // SAFETY: a number that is closed is an error, which is what the call is to tell.
         let fd = unsafe { BorrowedFd::borrow_raw(number) };
-        if rustix::io::fcntl_getfd(fd).is_ok() {
-            act(number)?;
+        if fcntl_getfd(fd).is_ok() {
+            act(fd)?;
         }
     }
     Ok(())

@@ -33,6 +33,9 @@ pub struct Reason {
     pub text: Text<TEXT>,
 }
 
+/// Bytes of a reason in a pipe: the number, and both texts with a zero after each.
+pub(crate) const SIZE: usize = 4 + NAME + TEXT + 2;
+
 /// A wait that fails returns one in its error.
 const _: () = assert!(size_of::<Reason>() <= 80);
 
@@ -68,6 +71,34 @@ impl Reason {
         }
         reason
     }
+
+    /// Writes the reason down for another process.
+    pub(crate) fn to_bytes(self) -> [u8; SIZE] {
+        // A zero ends each of the two, so there is none within.
+        let [stage, text] = [self.stage.as_str(), self.text.as_str()]
+            .map(|text| text.bytes().filter(|&byte| byte != 0).chain([0]));
+        let mut bytes = [0; SIZE];
+        let all = self.errno.0.to_le_bytes().into_iter().chain(stage.chain(text));
+        bytes.iter_mut().zip(all).for_each(|(byte, from)| *byte = from);
+        bytes
+    }
+
+    /// Reads what another process wrote; whatever that was, the result is well formed.
+    pub(crate) fn from_bytes(bytes: &[u8; SIZE]) -> Self {
+        let [a, b, c, d, texts @ ..] = bytes;
+        let mut texts = texts.split(|&byte| byte == 0);
+        Self {
+            stage: Text::from_bytes(texts.next().unwrap_or_default()),
+            errno: Errno(i32::from_le_bytes([*a, *b, *c, *d])),
+            text: Text::from_bytes(texts.next().unwrap_or_default()),
+        }
+    }
+}
+
+/// Says at which stage a call failed, or what it was called for; for `map_err`.
+pub(super) fn failed<E: Into<Errno>>(stage: &str, text: &[u8]) -> impl FnOnce(E) -> Reason {
+    let (stage, text) = (Text::new(stage), Text::from_bytes(text));
+    move |errno| Reason { stage, errno: errno.into(), text }
 }
 
 impl From<SystemError> for Reason {
@@ -170,6 +201,17 @@ mod tests {
         assert_eq!(told(&*error, "start"), "stage step: start: bad config");
         let why = told(&ForkError::Threads { count: 3 }, "");
         assert!(why.starts_with("stage step: cannot fork with 3 threads; "), "{why}");
+    }
+
+    #[test]
+    fn a_reason_is_read_as_it_was_written() {
+        for (stage, text) in [("", ""), ("ids", "ünï"), ("a name of twenty one", &"x".repeat(TEXT))]
+        {
+            let reason = Reason::new(stage, Errno(-1), text);
+            assert_eq!(Reason::from_bytes(&reason.to_bytes()), reason);
+        }
+        let nonsense = Reason::from_bytes(&[0xff; SIZE]);
+        assert_eq!((nonsense.stage.as_str(), nonsense.text.as_str()), ("", ""));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use syscalls::{Sysno, syscall};
 type Action = [usize; 40];
 
 /// The kernel's signal mask.
-type Mask = u64;
+pub(super) type Mask = u64;
 const MASK_SIZE: usize = size_of::<Mask>();
 
 /// Sets a thread's mask (rt_sigprocmask(2)).
@@ -24,6 +24,10 @@ const LAST: i32 = 64;
 const FIRST_OF_LIBC: i32 = 32;
 /// The first after them, which is the C library's `SIGRTMIN`.
 const END_OF_LIBC: i32 = if cfg!(target_env = "musl") { 35 } else { 34 };
+
+/// All signals but those of the C library, and no signal.
+pub(super) const ALL: Mask = !((1 << (END_OF_LIBC - 1)) - (1 << (FIRST_OF_LIBC - 1)));
+pub(super) const NONE: Mask = 0;
 
 /// `SIG_DFL` and `SIG_IGN`.
 const DEFAULT: Action = [0; 40];
@@ -84,6 +88,12 @@ impl Drop for BlockedSignals {
 /// changed by then.
 #[doc(alias = "rt_sigaction")]
 pub fn reset_signals(ignored: &[i32]) -> Result<(), SystemError> {
+    reset_actions(ignored)?;
+    set_mask(NONE).map(|_| ())
+}
+
+/// The same, but the mask stays as it is.
+pub(super) fn reset_actions(ignored: &[i32]) -> Result<(), SystemError> {
     for &signal in ignored {
         set_action(signal, &IGNORE)?;
     }
@@ -92,11 +102,11 @@ pub fn reset_signals(ignored: &[i32]) -> Result<(), SystemError> {
             set_action(signal, &DEFAULT)?;
         }
     }
-    set_mask(0).map(|_| ())
+    Ok(())
 }
 
 /// Sets this thread's mask, and returns the one before.
-fn set_mask(mask: Mask) -> Result<Mask, SystemError> {
+pub(super) fn set_mask(mask: Mask) -> Result<Mask, SystemError> {
     let mut before = 0;
     let places = (&raw const mask, &raw mut before);
     // SAFETY: the kernel reads one mask and writes the other, which are as long as its own.

@@ -9,6 +9,8 @@ use rustix::fs::{Mode, OFlags, RawDir, openat};
 use rustix::io::Errno;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
+use super::stat;
+
 /// Of linux/sched.h; rustix does not list it.
 const CLONE_VM: u32 = 0x100;
 
@@ -68,15 +70,10 @@ fn is_kernels(thread: &OwnedFd) -> bool {
     /// PF_IO_WORKER of linux/sched.h since 5.12. Before, virtual processors had the same bit, and
     /// an io_uring's threads did not show in the process.
     const IO_WORKER: u32 = 0x10;
-    let mut buffer = [0; 256];
-    let read = |stat: OwnedFd| rustix::io::read(stat, &mut buffer);
     let stat = openat(thread, "stat", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-    let Ok(len) = stat.and_then(read) else { return false };
-    // Number, name in parentheses, state, five numbers, flags (proc(5)). A name may hold anything.
-    let text = str::from_utf8(buffer.get(..len).unwrap_or_default()).unwrap_or("");
-    let Some((start, rest)) = text.rsplit_once(") ") else { return false };
-    let flags = rest.split(' ').nth(6).and_then(|digits| digits.parse::<u32>().ok());
-    start.contains(" (iou-") && flags.is_some_and(|flags| flags & IO_WORKER != 0)
+    let mut buffer = [0; stat::LEN];
+    let read = stat.ok().and_then(|stat| stat::read(stat, &mut buffer));
+    read.is_some_and(|(start, flags)| start.contains(" (iou-") && flags & IO_WORKER != 0)
 }
 
 #[cfg(test)]

@@ -1,0 +1,25 @@
+//! What only a C library has.
+
+use core::ffi::c_char;
+use core::ptr;
+
+use rustix::fd::{OwnedFd, RawFd};
+
+use super::child::Child;
+use super::program::Ready;
+use super::signals::Mask;
+use super::spawn_error::SpawnError;
+
+/// Returns an environment of no variables (execve(2)).
+pub(super) const fn environment() -> *const *const c_char {
+    ptr::null()
+}
+
+/// Starts nothing.
+pub(super) const fn spawn(
+    _: &Ready<'_>,
+    _: &[(OwnedFd, RawFd)],
+    _: Mask,
+) -> Result<Option<Child>, SpawnError> {
+    Ok(None)
+}

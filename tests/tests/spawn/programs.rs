@@ -1,0 +1,186 @@
+//! A program: its file, its arguments, its descriptors and signals.
+
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+
+use ipc_barrier::Ended;
+use ipc_barrier::process::{Child, Program, Setup};
+use ipc_tests::fds;
+use ipc_tests::forked::soon;
+use rustix::process::Signal;
+
+use crate::started::{SH, output, reason, refused, script};
+
+/// The two ways: the C library's posix_spawn, and a fork, which a set-up needs.
+fn both_ways() -> [Setup<'static>; 2] {
+    [Setup::new(), Setup::new()]
+}
+
+pub(crate) fn a_program_has_its_arguments_and_the_environment_that_is_given() {
+    for setup in both_ways() {
+        let program = Program::at(SH).env(&[c"ONE=1", c"PATH=/usr/bin:/bin"]);
+        let args = [c"name of its own", c"-c", c"echo $0 $1 $ONE $HOME; env | wc -l", c"a b", c"c"];
+        let (text, ended) = output(&setup, program, &args).unwrap();
+        assert_eq!(ended, Ended::Exited(0));
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "a b c 1");
+        // Some shells add PWD, SHLVL and _.
+        assert!(lines[1].trim().parse::<u32>().unwrap() <= 6, "{text}");
+        let program = Program::at(SH).env(&[]);
+        let args = [c"sh", c"-c", c"echo $ONE"];
+        assert_eq!(output(&setup, program, &args).unwrap().0, "\n");
+    }
+}
+
+pub(crate) fn without_a_list_the_environment_is_inherited() {
+    // SAFETY: this process has one thread.
+    unsafe { std::env::set_var("OF_MAIN", "seven") };
+    for setup in both_ways() {
+        assert_eq!(script(&setup, "echo $OF_MAIN"), "seven\n");
+    }
+}
+
+/// What a program has open: `number id` of each, without the one that reads the list.
+const LIST: &str =
+    "for fd in /proc/$$/fd/*; do stat -L -c \"${fd##*/} %i\" $fd; done | grep -v ^255";
+
+fn listed(text: &str) -> Vec<(i32, u64)> {
+    let line = |line: &str| {
+        let (number, id) = line.split_once(' ').unwrap();
+        (number.parse().unwrap(), id.parse().unwrap())
+    };
+    text.lines().map(line).collect()
+}
+
+pub(crate) fn descriptors_lie_at_their_numbers_and_no_other_is_open() {
+    let (first, second, other) = (fds::file(), fds::file(), fds::file());
+    // One that exec would not close: whoever made it has forgotten that.
+    rustix::io::fcntl_setfd(&other, rustix::io::FdFlags::empty()).unwrap();
+    for setup in both_ways() {
+        let setup = setup.fd(first.as_fd(), 9).fd(second.as_fd(), 3);
+        let found = listed(&script(&setup, LIST));
+        let numbers: Vec<i32> = found.iter().map(|&(number, _)| number).collect();
+        assert_eq!(numbers, [0, 1, 2, 3, 9], "{found:?}");
+        assert_eq!(found[3].1, fds::id_of(&second));
+        assert_eq!(found[4].1, fds::id_of(&first));
+    }
+}
+
+pub(crate) fn numbers_may_overlap() {
+    let files: [_; 4] = std::array::from_fn(|_| fds::file());
+    let numbers = files.each_ref().map(std::os::fd::AsRawFd::as_raw_fd);
+    for setup in both_ways() {
+        // Each at the number of the next, the last one at that of the first, and one at its own.
+        let mut setup = setup;
+        for (index, file) in files.iter().enumerate().take(3) {
+            setup = setup.fd(file.as_fd(), numbers[(index + 1) % 3]);
+        }
+        setup = setup.fd(files[3].as_fd(), numbers[3]);
+        let found = listed(&script(&setup, LIST));
+        for (index, file) in files.iter().enumerate() {
+            let number = if index == 3 { numbers[3] } else { numbers[(index + 1) % 3] };
+            assert!(found.contains(&(number, fds::id_of(file))), "{index}: {found:?}");
+        }
+    }
+}
+
+pub(crate) fn an_open_file_is_a_program_whatever_becomes_of_its_path() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sh");
+    fs::copy("/bin/sh", &path).unwrap();
+    let file = File::open(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    let number = std::os::fd::AsRawFd::as_raw_fd(&file);
+    for setup in both_ways() {
+        // Its number is given to another one, too.
+        let other = fds::file();
+        let setup = setup.fd(other.as_fd(), number);
+        let args = [c"sh", c"-c", c"echo here"];
+        let (text, ended) = output(&setup, Program::open(file.as_fd()), &args).unwrap();
+        assert_eq!((text.as_str(), ended), ("here\n", Ended::Exited(0)));
+    }
+}
+
+pub(crate) fn a_program_that_is_missing_or_not_executable_is_a_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("plain");
+    fs::write(&path, "no program").unwrap();
+    let plain = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+    for setup in both_ways() {
+        let why = reason(&setup, Program::at(c"/no/such/program"));
+        assert_eq!(why, "stage exec: /no/such/program: ENOENT (2)");
+        let why = reason(&setup, Program::at(&plain));
+        assert!(why.starts_with("stage exec: ") && why.ends_with(": EACCES (13)"), "{why}");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let why = reason(&setup, Program::at(&plain));
+        assert!(why.ends_with(": ENOEXEC (8)"), "{why}");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let why = reason(&setup, Program::open(fds::file().as_fd()));
+        assert!(why.starts_with("stage exec: /proc/self/fd/") && why.ends_with(": EACCES (13)"));
+    }
+}
+
+pub(crate) fn too_much_is_refused_before_anything_starts() {
+    let file = fds::file();
+    for setup in both_ways() {
+        let many = [c"x"; 65];
+        let error = refused(&setup, Program::at(SH), &many).to_string();
+        assert!(error.ends_with("stage exec: arguments: E2BIG (7)"), "{error}");
+        let error = refused(&setup, Program::at(SH).env(&many), &[c"sh"]).to_string();
+        assert!(error.ends_with("stage exec: environment: E2BIG (7)"), "{error}");
+        let mut full = setup.clone();
+        for number in 3..18 {
+            full = full.fd(file.as_fd(), number);
+        }
+        assert_eq!(script(&full, "echo >&17; echo ok"), "ok\n");
+        let error =
+            refused(&full.fd(file.as_fd(), 18).fd(file.as_fd(), 19), Program::at(SH), &[c"sh"])
+                .to_string();
+        assert!(error.ends_with("stage descriptors: more than 16: E2BIG (7)"), "{error}");
+        for number in [-1, 1_000_000_000] {
+            let error = refused(&setup.clone().fd(file.as_fd(), number), Program::at(SH), &[c"sh"]);
+            assert!(error.to_string().contains("stage descriptors: dup3: EBADF (9)"), "{error}");
+        }
+    }
+}
+
+/// The C library's own signals, which some ignore in what they start.
+const OF_LIBC: u64 = 0b111 << 31;
+
+/// A mask of signals in a process's status.
+fn mask(child: &Child, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.pid())).unwrap();
+    let (_, mask) = status.split_once(name).unwrap();
+    u64::from_str_radix(mask[1..].trim().split('\n').next().unwrap(), 16).unwrap()
+}
+
+pub(crate) fn signals_have_their_default_action_and_none_is_blocked() {
+    for signal in [Signal::TERM, Signal::CHILD, Signal::USR1] {
+        // SAFETY: no handler is installed.
+        unsafe { libc::signal(signal.as_raw(), libc::SIG_IGN) };
+    }
+    for setup in both_ways() {
+        let blocked = ipc_barrier::process::block_signals().unwrap();
+        // SIGCHLD is ignored, so that nobody can wait for it.
+        let mut child =
+            setup.spawn(Program::at(c"/bin/sleep"), &[c"sleep", c"600"], soon()).unwrap();
+        drop(blocked);
+        assert_eq!(mask(&child, "SigBlk"), 0);
+        assert_eq!(mask(&child, "SigIgn") & !OF_LIBC, 0);
+        child.kill().unwrap();
+        child.wait_until(soon()).unwrap();
+    }
+}
+
+pub(crate) fn a_program_may_begin_with_all_signals_blocked() {
+    for setup in both_ways() {
+        let setup = setup.blocked();
+        let mut child =
+            setup.spawn(Program::at(c"/bin/sleep"), &[c"sleep", c"600"], soon()).unwrap();
+        // All but SIGKILL and SIGSTOP, which nobody can block.
+        assert_eq!(mask(&child, "SigBlk") | OF_LIBC, !((1 << 8) | (1 << 18)));
+        child.kill().unwrap();
+        assert_eq!(child.wait_until(soon()), Some(Ended::Killed(9)));
+    }
+}

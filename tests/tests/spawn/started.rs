@@ -1,0 +1,54 @@
+//! A started program, which tells of itself on its standard output.
+
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::AsFd;
+
+use ipc_barrier::Ended;
+use ipc_barrier::process::{Program, Setup, SpawnError};
+use ipc_tests::fds;
+use ipc_tests::forked::soon;
+use rustix::pipe::{PipeFlags, pipe_with};
+
+pub(crate) const SH: &CStr = c"/bin/sh";
+
+/// Starts a program, and returns its output and how it ended.
+pub(crate) fn output(
+    setup: &Setup<'_>,
+    program: Program<'_>,
+    args: &[&CStr],
+) -> Result<(String, Ended), SpawnError> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+    let mut child = setup.clone().fd(write.as_fd(), 1).spawn(program, args, soon())?;
+    drop(write);
+    let mut text = String::new();
+    File::from(read).read_to_string(&mut text).unwrap();
+    let ended = child.wait_until(soon()).expect("it ends by itself");
+    Ok((text, ended))
+}
+
+/// Runs a script, which must succeed, and returns what it has written.
+pub(crate) fn script(setup: &Setup<'_>, text: &str) -> String {
+    let text = CString::new(text).unwrap();
+    let (text, ended) = output(setup, Program::at(SH), &[c"sh", c"-c", &text]).unwrap();
+    assert_eq!(ended, Ended::Exited(0), "{text}");
+    text
+}
+
+/// The start fails, with nothing left over, and says why.
+pub(crate) fn refused(setup: &Setup<'_>, program: Program<'_>, args: &[&CStr]) -> SpawnError {
+    let open = fds::open();
+    let error = setup.spawn(program, args, soon()).expect_err("the start fails");
+    assert_eq!(fds::open(), open, "{error}");
+    assert!(fds::children().is_empty(), "{error}");
+    error
+}
+
+/// The reason of a start that fails, as it is shown.
+pub(crate) fn reason(setup: &Setup<'_>, program: Program<'_>) -> String {
+    match refused(setup, program, &[program.name()]) {
+        SpawnError::Failed(reason) => reason.to_string(),
+        other => panic!("{other}"),
+    }
+}
