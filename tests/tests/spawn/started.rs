@@ -24,7 +24,7 @@ pub(crate) fn output(
     drop(write);
     let mut text = String::new();
     File::from(read).read_to_string(&mut text).unwrap();
-    let ended = child.wait_until(soon()).expect("it ends by itself");
+    let ended = child.wait_until(soon()).unwrap();
     Ok((text, ended))
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn script(setup: &Setup<'_>, text: &str) -> String {
 /// The start fails, with nothing left over, and says why.
 pub(crate) fn refused(setup: &Setup<'_>, program: Program<'_>, args: &[&CStr]) -> SpawnError {
     let open = fds::open();
-    let error = setup.spawn(program, args, soon()).expect_err("the start fails");
+    let error = setup.spawn(program, args, soon()).unwrap_err();
     assert_eq!(fds::open(), open, "{error}");
     assert!(fds::children().is_empty(), "{error}");
     error
