@@ -84,7 +84,9 @@ pub use ipc_frame::{Decode, Encode, EncodeError, MessageError};
 pub use ipc_transport::{Errno, Instant, Patience, SystemError};
 pub use ledger::{Again, How, RequestId, Restart};
 pub use pool::{Pool, PoolRequest};
-pub use process::{Fork, Inline, Launch};
+pub use process::{Exec, Fork, Inline, Launch, serve_as};
+#[cfg(feature = "std")]
+pub use process::{is_worker, serve};
 pub use refusal::Refusal;
 #[doc(no_inline)]
 pub use rustix::fd;

@@ -5,15 +5,22 @@
 
 mod child;
 mod exchange;
+mod exec;
 mod fork;
 mod inline;
 mod launch;
 mod leaving;
+mod mark;
+mod serve;
 mod starting;
 mod state;
 mod turn;
 
+pub use exec::Exec;
 pub use fork::Fork;
 pub use inline::Inline;
 pub use launch::Launch;
+pub use serve::serve_as;
+#[cfg(feature = "std")]
+pub use serve::{is_worker, serve};
 pub(crate) use state::{Life, Main, Policy};

@@ -1,15 +1,16 @@
 //! How a worker is started: its launch, and what the builder calls set.
 
+use core::ffi::CStr;
 use core::time::Duration;
 
-use ipc_transport::Patience;
+use ipc_transport::{Patience, SystemError};
 #[cfg(feature = "libc")]
 use rustix::fd::BorrowedFd;
 
 use crate::handler::{Handler, Holding, Reply, Request};
 use crate::identity::Identity;
 use crate::ledger::Restart;
-use crate::process::{Fork, Inline, Policy};
+use crate::process::{Exec, Fork, Inline, Policy};
 use crate::refusal::Refusal;
 
 /// How long a worker may take to be ready, unless [`Start::ready_within`] says otherwise.
@@ -75,6 +76,48 @@ where
     #[cfg(feature = "libc")]
     pub fn fork_with(fds: &[BorrowedFd<'fd>; N], function: F) -> Self {
         Self::fork(Holding { function, fds: *fds })
+    }
+}
+
+impl Start<Exec<'static>> {
+    /// Starts this program again, as a worker (`/proc/self/exe`, which is opened here: a program
+    /// that replaces this one on disk is never mixed with it). Its `main` begins with
+    /// [`is_worker`](crate::is_worker) and [`serve`](crate::serve).
+    ///
+    /// It works from any program, also while other threads run; where there is a C library, by
+    /// posix_spawn(3), whose cost does not grow with this process's memory. Main stands still until
+    /// the exec.
+    ///
+    /// # Errors
+    /// Those of open(2): where `/proc` is not mounted start a program by its path, with
+    /// [`exec`](Start::exec).
+    pub fn exec_self() -> Result<Self, SystemError> {
+        Ok(Self::new(Exec::this_program()?))
+    }
+}
+
+impl<'a> Start<Exec<'a>> {
+    /// Starts a program that [serves](crate::serve), by its path. `PATH` is not searched.
+    ///
+    /// What worker and main share lies in a sealed file in memory: starts fail with the error of
+    /// memfd_create(2) (kernel 3.17) where a filter refuses it.
+    pub const fn exec(path: &'a CStr) -> Self {
+        Self::new(Exec::at(path))
+    }
+
+    /// Adds arguments, at most 62. The program's first ones are its name and a mark.
+    #[must_use]
+    pub const fn args(mut self, args: &'a [&'a CStr]) -> Self {
+        self.launch.args = args;
+        self
+    }
+
+    /// Sets the environment, at most 64 of `NAME=value`; without this it is main's, or without a C
+    /// library none.
+    #[must_use]
+    pub const fn env(mut self, env: &'a [&'a CStr]) -> Self {
+        self.launch.env = Some(env);
+        self
     }
 }
 

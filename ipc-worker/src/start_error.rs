@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use ipc_barrier::process::{Ended, ForkError, Reason};
+use ipc_barrier::process::{Ended, ForkError, Reason, SpawnError};
 use ipc_transport::SystemError;
 
 use crate::identity::{Identity, Served};
@@ -65,6 +65,18 @@ impl core::error::Error for StartError {}
 impl From<SystemError> for StartError {
     fn from(error: SystemError) -> Self {
         Self::System(error)
+    }
+}
+
+impl From<SpawnError> for StartError {
+    fn from(error: SpawnError) -> Self {
+        match error {
+            SpawnError::System(error) => Self::System(error),
+            SpawnError::Fork(error) => Self::Fork(error),
+            SpawnError::Failed(reason) => Self::Failed(reason),
+            SpawnError::Died(ended) => Self::Died(ended),
+            _ => Self::TimedOut,
+        }
     }
 }
 

@@ -19,7 +19,7 @@ static PROGRAMS: OnceLock<HashMap<&str, PathBuf>> = OnceLock::new();
 
 fn main() -> ExitCode {
     // Once, before the cases: each of them is a process of its own.
-    let names = ["epoll", "mio", "polling", "calloop", "tokio"];
+    let names = ["epoll", "mio", "polling", "calloop", "tokio", "threads"];
     PROGRAMS.set(names.map(|name| (name, example::build("ipc-worker", name))).into()).unwrap();
     run()
 }
@@ -30,6 +30,7 @@ cases! { run =
     polling_goes_through_a_restart,
     calloop_goes_through_a_restart,
     tokio_goes_through_a_restart,
+    tokio_with_many_threads_goes_through_a_restart,
     repro_edge_triggered_a_turn_tells_what_shows_no_more,
 }
 
@@ -51,6 +52,10 @@ fn calloop_goes_through_a_restart() {
 
 fn tokio_goes_through_a_restart() {
     goes_through_a_restart("tokio");
+}
+
+fn tokio_with_many_threads_goes_through_a_restart() {
+    goes_through_a_restart("threads");
 }
 
 /// Runs the program and looks for one outcome of each request, one death, and one successor. How

@@ -11,7 +11,8 @@ use crate::{failure::Failure, steps, workspace::Workspace};
 
 const HELP: &str = "\
 Measures round trips, 32 requests in flight and requests with descriptors, over the transport and
-through a worker; and two processes that meet at a barrier. Each runs on one processor and on two,
+through a worker; two processes that meet at a barrier; and how soon a killed worker answers again,
+by fork and by exec, beside a bare posix_spawn, with a small parent and a large one. Each runs on one processor and on two,
 beside a floor: the same work by bare system calls, in alternating short blocks. The ratio of the
 two is the result. Prints a table with the goals, how noisy the machine was, and what was left out.
 
@@ -23,10 +24,14 @@ Usage: cargo xtask bench [OPTIONS]
 Options:
       --quick          shorter blocks: all rows within 30 s
       --json FILE      also write the rows to FILE
-      --filter WORD    only rows whose name contains WORD, such as \"worker\" or \", 2 cpus\"
+      --filter WORD    only rows whose name contains WORD, such as \"worker\" or \", 2 cpus\", or
+                       \"starts\" for the killed worker
   -h, --help           print this help
 
 Exit codes: 0 measured, even if a goal is missed; 1 a row failed; 2 wrong arguments";
+
+/// The bench of the killed worker.
+const STARTS: &str = "starts";
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Options {
@@ -42,11 +47,20 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
         return Ok(());
     };
     let workspace = Workspace::find()?;
-    let bench = ["bench", "--locked", "-p", "ipc-tests", "--bench", "speed", "--"];
-    let mut command = workspace.cargo(&bench);
-    if options.quick {
-        command.arg("--quick");
+    let bench = |name: &str| {
+        let args = ["bench", "--locked", "-p", "ipc-tests", "--bench", name, "--"];
+        let mut command = workspace.cargo(&args);
+        command.args(options.quick.then_some("--quick"));
+        command
+    };
+    let only_starts = options.filter.as_deref() == Some(STARTS);
+    if only_starts || options.filter.is_none() {
+        steps::run_command(&mut bench(STARTS))?;
     }
+    if only_starts {
+        return Ok(());
+    }
+    let mut command = bench("speed");
     if let Some(filter) = options.filter {
         command.arg("--filter").arg(filter);
     }

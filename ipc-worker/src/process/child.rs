@@ -16,7 +16,7 @@ use crate::ledger::Words;
 use crate::server::{Paces, Served, Server};
 
 /// Exit statuses, of sysexits.h where they have one.
-const SET_UP_FAILED: i32 = 71;
+pub(super) const SET_UP_FAILED: i32 = 71;
 const NOT_SETTLED: i32 = 74;
 const PANIC: i32 = 101;
 const BROKEN_STREAM: i32 = 76;

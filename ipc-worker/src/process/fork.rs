@@ -1,7 +1,7 @@
 //! The launch by fork: the worker is a copy of main.
 
 use ipc_barrier::process::{Fork as Side, ForkError, block_signals};
-use ipc_transport::{Patience, SharedPage, Stream};
+use ipc_transport::{Instant, Patience, SharedPage, Stream};
 
 use super::child;
 use super::launch::Launch;
@@ -28,6 +28,7 @@ impl<H: Handler> Launch for Fork<H> {
     fn begin<Tag, const SLOTS: usize, const BYTES: usize>(
         &mut self,
         spin: Patience,
+        _deadline: Instant,
         caller: &mut Caller<Tag, SLOTS, BYTES>,
     ) -> Result<Option<Process>, StartError> {
         let (mut stream, theirs) = Stream::pair()?;

@@ -4,7 +4,7 @@ use core::cell::RefCell;
 use core::mem;
 
 use ipc_frame::{Header, Kind, MAX_FDS};
-use ipc_transport::{FdList, Fds, Patience};
+use ipc_transport::{FdList, Fds, Instant, Patience};
 
 use super::launch::Launch;
 use super::state::Process;
@@ -35,6 +35,7 @@ impl<H: Handler> Launch for Inline<H> {
     fn begin<Tag, const SLOTS: usize, const BYTES: usize>(
         &mut self,
         _spin: Patience,
+        _deadline: Instant,
         _caller: &mut Caller<Tag, SLOTS, BYTES>,
     ) -> Result<Option<Process>, StartError> {
         self.handler.prepare().map_err(StartError::Failed)?;

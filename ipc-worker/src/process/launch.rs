@@ -1,13 +1,14 @@
 //! How requests come to be run, as a type.
 
-use ipc_transport::Patience;
+use ipc_transport::{Instant, Patience};
 
 use super::state::Process;
 use crate::caller::Caller;
 use crate::refusal::Refusal;
 use crate::start_error::StartError;
 
-/// What a worker is started by: [`Fork`](crate::Fork) or [`Inline`](crate::Inline). No other crate
+/// What a worker is started by: [`Fork`](crate::Fork), [`Exec`](crate::Exec) or
+/// [`Inline`](crate::Inline). No other crate
 /// can add one.
 ///
 /// It is a type, so a program links only what it uses, and main's calls need not know the handler.
@@ -18,6 +19,7 @@ pub trait Launch: Sized {
     fn begin<Tag, const SLOTS: usize, const BYTES: usize>(
         &mut self,
         spin: Patience,
+        deadline: Instant,
         caller: &mut Caller<Tag, SLOTS, BYTES>,
     ) -> Result<Option<Process>, StartError>;
 

@@ -16,7 +16,8 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
     /// Begins to run requests: makes a process, which is watched from then on, or runs them in main.
     pub(super) fn launch(&mut self) -> Result<(), StartError> {
         self.life.open_reserve();
-        let made = self.launch.begin(self.life.policy.patience, &mut self.caller);
+        let deadline = self.life.now + self.life.policy.ready_within;
+        let made = self.launch.begin(self.life.policy.patience, deadline, &mut self.caller);
         let watched = match made? {
             None => {
                 self.life.phase = Phase::InMain;
@@ -24,7 +25,6 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
             }
             Some(process) => self.life.adopt(process),
         };
-        let deadline = self.life.now + self.life.policy.ready_within;
         (self.life.phase, self.life.until) = (Phase::Starting, deadline);
         if let Err(error) = watched {
             self.fail(error.into());

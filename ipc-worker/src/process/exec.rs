@@ -1,0 +1,78 @@
+//! The launch by exec: the worker is a program that calls `serve`.
+
+use core::ffi::CStr;
+
+use heapless::Vec;
+use ipc_barrier::process::{Program, Setup};
+use ipc_transport::{Errno, Instant, Patience, SharedPage, Stream, SystemError, above_stdio};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
+
+use super::launch::Launch;
+use super::mark::Mark;
+use super::serve::{PAGE, STREAM};
+use super::state::{Process, SLICE};
+use crate::caller::Caller;
+use crate::ledger::Words;
+use crate::start_error::StartError;
+
+/// Most arguments of a worker: its name, its mark, and its own.
+const ARGS: usize = 64;
+
+/// More arguments than there is room for.
+const E2BIG: Errno = Errno(7);
+
+/// Starts a program that serves: see [`Start::exec_self`](crate::Start::exec_self) and
+/// [`Start::exec`](crate::Start::exec).
+#[derive(Debug)]
+pub struct Exec<'a> {
+    /// The program's file, which stays the same whatever becomes of its path.
+    file: Option<OwnedFd>,
+    path: &'a CStr,
+    pub(crate) args: &'a [&'a CStr],
+    pub(crate) env: Option<&'a [&'a CStr]>,
+}
+
+impl<'a> Exec<'a> {
+    pub(crate) const fn at(path: &'a CStr) -> Self {
+        Self { file: None, path, args: &[], env: None }
+    }
+
+    pub(crate) fn this_program() -> Result<Self, SystemError> {
+        let path = c"/proc/self/exe";
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let file = rustix::fs::open(path, flags, Mode::empty());
+        let file = above_stdio(file.map_err(SystemError::of("open /proc/self/exe"))?)?;
+        Ok(Self { file: Some(file), ..Self::at(path) })
+    }
+}
+
+impl Launch for Exec<'_> {
+    fn begin<Tag, const SLOTS: usize, const BYTES: usize>(
+        &mut self,
+        spin: Patience,
+        deadline: Instant,
+        caller: &mut Caller<Tag, SLOTS, BYTES>,
+    ) -> Result<Option<Process>, StartError> {
+        let (mut stream, theirs) = Stream::pair()?;
+        stream.set_receive_timeout(SLICE)?;
+        let (page, file) = SharedPage::with_file(SLOTS)?;
+        caller.offer_all(Words(page.words()));
+        let file_of_program = self.file.as_ref().map(|file| Program::open(file.as_fd()));
+        let mut program = file_of_program.unwrap_or(Program::at(self.path));
+        if let Some(env) = self.env {
+            program = program.env(env);
+        }
+        let mark = Mark::new(spin).text();
+        let mark = CStr::from_bytes_with_nul(mark.as_bytes()).unwrap_or_default();
+        let mut args: Vec<&CStr, ARGS> = Vec::new();
+        for arg in [program.name(), mark].into_iter().chain(self.args.iter().copied()) {
+            let too_many = SystemError { call: "exec", errno: E2BIG };
+            args.push(arg).map_err(|_| too_many)?;
+        }
+        // No signal is for it before it has its own settings, as in a forked worker.
+        let setup = Setup::new().blocked().fd(theirs.as_fd(), STREAM).fd(file.as_fd(), PAGE);
+        let child = setup.spawn(program, &args, deadline)?;
+        Ok(Some(Process::new(child, stream, page)))
+    }
+}

@@ -1,0 +1,74 @@
+//! The argument by which a program knows that it was started as a worker.
+
+use core::ffi::CStr;
+use core::time::Duration;
+
+use heapless::{String, format};
+use ipc_transport::Patience;
+use rustix::process::{Pid, getpid, getppid};
+
+/// What every mark begins with.
+const PREFIX: &str = "ipc-worker:";
+
+/// Bytes of the longest mark, with the zero at its end.
+const SIZE: usize = 40;
+
+/// A mark names the process that has started the worker, so that what the worker starts itself is
+/// not taken for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) main: Pid,
+    pub(super) spin: Patience,
+}
+
+impl Mark {
+    /// The mark of this process's workers.
+    pub(super) fn new(spin: Patience) -> Self {
+        Self { main: getpid(), spin }
+    }
+
+    /// Returns it as text that ends with a zero.
+    pub(super) fn text(self) -> String<SIZE> {
+        let (main, spin) = (self.main.as_raw_nonzero(), self.spin.spin.as_micros());
+        format!("{PREFIX}{main}:{spin}\0").unwrap_or_default()
+    }
+
+    /// Reads an argument. `None` unless this process's parent has made it.
+    pub(super) fn of_parent(argument: &CStr) -> Option<Self> {
+        Self::read(argument).filter(|mark| getppid() == Some(mark.main))
+    }
+
+    fn read(argument: &CStr) -> Option<Self> {
+        let (main, spin) = argument.to_str().ok()?.strip_prefix(PREFIX)?.split_once(':')?;
+        let spin = Patience { spin: Duration::from_micros(spin.parse().ok()?) };
+        let main = main.parse().ok().filter(|&main| main > 0).and_then(Pid::from_raw)?;
+        Some(Self { main, spin })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_read_as_it_was_written() {
+        for (main, spin) in [(1, 0), (i32::MAX, 0), (77, u64::MAX)] {
+            let (main, spin) = (Pid::from_raw(main).unwrap(), Duration::from_micros(spin));
+            let mark = Mark { main, spin: Patience { spin } };
+            let text = mark.text();
+            assert_eq!(Mark::read(CStr::from_bytes_with_nul(text.as_bytes()).unwrap()), Some(mark));
+        }
+    }
+
+    #[test]
+    fn any_other_argument_is_no_mark() {
+        for text in [c"", c"ipc-worker:", c"ipc-worker:1", c"ipc-worker:0:0", c"ipc-worker:-1:0"] {
+            assert_eq!(Mark::read(text), None, "{text:?}");
+        }
+        for text in [c"ipc-worker:1:", c"ipc-worker:1:x", c"--help", c"ipc-worker:1:0:0", c"\xff"] {
+            assert_eq!(Mark::read(text), None, "{text:?}");
+        }
+        // Nobody's parent is process 2³¹ − 1.
+        assert_eq!(Mark::of_parent(c"ipc-worker:2147483647:0"), None);
+    }
+}

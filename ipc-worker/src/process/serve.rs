@@ -1,0 +1,165 @@
+//! The worker's side of a start by exec: it finds what main has given it, and serves.
+
+#![expect(unsafe_code, reason = "descriptors by number, and memory for buffers of any size")]
+
+use core::ffi::CStr;
+use core::mem::MaybeUninit;
+use core::ptr;
+
+use ipc_barrier::process::{Reason, detach_all_but, exit};
+use ipc_transport::{Inbox, Outbox, SharedPage, Stream, SystemError, inherit};
+use rustix::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+use rustix::net::sockopt::socket_peercred;
+
+use super::child::{EndOnPanic, Given, be_ordinary};
+use super::mark::Mark;
+use crate::handler::Handler;
+use crate::ledger::Words;
+
+/// Where a worker finds its end of the stream, and the file of the words that it shares with main.
+pub(super) const STREAM: RawFd = 3;
+pub(super) const PAGE: RawFd = 4;
+
+/// The status of a program that was started by hand, that of sysexits.h for wrong usage.
+const BY_HAND: i32 = 64;
+
+/// A worker's buffers.
+struct Buffers<const SLOTS: usize, const BYTES: usize> {
+    inbox: MaybeUninit<Inbox<BYTES>>,
+    outbox: MaybeUninit<Outbox<BYTES, SLOTS>>,
+}
+
+/// Returns whether this process was started as a worker, by [`Start::exec_self`] or
+/// [`Start::exec`](crate::Start::exec): call [`serve`] then, before anything else.
+///
+/// A program that a worker starts is none, also where it is given the same arguments.
+///
+/// [`Start::exec_self`]: crate::Start::exec_self
+#[cfg(feature = "std")]
+pub fn is_worker() -> bool {
+    argument().is_some_and(|argument| Mark::of_parent(&argument).is_some())
+}
+
+/// Serves the main process that has started this one, and exits when main has closed. It takes
+/// requests and replies of the same `SLOTS` and `BYTES` as main's `Worker`.
+///
+/// It is the first call of a worker's `main`: it cuts every descriptor that was inherited off from
+/// its file, but 0, 1 and 2, and then calls `make`, which sets the process up, gives privileges up,
+/// and returns the handler. [`Handler::prepare`] follows. If one of them fails main is told of the
+/// reason, as [`StartError::Failed`](crate::StartError::Failed).
+///
+/// SIGINT, SIGTERM, SIGHUP and SIGPIPE are ignored, as in a forked worker; see
+/// [`Start::fork`](crate::Start::fork). Without `/proc` only those descriptors are closed that are
+/// close-on-exec in main.
+///
+/// A program that was started by hand says so on standard error, and exits with status 64.
+///
+/// ```no_run
+/// use ipc_worker::{Refusal, Reply, Request};
+///
+/// fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+///     reply.put(request.bytes())
+/// }
+///
+/// fn main() {
+///     if ipc_worker::is_worker() {
+///         ipc_worker::serve::<_, 64, 32768>(|| Ok(handle));
+///     }
+///     // … the main process
+/// }
+/// ```
+#[cfg(feature = "std")]
+pub fn serve<H: Handler, const SLOTS: usize, const BYTES: usize>(
+    make: impl FnOnce() -> Result<H, Reason>,
+) -> ! {
+    let argument = argument().unwrap_or_default();
+    serve_as::<H, SLOTS, BYTES>(&argument, make)
+}
+
+/// The first argument after the program's name.
+#[cfg(feature = "std")]
+fn argument() -> Option<std::ffi::CString> {
+    use std::os::unix::ffi::OsStringExt;
+    let argument = std::env::args_os().nth(1)?;
+    std::ffi::CString::new(argument.into_vec()).ok()
+}
+
+/// Serves as [`serve`] does, for a program without std: `argument` is the first after its name.
+pub fn serve_as<H: Handler, const SLOTS: usize, const BYTES: usize>(
+    argument: &CStr,
+    make: impl FnOnce() -> Result<H, Reason>,
+) -> ! {
+    let Some((mark, stream, file)) = Mark::of_parent(argument).and_then(given_by) else {
+        say(b"this program is a worker: its main process starts it\n");
+        exit(BY_HAND);
+    };
+    let page = SharedPage::of_file(file.as_fd(), SLOTS);
+    let Ok(buffers) = buffers::<SLOTS, BYTES>() else { exit(super::child::SET_UP_FAILED) };
+    let Buffers { inbox, outbox } = buffers;
+    let words = page.as_ref().map_or_else(|_| Words::default(), |page| Words(page.words()));
+    let (inbox, outbox) = (Inbox::init(inbox), Outbox::init(outbox));
+    let given = Given { stream, words, spin: mark.spin, inbox, outbox };
+    let _guard = EndOnPanic;
+    let mut handler = set_up(file, page.as_ref().err()).and_then(|()| make());
+    let ready = match &mut handler {
+        Ok(handler) => handler.prepare().map(|()| handler),
+        Err(reason) => Err(*reason),
+    };
+    given.serve(ready)
+}
+
+/// Takes over what main has put at its numbers. `None` where this is no worker's process.
+fn given_by(mark: Mark) -> Option<(Mark, Stream, OwnedFd)> {
+    // What this program has opened itself is close-on-exec, or has another peer.
+    for number in [STREAM, PAGE] {
+        // SAFETY: the number is only asked about; that it may not be open is the question.
+        let fd = unsafe { BorrowedFd::borrow_raw(number) };
+        fcntl_getfd(fd).ok().filter(|flags| !flags.contains(FdFlags::CLOEXEC))?;
+    }
+    // SAFETY: as above.
+    let peer = socket_peercred(unsafe { BorrowedFd::borrow_raw(STREAM) }).ok()?;
+    if peer.pid != mark.main {
+        return None;
+    }
+    // SAFETY: main, which has made both, put them there for this call to take; what is taken is
+    // close-on-exec, so that it is not taken twice.
+    let stream = unsafe { inherit(STREAM) }.ok()?;
+    // SAFETY: as above.
+    let file = unsafe { OwnedFd::from_raw_fd(PAGE) };
+    fcntl_setfd(&file, FdFlags::CLOEXEC).ok()?;
+    Some((mark, stream, file))
+}
+
+/// Makes an ordinary process of this one, with nothing inherited but the stream.
+fn set_up(file: OwnedFd, unmapped: Option<&SystemError>) -> Result<(), Reason> {
+    drop(file);
+    // A file that is too short is one of fewer slots, as main will hear from the first frame.
+    if let Some(error) = unmapped.filter(|error| error.call != "fstat") {
+        return Err(Reason::new("slots", error.errno, error.call));
+    }
+    be_ordinary()?;
+    // Where that cannot be, main's own are close-on-exec.
+    _ = detach_all_but(&[STREAM]);
+    Ok(())
+}
+
+/// Maps memory for the buffers, so that neither a heap nor a large stack is needed.
+fn buffers<const SLOTS: usize, const BYTES: usize>()
+-> Result<&'static mut Buffers<SLOTS, BYTES>, SystemError> {
+    let (protection, len) =
+        (ProtFlags::READ | ProtFlags::WRITE, size_of::<Buffers<SLOTS, BYTES>>());
+    // SAFETY: the kernel chooses the address, so no memory in use is replaced.
+    let mapped = unsafe { mmap_anonymous(ptr::null_mut(), len, protection, MapFlags::PRIVATE) };
+    let buffers = mapped.map_err(SystemError::of("mmap"))?.cast::<Buffers<SLOTS, BYTES>>();
+    // SAFETY: it is as long as the value, aligned to a page, zero, and may hold anything; it stays
+    // for as long as the process, and nothing else refers to it.
+    Ok(unsafe { &mut *buffers })
+}
+
+fn say(text: &[u8]) {
+    // SAFETY: nobody else closes standard error during the call; it may be closed already.
+    let stderr = unsafe { BorrowedFd::borrow_raw(2) };
+    _ = rustix::io::write(stderr, text);
+}

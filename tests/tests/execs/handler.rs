@@ -1,0 +1,12 @@
+//! The worker's tests over workers that are started by exec: the same handler, in this program
+//! started again.
+
+#[path = "../worker/handler.rs"]
+mod forked;
+
+pub(crate) use forked::*;
+use ipc_worker::{Launch, Start, Worker};
+
+pub(crate) fn worker() -> Worker<u32, impl Launch> {
+    Worker::<u32, _>::start(Start::exec_self().unwrap()).unwrap()
+}

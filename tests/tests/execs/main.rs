@@ -1,0 +1,79 @@
+//! Workers by exec: this program, started again, serves.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+#![allow(dead_code, reason = "of the cases of forked workers only those for any launch are run")]
+
+#[path = "../worker/calls.rs"]
+mod calls;
+#[path = "../worker/deaths.rs"]
+mod deaths;
+#[path = "../worker/given_back.rs"]
+mod given_back;
+mod handler;
+#[path = "../worker/late.rs"]
+mod late;
+#[path = "../worker/one_ways.rs"]
+mod one_ways;
+mod program;
+mod starts;
+#[path = "../worker/stops.rs"]
+mod stops;
+mod surroundings;
+
+use std::process::ExitCode;
+
+use calls::*;
+use deaths::*;
+use given_back::*;
+use late::*;
+use one_ways::*;
+use starts::*;
+use stops::*;
+use surroundings::*;
+
+fn main() -> ExitCode {
+    program::serve_if_asked();
+    cases()
+}
+
+ipc_tests::cases! { cases =
+    blocking_call_gets_its_reply,
+    handler_runs_in_another_process,
+    replies_come_in_request_order,
+    descriptors_reach_the_handler_and_come_back,
+    as_many_descriptors_as_a_message_carries,
+    as_many_descriptors_come_back_as_a_message_carries,
+    requests_are_made_from_the_arms_of_events,
+    a_deadline_ends_a_request_that_runs_and_one_that_waits,
+    a_cancelled_request_that_waits_never_begins,
+    death_is_an_event_and_the_next_worker_answers,
+    what_begins_as_often_as_it_may_is_set_aside,
+    killed_at_any_moment_each_request_has_one_outcome,
+    a_lost_request_brings_its_bytes_and_descriptors_back,
+    what_stop_loses_is_given_back_too,
+    what_was_taken_back_begins_in_no_later_worker_either,
+    a_handler_that_asks_sees_that_it_is_given_up,
+    one_ways_keep_their_order_and_cost_no_answer,
+    one_ways_that_had_not_begun_go_to_the_next_worker_in_order,
+    stop_delivers_every_outcome,
+    stop_kills_at_the_deadline_and_tells_what_is_lost,
+    a_worker_that_cannot_be_made_says_why,
+    a_panic_before_it_is_ready_is_told_with_its_status,
+    another_size_or_service_names_both_sides,
+    a_program_that_is_missing_or_does_not_serve_is_told_as_that,
+    by_hand_it_says_what_it_is,
+    what_a_worker_starts_itself_is_no_worker,
+    without_memfd_the_error_says_so,
+    an_upgrade_on_disk_mixes_no_versions,
+    upgraded_while_it_runs,
+    nothing_is_inherited_but_the_stream,
+    a_number_of_mains_that_is_not_close_on_exec_names_no_file,
+    an_ordinary_process_whatever_main_is,
+    with_standard_streams_closed_it_starts_and_restarts,
+    with_threads_and_under_kills_every_request_has_one_outcome,
+}

@@ -1,0 +1,56 @@
+//! What this program does when it is started as a worker, by its second argument.
+
+use ipc_worker::{Errno, Handler, Identity, Reason, Refusal, Reply, Request};
+use rustix::fd::BorrowedFd;
+
+use crate::handler::handle;
+
+pub(crate) const OTHER: Identity =
+    Identity { build: "tests 7", service: "echo", fingerprint: 0x1234 };
+
+/// A handler that says what it serves, and is not prepared where that is asked for.
+struct Named {
+    is_ready: bool,
+}
+
+impl Handler for Named {
+    fn prepare(&mut self) -> Result<(), Reason> {
+        if self.is_ready { Ok(()) } else { Err(std::io::Error::from_raw_os_error(13).into()) }
+    }
+
+    fn handle(&mut self, request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+        handle(request, reply)
+    }
+
+    fn identity(&self) -> Identity {
+        OTHER
+    }
+
+    fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        [].into_iter()
+    }
+}
+
+/// Serves where this process is a worker, or was started by hand as one.
+pub(crate) fn serve_if_asked() {
+    let word = std::env::args().nth(2).unwrap_or_default();
+    if !ipc_worker::is_worker() && word != "by-hand" {
+        return;
+    }
+    match word.as_str() {
+        "slots" => ipc_worker::serve::<_, 63, 32768>(|| Ok(handle)),
+        "many-slots" => ipc_worker::serve::<_, 5000, 32768>(|| Ok(handle)),
+        "bytes" => ipc_worker::serve::<_, 64, 4096>(|| Ok(handle)),
+        "named" => ipc_worker::serve::<_, 64, 32768>(|| Ok(Named { is_ready: true })),
+        "unprepared" => ipc_worker::serve::<_, 64, 32768>(|| Ok(Named { is_ready: false })),
+        "unmade" => ipc_worker::serve::<_, 64, 32768>(|| {
+            let error = Reason::new("parser", Errno(libc::ENOENT), "the tables");
+            if error.errno.0 == 0 { Ok(handle) } else { Err(error) }
+        }),
+        "panics" => ipc_worker::serve::<_, 64, 32768>(|| {
+            assert_eq!(std::env::args().count(), 0, "on purpose");
+            Ok(handle)
+        }),
+        _ => ipc_worker::serve::<_, 64, 32768>(|| Ok(crate::surroundings::look)),
+    }
+}
