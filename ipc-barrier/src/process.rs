@@ -18,6 +18,7 @@ mod bare;
 mod child;
 mod closing;
 mod fork;
+mod ids;
 #[cfg(feature = "libc")]
 mod posix;
 mod precedence;
@@ -28,6 +29,7 @@ mod signals;
 mod spawn;
 mod spawn_error;
 mod stat;
+mod steps;
 #[cfg(feature = "libc")]
 mod threads;
 
@@ -40,6 +42,9 @@ pub use precedence::give_up_precedence;
 pub use program::Program;
 pub use reason::Reason;
 pub(crate) use reason::{NAME, TEXT};
+/// What a process may use (setrlimit(2)), and signals (signal(7)).
+pub use rustix::process::{Resource, Signal};
 pub use setup::Setup;
 pub use signals::{BlockedSignals, block_signals, reset_signals};
 pub use spawn_error::SpawnError;
+pub use steps::Instruction;

@@ -11,6 +11,7 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{fcntl_getfd, retry_on_intr};
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::getpid;
 use syscalls::{Sysno, syscall};
 
 #[cfg(not(feature = "libc"))]
@@ -26,6 +27,7 @@ use super::setup::{FDS, Setup};
 use super::signals::{NONE, block_signals, reset_actions, set_mask};
 use super::spawn_error::SpawnError;
 use super::stat;
+use super::steps::Steps;
 
 /// How long a child that was killed, or has failed, may take to end.
 const END: Duration = Duration::from_secs(1);
@@ -34,48 +36,70 @@ const END: Duration = Duration::from_secs(1);
 const NOT_STARTED: i32 = 127;
 
 impl Setup<'_> {
-    /// Starts another program and returns once its exec has worked.
+    /// Starts another program, and returns once its exec has worked (execve(2)). `args` are all of
+    /// its arguments, its name first, at most 64.
+    ///
+    /// It may be called beside other threads. The child is made by clone(2) and makes nothing but
+    /// system calls, with all signals blocked until it has its own settings. Where a C library is
+    /// linked, and signals, streams and descriptors are all there is to set, posix_spawn(3) does
+    /// it: it takes memory from the C library for the time of the call, and its cost does not grow
+    /// with the memory of this process. Any other step makes it a fork, whose cost does, and so does
+    /// a descriptor of this process that lacks close-on-exec, or a standard stream that is closed.
+    ///
+    /// Exec closes every descriptor but 0 to 2 and those given. On kernels before 5.11 without
+    /// `/proc`, those that lack close-on-exec stay open.
+    ///
+    /// The deadline counts for what comes after the clone. A program that is killed right after its
+    /// exec was started all the same, as far as `/proc` is there to tell.
     ///
     /// # Errors
-    /// See [`SpawnError`].
+    /// See [`SpawnError`]. A failure of the set-up or the exec is a [`Reason`] with its stage.
+    #[doc(alias = "posix_spawn")]
+    #[doc(alias = "exec")]
     pub fn spawn<'p>(
         &self,
         program: impl Into<Program<'p>>,
-        args: &'p [&'p CStr],
-        deadline: Instant,
-    ) -> Result<Child, SpawnError> {
-        self.spawn_program(program.into(), args, deadline)
-    }
-
-    fn spawn_program(
-        &self,
-        program: Program<'_>,
         args: &[&CStr],
         deadline: Instant,
     ) -> Result<Child, SpawnError> {
-        if let Some(reason) = self.too_many {
-            return Err(reason.into());
-        }
+        self.check()?;
         let numbers: Vec<RawFd, FDS> = self.fds.iter().map(|&(_, number)| number).collect();
-        let ready = Ready::new(program, args, system::environment(), &numbers)?;
+        let ready = Ready::new(program.into(), args, system::environment(), &numbers)?;
         let mut fds: Vec<(OwnedFd, RawFd), FDS> = Vec::new();
         for &(fd, number) in &self.fds {
             // The list is as long as the other.
             _ = fds.push((duplicate_beside(fd, &numbers)?, number));
         }
-        // A program of our own leaves what it inherits alone.
-        let keeps = self.mask != NONE || !any_survives_exec();
-        if keeps && stdio_is_open(&numbers) {
-            if let Some(child) = system::spawn(&ready, &fds, self.mask)? {
-                return Ok(child);
+        let Some(steps) = &self.steps else {
+            // A program of our own leaves what it inherits alone.
+            let is_plain = self.mask != NONE || !any_survives_exec();
+            if is_plain && stdio_is_open(&numbers) {
+                if let Some(child) = system::spawn(&ready, &fds, self.mask)? {
+                    return Ok(child);
+                }
             }
-        }
-        let [told, tell] = pipe(&numbers)?;
+            return self.fork_and_exec(&ready, &fds, &Steps::NONE, deadline);
+        };
+        let ruleset = steps.landlock.map(|fd| duplicate_beside(fd, &numbers)).transpose()?;
+        let steps = Steps { landlock: ruleset.as_ref().map(AsFd::as_fd), ..steps.clone() };
+        self.fork_and_exec(&ready, &fds, &steps, deadline)
+    }
+
+    fn fork_and_exec(
+        &self,
+        ready: &Ready<'_>,
+        fds: &[(OwnedFd, RawFd)],
+        steps: &Steps<'_>,
+        deadline: Instant,
+    ) -> Result<Child, SpawnError> {
+        let [told, tell] = pipe(fds)?;
+        let parent = Some(getpid());
         let blocked = block_signals()?;
         // SAFETY: the child makes nothing but system calls until it exits or becomes the program.
         let child = match unsafe { fork_raw() }? {
             Fork::Child(_guard) => {
-                let reason = self.prepare(&fds).map_or_else(|reason| reason, |()| ready.exec());
+                let prepared = self.prepare(fds).and_then(|()| steps.take(parent));
+                let reason = prepared.map_or_else(|reason| reason, |()| ready.exec());
                 // A parent that is gone needs no reason.
                 _ = rustix::io::write(&tell, &reason.to_bytes());
                 exit(NOT_STARTED)
@@ -86,7 +110,7 @@ impl Setup<'_> {
         started(child, told.as_fd(), deadline)
     }
 
-    /// Does all that comes before the exec, in the child.
+    /// Sets signals, streams and descriptors, in the child.
     fn prepare(&self, fds: &[(OwnedFd, RawFd)]) -> Result<(), Reason> {
         let at = |stage| move |error: SystemError| Reason::new(stage, error.errno, error.call);
         reset_actions(&[]).and_then(|()| set_mask(self.mask)).map_err(at("signals"))?;
@@ -95,16 +119,18 @@ impl Setup<'_> {
         for (fd, number) in fds {
             // SAFETY: the call touches no memory; what owned the number is not used in this process.
             unsafe { syscall!(Sysno::dup3, fd.as_raw_fd(), *number, 0) }
-                .map_err(|error| failed("descriptors", b"dup3")(Errno(error.into_raw())))?;
+                .map_err(syscalls::Errno::into_raw)
+                .map_err(failed("descriptors", b"dup3"))?;
         }
         Ok(())
     }
 }
 
-/// Makes a pipe whose ends are at none of these numbers, nor at 0, 1 or 2.
-fn pipe(numbers: &[RawFd]) -> Result<[OwnedFd; 2], SystemError> {
+/// Makes a pipe whose ends are at none of the program's numbers, nor at 0, 1 or 2.
+fn pipe(fds: &[(OwnedFd, RawFd)]) -> Result<[OwnedFd; 2], SystemError> {
+    let numbers: Vec<RawFd, FDS> = fds.iter().map(|&(_, number)| number).collect();
     let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(SystemError::of("pipe2"))?;
-    Ok([duplicate_beside(read.as_fd(), numbers)?, duplicate_beside(write.as_fd(), numbers)?])
+    Ok([duplicate_beside(read.as_fd(), &numbers)?, duplicate_beside(write.as_fd(), &numbers)?])
 }
 
 /// Waits until the child has become the program, or has told why not.

@@ -14,7 +14,7 @@ use crate::started::{SH, output, reason, refused, script};
 
 /// The two ways: the C library's posix_spawn, and a fork, which a set-up needs.
 fn both_ways() -> [Setup<'static>; 2] {
-    [Setup::new(), Setup::new()]
+    [Setup::new(), Setup::new().group()]
 }
 
 pub(crate) fn a_program_has_its_arguments_and_the_environment_that_is_given() {
