@@ -3,10 +3,12 @@
 //! The items here beside the macro are for the code that it makes, and not part of the interface.
 
 mod args;
+mod fingerprint;
 pub mod longest;
 pub mod method;
 
 pub use args::Args;
+pub use fingerprint::fingerprint;
 
 /// Declares what a worker does for main: its methods with their numbers, arguments and results.
 ///
@@ -150,6 +152,12 @@ pub use args::Args;
 /// number once, and never reuse the number of a removed method. A worker refuses a method that it
 /// does not know.
 ///
+/// To refuse a worker of another build instead, let main expect the service's `IDENTITY`, which a
+/// worker that serves it sends when it starts: `start.expects(&disk::IDENTITY)`. It names the package
+/// that declares the service, with its version, and the service. Its fingerprint stands for the
+/// methods as they are written, in their order: numbers, names, arguments, results. The fields of a
+/// type are not part of it.
+///
 /// ```
 /// ipc_worker::service! { mod disk {
 ///     1 => fn usage(path: &str) -> u64;
@@ -190,6 +198,22 @@ macro_rules! service {
                 enum Number {
                     $($(#[$doc])* $method = $number),+
                 }
+            };
+
+            /// The build, the service's name and the fingerprint of its declaration.
+            pub const IDENTITY: $crate::Identity = $crate::Identity {
+                build: ::core::concat!(
+                    ::core::env!("CARGO_PKG_NAME"),
+                    " ",
+                    ::core::env!("CARGO_PKG_VERSION")
+                ),
+                service: ::core::stringify!($service),
+                fingerprint: $crate::service::fingerprint(&[$(
+                    $(#[$doc])*
+                    ::core::stringify!(
+                        $number => fn $method($($args)*) $(-> $result $(, [$fd; $fd_count])?)?;
+                    ),
+                )+]),
             };
 
             /// What the worker does for each method; [`Server`] makes a handler of it.
@@ -254,6 +278,10 @@ macro_rules! service {
 
                 fn is_quick(&self, method: u16) -> ::core::option::Option<bool> {
                     self.0.is_quick(method)
+                }
+
+                fn identity(&self) -> $crate::Identity {
+                    IDENTITY
                 }
 
                 fn descriptors(

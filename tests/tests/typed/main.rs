@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod calls;
+mod identity;
 mod service;
 mod wrong;
 
 use calls::*;
+use identity::*;
 use ipc_tests::counting::Counting;
 use wrong::*;
 
@@ -28,6 +30,8 @@ ipc_tests::cases! {
     one_handler_serves_two_services,
     repro_names_and_attributes_of_what_is_made_are_free,
     ten_thousand_typed_requests_allocate_nothing,
+    equal_declarations_have_one_fingerprint_and_others_another,
+    a_worker_that_serves_what_main_expects_starts_and_another_is_named,
     an_unknown_method_is_a_refusal,
     every_cut_of_a_valid_request_is_a_refusal_and_asks_nobody,
     random_bytes_are_a_result_or_a_refusal_and_never_a_panic,
