@@ -1,4 +1,5 @@
-//! Builds and runs `tests/tiny`, the static program without a C library, in a separate workspace.
+//! Builds and runs the programs of `tests/tiny`, static and without a C library, in a separate
+//! workspace.
 
 use std::{
     fs,
@@ -39,7 +40,9 @@ fn build_and_run(workspace: &Workspace) -> Result<(), Failure> {
     build.args(["--config", "profile.release.strip=true", "--target-dir", "tests/tiny/target"]);
     steps::run_command(&mut build)?;
 
-    let program = workspace.root().join("tests/tiny/target/release/tiny");
+    let programs = workspace.root().join("tests/tiny/target/release");
+    run(&programs.join("tiny-exec"))?;
+    let program = programs.join("tiny");
     let file = fs::metadata(&program).map_err(Failure::of("find the program just built"))?;
     run(&program)?;
     check_size(file.len())
@@ -55,7 +58,7 @@ fn check_size(size: u64) -> Result<(), Failure> {
 }
 
 fn run(program: &Path) -> Result<(), Failure> {
-    println!("$ tests/tiny/target/release/tiny");
+    println!("$ {}", program.display());
     let mut child = Command::new(program)
         .stdin(Stdio::null())
         .spawn()

@@ -8,6 +8,7 @@
 
 mod start;
 
+use core::ffi::CStr;
 use core::time::Duration;
 
 use ipc_barrier::{Barrier, Ended, Fork, exit, fork_raw};
@@ -43,7 +44,7 @@ enum Failed {
     Stop,
 }
 
-fn run() -> Result<(), Failed> {
+fn run(_argument: Option<&CStr>) -> Result<(), Failed> {
     let deadline = Instant::now() + LIMIT;
     frame()?;
     meet(deadline)?;

@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "the program's entry and the functions that the compiler calls")]
 
 use core::arch::{asm, global_asm};
+use core::ffi::{CStr, c_char};
 use core::panic::PanicInfo;
 
 use ipc_barrier::exit;
@@ -18,14 +19,24 @@ global_asm!(
     ".globl _start",
     "_start:",
     "xor ebp, ebp",
+    "mov rdi, rsp",
     "and rsp, -16",
     "call {enter}",
     "ud2",
     enter = sym enter,
 );
 
-extern "C" fn enter() -> ! {
-    exit(crate::run().map_or_else(|failed| failed as i32, |()| 0))
+/// The stack begins with the number of arguments, and pointers to them.
+extern "C" fn enter(stack: *const usize) -> ! {
+    // SAFETY: the kernel has put the number there.
+    let count = unsafe { stack.read() };
+    let argument = (count > 1).then(|| {
+        // SAFETY: it has put so many pointers behind it.
+        let argument = unsafe { stack.add(2).cast::<*const c_char>().read() };
+        // SAFETY: each points to a string that ends with a zero and stays for ever.
+        unsafe { CStr::from_ptr(argument) }
+    });
+    exit(crate::run(argument).map_or_else(|failed| failed as i32, |()| 0))
 }
 
 #[panic_handler]
