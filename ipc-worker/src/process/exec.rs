@@ -48,6 +48,10 @@ impl<'a> Exec<'a> {
 }
 
 impl Launch for Exec<'_> {
+    /// The ends of a stream, the file of the words, duplicates of what the child is given, and where
+    /// posix_spawn will not do a pipe that is moved.
+    const DESCRIPTORS: usize = 10;
+
     fn begin<Tag, const SLOTS: usize, const BYTES: usize>(
         &mut self,
         spin: Patience,

@@ -25,6 +25,9 @@ impl<H> Fork<H> {
 }
 
 impl<H: Handler> Launch for Fork<H> {
+    /// In main the two ends of a stream and a pidfd, in the child two more.
+    const DESCRIPTORS: usize = 5;
+
     fn begin<Tag, const SLOTS: usize, const BYTES: usize>(
         &mut self,
         spin: Patience,

@@ -32,6 +32,8 @@ impl<H> Inline<H> {
 }
 
 impl<H: Handler> Launch for Inline<H> {
+    const DESCRIPTORS: usize = 0;
+
     fn begin<Tag, const SLOTS: usize, const BYTES: usize>(
         &mut self,
         _spin: Patience,

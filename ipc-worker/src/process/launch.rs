@@ -13,6 +13,10 @@ use crate::start_error::StartError;
 ///
 /// It is a type, so a program links only what it uses, and main's calls need not know the handler.
 pub trait Launch: Sized {
+    /// Descriptors that a start needs at a time.
+    #[doc(hidden)]
+    const DESCRIPTORS: usize;
+
     /// Makes a process that will send its first frame; or prepares to run requests in main. The
     /// caller is lent for its buffers, which a forked process uses again.
     #[doc(hidden)]

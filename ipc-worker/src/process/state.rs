@@ -38,9 +38,8 @@ const FAREWELL: Duration = Duration::from_millis(20);
 /// Processes that were killed and given up but are not yet reaped, at most.
 const UNREAPED: usize = 4;
 
-/// Descriptors that the start of a process needs at a time: in main the two ends of a stream and a
-/// pidfd, in the child two more.
-const RESERVE: usize = 5;
+/// The most descriptors that any launch needs at a time.
+const RESERVE: usize = 10;
 
 /// Descriptors of them that a process goes on using: main's end of the stream and the pidfd.
 const IN_USE: usize = 2;
@@ -72,6 +71,7 @@ pub(crate) struct Life {
     pub(crate) epoll: OwnedFd,
     /// Keeps as many descriptors as the next process needs, so that one can always be made.
     reserve: Vec<OwnedFd, RESERVE>,
+    needs: usize,
     /// The process that this belongs to: a copy in a fork of it lets go and does no more.
     owner: Pid,
     pub(super) supervisor: Supervisor,
@@ -137,8 +137,13 @@ pub(crate) struct Main<Tag, L, const SLOTS: usize, const BYTES: usize> {
 }
 
 impl Life {
-    /// Makes a life in the memory given, where it need not be moved to.
-    pub(crate) fn init(place: &mut MaybeUninit<Self>, policy: Policy) -> Result<(), SystemError> {
+    /// Makes a life in the memory given, where it need not be moved to. Each start needs so many
+    /// descriptors at a time.
+    pub(crate) fn init(
+        place: &mut MaybeUninit<Self>,
+        policy: Policy,
+        needs: usize,
+    ) -> Result<(), SystemError> {
         let epoll =
             epoll::create(epoll::CreateFlags::CLOEXEC).map_err(SystemError::of("epoll_create1"))?;
         place.write(Self {
@@ -150,6 +155,7 @@ impl Life {
             process: None,
             epoll: above_stdio(epoll)?,
             reserve: Vec::new(),
+            needs: needs.min(RESERVE),
             owner: getpid(),
             supervisor: Supervisor::new(policy.restart),
             died: None,
@@ -197,11 +203,11 @@ impl Life {
     /// Takes what the last process has left free, before anything else of the program does.
     pub(super) fn fill_reserve(&mut self) {
         let used = match self.phase {
-            Phase::InMain => RESERVE,
+            Phase::InMain => self.needs,
             _ if self.process.is_some() => IN_USE,
             _ => 0,
         };
-        while self.reserve.len() < RESERVE - used {
+        while self.reserve.len() < self.needs.saturating_sub(used) {
             let Ok(fd) = duplicate(self.epoll.as_fd()) else { break };
             _ = self.reserve.push(fd);
         }

@@ -59,7 +59,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         // SAFETY: the pointer is to memory of this type, so the field lies within it.
         let life = unsafe { &raw mut (*worker).main.life };
         // SAFETY: memory that may be anything is a `MaybeUninit`, and nothing else refers to it.
-        Life::init(unsafe { &mut *life.cast() }, policy)?;
+        Life::init(unsafe { &mut *life.cast() }, policy, L::DESCRIPTORS)?;
         // SAFETY: as for the life.
         let caller = unsafe { &raw mut (*worker).main.caller };
         // SAFETY: as for the life.

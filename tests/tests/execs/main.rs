@@ -17,6 +17,8 @@ mod given_back;
 mod handler;
 #[path = "../worker/late.rs"]
 mod late;
+#[path = "../worker/moments.rs"]
+mod moments;
 #[path = "../worker/one_ways.rs"]
 mod one_ways;
 mod program;
@@ -31,6 +33,7 @@ use calls::*;
 use deaths::*;
 use given_back::*;
 use late::*;
+use moments::*;
 use one_ways::*;
 use starts::*;
 use stops::*;
@@ -60,6 +63,7 @@ ipc_tests::cases! { cases =
     a_handler_that_asks_sees_that_it_is_given_up,
     one_ways_keep_their_order_and_cost_no_answer,
     one_ways_that_had_not_begun_go_to_the_next_worker_in_order,
+    repro_what_is_queued_uses_up_no_descriptor_of_a_restart,
     stop_delivers_every_outcome,
     stop_kills_at_the_deadline_and_tells_what_is_lost,
     a_worker_that_cannot_be_made_says_why,

@@ -87,7 +87,7 @@ fn kill<L: ipc_worker::Launch>(worker: &Worker<u32, L>) {
 
 /// What is queued duplicates descriptors until there is none left; the next worker needs some.
 pub(crate) fn repro_what_is_queued_uses_up_no_descriptor_of_a_restart() {
-    let mut worker = Worker::<u32, _>::start(Start::fork(handle)).unwrap();
+    let mut worker = worker();
     let file = fds::file();
     fds::limit(u64::try_from(fds::open().len()).unwrap() + 12);
     let time = 100_u64.to_le_bytes();
