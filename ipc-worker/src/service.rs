@@ -6,6 +6,7 @@ mod args;
 mod fingerprint;
 pub mod longest;
 pub mod method;
+pub mod said;
 
 pub use args::Args;
 pub use fingerprint::fingerprint;
@@ -35,7 +36,7 @@ pub use fingerprint::fingerprint;
 ///         /// Appends a line and answers with its length.
 ///         1 => fn append(line: Line<'_>, fds: [OwnedFd; 1]) -> u64;
 ///         /// Opens a file for reading.
-///         2 => fn open(path: &str) -> u64, fds: [OwnedFd; 1];
+///         2 => fn open(path: &str) -> (u64, [OwnedFd; 1]);
 ///         3 => fn sync();
 ///     }
 /// }
@@ -77,19 +78,44 @@ pub use fingerprint::fingerprint;
 ///
 /// # What is declared
 /// Each method has a number, by which it goes, a name, arguments, perhaps a number of descriptors
-/// as the last of them, and a result, perhaps with descriptors after it. Two methods with one
-/// number do not compile. The names `prepare`, `settle`, `is_quick` and `descriptors` are taken, and
-/// among types `Serve` and `Server`. Attributes, such as `#[cfg]`, apply to all that is made of the method. A
-/// function that needs its request, for [`is_cancelled`](crate::Request::is_cancelled) or
+/// as the last of them, and a result. A result with descriptors is written as a tuple:
+/// `-> (u64, [OwnedFd; 1])`, where `OwnedFd` has no path. Two methods with one number do not
+/// compile. The names `prepare`, `settle` and `descriptors` are taken, and among types `Serve` and
+/// `Server`. Attributes, such as `#[cfg]`, apply to all that is made of the method. A function that
+/// needs its request, for [`is_cancelled`](crate::Request::is_cancelled) or
 /// [`flush`](crate::Request::flush), has `request: &Request<'_>` as its first argument; main's side
-/// does not have it.
+/// does not have it. A service of more than 100 methods needs a higher `#![recursion_limit]`; a
+/// method with descriptors in its result counts as two.
+///
+/// Words after the result say how the method behaves:
+/// - `again` with a value of [`Again`](crate::Again), and perhaps `tries` with a number: how its
+///   calls may be repeated, unless one [says otherwise](crate::Call::again).
+/// - `quick` or `slow`: whether it takes less than 100 µs, for
+///   [`Handler::is_quick`](crate::Handler::is_quick). Without a word the worker times it.
+///
+/// ```
+/// ipc_worker::service! { mod disk {
+///     1 => fn put(at: u64, block: &str) -> u32, again UntilAnswered, tries 5, slow;
+///     2 => fn len() -> u64, quick;
+/// } }
+/// # fn main() {}
+/// ```
+///
+/// Any other word, or words that contradict each other, do not compile:
+/// ```compile_fail,E0560
+/// ipc_worker::service! { mod disk {
+///     1 => fn put(at: u64, block: &str) -> u32, again UntilAnswered, tries 5, slow;
+///     2 => fn len() -> u64, quik;
+/// } }
+/// # fn main() {}
+/// ```
 ///
 /// # For main
 /// - `disk::append::call(&mut worker, &line, [fd], tag)` calls as
 ///   [`Worker::try_call`](crate::Worker::try_call) does. Arguments are lent, references are passed
 ///   as they are.
 /// - `disk::append::args(&line, [fd]).call()` is an ordinary [`Call`](crate::Call), which can be
-///   given a deadline or a resend policy, or passed to
+///   given a deadline or another resend policy, or passed to
 ///   [`call_until`](crate::Worker::call_until). It allows its reply as many descriptors as the
 ///   method gives.
 /// - `disk::append::result(&reply)` reads the result, which may borrow from the reply. Where
@@ -97,11 +123,11 @@ pub use fingerprint::fingerprint;
 ///   not a valid result of the method is a [`BadReply`](crate::BadReply).
 ///
 /// # For the worker
-/// - `disk::Serve` is implemented by what does the work. Its `prepare`, `settle`, `is_quick` and
-///   `descriptors` are those of [`Handler`](crate::Handler), and have the same defaults.
+/// - `disk::Serve` is implemented by what does the work. Its `prepare`, `settle` and `descriptors`
+///   are those of [`Handler`](crate::Handler), and have the same defaults.
 /// - `disk::Server(Disk)` makes a handler of it.
 /// - `disk::dispatch(&mut disk, request, reply)` answers one request, for a handler that serves
-///   two services or does more.
+///   two services or does more. `disk::is_quick(number)` returns what the declaration says.
 ///
 /// A request reaches the program's function only if it is valid. Arguments that do not decode are
 /// refused with [`Refusal::MALFORMED`](crate::Refusal::MALFORMED), too many or too few descriptors
@@ -147,16 +173,16 @@ pub use fingerprint::fingerprint;
 ///
 /// # What may be changed
 /// A forked worker is the same program as its main, so anything may change between versions. If the
-/// two programs may differ: postcard's bytes are not self-describing, so a changed argument, result,
-/// field, order of an enum or count of descriptors needs a new number. Only add methods, use each
-/// number once, and never reuse the number of a removed method. A worker refuses a method that it
-/// does not know.
+/// two programs may differ: postcard's bytes are not self-describing, so a changed argument,
+/// result, field, order of an enum or count of descriptors needs a new number. Only add methods,
+/// use each number once, and never reuse the number of a removed method. A worker refuses a method
+/// that it does not know.
 ///
-/// To refuse a worker of another build instead, let main expect the service's `IDENTITY`, which a
-/// worker that serves it sends when it starts: `start.expects(&disk::IDENTITY)`. It names the package
-/// that declares the service, with its version, and the service. Its fingerprint stands for the
-/// methods as they are written, in their order: numbers, names, arguments, results. The fields of a
-/// type are not part of it.
+/// To refuse a worker of another build instead, let main expect the service's `IDENTITY`:
+/// `start.expects(&disk::IDENTITY)`. A worker sends its own when it starts. It names the package
+/// that declares the service, with its version, and the service. Its fingerprint covers the methods
+/// as they are written, in their order: numbers, names, arguments and results, without the words
+/// after them. The fields of a type are not part of it.
 ///
 /// ```
 /// ipc_worker::service! { mod disk {
@@ -177,13 +203,49 @@ pub use fingerprint::fingerprint;
 macro_rules! service {
     (
         $(#[$attribute:meta])*
-        $visible:vis mod $service:ident {
-            $(
-                $(#[$doc:meta])*
-                $number:literal => fn $method:ident($($args:tt)*)
-                    $(-> $result:ty $(, fds: [$fd:ty; $fd_count:expr])?)?;
-            )+
-        }
+        $visible:vis mod $service:ident { $($methods:tt)+ }
+    ) => {
+        $crate::service_module!(@methods [$(#[$attribute])* $visible $service] [] $($methods)+);
+    };
+}
+
+/// Makes the module of a [`service!`](crate::service). Not part of the interface.
+///
+/// `@methods` reads the methods one by one; a result with descriptors, `-> (T, [OwnedFd; N])`, is
+/// told from other tuples and becomes `-> T => N`. `@module` makes all of it.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! service_module {
+    (
+        @methods $service:tt $done:tt
+        $(#[$doc:meta])* $number:literal => fn $method:ident $args:tt
+            -> ($result:ty, [OwnedFd; $fds:expr] $(,)?) $($rest:tt)*
+    ) => {
+        $crate::service_module!(@methods $service $done
+            $(#[$doc])* $number => fn $method $args -> $result => $fds $($rest)*);
+    };
+    (
+        @methods $service:tt [$($done:tt)*]
+        $(#[$doc:meta])* $number:literal => fn $method:ident $args:tt
+            $(-> $result:ty $(=> $fds:expr)?)?
+            $(, $word:ident $($again:ident)? $($tries:literal)?)*;
+        $($methods:tt)*
+    ) => {
+        $crate::service_module!(@methods $service [
+            $($done)*
+            [$(#[$doc])* $number $method $args [$($result $(, $fds)?)?]
+                [$($word ($($crate::Again::$again)? $($tries)?))*]]
+        ] $($methods)*);
+    };
+    (@methods $service:tt $methods:tt) => {
+        $crate::service_module!(@module $service $methods);
+    };
+
+    (
+        @module [$(#[$attribute:meta])* $visible:vis $service:ident] [$([
+            $(#[$doc:meta])*
+            $number:literal $method:ident ($($args:tt)*) [$($result:tt)*] $said:tt
+        ])+]
     ) => {
         $(#[$attribute])*
         #[allow(dead_code, deprecated, unused_doc_comments, unused_imports)]
@@ -211,7 +273,7 @@ macro_rules! service {
                 fingerprint: $crate::service::fingerprint(&[$(
                     $(#[$doc])*
                     ::core::stringify!(
-                        $number => fn $method($($args)*) $(-> $result $(, [$fd; $fd_count])?)?;
+                        $number => fn $method($($args)*) -> ($($result)*);
                     ),
                 )+]),
             };
@@ -234,11 +296,6 @@ macro_rules! service {
                     ::core::result::Result::Ok(())
                 }
 
-                /// Returns whether the method of this number is quick; `None` if that is not known.
-                fn is_quick(&self, _method: u16) -> ::core::option::Option<bool> {
-                    ::core::option::Option::None
-                }
-
                 /// Lists the descriptors that are held: a forked worker keeps them open.
                 fn descriptors(
                     &self,
@@ -251,7 +308,7 @@ macro_rules! service {
                     fn $method(
                         &mut self,
                         $($args)*
-                    ) -> $crate::service_method!(@served $($result $(, [$fd; $fd_count])?)?);
+                    ) -> $crate::service_method!(@served $($result)*);
                 )+
             }
 
@@ -277,7 +334,7 @@ macro_rules! service {
                 }
 
                 fn is_quick(&self, method: u16) -> ::core::option::Option<bool> {
-                    self.0.is_quick(method)
+                    is_quick(method)
                 }
 
                 fn identity(&self) -> $crate::Identity {
@@ -288,6 +345,15 @@ macro_rules! service {
                     &self,
                 ) -> impl ::core::iter::Iterator<Item = $crate::service::method::Fd<'_>> {
                     self.0.descriptors()
+                }
+            }
+
+            /// Returns whether the method of this number is quick; `None` if nothing says so.
+            #[must_use]
+            pub const fn is_quick(method: u16) -> ::core::option::Option<bool> {
+                match method {
+                    $($(#[$doc])* $number => $method::IS_QUICK,)+
+                    _ => ::core::option::Option::None,
                 }
             }
 
@@ -312,7 +378,7 @@ macro_rules! service {
                     use super::*;
 
                     $crate::service_method!(
-                        @request [$number $method [$($result $(, [$fd; $fd_count])?)?]] $($args)*
+                        @request [$number $method [$($result)*] $said] $($args)*
                     );
                 }
             )+

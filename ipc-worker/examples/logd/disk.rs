@@ -18,10 +18,12 @@ use crate::say::complain;
 ipc_worker::service! {
     /// What the worker does for main.
     pub(crate) mod work {
-        /// Appends a message; its time of receipt is counted from 1970.
-        1 => fn append(received: Duration, message: &Bytes);
+        /// Appends a message; its time of receipt is counted from 1970. One that may have been
+        /// written is not written again. One sync for many lines is worth waiting for, also after
+        /// a line that took its time: so it counts as quick.
+        1 => fn append(received: Duration, message: &Bytes), again IfNotBegun, quick;
         /// Opens `log` anew, if that is another file by now. One-way.
-        2 => fn reopen();
+        2 => fn reopen(), quick;
     }
 }
 
@@ -173,11 +175,6 @@ impl work::Serve for Disk {
             self.log = Some(log);
         }
         Ok(())
-    }
-
-    /// One sync for many lines is worth waiting for, also after a line that took its time.
-    fn is_quick(&self, _method: u16) -> Option<bool> {
-        Some(true)
     }
 
     fn settle(&mut self) -> Result<(), Refusal> {

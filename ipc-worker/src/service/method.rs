@@ -28,8 +28,8 @@ pub fn without_fds(reply: &ReplyView<'_>) -> Result<(), BadReply> {
 #[macro_export]
 macro_rules! service_method {
     // A method without a result gives nothing.
-    (@request [$number:literal $method:ident []] $($args:tt)*) => {
-        $crate::service_method!(@request [$number $method [()]] $($args)*);
+    (@request [$number:literal $method:ident [] $said:tt] $($args:tt)*) => {
+        $crate::service_method!(@request [$number $method [()] $said] $($args)*);
     };
 
     // Whether the function wants to see the request itself.
@@ -57,11 +57,22 @@ macro_rules! service_method {
 
     // The contents of the method's module.
     (
-        @method [$number:literal $method:ident $result:tt [$($request:ident)?]]
+        @method [$number:literal $method:ident $result:tt [$($word:ident $said:tt)*]
+            [$($request:ident)?]]
         [$($name:ident: $lent:ty, $type:ty;)*] [$($fds:ident)?] $count:expr
     ) => {
         /// The method's number.
         pub const METHOD: u16 = $number;
+
+        /// Whether the method is declared to be quick; `None` if nothing says so.
+        pub const IS_QUICK: ::core::option::Option<bool> = SAID.is_quick();
+
+        const SAID: $crate::service::said::Said = $crate::service::said::Said {
+            $($word: ::core::option::Option::Some($said),)*
+            ..$crate::service::said::Said::NOTHING
+        };
+        const CALL: $crate::Call<'static> =
+            SAID.call(METHOD, $crate::service_method!(@reply_fds $result));
 
         /// Gathers the arguments of one call, to set more of it than [`call`] does.
         pub const fn args<'fds>(
@@ -71,7 +82,7 @@ macro_rules! service_method {
             let message = $crate::Postcard(($($name,)*));
             let _lent: [$crate::service::method::Fd<'fds>; 0] = [];
             $(let _lent = $fds;)?
-            $crate::Args::new(METHOD, message, _lent, $crate::service_method!(@reply_fds $result))
+            $crate::Args::new(CALL, message, _lent)
         }
 
         /// Calls the method as `Worker::try_call` does: taken at once or not at all. If the longest
@@ -132,16 +143,16 @@ macro_rules! service_method {
     (@served $($result:ty)?) => {
         ::core::result::Result<($($result)?), $crate::Refusal>
     };
-    (@served $result:ty, [$fd:ty; $count:expr]) => {
-        ::core::result::Result<($result, [$fd; $count]), $crate::Refusal>
+    (@served $result:ty, $fds:expr) => {
+        ::core::result::Result<($result, [$crate::fd::OwnedFd; $fds]), $crate::Refusal>
     };
 
     // How many descriptors a reply brings.
-    (@reply_fds [$result:ty $(, [$fd:ty; $count:expr])?]) => {
-        0 $(+ $count)?
+    (@reply_fds [$result:ty $(, $fds:expr)?]) => {
+        0 $(+ $fds)?
     };
 
-    (@longest [$result:ty $(, $($fds:tt)*)?]) => {
+    (@longest [$result:ty $(, $fds:expr)?]) => {
         <$crate::service::longest::Longest<$result>>::BYTES
     };
 
@@ -158,14 +169,14 @@ macro_rules! service_method {
             ::core::result::Result::Ok(result)
         }
     };
-    (@result [$result:ty, [$fd:ty; $count:expr]]) => {
+    (@result [$result:ty, $fds:expr]) => {
         /// Reads the result from a reply, from which it may borrow, and takes its descriptors.
         ///
         /// # Errors
         /// The reply is not a valid result of this method.
         pub fn result(
             mut reply: $crate::ReplyView<'_>,
-        ) -> ::core::result::Result<($result, [$fd; $count]), $crate::BadReply> {
+        ) -> ::core::result::Result<($result, [$crate::fd::OwnedFd; $fds]), $crate::BadReply> {
             let $crate::Postcard(result) = reply.message()?;
             ::core::result::Result::Ok((result, reply.take_fds()?))
         }
@@ -174,7 +185,7 @@ macro_rules! service_method {
     (@reply [$result:ty] $reply:ident, $value:ident) => {
         $reply.put_message(&$crate::Postcard($value))
     };
-    (@reply [$result:ty, [$fd:ty; $count:expr]] $reply:ident, $value:ident) => {{
+    (@reply [$result:ty, $fds:expr] $reply:ident, $value:ident) => {{
         $reply.put_message(&$crate::Postcard($value.0))?;
         for fd in $value.1 {
             $reply.put_fd(fd)?;

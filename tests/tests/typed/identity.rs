@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 
-use ipc_worker::{Identity, Start, StartError, Worker};
+use ipc_worker::{Identity, Request, Start, StartError, Worker};
 
 use crate::service::*;
 
@@ -21,8 +21,8 @@ declared! {
         1 => fn put(
             at: u64,
             text: &str,
-            fds: [OwnedFd; 1],
-        ) -> u8;
+            fds: [OwnedFd; 1]
+        ) -> u8, again Never, quick;
         #[cfg(any())]
         2 => fn absent();
     }
@@ -34,8 +34,13 @@ declared! {
     no_result { 1 => fn put(at: u64, text: &str, fds: [OwnedFd; 1]); }
     fds { 1 => fn put(at: u64, text: &str, fds: [OwnedFd; 2]) -> u8; }
     no_fds { 1 => fn put(at: u64, text: &str) -> u8; }
-    reply_fds { 1 => fn put(at: u64, text: &str, fds: [OwnedFd; 1]) -> u8, fds: [OwnedFd; 1]; }
-    more_reply_fds { 1 => fn put(at: u64, text: &str, fds: [OwnedFd; 1]) -> u8, fds: [OwnedFd; 2]; }
+    reply_fds { 1 => fn put(at: u64, text: &str, fds: [OwnedFd; 1]) -> (u8, [OwnedFd; 1]); }
+    more_reply_fds { 1 => fn put(at: u64, text: &str, fds: [OwnedFd; 1]) -> (u8, [OwnedFd; 2]); }
+    golden {
+        1 => fn all(line: Line<'_>, list: Vec<Option<(u8, i8)>>, at: [u64; 1 << 2]) -> Box<str>;
+        0x10 => fn open(request: &Request<'_>, path: &str) -> (Vec<(u8,)>, [OwnedFd; 1 + 1]);
+        3 => fn map(map: std::collections::BTreeMap<String, Vec<u8>>) -> (u8, [i16; 2]);
+    }
     another { 1 => fn put(at: u64, text: &str, fds: [OwnedFd; 1]) -> u8; 2 => fn sync(); }
 }
 
@@ -57,6 +62,8 @@ pub(crate) fn equal_declarations_have_one_fingerprint_and_others_another() {
     ];
     let different: HashSet<u64> = all.iter().map(|identity| identity.fingerprint).collect();
     assert_eq!(different.len(), all.len(), "{all:?}");
+    // Main and worker may come from two compilers: found the same by Rust 1.87 and 1.95.
+    assert_eq!(golden::IDENTITY.fingerprint, 0xd0c7_9509_edcf_d086);
     let Identity { build, service, .. } = first::IDENTITY;
     assert_eq!((build, service), (concat!("ipc-tests ", env!("CARGO_PKG_VERSION")), "first"));
 }

@@ -3,11 +3,13 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod calls;
+mod declared;
 mod identity;
 mod service;
 mod wrong;
 
 use calls::*;
+use declared::*;
 use identity::*;
 use ipc_tests::counting::Counting;
 use wrong::*;
@@ -30,6 +32,9 @@ ipc_tests::cases! {
     one_handler_serves_two_services,
     repro_names_and_attributes_of_what_is_made_are_free,
     ten_thousand_typed_requests_allocate_nothing,
+    a_method_is_repeated_as_its_declaration_says_unless_the_call_says_otherwise,
+    a_method_is_quick_or_slow_as_its_declaration_says,
+    a_tuple_with_an_array_is_a_result_without_descriptors,
     equal_declarations_have_one_fingerprint_and_others_another,
     a_worker_that_serves_what_main_expects_starts_and_another_is_named,
     an_unknown_method_is_a_refusal,

@@ -66,6 +66,9 @@ impl<'de> Deserialize<'de> for Growing {
     }
 }
 
+/// The length of an array.
+const PAIR: usize = 2;
+
 ipc_worker::service! {
     /// What the worker does for the tests.
     pub(crate) mod disk {
@@ -75,7 +78,7 @@ ipc_worker::service! {
         3 => fn nothing();
         /// A text, cut from one and joined to another: borrowed from the server.
         4 => fn joined(first: &str, second: &[u8], at: u32) -> &str;
-        5 => fn sockets(text: &str,) -> usize, fds: [OwnedFd; 2];
+        5 => fn sockets(text: &str,) -> (usize, [OwnedFd; PAIR]);
         6 => fn refuse(code: i32) -> u8;
         7 => fn long(len: usize) -> Vec<u8>;
         8 => fn unwritable() -> Unwritable;
@@ -87,7 +90,10 @@ ipc_worker::service! {
         14 => fn grow(value: Growing) -> Growing;
         /// Writes `b` when it begins, and then `c` if it is cancelled before the time is over.
         15 => fn patient(request: &Request<'_>, time_ms: u64, fds: [OwnedFd; 1]);
-        16 => fn is_resent(request: &Request<'_>) -> bool;
+        16 => fn is_resent(request: &Request<'_>) -> bool, quick;
+        /// A tuple with an array, which is no result with descriptors.
+        17 => fn pair(value: u8) -> (u8, [u8; PAIR]), again UntilAnswered;
+        18 => fn die(), again UntilDone, tries 2, slow;
     }
 }
 
@@ -248,6 +254,14 @@ impl disk::Serve for Disk {
 
     fn is_resent(&mut self, request: &Request<'_>) -> Result<bool, Refusal> {
         Ok(request.is_resent())
+    }
+
+    fn pair(&mut self, value: u8) -> Result<(u8, [u8; 2]), Refusal> {
+        Ok((value, [value, 0]))
+    }
+
+    fn die(&mut self) -> Result<(), Refusal> {
+        ipc_barrier::exit(3)
     }
 
     fn counted(&mut self) -> Result<usize, Refusal> {
