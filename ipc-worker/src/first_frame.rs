@@ -4,7 +4,7 @@ use ipc_barrier::process::Reason;
 use ipc_frame::{Header, Kind, Text};
 use ipc_transport::{Errno, Outbox};
 
-use crate::identity::{Identity, NAME, Served};
+use crate::identity::{Identity, Served};
 use crate::start_error::StartError;
 
 /// The version of what main and a worker say to each other.
@@ -17,10 +17,10 @@ pub(crate) fn ready<const SLOTS: usize, const BYTES: usize>(
     identity: &Identity,
 ) {
     let numbers = numbers(SLOTS, BYTES).map(u32::to_le_bytes);
-    let (build, service) = (Text::<NAME>::new(identity.build), Text::<NAME>::new(identity.service));
+    let Served { build, service, fingerprint } = &identity.served();
     let (build, service) = (build.as_str().as_bytes(), service.as_str().as_bytes());
     let build_len = [u8::try_from(build.len()).unwrap_or(0)];
-    let fingerprint = identity.fingerprint.to_le_bytes();
+    let fingerprint = fingerprint.to_le_bytes();
     let pieces = [numbers.as_flattened(), &fingerprint, &build_len, build, service];
     // It is the first frame in a queue of at least 256 bytes, like the next.
     _ = outbox.push(Header::ready(), &pieces);
@@ -70,8 +70,12 @@ fn matches(payload: &[u8], ours: [u32; 3], expected: &'static Identity) -> Resul
         }
         rest = after;
     }
-    let theirs = served(rest).ok_or(StartError::Malformed)?;
-    if *expected == Identity::NONE || theirs.is(expected) {
+    check(served(rest).ok_or(StartError::Malformed)?, expected)
+}
+
+/// Compares what is served with what main expects, if it expects anything.
+pub(crate) fn check(theirs: Served, expected: &'static Identity) -> Result<(), StartError> {
+    if *expected == Identity::NONE || theirs == expected.served() {
         return Ok(());
     }
     Err(StartError::OtherService { ours: expected, theirs })

@@ -24,6 +24,12 @@ pub struct Identity {
 impl Identity {
     /// That of a handler that says none. A main that expects this one takes any.
     pub const NONE: Self = Self { build: "", service: "", fingerprint: 0 };
+
+    /// The same as a worker says it.
+    pub(crate) fn served(&self) -> Served {
+        let Self { build, service, fingerprint } = *self;
+        Served { build: Text::new(build), service: Text::new(service), fingerprint }
+    }
 }
 
 impl fmt::Display for Identity {
@@ -39,15 +45,6 @@ pub struct Served {
     pub(crate) build: Text<NAME>,
     pub(crate) service: Text<NAME>,
     pub(crate) fingerprint: u64,
-}
-
-impl Served {
-    /// Returns whether it is what is expected.
-    pub(crate) fn is(&self, expected: &Identity) -> bool {
-        let Identity { build, service, fingerprint } = *expected;
-        let names = (Text::new(build), Text::new(service));
-        (self.build, self.service) == names && self.fingerprint == fingerprint
-    }
 }
 
 impl fmt::Display for Served {

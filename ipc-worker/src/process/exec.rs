@@ -4,14 +4,14 @@ use core::ffi::CStr;
 
 use heapless::Vec;
 use ipc_barrier::process::{Program, Setup};
-use ipc_transport::{Errno, Instant, Patience, SharedPage, Stream, SystemError, above_stdio};
+use ipc_transport::{Errno, Instant, SharedPage, Stream, SystemError, above_stdio};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 
 use super::launch::Launch;
 use super::mark::Mark;
 use super::serve::{PAGE, STREAM};
-use super::state::{Process, SLICE};
+use super::state::{Policy, Process, SLICE};
 use crate::caller::Caller;
 use crate::ledger::Words;
 use crate::start_error::StartError;
@@ -54,7 +54,7 @@ impl Launch for Exec<'_> {
 
     fn begin<Tag, const SLOTS: usize, const BYTES: usize>(
         &mut self,
-        spin: Patience,
+        policy: &Policy,
         deadline: Instant,
         caller: &mut Caller<Tag, SLOTS, BYTES>,
     ) -> Result<Option<Process>, StartError> {
@@ -67,7 +67,7 @@ impl Launch for Exec<'_> {
         if let Some(env) = self.env {
             program = program.env(env);
         }
-        let mark = Mark::new(spin).text();
+        let mark = Mark::new(policy.patience).text();
         let mark = CStr::from_bytes_with_nul(mark.as_bytes()).unwrap_or_default();
         let mut args: Vec<&CStr, ARGS> = Vec::new();
         for arg in [program.name(), mark].into_iter().chain(self.args.iter().copied()) {

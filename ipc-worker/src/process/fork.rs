@@ -1,11 +1,11 @@
 //! The launch by fork: the worker is a copy of main.
 
 use ipc_barrier::process::{Fork as Side, ForkError, block_signals};
-use ipc_transport::{Instant, Patience, SharedPage, Stream};
+use ipc_transport::{Instant, SharedPage, Stream};
 
 use super::child;
 use super::launch::Launch;
-use super::state::{Process, SLICE};
+use super::state::{Policy, Process, SLICE};
 use crate::caller::Caller;
 use crate::handler::Handler;
 use crate::ledger::Words;
@@ -30,7 +30,7 @@ impl<H: Handler> Launch for Fork<H> {
 
     fn begin<Tag, const SLOTS: usize, const BYTES: usize>(
         &mut self,
-        spin: Patience,
+        policy: &Policy,
         _deadline: Instant,
         caller: &mut Caller<Tag, SLOTS, BYTES>,
     ) -> Result<Option<Process>, StartError> {
@@ -52,6 +52,7 @@ impl<H: Handler> Launch for Fork<H> {
                 inbox.forget();
                 outbox.forget();
                 let words = Words(page.words());
+                let spin = policy.patience;
                 let given = child::Given { stream: theirs, words, spin, inbox, outbox };
                 // Because of the guard nothing unwinds past here.
                 let _guard = guard;

@@ -4,11 +4,12 @@ use core::cell::RefCell;
 use core::mem;
 
 use ipc_frame::{Header, Kind, MAX_FDS};
-use ipc_transport::{FdList, Fds, Instant, Patience};
+use ipc_transport::{FdList, Fds, Instant};
 
 use super::launch::Launch;
-use super::state::Process;
+use super::state::{Policy, Process};
 use crate::caller::Caller;
+use crate::first_frame;
 use crate::handler::{Answers, Handler, Request};
 use crate::ledger::{Ending, How};
 use crate::refusal::Refusal;
@@ -36,10 +37,11 @@ impl<H: Handler> Launch for Inline<H> {
 
     fn begin<Tag, const SLOTS: usize, const BYTES: usize>(
         &mut self,
-        _spin: Patience,
+        policy: &Policy,
         _deadline: Instant,
         _caller: &mut Caller<Tag, SLOTS, BYTES>,
     ) -> Result<Option<Process>, StartError> {
+        first_frame::check(self.handler.identity().served(), policy.expected)?;
         self.handler.prepare().map_err(StartError::Failed)?;
         Ok(None)
     }

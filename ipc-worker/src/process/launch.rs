@@ -1,8 +1,8 @@
 //! How requests come to be run, as a type.
 
-use ipc_transport::{Instant, Patience};
+use ipc_transport::Instant;
 
-use super::state::Process;
+use super::state::{Policy, Process};
 use crate::caller::Caller;
 use crate::refusal::Refusal;
 use crate::start_error::StartError;
@@ -22,7 +22,7 @@ pub trait Launch: Sized {
     #[doc(hidden)]
     fn begin<Tag, const SLOTS: usize, const BYTES: usize>(
         &mut self,
-        spin: Patience,
+        policy: &Policy,
         deadline: Instant,
         caller: &mut Caller<Tag, SLOTS, BYTES>,
     ) -> Result<Option<Process>, StartError>;

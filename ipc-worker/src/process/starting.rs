@@ -17,7 +17,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
     pub(super) fn launch(&mut self) -> Result<(), StartError> {
         self.life.open_reserve();
         let deadline = self.life.now + self.life.policy.ready_within;
-        let made = self.launch.begin(self.life.policy.patience, deadline, &mut self.caller);
+        let made = self.launch.begin(&self.life.policy, deadline, &mut self.caller);
         let watched = match made? {
             None => {
                 self.life.phase = Phase::InMain;

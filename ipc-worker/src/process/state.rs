@@ -46,7 +46,7 @@ const IN_USE: usize = 2;
 
 /// What the builder calls of [`Start`](crate::Start) have set.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Policy {
+pub struct Policy {
     pub(crate) restart: Restart,
     pub(crate) ready_within: Duration,
     pub(crate) patience: Patience,

@@ -74,11 +74,14 @@ pub(crate) fn a_worker_that_serves_what_main_expects_starts_and_another_is_named
     disk::nothing::call(&mut worker, 1).unwrap();
     reply(&mut worker, |reply| disk::nothing::result(&reply).unwrap());
 
-    let error = Worker::<u32, _>::start(start().expects(&echo::IDENTITY)).unwrap_err();
-    let StartError::OtherService { ours, .. } = error else { panic!("{error}") };
-    assert_eq!(*ours, echo::IDENTITY);
-    let told = error.to_string();
-    for identity in [disk::IDENTITY, echo::IDENTITY] {
-        assert!(told.contains(&identity.to_string()), "{told}: {identity}");
+    let by_fork = Worker::<u32, _>::start(start().expects(&echo::IDENTITY)).unwrap_err();
+    let inline = Start::inline(disk::Server(Disk::default())).expects(&echo::IDENTITY);
+    for error in [by_fork, Worker::<u32, _>::start(inline).unwrap_err()] {
+        let StartError::OtherService { ours, .. } = error else { panic!("{error}") };
+        assert_eq!(*ours, echo::IDENTITY);
+        let told = error.to_string();
+        for identity in [disk::IDENTITY, echo::IDENTITY] {
+            assert!(told.contains(&identity.to_string()), "{told}: {identity}");
+        }
     }
 }
