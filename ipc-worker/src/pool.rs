@@ -181,7 +181,8 @@ impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize>
     /// Stops all workers, as [`Worker::stop`] does: every outcome is given to the closure, with its
     /// worker.
     pub fn stop(&mut self, deadline: Instant, mut on_event: impl FnMut(usize, Event<'_, Tag>)) {
-        let is_busy = |worker: &Worker<_, _, _, _>| worker.is_running() && worker.in_use() > 0;
+        let is_busy =
+            |worker: &Worker<Tag, L, SLOTS, BYTES>| worker.is_running() && worker.in_use() > 0;
         while self.workers.iter().any(is_busy) && Instant::now() < deadline {
             self.go_on(deadline, &mut on_event);
         }
