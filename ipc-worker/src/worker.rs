@@ -14,7 +14,7 @@ use crate::counters::Counters;
 use crate::event::Event;
 use crate::handler::{Reply, Request};
 use crate::ledger::{RequestId, Told};
-use crate::process::{Fork, Launch, Main};
+use crate::process::{Exec, Fork, Launch, Main};
 use crate::refusal::Refusal;
 
 /// A worker as main sees it, with at most `SLOTS` requests under way in `BYTES` bytes each way.
@@ -32,10 +32,12 @@ pub struct Worker<Tag, L: Launch, const SLOTS: usize = 64, const BYTES: usize = 
     main: Main<Tag, L, SLOTS, BYTES>,
 }
 
-/// A handler without captures.
-type Handle = fn(&mut Request<'_>, &mut Reply<'_>) -> Result<(), Refusal>;
 // It may be made in one thread and used in another.
-assert_impl_all!(Worker<u64, Fork<Handle>, 4, 1024>: Send, Sync);
+assert_impl_all!(
+    Worker<u64, Fork<fn(&mut Request<'_>, &mut Reply<'_>) -> Result<(), Refusal>>, 4, 1024>:
+    Send, Sync
+);
+assert_impl_all!(Worker<u64, Exec<'static>, 4, 1024>: Send, Sync);
 
 /// An event that was found.
 pub(crate) enum Found<Tag> {

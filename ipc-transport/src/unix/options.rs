@@ -9,14 +9,15 @@ use syscalls::{Sysno, syscall};
 // The numbers of the generic headers and of arm and x86. mips, powerpc and sparc have others, and
 // no stable compiler makes their system calls. Where a 64-bit machine runs 32-bit pointers (x32,
 // ilp32), the kernel takes other structs.
-const HAS_64_BITS: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"))
-    || cfg!(any(target_arch = "riscv64", target_arch = "loongarch64", target_arch = "s390x"));
-const HAS_32_BITS: bool =
-    cfg!(any(target_arch = "x86", target_arch = "arm", target_arch = "riscv32"));
-const _: () = assert!(
-    if size_of::<usize>() == 8 { HAS_64_BITS } else { HAS_32_BITS },
-    "the socket calls of this architecture are not known"
-);
+const _: () = {
+    let has_64_bits = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"))
+        || cfg!(any(target_arch = "riscv64", target_arch = "loongarch64", target_arch = "s390x"));
+    let has_32_bits = cfg!(any(target_arch = "x86", target_arch = "arm", target_arch = "riscv32"));
+    assert!(
+        if size_of::<usize>() == 8 { has_64_bits } else { has_32_bits },
+        "the socket calls of this architecture are not known"
+    );
+};
 
 pub(super) const SOL_SOCKET: i32 = 1;
 const SO_PASSCRED: usize = 16;
