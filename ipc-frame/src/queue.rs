@@ -31,6 +31,9 @@ pub struct Queue<const BYTES: usize, const FRAMES: usize> {
     /// over it, unless it is half sent.
     cursor: u64,
     offset: usize,
+    /// Frames that go out before all others, and where sending goes on after them.
+    urgent: Range<u64>,
+    after_urgent: u64,
     fd_sequence: u32,
 }
 
@@ -42,7 +45,9 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
     pub const fn new() -> Self {
         const { assert!(BYTES >= Header::SIZE, "a queue holds at least a header") };
         const { assert!(BYTES <= 0x7fff_ffff, "lengths fit in 31 bits") };
-        Self { bytes: [0; BYTES], frames: Frames::new(), cursor: 0, offset: 0, fd_sequence: 0 }
+        let (cursor, urgent, after_urgent) = (0, 0..0, 0);
+        let (bytes, frames) = ([0; BYTES], Frames::new());
+        Self { bytes, frames, cursor, offset: 0, urgent, after_urgent, fd_sequence: 0 }
     }
 
     /// Appends a frame without descriptors whose payload is the pieces, one after the other.
@@ -152,6 +157,23 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         Ok(sent)
     }
 
+    /// Sends the frame that was pushed last before all others; several that are pushed one after the
+    /// other go out in their order. It keeps its place where that cannot be: any byte went out since
+    /// the last [`rewind`](Self::rewind), or other frames were pushed in between.
+    pub fn send_first(&mut self, number: FrameNumber) {
+        let FrameNumber(number) = number;
+        let is_next = self.urgent.is_empty() || self.urgent.end == number;
+        let is_sending = self.offset > 0 || self.has_sent();
+        if is_sending || self.frames.next != number + 1 || !is_next {
+            return;
+        }
+        if self.urgent.is_empty() {
+            (self.after_urgent, self.cursor, self.urgent.start) = (self.cursor, number, number);
+        }
+        self.urgent.end = number + 1;
+        self.settle();
+    }
+
     /// Returns the first frame that was not sent at all; `None` where a frame is half sent.
     pub fn next_unsent(&self) -> Option<(FrameNumber, Frame<'_>)> {
         let number = Some(FrameNumber(self.cursor)).filter(|_| self.offset == 0)?;
@@ -184,8 +206,9 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
 
     /// Retires every frame that is sent.
     pub fn retire_sent(&mut self) {
-        for number in self.frames.first..self.cursor {
-            if let Some(entry) = self.frames.get_mut(number) {
+        let half_sent = (self.offset > 0).then_some(self.cursor);
+        for number in self.frames.first..self.frames.next {
+            if let Some(entry) = self.frames.get_mut(number).filter(|_| half_sent != Some(number)) {
                 entry.retired |= entry.begun;
             }
         }
@@ -220,6 +243,7 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         }
         self.cursor = self.frames.first;
         self.offset = 0;
+        self.urgent = 0..0;
         self.fd_sequence = 0;
         self.settle();
     }
@@ -233,7 +257,8 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
     /// Returns whether all of the frame went out since the last [`rewind`](Self::rewind), or the
     /// frame is not kept any more.
     pub fn is_sent(&self, number: FrameNumber) -> bool {
-        self.kept(number.0).is_none_or(|entry| entry.begun && number.0 < self.cursor)
+        let is_half_sent = number.0 == self.cursor && self.offset > 0;
+        self.kept(number.0).is_none_or(|entry| entry.begun && !is_half_sent)
     }
 
     /// Returns whether there is something to send.
@@ -244,8 +269,8 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
 
     /// Returns whether any byte of a kept frame went out since the last [`rewind`](Self::rewind).
     pub fn has_sent(&self) -> bool {
-        let mut reached = self.frames.first..=self.cursor;
-        reached.any(|number| self.kept(number).is_some_and(|entry| entry.begun))
+        let mut all = self.frames.first..self.frames.next;
+        all.any(|number| self.kept(number).is_some_and(|entry| entry.begun))
     }
 
     /// Returns the first frame that is kept: pushed and not retired. A walk copies no list:
@@ -318,7 +343,9 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
     /// The bytes from the cursor on, up to the next frame with descriptors, and the number of
     /// pieces.
     fn pieces(&self, next: Entry) -> ([&[u8]; PIECES], usize) {
-        let behind = (self.cursor + 1..self.frames.next).filter_map(|index| self.frames.get(index));
+        let is_urgent = self.urgent.contains(&self.cursor);
+        let end = if is_urgent { self.urgent.end } else { self.frames.next };
+        let behind = (self.cursor + 1..end).filter_map(|index| self.frames.get(index));
         let without_fds = behind.take_while(|entry| entry.fd_count == 0);
         let mut to_send = without_fds.filter(|entry| !entry.is_passed_over());
         let (mut pieces, mut count): ([&[u8]; PIECES], _) = ([&[]; PIECES], 0);
@@ -360,16 +387,19 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
     fn pass(&mut self) {
         if let Some(entry) = self.frames.get_mut(self.cursor) {
             entry.begun = true;
-            self.cursor += 1;
             self.offset = 0;
         }
         self.settle();
     }
 
-    /// Passes over what is not to be sent, and frees the room of what is retired in front.
+    /// Passes over what is sent or not to be sent, and frees the room of what is retired in front.
     fn settle(&mut self) {
         while self.offset == 0 && self.frames.get(self.cursor).is_some_and(Entry::is_passed_over) {
             self.cursor += 1;
+            if self.cursor == self.urgent.end {
+                self.cursor = self.after_urgent.max(self.frames.first);
+                self.urgent = 0..0;
+            }
         }
         while self.frames.first < self.cursor && self.kept(self.frames.first).is_none() {
             self.frames.first += 1;

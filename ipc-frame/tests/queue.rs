@@ -20,6 +20,10 @@ enum Step {
         fd_count: usize,
         len: usize,
     },
+    /// Pushes a frame that goes out before all others.
+    Urgent {
+        len: usize,
+    },
     Reserve {
         len: usize,
     },
@@ -54,6 +58,8 @@ struct Item {
     resent: bool,
     withdrawn: bool,
     retired: bool,
+    /// It goes out first, until it has gone out once.
+    is_urgent: bool,
 }
 
 impl Item {
@@ -77,12 +83,27 @@ struct Beside {
     fd_sequence: u32,
     /// The room, the header of its frame, and how many items there were.
     reserved: Option<(Reservation, Header, usize)>,
+    /// How many items there were after the last urgent one.
+    urgent_end: usize,
 }
 
 impl Beside {
     fn step(&mut self, step: Step) {
         match step {
             Step::Push { is_reply, fd_count, len } => self.push(is_reply, fd_count, len),
+            Step::Urgent { len } => {
+                let count = self.items.len();
+                let is_begun = |item: &Item| item.is_half_sent() || (!item.retired && item.begun);
+                let is_sending = self.items.iter().any(is_begun);
+                let mut waiting = self.items.iter().filter(|item| item.is_urgent);
+                let is_next = !waiting.any(Item::is_to_be_sent) || self.urgent_end == count;
+                self.push(false, 0, len);
+                if let Some(item) = self.items.get_mut(count) {
+                    item.is_urgent = is_next && !is_sending;
+                    self.urgent_end = if item.is_urgent { count + 1 } else { self.urgent_end };
+                    self.queue.send_first(item.number);
+                }
+            }
             Step::Reserve { len } => {
                 let id = self.items.len() as u64;
                 let Ok(room) = self.queue.reserve(len) else { return };
@@ -106,7 +127,8 @@ impl Beside {
                 self.queue.retire_sent();
             }
             Step::PassUnsent => {
-                let next = self.items.iter_mut().find(|item| item.is_to_be_sent());
+                let next = self.order().first().copied();
+                let next = next.map(|index| &mut self.items[index]);
                 if let Some(item) = next.filter(|item| !item.is_half_sent()) {
                     (item.begun, item.done) = (true, true);
                 }
@@ -155,6 +177,7 @@ impl Beside {
             resent: false,
             withdrawn: false,
             retired: false,
+            is_urgent: false,
         });
     }
 
@@ -177,7 +200,8 @@ impl Beside {
     }
 
     fn send(&mut self, limit: usize) {
-        let first = self.items.iter().find(|item| item.is_to_be_sent());
+        let order = self.order();
+        let first = order.first().map(|&index| &self.items[index]);
         let with_fds = first.filter(|item| item.fd_count > 0 && item.sent == 0);
         let with_fds = with_fds.map(|item| item.number);
         let (has_unsent, mut wire) = (first.is_some(), Vec::new());
@@ -189,7 +213,8 @@ impl Beside {
         assert_eq!(sent, Ok(has_unsent.then_some(wire.len())));
         assert!(!has_unsent || limit == 0 || !wire.is_empty());
         let mut rest = &wire[..];
-        for item in self.items.iter_mut().filter(|item| item.is_to_be_sent()) {
+        for index in order {
+            let item = &mut self.items[index];
             if rest.is_empty() {
                 break;
             }
@@ -223,10 +248,22 @@ impl Beside {
         }
         for item in &mut self.items {
             (item.sent, item.begun, item.done) = (0, false, item.retired);
+            item.is_urgent = false;
         }
         self.decoder.reset();
         self.fd_sequence = 0;
         self.queue.rewind();
+    }
+
+    /// What is to be sent, in the order of sending.
+    fn order(&self) -> Vec<usize> {
+        let items = self.items.iter().enumerate().filter(|(_, item)| item.is_to_be_sent());
+        let (mut urgent, others): (Vec<_>, Vec<_>) =
+            items.partition(|(_, item)| item.is_urgent || item.is_half_sent());
+        // One that is half sent is the first whatever it is.
+        urgent.sort_by_key(|(_, item)| !item.is_half_sent());
+        urgent.extend(others);
+        urgent.into_iter().map(|(index, _)| index).collect()
     }
 
     fn check(&self) {
@@ -255,7 +292,7 @@ impl Beside {
                 assert_eq!(frame.header().is_resent(), item.resent);
             }
         }
-        let next = items.iter().find(|item| item.is_to_be_sent());
+        let next = self.order().first().map(|&index| &items[index]);
         assert_eq!(queue.has_unsent(), next.is_some());
         let next = next.filter(|item| !item.is_half_sent()).map(|item| item.number);
         assert_eq!(queue.next_unsent().map(|(number, _)| number), next);
@@ -271,6 +308,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(is_reply, fd_count, len)| Step::Push { is_reply, fd_count, len }),
         4 => (0_usize..120).prop_map(|len| Step::Reserve { len }),
         6 => Just(Step::Commit),
+        3 => (0_usize..60).prop_map(|len| Step::Urgent { len }),
         8 => (0_usize..200).prop_map(|limit| Step::Send { limit }),
         4 => (0_usize..9).prop_map(|back| Step::Retire { back }),
         2 => (0_usize..9).prop_map(|back| Step::Withdraw { back }),
@@ -301,6 +339,7 @@ proptest! {
             decoder: Decoder::new(),
             fd_sequence: 0,
             reserved: None,
+            urgent_end: 0,
         };
         for step in steps {
             beside.step(step);

@@ -22,9 +22,9 @@ impl Entry {
     pub(super) const NONE: Self =
         Self { start: 0, end: 0, fd_count: 0, begun: false, withdrawn: false, retired: false };
 
-    /// Whether sending passes over it, unless it is half sent.
+    /// Whether sending passes over it, unless it is half sent: it is sent already, or not to be.
     pub(super) const fn is_passed_over(&self) -> bool {
-        self.retired || self.withdrawn
+        self.retired || self.withdrawn || self.begun
     }
 }
 
