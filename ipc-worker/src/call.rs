@@ -1,6 +1,7 @@
 //! What main asks of a worker, and why it may not be taken.
 
 use core::fmt;
+use core::time::Duration;
 
 use ipc_frame::{Encode, EncodeError};
 use ipc_transport::{Instant, SystemError};
@@ -29,6 +30,9 @@ pub struct Call<'a> {
     pub again: Again,
     /// How often it may begin, if it may begin again.
     pub tries: u8,
+    /// How long it may run, if not as long as the worker's
+    /// [`time_limit`](crate::Start::time_limit) says.
+    pub time_limit: Option<Duration>,
     /// By which worker of a [`Pool`](crate::Pool) it is to be run.
     pub key: Option<u64>,
 }
@@ -38,8 +42,8 @@ impl<'a> Call<'a> {
     /// sent one after the other.
     pub const fn new(method: u16, pieces: &'a [&'a [u8]]) -> Self {
         let (body, again) = (Body::Pieces(pieces), Again::IfNotBegun);
-        let (reply_fds, deadline, key) = (0, None, None);
-        Self { method, body, fds: &[], reply_fds, deadline, again, tries: TRIES, key }
+        let (reply_fds, deadline, time_limit, key) = (0, None, None, None);
+        Self { method, body, fds: &[], reply_fds, deadline, again, tries: TRIES, time_limit, key }
     }
 
     /// The same with a message, which is written straight into the queue.
@@ -78,6 +82,14 @@ impl<'a> Call<'a> {
     #[must_use]
     pub const fn tries(self, tries: u8) -> Self {
         Self { tries, ..self }
+    }
+
+    /// Sets how long the handler may run, if that is shorter than the worker's
+    /// [`time_limit`](crate::Start::time_limit): then it is asked to stop, and after the grace its
+    /// worker is killed. The time begins when the requests before it are answered.
+    #[must_use]
+    pub const fn time_limit(self, time: Duration) -> Self {
+        Self { time_limit: Some(time), ..self }
     }
 
     /// Sends all calls of one key to the same worker of a [`Pool`](crate::Pool), which runs them in

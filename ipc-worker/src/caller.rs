@@ -9,6 +9,7 @@ mod tests;
 
 use core::mem;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::time::Duration;
 
 use ipc_frame::{Encode, FrameNumber, Header, Kind, MAX_FDS};
 use ipc_transport::{Arrived, FdList, Inbox, Instant, Outbox, PassFds, TransportError, duplicate};
@@ -42,6 +43,8 @@ pub(crate) struct Last {
     pub(crate) earliest: Instant,
     /// The program was told that room is lacking, and is still to be told that it is back.
     wants_room: AtomicBool,
+    /// A request had a time limit.
+    pub(crate) has_limits: bool,
     /// Room that was asked for has come back since the last turn began, and no event tells of it.
     pub(crate) regained: bool,
     /// The frame of a request that is given back.
@@ -56,6 +59,7 @@ impl Last {
             counters: Counters::default(),
             earliest: Instant::NEVER,
             wants_room: AtomicBool::new(false),
+            has_limits: false,
             regained: false,
             frame: None,
             fds: FdList::new(),
@@ -91,6 +95,20 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
             let payload = self.inbox.current().payload;
             first_frame::read(header.kind(), payload, [SLOTS, BYTES], expected)
         }))
+    }
+
+    /// Returns the first of the requests that were sent and not answered.
+    pub(crate) fn first_sent(&self) -> Option<UnderWay> {
+        let mut at = self.outbox.first();
+        core::iter::from_fn(|| self.next_under_way(&mut at))
+            .find(|request| self.outbox.is_begun(request.frame))
+    }
+
+    /// Sends a request before all others, if nothing was sent to the worker yet.
+    pub(crate) fn send_first(&mut self, id: RequestId) {
+        if let Some(request) = self.table.get(id) {
+            self.outbox.send_first(request.frame);
+        }
     }
 
     /// Forgets what the last outcome left behind.
@@ -154,6 +172,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
             deadline: call.deadline.unwrap_or(Instant::NEVER),
             again: call.again,
             tries: call.tries,
+            time_limit: call.time_limit.unwrap_or(Duration::MAX),
             begun: 0,
             reached: How::NotBegun,
             reply_fds: header.reply_fds(),
@@ -161,6 +180,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
             is_late: false,
         };
         self.last.earliest = self.last.earliest.min(request.deadline);
+        self.last.has_limits |= call.time_limit.is_some();
         self.table.insert(request);
         words.unwrap_or_default().offer(id);
         Ok(id)

@@ -29,6 +29,9 @@ pub struct Counters {
     pub one_ways_expired: u64,
     /// One-way requests that the handler has refused.
     pub one_ways_refused: u64,
+    /// Workers that were killed since a request ran too long; see
+    /// [`Start::time_limit`](crate::Start::time_limit).
+    pub killed_overdue: u64,
 }
 
 impl Counters {
@@ -46,6 +49,7 @@ impl Counters {
             ("one_ways_lost", self.one_ways_lost),
             ("one_ways_expired", self.one_ways_expired),
             ("one_ways_refused", self.one_ways_refused),
+            ("killed_overdue", self.killed_overdue),
         ];
         counts.into_iter()
     }
@@ -90,6 +94,7 @@ mod tests {
             one_ways_lost: 9,
             one_ways_expired: 10,
             one_ways_refused: 11,
+            killed_overdue: 12,
         };
         let named: String =
             counters.iter().map(|(name, count)| format!(", {name}: {count}")).collect();

@@ -1,11 +1,12 @@
 //! What is known of each request, and what follows from it: ids, the words that main and a worker
-//! share, the table, fates and the restart policy.
+//! share, the table, fates, what runs too long, and the restart policy.
 //!
 //! Everything here is pure. It makes no system call, reads no clock and holds no buffer: shared
 //! words and the present time come in as arguments.
 
 mod fate;
 mod id;
+mod overdue;
 mod restart;
 mod table;
 mod words;
@@ -13,6 +14,8 @@ mod words;
 pub use fate::{Again, How};
 pub(crate) use fate::{Ending, UnderWay};
 pub use id::RequestId;
+pub use overdue::TimeLimit;
+pub(crate) use overdue::{Overdue, Running};
 pub use restart::Restart;
 pub(crate) use restart::Supervisor;
 pub(crate) use table::{Table, Told};

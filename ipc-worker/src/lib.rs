@@ -82,7 +82,7 @@ pub use ipc_frame::Postcard;
 pub use ipc_frame::{Decode, Encode, EncodeError, MessageError};
 #[doc(no_inline)]
 pub use ipc_transport::{Errno, Instant, Patience, SystemError};
-pub use ledger::{Again, How, RequestId, Restart};
+pub use ledger::{Again, How, RequestId, Restart, TimeLimit};
 pub use pool::{Pool, PoolRequest};
 pub use process::{Exec, Fork, Inline, Launch, serve_as};
 #[cfg(feature = "std")]

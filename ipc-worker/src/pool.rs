@@ -111,6 +111,18 @@ impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize>
         self.workers.get_mut(request.worker).is_some_and(|worker| worker.cancel(request.id))
     }
 
+    /// Kills one of the workers, as [`Worker::kill`] does. A number that names none is ignored.
+    pub fn kill(&mut self, worker: usize) {
+        if let Some(worker) = self.workers.get_mut(worker) {
+            worker.kill();
+        }
+    }
+
+    /// Lets a worker that was given up begin anew, as [`Worker::revive`] does.
+    pub fn revive(&mut self, worker: usize) -> bool {
+        self.workers.get_mut(worker).is_some_and(Worker::revive)
+    }
+
     /// Returns when [`turn`](Self::turn) is to be called at the latest; see
     /// [`Worker::next_deadline`].
     pub fn next_deadline(&self) -> Option<Instant> {

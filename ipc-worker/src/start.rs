@@ -9,7 +9,7 @@ use rustix::fd::BorrowedFd;
 
 use crate::handler::{Handler, Holding, Reply, Request};
 use crate::identity::Identity;
-use crate::ledger::Restart;
+use crate::ledger::{Restart, TimeLimit};
 use crate::process::{Exec, Fork, Inline, Policy};
 use crate::refusal::Refusal;
 
@@ -137,6 +137,7 @@ impl<L> Start<L> {
             ready_within: READY_WITHIN,
             patience: Patience::SLEEP,
             expected: &Identity::NONE,
+            limit: TimeLimit::NONE,
         };
         Self { launch, policy }
     }
@@ -155,6 +156,15 @@ impl<L> Start<L> {
     #[must_use]
     pub fn patience(mut self, patience: Patience) -> Self {
         self.policy.patience = patience;
+        self
+    }
+
+    /// Limits how long a request may run: then its handler is asked to stop, and after a grace its
+    /// worker is killed. No limit unless said otherwise; [`Call::time_limit`](crate::Call::time_limit)
+    /// sets a shorter one. In line there is none.
+    #[must_use]
+    pub fn time_limit(mut self, limit: TimeLimit) -> Self {
+        self.policy.limit = limit;
         self
     }
 

@@ -163,6 +163,25 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         }
     }
 
+    /// Kills the worker's process, if there is one (`SIGKILL`), and does not wait for its end. The
+    /// next turns take its last replies, tell [`Event::Died`], and see to its requests, as at any
+    /// death; the restart policy decides what follows.
+    pub fn kill(&mut self) {
+        self.main.kill();
+    }
+
+    /// Begins anew after [`Event::GaveUp`], or after [`stop`](Self::stop): the next turn starts a
+    /// worker, with the restart policy as at the start. [`Event::Started`] or
+    /// [`Event::NotStarted`] follows. Returns false, and does nothing, while a worker runs or will
+    /// run again.
+    pub fn revive(&mut self) -> bool {
+        let is_stopped = !self.is_running();
+        if is_stopped {
+            self.main.life.revive();
+        }
+        is_stopped
+    }
+
     /// Stops the worker: no new requests, every outcome given to the closure, one-way requests
     /// done, the process ended and reaped. Returns how that ended, `None` where there was no
     /// process.

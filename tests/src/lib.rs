@@ -8,6 +8,7 @@ pub mod deep;
 pub mod example;
 pub mod fds;
 pub mod forked;
+pub mod fuse;
 pub mod memory;
 pub mod random;
 pub mod seccomp;

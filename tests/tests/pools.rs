@@ -143,7 +143,10 @@ fn a_death_concerns_the_requests_of_that_worker_only() {
             pool.try_call(call, tag).unwrap();
         }
         let victim = &pool.workers()[round % 3];
-        kill_process(Pid::from_raw(victim.pid().unwrap()).unwrap(), Signal::KILL).unwrap();
+        match round % 2 {
+            0 => kill_process(Pid::from_raw(victim.pid().unwrap()).unwrap(), Signal::KILL).unwrap(),
+            _ => pool.kill(round % 3),
+        }
         let mut list = turn_until(&mut pool, 9);
         list.sort();
         let mut tags: Vec<u32> = list.iter().map(|told| told.1).collect();

@@ -188,6 +188,11 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
         self.queue.clear();
     }
 
+    /// Sends the frame that was pushed last before all others; see [`Queue::send_first`].
+    pub fn send_first(&mut self, number: FrameNumber) {
+        self.queue.send_first(number);
+    }
+
     /// Starts again for another receiver; see [`Queue::rewind`].
     pub fn rewind(&mut self) {
         self.queue.rewind();

@@ -1,5 +1,7 @@
 //! What becomes of a request when its worker is gone.
 
+use core::time::Duration;
+
 use ipc_frame::FrameNumber;
 use ipc_transport::{Instant, SystemError};
 
@@ -42,6 +44,8 @@ pub(crate) struct UnderWay {
     pub(crate) again: Again,
     /// How often it may begin.
     pub(crate) tries: u8,
+    /// How long it may run.
+    pub(crate) time_limit: Duration,
     /// How often it began in a worker that was lost.
     pub(crate) begun: u8,
     /// How far it came in the workers that were lost.

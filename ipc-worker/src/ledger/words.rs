@@ -16,6 +16,8 @@ enum State {
     Done,
     /// Main has taken it back.
     Taken,
+    /// The worker's handler runs, and main has asked it to stop.
+    Stopping,
 }
 
 impl State {
@@ -52,8 +54,16 @@ impl<'page> Words<'page> {
             How::Done
         } else {
             // Shows the handler, if it asks, that nobody waits for it any more.
-            change(word, State::Running.of(id), taken);
+            _ = change(word, State::Running.of(id), taken)
+                || change(word, State::Stopping.of(id), taken);
             How::Running
+        }
+    }
+
+    /// Asks a handler that runs to stop. The request stays the worker's.
+    pub(crate) fn ask_to_stop(self, id: RequestId) {
+        if let Some(word) = self.word(id) {
+            change(word, State::Running.of(id), State::Stopping.of(id));
         }
     }
 
@@ -82,10 +92,12 @@ impl Claim<'_> {
     /// meanwhile, nothing changes.
     #[inline]
     pub(crate) fn done(self) {
-        change(self.word, State::Running.of(self.id), State::Done.of(self.id));
+        let done = State::Done.of(self.id);
+        _ = change(self.word, State::Running.of(self.id), done)
+            || change(self.word, State::Stopping.of(self.id), done);
     }
 
-    /// Returns whether main has taken the request back.
+    /// Returns whether main has taken the request back, or asks the handler to stop.
     pub(crate) fn is_revoked(&self) -> bool {
         self.word.load(Ordering::Acquire) != State::Running.of(self.id)
     }

@@ -109,7 +109,7 @@ impl Life {
         match self.phase {
             Phase::Leaving if self.ended.is_some() => Instant::PAST,
             Phase::Serving if has_unsent && !process.watches_room => Instant::PAST,
-            Phase::Serving => look,
+            Phase::Serving => look.min(self.running.due),
             _ => look.min(self.until),
         }
     }

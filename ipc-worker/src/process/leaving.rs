@@ -1,14 +1,16 @@
 //! The end of a process and what follows: last words, its status, its requests' fates.
 
 use core::mem;
+use core::time::Duration;
 
 use ipc_barrier::process::Ended;
 use ipc_transport::{Arrived, Instant, TransportError};
 use rustix::event::epoll;
 
 use super::state::{GRACE, Main, Phase, Process, SOON};
+use crate::counters::add;
 use crate::event::GiveUp;
-use crate::ledger::Restart;
+use crate::ledger::{Overdue, Restart, Running};
 use crate::start_error::StartError;
 
 impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> {
@@ -16,6 +18,38 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
     #[inline(never)] // Many paths lead here.
     pub(super) fn begin_leaving(&mut self, kill_at: Instant) {
         (self.life.phase, self.life.until) = (Phase::Leaving, kill_at);
+        self.life.running = Running::NONE;
+    }
+
+    /// Looks how long the worker has been at its request, and ends what runs too long.
+    pub(super) fn watch_running(&mut self) {
+        let limit = self.life.policy.limit;
+        let has_none = limit.time == Duration::MAX && !self.caller.last.has_limits;
+        // It may be answered by what is not looked at yet.
+        if has_none || self.caller.inbox.has_frame() {
+            return;
+        }
+        let first = self.caller.first_sent();
+        let first = first.map(|request| (request.id, request.time_limit.min(limit.time)));
+        match self.life.running.look(first, limit.grace, self.life.now) {
+            Overdue::Not => {}
+            Overdue::AskToStop(id) => {
+                if let Some(words) = self.life.words() {
+                    words.ask_to_stop(id);
+                }
+            }
+            Overdue::Kill => {
+                add(&mut self.caller.last.counters.killed_overdue, 1);
+                self.kill();
+            }
+        }
+    }
+
+    /// Kills the process, if there is one: at the next turn, which takes its last replies first.
+    pub(crate) fn kill(&mut self) {
+        if self.life.process.is_some() {
+            self.begin_leaving(self.life.now);
+        }
     }
 
     /// Takes nothing further from the process, and ends it.

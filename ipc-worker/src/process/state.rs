@@ -17,7 +17,7 @@ use rustix::process::{Pid, getpid};
 use crate::caller::Caller;
 use crate::event::GiveUp;
 use crate::identity::Identity;
-use crate::ledger::{Restart, Supervisor, Words};
+use crate::ledger::{Restart, Running, Supervisor, TimeLimit, Words};
 use crate::server::SHORTAGE;
 use crate::start_error::StartError;
 
@@ -51,6 +51,7 @@ pub struct Policy {
     pub(crate) ready_within: Duration,
     pub(crate) patience: Patience,
     pub(crate) expected: &'static Identity,
+    pub(crate) limit: TimeLimit,
 }
 
 /// Processes that follow one another, and what they have brought that main was not told.
@@ -85,6 +86,8 @@ pub(crate) struct Life {
     pub(crate) gave_up: Option<GiveUp>,
     /// Processes that were let go. They stay watched until they are reaped.
     pub(super) unreaped: Vec<Child, UNREAPED>,
+    /// What the worker is at.
+    pub(super) running: Running,
     /// Requests that were sent to a worker that is gone and wait for the next.
     pub(crate) resent: usize,
     /// No further worker is started.
@@ -163,6 +166,7 @@ impl Life {
             started: false,
             gave_up: None,
             unreaped: Vec::new(),
+            running: Running::NONE,
             resent: 0,
             is_closing: false,
             ended: None,
@@ -188,6 +192,13 @@ impl Life {
     /// Returns whether it has brought something that main was not told.
     pub(crate) const fn has_news(&self) -> bool {
         self.died.is_some() || self.not_started.is_some() || self.started || self.gave_up.is_some()
+    }
+
+    /// Lets a worker follow at the next turn, as if none had ended before.
+    pub(crate) fn revive(&mut self) {
+        self.is_closing = false;
+        self.supervisor = Supervisor::new(self.policy.restart);
+        (self.phase, self.until) = (Phase::Resting, Instant::PAST);
     }
 
     /// Returns the words of the worker that has the requests.

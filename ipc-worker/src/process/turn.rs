@@ -38,7 +38,10 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
             Phase::Resting | Phase::Stopped => {}
             _ if is_paused => {}
             Phase::Starting => self.greet(),
-            Phase::Serving => self.exchange(None),
+            Phase::Serving => {
+                self.exchange(None);
+                self.watch_running();
+            }
             Phase::Leaving => self.leave(),
         }
         self.life.reap();
@@ -59,7 +62,8 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
             && wake.since(self.life.now) > SLICE + SLICE;
         if can_block {
             self.caller.expire(self.life.now, life.words());
-            return self.exchange(Some(life.policy.patience));
+            self.exchange(Some(life.policy.patience));
+            return self.watch_running();
         }
         if wake > self.life.now {
             // If the wait fails, the turn is early, which harms nothing.

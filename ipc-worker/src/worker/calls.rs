@@ -39,6 +39,19 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         self.submit_until(call, tag, Instant::PAST, |_| ())
     }
 
+    /// Takes a request in as [`try_call`](Self::try_call) does, and sends it before all that wait to
+    /// be sent, if nothing was sent to the present worker yet: for what a new worker must know
+    /// first. Call it upon [`Event::Started`], before the next [`turn`](Self::turn) and before other
+    /// calls. With [`Again::Never`](crate::Again::Never) it is not sent to a later worker too.
+    ///
+    /// # Errors
+    /// As [`try_call`](Self::try_call).
+    pub fn call_first(&mut self, call: Call<'_>, tag: Tag) -> Result<RequestId, NotTaken<Tag>> {
+        let id = self.try_call(call, tag)?;
+        self.main.caller.send_first(id);
+        Ok(id)
+    }
+
     /// Takes a one-way request in, at once, as [`try_call`](Self::try_call) does. It has no
     /// outcome and costs no answer; only [`counters`](Self::counters) tells of one that the
     /// handler has refused, that was lost, or whose deadline has passed.

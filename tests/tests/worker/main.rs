@@ -19,6 +19,7 @@ mod moments;
 mod one_ways;
 mod starts;
 mod stops;
+mod supervised;
 
 use calls::*;
 use deaths::*;
@@ -31,6 +32,7 @@ use moments::*;
 use one_ways::*;
 use starts::*;
 use stops::*;
+use supervised::*;
 
 ipc_tests::cases! {
     blocking_call_gets_its_reply,
@@ -116,4 +118,13 @@ ipc_tests::cases! {
     a_flush_sends_what_is_finished_and_leaves_the_reply,
     a_flush_that_cannot_be_settled_ends_the_worker,
     a_flush_in_line_sends_nothing_and_harms_nothing,
+    a_handler_that_stops_when_it_is_asked_to_keeps_its_worker,
+    one_that_does_not_stop_is_killed_and_the_next_requests_go_on,
+    a_call_may_have_a_shorter_limit,
+    a_cancelled_request_that_runs_on_is_ended_for_the_next,
+    a_main_that_takes_no_events_for_a_while_kills_nobody,
+    kill_ends_the_worker_and_waits_for_nothing,
+    a_worker_that_was_given_up_is_revived,
+    what_is_called_upon_a_start_goes_before_what_is_sent_again,
+    a_worker_that_cannot_be_killed_does_not_delay_the_next,
 }

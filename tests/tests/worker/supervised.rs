@@ -1,0 +1,243 @@
+//! Workers that are asked to stop, killed, revived, and told something first.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use ipc_tests::cases::skip;
+use ipc_tests::{fds, fuse};
+use ipc_transport::{Interest, Watched, wait};
+use ipc_worker::{
+    Again, Call, Ended, Handler, How, Instant, Launch, Refusal, Reply, Request, Restart, Start,
+    TimeLimit, Worker,
+};
+
+use crate::handler::*;
+
+const LIMIT: TimeLimit =
+    TimeLimit { time: Duration::from_millis(50), grace: Duration::from_millis(200) };
+const LONG: [u8; 8] = 600_000_u64.to_le_bytes();
+
+fn limited() -> Worker<u32, impl Launch> {
+    let start = Start::fork(handle).restart(Restart::AT_ONCE).time_limit(LIMIT);
+    Worker::<u32, _>::start(start).unwrap()
+}
+
+pub(crate) fn a_handler_that_stops_when_it_is_asked_to_keeps_its_worker() {
+    let mut worker = limited();
+    let pid = worker.pid();
+    for round in 0..3 {
+        worker.try_call(Call::new(UNTIL_CANCELLED, &[]), round).unwrap();
+        worker.try_call(Call::new(ECHO, &[b"next"]), 10).unwrap();
+        let list = turn_until(&mut worker, |list| list.len() >= 2);
+        assert_eq!(list, [Told::Reply(round, Vec::new()), Told::Reply(10, b"next".to_vec())]);
+    }
+    assert_eq!((worker.pid(), worker.counters().killed_overdue), (pid, 0));
+}
+
+pub(crate) fn one_that_does_not_stop_is_killed_and_the_next_requests_go_on() {
+    let mut worker = limited();
+    worker.try_call(Call::new(SLEEP_MS, &[&LONG]), 1).unwrap();
+    worker.try_call(Call::new(ECHO, &[b"next"]), 2).unwrap();
+    let list = turn_until(&mut worker, |list| list.len() >= 4);
+    let expected = [
+        Told::Died(Ended::Killed(9)),
+        Told::Lost(1, How::Running),
+        Told::Started(1),
+        Told::Reply(2, b"next".to_vec()),
+    ];
+    assert_eq!(list, expected);
+    assert_eq!(worker.counters().killed_overdue, 1);
+    // It may begin again where the caller allows it, and is set aside in the end.
+    let call = Call::new(SLEEP_MS, &[&LONG]).again(Again::UntilDone).tries(2);
+    worker.try_call(call, 3).unwrap();
+    let aside = Told::SetAside(3, How::Running);
+    turn_until(&mut worker, |list| list.contains(&aside));
+    assert_eq!(worker.counters().killed_overdue, 3);
+}
+
+pub(crate) fn a_call_may_have_a_shorter_limit() {
+    let start = Start::fork(handle).restart(Restart::AT_ONCE);
+    let mut worker = Worker::<u32, _>::start(start).unwrap();
+    let short = Duration::from_millis(20);
+    worker.try_call(Call::new(UNTIL_CANCELLED, &[]).time_limit(short), 1).unwrap();
+    assert_eq!(turn_until(&mut worker, |list| !list.is_empty()), [Told::Reply(1, Vec::new())]);
+    let time = 100_u64.to_le_bytes();
+    worker.try_call(Call::new(SLEEP_MS, &[&time]), 2).unwrap();
+    let slept = Told::Reply(2, b"slept".to_vec());
+    assert_eq!(turn_until(&mut worker, |list| !list.is_empty()), [slept], "it has no limit");
+}
+
+/// A request that was given up still has the worker; the next one cannot begin.
+pub(crate) fn a_cancelled_request_that_runs_on_is_ended_for_the_next() {
+    let mut worker = limited();
+    let id = worker.try_call(Call::new(SLEEP_MS, &[&LONG]), 1).unwrap();
+    worker.try_call(Call::new(ECHO, &[b"next"]), 2).unwrap();
+    worker.turn(Instant::now());
+    std::thread::sleep(Duration::from_millis(10));
+    assert!(worker.cancel(id));
+    let list = turn_until(&mut worker, |list| list.len() >= 4);
+    assert_eq!(list[..2], [Told::Cancelled(1), Told::Died(Ended::Killed(9))]);
+    assert_eq!(list[3], Told::Reply(2, b"next".to_vec()));
+}
+
+/// What is answered but not looked at is not overdue.
+pub(crate) fn a_main_that_takes_no_events_for_a_while_kills_nobody() {
+    let mut worker = limited();
+    let pid = worker.pid();
+    for tag in 0..5 {
+        worker.try_call(Call::new(ECHO, &[b"x"]), tag).unwrap();
+    }
+    for _ in 0..20 {
+        worker.turn(Instant::now());
+        std::thread::sleep(Duration::from_millis(30));
+    }
+    let list = turn_until(&mut worker, |list| list.len() >= 5);
+    assert!(list.iter().all(|told| matches!(told, Told::Reply(..))), "{list:?}");
+    assert_eq!(worker.pid(), pid);
+}
+
+pub(crate) fn kill_ends_the_worker_and_waits_for_nothing() {
+    let mut worker = worker();
+    worker.try_call(Call::new(SLEEP_MS, &[&LONG]), 1).unwrap();
+    worker.try_call(Call::new(ECHO, &[b"next"]), 2).unwrap();
+    worker.turn(Instant::now());
+    std::thread::sleep(Duration::from_millis(20));
+    worker.kill();
+    worker.kill();
+    let list = turn_until(&mut worker, |list| list.len() >= 4);
+    assert_eq!(list[0], Told::Died(Ended::Killed(9)));
+    assert_eq!(list[3], Told::Reply(2, b"next".to_vec()));
+}
+
+pub(crate) fn a_worker_that_was_given_up_is_revived() {
+    let before = fds::open().len();
+    let start = Start::fork(handle).restart(Restart::NEVER);
+    let mut worker = Worker::<u32, _>::start(start).unwrap();
+    let started = fds::open().len();
+    for _ in 0..3 {
+        assert!(!worker.revive(), "it runs");
+        worker.kill();
+        turn_until(&mut worker, |list| matches!(list.last(), Some(Told::GaveUp(_))));
+        assert!(worker.try_call(Call::new(ECHO, &[]), 1).is_err());
+        assert!(worker.revive() && !worker.revive());
+        worker.try_call(Call::new(ECHO, &[b"again"]), 2).unwrap();
+        let list = turn_until(&mut worker, |list| list.len() >= 2);
+        assert_eq!(list, [Told::Started(0), Told::Reply(2, b"again".to_vec())]);
+        assert_eq!(fds::open().len(), started);
+    }
+    assert_eq!(worker.stop(soon(), |_| ()), Some(Ended::Exited(0)));
+    assert!(worker.revive());
+    assert_eq!(call(&mut worker, ECHO, b"after"), Told::Reply(0, b"after".to_vec()));
+    drop(worker);
+    assert_eq!(fds::open().len(), before);
+    assert!(fds::children().is_empty());
+}
+
+/// Notes what it is asked, in the order in which it runs.
+struct Noting(File);
+
+impl Handler for Noting {
+    fn handle(&mut self, request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+        self.0.write_all(request.bytes())?;
+        if request.method() == SLEEP_MS {
+            std::thread::sleep(Duration::from_secs(600));
+        }
+        reply.put(request.bytes())
+    }
+
+    fn descriptors(&self) -> impl Iterator<Item = std::os::fd::BorrowedFd<'_>> {
+        [self.0.as_fd()].into_iter()
+    }
+}
+
+pub(crate) fn what_is_called_upon_a_start_goes_before_what_is_sent_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("order");
+    let file = File::options().append(true).create(true).open(&path).unwrap();
+    let mut worker = Worker::<u32, _>::start(Start::fork(Noting(file))).unwrap();
+    worker.try_call(Call::new(SLEEP_MS, &[b"s"]), 0).unwrap();
+    for tag in 1..=3 {
+        worker.try_call(Call::new(ECHO, &[b"r"]), tag).unwrap();
+    }
+    worker.turn(Instant::now());
+    while fs::read(&path).unwrap().is_empty() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    worker.kill();
+    let (mut replies, limit) = (Vec::new(), soon());
+    loop {
+        worker.turn(Instant::now());
+        let mut is_new = false;
+        while let Some(event) = worker.next_event() {
+            match told(event) {
+                Told::Reply(tag, _) => replies.push(tag),
+                Told::Started(resent) => is_new = resent == 3,
+                Told::Died(_) | Told::Lost(0, How::Running) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        if is_new {
+            worker.call_first(Call::new(ECHO, &[b"A"]), 10).unwrap();
+            worker.call_first(Call::new(ECHO, &[b"B"]), 11).unwrap();
+            worker.try_call(Call::new(ECHO, &[b"l"]), 12).unwrap();
+            // Too late to be the first.
+            worker.call_first(Call::new(ECHO, &[b"m"]), 13).unwrap();
+        }
+        if replies.len() >= 7 {
+            break;
+        }
+        assert!(Instant::now() < limit, "{replies:?}");
+        let wake = worker.next_deadline().map_or(limit, |next| next.min(limit));
+        wait(&mut [Watched::new(worker.as_fd(), Interest::Input)], Some(wake)).unwrap();
+    }
+    assert_eq!(replies, [10, 11, 1, 2, 3, 12, 13]);
+    assert_eq!(fs::read(&path).unwrap(), b"sABrrrlm");
+    worker.stop(soon(), |event| panic!("{event:?}"));
+}
+
+/// A worker whose system call never ends is left, and the next one answers meanwhile.
+pub(crate) fn a_worker_that_cannot_be_killed_does_not_delay_the_next() {
+    fn stat(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+        match request.method() {
+            ECHO => reply.put(request.bytes()),
+            _ => {
+                let path = std::str::from_utf8(request.bytes()).map_err(|_| Refusal::MALFORMED)?;
+                fs::metadata(path)?;
+                Ok(())
+            }
+        }
+    }
+    let silent = match fuse::Silent::mount() {
+        Ok(silent) => silent,
+        Err(error) => skip(&format!("a FUSE file system: {error}"), "root, and /dev/fuse"),
+    };
+    let before = fds::open().len();
+    let start = Start::fork(stat).restart(Restart::AT_ONCE).time_limit(LIMIT);
+    let mut worker = Worker::<u32, _>::start(start).unwrap();
+    let path = silent.file();
+    let path = path.to_str().unwrap().as_bytes();
+    worker.try_call(Call::new(WRITE, &[path]), 1).unwrap();
+    worker.try_call(Call::new(ECHO, &[b"next"]), 2).unwrap();
+    let list = turn_until(&mut worker, |list| list.len() >= 4);
+    let expected = [
+        Told::Died(Ended::Unknown),
+        Told::Lost(1, How::Running),
+        Told::Started(1),
+        Told::Reply(2, b"next".to_vec()),
+    ];
+    assert_eq!(list, expected);
+    assert_eq!(fds::children().len(), 3, "the file system's, the one that is stuck, and the next");
+    drop(silent);
+    let limit = soon();
+    // It is reaped once it can end.
+    while fds::children().len() > 1 {
+        worker.turn(Instant::now());
+        assert!(Instant::now() < limit, "{:?}", fds::children());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(worker.stop(soon(), |event| panic!("{event:?}")), Some(Ended::Exited(0)));
+    drop(worker);
+    assert!(fds::open().len() <= before);
+}
