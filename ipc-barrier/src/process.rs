@@ -18,7 +18,6 @@ mod bare;
 mod child;
 mod closing;
 mod fork;
-mod ids;
 #[cfg(feature = "libc")]
 mod posix;
 mod precedence;
@@ -40,11 +39,10 @@ pub use fork::fork;
 pub use fork::{Fork, ForkError, Guard, exit, fork_raw};
 pub use precedence::give_up_precedence;
 pub use program::Program;
+pub(crate) use reason::REASON;
 pub use reason::Reason;
-pub(crate) use reason::{NAME, TEXT};
 /// What a process may use (setrlimit(2)), and signals (signal(7)).
 pub use rustix::process::{Resource, Signal};
-pub use setup::Setup;
+pub use setup::{Instruction, Setup};
 pub use signals::{BlockedSignals, block_signals, reset_signals};
 pub use spawn_error::SpawnError;
-pub use steps::Instruction;

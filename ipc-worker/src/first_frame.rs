@@ -159,7 +159,7 @@ mod tests {
             let cut = &ready_of::<64, 4096>()[..len];
             assert_eq!(first(Kind::Ready, cut), Err(StartError::Malformed), "{len}");
         }
-        let longer = [&ready_of::<64, 4096>()[..], &[b'x'; 2 * NAME]].concat();
+        let longer = [&ready_of::<64, 4096>()[..], &[b'x'; 2 * crate::identity::NAME]].concat();
         assert_eq!(first(Kind::Ready, &longer), Err(StartError::Malformed));
         assert_eq!(first(Kind::Reply, &[]), Err(StartError::Malformed));
     }

@@ -4,18 +4,17 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use ipc_frame::Text;
-use ipc_transport::{Errno, SharedPage};
+use ipc_transport::SharedPage;
 
-use crate::process::{NAME, Reason, TEXT};
+use crate::process::{REASON, Reason};
 
 /// Where the places begin: on the second cache line. The words that are added to share the first:
 /// a side takes a token and gives one while it has that line, which so travels there and back once
 /// in a round, not twice.
 const PLACES: usize = 16;
-/// Words of one side's place: a mark, the number, and both texts, with a byte in each word and a
-/// zero after each text; rounded up to whole cache lines.
-const PLACE: usize = (4 + NAME + TEXT).next_multiple_of(16);
+/// Words of one side's place: a mark, and the reason with a byte in each word; rounded up to whole
+/// cache lines.
+const PLACE: usize = (1 + REASON).next_multiple_of(16);
 pub(crate) const WORDS: usize = PLACES + 2 * PLACE;
 const WRITTEN: u32 = 1;
 
@@ -29,14 +28,10 @@ fn place(page: &SharedPage, of: usize) -> &[AtomicU32] {
 /// after it, so the side that sees the abort reads all of the reason; the mark's release pairs with
 /// the acquire in [`reason`].
 pub(crate) fn leave(page: &SharedPage, of: usize, reason: &Reason) {
-    let [mark, errno, rest @ ..] = place(page, of) else {
+    let [mark, rest @ ..] = place(page, of) else {
         return;
     };
-    errno.store(reason.errno.0.cast_unsigned(), Ordering::Relaxed);
-    // A zero ends each of the two, so there is none within.
-    let [stage, text] = [reason.stage.as_str(), reason.text.as_str()]
-        .map(|text| text.bytes().filter(|&byte| byte != 0));
-    for (word, byte) in rest.iter().zip(stage.chain([0]).chain(text).chain([0])) {
+    for (word, byte) in rest.iter().zip(reason.to_bytes()) {
         word.store(byte.into(), Ordering::Relaxed);
     }
     mark.store(WRITTEN, Ordering::Release);
@@ -44,23 +39,21 @@ pub(crate) fn leave(page: &SharedPage, of: usize, reason: &Reason) {
 
 /// Reads a side's reason. Whatever the peer wrote, the result is well formed.
 pub(crate) fn reason(page: &SharedPage, of: usize) -> Option<Reason> {
-    let (errno, rest) = match place(page, of) {
-        [mark, errno, rest @ ..] if mark.load(Ordering::Acquire) == WRITTEN => (errno, rest),
-        _ => return None,
-    };
-    let errno = Errno(errno.load(Ordering::Relaxed).cast_signed());
-    let mut bytes = [0; NAME + TEXT + 2];
+    let (mark, rest) = place(page, of).split_first()?;
+    if mark.load(Ordering::Acquire) != WRITTEN {
+        return None;
+    }
+    let mut bytes = [0; REASON];
     for (byte, word) in bytes.iter_mut().zip(rest) {
         *byte = u8::try_from(word.load(Ordering::Relaxed)).unwrap_or(0);
     }
-    let mut texts = bytes.split(|&byte| byte == 0);
-    let stage = Text::from_bytes(texts.next().unwrap_or_default());
-    let text = Text::from_bytes(texts.next().unwrap_or_default());
-    Some(Reason { stage, errno, text })
+    Some(Reason::from_bytes(&bytes))
 }
 
 #[cfg(test)]
 mod tests {
+    use ipc_transport::Errno;
+
     use super::*;
 
     fn memory() -> SharedPage {
@@ -72,7 +65,7 @@ mod tests {
         let memory = memory();
         assert_eq!(reason(&memory, 0), None);
         for stage in ["", "a", "ünï", "a name of twenty one"] {
-            let long = "x".repeat(TEXT);
+            let long = "x".repeat(48);
             for (errno, text) in [(-1, "pivot_root of ünï"), (i32::MAX, ""), (0, long.as_str())] {
                 for of in [1, 0] {
                     let reason = Reason::new(stage, Errno(errno), text);
@@ -93,7 +86,6 @@ mod tests {
             assert_eq!(reason(&memory, 0), None, "the mark is not ours");
             place(&memory, 0)[0].store(WRITTEN, Ordering::Relaxed);
             let reason = reason(&memory, 0).unwrap();
-            assert_eq!(reason.errno.0, value.cast_signed());
             assert_eq!(reason.stage.as_str().contains('a'), value == 0x61);
         }
     }

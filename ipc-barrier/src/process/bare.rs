@@ -3,8 +3,6 @@
 use core::ffi::c_char;
 use core::ptr;
 
-use rustix::fd::{OwnedFd, RawFd};
-
 use super::child::Child;
 use super::program::Ready;
 use super::signals::Mask;
@@ -16,10 +14,6 @@ pub(super) const fn environment() -> *const *const c_char {
 }
 
 /// Starts nothing.
-pub(super) const fn spawn(
-    _: &Ready<'_>,
-    _: &[(OwnedFd, RawFd)],
-    _: Mask,
-) -> Result<Option<Child>, SpawnError> {
+pub(super) const fn spawn(_: &Ready<'_>, _: Mask) -> Result<Option<Child>, SpawnError> {
     Ok(None)
 }

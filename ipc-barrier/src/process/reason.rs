@@ -34,7 +34,7 @@ pub struct Reason {
 }
 
 /// Bytes of a reason in a pipe: the number, and both texts with a zero after each.
-pub(crate) const SIZE: usize = 4 + NAME + TEXT + 2;
+pub(crate) const REASON: usize = 4 + NAME + TEXT + 2;
 
 /// A wait that fails returns one in its error.
 const _: () = assert!(size_of::<Reason>() <= 80);
@@ -73,18 +73,18 @@ impl Reason {
     }
 
     /// Writes the reason down for another process.
-    pub(crate) fn to_bytes(self) -> [u8; SIZE] {
+    pub(crate) fn to_bytes(self) -> [u8; REASON] {
         // A zero ends each of the two, so there is none within.
         let [stage, text] = [self.stage.as_str(), self.text.as_str()]
             .map(|text| text.bytes().filter(|&byte| byte != 0).chain([0]));
-        let mut bytes = [0; SIZE];
+        let mut bytes = [0; REASON];
         let all = self.errno.0.to_le_bytes().into_iter().chain(stage.chain(text));
         bytes.iter_mut().zip(all).for_each(|(byte, from)| *byte = from);
         bytes
     }
 
     /// Reads what another process wrote; whatever that was, the result is well formed.
-    pub(crate) fn from_bytes(bytes: &[u8; SIZE]) -> Self {
+    pub(crate) fn from_bytes(bytes: &[u8; REASON]) -> Self {
         let [a, b, c, d, texts @ ..] = bytes;
         let mut texts = texts.split(|&byte| byte == 0);
         Self {
@@ -210,7 +210,7 @@ mod tests {
             let reason = Reason::new(stage, Errno(-1), text);
             assert_eq!(Reason::from_bytes(&reason.to_bytes()), reason);
         }
-        let nonsense = Reason::from_bytes(&[0xff; SIZE]);
+        let nonsense = Reason::from_bytes(&[0xff; REASON]);
         assert_eq!((nonsense.stage.as_str(), nonsense.text.as_str()), ("", ""));
     }
 

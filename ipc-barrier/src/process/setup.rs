@@ -3,17 +3,57 @@
 use core::ffi::CStr;
 
 use heapless::Vec;
+use ipc_transport::Errno;
 use rustix::fd::{BorrowedFd, RawFd};
-use rustix::process::{Resource, Signal, getppid};
+use rustix::process::{Resource, Signal};
 
-use super::ids::Ids;
-use super::program::TOO_MANY;
 use super::reason::Reason;
 use super::signals::{ALL, Mask, NONE};
-use super::steps::{Instruction, LIMITS, Leads, Steps};
 
 /// Most descriptors that a program is given.
 pub(super) const FDS: usize = 16;
+/// Most resource limits.
+const LIMITS: usize = 16;
+/// What a list is that has too many (E2BIG).
+pub(super) const TOO_LONG: Errno = Errno(7);
+
+/// What a process leads from now on.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Leads {
+    Session,
+    Group,
+}
+
+/// An instruction of a filter for system calls, as the kernel takes it: `struct sock_filter` of
+/// linux/filter.h (seccomp(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Instruction {
+    /// What it does.
+    pub code: u16,
+    /// How many instructions are passed over where a comparison is true.
+    pub jt: u8,
+    /// How many instructions are passed over where it is false.
+    pub jf: u8,
+    /// Its operand.
+    pub k: u32,
+}
+
+/// What is done between the descriptors and the exec.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Steps<'a> {
+    pub(super) leads: Option<Leads>,
+    pub(super) name: Option<&'a CStr>,
+    pub(super) limits: Vec<(Resource, u64), LIMITS>,
+    pub(super) root: Option<&'a CStr>,
+    pub(super) directory: Option<&'a CStr>,
+    /// User, group, and supplementary groups.
+    pub(super) ids: Option<(u32, u32, &'a [u32])>,
+    pub(super) no_new_privs: bool,
+    pub(super) parent_death: Option<Signal>,
+    pub(super) landlock: Option<BorrowedFd<'a>>,
+    pub(super) filter: Option<&'a [Instruction]>,
+}
 
 /// The set-up of a process, as data: [`spawn`](Self::spawn) starts another program with it, and
 /// [`apply`](Self::apply) sets up the process that calls it.
@@ -47,28 +87,35 @@ pub(super) const FDS: usize = 16;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
+#[must_use = "nothing happens before `spawn` or `apply`"]
 pub struct Setup<'a> {
+    pub(super) env: Option<&'a [&'a CStr]>,
     pub(super) fds: Vec<(BorrowedFd<'a>, RawFd), FDS>,
     pub(super) mask: Mask,
-    /// `None` before there is a step.
+    /// The steps between the descriptors and the exec, if there are any.
     pub(super) steps: Option<Steps<'a>>,
     /// The list that was too long.
-    pub(super) too_many: Option<Reason>,
+    pub(super) too_long: Option<Reason>,
 }
 
 impl<'a> Setup<'a> {
     /// Makes a set-up of the steps that are always taken: signals, standard streams, descriptors.
     #[expect(clippy::new_without_default, reason = "nothing is a choice here, not a default")]
     pub const fn new() -> Self {
-        Self { fds: Vec::new(), mask: NONE, steps: None, too_many: None }
+        Self { env: None, fds: Vec::new(), mask: NONE, steps: None, too_long: None }
+    }
+
+    /// Sets the program's environment, at most 64 of `NAME=value`. Without this it inherits that of
+    /// the C library, which no other thread may change meanwhile; without a C library it has none.
+    pub fn env(self, env: &'a [&'a CStr]) -> Self {
+        Self { env: Some(env), ..self }
     }
 
     /// Gives the program a descriptor under this number (dup2(2)); 0, 1 and 2 are its standard
     /// streams. At most 16; of two with the same number the later one counts.
-    #[must_use]
     pub fn fd(mut self, fd: BorrowedFd<'a>, number: RawFd) -> Self {
         if self.fds.push((fd, number)).is_err() {
-            self.too_many = Some(Reason::new("descriptors", TOO_MANY, "more than 16"));
+            self.too_long = Some(Reason::new("descriptors", TOO_LONG, "more than 16"));
         }
         self
     }
@@ -78,28 +125,23 @@ impl<'a> Setup<'a> {
     ///
     /// Such a program must also close or [detach](super::detach_all_but) what it inherits: without
     /// a further step, the descriptors of this process that lack close-on-exec stay open.
-    #[must_use]
-    pub const fn blocked(mut self) -> Self {
-        self.mask = ALL;
-        self
+    pub fn blocked(self) -> Self {
+        Self { mask: ALL, ..self }
     }
 
     /// Makes the process the leader of a new session, without a terminal (setsid(2)).
-    #[must_use]
     pub fn session(self) -> Self {
         self.with(|steps| steps.leads = Some(Leads::Session))
     }
 
     /// Makes the process the leader of a new process group (setpgid(2)), unless it is to lead a
     /// session. A terminal's signals reach one group only.
-    #[must_use]
     pub fn group(self) -> Self {
         self.with(|steps| steps.leads = steps.leads.or(Some(Leads::Group)))
     }
 
     /// Names the process, of which the kernel keeps 15 bytes (PR_SET_NAME of prctl(2)). An exec
     /// names it after the program's file, so this is for [`apply`](Self::apply).
-    #[must_use]
     pub fn name(self, name: &'a CStr) -> Self {
         self.with(|steps| steps.name = Some(name))
     }
@@ -107,25 +149,20 @@ impl<'a> Setup<'a> {
     /// Limits a resource, softly and hard, in its own unit; `u64::MAX` is no limit (setrlimit(2)).
     /// At most 16. A memory limit that is too low for the program ends it with a signal after the
     /// exec has worked.
-    #[must_use]
     pub fn limit(mut self, resource: Resource, max: u64) -> Self {
-        let mut fits = true;
-        self = self.with(|steps| fits = steps.limits.push((resource, max)).is_ok());
-        if !fits {
-            self.too_many = Some(Reason::new("limits", TOO_MANY, "more than 16"));
+        if self.steps.get_or_insert_default().limits.push((resource, max)).is_err() {
+            self.too_long = Some(Reason::new("limits", TOO_LONG, "more than 16"));
         }
         self
     }
 
     /// Changes the root directory, and the working directory to it (chroot(2)); the program is then
     /// looked for in there, unless it is an [open file](super::Program::open). Needs CAP_SYS_CHROOT.
-    #[must_use]
     pub fn root(self, directory: &'a CStr) -> Self {
         self.with(|steps| steps.root = Some(directory))
     }
 
     /// Changes the working directory, as seen from the new root (chdir(2)).
-    #[must_use]
     pub fn directory(self, directory: &'a CStr) -> Self {
         self.with(|steps| steps.directory = Some(directory))
     }
@@ -133,14 +170,12 @@ impl<'a> Setup<'a> {
     /// Sets the real, effective and saved user and group, and the supplementary groups, at most 64
     /// (setgroups(2), setresgid(2), setresuid(2)). They are looked at afterwards, since a sandbox
     /// may answer calls that it does not make: other ids than these are a failure (`EPERM`).
-    #[must_use]
     pub fn ids(self, uid: u32, gid: u32, groups: &'a [u32]) -> Self {
-        self.with(|steps| steps.ids = Some(Ids { uid, gid, groups }))
+        self.with(|steps| steps.ids = Some((uid, gid, groups)))
     }
 
     /// Keeps set-user-ID programs and file capabilities from giving rights (prctl(2)).
     #[doc(alias = "PR_SET_NO_NEW_PRIVS")]
-    #[must_use]
     pub fn no_new_privs(self) -> Self {
         self.with(|steps| steps.no_new_privs = true)
     }
@@ -149,14 +184,12 @@ impl<'a> Setup<'a> {
     /// thread that has called [`spawn`](Self::spawn), which must therefore live on. A parent that
     /// is gone already is a failure (`ESRCH`). A set-user-ID program does not get the signal.
     #[doc(alias = "PR_SET_PDEATHSIG")]
-    #[must_use]
     pub fn parent_death(self, signal: Signal) -> Self {
         self.with(|steps| steps.parent_death = Some(signal))
     }
 
     /// Restricts the process by a ruleset (landlock(7), kernel 5.13), which must let it execute the
     /// program. Needs [`no_new_privs`](Self::no_new_privs) or CAP_SYS_ADMIN.
-    #[must_use]
     pub fn landlock(self, ruleset: BorrowedFd<'a>) -> Self {
         self.with(|steps| steps.landlock = Some(ruleset))
     }
@@ -165,30 +198,22 @@ impl<'a> Setup<'a> {
     /// execve, or execveat for an open file; and write and exit_group, or a failure of the exec
     /// shows only as the child's death. Needs [`no_new_privs`](Self::no_new_privs) or CAP_SYS_ADMIN.
     #[doc(alias = "seccomp")]
-    #[must_use]
     pub fn filter(self, program: &'a [Instruction]) -> Self {
         self.with(|steps| steps.filter = Some(program))
     }
 
-    /// Sets this process up, from its session to its filter; signals, streams and descriptors stay
-    /// as they are. For a program of our own after its exec, and best for one that has one thread:
-    /// ids, the death signal, landlock and the filter are those of the calling thread, and of
-    /// threads that it starts later.
-    ///
-    /// # Errors
-    /// The stage that failed, and why. The steps before it stay done, so the process should end.
-    pub fn apply(&self) -> Result<(), Reason> {
-        self.check()?;
-        self.steps.as_ref().map_or(Ok(()), |steps| steps.take(getppid()))
+    fn with(mut self, set: impl FnOnce(&mut Steps<'a>)) -> Self {
+        set(self.steps.get_or_insert_default());
+        self
     }
 
     /// Fails where a list was too long.
     pub(super) fn check(&self) -> Result<(), Reason> {
-        self.too_many.map_or(Ok(()), Err)
+        self.too_long.map_or(Ok(()), Err)
     }
 
-    fn with(mut self, set: impl FnOnce(&mut Steps<'a>)) -> Self {
-        set(self.steps.get_or_insert(Steps::NONE));
-        self
+    /// Returns whether the program is given a descriptor under this number.
+    pub(super) fn has_number(&self, number: RawFd) -> bool {
+        self.fds.iter().any(|&(_, given)| given == number)
     }
 }

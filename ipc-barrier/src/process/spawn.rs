@@ -5,8 +5,7 @@
 use core::ffi::CStr;
 use core::time::Duration;
 
-use heapless::Vec;
-use ipc_transport::{Errno, Instant, Interest, SystemError, Watched, open_stdio, wait};
+use ipc_transport::{Instant, Interest, SystemError, Watched, above_stdio, open_stdio, wait};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{fcntl_getfd, retry_on_intr};
@@ -22,12 +21,11 @@ use super::fork::{Fork, exit, fork_raw};
 #[cfg(feature = "libc")]
 use super::posix as system;
 use super::program::{Program, Ready, duplicate_beside};
-use super::reason::{Reason, SIZE, failed};
-use super::setup::{FDS, Setup};
+use super::reason::{REASON, Reason, failed};
+use super::setup::{Setup, Steps};
 use super::signals::{NONE, block_signals, reset_actions, set_mask};
 use super::spawn_error::SpawnError;
 use super::stat;
-use super::steps::Steps;
 
 /// How long a child that was killed, or has failed, may take to end.
 const END: Duration = Duration::from_secs(1);
@@ -63,42 +61,35 @@ impl Setup<'_> {
         deadline: Instant,
     ) -> Result<Child, SpawnError> {
         self.check()?;
-        let numbers: Vec<RawFd, FDS> = self.fds.iter().map(|&(_, number)| number).collect();
-        let ready = Ready::new(program.into(), args, system::environment(), &numbers)?;
-        let mut fds: Vec<(OwnedFd, RawFd), FDS> = Vec::new();
-        for &(fd, number) in &self.fds {
-            // The list is as long as the other.
-            _ = fds.push((duplicate_beside(fd, &numbers)?, number));
-        }
-        let Some(steps) = &self.steps else {
+        let ready = Ready::new(self, program.into(), args, system::environment())?;
+        if self.steps.is_none() && stdio_is_open(self) {
             // A program of our own leaves what it inherits alone.
-            let is_plain = self.mask != NONE || !any_survives_exec();
-            if is_plain && stdio_is_open(&numbers) {
-                if let Some(child) = system::spawn(&ready, &fds, self.mask)? {
+            if self.mask != NONE || !any_survives_exec() {
+                if let Some(child) = system::spawn(&ready, self.mask)? {
                     return Ok(child);
                 }
             }
-            return self.fork_and_exec(&ready, &fds, &Steps::NONE, deadline);
-        };
-        let ruleset = steps.landlock.map(|fd| duplicate_beside(fd, &numbers)).transpose()?;
-        let steps = Steps { landlock: ruleset.as_ref().map(AsFd::as_fd), ..steps.clone() };
-        self.fork_and_exec(&ready, &fds, &steps, deadline)
+        }
+        let (told, tell) = pipe_with(PipeFlags::CLOEXEC).map_err(SystemError::of("pipe2"))?;
+        let ends = [above_stdio(told)?, duplicate_beside(tell.as_fd(), self)?];
+        drop(tell);
+        self.fork_and_exec(&ready, ends, deadline)
     }
 
     fn fork_and_exec(
         &self,
         ready: &Ready<'_>,
-        fds: &[(OwnedFd, RawFd)],
-        steps: &Steps<'_>,
+        [told, tell]: [OwnedFd; 2],
         deadline: Instant,
     ) -> Result<Child, SpawnError> {
-        let [told, tell] = pipe(fds)?;
+        let landlock = ready.ruleset.as_ref().map(AsFd::as_fd);
+        let steps = Steps { landlock, ..self.steps.clone().unwrap_or_default() };
         let parent = Some(getpid());
         let blocked = block_signals()?;
         // SAFETY: the child makes nothing but system calls until it exits or becomes the program.
         let child = match unsafe { fork_raw() }? {
             Fork::Child(_guard) => {
-                let prepared = self.prepare(fds).and_then(|()| steps.take(parent));
+                let prepared = self.prepare(&ready.fds).and_then(|()| steps.take(parent));
                 let reason = prepared.map_or_else(|reason| reason, |()| ready.exec());
                 // A parent that is gone needs no reason.
                 _ = rustix::io::write(&tell, &reason.to_bytes());
@@ -126,16 +117,9 @@ impl Setup<'_> {
     }
 }
 
-/// Makes a pipe whose ends are at none of the program's numbers, nor at 0, 1 or 2.
-fn pipe(fds: &[(OwnedFd, RawFd)]) -> Result<[OwnedFd; 2], SystemError> {
-    let numbers: Vec<RawFd, FDS> = fds.iter().map(|&(_, number)| number).collect();
-    let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(SystemError::of("pipe2"))?;
-    Ok([duplicate_beside(read.as_fd(), &numbers)?, duplicate_beside(write.as_fd(), &numbers)?])
-}
-
 /// Waits until the child has become the program, or has told why not.
 fn started(mut child: Child, told: BorrowedFd<'_>, deadline: Instant) -> Result<Child, SpawnError> {
-    let mut bytes = [0; SIZE];
+    let mut bytes = [0; REASON];
     let error = match wait(&mut [Watched::new(told, Interest::Input)], Some(deadline)) {
         Ok(false) => SpawnError::TimedOut,
         Ok(true) => match retry_on_intr(|| rustix::io::read(told, &mut bytes)) {
@@ -169,10 +153,10 @@ fn ended_before_exec(child: &mut Child) -> Option<Ended> {
 }
 
 /// Returns whether 0, 1 and 2 are open, or will be.
-fn stdio_is_open(numbers: &[RawFd]) -> bool {
+fn stdio_is_open(setup: &Setup<'_>) -> bool {
     (0..3).all(|number| {
         // SAFETY: the number is only asked about; that it may not be open is the question.
         let fd = unsafe { BorrowedFd::borrow_raw(number) };
-        numbers.contains(&number) || fcntl_getfd(fd).is_ok()
+        setup.has_number(number) || fcntl_getfd(fd).is_ok()
     })
 }

@@ -1,84 +1,54 @@
 //! The steps of a set-up, in their order.
 
-#![expect(unsafe_code, reason = "landlock and seccomp by system calls that rustix lacks")]
-
-use core::ffi::CStr;
+#![expect(unsafe_code, reason = "system calls that rustix lacks, or has only with a heap")]
 
 use heapless::Vec;
 use ipc_transport::Errno;
-use rustix::fd::{AsRawFd, BorrowedFd};
+use rustix::fd::AsRawFd;
 use rustix::process::{
-    Pid, Resource, Rlimit, Signal, chdir, chroot, getppid, set_parent_process_death_signal,
-    setpgid, setrlimit, setsid,
+    Gid, Pid, Rlimit, Uid, chdir, chroot, getegid, geteuid, getgid, getppid, getuid,
+    set_parent_process_death_signal, setpgid, setrlimit, setsid,
 };
-use rustix::thread::{set_name, set_no_new_privs};
+use rustix::thread::{
+    set_name, set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+};
 use syscalls::{Sysno, syscall};
 
-use super::ids::Ids;
 use super::reason::{Reason, failed};
+use super::setup::{Instruction, Leads, Setup, Steps, TOO_LONG};
 
-/// Most resource limits.
-pub(super) const LIMITS: usize = 16;
+/// Most supplementary groups.
+const GROUPS: usize = 64;
 
-/// The parent is not there (ESRCH).
+/// The parent is not there, and ids are not as asked (ESRCH, EPERM).
 const GONE: Errno = Errno(3);
+const OTHERS: Errno = Errno(1);
 
-/// An instruction of a filter for system calls, as the kernel takes it: `struct sock_filter` of
-/// linux/filter.h (seccomp(2)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C)]
-pub struct Instruction {
-    /// What it does.
-    pub code: u16,
-    /// How many instructions are passed over where a comparison is true.
-    pub jt: u8,
-    /// How many instructions are passed over where it is false.
-    pub jf: u8,
-    /// Its operand.
-    pub k: u32,
-}
+/// Asks for groups of 32 bits.
+#[cfg(any(target_arch = "arm", target_arch = "sparc", target_arch = "x86"))]
+const GETGROUPS: Sysno = Sysno::getgroups32;
+#[cfg(not(any(target_arch = "arm", target_arch = "sparc", target_arch = "x86")))]
+const GETGROUPS: Sysno = Sysno::getgroups;
 
-/// What a process leads from now on.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Leads {
-    Session,
-    Group,
-}
-
-/// What is done between the descriptors and the exec.
-#[derive(Clone, Debug)]
-pub(super) struct Steps<'a> {
-    pub(super) leads: Option<Leads>,
-    pub(super) name: Option<&'a CStr>,
-    pub(super) limits: Vec<(Resource, u64), LIMITS>,
-    pub(super) root: Option<&'a CStr>,
-    pub(super) directory: Option<&'a CStr>,
-    pub(super) ids: Option<Ids<'a>>,
-    pub(super) no_new_privs: bool,
-    pub(super) parent_death: Option<Signal>,
-    pub(super) landlock: Option<BorrowedFd<'a>>,
-    pub(super) filter: Option<&'a [Instruction]>,
+impl Setup<'_> {
+    /// Sets this process up, from its session to its filter; signals, streams and descriptors stay
+    /// as they are. For a program of our own after its exec, and best for one that has one thread:
+    /// ids, the death signal, landlock and the filter are those of the calling thread, and of
+    /// threads that it starts later.
+    ///
+    /// # Errors
+    /// The stage that failed, and why. The steps before it stay done, so the process should end.
+    pub fn apply(&self) -> Result<(), Reason> {
+        self.check()?;
+        self.steps.as_ref().map_or(Ok(()), |steps| steps.take(getppid()))
+    }
 }
 
 impl Steps<'_> {
-    /// No step.
-    pub(super) const NONE: Self = Self {
-        leads: None,
-        name: None,
-        limits: Vec::new(),
-        root: None,
-        directory: None,
-        ids: None,
-        no_new_privs: false,
-        parent_death: None,
-        landlock: None,
-        filter: None,
-    };
-
-    /// Takes all steps; `parent` is whoever must not be gone at that of its death.
+    /// Takes all steps; `parent` must not be gone at that of its death.
     pub(super) fn take(&self, parent: Option<Pid>) -> Result<(), Reason> {
         match self.leads {
-            Some(Leads::Session) => setsid().map(|_| ()).map_err(failed("session", b"setsid"))?,
+            Some(Leads::Session) => _ = setsid().map_err(failed("session", b"setsid"))?,
             Some(Leads::Group) => setpgid(None, None).map_err(failed("session", b"setpgid"))?,
             None => {}
         }
@@ -97,13 +67,9 @@ impl Steps<'_> {
         if let Some(directory) = self.directory {
             chdir(directory).map_err(failed("directory", directory.to_bytes()))?;
         }
-        self.give_up(parent)
-    }
-
-    /// Gives up rights. Each step needs what a later one takes away.
-    fn give_up(&self, parent: Option<Pid>) -> Result<(), Reason> {
-        if let Some(ids) = self.ids {
-            ids.take()?;
+        if let Some((uid, gid, groups)) = self.ids {
+            let (uid, gid) = (Uid::from_raw_unchecked(uid), Gid::from_raw_unchecked(gid));
+            take_ids(uid, gid, groups)?;
         }
         if self.no_new_privs {
             set_no_new_privs(true).map_err(failed("no_new_privs", b"prctl"))?;
@@ -122,19 +88,45 @@ impl Steps<'_> {
                 .map_err(syscalls::Errno::into_raw)
                 .map_err(failed("landlock", b"landlock_restrict_self"))?;
         }
-        self.filter.map_or(Ok(()), filter)
+        self.filter.map_or(Ok(()), install)
     }
 }
 
+/// Sets the ids of this thread, and looks whether they are set: a sandbox may answer a call that it
+/// does not make. One call sets the saved id too, which nothing can see.
+fn take_ids(uid: Uid, gid: Gid, groups: &[u32]) -> Result<(), Reason> {
+    if groups.len() > GROUPS {
+        return Err(failed("ids", b"more than 64 groups")(TOO_LONG));
+    }
+    let asked: Vec<_, GROUPS> = groups.iter().copied().map(Gid::from_raw_unchecked).collect();
+    set_thread_groups(&asked).map_err(failed("ids", b"setgroups"))?;
+    set_thread_res_gid(gid, gid, gid).map_err(failed("ids", b"setresgid"))?;
+    set_thread_res_uid(uid, uid, uid).map_err(failed("ids", b"setresuid"))?;
+    let mut found = [0_u32; GROUPS];
+    // SAFETY: the kernel writes at most as many as there is room for.
+    let count = unsafe { syscall!(GETGROUPS, GROUPS, found.as_mut_ptr()) };
+    let found = count.ok().and_then(|count| found.get(..count)).unwrap_or(&[u32::MAX]);
+    let has_groups = found.len() == groups.len() && groups.iter().all(|id| found.contains(id));
+    for (call, is_as_asked) in [
+        ("setgroups", has_groups),
+        ("setresgid", (getgid(), getegid()) == (gid, gid)),
+        ("setresuid", (getuid(), geteuid()) == (uid, uid)),
+    ] {
+        if !is_as_asked {
+            return Err(failed("ids", call.as_bytes())(OTHERS));
+        }
+    }
+    Ok(())
+}
+
 /// Installs a filter for system calls (seccomp(2)).
-fn filter(program: &[Instruction]) -> Result<(), Reason> {
+fn install(filter: &[Instruction]) -> Result<(), Reason> {
     const SET_MODE_FILTER: usize = 1;
     /// `struct sock_fprog`.
     #[repr(C)]
     struct Program(u16, *const Instruction);
     // A longer one is refused as this is (EINVAL).
-    let len = u16::try_from(program.len()).unwrap_or(u16::MAX);
-    let program = Program(len, program.as_ptr());
+    let program = Program(u16::try_from(filter.len()).unwrap_or(u16::MAX), filter.as_ptr());
     // SAFETY: the kernel reads the structure and as many instructions as it says, which are there.
     unsafe { syscall!(Sysno::seccomp, SET_MODE_FILTER, 0, &raw const program) }
         .map_err(syscalls::Errno::into_raw)

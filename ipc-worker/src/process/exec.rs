@@ -62,11 +62,10 @@ impl Launch for Exec<'_> {
         stream.set_receive_timeout(SLICE)?;
         let (page, file) = SharedPage::with_file(SLOTS)?;
         caller.offer_all(Words(page.words()));
-        let file_of_program = self.file.as_ref().map(|file| Program::open(file.as_fd()));
-        let mut program = file_of_program.unwrap_or(Program::at(self.path));
-        if let Some(env) = self.env {
-            program = program.env(env);
-        }
+        let program = match &self.file {
+            Some(file) => Program::Open(file.as_fd()),
+            None => Program::Path(self.path),
+        };
         let mark = Mark::new(policy.patience).text();
         let mark = CStr::from_bytes_with_nul(mark.as_bytes()).unwrap_or_default();
         let mut args: Vec<&CStr, ARGS> = Vec::new();
@@ -76,6 +75,10 @@ impl Launch for Exec<'_> {
         }
         // No signal is for it before it has its own settings, as in a forked worker.
         let setup = Setup::new().blocked().fd(theirs.as_fd(), STREAM).fd(file.as_fd(), PAGE);
+        let setup = match self.env {
+            Some(env) => setup.env(env),
+            None => setup,
+        };
         let child = setup.spawn(program, &args, deadline)?;
         Ok(Some(Process::new(child, stream, page)))
     }

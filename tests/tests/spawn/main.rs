@@ -11,8 +11,12 @@
 
 mod programs;
 mod started;
+mod steps;
+mod surroundings;
 
 use programs::*;
+use steps::*;
+use surroundings::*;
 
 ipc_tests::cases! {
     a_program_has_its_arguments_and_the_environment_that_is_given,
@@ -24,4 +28,25 @@ ipc_tests::cases! {
     too_much_is_refused_before_anything_starts,
     signals_have_their_default_action_and_none_is_blocked,
     a_program_may_begin_with_all_signals_blocked,
+    a_program_leads_a_session_or_a_group,
+    a_process_that_leads_a_session_cannot_lead_another,
+    limits_are_soft_and_hard_and_at_most_sixteen,
+    a_limit_that_forbids_the_exec_is_a_reason,
+    a_new_root_and_directory_are_what_the_program_sees,
+    ids_are_real_effective_saved_and_all_groups,
+    ids_that_cannot_be_taken_are_a_reason,
+    ids_that_a_sandbox_only_pretends_to_set_are_refused,
+    no_new_privs_and_the_death_signal_are_set,
+    a_program_ends_with_its_parent,
+    a_filter_is_the_last_and_forbids_what_it_says,
+    a_filter_that_forbids_the_exec_is_told,
+    a_ruleset_restricts_the_program,
+    apply_sets_this_process_up_and_keeps_its_descriptors,
+    rights_are_given_up_after_all_that_needs_them,
+    a_child_that_hangs_is_killed_at_the_deadline,
+    beside_threads_that_allocate_and_start_programs_too,
+    where_standard_streams_are_closed_the_program_has_them_all_the_same,
+    in_a_sandbox_without_the_newer_calls_everything_works,
+    a_start_that_lacks_a_descriptor_says_so_and_leaves_none,
+    many_starts_leave_neither_descriptor_nor_zombie,
 }

@@ -31,17 +31,17 @@ pub(crate) fn output(
 /// Runs a script, which must succeed, and returns what it has written.
 pub(crate) fn script(setup: &Setup<'_>, text: &str) -> String {
     let text = CString::new(text).unwrap();
-    let (text, ended) = output(setup, Program::at(SH), &[c"sh", c"-c", &text]).unwrap();
+    let (text, ended) = output(setup, Program::Path(SH), &[c"sh", c"-c", &text]).unwrap();
     assert_eq!(ended, Ended::Exited(0), "{text}");
     text
 }
 
 /// The start fails, with nothing left over, and says why.
 pub(crate) fn refused(setup: &Setup<'_>, program: Program<'_>, args: &[&CStr]) -> SpawnError {
-    let open = fds::open();
+    let (open, children) = (fds::open(), fds::children().len());
     let error = setup.spawn(program, args, soon()).unwrap_err();
     assert_eq!(fds::open(), open, "{error}");
-    assert!(fds::children().is_empty(), "{error}");
+    assert_eq!(fds::children().len(), children, "{error}");
     error
 }
 

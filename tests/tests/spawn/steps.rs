@@ -1,0 +1,340 @@
+//! The steps of a set-up: each works, each fails with its stage, and their order is their own.
+
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use ipc_barrier::process::{Child, Instruction, Program, Resource, Setup, Signal, SpawnError};
+use ipc_barrier::{Ended, exit};
+use ipc_tests::forked::{end_of, forked, soon};
+use ipc_tests::{cases, fds, seccomp};
+
+use crate::started::{SH, output, reason, refused, script};
+
+const NOBODY: u32 = 65_534;
+
+fn expect_root() {
+    if !rustix::process::geteuid().is_root() {
+        cases::skip("ids and a root directory of one's choice", "run as root");
+    }
+}
+
+/// Runs the rest of a case in a child of another user.
+fn as_nobody(run: impl FnOnce()) {
+    let mut child = forked(|| {
+        Setup::new().ids(NOBODY, NOBODY, &[]).apply().unwrap();
+        run();
+    });
+    assert_eq!(end_of(&mut child), Ended::Exited(0));
+}
+
+/// What a process's status says behind a name.
+fn status(child: &Child, name: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.pid())).unwrap();
+    let (_, rest) = status.split_once(&format!("{name}:\t")).unwrap();
+    rest.lines().next().unwrap().trim().to_owned()
+}
+
+/// A program that runs until it is killed.
+fn sleeping(setup: &Setup<'_>) -> Child {
+    setup.spawn(c"/bin/sleep", &[c"sleep", c"600"], soon()).unwrap()
+}
+
+fn end(mut child: Child) {
+    child.kill().unwrap();
+    assert_eq!(end_of(&mut child), Ended::Killed(9));
+}
+
+pub(crate) fn a_program_leads_a_session_or_a_group() {
+    let ids = "cut -d' ' -f1,5,6 /proc/$$/stat";
+    let numbers = |setup: Setup<'_>| -> Vec<i32> {
+        script(&setup, ids).split_whitespace().map(|number| number.parse().unwrap()).collect()
+    };
+    let [pid, group, session] = numbers(Setup::new().session())[..] else { panic!() };
+    assert_eq!((group, session), (pid, pid));
+    let own = rustix::process::getsid(None).unwrap().as_raw_nonzero().get();
+    let [pid, group, session] = numbers(Setup::new().group())[..] else { panic!() };
+    assert_eq!((group, session), (pid, own));
+    let [pid, group, session] = numbers(Setup::new().group().session().group())[..] else {
+        panic!()
+    };
+    assert_eq!((group, session), (pid, pid), "a session's leader leads a group too");
+}
+
+pub(crate) fn a_process_that_leads_a_session_cannot_lead_another() {
+    let mut child = forked(|| {
+        Setup::new().session().apply().unwrap();
+        let why = Setup::new().session().apply().unwrap_err().to_string();
+        assert_eq!(why, "stage session: setsid: EPERM (1)");
+        let why = Setup::new().group().apply().unwrap_err().to_string();
+        assert_eq!(why, "stage session: setpgid: EPERM (1)");
+    });
+    assert_eq!(end_of(&mut child), Ended::Exited(0));
+}
+
+pub(crate) fn limits_are_soft_and_hard_and_at_most_sixteen() {
+    let setup = Setup::new().limit(Resource::Nofile, 50).limit(Resource::Core, 0);
+    assert_eq!(script(&setup, "ulimit -Sn; ulimit -Hn; ulimit -Sc"), "50\n50\n0\n");
+    let mut full = Setup::new();
+    for _ in 0..16 {
+        full = full.limit(Resource::Core, 0);
+    }
+    assert_eq!(script(&full, "ulimit -Sc"), "0\n");
+    let why = reason(&full.limit(Resource::Core, 0), Program::Path(SH));
+    assert_eq!(why, "stage limits: more than 16: E2BIG (7)");
+    expect_root();
+    as_nobody(|| {
+        Setup::new().limit(Resource::Nofile, 50).apply().unwrap();
+        let why = reason(&Setup::new().limit(Resource::Nofile, u64::MAX), Program::Path(SH));
+        assert_eq!(why, "stage limits: setrlimit: EPERM (1)");
+    });
+}
+
+pub(crate) fn a_limit_that_forbids_the_exec_is_a_reason() {
+    expect_root();
+    // This user has more processes than that, which the kernel finds at the exec (execve(2)).
+    let first = sleeping(&Setup::new().ids(NOBODY, NOBODY, &[]));
+    let setup = Setup::new().limit(Resource::Nproc, 0).ids(NOBODY, NOBODY, &[]);
+    let why = reason(&setup, Program::Path(SH));
+    assert_eq!(why, "stage exec: /bin/sh: EAGAIN (11)");
+    end(first);
+}
+
+pub(crate) fn a_new_root_and_directory_are_what_the_program_sees() {
+    expect_root();
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("inner")).unwrap();
+    let root = std::ffi::CString::new(dir.path().to_str().unwrap()).unwrap();
+    assert_eq!(
+        script(&Setup::new().directory(&root), "pwd"),
+        format!("{}\n", root.to_str().unwrap())
+    );
+    let mut child = forked(|| {
+        // The order of the calls does not matter: the directory is one of the new root.
+        Setup::new().directory(c"/inner").root(&root).apply().unwrap();
+        assert_eq!(std::env::current_dir().unwrap(), std::path::Path::new("/inner"));
+        assert!(fs::exists("/inner").unwrap() && !fs::exists("/bin").unwrap());
+    });
+    assert_eq!(end_of(&mut child), Ended::Exited(0));
+    let why = reason(&Setup::new().root(&root), Program::Path(SH));
+    assert_eq!(why, "stage exec: /bin/sh: ENOENT (2)", "it is not in the new root");
+    let why = reason(&Setup::new().root(c"/no/such"), Program::Path(SH));
+    assert_eq!(why, "stage root: /no/such: ENOENT (2)");
+    let why = reason(&Setup::new().root(&root).directory(c"/tmp"), Program::Path(SH));
+    assert_eq!(why, "stage directory: /tmp: ENOENT (2)");
+    as_nobody(|| {
+        let why = reason(&Setup::new().root(c"/tmp"), Program::Path(SH));
+        assert_eq!(why, "stage root: /tmp: EPERM (1)");
+    });
+}
+
+pub(crate) fn ids_are_real_effective_saved_and_all_groups() {
+    expect_root();
+    let child = sleeping(&Setup::new().ids(1234, 2345, &[7, 4567, 5]));
+    assert_eq!(status(&child, "Uid"), "1234\t1234\t1234\t1234");
+    assert_eq!(status(&child, "Gid"), "2345\t2345\t2345\t2345");
+    assert_eq!(status(&child, "Groups"), "5 7 4567");
+    assert_eq!(status(&child, "CapEff"), "0000000000000000");
+    end(child);
+    let child = sleeping(&Setup::new().ids(1234, 2345, &[]));
+    assert_eq!(status(&child, "Groups"), "");
+    end(child);
+    let many: Vec<u32> = (0..65).collect();
+    let child = sleeping(&Setup::new().ids(0, 0, &many[..64]));
+    assert_eq!(status(&child, "Groups").split(' ').count(), 64);
+    end(child);
+    let why = reason(&Setup::new().ids(0, 0, &many), Program::Path(SH));
+    assert_eq!(why, "stage ids: more than 64 groups: E2BIG (7)");
+}
+
+pub(crate) fn ids_that_cannot_be_taken_are_a_reason() {
+    expect_root();
+    let why = reason(&Setup::new().ids(u32::MAX, 0, &[]), Program::Path(SH));
+    assert_eq!(why, "stage ids: setresuid: EPERM (1)", "no user has this number");
+    as_nobody(|| {
+        let why = reason(&Setup::new().ids(NOBODY, NOBODY, &[]), Program::Path(SH));
+        assert_eq!(why, "stage ids: setgroups: EPERM (1)");
+    });
+}
+
+pub(crate) fn ids_that_a_sandbox_only_pretends_to_set_are_refused() {
+    expect_root();
+    for (call, name) in [
+        (libc::SYS_setgroups, "setgroups"),
+        (libc::SYS_setresgid, "setresgid"),
+        (libc::SYS_setresuid, "setresuid"),
+    ] {
+        let mut child = forked(|| {
+            // Answers that all is well, and does nothing.
+            seccomp::refuse(&[call], 0);
+            let why = reason(&Setup::new().ids(1234, 1234, &[1234]), Program::Path(SH));
+            assert_eq!(why, format!("stage ids: {name}: EPERM (1)"));
+        });
+        assert_eq!(end_of(&mut child), Ended::Exited(0), "{name}");
+    }
+}
+
+pub(crate) fn no_new_privs_and_the_death_signal_are_set() {
+    let child = sleeping(&Setup::new().no_new_privs());
+    assert_eq!(status(&child, "NoNewPrivs"), "1");
+    end(child);
+    let child = sleeping(&Setup::new().group());
+    assert_eq!(status(&child, "NoNewPrivs"), "0");
+    end(child);
+}
+
+pub(crate) fn a_program_ends_with_its_parent() {
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+    let mut parent = forked(|| {
+        let setup = Setup::new().parent_death(Signal::KILL).fd(write.as_fd(), 7);
+        std::mem::forget(sleeping(&setup));
+    });
+    assert_eq!(end_of(&mut parent), Ended::Exited(0));
+    drop(write);
+    // It held the pipe open as long as it lived.
+    let mut watched = [ipc_transport::Watched::new(read.as_fd(), ipc_transport::Interest::Input)];
+    assert!(ipc_transport::wait(&mut watched, Some(soon())).unwrap());
+}
+
+pub(crate) fn a_filter_is_the_last_and_forbids_what_it_says() {
+    let refuse = filter(libc::SYS_uname, libc::SECCOMP_RET_ERRNO | 1);
+    let setup = Setup::new().filter(&refuse).no_new_privs();
+    // Without a message, since that may be in any language.
+    assert_eq!(script(&setup, "uname >/dev/null 2>&1 || echo refused"), "refused\n");
+    expect_root();
+    as_nobody(|| {
+        let why = reason(&Setup::new().filter(&refuse), Program::Path(SH));
+        assert_eq!(why, "stage filter: seccomp: EACCES (13)", "it needs no_new_privs");
+    });
+    let nonsense = [Instruction { code: 0xffff, jt: 0, jf: 0, k: 0 }];
+    let why = reason(&Setup::new().no_new_privs().filter(&nonsense), Program::Path(SH));
+    assert_eq!(why, "stage filter: seccomp: EINVAL (22)");
+    let long = vec![Instruction { code: 6, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW }; 65_537];
+    let why = reason(&Setup::new().no_new_privs().filter(&long), Program::Path(SH));
+    assert_eq!(why, "stage filter: seccomp: EINVAL (22)");
+}
+
+pub(crate) fn a_filter_that_forbids_the_exec_is_told() {
+    let refuse = filter(libc::SYS_execve, libc::SECCOMP_RET_ERRNO | 13);
+    let why = reason(&Setup::new().no_new_privs().filter(&refuse), Program::Path(SH));
+    assert_eq!(why, "stage exec: /bin/sh: EACCES (13)");
+    // Killed on the spot, and so without a word.
+    let kill = filter(libc::SYS_execve, libc::SECCOMP_RET_KILL_PROCESS);
+    for _ in 0..20 {
+        let error =
+            refused(&Setup::new().no_new_privs().filter(&kill), Program::Path(SH), &[c"sh"]);
+        assert_eq!(error, SpawnError::Died(Ended::Killed(31)));
+    }
+    // One that cannot tell either.
+    let mute = filter(libc::SYS_write, libc::SECCOMP_RET_ERRNO | 1);
+    let setup = Setup::new().no_new_privs().filter(&mute);
+    let error = refused(&setup, Program::Path(c"/no/such"), &[c"no"]);
+    assert_eq!(error, SpawnError::Died(Ended::Exited(127)));
+}
+
+/// A filter that answers one call with this and permits all others.
+fn filter(call: libc::c_long, answer: u32) -> [Instruction; 4] {
+    let k = u32::try_from(call).unwrap();
+    [
+        Instruction { code: 0x20, jt: 0, jf: 0, k: 0 },
+        Instruction { code: 0x15, jt: 0, jf: 1, k },
+        Instruction { code: 0x06, jt: 0, jf: 0, k: answer },
+        Instruction { code: 0x06, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW },
+    ]
+}
+
+/// A ruleset that forbids to write files, or none where the kernel knows no landlock.
+fn ruleset() -> OwnedFd {
+    const WRITE_FILE: u64 = 2;
+    let handled = WRITE_FILE;
+    // SAFETY: the kernel reads the eight bytes.
+    let made =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, &raw const handled, 8, 0) };
+    let Ok(number) = i32::try_from(made).map(|number| number.max(-1)) else { panic!() };
+    if number < 0 {
+        let error = std::io::Error::last_os_error();
+        cases::skip(&format!("landlock: {error}"), "a kernel from 5.13 on with lsm=landlock");
+    }
+    // SAFETY: it was just made, and nothing else owns it.
+    unsafe { OwnedFd::from_raw_fd(number) }
+}
+
+pub(crate) fn a_ruleset_restricts_the_program() {
+    let (ruleset, other) = (ruleset(), fds::file());
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    let write = format!("(echo x >{path}) 2>&1 || echo refused");
+    // Its number is given away too.
+    let setup = Setup::new().landlock(ruleset.as_fd()).fd(other.as_fd(), ruleset.as_raw_fd());
+    let text = script(&setup.clone().no_new_privs(), &write);
+    assert!(text.ends_with("refused\n"), "{text}");
+    assert_eq!(script(&Setup::new().no_new_privs(), &write), "");
+    let why = reason(&Setup::new().no_new_privs().landlock(other.as_fd()), Program::Path(SH));
+    assert_eq!(why, "stage landlock: landlock_restrict_self: error number 77");
+    expect_root();
+    as_nobody(|| {
+        let why = reason(&setup, Program::Path(SH));
+        assert_eq!(why, "stage landlock: landlock_restrict_self: EPERM (1)");
+    });
+}
+
+pub(crate) fn apply_sets_this_process_up_and_keeps_its_descriptors() {
+    let mut child = forked(|| {
+        let before = fds::open();
+        let setup = Setup::new().session().name(c"of another name").limit(Resource::Core, 0);
+        setup.directory(c"/tmp").no_new_privs().parent_death(Signal::TERM).apply().unwrap();
+        assert_eq!(fds::open(), before);
+        assert_eq!(fs::read_to_string("/proc/self/comm").unwrap(), "of another name\n");
+        assert_eq!(std::env::current_dir().unwrap(), std::path::Path::new("/tmp"));
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        assert!(status.contains("NoNewPrivs:\t1"));
+        let signal = rustix::process::parent_process_death_signal().unwrap();
+        assert_eq!(signal, Some(Signal::TERM));
+        let mut full = Setup::new();
+        for _ in 0..17 {
+            full = full.limit(Resource::Nofile, 0);
+        }
+        assert!(full.apply().is_err());
+        let file = fds::file();
+        drop(file);
+    });
+    assert_eq!(end_of(&mut child), Ended::Exited(0));
+}
+
+pub(crate) fn rights_are_given_up_after_all_that_needs_them() {
+    expect_root();
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let directory = std::ffi::CString::new(dir.path().to_str().unwrap()).unwrap();
+    let allow = filter(libc::SYS_setsid, libc::SECCOMP_RET_KILL_PROCESS);
+    // In the opposite order: each would forbid what follows.
+    let setup = Setup::new()
+        .filter(&allow)
+        .no_new_privs()
+        .parent_death(Signal::KILL)
+        .ids(NOBODY, NOBODY, &[])
+        .directory(&directory)
+        .session();
+    let (text, ended) =
+        output(&setup, Program::Path(SH), &[c"sh", c"-c", c"id -u; id -G"]).unwrap();
+    assert_eq!((text.as_str(), ended), ("65534\n65534\n", Ended::Exited(0)));
+}
+
+pub(crate) fn a_child_that_hangs_is_killed_at_the_deadline() {
+    // A file system that does not answer stops an exec; so does a filter whose listener is silent.
+    let mut child = forked(|| {
+        if seccomp::silent(libc::SYS_setsid).is_err() {
+            exit(77);
+        }
+        let deadline = ipc_transport::Instant::now() + Duration::from_millis(300);
+        let error = Setup::new().session().spawn(SH, &[c"sh"], deadline).unwrap_err();
+        assert_eq!(error, SpawnError::TimedOut);
+        assert!(ipc_transport::Instant::now() >= deadline);
+        assert!(fds::children().is_empty());
+    });
+    match end_of(&mut child) {
+        Ended::Exited(77) => cases::skip("seccomp notifications", "a kernel from 5.0 on with them"),
+        ended => assert_eq!(ended, Ended::Exited(0)),
+    }
+}
