@@ -112,6 +112,7 @@ mod tests {
             deadline,
             again,
             tries,
+            time_limit: Duration::MAX,
             begun,
             reached,
             reply_fds: 0,

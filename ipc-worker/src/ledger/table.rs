@@ -211,6 +211,7 @@ mod tests {
                 deadline,
                 again: Again::IfNotBegun,
                 tries: 3,
+                time_limit: core::time::Duration::MAX,
                 begun: 0,
                 reached: How::NotBegun,
                 reply_fds: u16::try_from(tag % 4).unwrap(),
