@@ -1,4 +1,4 @@
-//! Processes: fork, the child and its end, and how a set-up step's failure is told.
+//! Processes: fork, the child and its end, other programs, and how a set-up step's failure is told.
 //!
 //! Here belongs what concerns one process and its child, whatever they do afterwards. It may not
 //! know the barrier: nothing in this module imports from the rest of the crate.

@@ -5,12 +5,11 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 
 use ipc_barrier::Ended;
-use ipc_barrier::process::{Child, Program, Setup};
+use ipc_barrier::process::{Program, Setup};
 use ipc_tests::fds;
-use ipc_tests::forked::soon;
 use rustix::process::Signal;
 
-use crate::started::{SH, output, reason, refused, script};
+use crate::started::{SH, Sleeping, output, reason, refused, script};
 
 /// The two ways: the C library's posix_spawn, and a fork, which a set-up needs.
 fn both_ways() -> [Setup<'static>; 2] {
@@ -150,10 +149,8 @@ pub(crate) fn too_much_is_refused_before_anything_starts() {
 const OF_LIBC: u64 = 0b111 << 31;
 
 /// A mask of signals in a process's status.
-fn mask(child: &Child, name: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", child.pid())).unwrap();
-    let (_, mask) = status.split_once(name).unwrap();
-    u64::from_str_radix(mask[1..].trim().split('\n').next().unwrap(), 16).unwrap()
+fn mask(child: &Sleeping, name: &str) -> u64 {
+    u64::from_str_radix(&child.status(name), 16).unwrap()
 }
 
 pub(crate) fn signals_have_their_default_action_and_none_is_blocked() {
@@ -164,24 +161,18 @@ pub(crate) fn signals_have_their_default_action_and_none_is_blocked() {
     for setup in both_ways() {
         let blocked = ipc_barrier::process::block_signals().unwrap();
         // SIGCHLD is ignored, so that nobody can wait for it.
-        let mut child =
-            setup.spawn(Program::Path(c"/bin/sleep"), &[c"sleep", c"600"], soon()).unwrap();
+        let child = Sleeping::start(&setup);
         drop(blocked);
         assert_eq!(mask(&child, "SigBlk"), 0);
         assert_eq!(mask(&child, "SigIgn") & !OF_LIBC, 0);
-        child.kill().unwrap();
-        child.wait_until(soon()).unwrap();
     }
 }
 
 pub(crate) fn a_program_may_begin_with_all_signals_blocked() {
     for setup in both_ways() {
         let setup = setup.blocked();
-        let mut child =
-            setup.spawn(Program::Path(c"/bin/sleep"), &[c"sleep", c"600"], soon()).unwrap();
+        let child = Sleeping::start(&setup);
         // All but SIGKILL and SIGSTOP, which nobody can block.
         assert_eq!(mask(&child, "SigBlk") | OF_LIBC, !((1 << 8) | (1 << 18)));
-        child.kill().unwrap();
-        assert_eq!(child.wait_until(soon()), Some(Ended::Killed(9)));
     }
 }

@@ -1,12 +1,12 @@
 //! A started program, which tells of itself on its standard output.
 
 use std::ffi::{CStr, CString};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::AsFd;
 
 use ipc_barrier::Ended;
-use ipc_barrier::process::{Program, Setup, SpawnError};
+use ipc_barrier::process::{Child, Program, Setup, SpawnError};
 use ipc_tests::fds;
 use ipc_tests::forked::soon;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -26,6 +26,29 @@ pub(crate) fn output(
     File::from(read).read_to_string(&mut text).unwrap();
     let ended = child.wait_until(soon()).unwrap();
     Ok((text, ended))
+}
+
+/// A program that runs until this is dropped, also by a failure.
+pub(crate) struct Sleeping(pub(crate) Child);
+
+impl Sleeping {
+    pub(crate) fn start(setup: &Setup<'_>) -> Self {
+        Self(setup.spawn(c"/bin/sleep", &[c"sleep", c"600"], soon()).unwrap())
+    }
+
+    /// What the kernel tells of it behind a name.
+    pub(crate) fn status(&self, name: &str) -> String {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.pid())).unwrap();
+        let (_, rest) = status.split_once(&format!("{name}:\t")).unwrap();
+        rest.lines().next().unwrap().trim().to_owned()
+    }
+}
+
+impl Drop for Sleeping {
+    fn drop(&mut self) {
+        _ = self.0.kill();
+        self.0.wait_until(soon());
+    }
 }
 
 /// Runs a script, which must succeed, and returns what it has written.

@@ -5,12 +5,12 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use ipc_barrier::process::{Child, Instruction, Program, Resource, Setup, Signal, SpawnError};
+use ipc_barrier::process::{Instruction, Program, Resource, Setup, Signal, SpawnError};
 use ipc_barrier::{Ended, exit};
 use ipc_tests::forked::{end_of, forked, soon};
 use ipc_tests::{cases, fds, seccomp};
 
-use crate::started::{SH, output, reason, refused, script};
+use crate::started::{SH, Sleeping, output, reason, refused, script};
 
 const NOBODY: u32 = 65_534;
 
@@ -27,23 +27,6 @@ fn as_nobody(run: impl FnOnce()) {
         run();
     });
     assert_eq!(end_of(&mut child), Ended::Exited(0));
-}
-
-/// What a process's status says behind a name.
-fn status(child: &Child, name: &str) -> String {
-    let status = fs::read_to_string(format!("/proc/{}/status", child.pid())).unwrap();
-    let (_, rest) = status.split_once(&format!("{name}:\t")).unwrap();
-    rest.lines().next().unwrap().trim().to_owned()
-}
-
-/// A program that runs until it is killed.
-fn sleeping(setup: &Setup<'_>) -> Child {
-    setup.spawn(c"/bin/sleep", &[c"sleep", c"600"], soon()).unwrap()
-}
-
-fn end(mut child: Child) {
-    child.kill().unwrap();
-    assert_eq!(end_of(&mut child), Ended::Killed(9));
 }
 
 pub(crate) fn a_program_leads_a_session_or_a_group() {
@@ -94,11 +77,11 @@ pub(crate) fn limits_are_soft_and_hard_and_at_most_sixteen() {
 pub(crate) fn a_limit_that_forbids_the_exec_is_a_reason() {
     expect_root();
     // This user has more processes than that, which the kernel finds at the exec (execve(2)).
-    let first = sleeping(&Setup::new().ids(NOBODY, NOBODY, &[]));
+    let first = Sleeping::start(&Setup::new().ids(NOBODY, NOBODY, &[]));
     let setup = Setup::new().limit(Resource::Nproc, 0).ids(NOBODY, NOBODY, &[]);
     let why = reason(&setup, Program::Path(SH));
     assert_eq!(why, "stage exec: /bin/sh: EAGAIN (11)");
-    end(first);
+    drop(first);
 }
 
 pub(crate) fn a_new_root_and_directory_are_what_the_program_sees() {
@@ -110,6 +93,11 @@ pub(crate) fn a_new_root_and_directory_are_what_the_program_sees() {
         script(&Setup::new().directory(&root), "pwd"),
         format!("{}\n", root.to_str().unwrap())
     );
+    let mut child = forked(|| {
+        Setup::new().root(&root).apply().unwrap();
+        assert_eq!(std::env::current_dir().unwrap(), std::path::Path::new("/"));
+    });
+    assert_eq!(end_of(&mut child), Ended::Exited(0));
     let mut child = forked(|| {
         // The order of the calls does not matter: the directory is one of the new root.
         Setup::new().directory(c"/inner").root(&root).apply().unwrap();
@@ -131,19 +119,16 @@ pub(crate) fn a_new_root_and_directory_are_what_the_program_sees() {
 
 pub(crate) fn ids_are_real_effective_saved_and_all_groups() {
     expect_root();
-    let child = sleeping(&Setup::new().ids(1234, 2345, &[7, 4567, 5]));
-    assert_eq!(status(&child, "Uid"), "1234\t1234\t1234\t1234");
-    assert_eq!(status(&child, "Gid"), "2345\t2345\t2345\t2345");
-    assert_eq!(status(&child, "Groups"), "5 7 4567");
-    assert_eq!(status(&child, "CapEff"), "0000000000000000");
-    end(child);
-    let child = sleeping(&Setup::new().ids(1234, 2345, &[]));
-    assert_eq!(status(&child, "Groups"), "");
-    end(child);
+    let child = Sleeping::start(&Setup::new().ids(1234, 2345, &[7, 4567, 5]));
+    assert_eq!(child.status("Uid"), "1234\t1234\t1234\t1234");
+    assert_eq!(child.status("Gid"), "2345\t2345\t2345\t2345");
+    assert_eq!(child.status("Groups"), "5 7 4567");
+    assert_eq!(child.status("CapEff"), "0000000000000000");
+    let child = Sleeping::start(&Setup::new().ids(1234, 2345, &[]));
+    assert_eq!(child.status("Groups"), "");
     let many: Vec<u32> = (0..65).collect();
-    let child = sleeping(&Setup::new().ids(0, 0, &many[..64]));
-    assert_eq!(status(&child, "Groups").split(' ').count(), 64);
-    end(child);
+    let child = Sleeping::start(&Setup::new().ids(0, 0, &many[..64]));
+    assert_eq!(child.status("Groups").split(' ').count(), 64);
     let why = reason(&Setup::new().ids(0, 0, &many), Program::Path(SH));
     assert_eq!(why, "stage ids: more than 64 groups: E2BIG (7)");
 }
@@ -176,19 +161,17 @@ pub(crate) fn ids_that_a_sandbox_only_pretends_to_set_are_refused() {
 }
 
 pub(crate) fn no_new_privs_and_the_death_signal_are_set() {
-    let child = sleeping(&Setup::new().no_new_privs());
-    assert_eq!(status(&child, "NoNewPrivs"), "1");
-    end(child);
-    let child = sleeping(&Setup::new().group());
-    assert_eq!(status(&child, "NoNewPrivs"), "0");
-    end(child);
+    let child = Sleeping::start(&Setup::new().no_new_privs());
+    assert_eq!(child.status("NoNewPrivs"), "1");
+    let child = Sleeping::start(&Setup::new().group());
+    assert_eq!(child.status("NoNewPrivs"), "0");
 }
 
 pub(crate) fn a_program_ends_with_its_parent() {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
     let mut parent = forked(|| {
         let setup = Setup::new().parent_death(Signal::KILL).fd(write.as_fd(), 7);
-        std::mem::forget(sleeping(&setup));
+        std::mem::forget(Sleeping::start(&setup));
     });
     assert_eq!(end_of(&mut parent), Ended::Exited(0));
     drop(write);
