@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::fs::{self, Permissions};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use ipc_tests::{cases, example, fds, seccomp};
-use rustix::process::{WaitOptions, getpid, set_child_subreaper, wait};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, wait};
 
 static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 
@@ -193,6 +193,36 @@ fn a_program_dies_with_its_parent() {
     expect_orphans_end("the program");
 }
 
+/// Starts a program whose output begins with a line, and sends a signal to its parent after that.
+fn signalled(signal: Signal, program: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(PROGRAM.get().unwrap());
+    command.args(program).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut parent = command.spawn().unwrap();
+    let mut out = BufReader::new(parent.stdout.take().unwrap());
+    let mut text = String::new();
+    out.read_line(&mut text).unwrap();
+    assert_eq!(text, "ready\n");
+    kill_process(Pid::from_child(&parent), signal).unwrap();
+    text.clear();
+    out.read_to_string(&mut text).unwrap();
+    (parent.wait().unwrap().code(), text)
+}
+
+fn signals_are_passed_on_and_the_program_decides_what_they_mean() {
+    for (signal, name) in [(Signal::HUP, "HUP"), (Signal::INT, "INT"), (Signal::TERM, "TERM")] {
+        let script =
+            format!("trap 'echo got it; exit 9' {name}; echo ready; while :; do sleep 0.02; done");
+        let (status, text) = signalled(signal, &["sh", "-c", &script]);
+        assert_eq!((status, text.as_str()), (Some(9), "got it\n"), "{name}");
+        let (status, _) = signalled(signal, &["sh", "-c", "echo ready; exec sleep 600"]);
+        assert_eq!(status, Some(128 + signal.as_raw()), "{name}");
+    }
+    // One that ignores it goes on, and its parent with it.
+    let script = "trap '' TERM; echo ready; sleep 0.2; echo on; exit 5";
+    assert_eq!(signalled(Signal::TERM, &["sh", "-c", script]), (Some(5), "on\n".to_owned()));
+    expect_nothing_left();
+}
+
 fn a_child_that_hangs_meets_the_deadline_and_is_killed() {
     for (index, name) in STAGES.iter().enumerate() {
         let stage = (index + 1).to_string();
@@ -319,6 +349,7 @@ ipc_tests::cases! {
     a_child_that_dies_is_reported_with_its_stage_and_how_it_ended,
     a_parent_that_dies_leaves_no_child,
     a_program_dies_with_its_parent,
+    signals_are_passed_on_and_the_program_decides_what_they_mean,
     a_child_that_hangs_meets_the_deadline_and_is_killed,
     failures_not_on_purpose_are_told_apart,
     where_unshare_is_refused_it_goes_on_and_says_so,

@@ -2,16 +2,17 @@
 
 #![expect(unsafe_code, reason = "rustix marks unshare as unsafe, for a flag not used here")]
 
+use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use ipc_barrier::Errno;
-use ipc_barrier::{ChildSide, ExecError};
+use ipc_barrier::process::{Setup, Signal, reset_signals};
+use ipc_barrier::{ChildSide, Errno, ExecError};
 use rustix::mount::{MountPropagationFlags, mount_change};
-use rustix::process::{Signal, chdir, set_parent_process_death_signal, setsid};
+use rustix::process::setsid;
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, UnshareFlags, set_capabilities, set_no_new_privs, unshare_unsafe,
+    CapabilitySet, CapabilitySets, UnshareFlags, set_capabilities, unshare_unsafe,
 };
 
 use crate::options::Options;
@@ -40,7 +41,11 @@ pub(crate) fn run(mut side: Side<'_, ChildSide>) -> u8 {
 
 fn prepare(side: &mut Side<'_, ChildSide>) -> Result<(), Failure> {
     let options = side.options;
-    side.stage(FORK, |_| Ok(()))?;
+    // Its parent handles some. Standard error may be closed.
+    side.stage(FORK, |_| {
+        reset_signals(&[Signal::PIPE.as_raw()])
+            .map_err(|error| Trouble::at(error.call)(error.errno))
+    })?;
     let own = side.stage(NAMESPACES, enter)?;
     side.stage(UID_MAP, |_| Ok(()))?;
     side.stage(SET_UP, |voice| set_up(voice, options, own))
@@ -70,15 +75,16 @@ fn set_up(voice: &Voice, options: &Options, own: Own) -> Result<(), Trouble> {
         let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
         voice.permitted("private mounts", mount_change("/", private))?;
     }
-    chdir(&options.dir).map_err(Trouble::at("working directory"))?;
-    drop_privileges()?;
-    // Until now the barrier shows the parent's death; a program may know nothing of it.
-    set_parent_process_death_signal(Some(Signal::KILL)).map_err(Trouble::at("death signal"))
-}
-
-/// Gives up all capabilities. Without new privileges even root gains none at exec (prctl(2)).
-fn drop_privileges() -> Result<(), Trouble> {
-    set_no_new_privs(true).map_err(Trouble::at("no new privileges"))?;
+    let dir = CString::new(options.dir.as_os_str().as_bytes());
+    let dir = dir.map_err(|_| Trouble { what: "working directory", errno: Errno(0) })?;
+    // Until now the barrier shows the parent's death; a program may know nothing of it. Without new
+    // privileges even root gains no capability at exec.
+    let setup = Setup::new().directory(&dir).no_new_privs().parent_death(Signal::KILL);
+    setup.apply().map_err(|reason| match reason.stage.as_str() {
+        "directory" => Trouble { what: "working directory", errno: reason.errno },
+        "no_new_privs" => Trouble { what: "no new privileges", errno: reason.errno },
+        _ => Trouble { what: "death signal", errno: reason.errno },
+    })?;
     let none = CapabilitySet::empty();
     let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
     set_capabilities(None, none).map_err(Trouble::at("capabilities"))

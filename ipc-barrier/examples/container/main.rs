@@ -14,6 +14,7 @@ mod child;
 mod options;
 mod program;
 mod side;
+mod signals;
 mod supervisor;
 
 use std::process::ExitCode;

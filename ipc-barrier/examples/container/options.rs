@@ -31,6 +31,9 @@ To see what a failure looks like:
   --die-parent STAGE   the parent kills itself in this stage
   --stop STAGE         the child stops itself (SIGSTOP), so that the deadline passes
 
+SIGHUP, SIGINT and SIGTERM are passed on to PROGRAM, which decides what they mean; those that come
+during the start reach it afterwards.
+
 Exit status: that of PROGRAM, or 128 and the signal's number where one has ended it; 125 when the
 start has failed or the arguments are wrong, 126 when PROGRAM cannot be executed, 127 when there is
 no such program. A PROGRAM that is killed between its set-up and exec counts as one that ran.

@@ -4,8 +4,8 @@ use std::fs::{OpenOptions, read_link};
 use std::io::{self, Write};
 use std::time::Duration;
 
-use ipc_barrier::{Barrier, Child, Ended, Fork, ParentSide, Unmet, exit, fork};
-use ipc_barrier::{Errno, Instant};
+use ipc_barrier::process::block_signals;
+use ipc_barrier::{Barrier, Child, Ended, Errno, Fork, Instant, ParentSide, Unmet, exit, fork};
 use rustix::process::{getgid, getuid};
 
 use crate::child;
@@ -13,6 +13,7 @@ use crate::options::Options;
 use crate::side::{
     EXEC, FAILED, FORK, Failure, NAMESPACES, PARENT, SET_UP, Side, Trouble, UID_MAP, Voice, Why,
 };
+use crate::signals::Signals;
 
 /// How long a killed child may need to end.
 const KILLED: Duration = Duration::from_secs(10);
@@ -20,8 +21,15 @@ const KILLED: Duration = Duration::from_secs(10);
 /// Starts the child, and returns the status to exit with.
 pub(crate) fn run(options: &Options) -> u8 {
     let voice = Voice { who: PARENT, start: Instant::now() };
+    let signals = match Signals::handle() {
+        Ok(signals) => signals,
+        Err(error) => {
+            voice.say(format_args!("signals: {error}"));
+            return FAILED;
+        }
+    };
     match start(options, voice) {
-        Ok((mut child, Ok(()))) => status(voice, child.wait()),
+        Ok((mut child, Ok(()))) => status(voice, signals.forward_until_end(&mut child)),
         Ok((mut child, Err(failure))) => {
             voice.say(format_args!("{failure}"));
             end(voice, options, &mut child);
@@ -41,6 +49,9 @@ fn start(options: &Options, voice: Voice) -> Result<(Child, Result<(), Failure>)
     let barrier =
         if options.command.is_empty() { Barrier::open_for_exec() } else { Barrier::open() };
     let barrier = barrier.map_err(|error| no_child(Trouble::at(error.call)(error.errno)))?;
+    // The parent's handlers are not to run in the child. What comes meanwhile is for the program.
+    let blocked = block_signals();
+    let _blocked = blocked.map_err(|error| no_child(Trouble::at(error.call)(error.errno)))?;
     match fork() {
         Ok(Fork::Child(_guard)) => {
             let voice = Voice { who: "child", ..voice };
