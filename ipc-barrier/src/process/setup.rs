@@ -157,7 +157,7 @@ impl<'a> Setup<'a> {
     }
 
     /// Changes the root directory, and the working directory to it (chroot(2)); the program is then
-    /// looked for in there, unless it is an [open file](super::Program::open). Needs CAP_SYS_CHROOT.
+    /// looked for in there, unless it is an [open file](super::Program::Open). Needs CAP_SYS_CHROOT.
     pub fn root(self, directory: &'a CStr) -> Self {
         self.with(|steps| steps.root = Some(directory))
     }
