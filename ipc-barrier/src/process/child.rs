@@ -28,6 +28,9 @@ impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exited(status) => write!(f, "exited with status {status}"),
+            Self::Killed(signal) if i32::from(*signal) == Signal::SYS.as_raw() => {
+                write!(f, "killed by signal {signal} (SIGSYS: a system call that its filter forbids)")
+            }
             Self::Killed(signal) => write!(f, "killed by signal {signal}"),
             Self::Unknown => f.write_str("ended; its status was taken by another wait"),
         }

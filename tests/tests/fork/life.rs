@@ -34,6 +34,17 @@ pub(crate) fn a_child_is_ended_by_its_signal() {
     }
 }
 
+pub(crate) fn a_system_call_that_a_filter_forbids_is_told_as_such() {
+    let mut child = forked(|| {
+        // SAFETY: no memory is involved; the default action ends this process.
+        unsafe { libc::raise(libc::SIGSYS) };
+    });
+    let told = "killed by signal 31 (SIGSYS: a system call that its filter forbids)";
+    let told = told.replace("31", &libc::SIGSYS.to_string());
+    assert_eq!(end_of(&mut child).to_string(), told);
+    assert_eq!(Ended::Killed(9).to_string(), "killed by signal 9");
+}
+
 fn sleeper() -> Child {
     forked(|| std::thread::sleep(Duration::from_secs(600)))
 }

@@ -34,6 +34,7 @@ ipc_tests::cases! {
     fork_raw_gives_the_same_two_sides,
     a_child_exits_with_its_status,
     a_child_is_ended_by_its_signal,
+    a_system_call_that_a_filter_forbids_is_told_as_such,
     kill_ends_a_child_and_leaves_one_that_has_ended,
     repro_a_dead_child_that_a_tracer_keeps_is_waited_for_without_spinning,
     repro_a_sandbox_that_refuses_waitid_does_not_end_a_child,
