@@ -1,0 +1,103 @@
+//! Main's side of the worker: a file in, a listing or what became of it out.
+
+use std::error::Error;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use ipc_worker::{Again, Call, Ended, Event, Exec, Instant, Outcome, Restart, Start, Worker};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::options::Options;
+use crate::parser::{LACKS, LIST};
+
+pub(crate) const SLOTS: usize = 2;
+pub(crate) const BYTES: usize = 4096;
+
+/// How many workers a file may end before it is set aside.
+const TRIES: u8 = 3;
+
+/// How a Rust program exits where it panics.
+const PANIC: u8 = 101;
+/// The number of SIGABRT.
+const ABORT: u8 = 6;
+
+pub(crate) struct Reader<'a> {
+    worker: Worker<(), Exec<'a>, SLOTS, BYTES>,
+    /// How long each file may take, all its tries together.
+    time: Duration,
+    lost: u32,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn start(options: &'a Options) -> Result<Self, Box<dyn Error>> {
+        // It starts with nothing of the environment, where secrets may be. It restarts at once,
+        // as often as files make it: each of them is limited by its tries and its deadline.
+        let start = Start::exec_self()?.args(&options.without).env(&[]).restart(Restart::AT_ONCE);
+        Ok(Self { worker: Worker::start(start)?, time: options.deadline, lost: 0 })
+    }
+
+    /// Asks what the kernel lacks of the sandbox.
+    pub(crate) fn lacks(&mut self) -> Result<String, String> {
+        self.ask(Call::new(LACKS, &[]))
+    }
+
+    /// Has a file parsed.
+    pub(crate) fn list(&mut self, file: &OwnedFd) -> Result<String, String> {
+        self.ask(Call::new(LIST, &[]).fds(&[file.as_fd()]))
+    }
+
+    /// Makes a call that may end several workers, and says what came of it.
+    fn ask(&mut self, call: Call<'_>) -> Result<String, String> {
+        let (mut told, mut is_late, mut last) = (None, false, String::new());
+        let call = call.again(Again::UntilDone).tries(TRIES);
+        let taken =
+            self.worker.call_until(call, (), Instant::now() + self.time, |event| match event {
+                Event::Died(ended) => {
+                    self.lost += 1;
+                    last = blame(ended);
+                }
+                Event::NotStarted(error) => last = format!("it did not start: {error}"),
+                Event::Done { outcome, .. } => {
+                    told = Some(match outcome {
+                        Outcome::Reply(reply) => {
+                            Ok(String::from_utf8_lossy(reply.bytes()).into_owned())
+                        }
+                        Outcome::Refused(refusal) => Err(format!("refused: {}", refusal.text)),
+                        Outcome::SetAside(_) => {
+                            Err(format!("set aside after {TRIES} tries; the last worker: {last}"))
+                        }
+                        Outcome::DeadlinePassed => {
+                            is_late = true;
+                            Err(format!("given up after {} ms", self.time.as_millis()))
+                        }
+                        other => Err(format!("{other:?}")),
+                    })
+                }
+                _ => {}
+            });
+        // It may run on for ever. What comes next is sent to the next worker.
+        if let Some(pid) = self.worker.pid().and_then(Pid::from_raw).filter(|_| is_late) {
+            _ = kill_process(pid, Signal::KILL);
+        }
+        taken.map_err(|not_taken| not_taken.to_string())?;
+        told.unwrap_or_else(|| Err(last))
+    }
+
+    /// Ends the worker, and returns how many were lost.
+    pub(crate) fn stop(mut self) -> u32 {
+        let deadline = Instant::now() + self.time;
+        self.worker.stop(deadline, |event| {
+            self.lost += u32::from(matches!(event, Event::Died(_)));
+        });
+        self.lost
+    }
+}
+
+/// Says how a worker has ended, with what that means here.
+fn blame(ended: Ended) -> String {
+    match ended {
+        Ended::Exited(PANIC) => format!("{ended} (a panic)"),
+        Ended::Killed(ABORT) => format!("{ended} (SIGABRT: memory has run out, or worse)"),
+        _ => ended.to_string(),
+    }
+}
