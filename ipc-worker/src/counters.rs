@@ -1,4 +1,5 @@
-//! What main's side of a worker counts: every request or frame that came to nothing.
+//! What main's side of a worker counts: every request or frame that came to nothing, every lie that
+//! a worker was caught at, every kill and every wait.
 
 use crate::call::Why;
 
@@ -29,9 +30,26 @@ pub struct Counters {
     pub one_ways_expired: u64,
     /// One-way requests that the handler has refused.
     pub one_ways_refused: u64,
+    /// Frames that no worker sends: not decodable, out of sequence, or with more descriptors than
+    /// asked for. The worker was killed.
+    pub broken_frames: u64,
+    /// First frames that were not those of a worker, or of another one than main expects.
+    pub wrong_first_frames: u64,
+    /// Replies whose descriptors did not all arrive; each says so itself.
+    pub replies_without_fds: u64,
+    /// Words of the shared page that no worker writes; each counts as that of a running request.
+    pub broken_words: u64,
     /// Workers that were killed since a request ran too long; see
     /// [`Start::time_limit`](crate::Start::time_limit).
     pub killed_overdue: u64,
+    /// Workers that were killed since they were not ready in time.
+    pub killed_starting: u64,
+    /// Workers that [`Worker::kill`](crate::Worker::kill) has killed.
+    pub killed_by_hand: u64,
+    /// Pauses of a millisecond, since the system was short of memory or the like.
+    pub pauses: u64,
+    /// Times that the socket was full, so that main had to wait for the worker.
+    pub stalls: u64,
 }
 
 impl Counters {
@@ -49,7 +67,15 @@ impl Counters {
             ("one_ways_lost", self.one_ways_lost),
             ("one_ways_expired", self.one_ways_expired),
             ("one_ways_refused", self.one_ways_refused),
+            ("broken_frames", self.broken_frames),
+            ("wrong_first_frames", self.wrong_first_frames),
+            ("replies_without_fds", self.replies_without_fds),
+            ("broken_words", self.broken_words),
             ("killed_overdue", self.killed_overdue),
+            ("killed_starting", self.killed_starting),
+            ("killed_by_hand", self.killed_by_hand),
+            ("pauses", self.pauses),
+            ("stalls", self.stalls),
         ];
         counts.into_iter()
     }
@@ -94,7 +120,15 @@ mod tests {
             one_ways_lost: 9,
             one_ways_expired: 10,
             one_ways_refused: 11,
-            killed_overdue: 12,
+            broken_frames: 12,
+            wrong_first_frames: 13,
+            replies_without_fds: 14,
+            broken_words: 15,
+            killed_overdue: 16,
+            killed_starting: 17,
+            killed_by_hand: 18,
+            pauses: 19,
+            stalls: 20,
         };
         let named: String =
             counters.iter().map(|(name, count)| format!(", {name}: {count}")).collect();

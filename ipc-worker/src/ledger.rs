@@ -19,4 +19,4 @@ pub(crate) use overdue::{Overdue, Running};
 pub use restart::Restart;
 pub(crate) use restart::Supervisor;
 pub(crate) use table::{Table, Told};
-pub(crate) use words::{Claim, Words};
+pub(crate) use words::{BrokenWord, Claim, Words};

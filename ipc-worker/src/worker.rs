@@ -10,7 +10,7 @@ use ipc_transport::{Instant, Outbox};
 use rustix::fd::{AsFd, BorrowedFd};
 use static_assertions::assert_impl_all;
 
-use crate::counters::Counters;
+use crate::counters::{Counters, add};
 use crate::event::Event;
 use crate::handler::{Reply, Request};
 use crate::ledger::{RequestId, Told};
@@ -85,8 +85,8 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         self.main.caller.table.one_ways()
     }
 
-    /// Returns what was counted since the start: what was not taken and why, strays, and one-way
-    /// requests that came to nothing.
+    /// Returns what was counted since the start: what was not taken and why, strays, one-way requests
+    /// that came to nothing, lies, kills and waits.
     pub const fn counters(&self) -> Counters {
         self.main.caller.last.counters
     }
@@ -128,6 +128,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     pub(crate) fn find(&mut self) -> Option<Found<Tag>> {
         self.main.caller.forget_told();
         let mut told = self.main.caller.next_answer().unwrap_or_else(|_broken| {
+            add(&mut self.main.caller.last.counters.broken_frames, 1);
             self.main.caller.inbox.reset();
             self.main.break_off();
             None
@@ -167,7 +168,9 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// next turns take its last replies, tell [`Event::Died`], and see to its requests, as at any
     /// death; the restart policy decides what follows.
     pub fn kill(&mut self) {
-        self.main.kill();
+        if self.main.kill() {
+            add(&mut self.main.caller.last.counters.killed_by_hand, 1);
+        }
     }
 
     /// Begins anew after [`Event::GaveUp`], or after [`stop`](Self::stop): the next turn starts a

@@ -29,7 +29,10 @@ impl fmt::Display for Ended {
         match self {
             Self::Exited(status) => write!(f, "exited with status {status}"),
             Self::Killed(signal) if i32::from(*signal) == Signal::SYS.as_raw() => {
-                write!(f, "killed by signal {signal} (SIGSYS: a system call that its filter forbids)")
+                write!(
+                    f,
+                    "killed by signal {signal} (SIGSYS: a system call that its filter forbids)"
+                )
             }
             Self::Killed(signal) => write!(f, "killed by signal {signal}"),
             Self::Unknown => f.write_str("ended; its status was taken by another wait"),

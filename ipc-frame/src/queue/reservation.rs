@@ -29,7 +29,7 @@ pub enum PushError {
     TooManyFds {
         /// The number asked for.
         count: usize,
-        /// [`MAX_FDS`], or zero where the kind carries none.
+        /// [`MAX_FDS`](crate::MAX_FDS), or zero where the kind carries none.
         limit: u16,
     },
 }

@@ -80,7 +80,7 @@ impl<'a> Reader<'a> {
             _ = kill_process(pid, Signal::KILL);
         }
         taken.map_err(|not_taken| not_taken.to_string())?;
-        told.unwrap_or_else(|| Err(last))
+        told.unwrap_or(Err(last))
     }
 
     /// Ends the worker, and returns how many were lost.

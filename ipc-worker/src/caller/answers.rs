@@ -74,7 +74,12 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     #[inline]
     pub(crate) fn outcome(&mut self, told: Told<Tag>) -> (Tag, Outcome<'_>) {
         let outcome = match told.ending {
-            Ending::Replied => Outcome::Reply(ReplyView { arrival: self.inbox.current() }),
+            Ending::Replied => {
+                let arrival = self.inbox.current();
+                let is_short = arrival.fds_lost.is_some();
+                add(&mut self.last.counters.replies_without_fds, is_short.into());
+                Outcome::Reply(ReplyView { arrival })
+            }
             Ending::Refused => Outcome::Refused(Refusal::decode(self.inbox.current().payload)),
             Ending::Lost(how) => Outcome::Lost(self.give_back(told.frame, how)),
             Ending::SetAside(how) => Outcome::SetAside(self.give_back(told.frame, how)),

@@ -5,7 +5,7 @@ use ipc_transport::Instant;
 
 use super::Caller;
 use crate::counters::add;
-use crate::ledger::{Ending, How, RequestId, UnderWay, Words};
+use crate::ledger::{BrokenWord, Ending, How, RequestId, UnderWay, Words};
 
 impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     /// Gives a request up; returns false where it has its outcome already.
@@ -132,9 +132,12 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
 
     /// Takes a request back from the worker. What was never sent cannot have begun, whatever the
     /// words say.
-    fn take_back(&self, request: &UnderWay, words: Option<Words<'_>>) -> How {
-        let words = words.filter(|_| self.outbox.is_begun(request.frame));
-        words.unwrap_or_default().take_back(request.id)
+    fn take_back(&mut self, request: &UnderWay, words: Option<Words<'_>>) -> How {
+        let words = words.filter(|_| self.outbox.is_begun(request.frame)).unwrap_or_default();
+        words.take_back(request.id).unwrap_or_else(|BrokenWord| {
+            add(&mut self.last.counters.broken_words, 1);
+            How::Running
+        })
     }
 
     /// Returns the request under way that an id from a frame names.

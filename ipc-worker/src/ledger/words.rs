@@ -26,6 +26,10 @@ impl State {
     }
 }
 
+/// A word that no worker writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BrokenWord;
+
 /// The words of one worker. What the worker writes there is a hint from a peer: a lie changes
 /// only the fates of requests that it was given. Without a worker the list is empty, and nothing
 /// has begun.
@@ -42,21 +46,25 @@ impl<'page> Words<'page> {
     }
 
     /// Takes a request back from the worker and returns how far it had come. One that had not
-    /// begun never will.
-    pub(crate) fn take_back(self, id: RequestId) -> How {
+    /// begun never will; one whose word is broken may have.
+    pub(crate) fn take_back(self, id: RequestId) -> Result<How, BrokenWord> {
         let Some(word) = self.word(id) else {
-            return How::NotBegun;
+            return Ok(How::NotBegun);
         };
         let taken = State::Taken.of(id);
         if change(word, State::Queued.of(id), taken) {
-            How::NotBegun
-        } else if word.load(Ordering::Acquire) == State::Done.of(id) {
-            How::Done
-        } else {
-            // Shows the handler, if it asks, that nobody waits for it any more.
-            _ = change(word, State::Running.of(id), taken)
-                || change(word, State::Stopping.of(id), taken);
-            How::Running
+            return Ok(How::NotBegun);
+        }
+        // Shows the handler, if it asks, that nobody waits for it any more.
+        let stop = |state: State| change(word, state.of(id), taken);
+        if stop(State::Running) || stop(State::Stopping) {
+            return Ok(How::Running);
+        }
+        match word.load(Ordering::Acquire) {
+            word if word == State::Done.of(id) => Ok(How::Done),
+            // One that is late was taken back before.
+            word if word == taken => Ok(How::Running),
+            _ => Err(BrokenWord),
         }
     }
 
@@ -126,7 +134,7 @@ mod tests {
         assert!(words.claim(ID).is_some());
         assert!(words.claim(ID).is_none(), "claimed once");
         words.offer(ID);
-        assert_eq!(words.take_back(ID), How::NotBegun);
+        assert_eq!(words.take_back(ID), Ok(How::NotBegun));
         assert!(words.claim(ID).is_none(), "taken back");
     }
 
@@ -137,11 +145,24 @@ mod tests {
         words.offer(ID);
         let claim = words.claim(ID).unwrap();
         assert!(!claim.is_revoked());
-        assert_eq!(words.take_back(ID), How::Running);
+        assert_eq!(words.take_back(ID), Ok(How::Running));
         assert!(claim.is_revoked());
+        assert_eq!(words.take_back(ID), Ok(How::Running), "again");
+        claim.done();
+        assert_eq!(words.take_back(ID), Ok(How::Running), "too late");
+        words.offer(ID);
+        let claim = words.claim(ID).unwrap();
+        words.ask_to_stop(ID);
+        assert!(claim.is_revoked());
+        assert_eq!(words.take_back(ID), Ok(How::Running));
+        words.offer(ID);
+        let claim = words.claim(ID).unwrap();
+        words.ask_to_stop(ID);
+        claim.done();
+        assert_eq!(words.take_back(ID), Ok(How::Done), "it has stopped");
         words.offer(ID);
         words.claim(ID).unwrap().done();
-        assert_eq!(words.take_back(ID), How::Done);
+        assert_eq!(words.take_back(ID), Ok(How::Done));
     }
 
     #[test]
@@ -162,13 +183,13 @@ mod tests {
         let beyond = RequestId { slot: 4, generation: 0 };
         Words(&page).offer(beyond);
         assert!(Words(&page).claim(beyond).is_none());
-        assert_eq!(Words(&page).take_back(beyond), How::NotBegun);
+        assert_eq!(Words(&page).take_back(beyond), Ok(How::NotBegun));
     }
 
     #[test]
-    fn garbage_in_a_word_counts_as_running() {
+    fn garbage_in_a_word_is_told() {
         let page = page();
         page[3].store(7, Ordering::Relaxed);
-        assert_eq!(Words(&page).take_back(ID), How::Running);
+        assert_eq!(Words(&page).take_back(ID), Err(BrokenWord));
     }
 }

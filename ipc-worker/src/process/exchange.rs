@@ -5,6 +5,7 @@ use core::time::Duration;
 use ipc_transport::{Arrived, Instant, Patience, TransportError};
 
 use super::state::{Life, Main, Phase, SLICE, SOON};
+use crate::counters::add;
 use crate::ledger::Ending;
 
 /// How often the process of a busy worker is looked at.
@@ -32,7 +33,7 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
         let brought = match received {
             Ok(Arrived::Bytes(_)) => true,
             Ok(_) => false,
-            Err(TransportError::Exhausted(_)) if self.life.is_patient() => false,
+            Err(TransportError::Exhausted(_)) if self.is_patient() => false,
             // Replies were all received before this; an error says as much as an end.
             Err(_) => return self.break_off(),
         };
@@ -51,6 +52,14 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
                 self.begin_leaving(self.life.now);
             }
         }
+    }
+
+    /// Returns whether a call that failed for the moment is to be made again: after a pause, and
+    /// for a limited time in all.
+    pub(super) fn is_patient(&mut self) -> bool {
+        let is_patient = self.life.pause();
+        add(&mut self.caller.last.counters.pauses, is_patient.into());
+        is_patient
     }
 
     /// Sends what is queued, unless a start is still to be told: calls made upon that go first.
@@ -76,11 +85,12 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
                 {
                     continue;
                 }
-                Err(TransportError::Exhausted(_)) if self.life.is_patient() => {}
+                Err(TransportError::Exhausted(_)) if self.is_patient() => {}
                 Err(_) => return None,
             }
             break;
         }
+        add(&mut self.caller.last.counters.stalls, (watches_room && !was_full).into());
         self.life.watch_room(watches_room).ok()?;
         if was_full && sent > 0 {
             // One that was given up while half sent keeps its room until all of it is out.

@@ -39,17 +39,20 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
                 }
             }
             Overdue::Kill => {
-                add(&mut self.caller.last.counters.killed_overdue, 1);
                 self.kill();
+                add(&mut self.caller.last.counters.killed_overdue, 1);
             }
         }
     }
 
-    /// Kills the process, if there is one: at the next turn, which takes its last replies first.
-    pub(crate) fn kill(&mut self) {
-        if self.life.process.is_some() {
+    /// Kills the process, if there is one that does not leave yet, and returns whether there was: at
+    /// the next turn, which takes its last replies first.
+    pub(crate) fn kill(&mut self) -> bool {
+        let may = self.life.process.is_some() && self.life.phase != Phase::Leaving;
+        if may {
             self.begin_leaving(self.life.now);
         }
+        may
     }
 
     /// Takes nothing further from the process, and ends it.
@@ -85,7 +88,7 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
             let received = self.caller.receive(&mut process.link(None));
             self.life.has_more = true;
             let is_short = matches!(received, Err(TransportError::Exhausted(_)));
-            if is_short && self.life.is_patient() {
+            if is_short && self.is_patient() {
                 return;
             }
             let Some(process) = &mut self.life.process else {

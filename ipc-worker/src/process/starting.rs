@@ -7,6 +7,7 @@ use ipc_transport::{Arrived, TransportError};
 
 use super::launch::Launch;
 use super::state::{Main, Phase};
+use crate::counters::add;
 use crate::start_error::StartError;
 
 /// How soon to try again where too many killed processes are still there.
@@ -62,17 +63,24 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
                 self.life.started = true;
                 return;
             }
-            (Some(Err(error)), _) => error,
+            (Some(Err(error)), _) => {
+                let is_lie = !matches!(error, StartError::Failed(_));
+                add(&mut self.caller.last.counters.wrong_first_frames, is_lie.into());
+                error
+            }
             (None, _) if ended.is_some() => StartError::Died(Ended::Unknown),
             (None, Err(TransportError::System(error))) => StartError::System(error),
             (None, Ok(Arrived::Bytes(_))) => return,
             (None, Ok(_) | Err(TransportError::Exhausted(_)))
                 if self.life.now < self.life.until =>
             {
-                _ = received.is_err() && self.life.is_patient();
+                _ = received.is_err() && self.is_patient();
                 return;
             }
-            (None, Ok(_) | Err(TransportError::Exhausted(_))) => StartError::TimedOut,
+            (None, Ok(_) | Err(TransportError::Exhausted(_))) => {
+                add(&mut self.caller.last.counters.killed_starting, 1);
+                StartError::TimedOut
+            }
             (None, Err(_)) => StartError::Died(Ended::Unknown),
         };
         self.fail(error);

@@ -245,9 +245,8 @@ impl Life {
         _ = process.child.pidfd().map(|pidfd| epoll::delete(&self.epoll, pidfd));
     }
 
-    /// Returns whether a call that failed for the moment is to be made again: after a pause, and
-    /// for a limited time in all.
-    pub(super) fn is_patient(&mut self) -> bool {
+    /// Pauses after a call that failed for the moment; returns false once that has lasted too long.
+    pub(super) fn pause(&mut self) -> bool {
         let Some(process) = &mut self.process else { return false };
         if self.now > *process.shortage.get_or_insert(self.now + SHORTAGE) {
             return false;

@@ -285,6 +285,7 @@ pub(crate) fn a_worker_that_breaks_the_protocol_is_replaced() {
         Told::Reply(2, b"honest".to_vec()),
     ];
     assert_eq!(list, expected);
+    assert_eq!(worker.counters().broken_frames, 1);
 }
 
 #[expect(unsafe_code, reason = "a liar writes to a descriptor that it does not own")]

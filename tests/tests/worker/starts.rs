@@ -98,9 +98,13 @@ impl Handler for Hostile {
 
 /// Starts a worker that begins so, which must fail, and returns how.
 fn hostile(first: &[u8], then: fn()) -> StartError {
+    hostile_within(first, then, Duration::from_secs(20))
+}
+
+fn hostile_within(first: &[u8], then: fn(), within: Duration) -> StartError {
     let before = fds::open();
     let start = Start::fork(Hostile { first: first.to_vec(), then });
-    let start = start.ready_within(Duration::from_millis(200));
+    let start = start.ready_within(within);
     let Err(error) = Worker::<u32, _>::start(start) else { panic!("it started") };
     assert_eq!(fds::open(), before, "{error}");
     assert!(fds::children().is_empty(), "no process is left: {error}");
@@ -156,7 +160,8 @@ pub(crate) fn a_child_that_dies_or_hangs_amid_its_first_frame_is_told_as_that() 
     let whole = frame(Kind::Failed, b"a payload");
     for len in [0, 1, 23, 24, whole.len() - 1] {
         let part = whole.get(..len).unwrap();
-        assert_eq!(hostile(part, sleep), StartError::TimedOut, "{len}");
+        let late = hostile_within(part, sleep, Duration::from_millis(200));
+        assert_eq!(late, StartError::TimedOut, "{len}");
         let died = StartError::Died(Ended::Exited(7));
         assert_eq!(hostile(part, || ipc_barrier::exit(7)), died, "{len}");
     }

@@ -109,6 +109,7 @@ pub(crate) fn kill_ends_the_worker_and_waits_for_nothing() {
     let list = turn_until(&mut worker, |list| list.len() >= 4);
     assert_eq!(list[0], Told::Died(Ended::Killed(9)));
     assert_eq!(list[3], Told::Reply(2, b"next".to_vec()));
+    assert_eq!(worker.counters().killed_by_hand, 1);
 }
 
 pub(crate) fn a_worker_that_was_given_up_is_revived() {

@@ -32,7 +32,9 @@ extern "C" fn enter(stack: *const usize) -> ! {
     let count = unsafe { stack.read() };
     let argument = (count > 1).then(|| {
         // SAFETY: it has put so many pointers behind it.
-        let argument = unsafe { stack.add(2).cast::<*const c_char>().read() };
+        let argument = unsafe { stack.add(2) }.cast::<*const c_char>();
+        // SAFETY: as above.
+        let argument = unsafe { argument.read() };
         // SAFETY: each points to a string that ends with a zero and stays for ever.
         unsafe { CStr::from_ptr(argument) }
     });
