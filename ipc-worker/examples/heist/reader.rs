@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use ipc_worker::{Again, Call, Ended, Event, Exec, Instant, Outcome, Restart, Start, Worker};
-use rustix::process::{Pid, Signal, kill_process};
 
 use crate::options::Options;
 use crate::parser::{LACKS, LIST};
@@ -75,9 +74,9 @@ impl<'a> Reader<'a> {
                 }
                 _ => {}
             });
-        // It may run on for ever. What comes next is sent to the next worker.
-        if let Some(pid) = self.worker.pid().and_then(Pid::from_raw).filter(|_| is_late) {
-            _ = kill_process(pid, Signal::KILL);
+        // It may run on for ever. What is sent after this goes to the next worker.
+        if is_late {
+            self.worker.kill();
         }
         taken.map_err(|not_taken| not_taken.to_string())?;
         told.unwrap_or(Err(last))
