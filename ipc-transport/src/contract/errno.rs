@@ -11,9 +11,21 @@ const NAMES: &str = "EPERM ENOENT ESRCH EINTR EIO ENXIO E2BIG ENOEXEC EBADF ECHI
     EACCES EFAULT ENOTBLK EBUSY EEXIST EXDEV ENODEV ENOTDIR EISDIR EINVAL ENFILE EMFILE ENOTTY \
     ETXTBSY EFBIG ENOSPC ESPIPE EROFS EMLINK EPIPE EDOM ERANGE";
 
+/// The number of a system call that does not exist, but on mips and sparc.
+const ENOSYS: Option<i32> =
+    if cfg!(any(target_arch = "mips", target_arch = "mips64", target_arch = "sparc64")) {
+        None
+    } else {
+        Some(38)
+    };
+
 impl Errno {
-    /// Returns the symbolic name of the numbers that Linux gives on all of its platforms alike.
+    /// Returns the symbolic name of the numbers that Linux gives on all of its platforms alike, and
+    /// of `ENOSYS`.
     pub fn name(self) -> Option<&'static str> {
+        if Some(self.0) == ENOSYS {
+            return Some("ENOSYS");
+        }
         let index = usize::try_from(self.0).ok()?.checked_sub(1)?;
         // As bytes: text would be searched for any pattern, by half a kilobyte of code.
         let mut names = NAMES.as_bytes().split(|&byte| byte == b' ');
@@ -95,6 +107,7 @@ mod tests {
         assert_eq!(Errno::from(rustix::io::Errno::MFILE).name(), Some("EMFILE"));
         assert_eq!(Errno::from(rustix::io::Errno::PIPE).name(), Some("EPIPE"));
         assert_eq!(Errno(1).name(), Some("EPERM"));
+        assert_eq!(Errno::from(rustix::io::Errno::NOSYS).name(), Some("ENOSYS"));
         assert_eq!([-1, 0, 35].map(|number| Errno(number).name()), [None; 3]);
     }
 
