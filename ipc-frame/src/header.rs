@@ -47,6 +47,9 @@ impl Header {
     /// Bytes of a header on the wire.
     pub const SIZE: usize = field::END;
 
+    /// The id of a note that belongs to no request. A request may have any other.
+    pub const NO_REQUEST: u64 = u64::MAX;
+
     const fn new(kind: Kind, method: u16, id: u64) -> Self {
         Self { len: 0, kind, flags: 0, method, id, fd_count: 0, reply_fds: 0, fd_sequence: 0 }
     }
@@ -86,6 +89,12 @@ impl Header {
         Self::new(Kind::Done, 0, id)
     }
 
+    /// The header of a note: its number, which the program chooses, and the id of the request that
+    /// it belongs to, [`NO_REQUEST`](Self::NO_REQUEST) for none.
+    pub const fn note(number: u16, id: u64) -> Self {
+        Self::new(Kind::Note, number, id)
+    }
+
     /// Lets the reply to this request bring up to `count` descriptors, at most [`MAX_FDS`]: none
     /// unless allowed. Headers of other kinds are returned unchanged.
     #[must_use]
@@ -105,12 +114,12 @@ impl Header {
         self.kind
     }
 
-    /// Returns the method of a request or one-way.
+    /// Returns the method of a request or one-way, or the number of a note.
     pub const fn method(&self) -> u16 {
         self.method
     }
 
-    /// Returns the id that joins an answer to its request.
+    /// Returns the id that joins an answer or a note to its request.
     pub const fn id(&self) -> u64 {
         self.id
     }
@@ -205,7 +214,7 @@ impl Header {
     fn checked(self) -> Result<Self, DecodeError> {
         let kind = self.kind;
         for (offset, value, is_used, most) in [
-            (field::FLAGS, self.flags.into(), kind.has_method(), RESENT.into()),
+            (field::FLAGS, self.flags.into(), kind.asks(), RESENT.into()),
             (field::METHOD, self.method.into(), kind.has_method(), u64::MAX),
             (field::ID, self.id, kind.has_id(), u64::MAX),
             (field::FD_COUNT, self.fd_count.into(), kind.may_have_fds(), MAX_FDS.into()),
@@ -228,7 +237,7 @@ impl Header {
     /// Marks a frame whose header is already encoded as sent before, where its kind has the flag.
     pub(crate) fn stamp_resent(bytes: &mut [u8]) {
         let [kind] = take(bytes, field::KIND);
-        if Kind::from_wire(kind).is_some_and(Kind::has_method) {
+        if Kind::from_wire(kind).is_some_and(Kind::asks) {
             put(bytes, field::FLAGS, [RESENT]);
         }
     }
@@ -387,6 +396,7 @@ mod tests {
                     Kind::OneWay => offset != 18,
                     Kind::Reply => matches!(offset, 8 | 16),
                     Kind::Refusal | Kind::Done => offset == 8,
+                    Kind::Note => matches!(offset, 6 | 8),
                     Kind::Ready | Kind::Failed => false,
                 };
                 let expected = if is_used { Ok(header) } else { Err(refused) };
@@ -401,7 +411,7 @@ mod tests {
             let mut bytes = Header::new(kind, 0, 0).encode();
             Header::stamp_resent(&mut bytes);
             let header = Header::decode(&bytes).unwrap();
-            assert_eq!(header.is_resent(), kind.has_method());
+            assert_eq!(header.is_resent(), kind.asks());
         }
     }
 

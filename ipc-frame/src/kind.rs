@@ -21,11 +21,13 @@ pub enum Kind {
     Failed = 6,
     /// Tells that the one-way with this id is done, and every one before it.
     Done = 7,
+    /// What a worker tells without being asked. The id names the request that it belongs to.
+    Note = 8,
 }
 
 impl Kind {
     /// Every kind, in the order of their numbers, which start at 1.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Request,
         Self::OneWay,
         Self::Reply,
@@ -33,21 +35,28 @@ impl Kind {
         Self::Ready,
         Self::Failed,
         Self::Done,
+        Self::Note,
     ];
 
-    /// Whether frames of this kind have a method and the flag of a frame that was sent before.
-    pub(crate) const fn has_method(self) -> bool {
+    /// Whether frames of this kind ask for something, and have the flag of a frame that was sent
+    /// before.
+    pub(crate) const fn asks(self) -> bool {
         matches!(self, Self::Request | Self::OneWay)
+    }
+
+    /// Whether frames of this kind have a method, or a note's number in its place.
+    pub(crate) const fn has_method(self) -> bool {
+        self.asks() || matches!(self, Self::Note)
     }
 
     /// Whether frames of this kind have an id.
     pub(crate) const fn has_id(self) -> bool {
-        self.may_have_fds() || matches!(self, Self::Refusal | Self::Done)
+        self.may_have_fds() || matches!(self, Self::Refusal | Self::Done | Self::Note)
     }
 
     /// Whether frames of this kind may carry descriptors.
     pub(crate) const fn may_have_fds(self) -> bool {
-        self.has_method() || matches!(self, Self::Reply)
+        self.asks() || matches!(self, Self::Reply)
     }
 
     pub(crate) fn from_wire(byte: u8) -> Option<Self> {
@@ -65,6 +74,7 @@ impl fmt::Display for Kind {
             Self::Ready => "ready",
             Self::Failed => "failed",
             Self::Done => "done",
+            Self::Note => "note",
         })
     }
 }

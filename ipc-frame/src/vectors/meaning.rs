@@ -132,6 +132,7 @@ pub(super) fn encode(meaning: &str) -> (Vec<u8>, bool) {
             Kind::Ready => Header::ready(),
             Kind::Failed => Header::failed(),
             Kind::Done => Header::done(id),
+            Kind::Note => Header::note(method, id),
         };
         let len = payload.len().try_into().unwrap();
         let mut header = header.encode_with(len, fds, sequence).unwrap();
