@@ -18,7 +18,7 @@ use crate::call::{Call, Why};
 use crate::counters::Counters;
 use crate::first_frame;
 use crate::identity::Identity;
-use crate::ledger::{How, RequestId, Table, UnderWay, Words};
+use crate::ledger::{How, RequestId, Table, Told, UnderWay, Words};
 use crate::start_error::StartError;
 
 const FDS: usize = MAX_FDS as usize;
@@ -33,6 +33,12 @@ pub struct Caller<Tag, const SLOTS: usize, const BYTES: usize> {
     pub(crate) outbox: Outbox<BYTES, SLOTS>,
     pub(crate) inbox: Inbox<BYTES>,
     pub(crate) last: Last,
+}
+
+/// What main is told of by a frame.
+pub(crate) enum Answer<Tag> {
+    Told(Told<Tag>),
+    Note(Header),
 }
 
 /// What is kept from one call to the next.

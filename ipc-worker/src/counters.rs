@@ -50,6 +50,8 @@ pub struct Counters {
     pub pauses: u64,
     /// Times that the socket was full, so that main had to wait for the worker.
     pub stalls: u64,
+    /// Notes that workers have dropped for want of credit, by their own count.
+    pub notes_dropped: u64,
 }
 
 impl Counters {
@@ -76,6 +78,7 @@ impl Counters {
             ("killed_by_hand", self.killed_by_hand),
             ("pauses", self.pauses),
             ("stalls", self.stalls),
+            ("notes_dropped", self.notes_dropped),
         ];
         counts.into_iter()
     }
@@ -129,6 +132,7 @@ mod tests {
             killed_by_hand: 18,
             pauses: 19,
             stalls: 20,
+            notes_dropped: 21,
         };
         let named: String =
             counters.iter().map(|(name, count)| format!(", {name}: {count}")).collect();

@@ -33,6 +33,14 @@ pub enum Event<'a, Tag> {
         /// How many requests had been sent to the one before and go to this one.
         resent: usize,
     },
+    /// A note of a worker, which it has sent without being asked.
+    Note {
+        /// The request that it belongs to. `None` for a note of no request, and of one that has its
+        /// outcome.
+        tag: Option<&'a Tag>,
+        /// The note.
+        note: Note<'a>,
+    },
     /// There will be no further worker. Every request has had its outcome.
     GaveUp(GiveUp),
 }
@@ -56,6 +64,25 @@ pub enum Outcome<'a> {
     DeadlinePassed,
     /// It was cancelled. If the handler had not begun it never will; else it may yet end.
     Cancelled,
+}
+
+/// A note, valid until the next call. Any number and any bytes may come from a hostile worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Note<'a> {
+    pub(crate) number: u16,
+    pub(crate) bytes: &'a [u8],
+}
+
+impl<'a> Note<'a> {
+    /// Returns the number that the worker gave, by which a program tells its notes apart.
+    pub const fn number(&self) -> u16 {
+        self.number
+    }
+
+    /// Returns the bytes.
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
 }
 
 /// A request that was lost with its worker, given back. It is valid until the next call.

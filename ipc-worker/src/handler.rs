@@ -112,6 +112,9 @@ pub(crate) trait Answers {
 
     /// Settles what waits by `settle`, and sends it.
     fn flush(&mut self, settle: &mut dyn FnMut() -> Result<(), Refusal>) -> Result<(), Refusal>;
+
+    /// Sends a note, or returns false where it was dropped.
+    fn note(&mut self, header: Header, bytes: &[u8]) -> bool;
 }
 
 /// Both the request and its reply reach the answers, one at a time.
@@ -186,6 +189,23 @@ impl<'a> Request<'a> {
             // From within `settle`.
             Err(_) => Ok(()),
         }
+    }
+
+    /// Sends main a note while the handler runs: progress, or a part of the result. Main is told of
+    /// it by [`Event::Note`](crate::Event::Note), with the request's tag. The number is the
+    /// program's own, below 65,534; the bytes are at most a quarter of a worker's `BYTES`, and never
+    /// more than 65,536.
+    ///
+    /// It goes out at once, before answers that wait to be settled, and notes keep their order. Main
+    /// takes them as it takes answers; while it has not taken 16 notes, or as many bytes as the
+    /// longest may have, further ones are dropped. A note waits only where an answer would: while
+    /// answers that main does not receive fill the socket.
+    ///
+    /// Returns false for a note that was dropped. Main counts those in
+    /// [`notes_dropped`](crate::Counters::notes_dropped).
+    pub fn note(&self, number: u16, bytes: &[u8]) -> bool {
+        let header = Header::note(number, self.header.id());
+        self.answers.try_borrow_mut().is_ok_and(|mut answers| answers.note(header, bytes))
     }
 
     /// Returns whether main has given the request up meanwhile: a long handler may stop then.

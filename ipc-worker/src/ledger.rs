@@ -4,6 +4,7 @@
 //! Everything here is pure. It makes no system call, reads no clock and holds no buffer: shared
 //! words and the present time come in as arguments.
 
+mod credit;
 mod fate;
 mod id;
 mod overdue;
@@ -11,6 +12,7 @@ mod restart;
 mod table;
 mod words;
 
+pub(crate) use credit::{Count, Credit};
 pub use fate::{Again, How};
 pub(crate) use fate::{Ending, UnderWay};
 pub use id::RequestId;

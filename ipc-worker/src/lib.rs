@@ -70,7 +70,7 @@ mod worker;
 
 pub use call::{Body, Call, NotTaken, Why};
 pub use counters::Counters;
-pub use event::{BadReply, Event, GiveUp, Lost, Outcome, ReplyView};
+pub use event::{BadReply, Event, GiveUp, Lost, Note, Outcome, ReplyView};
 pub use handler::{Handler, Holding, Reply, Request};
 pub use identity::{Identity, Served};
 #[doc(no_inline)]

@@ -1,17 +1,24 @@
 //! The worker's side of the traffic: requests in, handlers run, answers out in batches. It names no
 //! transport and no process.
 
+mod notes;
+mod sending;
+
 use core::cell::RefCell;
 use core::time::Duration;
 
 use ipc_frame::{Header, Kind, MAX_FDS};
 use ipc_transport::{
-    Fds, FdsLost, Inbox, Instant, Outbox, PassFds, Room, SystemError, Transport, TransportError,
+    Fds, FdsLost, Inbox, Instant, Outbox, PassFds, Room, SystemError, TransportError,
 };
 
 use crate::handler::{Answers, Handler, Reply, Request};
 use crate::ledger::{RequestId, Words};
 use crate::refusal::Refusal;
+
+pub(crate) use notes::{Notes, Sender};
+pub(crate) use sending::{SHORTAGE, Served};
+use sending::{send, wait_out};
 
 /// A handler is quick if it takes no longer. Once the oldest unsent answer is older, it goes out
 /// before the next request.
@@ -20,22 +27,7 @@ const QUICK: Duration = Duration::from_micros(100);
 /// How often in a row a method was quick that may run while answers wait.
 const OFTEN: u8 = 16;
 
-/// How long the system may be short of what a call needs, in main and in the worker, before the
-/// worker is given up.
-pub(crate) const SHORTAGE: Duration = Duration::from_secs(10);
-
 const FDS: usize = MAX_FDS as usize;
-
-/// How serving came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Served {
-    /// Main is gone, and all that it had sent is done.
-    Finished,
-    /// The handler could not settle a batch.
-    NotSettled,
-    /// The stream is out of step or broken.
-    Broken,
-}
 
 /// What a worker of `BYTES` bytes each way needs to serve.
 pub(crate) struct Server<'a, H, const SLOTS: usize, const BYTES: usize> {
@@ -43,6 +35,7 @@ pub(crate) struct Server<'a, H, const SLOTS: usize, const BYTES: usize> {
     pub(crate) words: Words<'a>,
     pub(crate) inbox: &'a mut Inbox<BYTES>,
     pub(crate) outbox: &'a mut Outbox<BYTES, SLOTS>,
+    pub(crate) notes: Notes<'a>,
     /// The last one-way request that the handler has finished and main was not told of.
     pub(crate) finished: Option<u64>,
     /// The clock.
@@ -129,7 +122,8 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
         let room = self.outbox.reserve(reply_capacity(BYTES), header.reply_fds().into());
         let room = room.map_err(|_| Served::Broken)?;
         let finished = &mut self.finished;
-        let written = RefCell::new(Written { room, finished, transport, served: Ok(()) });
+        let notes = self.notes;
+        let written = RefCell::new(Written { room, finished, notes, transport, served: Ok(()) });
         let arrival = self.inbox.current();
         let mut request = Request {
             header: *header,
@@ -165,7 +159,7 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
         self.handler.settle().map_err(|_| Served::NotSettled)?;
         // Where it finds no room now, it goes out after what is queued.
         self.finished.take_if(|id| self.outbox.push(Header::done(*id), &[]).is_ok());
-        flush(self.outbox, &mut self.finished, transport)
+        flush(self.outbox, &mut self.finished, self.notes, transport)
     }
 }
 
@@ -173,6 +167,7 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
 struct Written<'a, T, const SLOTS: usize, const BYTES: usize> {
     room: Room<'a, BYTES, SLOTS>,
     finished: &'a mut Option<u64>,
+    notes: Notes<'a>,
     transport: &'a mut T,
     /// Whether the worker goes on after this handler.
     served: Result<(), Served>,
@@ -193,8 +188,14 @@ impl<T: PassFds, const SLOTS: usize, const BYTES: usize> Answers for Written<'_,
             return Ok(());
         }
         settle().inspect_err(|_| self.served = Err(Served::NotSettled))?;
-        self.served = flush(self.room.outbox(), self.finished, self.transport);
+        self.served = flush(self.room.outbox(), self.finished, self.notes, self.transport);
         Ok(())
+    }
+
+    fn note(&mut self, header: Header, bytes: &[u8]) -> bool {
+        let sent = self.served.and_then(|()| self.notes.send(self.transport, header, bytes));
+        self.served = sent.map(|_| ());
+        sent == Ok(true)
     }
 }
 
@@ -203,8 +204,10 @@ impl<T: PassFds, const SLOTS: usize, const BYTES: usize> Answers for Written<'_,
 fn flush<const SLOTS: usize, const BYTES: usize>(
     outbox: &mut Outbox<BYTES, SLOTS>,
     finished: &mut Option<u64>,
+    notes: Notes<'_>,
     transport: &mut impl PassFds,
 ) -> Result<(), Served> {
+    let _turn = notes.sender.enter()?;
     let mut shortage = None;
     while outbox.has_unsent() {
         match outbox.flush_with(transport) {
@@ -227,7 +230,7 @@ fn flush<const SLOTS: usize, const BYTES: usize>(
 fn refuse_next<const SLOTS: usize, const BYTES: usize>(
     outbox: &mut Outbox<BYTES, SLOTS>,
     error: SystemError,
-    transport: &mut impl Transport,
+    transport: &mut impl PassFds,
 ) -> Result<(), Served> {
     let (number, frame) = outbox.next_unsent().ok_or(Served::Broken)?;
     let header = Header::refusal(frame.header().id());
@@ -235,38 +238,6 @@ fn refuse_next<const SLOTS: usize, const BYTES: usize>(
     let mut text = [0; Refusal::SIZE];
     let len = Refusal::new(error.errno.0, Refusal::UNSENDABLE_FDS).encode(&mut text);
     send(transport, header, text.get(..len).unwrap_or_default())
-}
-
-/// Sends a frame past the queue, none of whose frames is half sent.
-fn send(transport: &mut impl Transport, header: Header, payload: &[u8]) -> Result<(), Served> {
-    let len = u32::try_from(payload.len()).ok();
-    let header = len.and_then(|len| header.encode_with(len, 0, 0).ok()).ok_or(Served::Broken)?;
-    let (mut header, mut payload) = (&header[..], payload);
-    let mut shortage = None;
-    while !(header.is_empty() && payload.is_empty()) {
-        match transport.send(&[header, payload]) {
-            Ok(Some(sent)) => {
-                let of_payload = sent.saturating_sub(header.len());
-                payload = payload.get(of_payload..).unwrap_or_default();
-                header = header.get(sent..).unwrap_or_default();
-            }
-            Ok(None) | Err(TransportError::Exhausted(_)) => wait_out(&mut shortage)?,
-            // As for a whole batch.
-            Err(TransportError::Closed) => break,
-            Err(_) => return Err(Served::Broken),
-        }
-    }
-    Ok(())
-}
-
-/// Waits a moment for the system to have what it is short of, for a limited time in all.
-fn wait_out(until: &mut Option<Instant>) -> Result<(), Served> {
-    let now = Instant::now();
-    if now > *until.get_or_insert(now + SHORTAGE) {
-        return Err(Served::Broken);
-    }
-    _ = ipc_transport::wait(&mut [], Some(now + Duration::from_millis(1)));
-    Ok(())
 }
 
 /// Bytes that a reply may have in a worker of `bytes` bytes each way.

@@ -24,8 +24,8 @@ use self::near::{Main, World};
 use self::random::{CLOCK, Random, now};
 use crate::caller::Caller;
 use crate::counters::Counters;
-use crate::ledger::{How, Words};
-use crate::server::{Paces, Served, Server};
+use crate::ledger::{Credit, How, Words};
+use crate::server::{Notes, Paces, Sender, Served, Server};
 
 /// Steps of main in all, and in one run.
 const STEPS: u64 = 1_000_000;
@@ -38,16 +38,20 @@ const FAULTS: Faults = Faults { cut: 60, delay: 64, fail: 0, drop_fds: 8, discon
 
 /// One worker from its start to its end.
 fn live<const SLOTS: usize, const BYTES: usize>(main: &mut Main<SLOTS, BYTES>) {
-    let page: StdVec<AtomicU32> = (0..SLOTS).map(|_| AtomicU32::new(0)).collect();
-    let words = Words(&page);
+    let len = Words::page_len(SLOTS);
+    let page: StdVec<AtomicU32> = (0..len).map(|_| AtomicU32::new(0)).collect();
+    let (words, credit) = Words::of_page(&page);
+    let sender = Sender::closed();
+    sender.open(BYTES);
     main.caller.offer_all(words);
     main.model.forget_unsettled();
+    main.model.forget_notes();
     let mut loopback = Loopback::<WIRE>::new();
     let (ours, theirs) = loopback.ends();
     let faults = Faults { disconnect: u8::from(main.is_stormy), ..FAULTS };
     let link = Some(Faulty::new(ours, faults, main.random.below(u64::MAX)));
     let end = Faulty::new(theirs, faults, main.random.below(u64::MAX));
-    let world = RefCell::new(World { main, link, words, is_killed: false });
+    let world = RefCell::new(World { main, link, words, credit, is_killed: false });
     let (mut inbox, mut outbox) = (Inbox::new(), Outbox::new());
     let served = catch_unwind(AssertUnwindSafe(|| {
         let mut server = Server::<_, SLOTS, BYTES> {
@@ -55,6 +59,7 @@ fn live<const SLOTS: usize, const BYTES: usize>(main: &mut Main<SLOTS, BYTES>) {
             words,
             inbox: &mut inbox,
             outbox: &mut outbox,
+            notes: Notes { sender: &sender, credit },
             finished: None,
             paces: Paces::NEW,
             now,
@@ -69,6 +74,7 @@ fn live<const SLOTS: usize, const BYTES: usize>(main: &mut Main<SLOTS, BYTES>) {
     let mut world = world.borrow_mut();
     world.bury();
     world.main.account();
+    world.main.model.notes_dropped += u64::from(credit.dropped());
 }
 
 /// A run of some thousand steps from one seed.
@@ -93,10 +99,10 @@ fn run<const SLOTS: usize, const BYTES: usize>(seed: u64, seen: &mut Seen) -> u6
     main.caller.lose_all(None);
     main.account();
     while main.caller.table.ended() > 0 {
-        main.take_outcome();
+        main.take_outcome(Credit::default());
     }
     // What the last outcome has left is closed by this.
-    main.take_outcome();
+    main.take_outcome(Credit::default());
     let Main { caller, model, token, steps, .. } = main;
     let counters = caller.last.counters;
     seen.add(&model, &counters);
@@ -141,7 +147,7 @@ fn run_seed(seed: u64, seen: &mut Seen) -> u64 {
 
 /// How often each thing has happened that the runs are to meet with.
 #[derive(Debug, Default)]
-struct Seen([u64; 21]);
+struct Seen([u64; 24]);
 
 impl Seen {
     fn add(&mut self, model: &Model, counters: &Counters) {
@@ -167,6 +173,9 @@ impl Seen {
             counters.one_ways_refused,
             counters.stray_replies,
             counters.stray_fds,
+            model.notes_of_tags,
+            model.late_notes,
+            model.notes_dropped,
         ];
         for (count, more) in self.0.iter_mut().zip(more) {
             *count += more;

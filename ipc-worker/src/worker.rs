@@ -6,16 +6,19 @@ mod place;
 use core::{fmt, mem};
 
 use ipc_barrier::process::Ended;
+use ipc_frame::Header;
 use ipc_transport::{Instant, Outbox};
 use rustix::fd::{AsFd, BorrowedFd};
 use static_assertions::assert_impl_all;
 
+use crate::caller::Answer;
 use crate::counters::{Counters, add};
-use crate::event::Event;
+use crate::event::{Event, GiveUp};
 use crate::handler::{Reply, Request};
 use crate::ledger::{RequestId, Told};
 use crate::process::{Exec, Fork, Launch, Main};
 use crate::refusal::Refusal;
+use crate::start_error::StartError;
 
 /// A worker as main sees it, with at most `SLOTS` requests under way in `BYTES` bytes each way.
 ///
@@ -42,8 +45,11 @@ assert_impl_all!(Worker<u64, Exec<'static>, 4, 1024>: Send, Sync);
 /// An event that was found.
 pub(crate) enum Found<Tag> {
     Told(Told<Tag>),
-    /// One that borrows nothing.
-    News(Event<'static, Tag>),
+    Note(Header),
+    Died(Ended),
+    NotStarted(StartError),
+    Started { resent: usize },
+    GaveUp(GiveUp),
 }
 
 impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOTS, BYTES> {
@@ -86,9 +92,11 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     }
 
     /// Returns what was counted since the start: what was not taken and why, strays, one-way requests
-    /// that came to nothing, lies, kills and waits.
-    pub const fn counters(&self) -> Counters {
-        self.main.caller.last.counters
+    /// and notes that came to nothing, lies, kills and waits.
+    pub fn counters(&self) -> Counters {
+        let mut counters = self.main.caller.last.counters;
+        add(&mut counters.notes_dropped, self.main.life.credit().dropped().into());
+        counters
     }
 
     /// Returns when [`turn`](Self::turn) is to be called at the latest, even if the descriptor
@@ -127,40 +135,51 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// Finds the next event, and borrows nothing yet.
     pub(crate) fn find(&mut self) -> Option<Found<Tag>> {
         self.main.caller.forget_told();
-        let mut told = self.main.caller.next_answer().unwrap_or_else(|_broken| {
+        let answer = self.main.caller.next_answer().unwrap_or_else(|_broken| {
             add(&mut self.main.caller.last.counters.broken_frames, 1);
             self.main.caller.inbox.reset();
             self.main.break_off();
             None
         });
         let life = &mut self.main.life;
-        if told.is_none() {
-            if let Some(ended) = life.died.take() {
-                return Some(Found::News(Event::Died(ended)));
+        match answer {
+            Some(Answer::Told(told)) => return Some(Found::Told(told)),
+            Some(Answer::Note(note)) => {
+                life.credit().take(note.len());
+                return Some(Found::Note(note));
             }
-            told = self.main.caller.table.next_ended();
+            None => {}
         }
-        if let Some(told) = told {
+        if let Some(ended) = life.died.take() {
+            return Some(Found::Died(ended));
+        }
+        if let Some(told) = self.main.caller.table.next_ended() {
             return Some(Found::Told(told));
         }
-        let event = if let Some(error) = life.not_started.take() {
-            Event::NotStarted(error)
+        if let Some(error) = life.not_started.take() {
+            Some(Found::NotStarted(error))
         } else if mem::take(&mut life.started) {
-            Event::Started { resent: mem::take(&mut life.resent) }
+            Some(Found::Started { resent: mem::take(&mut life.resent) })
         } else {
-            Event::GaveUp(life.gave_up.take()?)
-        };
-        Some(Found::News(event))
+            life.gave_up.take().map(Found::GaveUp)
+        }
     }
 
     /// Shows what was found, with what belongs to it.
     pub(crate) fn show(&mut self, found: Found<Tag>) -> Event<'_, Tag> {
         match found {
-            Found::News(event) => event,
             Found::Told(told) => {
                 let (tag, outcome) = self.main.caller.outcome(told);
                 Event::Done { tag, outcome }
             }
+            Found::Note(header) => {
+                let (tag, note) = self.main.caller.note(header);
+                Event::Note { tag, note }
+            }
+            Found::Died(ended) => Event::Died(ended),
+            Found::NotStarted(error) => Event::NotStarted(error),
+            Found::Started { resent } => Event::Started { resent },
+            Found::GaveUp(reason) => Event::GaveUp(reason),
         }
     }
 

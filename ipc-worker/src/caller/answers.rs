@@ -1,10 +1,11 @@
-//! What comes back from the worker: answers to requests, and word that one-way requests are done.
+//! What comes back from the worker: answers to requests, word that one-way requests are done, and
+//! notes.
 
-use ipc_frame::{FrameNumber, Kind};
+use ipc_frame::{FrameNumber, Header, Kind};
 
-use super::Caller;
+use super::{Answer, Caller};
 use crate::counters::add;
-use crate::event::{Lost, Outcome, ReplyView};
+use crate::event::{Lost, Note, Outcome, ReplyView};
 use crate::ledger::{Ending, How, Told, UnderWay};
 use crate::refusal::Refusal;
 
@@ -18,8 +19,8 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         self.inbox.has_frame() || self.table.has_ended()
     }
 
-    /// Finds the next answer to a request that was sent. Frames that answer none are counted.
-    pub(crate) fn next_answer(&mut self) -> Result<Option<Told<Tag>>, Broken> {
+    /// Finds the next note, or answer to a request that was sent. Frames that answer none are counted.
+    pub(crate) fn next_answer(&mut self) -> Result<Option<Answer<Tag>>, Broken> {
         while let Some(header) = self.inbox.advance().map_err(|_| Broken)? {
             let asked = self.find(header.id());
             let asked = asked.filter(|request| self.outbox.is_sent(request.frame));
@@ -33,7 +34,8 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
                     let is_reply = kind == Kind::Reply;
                     let ending = if is_reply { Ending::Replied } else { Ending::Refused };
                     let tag = self.table.finish(&request);
-                    return Ok(tag.map(|tag| Told { tag, ending, frame: request.frame }));
+                    let told = |tag| Answer::Told(Told { tag, ending, frame: request.frame });
+                    return Ok(tag.map(told));
                 }
                 (Kind::Done, Some(request)) if request.is_one_way => {
                     self.free_one_ways(request.frame);
@@ -41,6 +43,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
                 (Kind::Refusal, Some(request)) if request.is_one_way => {
                     self.end(&request, Ending::Refused);
                 }
+                (Kind::Note, _) => return Ok(Some(Answer::Note(header))),
                 _ => {
                     add(&mut self.last.counters.stray_replies, 1);
                     add(&mut self.last.counters.stray_fds, header.fd_count().into());
@@ -88,6 +91,13 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
             Ending::Cancelled => Outcome::Cancelled,
         };
         (told.tag, outcome)
+    }
+
+    /// Returns the note that was found last, with the tag of its request if that is under way.
+    pub(crate) fn note(&mut self, header: Header) -> (Option<&Tag>, Note<'_>) {
+        let asked = self.find(header.id()).filter(|asked| self.outbox.is_sent(asked.frame));
+        let tag = asked.and_then(|asked| self.table.tag_of(asked.id));
+        (tag, Note { number: header.method(), bytes: self.inbox.current().payload })
     }
 
     fn give_back(&mut self, frame: FrameNumber, how: How) -> Lost<'_> {

@@ -86,6 +86,12 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
         }
     }
 
+    /// Lends the tag of a request that has no outcome yet.
+    pub(crate) fn tag_of(&self, id: RequestId) -> Option<&Tag> {
+        self.get(id)?;
+        self.slots.get(usize::from(id.slot))?.tag.as_ref()
+    }
+
     /// Returns what is known of a request under way. A late or forged id finds nothing.
     pub(crate) fn get(&self, id: RequestId) -> Option<UnderWay> {
         let slot = self.slots.get(usize::from(id.slot))?;

@@ -2,6 +2,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use super::credit::{self, Credit};
 use super::fate::How;
 use super::id::RequestId;
 
@@ -37,6 +38,17 @@ pub(crate) struct BrokenWord;
 pub(crate) struct Words<'page>(pub(crate) &'page [AtomicU32]);
 
 impl<'page> Words<'page> {
+    /// Returns how many words a page has for so many slots.
+    pub(crate) const fn page_len(slots: usize) -> usize {
+        credit::WORDS + slots
+    }
+
+    /// Returns the words of a page and the credit that lies before them.
+    pub(crate) fn of_page(page: &'page [AtomicU32]) -> (Self, Credit<'page>) {
+        let split = page.split_first_chunk();
+        split.map_or_else(Default::default, |(credit, words)| (Self(words), Credit(Some(credit))))
+    }
+
     /// Offers a request to the worker; main does so before it is sent.
     #[inline]
     pub(crate) fn offer(self, id: RequestId) {

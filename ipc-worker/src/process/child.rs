@@ -12,8 +12,8 @@ use rustix::process::Signal;
 
 use crate::first_frame;
 use crate::handler::Handler;
-use crate::ledger::Words;
-use crate::server::{Paces, Served, Server};
+use crate::ledger::{Credit, Words};
+use crate::server::{Notes, Paces, Sender, Served, Server};
 
 /// Exit statuses, of sysexits.h where they have one.
 pub(super) const SET_UP_FAILED: i32 = 71;
@@ -36,6 +36,7 @@ pub(super) struct Given<'a, const SLOTS: usize, const BYTES: usize> {
     pub(super) stream: Stream,
     /// The words that it shares with main.
     pub(super) words: Words<'a>,
+    pub(super) credit: Credit<'a>,
     pub(super) spin: Patience,
     pub(super) inbox: &'a mut Inbox<BYTES>,
     pub(super) outbox: &'a mut Outbox<BYTES, SLOTS>,
@@ -54,7 +55,7 @@ impl Drop for EndOnPanic {
 impl<const SLOTS: usize, const BYTES: usize> Given<'_, SLOTS, BYTES> {
     /// Says what became of the set-up, and serves if it has worked. The process ends here.
     pub(super) fn serve<H: Handler>(self, ready: Result<&mut H, Reason>) -> ! {
-        let Self { mut stream, words, spin, inbox, outbox } = self;
+        let Self { mut stream, words, credit, spin, inbox, outbox } = self;
         let _guard = EndOnPanic;
         match &ready {
             Ok(handler) => first_frame::ready(outbox, &handler.identity()),
@@ -66,7 +67,11 @@ impl<const SLOTS: usize, const BYTES: usize> Given<'_, SLOTS, BYTES> {
         outbox.clear();
         let Ok(handler) = ready else { exit(SET_UP_FAILED) };
         let (now, paces) = (Instant::now, Paces::NEW);
-        let mut server = Server { handler, words, inbox, outbox, finished: None, now, paces };
+        let sender = Sender::closed();
+        sender.open(BYTES);
+        let notes = Notes { sender: &sender, credit };
+        let finished = None;
+        let mut server = Server { handler, words, inbox, outbox, notes, finished, now, paces };
         match server.serve(&mut stream) {
             Served::Finished => exit(0),
             Served::NotSettled => exit(NOT_SETTLED),

@@ -60,8 +60,8 @@ impl Launch for Exec<'_> {
     ) -> Result<Option<Process>, StartError> {
         let (mut stream, theirs) = Stream::pair()?;
         stream.set_receive_timeout(SLICE)?;
-        let (page, file) = SharedPage::with_file(SLOTS)?;
-        caller.offer_all(Words(page.words()));
+        let (page, file) = SharedPage::with_file(Words::page_len(SLOTS))?;
+        caller.offer_all(Words::of_page(page.words()).0);
         let program = match &self.file {
             Some(file) => Program::Open(file.as_fd()),
             None => Program::Path(self.path),

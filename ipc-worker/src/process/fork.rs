@@ -36,8 +36,9 @@ impl<H: Handler> Launch for Fork<H> {
     ) -> Result<Option<Process>, StartError> {
         let (mut stream, theirs) = Stream::pair()?;
         stream.set_receive_timeout(SLICE)?;
-        let page = SharedPage::new(SLOTS)?;
-        caller.offer_all(Words(page.words()));
+        let page = SharedPage::new(Words::page_len(SLOTS))?;
+        let (words, credit) = Words::of_page(page.words());
+        caller.offer_all(words);
         // Until the child has set its own signals: main's handlers must not run there.
         let blocked = block_signals()?;
         match (self.by)()? {
@@ -51,9 +52,8 @@ impl<H: Handler> Launch for Fork<H> {
                 let Caller { inbox, outbox, .. } = caller;
                 inbox.forget();
                 outbox.forget();
-                let words = Words(page.words());
                 let spin = policy.patience;
-                let given = child::Given { stream: theirs, words, spin, inbox, outbox };
+                let given = child::Given { stream: theirs, words, credit, spin, inbox, outbox };
                 // Because of the guard nothing unwinds past here.
                 let _guard = guard;
                 let ready = child::set_up(&given.stream, &mut self.handler);

@@ -9,6 +9,7 @@ use ipc_transport::{FdList, Fds, Instant};
 use super::launch::Launch;
 use super::state::{Policy, Process};
 use crate::caller::Caller;
+use crate::counters::add;
 use crate::first_frame;
 use crate::handler::{Answers, Handler, Request};
 use crate::ledger::{Ending, How};
@@ -86,28 +87,41 @@ impl<H: Handler, Tag, const SLOTS: usize, const BYTES: usize> Batch<'_, H, Tag, 
     /// Runs the handler for the next request. Returns false where none is left or nothing fits.
     fn run_next(&mut self) -> bool {
         let Caller { inbox, outbox, .. } = &mut *self.caller;
-        // Behind the answer there is to be room for word of finished one-way requests.
-        let has_room = inbox.takes_fds() && inbox.space().len() >= BYTES / 2 + Header::SIZE;
-        let Some(space) = inbox.space().get_mut(Header::SIZE..BYTES / 2).filter(|_| has_room)
-        else {
+        let takes_fds = inbox.takes_fds();
+        let space = inbox.space();
+        // Behind the rest there is to be room for word of finished one-way requests.
+        let end = space.len().saturating_sub(Header::SIZE);
+        let room = space.get_mut(..end).and_then(|space| space.split_at_mut_checked(BYTES / 2));
+        let Some((space, notes)) = room.filter(|_| takes_fds) else {
             return false;
         };
+        let space = space.get_mut(Header::SIZE..).unwrap_or_default();
         let mut reply_fds = FdList::<FDS>::new();
         self.runs = true;
         let ran = outbox.hand_over(|header, bytes, fds| {
             let (fds_of_reply, fd_limit) = (&mut reply_fds, header.reply_fds().into());
-            let written = RefCell::new(Written { space, fds: fds_of_reply, fd_limit });
+            let noted = Noted { space: notes, len: 0, dropped: 0 };
+            let written = RefCell::new(Written { space, fds: fds_of_reply, fd_limit, noted });
             let mut request =
                 Request { header: *header, bytes, fds, claim: None, answers: &written };
-            (header.kind(), answer(&mut self.inline.handler, &mut request, None))
+            let answer = answer(&mut self.inline.handler, &mut request, None);
+            let Written { noted: Noted { len, dropped, .. }, .. } = written.into_inner();
+            (header.kind(), answer, len, dropped)
         });
         self.runs = false;
-        match ran {
-            None => return false,
-            Some((Kind::OneWay, (header, _))) if header.kind() == Kind::Reply => {
-                self.finished = Some(header.id());
-            }
-            Some((_, (header, len))) => self.put(header, len, &mut reply_fds.fds()),
+        let Some((kind, (header, len), noted, dropped)) = ran else {
+            return false;
+        };
+        add(&mut self.caller.last.counters.notes_dropped, dropped);
+        if noted > 0 {
+            // They go before the answer.
+            let written = self.caller.inbox.space().get_mut(..BYTES / 2 + noted);
+            written.unwrap_or_default().rotate_right(noted);
+            self.caller.inbox.filled(noted, &mut FdList::<0>::new().fds());
+        }
+        match (kind, header.kind()) {
+            (Kind::OneWay, Kind::Reply) => self.finished = Some(header.id()),
+            _ => self.put(header, len, &mut reply_fds.fds()),
         }
         true
     }
@@ -132,6 +146,26 @@ struct Written<'a> {
     space: &'a mut [u8],
     fds: &'a mut FdList<FDS>,
     fd_limit: usize,
+    noted: Noted<'a>,
+}
+
+/// The notes of a handler, as frames, which lie behind the room for its answer.
+struct Noted<'a> {
+    space: &'a mut [u8],
+    len: usize,
+    dropped: u64,
+}
+
+impl Noted<'_> {
+    /// Adds a note; `None` where it does not fit.
+    fn put(&mut self, header: Header, bytes: &[u8]) -> Option<()> {
+        let (head, space) = self.space.get_mut(self.len..)?.split_first_chunk_mut()?;
+        let payload = space.get_mut(..bytes.len())?;
+        *head = header.encode_with(u32::try_from(bytes.len()).ok()?, 0, 0).ok()?;
+        payload.copy_from_slice(bytes);
+        self.len += Header::SIZE + bytes.len();
+        Some(())
+    }
 }
 
 impl Answers for Written<'_> {
@@ -145,6 +179,12 @@ impl Answers for Written<'_> {
 
     fn flush(&mut self, _settle: &mut dyn FnMut() -> Result<(), Refusal>) -> Result<(), Refusal> {
         Ok(())
+    }
+
+    fn note(&mut self, header: Header, bytes: &[u8]) -> bool {
+        let is_taken = self.noted.put(header, bytes).is_some();
+        self.noted.dropped += u64::from(!is_taken);
+        is_taken
     }
 }
 

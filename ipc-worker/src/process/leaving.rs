@@ -121,6 +121,8 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
     fn bury(&mut self) {
         self.life.phase = Phase::Stopped;
         let ended = self.life.ended.unwrap_or(Ended::Unknown);
+        let dropped = self.life.credit().dropped();
+        add(&mut self.caller.last.counters.notes_dropped, dropped.into());
         if let Some(words) = self.life.words() {
             if self.life.is_closing {
                 self.caller.lose_all(Some(words));

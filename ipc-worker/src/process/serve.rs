@@ -95,12 +95,13 @@ pub fn serve_as<H: Handler, const SLOTS: usize, const BYTES: usize>(
         say(b"this program is a worker: its main process starts it\n");
         exit(BY_HAND);
     };
-    let page = SharedPage::of_file(file.as_fd(), SLOTS);
+    let page = SharedPage::of_file(file.as_fd(), Words::page_len(SLOTS));
     let Ok(buffers) = buffers::<SLOTS, BYTES>() else { exit(super::child::SET_UP_FAILED) };
     let Buffers { inbox, outbox } = buffers;
-    let words = page.as_ref().map_or_else(|_| Words::default(), |page| Words(page.words()));
+    let words = page.as_ref().map_or(&[][..], SharedPage::words);
+    let (words, credit) = Words::of_page(words);
     let (inbox, outbox) = (Inbox::init(inbox), Outbox::init(outbox));
-    let given = Given { stream, words, spin: mark.spin, inbox, outbox };
+    let given = Given { stream, words, credit, spin: mark.spin, inbox, outbox };
     let _guard = EndOnPanic;
     let mut handler = set_up(file, page.as_ref().err()).and_then(|()| make());
     let ready = match &mut handler {

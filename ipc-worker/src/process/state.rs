@@ -17,7 +17,7 @@ use rustix::process::{Pid, getpid};
 use crate::caller::Caller;
 use crate::event::GiveUp;
 use crate::identity::Identity;
-use crate::ledger::{Restart, Running, Supervisor, TimeLimit, Words};
+use crate::ledger::{Credit, Restart, Running, Supervisor, TimeLimit, Words};
 use crate::server::SHORTAGE;
 use crate::start_error::StartError;
 
@@ -203,7 +203,13 @@ impl Life {
 
     /// Returns the words of the worker that has the requests.
     pub(crate) fn words(&self) -> Option<Words<'_>> {
-        self.process.as_ref().map(|process| Words(process.page.words()))
+        self.process.as_ref().map(|process| Words::of_page(process.page.words()).0)
+    }
+
+    /// Returns the credit of the worker whose notes come.
+    pub(crate) fn credit(&self) -> Credit<'_> {
+        let page = self.process.as_ref().map_or(&[][..], |process| process.page.words());
+        Words::of_page(page).1
     }
 
     /// Gives the reserve up, for a process that is to be made.

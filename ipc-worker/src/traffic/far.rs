@@ -47,6 +47,15 @@ impl<const SLOTS: usize, const BYTES: usize> Handler for Work<'_, '_, SLOTS, BYT
         while world.main.random.one_in(2) {
             world.step();
         }
+        while world.main.random.one_in(2) {
+            let noted = world.main.model.note(number);
+            let len = world.main.random.len(BYTES / 4);
+            drop(world);
+            let bytes = [&number.to_le_bytes()[..], &[9; BYTES][..len]].concat();
+            let is_sent = request.note(noted, &bytes);
+            world = self.0.borrow_mut();
+            world.main.model.noted(is_sent);
+        }
         world.is_killed |= world.main.is_stormy && world.main.random.one_in(3);
         if world.is_killed {
             drop(world);

@@ -6,7 +6,7 @@ use ipc_transport::Instant;
 
 use super::near::{FILLER, METHOD};
 use crate::call::Call;
-use crate::event::Lost;
+use crate::event::{Lost, Note};
 use crate::ledger::{Again, How};
 
 /// Why a request was refused.
@@ -59,6 +59,13 @@ pub(super) struct Model {
     /// The request that the last reply or refusal was for.
     last_answered: Option<u32>,
     unsettled: Vec<u32>,
+    /// The requests of the notes that this worker has sent, and how many of them main was told.
+    notes: Vec<u32>,
+    notes_told: usize,
+    /// Notes that were told with their tag, and without since it had its outcome.
+    pub(super) notes_of_tags: u64,
+    pub(super) late_notes: u64,
+    pub(super) notes_dropped: u64,
     pub(super) answers: u64,
     /// How many requests have begun anew, and how many of them had ended before.
     pub(super) begun_anew: u64,
@@ -136,6 +143,47 @@ impl Model {
         for number in core::mem::take(&mut self.unsettled) {
             self.at(number).settled += 1;
         }
+    }
+
+    /// A handler is about to send a note; returns its number.
+    pub(super) fn note(&mut self, request: u32) -> u16 {
+        self.notes.push(request);
+        u16::try_from(self.notes.len() - 1).unwrap()
+    }
+
+    /// The note was sent, or not and never will be.
+    pub(super) fn noted(&mut self, is_sent: bool) {
+        if !is_sent {
+            self.notes.pop();
+            assert!(self.notes_told <= self.notes.len(), "a dropped note was told");
+        }
+    }
+
+    /// Main is told a note: the next of those that were sent.
+    pub(super) fn tell_note(&mut self, tag: Option<u32>, note: Note<'_>) {
+        let number = self.notes[self.notes_told];
+        assert_eq!(usize::from(note.number()), self.notes_told, "the notes' order");
+        self.notes_told += 1;
+        let (head, filler) = note.bytes().split_first_chunk::<4>().unwrap();
+        assert_eq!(*head, number.to_le_bytes(), "another request's note");
+        assert!(filler.iter().all(|&byte| byte == 9), "mixed bytes");
+        let known = *self.at(number);
+        match tag {
+            Some(tag) => assert!(tag == number && known.told.is_none(), "{tag}: {known:?}"),
+            // A one-way has no tag, and one that is late or cancelled need not be told yet.
+            None => {
+                let may_have_ended = known.is_cancelled || known.deadline != Instant::NEVER;
+                assert!(known.is_one_way || may_have_ended, "{number}: {known:?}");
+            }
+        }
+        self.notes_of_tags += u64::from(tag.is_some());
+        self.late_notes += u64::from(tag.is_none() && !known.is_one_way);
+    }
+
+    /// Another worker begins: those of the last one are not told any more.
+    pub(super) fn forget_notes(&mut self) {
+        self.notes.clear();
+        self.notes_told = 0;
     }
 
     /// The worker is gone, with what it had not settled.

@@ -12,10 +12,10 @@ use super::model::{Model, Refused, Told};
 use super::random::{CLOCK, Random, now};
 use super::{RUN, WIRE};
 use crate::call::{Call, Why};
-use crate::caller::Caller;
+use crate::caller::{Answer, Caller};
 use crate::counters::Counters;
 use crate::event::{Outcome, ReplyView};
-use crate::ledger::{Again, RequestId, Words};
+use crate::ledger::{Again, Credit, RequestId, Words};
 use crate::refusal::Refusal;
 
 /// The method of every request, and its bytes after its number.
@@ -47,6 +47,7 @@ pub(super) struct World<'l, const SLOTS: usize, const BYTES: usize> {
     pub(super) main: &'l mut Main<SLOTS, BYTES>,
     pub(super) link: Option<Faulty<LoopbackEnd<'l, WIRE>>>,
     pub(super) words: Words<'l>,
+    pub(super) credit: Credit<'l>,
     /// The worker has no further instruction.
     pub(super) is_killed: bool,
 }
@@ -72,7 +73,7 @@ impl<'l, const SLOTS: usize, const BYTES: usize> World<'l, SLOTS, BYTES> {
             440..750 => self.turn(),
             750..752 if !is_ending => self.is_killed = true,
             752..754 if !is_ending => self.give_up(),
-            _ => self.main.take_outcome(),
+            _ => self.main.take_outcome(self.credit),
         }
         self.main.account();
     }
@@ -144,7 +145,7 @@ impl<'l, const SLOTS: usize, const BYTES: usize> World<'l, SLOTS, BYTES> {
     pub(super) fn give_up(&mut self) {
         if self.link.take().is_some() {
             while self.main.caller.inbox.has_frame() {
-                self.main.take_outcome();
+                self.main.take_outcome(self.credit);
             }
             self.main.caller.settle_fates(self.words);
             self.main.caller.begin_anew();
@@ -156,7 +157,7 @@ impl<'l, const SLOTS: usize, const BYTES: usize> World<'l, SLOTS, BYTES> {
         while let Some(link) = &mut self.link {
             let received = self.main.caller.receive(link);
             while self.main.caller.inbox.has_frame() {
-                self.main.take_outcome();
+                self.main.take_outcome(self.credit);
             }
             if received.is_err() {
                 self.give_up();
@@ -182,11 +183,20 @@ impl<const SLOTS: usize, const BYTES: usize> Main<SLOTS, BYTES> {
         self.counted = counted;
     }
 
-    pub(super) fn take_outcome(&mut self) {
+    pub(super) fn take_outcome(&mut self, credit: Credit<'_>) {
         let Self { caller, model, .. } = self;
         caller.forget_told();
         let answer = caller.next_answer().unwrap();
-        let Some(answer) = answer.or_else(|| caller.table.next_ended()) else {
+        let answer = match answer {
+            Some(Answer::Told(told)) => Some(told),
+            Some(Answer::Note(header)) => {
+                credit.take(header.len());
+                let (tag, note) = caller.note(header);
+                return model.tell_note(tag.copied(), note);
+            }
+            None => caller.table.next_ended(),
+        };
+        let Some(answer) = answer else {
             return;
         };
         let (number, outcome) = caller.outcome(answer);

@@ -117,6 +117,7 @@ pub(crate) enum Told {
     Cancelled(u32),
     Died(Ended),
     NotStarted(String),
+    Note(Option<u32>, u16, Vec<u8>),
     Started(usize),
     GaveUp(String),
 }
@@ -134,6 +135,7 @@ pub(crate) fn told(event: Event<'_, u32>) -> Told {
             other => panic!("{tag}: {other:?}"),
         },
         Event::Died(ended) => Told::Died(ended),
+        Event::Note { tag, note } => Told::Note(tag.copied(), note.number(), note.bytes().to_vec()),
         Event::NotStarted(error) => Told::NotStarted(error.to_string()),
         Event::Started { resent } => Told::Started(resent),
         Event::GaveUp(reason) => Told::GaveUp(reason.to_string()),

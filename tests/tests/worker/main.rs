@@ -16,6 +16,7 @@ mod inherited;
 mod large;
 mod late;
 mod moments;
+mod notes;
 mod one_ways;
 mod starts;
 mod stops;
@@ -29,6 +30,7 @@ use inherited::*;
 use large::*;
 use late::*;
 use moments::*;
+use notes::*;
 use one_ways::*;
 use starts::*;
 use stops::*;
@@ -118,6 +120,13 @@ ipc_tests::cases! {
     a_flush_sends_what_is_finished_and_leaves_the_reply,
     a_flush_that_cannot_be_settled_ends_the_worker,
     a_flush_in_line_sends_nothing_and_harms_nothing,
+    progress_of_a_long_request_arrives_while_it_runs,
+    a_worker_that_notes_without_end_is_not_held_while_main_looks_away,
+    every_note_is_told_in_order_or_counted_and_every_request_answered,
+    bytes_are_bounded_too_and_what_is_too_long_is_dropped,
+    notes_of_a_worker_that_dies_come_first_and_the_next_has_a_credit_of_its_own,
+    forged_notes_are_harmless,
+    notes_in_line_come_before_the_outcome,
     a_handler_that_stops_when_it_is_asked_to_keeps_its_worker,
     one_that_does_not_stop_is_killed_and_the_next_requests_go_on,
     a_call_may_have_a_shorter_limit,

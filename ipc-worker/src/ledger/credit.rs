@@ -1,0 +1,87 @@
+//! What a worker may send without being asked: counts in shared words.
+
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+/// Words of a page that hold a credit.
+pub(super) const WORDS: usize = 3;
+
+/// What one worker may send as notes. In shared words main counts the notes that it has taken and
+/// their bytes, and the worker the notes that it has dropped; all counts wrap. Each side's counts
+/// are hints to the other: a lie costs only notes. Without shared words nothing may be sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Credit<'page>(pub(super) Option<&'page [AtomicU32; WORDS]>);
+
+/// Notes and their bytes, counted since the start of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Count {
+    pub(crate) notes: u32,
+    pub(crate) bytes: u32,
+}
+
+impl Credit<'_> {
+    /// Counts a note that main has taken.
+    pub(crate) fn take(self, len: u32) {
+        if let Self(Some([notes, bytes, _])) = self {
+            notes.fetch_add(1, Relaxed);
+            bytes.fetch_add(len, Relaxed);
+        }
+    }
+
+    /// Returns whether the worker may have sent that much in all: of it `most` are not taken yet, or
+    /// fewer.
+    pub(crate) fn allows(self, sent: Count, most: Count) -> bool {
+        self.0.is_some_and(|[notes, bytes, _]| {
+            sent.notes.wrapping_sub(notes.load(Relaxed)) <= most.notes
+                && sent.bytes.wrapping_sub(bytes.load(Relaxed)) <= most.bytes
+        })
+    }
+
+    /// Counts a note that the worker has dropped.
+    pub(crate) fn drop_one(self) {
+        if let Self(Some([.., dropped])) = self {
+            dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Returns how many notes the worker says that it has dropped.
+    pub(crate) fn dropped(self) -> u32 {
+        self.0.map_or(0, |[.., dropped]| dropped.load(Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOST: Count = Count { notes: 2, bytes: 100 };
+
+    fn sent(notes: u32, bytes: u32) -> Count {
+        Count { notes, bytes }
+    }
+
+    #[test]
+    fn a_credit_bounds_notes_and_bytes_that_are_not_taken() {
+        let words = [0, 0, 0].map(AtomicU32::new);
+        let credit = Credit(Some(&words));
+        assert!(credit.allows(sent(2, 100), MOST));
+        assert!(!credit.allows(sent(3, 100), MOST) && !credit.allows(sent(2, 101), MOST));
+        credit.take(60);
+        assert!(credit.allows(sent(3, 160), MOST) && !credit.allows(sent(3, 161), MOST));
+    }
+
+    #[test]
+    fn a_credit_goes_on_where_its_counts_wrap() {
+        let words = [u32::MAX, u32::MAX - 9, 0].map(AtomicU32::new);
+        let credit = Credit(Some(&words));
+        assert!(credit.allows(sent(1, 90), MOST) && !credit.allows(sent(1, 91), MOST));
+        credit.take(20);
+        assert!(credit.allows(sent(2, 110), MOST) && !credit.allows(sent(2, 111), MOST));
+    }
+
+    #[test]
+    fn a_lie_about_what_was_taken_allows_nothing() {
+        let words = [7, 0, 0].map(AtomicU32::new);
+        assert!(!Credit(Some(&words)).allows(sent(3, 0), MOST));
+        assert!(!Credit::default().allows(sent(0, 0), MOST), "no page");
+    }
+}
