@@ -10,6 +10,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::ledger::How;
 use crate::refusal::Refusal;
+use crate::server::LAST_WORDS;
 use crate::start_error::StartError;
 
 /// What [`Worker::next_event`](crate::Worker::next_event) gives.
@@ -74,6 +75,9 @@ pub struct Note<'a> {
 }
 
 impl<'a> Note<'a> {
+    /// The number of a worker's [last words](crate::last_words).
+    pub const LAST_WORDS: u16 = LAST_WORDS;
+
     /// Returns the number that the worker gave, by which a program tells its notes apart.
     pub const fn number(&self) -> u16 {
         self.number

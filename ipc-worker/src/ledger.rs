@@ -12,7 +12,7 @@ mod restart;
 mod table;
 mod words;
 
-pub(crate) use credit::{Count, Credit};
+pub(crate) use credit::{Count, Credit, CreditWords};
 pub use fate::{Again, How};
 pub(crate) use fate::{Ending, UnderWay};
 pub use id::RequestId;

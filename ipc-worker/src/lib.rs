@@ -55,6 +55,7 @@ mod first_frame;
 mod handler;
 mod identity;
 mod ledger;
+mod notes;
 mod pool;
 mod process;
 mod refusal;
@@ -83,6 +84,7 @@ pub use ipc_frame::{Decode, Encode, EncodeError, MessageError};
 #[doc(no_inline)]
 pub use ipc_transport::{Errno, Instant, Patience, SystemError};
 pub use ledger::{Again, How, RequestId, Restart, TimeLimit};
+pub use notes::{last_words, note};
 pub use pool::{Pool, PoolRequest};
 pub use process::{Exec, Fork, Inline, Launch, serve_as};
 #[cfg(feature = "std")]

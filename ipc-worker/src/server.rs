@@ -16,7 +16,7 @@ use crate::handler::{Answers, Handler, Reply, Request};
 use crate::ledger::{RequestId, Words};
 use crate::refusal::Refusal;
 
-pub(crate) use notes::{Notes, Sender};
+pub(crate) use notes::{LAST_WORDS, Notes, Sender};
 pub(crate) use sending::{SHORTAGE, Served};
 use sending::{send, wait_out};
 

@@ -67,7 +67,7 @@ impl<K: Kind> Unix<K> {
     }
 
     /// One end, made by this process.
-    fn new(fd: OwnedFd) -> Self {
+    pub(super) fn new(fd: OwnedFd) -> Self {
         Self { fd, kind: K::new() }
     }
 

@@ -2,14 +2,15 @@
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// Words of a page that hold a credit.
+/// Words of a page that hold a credit: notes taken, their bytes, notes dropped.
+pub(crate) type CreditWords = [AtomicU32; WORDS];
 pub(super) const WORDS: usize = 3;
 
 /// What one worker may send as notes. In shared words main counts the notes that it has taken and
 /// their bytes, and the worker the notes that it has dropped; all counts wrap. Each side's counts
 /// are hints to the other: a lie costs only notes. Without shared words nothing may be sent.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Credit<'page>(pub(super) Option<&'page [AtomicU32; WORDS]>);
+pub(crate) struct Credit<'page>(pub(crate) Option<&'page CreditWords>);
 
 /// Notes and their bytes, counted since the start of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

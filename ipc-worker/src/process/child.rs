@@ -1,6 +1,6 @@
 //! The worker's process from its first moment on: set up, say so, serve, exit.
 
-#![expect(unsafe_code, reason = "closing descriptors by number")]
+#![expect(unsafe_code, reason = "closing descriptors by number, and what stays until the end")]
 
 use heapless::Vec;
 use ipc_barrier::process::{
@@ -13,7 +13,8 @@ use rustix::process::Signal;
 use crate::first_frame;
 use crate::handler::Handler;
 use crate::ledger::{Credit, Words};
-use crate::server::{Notes, Paces, Sender, Served, Server};
+use crate::notes;
+use crate::server::{Notes, Paces, Served, Server};
 
 /// Exit statuses, of sysexits.h where they have one.
 pub(super) const SET_UP_FAILED: i32 = 71;
@@ -44,7 +45,7 @@ pub(super) struct Given<'a, const SLOTS: usize, const BYTES: usize> {
 
 /// Ends the process when it is dropped: by a panic, and before the stream is closed. Main shall see
 /// the panic's status, not a closed socket first.
-pub(super) struct EndOnPanic;
+struct EndOnPanic;
 
 impl Drop for EndOnPanic {
     fn drop(&mut self) {
@@ -53,10 +54,17 @@ impl Drop for EndOnPanic {
 }
 
 impl<const SLOTS: usize, const BYTES: usize> Given<'_, SLOTS, BYTES> {
-    /// Says what became of the set-up, and serves if it has worked. The process ends here.
-    pub(super) fn serve<H: Handler>(self, ready: Result<&mut H, Reason>) -> ! {
+    /// Sets the process up, says what became of that, and serves if it has worked. The process ends
+    /// here.
+    pub(super) fn serve<'h, H: Handler + 'h>(
+        self,
+        set_up: impl FnOnce(&Stream) -> Result<&'h mut H, Reason>,
+    ) -> ! {
         let Self { mut stream, words, credit, spin, inbox, outbox } = self;
         let _guard = EndOnPanic;
+        // SAFETY: this is neither returned from nor unwound, so what it holds and is lent stays.
+        let sender = unsafe { notes::begin(stream.as_fd(), credit) };
+        let ready = set_up(&stream);
         match &ready {
             Ok(handler) => first_frame::ready(outbox, &handler.identity()),
             Err(reason) => first_frame::failed(outbox, reason),
@@ -66,11 +74,9 @@ impl<const SLOTS: usize, const BYTES: usize> Given<'_, SLOTS, BYTES> {
         _ = outbox.flush_with(&mut stream);
         outbox.clear();
         let Ok(handler) = ready else { exit(SET_UP_FAILED) };
-        let (now, paces) = (Instant::now, Paces::NEW);
-        let sender = Sender::closed();
         sender.open(BYTES);
-        let notes = Notes { sender: &sender, credit };
-        let finished = None;
+        let notes = Notes { sender, credit };
+        let (now, paces, finished) = (Instant::now, Paces::NEW, None);
         let mut server = Server { handler, words, inbox, outbox, notes, finished, now, paces };
         match server.serve(&mut stream) {
             Served::Finished => exit(0),
@@ -89,7 +95,10 @@ pub(super) fn be_ordinary() -> Result<(), Reason> {
 }
 
 /// Sets a forked process up, which keeps its end of the stream and what the handler holds.
-pub(super) fn set_up<H: Handler>(stream: &Stream, handler: &mut H) -> Result<(), Reason> {
+pub(super) fn set_up<'h, H: Handler>(
+    stream: &Stream,
+    handler: &'h mut H,
+) -> Result<&'h mut H, Reason> {
     be_ordinary()?;
     let mut open: Vec<RawFd, OPEN> = Vec::new();
     for fd in handler.descriptors().chain([stream.as_fd()]) {
@@ -102,5 +111,6 @@ pub(super) fn set_up<H: Handler>(stream: &Stream, handler: &mut H) -> Result<(),
         unsafe { close_all_but(&open) }
             .map_err(|error| Reason::new("descriptors", error.errno, error.call))?;
     }
-    handler.prepare()
+    handler.prepare()?;
+    Ok(handler)
 }

@@ -56,8 +56,7 @@ impl<H: Handler> Launch for Fork<H> {
                 let given = child::Given { stream: theirs, words, credit, spin, inbox, outbox };
                 // Because of the guard nothing unwinds past here.
                 let _guard = guard;
-                let ready = child::set_up(&given.stream, &mut self.handler);
-                given.serve(ready.map(|()| &mut self.handler))
+                given.serve(|stream| child::set_up(stream, &mut self.handler))
             }
         }
     }

@@ -13,7 +13,7 @@ use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 use rustix::net::sockopt::socket_peercred;
 
-use super::child::{EndOnPanic, Given, be_ordinary};
+use super::child::{Given, be_ordinary};
 use super::mark::Mark;
 use crate::handler::Handler;
 use crate::ledger::Words;
@@ -102,13 +102,13 @@ pub fn serve_as<H: Handler, const SLOTS: usize, const BYTES: usize>(
     let (words, credit) = Words::of_page(words);
     let (inbox, outbox) = (Inbox::init(inbox), Outbox::init(outbox));
     let given = Given { stream, words, credit, spin: mark.spin, inbox, outbox };
-    let _guard = EndOnPanic;
-    let mut handler = set_up(file, page.as_ref().err()).and_then(|()| make());
-    let ready = match &mut handler {
-        Ok(handler) => handler.prepare().map(|()| handler),
-        Err(reason) => Err(*reason),
-    };
-    given.serve(ready)
+    let mut made = None;
+    given.serve(|_| {
+        set_up(file, page.as_ref().err())?;
+        let handler = made.insert(make()?);
+        handler.prepare()?;
+        Ok(handler)
+    })
 }
 
 /// Takes over what main has put at its numbers. `None` where this is no worker's process.

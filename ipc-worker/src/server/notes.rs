@@ -43,6 +43,16 @@ impl Sender {
         Self { state: AtomicU8::new(TAKEN), notes, bytes, longest }
     }
 
+    /// Lets nobody send.
+    pub(crate) fn close(&self) {
+        self.state.store(TAKEN, Relaxed);
+    }
+
+    /// Returns how many bytes the longest note may have.
+    pub(crate) fn longest(&self) -> usize {
+        usize::try_from(self.longest.load(Relaxed)).unwrap_or(usize::MAX)
+    }
+
     /// Begins anew, for a worker of `bytes` bytes each way.
     pub(crate) fn open(&self, bytes: usize) {
         let longest = u32::try_from(bytes / 4).unwrap_or(u32::MAX).min(MOST.bytes);

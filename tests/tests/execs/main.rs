@@ -52,6 +52,7 @@ ipc_tests::cases! { cases =
     as_many_descriptors_as_a_message_carries,
     as_many_descriptors_come_back_as_a_message_carries,
     requests_are_made_from_the_arms_of_events,
+    notes_come_before_the_answer_with_and_without_their_request,
     a_deadline_ends_a_request_that_runs_and_one_that_waits,
     a_cancelled_request_that_waits_never_begins,
     death_is_an_event_and_the_next_worker_answers,

@@ -10,7 +10,7 @@ use ipc_tests::fds;
 use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{
     Call, Counters, Encode, EncodeError, Ended, Event, Handler, How, Instant, Launch, NotTaken,
-    Outcome, Refusal, Reply, Request, Restart, Start, StartError, Why, Worker,
+    Note, Outcome, Refusal, Reply, Request, Restart, Start, StartError, Why, Worker,
 };
 
 use crate::handler::*;
@@ -164,6 +164,22 @@ pub(crate) fn a_handler_adds_only_descriptors_that_the_call_allows() {
 }
 
 /// A view of an event is no obstacle to a call in the same arm, once it is not used any more.
+pub(crate) fn notes_come_before_the_answer_with_and_without_their_request() {
+    let mut worker = worker();
+    for tag in 0..20 {
+        worker.try_call(Call::new(NOTES, &[b"some"]), tag).unwrap();
+        let list = turn_until(&mut worker, |list| list.len() >= 4);
+        let expected = [
+            Told::Note(Some(tag), 1, b"some".to_vec()),
+            Told::Note(None, 2, b"some".to_vec()),
+            Told::Note(None, Note::LAST_WORDS, b"last words".to_vec()),
+            Told::Reply(tag, vec![1, 1]),
+        ];
+        assert_eq!(list, expected);
+    }
+    assert_eq!(worker.counters().notes_dropped, 0);
+}
+
 pub(crate) fn requests_are_made_from_the_arms_of_events() {
     let mut worker = worker();
     worker.try_call(Call::new(PIPE, &[b"1"]).reply_fds(1), 0).unwrap();

@@ -30,6 +30,7 @@ pub(crate) const UNTIL_CANCELLED: u16 = 13;
 pub(crate) const GIVE_FDS: u16 = 14;
 pub(crate) const NO_RIGHTS: u16 = 15;
 pub(crate) const UNASKED_FD: u16 = 16;
+pub(crate) const NOTES: u16 = 17;
 
 pub(crate) fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
     match request.method() {
@@ -92,6 +93,11 @@ pub(crate) fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result
             file.write_all(&request.bytes()[..1])?;
             std::thread::sleep(Duration::from_millis(2));
             Ok(())
+        }
+        NOTES => {
+            let sent = request.note(1, request.bytes()) && ipc_worker::note(2, request.bytes());
+            let said = ipc_worker::last_words("last words");
+            reply.put(&[u8::from(sent), u8::from(said)])
         }
         _ => Err(Refusal::UNKNOWN_METHOD),
     }

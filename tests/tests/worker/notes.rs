@@ -4,16 +4,18 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use ipc_barrier::{Fork, exit, fork};
 use ipc_frame::Kind;
 use ipc_tests::fds;
 use ipc_tests::wire::RawHeader;
 use ipc_transport::{PassFds, Stream, Transport};
 use ipc_worker::{
-    Call, Ended, How, Instant, Launch, Refusal, Reply, Request, Restart, Start, Worker,
+    Call, Ended, Handler, How, Instant, Launch, Note, Reason, Refusal, Reply, Request, Restart,
+    Start, Worker, last_words, note,
 };
 use rustix::pipe::pipe;
 
-use crate::handler::{Told, told, turn_until};
+use crate::handler::{Told, soon, told, turn_until};
 
 const PROGRESS: u16 = 1;
 const MANY: u16 = 2;
@@ -22,6 +24,10 @@ const SIZED: u16 = 4;
 const FORGE: u16 = 5;
 const FORGE_FD: u16 = 6;
 const FORGE_MANY: u16 = 7;
+const THREADS: u16 = 8;
+const PANIC: u16 = 9;
+const FORK: u16 = 10;
+const ECHO: u16 = 11;
 
 /// Notes that main has not taken, at most.
 const CREDIT: usize = 16;
@@ -42,7 +48,7 @@ fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusa
             let count = u32::from_le_bytes(request.bytes().try_into().unwrap());
             let sent = (0..count).filter(|number| request.note(7, &number.to_le_bytes())).count();
             if request.method() == EXIT {
-                ipc_barrier::exit(3);
+                exit(3);
             }
             through(request)?;
             reply.put(&u32::try_from(sent).unwrap().to_le_bytes())
@@ -52,6 +58,35 @@ fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusa
             let is_sent = request.note(8, &vec![8; usize::try_from(len).unwrap()]);
             through(request)?;
             reply.put(&[u8::from(is_sent)])
+        }
+        THREADS => {
+            for number in 0..2_u16 {
+                std::thread::spawn(move || {
+                    let mut count = 0_u32;
+                    loop {
+                        count += u32::from(note(number, &count.to_le_bytes()));
+                    }
+                });
+            }
+            Ok(())
+        }
+        PANIC => {
+            let count = u32::from_le_bytes(request.bytes().try_into().unwrap());
+            let sent = (0..count).filter(|_| note(7, b"before")).count();
+            assert!(
+                sent == usize::try_from(count).unwrap(),
+                "{sent} sent, and {}",
+                "é".repeat(2000)
+            );
+            panic!("on purpose");
+        }
+        FORK => {
+            let status = match fork().unwrap() {
+                Fork::Child(_guard) => exit(i32::from(note(7, b"in a child"))),
+                Fork::Parent(mut child) => child.wait(),
+            };
+            assert_eq!(status, Ended::Exited(0), "a note of another process");
+            reply.put(&[u8::from(note(7, b"in the worker"))])
         }
         FORGE => {
             for chunk in request.bytes().chunks_exact(8) {
@@ -70,6 +105,7 @@ fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusa
             }
             reply.put(request.bytes())
         }
+        ECHO => reply.put(request.bytes()),
         _ => Err(Refusal::UNKNOWN_METHOD),
     }
 }
@@ -310,4 +346,96 @@ pub(crate) fn notes_in_line_come_before_the_outcome() {
         Told::Reply(3, vec![1]),
     ];
     assert_eq!((list.as_slice(), worker.counters().notes_dropped), (&expected[..], 1));
+}
+
+pub(crate) fn threads_that_note_without_end_hold_no_request_and_cut_into_no_frame() {
+    let mut worker = worker();
+    worker.try_call(Call::new(THREADS, &[]), 1).unwrap();
+    let (mut next, mut replies, mut counts) = (100, 0, [0_u32; 2]);
+    // Some of the answers are longer than a note, so that frames of both kinds lie everywhere.
+    while replies < 2_000 || counts.iter().sum::<u32>() < 1_000 {
+        while worker.has_room_for(1500, 0) && next - replies < 104 {
+            worker
+                .try_call(
+                    Call::new(ECHO, &[&vec![b'e'; 1500][..usize::from(next % 3 == 0) * 1500]]),
+                    next,
+                )
+                .unwrap();
+            next += 1;
+        }
+        for told in turn_until(&mut worker, |list| !list.is_empty()) {
+            match told {
+                Told::Note(None, number, count) => {
+                    let expected = &mut counts[usize::from(number)];
+                    assert_eq!(count, bytes(*expected), "each thread's notes in their order");
+                    *expected += 1;
+                }
+                Told::Reply(1, _) => {}
+                Told::Reply(tag, echo) => {
+                    assert_eq!(
+                        (tag, echo.len()),
+                        (100 + replies, usize::from(tag % 3 == 0) * 1500)
+                    );
+                    replies += 1;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert!(worker.counters().notes_dropped > 0);
+    assert_eq!(worker.stop(soon(), |_| ()), Some(Ended::Exited(0)));
+}
+
+pub(crate) fn last_words_of_a_panic_hook_come_before_the_death() {
+    // It is main's hook too, and does nothing there.
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if !last_words(&info.to_string()) {
+            usual(info);
+        }
+    }));
+    assert!(!last_words("of main") && !note(7, b"of main"));
+    let mut worker = worker();
+    for count in [0, u32::try_from(CREDIT).unwrap(), 100] {
+        worker.try_call(Call::new(PANIC, &[&bytes(count)]), 1).unwrap();
+        let list = turn_until(&mut worker, |list| matches!(list.last(), Some(Told::Started(_))));
+        let (notes, rest) = list.split_at(list.len() - 4);
+        let before = Told::Note(None, 7, b"before".to_vec());
+        assert!(notes.iter().all(|told| *told == before), "{notes:?}");
+        let [Told::Note(None, Note::LAST_WORDS, words), rest @ ..] = rest else {
+            panic!("{rest:?}")
+        };
+        let (words, is_cut) = (std::str::from_utf8(words).unwrap(), count == 100);
+        assert!(words.contains(if is_cut { "sent, and éé" } else { "on purpose" }), "{words}");
+        assert_eq!(is_cut, (1023..=1024).contains(&words.len()), "{words}");
+        let expected =
+            [Told::Died(Ended::Exited(101)), Told::Lost(1, How::Running), Told::Started(0)];
+        assert_eq!(rest, expected);
+    }
+}
+
+/// Notes while it is made, when only the first frame may be sent.
+struct Hasty;
+
+impl Handler for Hasty {
+    fn prepare(&mut self) -> Result<(), Reason> {
+        assert!(!note(7, b"too early") && !last_words("too early"));
+        Ok(())
+    }
+
+    fn handle(&mut self, request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+        handle(request, reply)
+    }
+}
+
+pub(crate) fn a_note_is_sent_by_a_worker_that_is_ready_and_by_no_other_process() {
+    let mut worker = Worker::<u32, _, 8, 4096>::start(Start::fork(Hasty)).unwrap();
+    worker.try_call(Call::new(FORK, &[]), 1).unwrap();
+    let list = turn_until(&mut worker, |list| list.len() >= 2);
+    assert_eq!(list, [Told::Note(None, 7, b"in the worker".to_vec()), Told::Reply(1, vec![1])]);
+    assert_eq!(worker.counters().notes_dropped, 2);
+    let mut worker = Worker::<u32, _, 8, 4096>::start(Start::inline(Hasty)).unwrap();
+    worker.try_call(Call::new(FORK, &[]), 1).unwrap();
+    let list = turn_until(&mut worker, |list| !list.is_empty());
+    assert_eq!(list, [Told::Reply(1, vec![0])]);
 }
