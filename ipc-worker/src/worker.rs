@@ -133,30 +133,32 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     }
 
     /// Finds the next event, and borrows nothing yet.
+    #[inline]
     pub(crate) fn find(&mut self) -> Option<Found<Tag>> {
         self.main.caller.forget_told();
-        let answer = self.main.caller.next_answer().unwrap_or_else(|_broken| {
-            add(&mut self.main.caller.last.counters.broken_frames, 1);
-            self.main.caller.inbox.reset();
-            self.main.break_off();
-            None
-        });
-        let life = &mut self.main.life;
-        match answer {
-            Some(Answer::Told(told)) => return Some(Found::Told(told)),
-            Some(Answer::Note(note)) => {
-                life.credit().take(note.len());
-                return Some(Found::Note(note));
+        match self.main.caller.next_answer() {
+            Ok(Some(Answer::Told(told))) => Some(Found::Told(told)),
+            Ok(Some(Answer::Note(note))) => {
+                self.main.life.credit().take(note.len());
+                Some(Found::Note(note))
             }
-            None => {}
+            Ok(None) => self.find_news(),
+            Err(_broken) => {
+                add(&mut self.main.caller.last.counters.broken_frames, 1);
+                self.main.caller.inbox.reset();
+                self.main.break_off();
+                self.find_news()
+            }
         }
+    }
+
+    fn find_news(&mut self) -> Option<Found<Tag>> {
+        let life = &mut self.main.life;
         if let Some(ended) = life.died.take() {
-            return Some(Found::Died(ended));
-        }
-        if let Some(told) = self.main.caller.table.next_ended() {
-            return Some(Found::Told(told));
-        }
-        if let Some(error) = life.not_started.take() {
+            Some(Found::Died(ended))
+        } else if let Some(told) = self.main.caller.table.next_ended() {
+            Some(Found::Told(told))
+        } else if let Some(error) = life.not_started.take() {
             Some(Found::NotStarted(error))
         } else if mem::take(&mut life.started) {
             Some(Found::Started { resent: mem::take(&mut life.resent) })
