@@ -78,6 +78,9 @@ impl<'a> Note<'a> {
     /// The number of a worker's [last words](crate::last_words).
     pub const LAST_WORDS: u16 = LAST_WORDS;
 
+    /// The number of a record of the `log` crate, by which a worker with the feature `log` sends it.
+    pub const RECORD: u16 = LAST_WORDS - 1;
+
     /// Returns the number that the worker gave, by which a program tells its notes apart.
     pub const fn number(&self) -> u16 {
         self.number
@@ -87,6 +90,32 @@ impl<'a> Note<'a> {
     pub const fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
+
+    /// Returns the bytes as text, up to the first that is not UTF-8; of a record of the `log` crate
+    /// the text alone.
+    pub fn text(&self) -> &'a str {
+        valid(self.record().map_or(self.bytes, |(.., text)| text))
+    }
+
+    /// Returns the target of a record of the `log` crate; of any other note it is empty.
+    pub fn target(&self) -> &'a str {
+        self.record().map_or("", |(_, target, _)| valid(target))
+    }
+
+    /// Level, target and text of a record of the `log` crate. What is missing is empty.
+    pub(crate) fn record(&self) -> Option<(u8, &'a [u8], &'a [u8])> {
+        let bytes = Some(self.bytes).filter(|_| self.number == Self::RECORD)?;
+        let Some(([level, len], rest)) = bytes.split_first_chunk() else {
+            return Some((0, &[], &[]));
+        };
+        let (target, text) = rest.split_at(rest.len().min(usize::from(*len)));
+        Some((*level, target, text))
+    }
+}
+
+/// As much as is UTF-8.
+fn valid(bytes: &[u8]) -> &str {
+    bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid())
 }
 
 /// A request that was lost with its worker, given back. It is valid until the next call.
@@ -234,3 +263,24 @@ impl fmt::Display for GiveUp {
 }
 
 impl core::error::Error for GiveUp {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_any_bytes_is_read() {
+        let read = |bytes: &'static [u8]| {
+            let note = Note { number: Note::RECORD, bytes };
+            (note.record().map(|(level, ..)| level), note.target(), note.text())
+        };
+        assert_eq!(read(b"\x02\x03abctext"), (Some(2), "abc", "text"));
+        assert_eq!(read(b"\x02\xffabc"), (Some(2), "abc", ""), "a target longer than the note");
+        assert_eq!(read(b"\x09\x01\xffte\xffxt"), (Some(9), "", "te"));
+        for short in [&b""[..], b"\x01"] {
+            assert_eq!(read(short), (Some(0), "", ""));
+        }
+        let other = Note { number: 3, bytes: b"\x02\x03abc\xff" };
+        assert_eq!((other.record(), other.target(), other.text()), (None, "", "\x02\x03abc"));
+    }
+}

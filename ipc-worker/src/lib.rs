@@ -58,6 +58,8 @@ mod ledger;
 mod notes;
 mod pool;
 mod process;
+#[cfg(feature = "log")]
+mod records;
 mod refusal;
 mod server;
 #[cfg(feature = "postcard")]
@@ -89,6 +91,8 @@ pub use pool::{Pool, PoolRequest};
 pub use process::{Exec, Fork, Inline, Launch, serve_as};
 #[cfg(feature = "std")]
 pub use process::{is_worker, serve};
+#[cfg(feature = "log")]
+pub use records::{NoteLog, log_notes};
 pub use refusal::Refusal;
 #[doc(no_inline)]
 pub use rustix::fd;

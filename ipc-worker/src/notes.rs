@@ -47,8 +47,8 @@ pub(crate) unsafe fn begin(stream: BorrowedFd<'_>, credit: Credit<'_>) -> &'stat
     &OWN.sender
 }
 
-/// Returns whether this is a worker's process, and what it serves is known.
-fn is_own() -> bool {
+/// Returns whether this is a worker's process.
+pub(crate) fn is_own() -> bool {
     OWN.pid.load(Acquire) == getpid().as_raw_nonzero().get()
 }
 
@@ -88,9 +88,19 @@ pub fn note(number: u16, bytes: &[u8]) -> bool {
 /// }));
 /// ```
 pub fn last_words(text: &str) -> bool {
-    let mut len = text.len().min(OWN.sender.longest());
+    note(LAST_WORDS, cut(text, longest()).as_bytes())
+}
+
+/// Returns how many bytes the longest note of this process may have.
+pub(crate) fn longest() -> usize {
+    OWN.sender.longest()
+}
+
+/// Cuts a text at a character, to at most `len` bytes.
+pub(crate) fn cut(text: &str, len: usize) -> &str {
+    let mut len = len.min(text.len());
     while !text.is_char_boundary(len) {
         len -= 1;
     }
-    note(LAST_WORDS, text.as_bytes().get(..len).unwrap_or_default())
+    text.get(..len).unwrap_or_default()
 }

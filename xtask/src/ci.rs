@@ -69,18 +69,20 @@ fn docs(workspace: &Workspace) -> Step {
 }
 
 /// One command per crate, since features of crates built together are joined.
-fn fewer_features(workspace: &Workspace) -> [Step; 3] {
+fn fewer_features(workspace: &Workspace) -> [Step; 4] {
     let check = |package| {
         workspace.cargo(&["check", "--locked", "--no-default-features", "--package", package])
+    };
+    let alone = |feature| {
+        let mut alone = check("ipc-worker");
+        alone.args(["--features", feature]);
+        alone
     };
     [
         Step::command("ipc-barrier, no features", check("ipc-barrier")),
         Step::command("ipc-worker, no features", check("ipc-worker")),
-        Step::command("ipc-worker, postcard alone", {
-            let mut postcard = check("ipc-worker");
-            postcard.args(["--features", "postcard"]);
-            postcard
-        }),
+        Step::command("ipc-worker, postcard alone", alone("postcard")),
+        Step::command("ipc-worker, log alone", alone("log")),
     ]
 }
 

@@ -131,6 +131,8 @@ ipc_tests::cases! {
     threads_that_note_without_end_hold_no_request_and_cut_into_no_frame,
     last_words_of_a_panic_hook_come_before_the_death,
     a_note_is_sent_by_a_worker_that_is_ready_and_by_no_other_process,
+    records_of_the_log_crate_are_notes_with_level_target_and_text,
+    a_worker_that_logs_as_fast_as_it_can_answers_every_request,
     a_handler_that_stops_when_it_is_asked_to_keeps_its_worker,
     one_that_does_not_stop_is_killed_and_the_next_requests_go_on,
     a_call_may_have_a_shorter_limit,
