@@ -73,12 +73,9 @@ fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusa
         PANIC => {
             let count = u32::from_le_bytes(request.bytes().try_into().unwrap());
             let sent = (0..count).filter(|_| note(7, b"before")).count();
-            assert!(
-                sent == usize::try_from(count).unwrap(),
-                "{sent} sent, and {}",
-                "é".repeat(2000)
-            );
-            panic!("on purpose");
+            // Without credit, which main may give meanwhile, some are dropped.
+            let long = if count == 100 { "é".repeat(2000) } else { String::new() };
+            panic!("on purpose: {sent} sent, and {long}");
         }
         FORK => {
             let status = match fork().unwrap() {
