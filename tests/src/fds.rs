@@ -9,6 +9,8 @@ use ipc_transport::{Arrived, Inbox, PassFds, TransportError};
 use rustix::io::FdFlags;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::around::proc;
+
 /// Room for all descriptors that a frame may carry.
 pub type Fds = ipc_transport::FdList<253>;
 
@@ -28,7 +30,7 @@ pub fn receive<const BYTES: usize>(
 /// Returns the open descriptors, without the one that reads the list and those that are detached
 /// from their files.
 pub fn open() -> Vec<RawFd> {
-    let list = fs::read_dir("/proc/self/fd").expect("/proc is mounted");
+    let list = fs::read_dir(proc("self/fd")).expect("/proc is mounted");
     let numbers: Vec<RawFd> =
         list.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
     // The list's own descriptor is closed by now.
@@ -99,7 +101,7 @@ pub fn io_uring(flags: u32) -> Option<OwnedFd> {
 /// Returns the states of this process's children as /proc shows them; `Z` is a zombie.
 pub fn children() -> Vec<char> {
     let own = std::process::id().to_string();
-    let processes = fs::read_dir("/proc").expect("/proc is mounted");
+    let processes = fs::read_dir(proc("")).expect("/proc is mounted");
     processes
         .filter_map(|entry| {
             let stat = fs::read_to_string(entry.ok()?.path().join("stat")).ok()?;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+pub mod around;
 pub mod cases;
 pub mod counting;
 pub mod deep;

@@ -1,0 +1,144 @@
+//! What a case may find around itself: sandboxes, namespaces, no /proc, closed standard streams.
+//! `IPC_TESTS_AROUND` names one of them; without it a case runs as it is.
+
+#![expect(unsafe_code, reason = "namespaces, mounts and descriptors by system calls")]
+
+use std::ffi::CString;
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+
+use crate::cases::skip;
+use crate::seccomp;
+
+/// Names the surroundings.
+const AROUND: &str = "IPC_TESTS_AROUND";
+/// Where /proc is for the tests themselves, if it is hidden from the crates.
+const PROC: &str = "IPC_TESTS_PROC";
+
+/// What newer kernels have and sandboxes refuse, beside what `seccomp::NEWER` lists.
+const REFUSED: [libc::c_long; 5] = [
+    libc::SYS_pidfd_open,
+    libc::SYS_pidfd_send_signal,
+    libc::SYS_clone3,
+    libc::SYS_close_range,
+    libc::SYS_execveat,
+];
+
+/// Cases that make no sense in some surroundings, by a part of their names, and why.
+const LEFT_OUT: [(&str, &str, &str); 0] = [];
+
+/// Returns the path of a file of /proc, for the tests' own looks.
+pub fn proc(path: &str) -> String {
+    format!("{}/{path}", std::env::var(PROC).as_deref().unwrap_or("/proc"))
+}
+
+/// Returns why a case is left out in the present surroundings.
+pub fn leaves_out(case: &str) -> Option<&'static str> {
+    let around = std::env::var(AROUND).ok()?;
+    let left_out = |(name, part, _): &&(&str, &str, &str)| *name == around && case.contains(part);
+    LEFT_OUT.iter().find(left_out).map(|(_, _, why)| *why)
+}
+
+/// Changes the surroundings of this process, which is a case's. Returns in another process where
+/// that is what is asked for; this one then waits for it and exits with its status.
+pub fn enter() {
+    let Ok(around) = std::env::var(AROUND) else { return };
+    let entered = match around.as_str() {
+        "enosys" => refuse(libc::ENOSYS),
+        "eperm" => refuse(libc::EPERM),
+        "pid1" => be_process_1(),
+        "noproc" => hide_proc(),
+        "closed" => close_streams(),
+        other => Err(io::Error::other(format!("{AROUND}={other} is not known"))),
+    };
+    if let Err(error) = entered {
+        skip(&format!("{around}: {error}"), "root, and a kernel with namespaces");
+    }
+}
+
+fn refuse(errno: i32) -> io::Result<()> {
+    seccomp::refuse(&REFUSED, errno);
+    // What is started by exec, and barriers beyond one, cannot do without.
+    let program = std::env::args().next().unwrap_or_default();
+    if !["exec", "several"].iter().any(|name| program.contains(&format!("/{name}"))) {
+        seccomp::refuse(&[libc::SYS_memfd_create], errno);
+    }
+    Ok(())
+}
+
+fn be_process_1() -> io::Result<()> {
+    // SAFETY: no memory is involved.
+    check(unsafe { libc::unshare(libc::CLONE_NEWPID | libc::CLONE_NEWNS) })?;
+    // SAFETY: this process has one thread, so that the child may do anything.
+    match check(unsafe { libc::fork() })? {
+        0 => {
+            make_private()?;
+            mount(c"proc", "/proc", 0)
+        }
+        child => {
+            let mut status = 0;
+            // SAFETY: the kernel writes the status into the variable.
+            unsafe { libc::waitpid(child, &raw mut status, 0) };
+            let exited = libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status));
+            ipc_barrier::exit(exited.unwrap_or(1))
+        }
+    }
+}
+
+fn hide_proc() -> io::Result<()> {
+    let elsewhere = tempfile::tempdir()?.keep();
+    // SAFETY: no memory is involved.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
+    make_private()?;
+    let path = elsewhere.to_string_lossy().into_owned();
+    let (from, to) = (c"/proc", CString::new(path.as_str())?);
+    // SAFETY: both are strings that end with a zero; the others may be null.
+    check(unsafe {
+        let null = std::ptr::null();
+        libc::mount(from.as_ptr(), to.as_ptr(), null, libc::MS_BIND, null.cast())
+    })?;
+    mount(c"tmpfs", "/proc", libc::MS_RDONLY)?;
+    // SAFETY: this process has one thread.
+    unsafe { std::env::set_var(PROC, path) };
+    Ok(())
+}
+
+/// What fails is still told, by a descriptor that no count sees.
+fn close_streams() -> io::Result<()> {
+    let stderr = rustix::io::fcntl_dupfd_cloexec(io::stderr(), 100)?;
+    let number = stderr.as_raw_fd();
+    std::mem::forget(stderr);
+    std::panic::set_hook(Box::new(move |info| {
+        let text = format!("{info}\n");
+        // SAFETY: the descriptor is open, or the call fails; the text lives beyond the call.
+        unsafe { libc::write(number, text.as_ptr().cast(), text.len()) };
+    }));
+    _ = io::stdout().flush();
+    for stream in 0..3 {
+        // SAFETY: nobody uses it afterwards but to find that it is closed.
+        unsafe { libc::close(stream) };
+    }
+    Ok(())
+}
+
+fn make_private() -> io::Result<()> {
+    let (root, null) = (c"/", std::ptr::null());
+    // SAFETY: the path ends with a zero; the others may be null.
+    check(unsafe {
+        libc::mount(null, root.as_ptr(), null, libc::MS_REC | libc::MS_PRIVATE, null.cast())
+    })
+    .map(|_| ())
+}
+
+fn mount(kind: &std::ffi::CStr, to: &str, flags: libc::c_ulong) -> io::Result<()> {
+    let to = CString::new(to)?;
+    // SAFETY: all are strings that end with a zero, or null.
+    check(unsafe {
+        libc::mount(kind.as_ptr(), to.as_ptr(), kind.as_ptr(), flags, std::ptr::null())
+    })
+    .map(|_| ())
+}
+
+fn check(result: i32) -> io::Result<i32> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
