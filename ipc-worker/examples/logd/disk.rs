@@ -13,7 +13,7 @@ use serde_bytes::Bytes;
 use crate::line;
 use crate::log::{Log, is_no_file};
 use crate::options::{Options, Stall};
-use crate::say::complain;
+use crate::say::report;
 
 ipc_worker::service! {
     /// What the worker does for main.
@@ -81,7 +81,7 @@ impl Disk {
             return;
         };
         if !std::mem::replace(&mut self.stuck, true) {
-            complain(format_args!("the log cannot be rotated and grows on: {error}"));
+            report(format_args!("the log cannot be rotated and grows on: {error}"));
         }
     }
 
@@ -152,13 +152,13 @@ impl work::Serve for Disk {
                 return Err(error.into());
             }
             if !self.full {
-                complain(format_args!("the disk is full: {error}; trying again every second"));
+                report(format_args!("the disk is full: {error}; trying again every second"));
                 self.full = true;
             }
             std::thread::sleep(FULL);
         }
         if self.full {
-            complain(format_args!("there is room on the disk again"));
+            report(format_args!("there is room on the disk again"));
             self.full = false;
         }
         Ok(())
@@ -170,7 +170,7 @@ impl work::Serve for Disk {
         if !is_same {
             let log = self.open().map_err(Refusal::from).inspect_err(|refusal| {
                 // Nobody awaits an answer.
-                complain(format_args!("the log could not be reopened: {refusal}"));
+                report(format_args!("the log could not be reopened: {refusal}"));
             })?;
             self.log = Some(log);
         }
@@ -180,7 +180,7 @@ impl work::Serve for Disk {
     fn settle(&mut self) -> Result<(), Refusal> {
         self.sync();
         self.unsynced.take().map_or(Ok(()), |error| {
-            complain(format_args!("what was written could not be synced: {error}"));
+            report(format_args!("what was written could not be synced: {error}"));
             Err(error.into())
         })
     }

@@ -81,6 +81,8 @@ impl Ledger {
             Event::NotStarted(error) if self.not_started.replace(error) != Some(error) => {
                 complain(format_args!("cannot start a worker: {error}"));
             }
+            // What the worker reports.
+            Event::Note { note, .. } => complain(format_args!("{}", note.text())),
             Event::GaveUp(reason) => self.gave_up = Some(reason.to_string()),
             _ => {}
         }

@@ -14,6 +14,14 @@ pub(crate) fn complain(text: fmt::Arguments<'_>) {
     say(rustix::stdio::stderr(), format!("logd: {text}\n").as_bytes());
 }
 
+/// Says in the worker what main is to write to standard error. In line, and where main takes no
+/// further note, it is written here.
+pub(crate) fn report(text: fmt::Arguments<'_>) {
+    if !ipc_worker::note(0, text.to_string().as_bytes()) {
+        complain(text);
+    }
+}
+
 /// Writes lines if the receiver has room for them now; else they are left out. What is too long
 /// is cut, and still ends its line.
 pub(crate) fn say(fd: BorrowedFd<'_>, text: &[u8]) {
