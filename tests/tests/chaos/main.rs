@@ -1,0 +1,172 @@
+//! Chaos: workers are killed, stopped and crashed, get stuck and fail to start at random moments
+//! under load. Each handler writes down what it begins and ends, in a file that outlives it, and
+//! every outcome is compared with that.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod agents;
+mod crew;
+mod handler;
+mod load;
+mod record;
+mod verdict;
+
+use std::ffi::{CStr, CString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use ipc_tests::forked::soon;
+use ipc_tests::random::Random;
+use ipc_tests::{deep, fds};
+use ipc_transport::{Interest, Watched, wait};
+use ipc_worker::{Exec, Instant, Launch, Pool, Restart, Start, TimeLimit, Worker};
+
+use agents::Agents;
+use crew::Crew;
+use handler::Recorder;
+use load::Load;
+
+pub(crate) const SLOTS: usize = 16;
+pub(crate) const BYTES: usize = 8192;
+
+/// How long a request may run. On a busy machine it hits honest ones too, which does no harm.
+const LIMIT: TimeLimit =
+    TimeLimit { time: Duration::from_millis(120), grace: Duration::from_millis(30) };
+
+/// How often main has slept in turns, which it never should, and how long these took.
+#[derive(Debug, Default)]
+struct Tick {
+    turns: u64,
+    slept: u64,
+    longest: Duration,
+    /// The same of turns that have made a process, or tried to.
+    starts: u64,
+    slept_in_starts: u64,
+    longest_start: Duration,
+}
+
+/// Turns, and takes note of what comes and of whether main has slept meanwhile.
+fn turn<C: Crew>(crew: &mut C, load: &mut Load<C::Id>, tick: &mut Tick) {
+    let (before, failures) = (crew.pids(), load.life.failures);
+    let (slept, begun) = (crew::sleeps(), Instant::now());
+    crew.turn(begun);
+    let (slept, took) = (crew::sleeps() - slept, Instant::now().since(begun));
+    let pids = crew.pids();
+    while let Some((worker, event)) = crew.next_event() {
+        load.note(pids[worker], event);
+    }
+    let has_made = before.iter().zip(pids).any(|(was, is)| is.is_some() && *was != is);
+    if has_made || load.life.failures > failures {
+        tick.starts += 1;
+        tick.slept_in_starts += slept;
+        tick.longest_start = tick.longest_start.max(took);
+    } else {
+        tick.turns += 1;
+        tick.slept += slept;
+        tick.longest = tick.longest.max(took);
+    }
+}
+
+/// Works under so many strikes, until every request has had its outcome.
+fn strike<C: Crew>(home: &Path, crew: &mut C, load: &mut Load<C::Id>, strikes: usize) -> Tick {
+    let (mut agents, mut tick) = (Agents::new(home, strikes), Tick::default());
+    let limit = Instant::now() + Duration::from_secs(if deep::is_asked_for() { 3000 } else { 100 });
+    while !agents.have_struck() || !agents.is_mended() || crew.in_use() > 0 {
+        if !agents.have_struck() {
+            load.make(crew);
+        }
+        agents.act(crew, load);
+        agents.mend(crew);
+        load.cancel_some(crew);
+        turn(crew, load, &mut tick);
+        assert!(Instant::now() < limit, "{agents:?}, {:?}", crew.workers());
+        let next = agents.next().min(limit);
+        let next = crew.next_deadline().map_or(next, |deadline| next.min(deadline));
+        wait(&mut [Watched::new(crew.as_fd(), Interest::Input)], Some(next)).unwrap();
+    }
+    println!("{agents:?}");
+    tick
+}
+
+/// Runs a crew through the chaos, and compares what was told with what was done.
+fn chaos<C: Crew>(start: impl FnOnce(&Path) -> C) {
+    let home = tempfile::tempdir().unwrap();
+    handler::open_gate(home.path());
+    record::make(home.path());
+    let before = fds::open();
+    let mut crew = start(home.path());
+    let mut load = Load::new(home.path(), Random::new());
+    load.greet(&mut crew);
+    let held = fds::open().len();
+    let tick = strike(home.path(), &mut crew, &mut load, deep::or(70, 1000));
+    // Each of them serves, or its next one does.
+    load.greet(&mut crew);
+    assert_eq!(fds::children().len(), crew.workers().len(), "no zombie, no process too many");
+    assert_eq!(fds::open().len(), held, "descriptors are left");
+    let counters: Vec<_> = crew.workers().iter().map(Worker::counters).collect();
+    crew.stop(soon(), |event| panic!("after all outcomes: {event:?}"));
+    drop(crew);
+    assert!(fds::children().is_empty());
+    println!("{tick:?}");
+    verdict::judge(&load.made, load.life, &record::read(home.path()), &counters);
+    assert!(tick.slept * 100 <= tick.turns, "main has slept in turns: {tick:?}");
+    drop(load);
+    assert_eq!(fds::open(), before);
+}
+
+fn settled<L>(start: Start<L>) -> Start<L> {
+    start.restart(Restart::AT_ONCE).time_limit(LIMIT).ready_within(Duration::from_secs(5))
+}
+
+fn forked(home: &Path) -> Start<impl Launch + use<>> {
+    settled(Start::fork(Recorder::new(home)))
+}
+
+/// The program is a link to this one, which the agents take away.
+fn program(home: &Path) -> Start<Exec<'static>> {
+    let text = |path: &Path| -> &'static CStr {
+        Box::leak(CString::new(path.as_os_str().as_bytes()).unwrap().into_boxed_c_str())
+    };
+    agents::put_program(home);
+    let start = Start::exec(text(&agents::program(home)));
+    settled(start.args(Box::leak(Box::new([text(home)]))))
+}
+
+fn a_forked_worker_in_chaos() {
+    chaos(|home| Worker::<u32, _, SLOTS, BYTES>::start(forked(home)).unwrap());
+}
+
+fn a_program_in_chaos() {
+    chaos(|home| Worker::<u32, _, SLOTS, BYTES>::start(program(home)).unwrap());
+}
+
+fn a_pool_of_three_in_chaos() {
+    chaos(|home| Pool::<u32, _, 3, SLOTS, BYTES>::start(|_| Ok(forked(home))).unwrap());
+}
+
+fn a_pool_of_three_programs_in_chaos() {
+    chaos(|home| Pool::<u32, _, 3, SLOTS, BYTES>::start(|_| Ok(program(home))).unwrap());
+}
+
+fn main() -> ExitCode {
+    if ipc_worker::is_worker() {
+        ipc_worker::serve::<_, SLOTS, BYTES>(|| {
+            Ok(Recorder::new(Path::new(&std::env::args_os().nth(2).unwrap_or_default())))
+        });
+    }
+    cases()
+}
+
+ipc_tests::cases! { cases =
+    a_forked_worker_in_chaos,
+    a_program_in_chaos,
+    a_pool_of_three_in_chaos,
+    a_pool_of_three_programs_in_chaos,
+}
