@@ -14,10 +14,15 @@ impl Random {
     pub fn new() -> Self {
         let asked = std::env::var(SEED).ok().and_then(|seed| seed.parse().ok());
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.as_nanos());
-        // Zero would stay zero.
-        let seed = asked.unwrap_or(u64::try_from(clock & 0xffff_ffff).unwrap_or(1)).max(1);
+        let seed = asked.unwrap_or(u64::try_from(clock & 0xffff_ffff).unwrap_or(1));
         println!("repeat with {SEED}={seed}");
-        Self(seed)
+        Self::seeded(seed)
+    }
+
+    /// Begins with the seed.
+    pub fn seeded(seed: u64) -> Self {
+        // Zero would stay zero.
+        Self(seed.max(1))
     }
 
     /// Returns the next number.

@@ -78,7 +78,7 @@ fn turn<C: Crew>(crew: &mut C, load: &mut Load<C::Id>, tick: &mut Tick) {
 fn strike<C: Crew>(home: &Path, crew: &mut C, load: &mut Load<C::Id>, strikes: usize) -> Tick {
     let (mut agents, mut tick) = (Agents::new(home, strikes), Tick::default());
     let limit = Instant::now() + Duration::from_secs(if deep::is_asked_for() { 3000 } else { 100 });
-    while !agents.have_struck() || !agents.is_mended() || crew.in_use() > 0 {
+    loop {
         if !agents.have_struck() {
             load.make(crew);
         }
@@ -86,6 +86,9 @@ fn strike<C: Crew>(home: &Path, crew: &mut C, load: &mut Load<C::Id>, strikes: u
         agents.mend(crew);
         load.cancel_some(crew);
         turn(crew, load, &mut tick);
+        if agents.have_struck() && agents.is_mended() && crew.in_use() == 0 {
+            break;
+        }
         assert!(Instant::now() < limit, "{agents:?}, {:?}", crew.workers());
         let next = agents.next().min(limit);
         let next = crew.next_deadline().map_or(next, |deadline| next.min(deadline));

@@ -1,0 +1,304 @@
+//! A worker that serves honestly until it is asked for a lie.
+
+#![expect(unsafe_code, reason = "a liar does with its socket what it likes")]
+
+use std::fs::{self, File};
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering::Release;
+use std::time::Duration;
+
+use ipc_frame::Kind;
+use ipc_tests::fds;
+use ipc_tests::wire::RawHeader;
+use ipc_transport::{PassFds, Stream};
+use ipc_worker::{Handler, Reason, Refusal, Reply, Request};
+use rustix::fd::BorrowedFd;
+use rustix::process::{Signal, getpid, kill_process};
+
+use crate::page;
+
+/// Returns its bytes, and its descriptors.
+pub(crate) const ECHO: u16 = 1;
+/// Answers, and goes on writing into the shared page.
+pub(crate) const SCRIBBLE: u16 = 2;
+/// Never ends to send, one write after the other.
+pub(crate) const FLOOD: u16 = 3;
+/// Returns what it was told when it tried to take the page away.
+pub(crate) const REFUSED: u16 = 4;
+/// The first lie of the list.
+pub(crate) const LIES: u16 = 100;
+
+/// What main is to be told of a request whose handler lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Own {
+    /// The reply, all the same.
+    Reply,
+    Refused,
+    /// The worker is gone, and the request with it.
+    Lost,
+}
+
+type Tell = fn(&mut Liar);
+
+/// A lie, what becomes of its request, and the counts that show it: all others stay zero.
+pub(crate) struct Lie {
+    pub(crate) name: &'static str,
+    pub(crate) own: Own,
+    pub(crate) counters: &'static [&'static str],
+    tell: Tell,
+}
+
+const fn lie(name: &'static str, own: Own, counters: &'static [&'static str], tell: Tell) -> Lie {
+    Lie { name, own, counters, tell }
+}
+
+const REPLY: RawHeader = raw(Kind::Reply);
+const STRAY: &[&str] = &["stray_replies"];
+const BROKEN: &[&str] = &["broken_frames"];
+const OVERDUE: &[&str] = &["killed_overdue"];
+/// Caught by what the process does, not by what it says: main is told that it has died.
+const DEATH: &[&str] = &[];
+
+const fn raw(kind: Kind) -> RawHeader {
+    let (len, flags, method, id, fd_count, reply_fds, fd_sequence) = (0, 0, 0, 0, 0, 0, 0);
+    RawHeader { len, kind: kind as u8, flags, method, id, fd_count, reply_fds, fd_sequence }
+}
+
+/// Every lie that is told amid honest work.
+pub(crate) const ALL: &[Lie] = &[
+    lie("an id that was never given", Own::Reply, STRAY, |it| {
+        it.say(RawHeader { id: u64::MAX, ..REPLY }, &[]);
+    }),
+    lie("the id of a request before", Own::Reply, STRAY, |it| {
+        it.say(RawHeader { id: page::own_id() ^ 1 << 32, ..REPLY }, &[]);
+    }),
+    lie("the id of a slot that is not there", Own::Reply, STRAY, |it| {
+        it.say(RawHeader { id: page::own_id() + 4096, ..REPLY }, &[]);
+    }),
+    lie("a reply twice", Own::Reply, STRAY, |it| {
+        it.say(RawHeader { id: page::own_id(), ..REPLY }, LYING);
+    }),
+    lie("a refusal, and then a reply", Own::Refused, STRAY, |it| {
+        it.say(RawHeader { id: page::own_id(), ..raw(Kind::Refusal) }, &[0xff; 7]);
+    }),
+    lie("word of a one-way that is none", Own::Reply, STRAY, |it| {
+        it.say(RawHeader { id: page::own_id(), ..raw(Kind::Done) }, &[]);
+    }),
+    lie("a request to main", Own::Reply, STRAY, |it| {
+        it.say(RawHeader { id: page::own_id(), ..raw(Kind::Request) }, &[]);
+    }),
+    lie("a one-way to main", Own::Reply, STRAY, |it| it.say(raw(Kind::OneWay), &[])),
+    lie("ready again", Own::Reply, STRAY, |it| it.say(raw(Kind::Ready), &[1; 12])),
+    lie("failed after it was ready", Own::Reply, STRAY, |it| it.say(raw(Kind::Failed), &[1; 12])),
+    lie("a flood", Own::Reply, STRAY, |it| {
+        for id in 0..3000 {
+            it.say(RawHeader { id: id << 16 | 0x8000, ..REPLY }, &[7; 9]);
+        }
+    }),
+    lie("bytes that are no frame", Own::Lost, BROKEN, |it| it.write_and_sleep(&[0xee; 100])),
+    lie("kind 0", Own::Lost, BROKEN, |it| it.broken(RawHeader { kind: 0, ..REPLY })),
+    lie("kind 255", Own::Lost, BROKEN, |it| it.broken(RawHeader { kind: 255, ..REPLY })),
+    lie("a flag", Own::Lost, BROKEN, |it| it.broken(RawHeader { flags: 1, ..REPLY })),
+    lie("a method", Own::Lost, BROKEN, |it| it.broken(RawHeader { method: 1, ..REPLY })),
+    lie("a length of 4 GiB", Own::Lost, BROKEN, |it| {
+        it.broken(RawHeader { len: u32::MAX, ..REPLY })
+    }),
+    lie("a length over main's", Own::Lost, BROKEN, |it| {
+        it.broken(RawHeader { len: 4096, ..REPLY })
+    }),
+    lie("254 descriptors", Own::Lost, BROKEN, |it| it.broken(RawHeader { fd_count: 254, ..REPLY })),
+    lie("a sequence of none", Own::Lost, BROKEN, |it| {
+        it.broken(RawHeader { fd_sequence: 1, ..REPLY });
+    }),
+    lie("a sequence that is wrong", Own::Lost, BROKEN, |it| {
+        let fd_sequence = it.sent + 1;
+        it.give(RawHeader { id: page::own_id(), fd_count: 1, fd_sequence, ..REPLY }, 1);
+        sleep();
+    }),
+    lie("more descriptors than allowed", Own::Lost, &["broken_frames", "stray_fds"], |it| {
+        let fd_sequence = it.sent;
+        it.give(RawHeader { id: page::own_id(), fd_count: 2, fd_sequence, ..REPLY }, 2);
+        sleep();
+    }),
+    lie("descriptors for nobody", Own::Reply, &["stray_replies", "stray_fds"], |it| {
+        let fd_sequence = it.sent;
+        it.give(RawHeader { id: u64::MAX, fd_count: 1, fd_sequence, ..REPLY }, 1);
+    }),
+    lie(
+        "a descriptor that is not sent",
+        Own::Reply,
+        &["replies_without_fds", "stray_replies"],
+        |it| {
+            let fd_sequence = it.sent;
+            it.say(RawHeader { id: page::own_id(), fd_count: 1, fd_sequence, ..REPLY }, LYING);
+        },
+    ),
+    // A descriptor that no frame announces is closed, and not counted.
+    lie("a descriptor that is not announced", Own::Reply, STRAY, |it| {
+        it.give(RawHeader { id: u64::MAX, ..REPLY }, 1);
+    }),
+    lie("silence", Own::Lost, OVERDUE, |_| sleep()),
+    lie("half a header", Own::Lost, OVERDUE, |it| it.write_and_sleep(&REPLY.bytes()[..11])),
+    lie("half a payload", Own::Lost, OVERDUE, |it| {
+        it.write_and_sleep(&RawHeader { id: page::own_id(), len: 99, ..REPLY }.bytes());
+    }),
+    lie("half a frame, and the end", Own::Lost, DEATH, |it| {
+        it.write(&RawHeader { id: page::own_id(), len: 99, ..REPLY }.bytes());
+        ipc_barrier::exit(3);
+    }),
+    lie("a stop", Own::Lost, OVERDUE, |_| kill_process(getpid(), Signal::STOP).unwrap()),
+    lie("an end of the socket, but not of the worker", Own::Lost, DEATH, |_| {
+        let null = File::open("/dev/null").unwrap();
+        // SAFETY: the number is that of its socket, which nobody else in the process closes.
+        unsafe { libc::dup2(null.as_raw_fd(), fds::own_socket().as_raw_fd()) };
+        sleep();
+    }),
+    lie("half an end of the socket", Own::Lost, DEATH, |_| {
+        rustix::net::shutdown(fds::own_socket(), rustix::net::Shutdown::Write).unwrap();
+        sleep();
+    }),
+    lie("its socket handed to a child", Own::Lost, DEATH, |_| {
+        ipc_tests::forked::forked(sleep);
+        ipc_barrier::exit(3);
+    }),
+    lie("its socket handed to main", Own::Reply, DEATH, |it| {
+        let header = RawHeader { id: page::own_id(), fd_count: 1, fd_sequence: it.sent, ..REPLY };
+        it.send(header, LYING, &[fds::own_socket()]);
+        ipc_barrier::exit(3);
+    }),
+    lie("a word that is none, and the end", Own::Lost, &["broken_words"], |_| {
+        page::own_word().store(7, Release);
+        ipc_barrier::exit(3);
+    }),
+    lie("a page of zeroes, and the end", Own::Lost, &["broken_words"], |_| {
+        page::words().iter().for_each(|word| word.store(0, Release));
+        ipc_barrier::exit(3);
+    }),
+];
+
+/// First frames that no worker of main's sends, and the count of each.
+pub(crate) const FIRST: &[(&str, &str, Tell)] = &[
+    ("bytes that are no frame", "wrong_first_frames", |it| it.write_and_sleep(&[0xee; 100])),
+    ("a reply", "wrong_first_frames", |it| it.broken(REPLY)),
+    ("another version", "wrong_first_frames", |it| {
+        it.say(raw(Kind::Ready), &[9; 12]);
+        sleep();
+    }),
+    ("sizes that are missing", "wrong_first_frames", |it| it.broken(raw(Kind::Ready))),
+    ("half a frame", "killed_starting", |it| it.write_and_sleep(&REPLY.bytes()[..11])),
+];
+
+/// The file that makes the next worker lie before it is ready: the number of the lie.
+pub(crate) const FIRST_FILE: &str = "first";
+
+/// What a request for a lie is answered with, by the lie or after it.
+pub(crate) const LYING: &[u8] = b"lying";
+
+fn sleep() {
+    std::thread::sleep(Duration::from_secs(600));
+}
+
+/// The handler.
+pub(crate) struct Liar {
+    home: PathBuf,
+    /// What it was told when it tried to take the shared page away from main.
+    refused: Vec<i32>,
+    /// Descriptors that its replies have brought.
+    sent: u32,
+}
+
+impl Liar {
+    pub(crate) fn new(home: impl Into<PathBuf>) -> Self {
+        Self::refused(home, Vec::new())
+    }
+
+    /// One that has tried to take the page away.
+    pub(crate) fn refused(home: impl Into<PathBuf>, refused: Vec<i32>) -> Self {
+        Self { home: home.into(), refused, sent: 0 }
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let Ok(len) = rustix::io::write(fds::own_socket(), rest) else { ipc_barrier::exit(0) };
+            rest = &rest[len..];
+        }
+    }
+
+    fn write_and_sleep(&mut self, bytes: &[u8]) {
+        self.write(bytes);
+        sleep();
+    }
+
+    fn broken(&mut self, header: RawHeader) {
+        self.write_and_sleep(&header.bytes());
+    }
+
+    /// Says a frame, whose length is right.
+    fn say(&mut self, header: RawHeader, payload: &[u8]) {
+        let len = u32::try_from(payload.len()).unwrap();
+        let frame = [&RawHeader { len, ..header }.bytes(), payload].concat();
+        self.write(&frame);
+    }
+
+    fn send(&mut self, header: RawHeader, payload: &[u8], fds: &[BorrowedFd<'_>]) {
+        let header = RawHeader { len: u32::try_from(payload.len()).unwrap(), ..header };
+        let mut stream = Stream::from(fds::own_socket().try_clone_to_owned().unwrap());
+        stream.blocking().send_with(&[&header.bytes(), payload], fds).unwrap();
+    }
+
+    /// Sends a frame with so many descriptors, whatever its header says.
+    fn give(&mut self, header: RawHeader, count: usize) {
+        let null = File::open("/dev/null").unwrap();
+        self.send(header, &[], &vec![null.as_fd(); count]);
+    }
+
+    fn flood(&mut self) -> ! {
+        let stray = RawHeader { id: u64::MAX, ..REPLY }.bytes().repeat(2000);
+        loop {
+            self.write(&stray);
+        }
+    }
+}
+
+impl Handler for Liar {
+    fn prepare(&mut self) -> Result<(), Reason> {
+        let file = self.home.join(FIRST_FILE);
+        if let Ok(number) = fs::read_to_string(&file) {
+            // The next one is honest.
+            fs::remove_file(file)?;
+            let (_, _, tell) = FIRST[number.parse::<usize>().unwrap()];
+            tell(self);
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+        match request.method() {
+            ECHO => {
+                reply.put(request.bytes())?;
+                while let Some(fd) = request.take_fd() {
+                    reply.put_fd(fd)?;
+                    self.sent += 1;
+                }
+                Ok(())
+            }
+            SCRIBBLE => {
+                let seed = u32::from_le_bytes(request.bytes().try_into().unwrap());
+                std::thread::spawn(move || page::scribble(seed.into()));
+                Ok(())
+            }
+            FLOOD => self.flood(),
+            REFUSED => self.refused.iter().try_for_each(|errno| reply.put(&errno.to_le_bytes())),
+            method => {
+                (ALL[usize::from(method - LIES)].tell)(self);
+                reply.put(LYING)
+            }
+        }
+    }
+
+    fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        [].into_iter()
+    }
+}

@@ -1,0 +1,341 @@
+//! Hostile workers, with every lie that one can tell: main lives on, no outcome goes astray, no
+//! descriptor is left, each lie has its count, and the next worker serves.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod liar;
+mod page;
+mod ticks;
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use ipc_tests::fds;
+use ipc_tests::forked::soon;
+use ipc_tests::random::Random;
+use ipc_transport::{Interest, Watched, wait};
+use ipc_worker::{
+    Again, Call, Counters, Event, Exec, Fork, How, Instant, Launch, Outcome, Restart, Start,
+    TimeLimit, Worker,
+};
+
+use liar::{ALL, ECHO, FIRST, FIRST_FILE, LIES, LYING, Liar, Own, REFUSED, SCRIBBLE};
+use ticks::a_tick_beside_a_liar_and_beside_a_stranger;
+
+pub(crate) const SLOTS: usize = 8;
+const BYTES: usize = 4096;
+
+/// How long a lie may take that ends in no other way.
+const LIMIT: Duration = Duration::from_millis(60);
+
+type Liars<L> = Worker<u32, L, SLOTS, BYTES>;
+
+/// How the hostile worker is started.
+trait Starts {
+    type Launch: Launch;
+
+    fn start(home: &Path, word: &'static CStr) -> Start<Self::Launch>;
+
+    fn worker(home: &Path, restart: Restart) -> Liars<Self::Launch> {
+        let limit = TimeLimit { grace: Duration::from_millis(20), ..TimeLimit::NONE };
+        let start = Self::start(home, c"").restart(restart).time_limit(limit);
+        Worker::start(start.ready_within(Duration::from_secs(2))).unwrap()
+    }
+}
+
+struct Forked;
+
+impl Starts for Forked {
+    type Launch = Fork<Liar>;
+
+    fn start(home: &Path, _: &'static CStr) -> Start<Self::Launch> {
+        Start::fork(Liar::new(home))
+    }
+}
+
+struct Program;
+
+impl Starts for Program {
+    type Launch = Exec<'static>;
+
+    fn start(home: &Path, word: &'static CStr) -> Start<Self::Launch> {
+        let home = CString::new(home.as_os_str().as_bytes()).unwrap();
+        let args: [&CStr; 2] = [Box::leak(home.into_boxed_c_str()), word];
+        Start::exec_self().unwrap().args(Box::leak(Box::new(args)))
+    }
+}
+
+/// What main was told.
+#[derive(Debug, Default)]
+struct Heard {
+    outcomes: Vec<(u32, Told)>,
+    deaths: usize,
+    starts: usize,
+    failures: usize,
+    /// Descriptors that replies to liars have brought.
+    fds: Vec<OwnedFd>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Told {
+    Reply(Vec<u8>),
+    Refused,
+    Lost(How),
+    Late,
+}
+
+impl Heard {
+    fn note(&mut self, event: Event<'_, u32>) {
+        let (tag, outcome) = match event {
+            Event::Done { tag, outcome } => (tag, outcome),
+            Event::Died(_) => return self.deaths += 1,
+            Event::Started { .. } => return self.starts += 1,
+            Event::NotStarted(_) => return self.failures += 1,
+            other => panic!("{other:?}"),
+        };
+        assert!(self.outcomes.iter().all(|(told, _)| *told != tag), "{tag} has two outcomes");
+        let told = match outcome {
+            Outcome::Reply(mut reply) => {
+                let bytes = reply.bytes().to_vec();
+                self.fds.extend(std::iter::from_fn(|| reply.take_fd()));
+                Told::Reply(bytes)
+            }
+            Outcome::Refused(_) => Told::Refused,
+            Outcome::Lost(lost) => Told::Lost(lost.how),
+            Outcome::DeadlinePassed => Told::Late,
+            other => panic!("{tag}: {other:?}"),
+        };
+        self.outcomes.push((tag, told));
+    }
+
+    /// Turns as a daemon's loop does until it was told enough.
+    fn until<L: Launch>(worker: &mut Liars<L>, mut is_enough: impl FnMut(&Self) -> bool) -> Self {
+        let (mut heard, limit) = (Self::default(), soon());
+        loop {
+            worker.turn(Instant::now());
+            while let Some(event) = worker.next_event() {
+                heard.note(event);
+            }
+            if is_enough(&heard) {
+                return heard;
+            }
+            assert!(Instant::now() < limit, "{heard:?}, {worker:?}");
+            let next = worker.next_deadline().map_or(limit, |next| next.min(limit));
+            wait(&mut [Watched::new(worker.as_fd(), Interest::Input)], Some(next)).unwrap();
+        }
+    }
+
+    fn of(&self, tag: u32) -> Option<&Told> {
+        self.outcomes.iter().find(|(told, _)| *told == tag).map(|(_, outcome)| outcome)
+    }
+}
+
+/// Makes honest requests, each with a descriptor that comes back.
+fn honest<L: Launch>(worker: &mut Liars<L>) {
+    let file = fds::file();
+    for tag in 0..3_u32 {
+        let (bytes, fds) = (tag.to_le_bytes(), [file.as_fd()]);
+        worker.try_call(Call::new(ECHO, &[&bytes]).fds(&fds).reply_fds(1), tag).unwrap();
+    }
+    let heard = Heard::until(worker, |heard| heard.outcomes.len() == 3);
+    for tag in 0..3_u32 {
+        assert_eq!(heard.of(tag), Some(&Told::Reply(tag.to_le_bytes().to_vec())), "{heard:?}");
+    }
+    let came: Vec<u64> = heard.fds.iter().map(fds::id_of).collect();
+    assert_eq!(came, [fds::id_of(&file); 3]);
+}
+
+/// Waits for the next worker, if this one has died, or else kills it for one.
+fn next_worker<L: Launch>(worker: &mut Liars<L>, heard: &Heard) {
+    if heard.deaths == 0 {
+        worker.kill();
+    }
+    if heard.starts == 0 {
+        Heard::until(worker, |heard| heard.starts > 0);
+    }
+}
+
+/// The names of the counts that are not zero.
+fn counted(counters: &Counters) -> Vec<&'static str> {
+    counters.iter().filter(|(_, count)| *count > 0).map(|(name, _)| name).collect()
+}
+
+fn each_lie_hurts_only_its_worker_and_has_its_count<S: Starts>() {
+    let home = tempfile::tempdir().unwrap();
+    for (number, lie) in ALL.iter().enumerate() {
+        println!("{}", lie.name);
+        let mut worker = S::worker(home.path(), Restart::AT_ONCE);
+        honest(&mut worker);
+        let before = fds::open().len();
+        let call = Call::new(LIES + u16::try_from(number).unwrap(), &[]).reply_fds(1);
+        let is_late = lie.counters.contains(&"killed_overdue");
+        let call = if is_late { call.time_limit(LIMIT) } else { call };
+        worker.try_call(call, 100).unwrap();
+        for tag in 101..104_u32 {
+            worker.try_call(Call::new(ECHO, &[&tag.to_le_bytes()]), tag).unwrap();
+        }
+        let lies_on = lie.own == Own::Lost || lie.counters.is_empty();
+        let heard = Heard::until(&mut worker, |heard| {
+            heard.outcomes.len() == 4 && (!lies_on || heard.deaths == 1)
+        });
+        let own = match lie.own {
+            Own::Reply => Told::Reply(LYING.to_vec()),
+            Own::Refused => Told::Refused,
+            Own::Lost => Told::Lost(How::Running),
+        };
+        assert_eq!(heard.of(100), Some(&own), "{}: {heard:?}", lie.name);
+        for tag in 101..104_u32 {
+            let told = heard.of(tag).unwrap();
+            // Where the worker says nothing of them, they may have run.
+            let may_be_lost = *told == Told::Lost(How::Running) && lie.counters == ["broken_words"];
+            let is_right = *told == Told::Reply(tag.to_le_bytes().to_vec()) || may_be_lost;
+            assert!(is_right, "{}: {heard:?}", lie.name);
+        }
+        let counters = worker.counters();
+        let mut expected = lie.counters.to_vec();
+        expected.sort_by_key(|name| counters.iter().position(|(count, _)| count == *name));
+        assert_eq!(counted(&counters), expected, "{}: {counters:?}", lie.name);
+        next_worker(&mut worker, &heard);
+        drop(heard);
+        honest(&mut worker);
+        assert_eq!(fds::open().len(), before, "{}: descriptors are left", lie.name);
+        drop(worker);
+        assert!(fds::children().is_empty(), "{}", lie.name);
+    }
+}
+
+fn a_lie_before_it_is_ready_is_counted_and_the_next_one_serves<S: Starts>() {
+    let home = tempfile::tempdir().unwrap();
+    for (number, (name, counter, _)) in FIRST.iter().enumerate() {
+        let mut worker = S::worker(home.path(), Restart::AT_ONCE);
+        honest(&mut worker);
+        let before = fds::open().len();
+        std::fs::write(home.path().join(FIRST_FILE), number.to_string()).unwrap();
+        worker.try_call(Call::new(ECHO, &[b"x"]), 100).unwrap();
+        worker.kill();
+        let heard = Heard::until(&mut worker, |heard| heard.starts == 1);
+        assert!(heard.failures > 0, "{name}: {heard:?}");
+        assert_eq!(counted(&worker.counters()), [*counter, "killed_by_hand"], "{name}");
+        let heard = Heard::until(&mut worker, |heard| heard.outcomes.len() == 1);
+        assert_eq!(heard.of(100), Some(&Told::Reply(b"x".to_vec())), "{name}");
+        honest(&mut worker);
+        assert_eq!(fds::open().len(), before, "{name}: descriptors are left");
+    }
+}
+
+/// The worker serves, and writes into the shared page at random meanwhile.
+fn a_page_that_is_scribbled_on_changes_fates_and_nothing_else<S: Starts>() {
+    const REQUESTS: u32 = 600;
+    let home = tempfile::tempdir().unwrap();
+    let mut worker = S::worker(home.path(), Restart::AT_ONCE);
+    honest(&mut worker);
+    let (mut random, before) = (Random::new(), fds::open().len());
+    let (file, limit) = (fds::file(), soon());
+    let fds = [file.as_fd()];
+    let (mut next, mut heard) = (0, Heard::default());
+    loop {
+        if random.one_in(20) {
+            worker.kill();
+        }
+        worker.turn(Instant::now());
+        while let Some(event) = worker.next_event() {
+            heard.note(event);
+            heard.fds.clear();
+        }
+        if heard.outcomes.len() == REQUESTS as usize {
+            break;
+        }
+        // There is room again after events.
+        while next < REQUESTS {
+            // A request whose word says that main has it is never run, and never answered.
+            let deadline = Instant::now() + Duration::from_millis(10);
+            let (bytes, method) =
+                (next.to_le_bytes(), if next % 40 == 0 { SCRIBBLE } else { ECHO });
+            let grades = [Again::IfNotBegun, Again::UntilDone, Again::UntilAnswered, Again::Never];
+            let again = grades[random.below(4)];
+            let pieces: [&[u8]; 1] = [&bytes];
+            let mut call = Call::new(method, &pieces).deadline(deadline).again(again).tries(100);
+            if random.one_in(4) {
+                call = call.fds(&fds).reply_fds(1);
+            }
+            if worker.try_call(call, next).is_err() {
+                break;
+            }
+            next += 1;
+        }
+        assert!(Instant::now() < limit, "{} told, {next} made, {worker:?}", heard.outcomes.len());
+        let wake = worker.next_deadline().map_or(limit, |next| next.min(limit));
+        wait(&mut [Watched::new(worker.as_fd(), Interest::Input)], Some(wake)).unwrap();
+    }
+    for (tag, told) in &heard.outcomes {
+        if let Told::Reply(bytes) = told {
+            let own = if tag % 40 == 0 { vec![] } else { tag.to_le_bytes().to_vec() };
+            assert_eq!(*bytes, own, "{tag} has another's reply");
+        }
+    }
+    let counters = worker.counters();
+    let replies = heard.outcomes.iter().filter(|(_, told)| matches!(told, Told::Reply(_))).count();
+    println!("{replies} of {REQUESTS} answered, {} deaths, {counters:?}", heard.deaths);
+    assert!(counters.broken_words > 0 && replies > 0, "nothing was scribbled: {counters:?}");
+    drop(file);
+    worker.kill();
+    Heard::until(&mut worker, |heard| heard.starts > 0);
+    honest(&mut worker);
+    assert_eq!(fds::open().len(), before, "descriptors are left");
+}
+
+/// What the worker was given for the page is sealed: main would die of SIGBUS where it is cut.
+fn a_program_cannot_cut_the_shared_page<S: Starts>() {
+    let home = tempfile::tempdir().unwrap();
+    let start = S::start(home.path(), c"cuts");
+    let mut worker = Liars::start(start).unwrap();
+    worker.try_call(Call::new(REFUSED, &[]), 1).unwrap();
+    let heard = Heard::until(&mut worker, |heard| heard.outcomes.len() == 1);
+    let refused = [libc::EPERM; 3].map(i32::to_le_bytes).as_flattened().to_vec();
+    assert_eq!(heard.of(1), Some(&Told::Reply(refused)), "{heard:?}");
+    honest(&mut worker);
+}
+
+/// Tries to cut the page, to lengthen it and to seal it against main, and returns what it is told.
+#[expect(unsafe_code, reason = "a descriptor by its number")]
+fn cut_page() -> Vec<i32> {
+    use rustix::fs::{SealFlags, fcntl_add_seals, ftruncate};
+    // SAFETY: a worker by exec finds it there; it is left open, for `serve` to take.
+    let page = std::mem::ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(4) });
+    let tried = [
+        ftruncate(&*page, 0),
+        ftruncate(&*page, 1 << 20),
+        fcntl_add_seals(&*page, SealFlags::FUTURE_WRITE),
+    ];
+    tried.iter().map(|it| it.map_or_else(|errno| errno.raw_os_error(), |()| 0)).collect()
+}
+
+fn main() -> ExitCode {
+    if ipc_worker::is_worker() {
+        let mut args = std::env::args_os().skip(2);
+        let home = args.next().unwrap_or_default();
+        let refused =
+            if args.next().is_some_and(|word| word == "cuts") { cut_page() } else { Vec::new() };
+        ipc_worker::serve::<_, SLOTS, BYTES>(|| Ok(Liar::refused(home, refused)));
+    }
+    cases()
+}
+
+ipc_tests::cases! { cases =
+    forked: Forked, program: Program => {
+        each_lie_hurts_only_its_worker_and_has_its_count,
+        a_lie_before_it_is_ready_is_counted_and_the_next_one_serves,
+        a_page_that_is_scribbled_on_changes_fates_and_nothing_else,
+    }
+    program: Program => { a_program_cannot_cut_the_shared_page }
+    forked: Forked => { a_tick_beside_a_liar_and_beside_a_stranger }
+}

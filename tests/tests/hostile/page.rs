@@ -1,0 +1,59 @@
+//! The page that a worker shares with main, as a hostile worker finds it.
+
+#![expect(unsafe_code, reason = "memory that another part of the process has mapped")]
+
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+use ipc_tests::random::Random;
+
+use crate::SLOTS;
+
+/// The state of a request whose handler runs, in the last bits of its word.
+const RUNNING: u32 = 2;
+const STATE_BITS: u32 = 3;
+
+/// Finds the words by the names that shared memory has in /proc, after a fork and after an exec.
+pub(crate) fn words() -> &'static [AtomicU32; SLOTS] {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let is_page = |line: &&str| {
+        line.contains(" rw-s ") && ["ipc-page", "/dev/zero"].iter().any(|it| line.contains(it))
+    };
+    let line = maps.lines().find(is_page).unwrap();
+    let start = line.split_once('-').unwrap().0;
+    let address = usize::from_str_radix(start, 16).unwrap();
+    let words = std::ptr::with_exposed_provenance::<[AtomicU32; SLOTS]>(address);
+    // SAFETY: it is mapped as long as the process serves, is longer than this, and all access to it
+    // is atomic.
+    unsafe { &*words }
+}
+
+/// Returns the id of the request that the handler runs, as frames carry it.
+pub(crate) fn own_id() -> u64 {
+    let running = |word: &AtomicU32| word.load(Acquire) % (1 << STATE_BITS) == RUNNING;
+    let slot = words().iter().position(running).unwrap();
+    let generation = words()[slot].load(Acquire) >> STATE_BITS;
+    u64::try_from(slot).unwrap() | u64::from(generation) << u32::BITS
+}
+
+/// Returns the word of the request that the handler runs.
+pub(crate) fn own_word() -> &'static AtomicU32 {
+    &words()[usize::try_from(own_id() % (1 << u32::BITS)).unwrap()]
+}
+
+/// Writes random words at random places, for ever: any states of any generations.
+pub(crate) fn scribble(seed: u64) -> ! {
+    let (words, mut random) = (words(), Random::seeded(seed));
+    loop {
+        let word = &words[random.below(SLOTS)];
+        let value = match random.below(4) {
+            // Another state of the request that is there, or of one before or after it.
+            0 => word.load(Relaxed) ^ 7,
+            1 => word.load(Relaxed) ^ 3,
+            2 => word.load(Relaxed).wrapping_add(1 << STATE_BITS),
+            _ => u32::try_from(random.next() >> u32::BITS).unwrap(),
+        };
+        word.store(value, Relaxed);
+        std::thread::sleep(std::time::Duration::from_micros(20));
+    }
+}
