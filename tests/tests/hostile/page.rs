@@ -13,8 +13,16 @@ use crate::SLOTS;
 const RUNNING: u32 = 2;
 const STATE_BITS: u32 = 3;
 
-/// Finds the words by the names that shared memory has in /proc, after a fork and after an exec.
+/// Words before those of the slots: the credit for notes.
+const CREDIT: usize = 3;
+
+/// Returns the words of the slots.
 pub(crate) fn words() -> &'static [AtomicU32; SLOTS] {
+    all().last_chunk().unwrap()
+}
+
+/// Finds the words by the names that shared memory has in /proc, after a fork and after an exec.
+fn all() -> &'static [AtomicU32; CREDIT + SLOTS] {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let is_page = |line: &&str| {
         line.contains(" rw-s ") && ["ipc-page", "/dev/zero"].iter().any(|it| line.contains(it))
@@ -22,7 +30,7 @@ pub(crate) fn words() -> &'static [AtomicU32; SLOTS] {
     let line = maps.lines().find(is_page).unwrap();
     let start = line.split_once('-').unwrap().0;
     let address = usize::from_str_radix(start, 16).unwrap();
-    let words = std::ptr::with_exposed_provenance::<[AtomicU32; SLOTS]>(address);
+    let words = std::ptr::with_exposed_provenance::<[AtomicU32; CREDIT + SLOTS]>(address);
     // SAFETY: it is mapped as long as the process serves, is longer than this, and all access to it
     // is atomic.
     unsafe { &*words }
@@ -43,9 +51,9 @@ pub(crate) fn own_word() -> &'static AtomicU32 {
 
 /// Writes random words at random places, for ever: any states of any generations.
 pub(crate) fn scribble(seed: u64) -> ! {
-    let (words, mut random) = (words(), Random::seeded(seed));
+    let (words, mut random) = (all(), Random::seeded(seed));
     loop {
-        let word = &words[random.below(SLOTS)];
+        let word = &words[random.below(words.len())];
         let value = match random.below(4) {
             // Another state of the request that is there, or of one before or after it.
             0 => word.load(Relaxed) ^ 7,
