@@ -31,6 +31,20 @@ pub fn above_stdio(fd: OwnedFd) -> Result<OwnedFd, SystemError> {
     duplicate(rustix::fd::AsFd::as_fd(&fd))
 }
 
+/// Returns a descriptor that keeps a number above 2 free for one that the kernel may put at 0, 1 or 2,
+/// where one of these is closed. Drop it before [`above_stdio`].
+///
+/// # Errors
+/// As [`duplicate`].
+pub(crate) fn spare(fd: BorrowedFd<'_>) -> Result<Option<OwnedFd>, SystemError> {
+    let is_closed = |number| {
+        // SAFETY: the number is only asked about; that it may not be open is the question.
+        let fd = unsafe { BorrowedFd::borrow_raw(number) };
+        rustix::io::fcntl_getfd(fd) == Err(Errno::BADF)
+    };
+    (0..FIRST).any(is_closed).then(|| duplicate(fd)).transpose()
+}
+
 /// Opens `/dev/null` at each of 0, 1 and 2 that is closed.
 ///
 /// # Errors

@@ -226,6 +226,15 @@ fn a_paths_permissions_are_those_asked_for() {
     }
 }
 
+/// Also where the next connection would come to lie at 1: a file lies at 0 then.
+fn repro_a_listener_with_closed_streams_keeps_the_connection() {
+    for stream in [0, 1] {
+        // SAFETY: this case uses it no more.
+        unsafe { libc::close(stream) };
+    }
+    a_listener_out_of_descriptors_keeps_the_connection();
+}
+
 fn a_listener_out_of_descriptors_keeps_the_connection() {
     let (_home, path) = home();
     let mut listener = Listener::<Stream>::bind(&path, 0o600).unwrap();
@@ -347,6 +356,7 @@ cases! {
     a_listener_removes_no_path_but_its_own,
     a_paths_permissions_are_those_asked_for,
     a_listener_out_of_descriptors_keeps_the_connection,
+    repro_a_listener_with_closed_streams_keeps_the_connection,
     a_connection_is_taken_over_at_its_number,
     what_is_no_connection_of_the_kind_is_refused_and_stays,
     a_service_managers_listener_is_taken_over,

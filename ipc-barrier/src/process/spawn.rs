@@ -5,10 +5,10 @@
 use core::ffi::CStr;
 use core::time::Duration;
 
-use ipc_transport::{Instant, Interest, SystemError, Watched, above_stdio, open_stdio, wait};
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use ipc_transport::{Instant, Interest, SystemError, Watched, above_stdio, wait};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use rustix::fs::{Mode, OFlags};
-use rustix::io::{fcntl_getfd, retry_on_intr};
+use rustix::io::{FdFlags, fcntl_getfd, retry_on_intr};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::getpid;
 use syscalls::{Sysno, syscall};
@@ -105,7 +105,7 @@ impl Setup<'_> {
     fn prepare(&self, fds: &[(OwnedFd, RawFd)]) -> Result<(), Reason> {
         let at = |stage| move |error: SystemError| Reason::new(stage, error.errno, error.call);
         reset_actions(&[]).and_then(|()| set_mask(self.mask)).map_err(at("signals"))?;
-        open_stdio().map_err(at("standard streams"))?;
+        open_streams().map_err(at("standard streams"))?;
         close_all_at_exec();
         for (fd, number) in fds {
             // SAFETY: the call touches no memory; what owned the number is not used in this process.
@@ -152,11 +152,29 @@ fn ended_before_exec(child: &mut Child) -> Option<Ended> {
     }
 }
 
-/// Returns whether 0, 1 and 2 are open, or will be.
+/// Returns whether the program will find 0, 1 and 2 open.
 fn stdio_is_open(setup: &Setup<'_>) -> bool {
-    (0..3).all(|number| {
-        // SAFETY: the number is only asked about; that it may not be open is the question.
-        let fd = unsafe { BorrowedFd::borrow_raw(number) };
-        setup.has_number(number) || fcntl_getfd(fd).is_ok()
-    })
+    (0..3).all(|number| setup.has_number(number) || survives_exec(number))
+}
+
+/// Returns whether a number is open beyond an exec. At 0 to 2 a process that was started with them
+/// closed may have files that do not.
+fn survives_exec(number: RawFd) -> bool {
+    // SAFETY: the number is only asked about; that it may not be open is the question.
+    let flags = fcntl_getfd(unsafe { BorrowedFd::borrow_raw(number) });
+    flags.is_ok_and(|flags| !flags.contains(FdFlags::CLOEXEC))
+}
+
+/// Opens `/dev/null` at each of 0, 1 and 2 that the program would not find open.
+fn open_streams() -> Result<(), SystemError> {
+    for number in (0..3).filter(|&number| !survives_exec(number)) {
+        let null = rustix::fs::open(c"/dev/null", OFlags::RDWR, Mode::empty());
+        let null = null.map_err(SystemError::of("open /dev/null"))?.into_raw_fd();
+        if null != number {
+            // SAFETY: the call touches no memory; what owned the number is not used in this process.
+            unsafe { syscall!(Sysno::dup3, null, number, 0) }
+                .map_err(|error| SystemError::of("dup3")(error.into_raw()))?;
+        }
+    }
+    Ok(())
 }

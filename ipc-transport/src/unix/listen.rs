@@ -10,7 +10,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags};
 use rustix::path::Arg;
 
 use crate::contract::SystemError;
-use crate::descriptor::above_stdio;
+use crate::descriptor::{above_stdio, spare};
 use crate::unix::socket::Socket;
 use crate::waiting::{Interest, Watched, look};
 
@@ -138,8 +138,13 @@ impl<S: Socket> Listener<S> {
     pub fn accept(&mut self) -> Result<Option<S>, SystemError> {
         // A socket that somebody else made may wait.
         while look(Watched::new(self.socket.as_fd(), Interest::Input))?.is_ready() {
+            // What is accepted cannot be put back.
+            let spare = spare(self.socket.as_fd())?;
             match rustix::net::accept_with(&self.socket, SocketFlags::CLOEXEC) {
-                Ok(fd) => return Ok(Some(above_stdio(fd)?.into())),
+                Ok(fd) => {
+                    drop(spare);
+                    return Ok(Some(above_stdio(fd)?.into()));
+                }
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(Errno::AGAIN) => break,
                 Err(error) => return Err(SystemError::of("accept4")(error)),

@@ -60,6 +60,8 @@ pub(crate) fn where_standard_streams_are_closed_the_program_has_them_all_the_sam
                     // SAFETY: nothing in this child uses it.
                     unsafe { libc::close(i32::try_from(number).unwrap()) };
                 }
+                // Also where a file of this process has come to lie there since.
+                let file = (way == 0).then(fds::file);
                 let list =
                     c"x=$(readlink /proc/$$/fd/0 /proc/$$/fd/1 /proc/$$/fd/2); echo \"$x\" >&5";
                 let mut child = setup
@@ -67,7 +69,7 @@ pub(crate) fn where_standard_streams_are_closed_the_program_has_them_all_the_sam
                     .fd(write.as_fd(), 5)
                     .spawn(SH, &[c"sh", c"-c", list], soon())
                     .unwrap();
-                drop(write);
+                drop((write, file));
                 let mut text = String::new();
                 File::from(read).read_to_string(&mut text).unwrap();
                 let lines: Vec<&str> = text.lines().collect();
