@@ -34,12 +34,17 @@ const GARBAGE: u16 = 12;
 const FDS: u16 = 13;
 const GUESSES: u16 = 14;
 const BYTEWISE: u16 = 15;
+const NOTES: u16 = 16;
 
 fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
     match request.method() {
         SMALL_BUFFER => Ok(set_socket_send_buffer_size(fds::own_socket(), 1)?),
         LARGEST_REPLY => {
-            reply.put(request.bytes().first_chunk::<8>().unwrap())?;
+            let number = request.bytes().first_chunk::<8>().unwrap();
+            // A second one is dropped where 256 bytes give no credit for it.
+            request.note(1, &number.repeat(7));
+            request.note(1, &number.repeat(7));
+            reply.put(number)?;
             while reply.put(&[7; 64]).is_ok() {}
             while reply.put(&[7]).is_ok() {}
             Ok(())
@@ -52,6 +57,7 @@ fn flood(method: u16) -> ! {
     let stray = Header::reply(u64::MAX).encode();
     let bytes = match method {
         STRAYS => stray.repeat(2000),
+        NOTES => Header::note(7, 0).encode().repeat(2000),
         WORDS => Header::one_way(0, 0).encode().repeat(2000),
         GARBAGE => vec![0xee; 60_000],
         GUESSES => {
@@ -106,6 +112,7 @@ struct Ledger {
     made: u64,
     told: u64,
     one_ways: u64,
+    notes: u64,
 }
 
 impl Ledger {
@@ -137,6 +144,14 @@ impl Ledger {
 
     /// Takes note of an outcome: in order, each once, and the one that belongs to it.
     fn note<const B: usize>(&mut self, event: Event<'_, u64>) {
+        if let Event::Note { tag, note } = event {
+            let number = *note.bytes().first_chunk().unwrap();
+            assert_eq!(note.bytes(), number.repeat(7));
+            // Those of one-ways have no tag.
+            assert!(tag.is_none_or(|tag| tag.to_le_bytes() == number && *tag >= self.told));
+            self.notes += 1;
+            return;
+        }
         let Event::Done { tag, outcome: Outcome::Reply(reply) } = event else {
             panic!("{event:?}");
         };
@@ -174,8 +189,11 @@ fn press<const S: usize, const B: usize>(time: Duration) {
     let counters = worker.counters();
     assert_eq!(counters.one_ways_lost + counters.one_ways_refused + counters.stray_replies, 0);
     assert_eq!(worker.one_ways_under_way(), 0);
-    let Ledger { made, one_ways, .. } = ledger;
-    println!("{S} slots, {B} bytes: {made} requests, {one_ways} one-ways, {counters:?}");
+    let Ledger { made, one_ways, notes, .. } = ledger;
+    println!(
+        "{S} slots, {B} bytes: {made} requests, {one_ways} one-ways, {notes} notes, {counters:?}"
+    );
+    assert!(notes > 100 && notes + counters.notes_dropped == (made + one_ways) * 2);
     assert!(made > 100 && one_ways > 100, "{made} requests, {one_ways} one-ways");
 }
 
@@ -232,7 +250,7 @@ fn flooded(method: u16, reply_fds: u16) -> [Stretch; 2] {
 const CALLS: usize = 4;
 
 fn a_flood_of_frames_does_not_hold_turn() {
-    for method in [STRAYS, WORDS, GUESSES, BYTEWISE] {
+    for method in [STRAYS, WORDS, GUESSES, BYTEWISE, NOTES] {
         let [turn, events] = flooded(method, 0);
         assert!(turn.calls <= CALLS && turn.received <= NARROW, "{method}: {turn:?}");
         assert!(method == BYTEWISE || turn.received > NARROW / 2, "{method}: no flood: {turn:?}");
