@@ -27,6 +27,10 @@ const REFUSED: [libc::c_long; 5] = [
 /// Why a case is left out.
 const OWN_STREAMS: &str = "what a process has opened at 0 to 2 counts as its standard streams";
 const CLOSES_THEM: &str = "it closes what is closed already";
+const NEEDS_PIDFD: &str = "without a pidfd nothing shows that death";
+const NEEDS_MEMFD: &str = "what crosses an exec lies in a memfd";
+const IS_FILTERED: &str = "the filter of the surroundings has set that already";
+const C_LIBRARY: &str = "where clone3 answers EPERM the C library starts no thread and no program";
 
 /// Cases that make no sense in some surroundings, by a part of their names, and why.
 const LEFT_OUT: &[(&str, &str, &str)] = &[
@@ -44,6 +48,43 @@ const LEFT_OUT: &[(&str, &str, &str)] = &[
     ("closed", "with_standard_streams_closed", CLOSES_THEM),
     ("closed", "where_standard_streams_are_closed", CLOSES_THEM),
     ("closed", "with_closed_streams", CLOSES_THEM),
+    ("enosys", "every_answer_is_that_of_the_written_rules", NEEDS_PIDFD),
+    ("enosys", "repro_where_every_wait_is_refused", NEEDS_PIDFD),
+    ("enosys", "a_grandchild_that_holds_all_descriptors", NEEDS_PIDFD),
+    ("enosys", "tokens_before_a_death_that_a_pidfd_shows", NEEDS_PIDFD),
+    ("enosys", "a_broken_pidfd_is_an_abort", NEEDS_PIDFD),
+    ("enosys", "a_child_watches_its_parent", NEEDS_PIDFD),
+    ("enosys", "a_process_that_is_not_watched_any_more", NEEDS_PIDFD),
+    ("enosys", "a_wait_that_the_system_refuses", NEEDS_PIDFD),
+    ("enosys", "a_barrier_lists_its_descriptors", NEEDS_MEMFD),
+    ("enosys", "no_new_privs_and_the_death_signal_are_set", IS_FILTERED),
+    ("enosys", "a_filter_is_the_last_and_forbids", IS_FILTERED),
+    ("enosys", "a_ruleset_restricts_the_program", IS_FILTERED),
+    ("eperm", "every_answer_is_that_of_the_written_rules", NEEDS_PIDFD),
+    ("eperm", "repro_where_every_wait_is_refused", NEEDS_PIDFD),
+    ("eperm", "a_grandchild_that_holds_all_descriptors", NEEDS_PIDFD),
+    ("eperm", "tokens_before_a_death_that_a_pidfd_shows", NEEDS_PIDFD),
+    ("eperm", "a_broken_pidfd_is_an_abort", NEEDS_PIDFD),
+    ("eperm", "a_child_watches_its_parent", NEEDS_PIDFD),
+    ("eperm", "a_process_that_is_not_watched_any_more", NEEDS_PIDFD),
+    ("eperm", "a_wait_that_the_system_refuses", NEEDS_PIDFD),
+    ("eperm", "a_barrier_lists_its_descriptors", NEEDS_MEMFD),
+    ("eperm", "no_new_privs_and_the_death_signal_are_set", IS_FILTERED),
+    ("eperm", "a_filter_is_the_last_and_forbids", IS_FILTERED),
+    ("eperm", "a_ruleset_restricts_the_program", IS_FILTERED),
+    ("eperm", "a_second_thread_is", C_LIBRARY),
+    ("eperm", "repro_the_c_librarys_own_signals", C_LIBRARY),
+    ("eperm", "threads_are_still_counted", C_LIBRARY),
+    ("eperm", "threads_are_counted", C_LIBRARY),
+    ("eperm", "without_proc_unshare_alone_decides", C_LIBRARY),
+    ("eperm", "repro_the_kernels_own_threads", C_LIBRARY),
+    ("eperm", "repro_a_thread_that_lives", C_LIBRARY),
+    ("eperm", "threads_that_note", C_LIBRARY),
+    ("eperm", "beside_threads", C_LIBRARY),
+    ("eperm", "by_hand_it_says", C_LIBRARY),
+    ("eperm", "what_a_worker_starts_itself", C_LIBRARY),
+    ("eperm", "an_upgrade_on_disk", C_LIBRARY),
+    ("eperm", "with_threads_and_under_kills", C_LIBRARY),
     ("pid1", "a_program_leads_a_session_or_a_group", "its session begins outside of the namespace"),
 ];
 

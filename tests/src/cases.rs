@@ -10,6 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::{around, deep};
 
 /// The longest that a case may take; a hang is a failure, not a wait.
@@ -130,6 +132,9 @@ fn run_one(case: &Case) -> Option<i32> {
         0 => {
             // SAFETY: no memory is involved. A group of its own lets a hang be killed whole.
             unsafe { libc::setpgid(0, 0) };
+            // One that is killed by design leaves no file behind.
+            let none = Rlimit { current: Some(0), ..getrlimit(Resource::Core) };
+            _ = setrlimit(Resource::Core, none);
             if let Some(why) = around::leaves_out(case.name) {
                 skip(&format!("here {}", case.name), why);
             }
