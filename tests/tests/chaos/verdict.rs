@@ -76,7 +76,7 @@ fn judge_one_ways(made: &[Made], facts: &[Fact], counters: &[Counters]) {
 fn sort(made: &[Made], records: &[Record]) -> Vec<Fact> {
     let mut facts = vec![Fact::default(); made.len()];
     let mut lives: HashMap<u32, usize> = HashMap::new();
-    let mut told: HashMap<u32, Lifetime> = HashMap::new();
+    let mut told: HashMap<u32, (Lifetime, usize)> = HashMap::new();
     let (mut last_begun, mut last_record) = (HashMap::new(), HashMap::new());
     for (place, &Record { number, what, pid }) in records.iter().enumerate() {
         if what == What::Born {
@@ -89,12 +89,12 @@ fn sort(made: &[Made], records: &[Record]) -> Vec<Fact> {
         let who = (pid, lives.get(&pid).copied().unwrap_or(0));
         let index = usize::try_from(number).unwrap();
         if what == What::Told {
-            told.insert(number, who);
+            told.insert(number, (who, place));
             continue;
         }
         let (made, fact) = (&made[index], &mut facts[index]);
         assert!(what != What::Wrong, "request {number} was not whole: {made:?}");
-        last_record.insert(who, place);
+        let before_this = last_record.insert(who, place);
         if what == What::Ended {
             fact.ended.push((who, place));
             continue;
@@ -103,10 +103,12 @@ fn sort(made: &[Made], records: &[Record]) -> Vec<Fact> {
         let before = last_begun.insert(who, number);
         assert!(before < Some(number), "{number} after {before:?} in {who:?}");
         fact.begun.push(who);
-        // A worker may have had it just before main has taken it back, but no other begins it.
-        if let Some(teller) = told.get(&number) {
-            let may = matches!(made.told, Some(Told::Late | Told::Cancelled));
-            assert!(may && *teller == who, "{number} begins after its outcome: {made:?}, {fact:?}");
+        // A worker may have claimed it just before main has taken it back, and this is the next
+        // thing that it writes down. No other begins it.
+        if let Some(&(teller, told_at)) = told.get(&number) {
+            let was_claimed = teller == who && before_this.is_none_or(|place| place < told_at);
+            let may = was_claimed && matches!(made.told, Some(Told::Late | Told::Cancelled));
+            assert!(may, "{number} begins after its outcome: {made:?}, {fact:?}");
         }
     }
     for (number, (made, fact)) in made.iter().zip(&facts).enumerate() {

@@ -24,6 +24,8 @@ pub(crate) const ECHO: u16 = 1;
 pub(crate) const SCRIBBLE: u16 = 2;
 /// Never ends to send, one write after the other.
 pub(crate) const FLOOD: u16 = 3;
+/// Answers, and answers all requests that main may make next.
+pub(crate) const GUESS: u16 = 5;
 /// Returns what it was told when it tried to take the page away.
 pub(crate) const REFUSED: u16 = 4;
 /// The first lie of the list.
@@ -254,6 +256,15 @@ impl Liar {
         self.send(header, &[], &vec![null.as_fd(); count]);
     }
 
+    /// Answers its request and then those that are still to come, all at once.
+    fn guess(&mut self) {
+        let answer = |id| RawHeader { id, ..REPLY }.bytes();
+        let guesses = page::unused_ids().map(answer);
+        let frames: Vec<u8> =
+            [answer(page::own_id())].into_iter().chain(guesses).flatten().collect();
+        self.write(&frames);
+    }
+
     fn flood(&mut self) -> ! {
         let stray = RawHeader { id: u64::MAX, ..REPLY }.bytes().repeat(2000);
         loop {
@@ -290,6 +301,10 @@ impl Handler for Liar {
                 Ok(())
             }
             FLOOD => self.flood(),
+            GUESS => {
+                self.guess();
+                Ok(())
+            }
             REFUSED => self.refused.iter().try_for_each(|errno| reply.put(&errno.to_le_bytes())),
             method => {
                 (ALL[usize::from(method - LIES)].tell)(self);

@@ -28,7 +28,7 @@ use ipc_worker::{
     TimeLimit, Worker,
 };
 
-use liar::{ALL, ECHO, FIRST, FIRST_FILE, LIES, LYING, Liar, Own, REFUSED, SCRIBBLE};
+use liar::{ALL, ECHO, FIRST, FIRST_FILE, GUESS, LIES, LYING, Liar, Own, REFUSED, SCRIBBLE};
 use ticks::a_tick_beside_a_liar_and_beside_a_stranger;
 
 pub(crate) const SLOTS: usize = 8;
@@ -213,6 +213,35 @@ fn each_lie_hurts_only_its_worker_and_has_its_count<S: Starts>() {
     }
 }
 
+/// The answers have come before main makes the request and sends it.
+fn what_answers_a_request_that_was_not_sent_is_a_stray<S: Starts>() {
+    let home = tempfile::tempdir().unwrap();
+    let mut worker = S::worker(home.path(), Restart::AT_ONCE);
+    honest(&mut worker);
+    worker.try_call(Call::new(GUESS, &[]), 100).unwrap();
+    let (mut heard, limit) = (Heard::default(), soon());
+    loop {
+        worker.turn(Instant::now());
+        while let Some(event) = worker.next_event() {
+            heard.note(event);
+            if heard.outcomes.len() == 1 {
+                worker.try_call(Call::new(ECHO, &[b"honest"]), 101).unwrap();
+            }
+        }
+        if heard.outcomes.len() == 2 {
+            break;
+        }
+        assert!(Instant::now() < limit, "{heard:?}, {worker:?}");
+        let next = worker.next_deadline().map_or(limit, |next| next.min(limit));
+        wait(&mut [Watched::new(worker.as_fd(), Interest::Input)], Some(next)).unwrap();
+    }
+    assert_eq!(heard.of(101), Some(&Told::Reply(b"honest".to_vec())), "{heard:?}");
+    let counters = worker.counters();
+    assert_eq!(counted(&counters), ["stray_replies"]);
+    // Each guess, and the honest answer after the first one.
+    assert_eq!(counters.stray_replies, 4 * SLOTS as u64 + 1);
+}
+
 fn a_lie_before_it_is_ready_is_counted_and_the_next_one_serves<S: Starts>() {
     let home = tempfile::tempdir().unwrap();
     for (number, (name, counter, _)) in FIRST.iter().enumerate() {
@@ -333,6 +362,7 @@ fn main() -> ExitCode {
 ipc_tests::cases! { cases =
     forked: Forked, program: Program => {
         each_lie_hurts_only_its_worker_and_has_its_count,
+        what_answers_a_request_that_was_not_sent_is_a_stray,
         a_lie_before_it_is_ready_is_counted_and_the_next_one_serves,
         a_page_that_is_scribbled_on_changes_fates_and_nothing_else,
     }

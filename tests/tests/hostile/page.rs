@@ -44,6 +44,18 @@ pub(crate) fn own_id() -> u64 {
     u64::try_from(slot).unwrap() | u64::from(generation) << u32::BITS
 }
 
+/// Returns the ids of the first generations that were not used yet.
+pub(crate) fn unused_ids() -> impl Iterator<Item = u64> {
+    let first = |word: &AtomicU32| match word.load(Acquire) {
+        0 => 0,
+        used => (used >> STATE_BITS) + 1,
+    };
+    let slots = (0..).zip(words()).map(move |(slot, word)| (slot, first(word)));
+    slots.flat_map(|(slot, first)| {
+        (first..first + 4).map(move |generation| slot | u64::from(generation) << u32::BITS)
+    })
+}
+
 /// Returns the word of the request that the handler runs.
 pub(crate) fn own_word() -> &'static AtomicU32 {
     &words()[usize::try_from(own_id() % (1 << u32::BITS)).unwrap()]
