@@ -179,7 +179,9 @@ impl<Id: Copy> Load<Id> {
             let [n0, n1, n2, n3] = GREETING.to_le_bytes();
             let bytes = [n0, n1, n2, n3, 0, 0, 0, 0];
             let pieces = [&bytes[..]];
-            let call = Call::new(ECHO, &pieces).key(u64::try_from(key).unwrap());
+            // On a busy machine its worker may be killed as overdue.
+            let call = Call::new(ECHO, &pieces).again(Again::UntilAnswered).tries(u8::MAX);
+            let call = call.key(u64::try_from(key).unwrap());
             crew.try_call(call, GREETING).unwrap_or_else(|error| panic!("{error}"));
             let mut is_told = false;
             while !is_told {

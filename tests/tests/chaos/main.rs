@@ -111,15 +111,22 @@ fn chaos<C: Crew>(start: impl FnOnce(&Path) -> C) {
     let tick = strike(home.path(), &mut crew, &mut load, deep::or(70, 1000));
     // Each of them serves, or its next one does.
     load.greet(&mut crew);
-    assert_eq!(fds::children().len(), crew.workers().len(), "no zombie, no process too many");
-    assert_eq!(fds::open().len(), held, "descriptors are left");
+    // The last that were killed may take a while to end.
+    let (limit, one_each) = (soon(), crew.workers().len());
+    while (fds::open().len(), fds::children().len()) != (held, one_each) {
+        let left = (fds::open(), fds::children());
+        assert!(Instant::now() < limit, "{left:?} are left of {held} and {one_each}");
+        crew.turn(Instant::now());
+        wait(&mut [], Some(Instant::now() + Duration::from_millis(1))).unwrap();
+    }
     let counters: Vec<_> = crew.workers().iter().map(Worker::counters).collect();
     crew.stop(soon(), |event| panic!("after all outcomes: {event:?}"));
     drop(crew);
     assert!(fds::children().is_empty());
     println!("{tick:?}");
     verdict::judge(&load.made, load.life, &record::read(home.path()), &counters);
-    assert!(tick.slept * 100 <= tick.turns, "main has slept in turns: {tick:?}");
+    // A page that must be read from a disk is a sleep too.
+    assert!(tick.slept <= 4 + tick.turns / 500, "main has slept in turns: {tick:?}");
     drop(load);
     assert_eq!(fds::open(), before);
 }

@@ -179,16 +179,16 @@ pub(crate) const ALL: &[Lie] = &[
     }),
 ];
 
-/// First frames that no worker of main's sends, and the count of each.
-pub(crate) const FIRST: &[(&str, &str, Tell)] = &[
-    ("bytes that are no frame", "wrong_first_frames", |it| it.write_and_sleep(&[0xee; 100])),
-    ("a reply", "wrong_first_frames", |it| it.broken(REPLY)),
-    ("another version", "wrong_first_frames", |it| {
+/// What a worker says instead of being ready; the last is an honest beginning without an end.
+pub(crate) const FIRST: &[(&str, Tell)] = &[
+    ("bytes that are no frame", |it| it.write_and_sleep(&[0xee; 100])),
+    ("a reply", |it| it.broken(REPLY)),
+    ("another version", |it| {
         it.say(raw(Kind::Ready), &[9; 12]);
         sleep();
     }),
-    ("sizes that are missing", "wrong_first_frames", |it| it.broken(raw(Kind::Ready))),
-    ("half a frame", "killed_starting", |it| it.write_and_sleep(&REPLY.bytes()[..11])),
+    ("sizes that are missing", |it| it.broken(raw(Kind::Ready))),
+    ("half a frame", |it| it.write_and_sleep(&raw(Kind::Ready).bytes()[..11])),
 ];
 
 /// The file that makes the next worker lie before it is ready: the number of the lie.
@@ -279,7 +279,7 @@ impl Handler for Liar {
         if let Ok(number) = fs::read_to_string(&file) {
             // The next one is honest.
             fs::remove_file(file)?;
-            let (_, _, tell) = FIRST[number.parse::<usize>().unwrap()];
+            let (_, tell) = FIRST[number.parse::<usize>().unwrap()];
             tell(self);
         }
         Ok(())
