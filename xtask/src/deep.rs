@@ -9,8 +9,8 @@ use crate::{
 
 const HELP: &str = "\
 Runs what takes too long for `cargo xtask ci`: a minute of fuzzing the decoder, miri, the barrier's
-tests with a hundred times the races, and a hundred million steps of the model of a worker's two
-sides. Every step runs, also after one that failed. A step whose tool is not installed is skipped;
+tests with a hundred times the races, a hundred million steps of the model of a worker's two sides,
+a thousand strikes against each crew of workers, and the ticks of main beside hostile ones. Every step runs, also after one that failed. A step whose tool is not installed is skipped;
 the end of the output lists these steps and how to install them.
 
 Usage: cargo xtask deep
@@ -30,12 +30,15 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
     let test = ["test", "--locked", "--release", "--package"];
     let mut barrier = workspace.cargo(&test);
     barrier.args(["ipc-tests", "--test", "barrier"]).env("IPC_TESTS_DEEP", "1");
+    let mut workers = workspace.cargo(&test);
+    workers.args(["ipc-tests", "--test", "chaos", "--test", "hostile"]).env("IPC_TESTS_DEEP", "1");
     let mut traffic = workspace.cargo(&test);
     traffic.args(["ipc-worker", "--lib", "--", "traffic"]).env("IPC_STEPS", "100000000");
     vec![
         fuzz::step(workspace, "fuzz decode", "decode", minute),
         miri::step(workspace),
         Step::command("barrier, long", barrier),
+        Step::command("workers in chaos, long", workers),
         Step::command("traffic, long", traffic),
     ]
 }

@@ -36,6 +36,8 @@ pub(crate) const LIES: u16 = 100;
 pub(crate) enum Own {
     /// The reply, all the same.
     Reply,
+    /// The same, and then the worker is gone.
+    LastReply,
     Refused,
     /// The worker is gone, and the request with it.
     Lost,
@@ -67,6 +69,9 @@ const fn raw(kind: Kind) -> RawHeader {
     RawHeader { len, kind: kind as u8, flags, method, id, fd_count, reply_fds, fd_sequence }
 }
 
+/// How many notes a flood brings.
+pub(crate) const NOTES: usize = 3000;
+
 /// Every lie that is told amid honest work.
 pub(crate) const ALL: &[Lie] = &[
     lie("an id that was never given", Own::Reply, STRAY, |it| {
@@ -97,6 +102,17 @@ pub(crate) const ALL: &[Lie] = &[
         for id in 0..3000 {
             it.say(RawHeader { id: id << 16 | 0x8000, ..REPLY }, &[7; 9]);
         }
+    }),
+    // Main cannot know what the worker took for its credit, so that no count shows it.
+    lie("a flood of notes without credit", Own::Reply, &[], |it| {
+        for _ in 0..NOTES {
+            it.say(RawHeader { id: u64::MAX, ..raw(Kind::Note) }, &[7; 9]);
+        }
+    }),
+    lie("a note with a descriptor", Own::Lost, BROKEN, |it| {
+        let fd_sequence = it.sent;
+        it.give(RawHeader { fd_count: 1, fd_sequence, ..raw(Kind::Note) }, 1);
+        sleep();
     }),
     lie("bytes that are no frame", Own::Lost, BROKEN, |it| it.write_and_sleep(&[0xee; 100])),
     lie("kind 0", Own::Lost, BROKEN, |it| it.broken(RawHeader { kind: 0, ..REPLY })),
@@ -164,7 +180,7 @@ pub(crate) const ALL: &[Lie] = &[
         ipc_tests::forked::forked(sleep);
         ipc_barrier::exit(3);
     }),
-    lie("its socket handed to main", Own::Reply, DEATH, |it| {
+    lie("its socket handed to main", Own::LastReply, DEATH, |it| {
         let header = RawHeader { id: page::own_id(), fd_count: 1, fd_sequence: it.sent, ..REPLY };
         it.send(header, LYING, &[fds::own_socket()]);
         ipc_barrier::exit(3);

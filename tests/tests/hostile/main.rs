@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod heard;
 mod liar;
 mod page;
 mod ticks;
@@ -24,11 +25,11 @@ use ipc_tests::forked::soon;
 use ipc_tests::random::Random;
 use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{
-    Again, Call, Counters, Event, Exec, Fork, How, Instant, Launch, Outcome, Restart, Start,
-    TimeLimit, Worker,
+    Again, Call, Counters, Exec, Fork, How, Instant, Launch, Restart, Start, TimeLimit, Worker,
 };
 
-use liar::{ALL, ECHO, FIRST, FIRST_FILE, GUESS, LIES, LYING, Liar, Own, REFUSED, SCRIBBLE};
+use heard::{Heard, Told};
+use liar::{ALL, ECHO, FIRST, FIRST_FILE, GUESS, LIES, LYING, Liar, NOTES, Own, REFUSED, SCRIBBLE};
 use ticks::a_tick_beside_a_liar_and_beside_a_stranger;
 
 pub(crate) const SLOTS: usize = 8;
@@ -71,71 +72,6 @@ impl Starts for Program {
         let home = CString::new(home.as_os_str().as_bytes()).unwrap();
         let args: [&CStr; 2] = [Box::leak(home.into_boxed_c_str()), word];
         Start::exec_self().unwrap().args(Box::leak(Box::new(args)))
-    }
-}
-
-/// What main was told.
-#[derive(Debug, Default)]
-struct Heard {
-    outcomes: Vec<(u32, Told)>,
-    deaths: usize,
-    starts: usize,
-    failures: usize,
-    /// Descriptors that replies to liars have brought.
-    fds: Vec<OwnedFd>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Told {
-    Reply(Vec<u8>),
-    Refused,
-    Lost(How),
-    Late,
-}
-
-impl Heard {
-    fn note(&mut self, event: Event<'_, u32>) {
-        let (tag, outcome) = match event {
-            Event::Done { tag, outcome } => (tag, outcome),
-            Event::Died(_) => return self.deaths += 1,
-            Event::Started { .. } => return self.starts += 1,
-            Event::NotStarted(_) => return self.failures += 1,
-            other => panic!("{other:?}"),
-        };
-        assert!(self.outcomes.iter().all(|(told, _)| *told != tag), "{tag} has two outcomes");
-        let told = match outcome {
-            Outcome::Reply(mut reply) => {
-                let bytes = reply.bytes().to_vec();
-                self.fds.extend(std::iter::from_fn(|| reply.take_fd()));
-                Told::Reply(bytes)
-            }
-            Outcome::Refused(_) => Told::Refused,
-            Outcome::Lost(lost) => Told::Lost(lost.how),
-            Outcome::DeadlinePassed => Told::Late,
-            other => panic!("{tag}: {other:?}"),
-        };
-        self.outcomes.push((tag, told));
-    }
-
-    /// Turns as a daemon's loop does until it was told enough.
-    fn until<L: Launch>(worker: &mut Liars<L>, mut is_enough: impl FnMut(&Self) -> bool) -> Self {
-        let (mut heard, limit) = (Self::default(), soon());
-        loop {
-            worker.turn(Instant::now());
-            while let Some(event) = worker.next_event() {
-                heard.note(event);
-            }
-            if is_enough(&heard) {
-                return heard;
-            }
-            assert!(Instant::now() < limit, "{heard:?}, {worker:?}");
-            let next = worker.next_deadline().map_or(limit, |next| next.min(limit));
-            wait(&mut [Watched::new(worker.as_fd(), Interest::Input)], Some(next)).unwrap();
-        }
-    }
-
-    fn of(&self, tag: u32) -> Option<&Told> {
-        self.outcomes.iter().find(|(told, _)| *told == tag).map(|(_, outcome)| outcome)
     }
 }
 
@@ -183,16 +119,17 @@ fn each_lie_hurts_only_its_worker_and_has_its_count<S: Starts>() {
         for tag in 101..104_u32 {
             worker.try_call(Call::new(ECHO, &[&tag.to_le_bytes()]), tag).unwrap();
         }
-        let lies_on = lie.own == Own::Lost || lie.counters.is_empty();
-        let heard = Heard::until(&mut worker, |heard| {
-            heard.outcomes.len() == 4 && (!lies_on || heard.deaths == 1)
-        });
+        let deaths = usize::from(matches!(lie.own, Own::Lost | Own::LastReply));
+        let heard =
+            Heard::until(&mut worker, |heard| heard.outcomes.len() == 4 && heard.deaths == deaths);
         let own = match lie.own {
-            Own::Reply => Told::Reply(LYING.to_vec()),
+            Own::Reply | Own::LastReply => Told::Reply(LYING.to_vec()),
             Own::Refused => Told::Refused,
             Own::Lost => Told::Lost(How::Running),
         };
         assert_eq!(heard.of(100), Some(&own), "{}: {heard:?}", lie.name);
+        let has_noted = lie.name.contains("notes");
+        assert_eq!(heard.notes, if has_noted { NOTES } else { 0 }, "{}", lie.name);
         for tag in 101..104_u32 {
             let told = heard.of(tag).unwrap();
             // Where the worker says nothing of them, they may have run.
