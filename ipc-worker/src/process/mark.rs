@@ -33,9 +33,10 @@ impl Mark {
         format!("{PREFIX}{main}:{spin}\0").unwrap_or_default()
     }
 
-    /// Reads an argument. `None` unless this process's parent has made it.
-    pub(super) fn of_parent(argument: &CStr) -> Option<Self> {
-        Self::read(argument).filter(|mark| getppid() == Some(mark.main))
+    /// Reads an argument. `None` unless it was made by this process's parent, or by one that has
+    /// died since: that has left its stream here.
+    pub(super) fn of_main(argument: &CStr, has_left: impl FnOnce(Pid) -> bool) -> Option<Self> {
+        Self::read(argument).filter(|mark| getppid() == Some(mark.main) || has_left(mark.main))
     }
 
     fn read(argument: &CStr) -> Option<Self> {
@@ -69,6 +70,6 @@ mod tests {
             assert_eq!(Mark::read(text), None, "{text:?}");
         }
         // Nobody's parent is process 2³¹ − 1.
-        assert_eq!(Mark::of_parent(c"ipc-worker:2147483647:0"), None);
+        assert_eq!(Mark::of_main(c"ipc-worker:2147483647:0", |_| false), None);
     }
 }

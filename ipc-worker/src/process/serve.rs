@@ -12,6 +12,7 @@ use rustix::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 use rustix::net::sockopt::socket_peercred;
+use rustix::process::Pid;
 
 use super::child::{Given, be_ordinary};
 use super::mark::Mark;
@@ -34,12 +35,13 @@ struct Buffers<const SLOTS: usize, const BYTES: usize> {
 /// Returns whether this process was started as a worker, by [`Start::exec_self`] or
 /// [`Start::exec`](crate::Start::exec): call [`serve`] then, before anything else.
 ///
-/// A program that a worker starts is none, also where it is given the same arguments.
+/// A program that a worker starts is none, also where it is given the same arguments. One whose main
+/// process has died meanwhile still is one: [`serve`] ends it.
 ///
 /// [`Start::exec_self`]: crate::Start::exec_self
 #[cfg(feature = "std")]
 pub fn is_worker() -> bool {
-    argument().is_some_and(|argument| Mark::of_parent(&argument).is_some())
+    argument().is_some_and(|argument| Mark::of_main(&argument, is_given_by).is_some())
 }
 
 /// Serves the main process that has started this one, and exits when main has closed. It takes
@@ -91,7 +93,7 @@ pub fn serve_as<H: Handler, const SLOTS: usize, const BYTES: usize>(
     argument: &CStr,
     make: impl FnOnce() -> Result<H, Reason>,
 ) -> ! {
-    let Some((mark, stream, file)) = Mark::of_parent(argument).and_then(given_by) else {
+    let Some((mark, stream, file)) = Mark::of_main(argument, is_given_by).and_then(given) else {
         say(b"this program is a worker: its main process starts it\n");
         exit(BY_HAND);
     };
@@ -111,17 +113,22 @@ pub fn serve_as<H: Handler, const SLOTS: usize, const BYTES: usize>(
     })
 }
 
-/// Takes over what main has put at its numbers. `None` where this is no worker's process.
-fn given_by(mark: Mark) -> Option<(Mark, Stream, OwnedFd)> {
+/// Returns whether that process has put a stream and a file at their numbers.
+fn is_given_by(main: Pid) -> bool {
     // What this program has opened itself is close-on-exec, or has another peer.
-    for number in [STREAM, PAGE] {
+    let is_given = |number| {
         // SAFETY: the number is only asked about; that it may not be open is the question.
         let fd = unsafe { BorrowedFd::borrow_raw(number) };
-        fcntl_getfd(fd).ok().filter(|flags| !flags.contains(FdFlags::CLOEXEC))?;
-    }
+        fcntl_getfd(fd).is_ok_and(|flags| !flags.contains(FdFlags::CLOEXEC))
+    };
     // SAFETY: as above.
-    let peer = socket_peercred(unsafe { BorrowedFd::borrow_raw(STREAM) }).ok()?;
-    if peer.pid != mark.main {
+    let peer = socket_peercred(unsafe { BorrowedFd::borrow_raw(STREAM) });
+    is_given(STREAM) && is_given(PAGE) && peer.is_ok_and(|peer| peer.pid == main)
+}
+
+/// Takes over what main has put at its numbers. `None` where this is no worker's process.
+fn given(mark: Mark) -> Option<(Mark, Stream, OwnedFd)> {
+    if !is_given_by(mark.main) {
         return None;
     }
     // SAFETY: main, which has made both, put them there for this call to take; what is taken is
