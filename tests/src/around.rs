@@ -6,6 +6,10 @@
 use std::ffi::CString;
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use ipc_worker::{Exec, Start};
 
 use crate::cases::skip;
 use crate::seccomp;
@@ -93,10 +97,21 @@ pub fn proc(path: &str) -> String {
     format!("{}/{path}", std::env::var(PROC).as_deref().unwrap_or("/proc"))
 }
 
+/// Starts this program again; by its path where the crates do not find /proc.
+pub fn start_self() -> Start<Exec<'static>> {
+    if std::env::var(PROC).is_err() {
+        return Start::exec_self().expect("/proc is mounted");
+    }
+    let path = CString::new(proc("self/exe")).expect("no zero");
+    Start::exec(Box::leak(path.into_boxed_c_str()))
+}
+
 /// Returns why a case is left out in the present surroundings.
 pub fn leaves_out(case: &str) -> Option<&'static str> {
     let around = std::env::var(AROUND).ok()?;
-    let left_out = |(name, part, _): &&(&str, &str, &str)| *name == around && case.contains(part);
+    let left_out = |(name, part, _): &&(&str, &str, &str)| {
+        name.contains(around.as_str()) && case.contains(part)
+    };
     LEFT_OUT.iter().find(left_out).map(|(_, _, why)| *why)
 }
 
@@ -115,13 +130,19 @@ pub fn enter() {
     if let Err(error) = entered {
         skip(&format!("{around}: {error}"), "root, and a kernel with namespaces");
     }
+    // What this process starts is there already.
+    // SAFETY: this process has one thread.
+    unsafe { std::env::remove_var(AROUND) };
 }
 
 fn refuse(errno: i32) -> io::Result<()> {
     seccomp::refuse(&REFUSED, errno);
     // What is started by exec, and barriers beyond one, cannot do without.
     let program = std::env::args().next().unwrap_or_default();
-    if !["exec", "several"].iter().any(|name| program.contains(&format!("/{name}"))) {
+    if !["container", "exec", "heist", "several"]
+        .iter()
+        .any(|name| program.contains(&format!("/{name}")))
+    {
         seccomp::refuse(&[libc::SYS_memfd_create], errno);
     }
     Ok(())
@@ -134,7 +155,7 @@ fn be_process_1() -> io::Result<()> {
     match check(unsafe { libc::fork() })? {
         0 => {
             make_private()?;
-            mount(c"proc", "/proc", 0)
+            mount("proc", Path::new("/proc"), 0)
         }
         child => {
             let mut status = 0;
@@ -146,21 +167,23 @@ fn be_process_1() -> io::Result<()> {
     }
 }
 
-fn hide_proc() -> io::Result<()> {
-    let elsewhere = tempfile::tempdir()?.keep();
+/// Covers /proc in this process and its children by an empty directory. What it was stays there
+/// for the tests, below a name that nobody else knows.
+pub fn hide_proc() -> io::Result<()> {
+    if std::env::var(PROC).is_ok() {
+        return Ok(());
+    }
     // SAFETY: no memory is involved.
     check(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
     make_private()?;
-    let path = elsewhere.to_string_lossy().into_owned();
-    let (from, to) = (c"/proc", CString::new(path.as_str())?);
-    // SAFETY: both are strings that end with a zero; the others may be null.
-    check(unsafe {
-        let null = std::ptr::null();
-        libc::mount(from.as_ptr(), to.as_ptr(), null, libc::MS_BIND, null.cast())
-    })?;
-    mount(c"tmpfs", "/proc", libc::MS_RDONLY)?;
+    let (proc, hidden) = (Path::new("/proc"), Path::new("/proc/of-the-tests"));
+    let aside = tempfile::tempdir()?;
+    mount("/proc", aside.path(), libc::MS_BIND)?;
+    mount("tmpfs", proc, 0)?;
+    std::fs::create_dir(hidden)?;
+    mount(&aside.path().to_string_lossy(), hidden, libc::MS_MOVE)?;
     // SAFETY: this process has one thread.
-    unsafe { std::env::set_var(PROC, path) };
+    unsafe { std::env::set_var(PROC, hidden) };
     Ok(())
 }
 
@@ -183,19 +206,15 @@ fn close_streams() -> io::Result<()> {
 }
 
 fn make_private() -> io::Result<()> {
-    let (root, null) = (c"/", std::ptr::null());
-    // SAFETY: the path ends with a zero; the others may be null.
-    check(unsafe {
-        libc::mount(null, root.as_ptr(), null, libc::MS_REC | libc::MS_PRIVATE, null.cast())
-    })
-    .map(|_| ())
+    mount("none", Path::new("/"), libc::MS_REC | libc::MS_PRIVATE)
 }
 
-fn mount(kind: &std::ffi::CStr, to: &str, flags: libc::c_ulong) -> io::Result<()> {
-    let to = CString::new(to)?;
-    // SAFETY: all are strings that end with a zero, or null.
+/// Mounts, or moves or changes a mount, by the flags; the kind is named as what is mounted.
+fn mount(from: &str, to: &Path, flags: libc::c_ulong) -> io::Result<()> {
+    let (from, to) = (CString::new(from)?, CString::new(to.as_os_str().as_bytes())?);
+    // SAFETY: all are strings that end with a zero; the data may be null.
     check(unsafe {
-        libc::mount(kind.as_ptr(), to.as_ptr(), kind.as_ptr(), flags, std::ptr::null())
+        libc::mount(from.as_ptr(), to.as_ptr(), from.as_ptr(), flags, std::ptr::null())
     })
     .map(|_| ())
 }

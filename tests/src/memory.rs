@@ -1,5 +1,6 @@
 //! What memory a process has.
 
+use crate::around::proc;
 use std::fs;
 
 /// Pages of memory, as /proc/self/statm counts them (proc(5)).
@@ -14,7 +15,7 @@ pub struct Memory {
 impl Memory {
     /// Returns what this process has now.
     pub fn now() -> Self {
-        let line = fs::read_to_string("/proc/self/statm").expect("/proc is mounted");
+        let line = fs::read_to_string(proc("self/statm")).expect("/proc is mounted");
         let mut pages = line.split(' ').map(|field| field.parse().expect("counts of pages"));
         let mut next = || -> usize { pages.next().expect("three counts and more") };
         let (mapped, resident, shared) = (next(), next(), next());

@@ -88,11 +88,15 @@ fn install(calls: &[libc::c_long], errno: i32) -> io::Result<()> {
     let errno = u32::try_from(errno).expect("errors are positive");
     let mut program = program(calls, libc::SECCOMP_RET_ERRNO | errno);
     let filter = filter(&mut program);
-    // SAFETY: no pointer is passed.
-    check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
     let mode = libc::SECCOMP_MODE_FILTER;
     // SAFETY: the kernel copies the filter, which lives beyond the call.
-    check(unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const filter) })
+    let install = || check(unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const filter) });
+    // Root's children are left as they are.
+    install().or_else(|_| {
+        // SAFETY: no pointer is passed.
+        check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
+        install()
+    })
 }
 
 /// Gives the answer for these calls and permits all others.

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use ipc_frame::Header;
+use ipc_tests::around::proc;
 use ipc_tests::cases::skip;
 use ipc_tests::fds::{self, Fds, is_cloexec};
 use ipc_tests::forked::soon;
@@ -52,7 +53,7 @@ fn accept<S: Socket>(listener: &mut Listener<S>) -> S {
 
 /// This program once more, by exec: no fork of the other.
 fn program(role: &str, path: &Path) -> Command {
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = Command::new(proc("self/exe"));
     command.env(ROLE, role).arg(path).stdin(Stdio::null());
     command
 }

@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use ipc_tests::around::proc;
 use ipc_tests::forked::soon;
 use ipc_tests::{cases, example};
 use ipc_worker::{Call, Event, Instant, Refusal, Reply, Request, Start, Worker};
@@ -106,7 +107,7 @@ fn repro_edge_triggered_a_turn_tells_what_shows_no_more() {
     // Until all replies lie in the socket: the worker has begun, and waits for more again.
     assert!(shows(&epoll, Duration::from_secs(20)));
     let (pid, limit) = (worker.pid().unwrap(), soon());
-    while !std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") S ") {
+    while !std::fs::read_to_string(proc(&format!("{pid}/stat"))).unwrap().contains(") S ") {
         assert!(Instant::now() < limit, "the worker has not finished");
         std::thread::sleep(Duration::from_millis(2));
     }

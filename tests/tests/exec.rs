@@ -18,6 +18,7 @@ use ipc_barrier::{
     Barrier, Child, ChildEnd, Ended, Eventfd, Fork, Lane, Page, ParentEnd, PeerAbort, Unmet, exit,
     fork,
 };
+use ipc_tests::around::proc;
 use ipc_tests::fds::is_cloexec;
 use ipc_tests::forked::{end_of, soon};
 use ipc_tests::{cases, fds};
@@ -56,7 +57,7 @@ fn import_child<L: Lane>() -> ChildEnd<L> {
 
 fn becomes<L: Lane>(end: &mut ChildEnd<L>, program: &str) -> ! {
     let exported = end.export().unwrap();
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = Command::new(proc("self/exe"));
     panic!("{}", command.env(PROGRAM, program).env(END, exported.to_string()).exec());
 }
 

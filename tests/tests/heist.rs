@@ -17,6 +17,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use archive::archive;
+use ipc_tests::around::proc;
 use ipc_tests::cases::skip;
 use ipc_tests::forked::soon;
 use ipc_tests::{cases, example, fds, seccomp};
@@ -293,7 +294,7 @@ fn a_worker_ends_with_a_main_that_was_killed() {
     let mut main = vault.command(&[PATIENT], &["spin"]).spawn().unwrap();
     let (limit, pid) = (soon(), main.id());
     let spins = |worker: u32| {
-        let stat = fs::read_to_string(format!("/proc/{worker}/stat")).unwrap();
+        let stat = fs::read_to_string(proc(&format!("{worker}/stat"))).unwrap();
         stat.split(' ').nth(13).unwrap().parse::<u32>().unwrap() > 5
     };
     loop {
@@ -301,7 +302,7 @@ fn a_worker_ends_with_a_main_that_was_killed() {
         if main.try_wait().unwrap().is_some() {
             skip("the program ends", "a kernel with CONFIG_SECCOMP_FILTER");
         }
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let children = fs::read_to_string(proc(&format!("{pid}/task/{pid}/children")));
         let Ok(children) = children else { skip("children", "a kernel with CONFIG_PROC_CHILDREN") };
         if children.trim().parse().is_ok_and(spins) {
             break;

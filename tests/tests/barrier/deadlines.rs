@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use ipc_barrier::{Barrier, End, Ended, Fork, Lane, ParentEnd, PeerAbort, Role, Unmet, exit, fork};
+use ipc_tests::around::proc;
 use ipc_tests::forked::{end_of, soon};
 use ipc_tests::storm::Storm;
 use ipc_transport::Instant;
@@ -55,7 +56,7 @@ pub(crate) fn try_forms_never_wait<L: Lane>() {
 }
 
 fn voluntary_switches() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let status = std::fs::read_to_string(proc("self/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("voluntary_ctxt")).unwrap();
     line.split_whitespace().last().unwrap().parse().unwrap()
 }

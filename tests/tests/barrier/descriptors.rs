@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use ipc_barrier::{Barrier, Ended, Lane, Unmet, exit};
+use ipc_tests::around::proc;
 use ipc_tests::cases::skip;
 use ipc_tests::fds;
 use ipc_tests::forked::{end_of, forked, soon};
@@ -176,7 +177,7 @@ pub(crate) fn a_barrier_lists_its_descriptors<L: Lane>() {
 }
 
 pub(crate) fn many_barriers_leave_no_descriptor_and_no_memory<L: Lane>() {
-    let maps = || std::fs::read_to_string("/proc/self/maps").unwrap().matches("/dev/zero").count();
+    let maps = || std::fs::read_to_string(proc("self/maps")).unwrap().matches("/dev/zero").count();
     drop(Barrier::<L>::open().unwrap());
     let (open, mapped) = (fds::open(), maps());
     for round in 0..200 {

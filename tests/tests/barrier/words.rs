@@ -16,7 +16,7 @@ pub(crate) struct Words(&'static [AtomicU32]);
 impl Words {
     /// Finds them in the list of what is mapped.
     pub(crate) fn of_the_only_barrier() -> Self {
-        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let maps = std::fs::read_to_string(ipc_tests::around::proc("self/maps")).unwrap();
         let mut shared = maps.lines().filter(|line| line.contains("/dev/zero"));
         let line = shared.next().unwrap();
         assert_eq!(shared.next(), None, "one barrier only");

@@ -5,8 +5,9 @@
 mod forked;
 
 pub(crate) use forked::*;
-use ipc_worker::{Launch, Start, Worker};
+use ipc_tests::around::start_self;
+use ipc_worker::{Launch, Worker};
 
 pub(crate) fn worker() -> Worker<u32, impl Launch> {
-    Worker::<u32, _>::start(Start::exec_self().unwrap()).unwrap()
+    Worker::<u32, _>::start(start_self()).unwrap()
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use ipc_tests::around::{proc, start_self};
 use ipc_tests::forked::{end_of, forked};
 use ipc_tests::{fds, seccomp};
 use ipc_worker::{Ended, Exec, Identity, Start, StartError, Worker};
@@ -17,7 +18,7 @@ use crate::program::OTHER;
 fn fails(word: &CStr, change: impl FnOnce(Start<Exec<'_>>) -> Start<Exec<'_>>) -> StartError {
     let before = fds::open();
     let args = [word];
-    let start = change(Start::exec_self().unwrap().args(&args));
+    let start = change(start_self().args(&args));
     let Err(error) = Worker::<u32, _>::start(start) else { panic!("it started") };
     assert_eq!(fds::open(), before, "{error}");
     assert!(fds::children().is_empty(), "no process is left: {error}");
@@ -44,7 +45,7 @@ pub(crate) fn another_size_or_service_names_both_sides() {
     let said = fails(c"named", |start| start.expects(&MINE)).to_string();
     assert!(said.contains(&MINE.to_string()) && said.contains(&OTHER.to_string()), "{said}");
     let args = [c"named"];
-    let start = Start::exec_self().unwrap().args(&args).expects(&OTHER);
+    let start = start_self().args(&args).expects(&OTHER);
     drop(Worker::<u32, _>::start(start).unwrap());
 }
 
@@ -65,7 +66,7 @@ pub(crate) fn a_program_that_is_missing_or_does_not_serve_is_told_as_that() {
 
 pub(crate) fn by_hand_it_says_what_it_is() {
     for mark in ["x", "ipc-worker:1:0", &format!("ipc-worker:{}:0", std::process::id())] {
-        let mut program = Command::new("/proc/self/exe");
+        let mut program = Command::new(proc("self/exe"));
         let output = program.args([mark, "by-hand"]).stdin(Stdio::null()).output().unwrap();
         assert_eq!(output.status.code(), Some(64), "{output:?}");
         let said = String::from_utf8(output.stderr).unwrap();
@@ -85,9 +86,7 @@ pub(crate) fn without_memfd_the_error_says_so() {
     for errno in [libc::ENOSYS, libc::EPERM] {
         let mut tried = forked(|| {
             seccomp::refuse(&[libc::SYS_memfd_create], errno);
-            let Err(error) = Worker::<u32, _>::start(Start::exec_self().unwrap()) else {
-                panic!("it started")
-            };
+            let Err(error) = Worker::<u32, _>::start(start_self()) else { panic!("it started") };
             let StartError::System(error) = error else { panic!("{error}") };
             assert_eq!((error.call, error.errno.0), ("memfd_create", errno));
         });
@@ -99,7 +98,7 @@ pub(crate) fn without_memfd_the_error_says_so() {
 pub(crate) fn an_upgrade_on_disk_mixes_no_versions() {
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("daemon");
-    fs::copy("/proc/self/exe", &program).unwrap();
+    fs::copy(proc("self/exe"), &program).unwrap();
     let mut daemon = Command::new(&program);
     let status = daemon.args(["--exact", "upgraded_while_it_runs"]).env("IPC_TESTS_SELF", &program);
     let status = status.env_remove("IPC_TESTS_AROUND");

@@ -8,8 +8,9 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use ipc_tests::around::{proc, start_self};
 use ipc_tests::fds;
-use ipc_worker::{Call, Ended, Event, Instant, Refusal, Reply, Request, Restart, Start, Worker};
+use ipc_worker::{Call, Ended, Event, Instant, Refusal, Reply, Request, Restart, Worker};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::handler::*;
@@ -22,12 +23,12 @@ pub(crate) const TRY_FD: u16 = 302;
 pub(crate) fn look(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
     match request.method() {
         START_AGAIN => {
-            let mut program = Command::new("/proc/self/exe");
+            let mut program = Command::new(proc("self/exe"));
             let mark = std::env::args().nth(1).unwrap();
             let status = program.args([&mark, "by-hand"]).stderr(Stdio::null()).status()?;
             reply.put(status.to_string().as_bytes())
         }
-        STATUS => reply.put(fs::read_to_string("/proc/self/status")?.as_bytes()),
+        STATUS => reply.put(fs::read_to_string(proc("self/status"))?.as_bytes()),
         TRY_FD => {
             let number = i32::from_le_bytes(request.bytes().try_into().unwrap());
             for _ in 0..8 {
@@ -132,7 +133,7 @@ pub(crate) fn with_threads_and_under_kills_every_request_has_one_outcome() {
                 assert!(Command::new("/bin/true").status().unwrap().success());
             }
         });
-        let start = Start::exec_self().unwrap().restart(Restart::AT_ONCE);
+        let start = start_self().restart(Restart::AT_ONCE);
         let mut worker = Worker::<u32, _>::start(start).unwrap();
         let (mut told, mut next, mut deaths) = (vec![0; REQUESTS as usize], 0, 0);
         let limit = Instant::now() + Duration::from_secs(100);

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use ipc_barrier::{Child, Ended, exit};
+use ipc_tests::around::proc;
 use ipc_tests::cases::skip;
 use ipc_tests::fds;
 use ipc_tests::forked::{end_of, forked, soon};
@@ -98,7 +99,7 @@ fn used() -> Duration {
 
 fn wait_for_zombie(child: &Child) {
     let limit = soon();
-    let stat = format!("/proc/{}/stat", child.pid());
+    let stat = proc(&format!("{}/stat", child.pid()));
     while !std::fs::read_to_string(&stat).unwrap().contains(") Z") {
         assert!(Instant::now() < limit, "it does not end");
         std::thread::sleep(Duration::from_millis(1));
@@ -174,7 +175,7 @@ pub(crate) fn wait_without_a_deadline_ends_with_the_child() {
 
 /// The next number that the kernel gives to a process.
 fn next_pid_after(pid: i32) -> std::io::Result<()> {
-    std::fs::write("/proc/sys/kernel/ns_last_pid", pid.to_string())
+    std::fs::write(proc("sys/kernel/ns_last_pid"), pid.to_string())
 }
 
 static LINES: std::sync::OnceLock<[std::os::unix::net::UnixStream; 2]> = std::sync::OnceLock::new();

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ipc_barrier::Ended;
 use ipc_barrier::process::{block_signals, reset_signals};
+use ipc_tests::around::proc;
 use ipc_tests::forked::{end_of, forked};
 
 static HANDLED: AtomicBool = AtomicBool::new(false);
@@ -24,7 +25,7 @@ fn raise(signal: i32) {
 
 /// The set of signals in a line of /proc/self/status, as `SigCgt`, `SigIgn` or `SigBlk`.
 fn set_of(name: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let status = std::fs::read_to_string(proc("self/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
     u64::from_str_radix(line.unwrap(), 16).unwrap()
 }

@@ -5,6 +5,7 @@
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
+use ipc_tests::around::proc;
 use ipc_tests::random::Random;
 
 use crate::SLOTS;
@@ -23,7 +24,7 @@ pub(crate) fn words() -> &'static [AtomicU32; SLOTS] {
 
 /// Finds the words by the names that shared memory has in /proc, after a fork and after an exec.
 fn all() -> &'static [AtomicU32; CREDIT + SLOTS] {
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let maps = std::fs::read_to_string(proc("self/maps")).unwrap();
     let is_page = |line: &&str| {
         line.contains(" rw-s ") && ["ipc-page", "/dev/zero"].iter().any(|it| line.contains(it))
     };

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use ipc_barrier::Ended;
 use ipc_barrier::process::{Program, Setup};
+use ipc_tests::around::proc;
 use ipc_tests::fds;
 use rustix::process::Signal;
 
@@ -41,8 +42,12 @@ pub(crate) fn without_a_list_the_environment_is_inherited() {
 }
 
 /// What a program has open: `number id` of each, without the one that reads the list.
-const LIST: &str =
-    "for fd in /proc/$$/fd/*; do stat -L -c \"${fd##*/} %i\" $fd 2>/dev/null; done | grep -v ^255";
+fn list() -> String {
+    let all = proc("$$/fd/*");
+    format!(
+        "for fd in {all}; do stat -L -c \"${{fd##*/}} %i\" $fd 2>/dev/null; done | grep -v ^255"
+    )
+}
 
 fn listed(text: &str) -> Vec<(i32, u64)> {
     let line = |line: &str| {
@@ -58,7 +63,7 @@ pub(crate) fn descriptors_lie_at_their_numbers_and_no_other_is_open() {
     rustix::io::fcntl_setfd(&other, rustix::io::FdFlags::empty()).unwrap();
     for setup in both_ways() {
         let setup = setup.fd(first.as_fd(), 9).fd(second.as_fd(), 3);
-        let found = listed(&script(&setup, LIST));
+        let found = listed(&script(&setup, &list()));
         let numbers: Vec<i32> = found.iter().map(|&(number, _)| number).collect();
         assert_eq!(numbers, [0, 1, 2, 3, 9], "{found:?}");
         assert_eq!(found[3].1, fds::id_of(&second));
@@ -76,7 +81,7 @@ pub(crate) fn numbers_may_overlap() {
             setup = setup.fd(file.as_fd(), numbers[(index + 1) % 3]);
         }
         setup = setup.fd(files[3].as_fd(), numbers[3]);
-        let found = listed(&script(&setup, LIST));
+        let found = listed(&script(&setup, &list()));
         for (index, file) in files.iter().enumerate() {
             let number = if index == 3 { numbers[3] } else { numbers[(index + 1) % 3] };
             assert!(found.contains(&(number, fds::id_of(file))), "{index}: {found:?}");
@@ -132,7 +137,7 @@ pub(crate) fn too_much_is_refused_before_anything_starts() {
         for number in 3..18 {
             full = full.fd(file.as_fd(), number);
         }
-        assert_eq!(script(&full, "test -e /proc/$$/fd/17 && echo ok"), "ok\n");
+        assert_eq!(script(&full, &format!("test -e {} && echo ok", proc("$$/fd/17"))), "ok\n");
         let error =
             refused(&full.fd(file.as_fd(), 18).fd(file.as_fd(), 19), Program::Path(SH), &[c"sh"])
                 .to_string();

@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 
 use ipc_barrier::Ended;
 use ipc_barrier::process::{Child, Program, Setup, SpawnError};
+use ipc_tests::around::proc;
 use ipc_tests::fds;
 use ipc_tests::forked::soon;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -38,7 +39,7 @@ impl Sleeping {
 
     /// What the kernel tells of it behind a name.
     pub(crate) fn status(&self, name: &str) -> String {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.0.pid())).unwrap();
+        let status = fs::read_to_string(proc(&format!("{}/status", self.0.pid()))).unwrap();
         let (_, rest) = status.split_once(&format!("{name}:\t")).unwrap();
         rest.lines().next().unwrap().trim().to_owned()
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipc_barrier::process::{Instruction, Program, Resource, Setup, Signal, SpawnError};
 use ipc_barrier::{Ended, exit};
+use ipc_tests::around::proc;
 use ipc_tests::forked::{end_of, forked, soon};
 use ipc_tests::{cases, fds, seccomp};
 
@@ -30,7 +31,7 @@ fn as_nobody(run: impl FnOnce()) {
 }
 
 pub(crate) fn a_program_leads_a_session_or_a_group() {
-    let ids = "cut -d' ' -f1,5,6 /proc/$$/stat";
+    let ids = &format!("cut -d' ' -f1,5,6 {}", proc("$$/stat"));
     let numbers = |setup: Setup<'_>| -> Vec<i32> {
         script(&setup, ids).split_whitespace().map(|number| number.parse().unwrap()).collect()
     };
@@ -268,9 +269,9 @@ pub(crate) fn apply_sets_this_process_up_and_keeps_its_descriptors() {
         let setup = Setup::new().session().name(c"of another name").limit(Resource::Core, 0);
         setup.directory(c"/tmp").no_new_privs().parent_death(Signal::TERM).apply().unwrap();
         assert_eq!(fds::open(), before);
-        assert_eq!(fs::read_to_string("/proc/self/comm").unwrap(), "of another name\n");
+        assert_eq!(fs::read_to_string(proc("self/comm")).unwrap(), "of another name\n");
         assert_eq!(std::env::current_dir().unwrap(), std::path::Path::new("/tmp"));
-        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let status = fs::read_to_string(proc("self/status")).unwrap();
         assert!(status.contains("NoNewPrivs:\t1"));
         let signal = rustix::process::parent_process_death_signal().unwrap();
         assert_eq!(signal, Some(Signal::TERM));

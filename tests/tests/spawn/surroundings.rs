@@ -1,5 +1,6 @@
 //! A start in a process that has threads, lacks its standard streams, or lives in a sandbox.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd};
@@ -7,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ipc_barrier::Ended;
 use ipc_barrier::process::{Program, Setup};
+use ipc_tests::around::proc;
 use ipc_tests::forked::{end_of, forked, soon};
 use ipc_tests::{fds, seccomp};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -62,12 +64,12 @@ pub(crate) fn where_standard_streams_are_closed_the_program_has_them_all_the_sam
                 }
                 // Also where a file of this process has come to lie there since.
                 let file = (way == 0).then(fds::file);
-                let list =
-                    c"x=$(readlink /proc/$$/fd/0 /proc/$$/fd/1 /proc/$$/fd/2); echo \"$x\" >&5";
+                let names = proc("$$/fd/[012]");
+                let list = CString::new(format!("x=$(readlink {names}); echo \"$x\" >&5")).unwrap();
                 let mut child = setup
                     .clone()
                     .fd(write.as_fd(), 5)
-                    .spawn(SH, &[c"sh", c"-c", list], soon())
+                    .spawn(SH, &[c"sh", c"-c", &list], soon())
                     .unwrap();
                 drop((write, file));
                 let mut text = String::new();
@@ -100,7 +102,8 @@ pub(crate) fn in_a_sandbox_without_the_newer_calls_everything_works() {
                 assert_eq!(script(&setup, "echo works"), "works\n");
                 let leaked = fds::file();
                 rustix::io::fcntl_setfd(&leaked, rustix::io::FdFlags::empty()).unwrap();
-                let look = format!("test -e /proc/$$/fd/{} || echo closed", leaked.as_raw_fd());
+                let look = proc(&format!("$$/fd/{}", leaked.as_raw_fd()));
+                let look = format!("test -e {look} || echo closed");
                 assert_eq!(script(&setup, &look), "closed\n", "without close_range");
                 let sh = File::open("/bin/sh").unwrap();
                 let args = [c"sh", c"-c", c"echo by file"];

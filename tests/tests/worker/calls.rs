@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use ipc_tests::around::proc;
 use ipc_tests::fds;
 use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{
@@ -307,7 +308,7 @@ pub(crate) fn a_stopped_worker_never_blocks_main() {
 }
 
 fn voluntary_switches() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let status = std::fs::read_to_string(proc("self/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("voluntary_ctxt")).unwrap();
     line.split_whitespace().last().unwrap().parse().unwrap()
 }

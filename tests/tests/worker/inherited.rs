@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
+use ipc_tests::around::proc;
 use ipc_tests::fds;
 use ipc_worker::{Call, Refusal, Reply, Request, Restart, Start, Worker};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
@@ -22,7 +23,7 @@ const PRECEDENCE: u16 = 103;
 fn own_state(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
     match request.method() {
         STATUS => {
-            let status = std::fs::read_to_string("/proc/self/status")?;
+            let status = std::fs::read_to_string(proc("self/status"))?;
             let of_signals = |line: &&str| line.starts_with("SigBlk") || line.starts_with("SigIgn");
             status.lines().filter(of_signals).try_for_each(|line| reply.put(line.as_bytes()))
         }
@@ -162,7 +163,7 @@ pub(crate) fn repro_a_worker_blocks_no_signal_and_ignores_those_that_are_for_mai
     let bit = |signal: Signal| 1_u64 << (signal.as_raw() - 1);
     let ignored = [Signal::TERM, Signal::INT, Signal::HUP, Signal::PIPE].map(bit);
     assert_eq!(set_of("SigIgn", &status) & !of_libc, ignored.iter().sum::<u64>());
-    let own = std::fs::read_to_string("/proc/self/status").unwrap();
+    let own = std::fs::read_to_string(proc("self/status")).unwrap();
     let bits = blocked.map(|signal| 1_u64 << (signal - 1)).iter().sum::<u64>();
     assert_eq!(set_of("SigBlk", &own), bits, "main's mask is as before");
 }
@@ -190,14 +191,14 @@ fn precedence() -> String {
     // SAFETY: the call touches no memory.
     let policy = unsafe { libc::sched_getscheduler(0) };
     let nice = rustix::process::getpriority_process(None).unwrap();
-    let score = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap();
+    let score = std::fs::read_to_string(proc("self/oom_score_adj")).unwrap();
     format!("{policy} {nice} {}", score.trim())
 }
 
 pub(crate) fn a_worker_of_a_main_with_precedence_is_an_ordinary_process() {
     let parameter = libc::sched_param { sched_priority: 1 };
     rustix::process::setpriority_process(None, -5).ok();
-    std::fs::write("/proc/self/oom_score_adj", "-7").ok();
+    std::fs::write(proc("self/oom_score_adj"), "-7").ok();
     // SAFETY: the kernel reads the parameter.
     unsafe { libc::sched_setscheduler(0, libc::SCHED_RR, &raw const parameter) };
     let own = precedence();

@@ -74,7 +74,7 @@ pub(crate) fn repro_a_thread_that_lives_for_a_while_delays_a_restart_only() {
     let list = turn_until(&mut worker, |list| matches!(list.last(), Some(Told::NotStarted(_))));
     assert!(matches!(list[0], Told::Died(Ended::Killed(9))), "{list:?}");
     let Some(Told::NotStarted(reason)) = list.last() else { panic!("{list:?}") };
-    assert!(reason.contains("2 threads"), "{reason}");
+    assert!(reason.contains("threads"), "{reason}");
     drop(done);
     thread.join().unwrap();
     let list = turn_until(&mut worker, |list| list.contains(&Told::Reply(1, b"later".to_vec())));

@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use ipc_barrier::{Barrier, Child, End, Fork, Lane, MeetError, PeerAbort, Role, Unmet, exit, fork};
+use ipc_tests::around::proc;
 use ipc_tests::forked::{end_of, forked, soon};
 use ipc_transport::{Errno, Instant};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
@@ -116,7 +117,7 @@ impl Sides {
 
     fn state(&self, side: usize) -> char {
         let pid = if side == PARENT { self.parent.pid() } else { self.child.as_raw_pid() };
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let stat = std::fs::read_to_string(proc(&format!("{pid}/stat"))).unwrap_or_default();
         stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).unwrap_or('?')
     }
 }
