@@ -76,6 +76,8 @@ pub(super) fn spawn(ready: &Ready<'_>, mask: Mask) -> Result<Option<Child>, Spaw
         }
         // The C library needs a call that a filter refuses, or a number cannot be had.
         libc::EPERM | libc::ENOSYS | libc::EINVAL | libc::EBADF => Ok(None),
+        // It executes an open file by `/proc`, which may be missing.
+        libc::ENOENT if ready.file.is_some() => Ok(None),
         _ => Err(ready.failed(errno).into()),
     }
 }

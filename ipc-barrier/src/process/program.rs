@@ -28,8 +28,8 @@ pub enum Program<'a> {
     /// By its path, as execve(2) takes it: `PATH` is not searched.
     Path(&'a CStr),
     /// By an open file, which stays the same program whatever becomes of its path (execveat(2),
-    /// kernel 3.19; elsewhere by `/proc/self/fd`). One opened with `O_PATH` will do. Not for a
-    /// script: its interpreter would have to open what exec has closed.
+    /// kernel 3.19, or `/proc/self/fd`: either suffices). One opened with `O_PATH` will do. Not for
+    /// a script: its interpreter would have to open what exec has closed.
     Open(BorrowedFd<'a>),
 }
 
@@ -63,7 +63,7 @@ pub(super) struct Ready<'a> {
     /// The program's descriptors, each with the number that it will have.
     pub(super) fds: Vec<(OwnedFd, RawFd), FDS>,
     /// The program's file, and the ruleset, which lie beside these numbers.
-    file: Option<OwnedFd>,
+    pub(super) file: Option<OwnedFd>,
     pub(super) ruleset: Option<OwnedFd>,
     path: &'a CStr,
     path_of_file: String<PATH>,

@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use ipc_barrier::Ended;
 use ipc_barrier::process::{Program, Setup};
-use ipc_tests::around::proc;
-use ipc_tests::fds;
+use ipc_tests::around::{self, proc};
+use ipc_tests::{cases, fds};
 use rustix::process::Signal;
 
 use crate::started::{SH, Sleeping, output, reason, refused, script};
@@ -103,6 +103,22 @@ pub(crate) fn an_open_file_is_a_program_whatever_becomes_of_its_path() {
         let args = [c"sh", c"-c", c"echo here"];
         let (text, ended) = output(&setup, Program::Open(file.as_fd()), &args).unwrap();
         assert_eq!((text.as_str(), ended), ("here\n", Ended::Exited(0)));
+    }
+}
+
+/// The C library has only a path for it, which was in /proc.
+pub(crate) fn repro_an_open_file_is_a_program_where_proc_is_missing() {
+    let file = File::open("/bin/sh").unwrap();
+    if let Err(error) = around::hide_proc() {
+        cases::skip(&format!("a mount namespace: {error}"), "root");
+    }
+    for setup in both_ways() {
+        let args = [c"sh", c"-c", c"echo here"];
+        let (text, ended) = output(&setup, Program::Open(file.as_fd()), &args).unwrap();
+        assert_eq!((text.as_str(), ended), ("here\n", Ended::Exited(0)));
+        let plain = tempfile::tempfile().unwrap();
+        let why = reason(&setup, Program::Open(plain.as_fd()));
+        assert!(why.starts_with("stage exec: ") && why.ends_with(": EACCES (13)"), "{why}");
     }
 }
 
