@@ -269,8 +269,9 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
 
     /// Returns whether any byte of a kept frame went out since the last [`rewind`](Self::rewind).
     pub fn has_sent(&self) -> bool {
-        let mut all = self.frames.first..self.frames.next;
-        all.any(|number| self.kept(number).is_some_and(|entry| entry.begun))
+        // No frame was sent beyond these.
+        let mut reached = self.frames.first..=self.cursor.max(self.urgent.end);
+        reached.any(|number| self.kept(number).is_some_and(|entry| entry.begun))
     }
 
     /// Returns the first frame that is kept: pushed and not retired. A walk copies no list:
@@ -396,9 +397,9 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
     fn settle(&mut self) {
         while self.offset == 0 && self.frames.get(self.cursor).is_some_and(Entry::is_passed_over) {
             self.cursor += 1;
-            if self.cursor == self.urgent.end {
+            if self.cursor == self.urgent.end && !self.urgent.is_empty() {
                 self.cursor = self.after_urgent.max(self.frames.first);
-                self.urgent = 0..0;
+                self.urgent.start = self.urgent.end;
             }
         }
         while self.frames.first < self.cursor && self.kept(self.frames.first).is_none() {
