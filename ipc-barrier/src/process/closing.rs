@@ -6,7 +6,7 @@ use ipc_transport::SystemError;
 use rustix::fd::{AsRawFd, BorrowedFd, RawFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use syscalls::{Sysno, syscall};
 
 /// The first number that is neither standard input, output nor error.
@@ -46,14 +46,19 @@ pub fn detach_all_but(keep: &[RawFd]) -> Result<(), SystemError> {
     Ok(())
 }
 
-/// Raises the soft limit of open descriptors, up to the hard one.
+/// Raises the soft limit of open descriptors, up to the hard one. Where a sandbox refuses that, fewer
+/// can be opened.
 fn raise_limit(by: u64) {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if let Some(current) = current {
-        let more = current.saturating_add(by);
-        let current = Some(maximum.map_or(more, |maximum| more.min(maximum)));
-        // Where a sandbox refuses that, fewer can be opened.
-        _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
+    // The kernel's `struct rlimit64`, whose highest value is no limit (prlimit(2)). The call that
+    // rustix has panics where a sandbox refuses it.
+    let mut limit = [0_u64; 2];
+    let nofile = Resource::Nofile as usize;
+    // SAFETY: the kernel writes two numbers of 64 bits, and reads none.
+    let asked = unsafe { syscall!(Sysno::prlimit64, 0, nofile, 0, limit.as_mut_ptr()) };
+    let [soft, hard] = limit;
+    if asked.is_ok() {
+        let current = Some(soft.saturating_add(by).min(hard));
+        _ = setrlimit(Resource::Nofile, Rlimit { current, maximum: Some(hard) });
     }
 }
 

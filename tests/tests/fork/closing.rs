@@ -52,3 +52,8 @@ pub(crate) fn a_detached_descriptor_keeps_its_number_and_nothing_else() {
     let path = rustix::fs::openat(&open[0], "status", rustix::fs::OFlags::RDONLY, 0.into());
     assert_eq!(path.unwrap_err(), rustix::io::Errno::NOTDIR);
 }
+
+pub(crate) fn repro_where_a_sandbox_refuses_prlimit_the_others_are_detached_all_the_same() {
+    seccomp::refuse(&[libc::SYS_prlimit64], libc::EPERM);
+    a_detached_descriptor_keeps_its_number_and_nothing_else();
+}

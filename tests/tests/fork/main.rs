@@ -57,6 +57,7 @@ ipc_tests::cases! {
     with_nothing_listed_only_the_standard_streams_stay,
     without_close_range_the_same_are_closed,
     a_detached_descriptor_keeps_its_number_and_nothing_else,
+    repro_where_a_sandbox_refuses_prlimit_the_others_are_detached_all_the_same,
     where_unshare_is_refused_one_thread_forks,
     where_unshare_answers_einval_by_mistake_it_is_asked_again,
     where_unshare_always_answers_einval_threads_are_counted,
