@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::BorrowedFd;
-use rustix::io::retry_on_intr;
+use rustix::io::Errno;
 
 use crate::contract::SystemError;
 use crate::waiting::clock::Instant;
@@ -64,10 +64,15 @@ pub fn wait(watched: &mut [Watched<'_>], deadline: Option<Instant>) -> Result<bo
     let polled: *mut [PollFd<'_>] = core::ptr::from_mut(watched) as _;
     // SAFETY: each `Watched` is a `PollFd` (`repr(transparent)`), and they stay borrowed.
     let polled = unsafe { &mut *polled };
-    // The deadline is absolute, so that a storm of signals cannot prolong the wait.
-    retry_on_intr(|| rustix::event::poll(polled, timeout(deadline).as_ref()))
-        .map(|count| count > 0)
-        .map_err(SystemError::of("poll"))
+    // The deadline is absolute, so that a storm of signals cannot prolong the wait, nor can a filter
+    // that always answers so.
+    loop {
+        match rustix::event::poll(polled, timeout(deadline).as_ref()) {
+            Err(Errno::INTR) if deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
+            Err(Errno::INTR) => return Ok(false),
+            polled => return polled.map(|count| count > 0).map_err(SystemError::of("poll")),
+        }
+    }
 }
 
 /// Returns what is seen of a descriptor at once.

@@ -40,6 +40,7 @@ ipc_tests::cases! {
     closing_the_sending_direction_leaves_the_other,
     a_blocking_receive_ends_at_its_time_out,
     repro_a_storm_of_signals_prolongs_no_blocking_receive,
+    repro_a_filter_that_interrupts_for_ever_ends_at_the_deadline,
     a_blocking_receive_without_time_out_waits_through_signals,
     a_blocking_send_waits_for_room,
     repro_blocking_calls_wait_whatever_the_mode_of_the_description,

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use ipc_tests::forked::{end_of, forked, soon};
+use ipc_tests::seccomp;
 use ipc_tests::storm::Storm;
 use rustix::fs::OFlags;
 
@@ -159,6 +160,17 @@ pub(crate) fn a_wait_lasts_until_its_deadline_and_sees_what_is_ready() {
     assert_eq!(wait(&mut many, Some(soon())), Ok(true));
     assert!(many.iter().all(Watched::is_over));
     assert_eq!(wait(&mut [], Some(Instant::from_nanoseconds(1))), Ok(false));
+}
+
+pub(crate) fn repro_a_filter_that_interrupts_for_ever_ends_at_the_deadline() {
+    let (_left, right) = Stream::pair().unwrap();
+    seccomp::refuse(&[libc::SYS_ppoll, libc::SYS_poll], libc::EINTR);
+    let deadline = Instant::now() + Duration::from_millis(20);
+    for deadline in [deadline, Instant::PAST] {
+        let mut watched = [Watched::new(right.as_fd(), Interest::Input)];
+        assert_eq!(wait(&mut watched, Some(deadline)), Ok(false));
+    }
+    assert!(Instant::now() >= deadline);
 }
 
 pub(crate) fn spinning_changes_no_answer() {
