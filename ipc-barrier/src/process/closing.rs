@@ -95,14 +95,14 @@ pub(super) fn close_all_at_exec() {
     }
 }
 
-/// Returns whether a descriptor from 3 on would stay open at exec, as far as that can be told.
-pub(super) fn any_survives_exec() -> bool {
+/// Returns whether a descriptor from 3 on may stay open at exec, as where `/proc` does not tell.
+pub(super) fn may_any_survive_exec() -> bool {
     let mut any = false;
-    _ = for_each_other(&[], |fd| {
+    let asked = for_each_other(&[], |fd| {
         any |= fcntl_getfd(fd).is_ok_and(|flags| !flags.contains(FdFlags::CLOEXEC));
         Ok(())
     });
-    any
+    any || asked.is_err()
 }
 
 fn close_gaps(keep: &[RawFd]) -> Result<(), syscalls::Errno> {

@@ -16,7 +16,7 @@ use syscalls::{Sysno, syscall};
 #[cfg(not(feature = "libc"))]
 use super::bare as system;
 use super::child::{Child, Ended};
-use super::closing::{any_survives_exec, close_all_at_exec};
+use super::closing::{close_all_at_exec, may_any_survive_exec};
 use super::fork::{Fork, exit, fork_raw};
 #[cfg(feature = "libc")]
 use super::posix as system;
@@ -42,7 +42,8 @@ impl Setup<'_> {
     /// linked, and signals, streams and descriptors are all there is to set, posix_spawn(3) does
     /// it: it takes memory from the C library for the time of the call, and its cost does not grow
     /// with the memory of this process. Any other step makes it a fork, whose cost does, and so does
-    /// a descriptor of this process that lacks close-on-exec, or a standard stream that is closed.
+    /// a descriptor of this process that lacks close-on-exec, a standard stream that is closed, or
+    /// `/proc` where it is missing.
     ///
     /// Exec closes every descriptor but 0 to 2 and those given. On kernels before 5.11 without
     /// `/proc`, those that lack close-on-exec stay open.
@@ -64,7 +65,7 @@ impl Setup<'_> {
         let ready = Ready::new(self, program.into(), args, system::environment())?;
         if self.steps.is_none() && stdio_is_open(self) {
             // A program of our own leaves what it inherits alone.
-            if self.mask != NONE || !any_survives_exec() {
+            if self.mask != NONE || !may_any_survive_exec() {
                 if let Some(child) = system::spawn(&ready, self.mask)? {
                     return Ok(child);
                 }

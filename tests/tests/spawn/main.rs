@@ -25,6 +25,7 @@ ipc_tests::cases! {
     numbers_may_overlap,
     an_open_file_is_a_program_whatever_becomes_of_its_path,
     repro_an_open_file_is_a_program_where_proc_is_missing,
+    repro_nothing_else_is_open_where_proc_is_missing,
     a_program_that_is_missing_or_not_executable_is_a_reason,
     too_much_is_refused_before_anything_starts,
     signals_have_their_default_action_and_none_is_blocked,

@@ -122,6 +122,20 @@ pub(crate) fn repro_an_open_file_is_a_program_where_proc_is_missing() {
     }
 }
 
+/// What is open shows in /proc only; where that is missing, the kernel still marks it all.
+pub(crate) fn repro_nothing_else_is_open_where_proc_is_missing() {
+    let leaked = fds::file();
+    rustix::io::fcntl_setfd(&leaked, rustix::io::FdFlags::empty()).unwrap();
+    if let Err(error) = around::hide_proc() {
+        cases::skip(&format!("a mount namespace: {error}"), "root");
+    }
+    for setup in both_ways() {
+        let found = listed(&script(&setup.fd(leaked.as_fd(), 9), &list()));
+        let numbers: Vec<i32> = found.iter().map(|&(number, _)| number).collect();
+        assert_eq!(numbers, [0, 1, 2, 9], "{found:?}");
+    }
+}
+
 pub(crate) fn a_program_that_is_missing_or_not_executable_is_a_reason() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("plain");
