@@ -28,68 +28,114 @@ const REFUSED: [libc::c_long; 5] = [
     libc::SYS_execveat,
 ];
 
-/// Why a case is left out.
-const OWN_STREAMS: &str = "what a process has opened at 0 to 2 counts as its standard streams";
-const CLOSES_THEM: &str = "it closes what is closed already";
-const NEEDS_PIDFD: &str = "without a pidfd nothing shows that death";
-const NEEDS_MEMFD: &str = "what crosses an exec lies in a memfd";
-const IS_FILTERED: &str = "the filter of the surroundings has set that already";
-const C_LIBRARY: &str = "where clone3 answers EPERM the C library starts no thread and no program";
-
-/// Cases that make no sense in some surroundings, by a part of their names, and why.
-const LEFT_OUT: &[(&str, &str, &str)] = &[
-    ("closed", "every_descriptor_but_the_listed_is_closed", OWN_STREAMS),
-    ("closed", "with_nothing_listed_only_the_standard_streams_stay", OWN_STREAMS),
-    ("closed", "without_close_range_the_same_are_closed", OWN_STREAMS),
-    ("closed", "a_detached_descriptor_keeps_its_number", OWN_STREAMS),
-    ("closed", "an_io_uring_is_unsendable", OWN_STREAMS),
-    ("closed", "a_closed_connection_is_seen_at_once", OWN_STREAMS),
-    ("closed", "the_child_keeps_only_its_own_descriptors", OWN_STREAMS),
-    ("closed", "repro_an_end_keeps_its_pidfd_where_only", OWN_STREAMS),
-    ("closed", "numbers_may_overlap", OWN_STREAMS),
-    ("closed", "in_a_sandbox_without_the_newer_calls", OWN_STREAMS),
-    ("closed", "a_start_that_lacks_a_descriptor", OWN_STREAMS),
-    ("closed", "with_standard_streams_closed", CLOSES_THEM),
-    ("closed", "where_standard_streams_are_closed", CLOSES_THEM),
-    ("closed", "with_closed_streams", CLOSES_THEM),
-    ("enosys", "every_answer_is_that_of_the_written_rules", NEEDS_PIDFD),
-    ("enosys", "repro_where_every_wait_is_refused", NEEDS_PIDFD),
-    ("enosys", "a_grandchild_that_holds_all_descriptors", NEEDS_PIDFD),
-    ("enosys", "tokens_before_a_death_that_a_pidfd_shows", NEEDS_PIDFD),
-    ("enosys", "a_broken_pidfd_is_an_abort", NEEDS_PIDFD),
-    ("enosys", "a_child_watches_its_parent", NEEDS_PIDFD),
-    ("enosys", "a_process_that_is_not_watched_any_more", NEEDS_PIDFD),
-    ("enosys", "a_wait_that_the_system_refuses", NEEDS_PIDFD),
-    ("enosys", "a_barrier_lists_its_descriptors", NEEDS_MEMFD),
-    ("enosys", "no_new_privs_and_the_death_signal_are_set", IS_FILTERED),
-    ("enosys", "a_filter_is_the_last_and_forbids", IS_FILTERED),
-    ("enosys", "a_ruleset_restricts_the_program", IS_FILTERED),
-    ("eperm", "every_answer_is_that_of_the_written_rules", NEEDS_PIDFD),
-    ("eperm", "repro_where_every_wait_is_refused", NEEDS_PIDFD),
-    ("eperm", "a_grandchild_that_holds_all_descriptors", NEEDS_PIDFD),
-    ("eperm", "tokens_before_a_death_that_a_pidfd_shows", NEEDS_PIDFD),
-    ("eperm", "a_broken_pidfd_is_an_abort", NEEDS_PIDFD),
-    ("eperm", "a_child_watches_its_parent", NEEDS_PIDFD),
-    ("eperm", "a_process_that_is_not_watched_any_more", NEEDS_PIDFD),
-    ("eperm", "a_wait_that_the_system_refuses", NEEDS_PIDFD),
-    ("eperm", "a_barrier_lists_its_descriptors", NEEDS_MEMFD),
-    ("eperm", "no_new_privs_and_the_death_signal_are_set", IS_FILTERED),
-    ("eperm", "a_filter_is_the_last_and_forbids", IS_FILTERED),
-    ("eperm", "a_ruleset_restricts_the_program", IS_FILTERED),
-    ("eperm", "a_second_thread_is", C_LIBRARY),
-    ("eperm", "repro_the_c_librarys_own_signals", C_LIBRARY),
-    ("eperm", "threads_are_still_counted", C_LIBRARY),
-    ("eperm", "threads_are_counted", C_LIBRARY),
-    ("eperm", "without_proc_unshare_alone_decides", C_LIBRARY),
-    ("eperm", "repro_the_kernels_own_threads", C_LIBRARY),
-    ("eperm", "repro_a_thread_that_lives", C_LIBRARY),
-    ("eperm", "threads_that_note", C_LIBRARY),
-    ("eperm", "beside_threads", C_LIBRARY),
-    ("eperm", "by_hand_it_says", C_LIBRARY),
-    ("eperm", "what_a_worker_starts_itself", C_LIBRARY),
-    ("eperm", "an_upgrade_on_disk", C_LIBRARY),
-    ("eperm", "with_threads_and_under_kills", C_LIBRARY),
-    ("pid1", "a_program_leads_a_session_or_a_group", "its session begins outside of the namespace"),
+/// Cases that make no sense in some surroundings: which, why, and a part of `suite::case`.
+const LEFT_OUT: &[(&str, &str, &[&str])] = &[
+    (
+        "closed",
+        "what a process has opened at 0 to 2 counts as its standard streams",
+        &[
+            "every_descriptor_but_the_listed_is_closed",
+            "with_nothing_listed_only_the_standard_streams_stay",
+            "without_close_range_the_same_are_closed",
+            "a_detached_descriptor_keeps_its_number",
+            "an_io_uring_is_unsendable",
+            "a_closed_connection_is_seen_at_once",
+            "the_child_keeps_only_its_own_descriptors",
+            "repro_an_end_keeps_its_pidfd_where_only",
+            "numbers_may_overlap",
+            "in_a_sandbox_without_the_newer_calls",
+            "a_start_that_lacks_a_descriptor",
+        ],
+    ),
+    (
+        "closed",
+        "it closes what is closed already",
+        &[
+            "with_standard_streams_closed",
+            "where_standard_streams_are_closed",
+            "with_closed_streams",
+        ],
+    ),
+    (
+        "enosys, eperm",
+        "without a pidfd nothing shows that death",
+        &[
+            "every_answer_is_that_of_the_written_rules",
+            "repro_where_every_wait_is_refused",
+            "a_grandchild_that_holds_all_descriptors",
+            "tokens_before_a_death_that_a_pidfd_shows",
+            "a_broken_pidfd_is_an_abort",
+            "a_child_watches_its_parent",
+            "a_process_that_is_not_watched_any_more",
+            "a_wait_that_the_system_refuses",
+        ],
+    ),
+    ("enosys, eperm", "what crosses an exec lies in a memfd", &["a_barrier_lists_its_descriptors"]),
+    (
+        "enosys, eperm",
+        "neither the call nor /proc is left",
+        &["an_open_file_is_a_program_where_proc_is_missing", "nothing_else_is_open_where_proc"],
+    ),
+    (
+        "eperm",
+        "where clone3 answers EPERM the C library starts no thread and no program",
+        &[
+            "a_second_thread_is",
+            "repro_the_c_librarys_own_signals",
+            "threads_are_still_counted",
+            "threads_are_counted",
+            "without_proc_unshare_alone_decides",
+            "repro_the_kernels_own_threads",
+            "repro_a_thread_that_lives",
+            "threads_that_note",
+            "beside_threads",
+            "by_hand_it_says",
+            "what_a_worker_starts_itself",
+            "an_upgrade_on_disk",
+            "with_threads_and_under_kills",
+        ],
+    ),
+    (
+        "noproc",
+        "only /proc counts threads, where unshare does not",
+        &[
+            "a_second_thread_is",
+            "where_a_sandbox_refuses_the_newer_calls",
+            "where_an_old_kernel_lacks_the_newer_calls",
+            "where_unshare_",
+            "where_proc_cannot_be_read_either",
+            "repro_the_kernels_own_threads",
+        ],
+    ),
+    (
+        "noproc",
+        "only /proc tells what is open and keeps numbers taken: it is closed, or stays",
+        &[
+            "without_close_range_the_same_are_closed",
+            "a_detached_descriptor_keeps_its_number",
+            "in_a_sandbox_without_the_newer_calls",
+            "nothing_is_inherited_but_the_stream",
+            "a_number_of_mains_that_is_not_close_on_exec",
+            "repro_a_stale_number_never_means_another_file",
+            "numbers_that_stay_taken",
+            "a_number_that_is_dropped_in_the_worker",
+        ],
+    ),
+    (
+        "noproc",
+        "only /proc tells a program that exits at once from one that never began",
+        &["a_filter_that_forbids_the_exec_is_told"],
+    ),
+    (
+        "noproc",
+        "the example program needs /proc: to start itself, or for its uid map",
+        &["container::", "heist::", "tokio_with_many_threads"],
+    ),
+    (
+        "pid1",
+        "its session begins outside of the namespace",
+        &["a_program_leads_a_session_or_a_group"],
+    ),
 ];
 
 /// Returns the path of a file of /proc, for the tests' own looks.
@@ -106,13 +152,27 @@ pub fn start_self() -> Start<Exec<'static>> {
     Start::exec(Box::leak(path.into_boxed_c_str()))
 }
 
+/// Returns whether surroundings are asked for that are still to be entered.
+pub fn is_asked_for() -> bool {
+    std::env::var(AROUND).is_ok()
+}
+
 /// Returns why a case is left out in the present surroundings.
 pub fn leaves_out(case: &str) -> Option<&'static str> {
     let around = std::env::var(AROUND).ok()?;
-    let left_out = |(name, part, _): &&(&str, &str, &str)| {
-        name.contains(around.as_str()) && case.contains(part)
-    };
-    LEFT_OUT.iter().find(left_out).map(|(_, _, why)| *why)
+    let case = format!("{}::{case}", suite());
+    LEFT_OUT
+        .iter()
+        .filter(|(names, _, _)| names.split(", ").any(|name| name == around))
+        .find(|(_, _, parts)| parts.iter().any(|part| case.contains(part)))
+        .map(|(_, why, _)| *why)
+}
+
+/// Returns the name of this program, as cargo knows it.
+fn suite() -> String {
+    let program = std::env::args().next().unwrap_or_default();
+    let file = program.rsplit('/').next().unwrap_or_default();
+    file.rsplit_once('-').map_or(file, |(name, _hash)| name).to_owned()
 }
 
 /// Changes the surroundings of this process, which is a case's. Returns in another process where
@@ -128,7 +188,7 @@ pub fn enter() {
         other => Err(io::Error::other(format!("{AROUND}={other} is not known"))),
     };
     if let Err(error) = entered {
-        skip(&format!("{around}: {error}"), "root, and a kernel with namespaces");
+        skip(&format!("all with {AROUND}={around}: {error}"), "root, and a kernel with namespaces");
     }
     // What this process starts is there already.
     // SAFETY: this process has one thread.
@@ -138,11 +198,7 @@ pub fn enter() {
 fn refuse(errno: i32) -> io::Result<()> {
     seccomp::refuse(&REFUSED, errno);
     // What is started by exec, and barriers beyond one, cannot do without.
-    let program = std::env::args().next().unwrap_or_default();
-    if !["container", "exec", "heist", "several"]
-        .iter()
-        .any(|name| program.contains(&format!("/{name}")))
-    {
+    if !["container", "exec", "execs", "heist", "hostile", "several"].contains(&suite().as_str()) {
         seccomp::refuse(&[libc::SYS_memfd_create], errno);
     }
     Ok(())

@@ -68,11 +68,15 @@ pub fn limit(count: u64) {
     setrlimit(Resource::Nofile, limit).expect("it is not above the hard limit");
 }
 
-/// Returns a worker's socket to main, in the worker: its one descriptor beside the standard ones.
+/// Returns a worker's socket to main, in the worker: the first beyond the standard streams.
 pub fn own_socket() -> BorrowedFd<'static> {
-    let number = open().into_iter().find(|&fd| fd > 2).expect("a worker has a socket");
-    // SAFETY: it is open as long as the worker runs.
-    unsafe { BorrowedFd::borrow_raw(number) }
+    open()
+        .into_iter()
+        .filter(|&fd| fd > 2)
+        // SAFETY: it was open, and a worker's socket is as long as the worker runs.
+        .map(|fd| unsafe { BorrowedFd::borrow_raw(fd) })
+        .find(|fd| rustix::net::sockopt::socket_type(fd).is_ok())
+        .expect("a worker has a socket")
 }
 
 /// Makes a socket refuse descriptors (SO_PASSRIGHTS of 0); returns whether the kernel knows that.
