@@ -1,6 +1,7 @@
 //! `cargo xtask deep`: what takes too long to run before every change.
 
 use crate::{
+    around,
     failure::Failure,
     fuzz, miri,
     steps::{self, Step},
@@ -10,8 +11,10 @@ use crate::{
 const HELP: &str = "\
 Runs what takes too long for `cargo xtask ci`: a minute of fuzzing the decoder, miri, the barrier's
 tests with a hundred times the races, a hundred million steps of the model of a worker's two sides,
-a thousand strikes against each crew of workers, and the ticks of main beside hostile ones. Every step runs, also after one that failed. A step whose tool is not installed is skipped;
-the end of the output lists these steps and how to install them.
+a thousand strikes against each crew of workers, the ticks of main beside hostile ones, and the
+tests in all surroundings of `cargo xtask around`. Every step runs, also after one that failed. A
+step whose tool is not installed is skipped; the end of the output lists these steps and how to
+install them.
 
 Usage: cargo xtask deep
 
@@ -34,11 +37,13 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
     workers.args(["ipc-tests", "--test", "chaos", "--test", "hostile"]).env("IPC_TESTS_DEEP", "1");
     let mut traffic = workspace.cargo(&test);
     traffic.args(["ipc-worker", "--lib", "--", "traffic"]).env("IPC_STEPS", "100000000");
-    vec![
+    let mut steps = vec![
         fuzz::step(workspace, "fuzz decode", "decode", minute),
         miri::step(workspace),
         Step::command("barrier, long", barrier),
         Step::command("workers in chaos, long", workers),
         Step::command("traffic, long", traffic),
-    ]
+    ];
+    steps.extend(around::steps(workspace, around::Suites::All, |_| true));
+    steps
 }

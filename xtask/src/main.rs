@@ -1,5 +1,6 @@
 //! The tools of this project: `cargo xtask VERB`, one file per verb.
 
+mod around;
 mod bench;
 mod ci;
 mod deep;
@@ -33,6 +34,7 @@ Usage: cargo xtask VERB [OPTIONS]
 Verbs:
   demo     drive the example daemon logd under load, kill its worker, count every message
   test     run all tests, and a static program without a C library
+  around   run the tests in sandboxes, as process 1, without /proc or standard streams
   ci       check everything before a change: format, lints, tests, docs, packages
   lines    count the code of each crate and compare it with its limit
   layers   look for files that import each other
@@ -40,7 +42,7 @@ Verbs:
   bench    measure beside bare system calls, and print the ratios
   fuzz     feed generated inputs to a decoder
   miri     run the tests of ipc-frame in miri, which detects undefined behaviour
-  deep     run what takes too long for ci: a minute of fuzzing, miri, long tests
+  deep     run what takes too long for ci: a minute of fuzzing, miri, long tests, `around`
 
 Options:
   -h, --help    print this help; `cargo xtask VERB --help` prints that of a verb
@@ -65,6 +67,7 @@ fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
         }
         Some(Value(verb)) if verb == "demo" => demo::run(args),
         Some(Value(verb)) if verb == "test" => test::run(args),
+        Some(Value(verb)) if verb == "around" => around::run(args),
         Some(Value(verb)) if verb == "ci" => ci::run(args),
         Some(Value(verb)) if verb == "lines" => lines::run(args),
         Some(Value(verb)) if verb == "layers" => layers::run(args),

@@ -1,0 +1,113 @@
+//! `cargo xtask around`: the tests in sandboxes, in namespaces and without what is usually there.
+
+use lexopt::{
+    Arg::{Long, Short, Value},
+    ValueExt as _,
+};
+
+use crate::{
+    failure::Failure,
+    steps::{self, Step},
+    workspace::Workspace,
+};
+
+const HELP: &str = "\
+Runs the tests across processes in other surroundings, all of them or those that NAME says:
+
+  enosys  a filter answers ENOSYS to pidfd_open, pidfd_send_signal, clone3, close_range, execveat
+          and, but for what crosses an exec, memfd_create
+  eperm   the same filter answers EPERM
+  pid1    each case is process 1 of a PID namespace (needs root)
+  noproc  /proc is empty (needs root)
+  closed  descriptors 0 to 2 are closed
+
+What cannot be had here is skipped. A case that makes no sense somewhere is left out there: its
+output says why, and it counts as ignored. Every step runs, also after one that failed.
+
+Usage: cargo xtask around [OPTIONS] [NAME...]
+
+Options:
+      --quick   only the suites that take a few seconds, as `cargo xtask test` does
+  -h, --help    print this help
+
+Exit codes: 0 no step failed, 1 a step failed, 2 wrong arguments";
+
+/// The surroundings, and what their steps are called.
+const ALL: [(&str, &str); 5] = [
+    ("enosys", "around enosys"),
+    ("eperm", "around eperm"),
+    ("pid1", "around pid1"),
+    ("noproc", "around noproc"),
+    ("closed", "around closed"),
+];
+
+/// The suites that take a few seconds, and the others.
+const QUICK: &[&str] = &["exec", "execs", "fork", "pools", "several", "spawn"];
+const SLOW: &[&str] = &[
+    "allocation",
+    "barrier",
+    "connect",
+    "container",
+    "event_loops",
+    "faults",
+    "fork_safety",
+    "heist",
+    "hostile",
+    "laws",
+    "pressure",
+    "transport",
+    "typed",
+    "whose_fault",
+    "worker",
+];
+
+/// Which suites to run.
+#[derive(Clone, Copy)]
+pub(crate) enum Suites {
+    All,
+    Quick,
+}
+
+/// Runs the verb.
+pub(crate) fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
+    let (mut names, mut suites) = (Vec::new(), Suites::All);
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("help") | Short('h') => {
+                println!("{HELP}");
+                return Ok(());
+            }
+            Long("quick") => suites = Suites::Quick,
+            Value(name) => names.push(name.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    if let Some(name) = names.iter().find(|name| ALL.iter().all(|(known, _)| known != name)) {
+        return Err(Failure::Arguments(format!("no surroundings {name:?}")));
+    }
+    let workspace = Workspace::find()?;
+    let steps =
+        steps(&workspace, suites, |name| names.is_empty() || names.iter().any(|it| it == name));
+    steps::run(&workspace, steps)
+}
+
+/// Returns a step for each of the surroundings that are chosen.
+pub(crate) fn steps(
+    workspace: &Workspace,
+    suites: Suites,
+    is_chosen: impl Fn(&str) -> bool,
+) -> Vec<Step> {
+    let slow = match suites {
+        Suites::All => SLOW,
+        Suites::Quick => &[],
+    };
+    let step = |&(name, title): &(&str, &'static str)| {
+        let mut test = workspace.cargo(&["test", "--locked", "--no-fail-fast", "-p", "ipc-tests"]);
+        for suite in QUICK.iter().chain(slow) {
+            test.args(["--test", suite]);
+        }
+        test.env("IPC_TESTS_AROUND", name);
+        Step::command(title, test)
+    };
+    ALL.iter().filter(|(name, _)| is_chosen(name)).map(step).collect()
+}
