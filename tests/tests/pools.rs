@@ -206,25 +206,27 @@ fn a_pool_of_which_one_does_not_start_leaves_nothing() {
 /// A flood to one worker is in the way of no other's events.
 fn events_are_taken_from_each_in_turn() {
     let mut pool = pool::<2>();
-    let mut tag = 0;
-    let mut told = [0; 2];
+    let (mut tag, mut turns) = (0, 0);
     let limit = soon();
-    while told[1] < 50 {
-        for _ in 0..8 {
-            _ = pool.try_call(Call::new(ECHO, &[b"flood"]).key(0), tag);
+    while turns < 50 {
+        for key in [0, 0, 0, 0, 1] {
+            _ = pool.try_call(Call::new(ECHO, &[b"one"]).key(key), tag);
             tag += 1;
         }
-        _ = pool.try_call(Call::new(ECHO, &[b"one"]).key(1), tag);
-        tag += 1;
         pool.turn(Instant::now());
-        // One event of each turn, although there are more.
-        if let Some((worker, event)) = pool.next_event() {
+        let mut order = Vec::new();
+        while let Some((worker, event)) = pool.next_event() {
             assert!(matches!(event, Event::Done { .. }));
-            told[worker] += 1;
+            order.push(worker);
         }
-        assert!(Instant::now() < limit, "{told:?}");
+        // As long as both have events; how many that is depends on the machine.
+        let of = |worker| order.iter().filter(|&&it| it == worker).count();
+        let both = of(0).min(of(1));
+        assert!(order[..2 * both].chunks(2).all(|pair| pair[0] != pair[1]), "{order:?}");
+        // One that has more than the other shows what comes first.
+        turns += usize::from(both > 0 && order.len() > 2 * both);
+        assert!(Instant::now() < limit, "{turns}");
     }
-    assert!(told[0] >= 40, "{told:?}");
     pool.stop(soon(), |_, _| ());
     assert_eq!(pool.workers()[0].pid(), None);
 }
