@@ -38,6 +38,7 @@ const LEFT_OUT: &[(&str, &str, &[&str])] = &[
             "with_nothing_listed_only_the_standard_streams_stay",
             "without_close_range_the_same_are_closed",
             "a_detached_descriptor_keeps_its_number",
+            "repro_where_a_sandbox_refuses_prlimit",
             "an_io_uring_is_unsendable",
             "a_closed_connection_is_seen_at_once",
             "the_child_keeps_only_its_own_descriptors",
@@ -113,6 +114,7 @@ const LEFT_OUT: &[(&str, &str, &[&str])] = &[
         &[
             "without_close_range_the_same_are_closed",
             "a_detached_descriptor_keeps_its_number",
+            "repro_where_a_sandbox_refuses_prlimit",
             "in_a_sandbox_without_the_newer_calls",
             "nothing_is_inherited_but_the_stream",
             "a_number_of_mains_that_is_not_close_on_exec",
