@@ -11,6 +11,7 @@ pub mod fds;
 pub mod forked;
 pub mod fuse;
 pub mod memory;
+pub mod ptrace;
 pub mod random;
 pub mod seccomp;
 pub mod speed;

@@ -1,20 +1,13 @@
 //! Counts the system calls of a process between marks that it sets (ptrace(2)).
 
-#![expect(unsafe_code, reason = "ptrace has no safe form")]
-
-// The numbers of linux/ptrace.h: C libraries differ in which of them they have, and in their types.
-const TRACEME: usize = 0;
-const SYSCALL: usize = 24;
-const SETOPTIONS: usize = 0x4200;
-const GET_SYSCALL_INFO: usize = 0x420e;
-const TRACE_SYSCALLS_APART: usize = 1;
-const EXIT_KILL: usize = 1 << 20;
-const ENTERED: u8 = 1;
-const LEFT: u8 = 2;
+#![expect(unsafe_code, reason = "a call that is made for nothing but being seen")]
 
 use ipc_barrier::{Fork, exit, fork};
 
 use crate::cases::skip;
+use crate::ptrace::{
+    Call, EXIT_KILL, SETOPTIONS, SYSCALL, TRACE_SYSCALLS_APART, be_traced, look, trace, wait,
+};
 
 /// The calls that bring bytes in.
 const RECEIVING: [libc::c_long; 4] =
@@ -40,11 +33,9 @@ pub fn mark() {
 pub fn stretches(run: impl FnOnce()) -> Vec<Stretch> {
     let child = match fork().expect("the case has one thread") {
         Fork::Child(_guard) => {
-            if trace(TRACEME, 0, 0, 0) != 0 {
+            if !be_traced() {
                 exit(77);
             }
-            // SAFETY: no memory is involved. The parent lets it go on.
-            unsafe { libc::raise(libc::SIGSTOP) };
             run();
             exit(0);
         }
@@ -90,40 +81,4 @@ pub fn stretches(run: impl FnOnce()) -> Vec<Stretch> {
             Some(Call::Left(_)) => {}
         }
     }
-}
-
-/// Where a process is stopped.
-enum Call {
-    Entered(libc::c_long),
-    Left(i64),
-}
-
-fn look(child: i32) -> Option<Call> {
-    // The kernel's `struct ptrace_syscall_info`, and more: its first byte says what it tells, and
-    // after the places of the program and its stack comes the call's number or its result.
-    let mut info = [0_u64; 16];
-    let (len, address) = (size_of_val(&info), (&raw mut info).addr());
-    if trace(GET_SYSCALL_INFO, child, len, address) <= 0 {
-        return None;
-    }
-    let [kind, _, _, number, ..] = info;
-    match kind.to_ne_bytes() {
-        [ENTERED, ..] => libc::c_long::try_from(number).ok().map(Call::Entered),
-        [LEFT, ..] => Some(Call::Left(number.cast_signed())),
-        _ => None,
-    }
-}
-
-fn trace(request: usize, child: i32, address: usize, data: usize) -> libc::c_long {
-    // SAFETY: the requests above take numbers, but for the one that writes a structure of at most
-    // the length that goes with its address.
-    unsafe { libc::syscall(libc::SYS_ptrace, request, child, address, data) }
-}
-
-fn wait(child: i32) -> i32 {
-    let mut status = 0;
-    // SAFETY: the kernel writes the status into the variable.
-    let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
-    assert_eq!(waited, child, "waitpid");
-    status
 }

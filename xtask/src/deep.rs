@@ -11,7 +11,8 @@ use crate::{
 const HELP: &str = "\
 Runs what takes too long for `cargo xtask ci`: a minute of fuzzing the decoder, miri, the barrier's
 tests with a hundred times the races, a hundred million steps of the model of a worker's two sides,
-a thousand strikes against each crew of workers, the ticks of main beside hostile ones, and the
+a thousand strikes against each crew of workers, the ticks of main beside hostile ones, main or a
+worker killed or refused at each of their system calls, and the
 tests in all surroundings of `cargo xtask around`. Every step runs, also after one that failed. A
 step whose tool is not installed is skipped; the end of the output lists these steps and how to
 install them.
@@ -34,7 +35,9 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
     let mut barrier = workspace.cargo(&test);
     barrier.args(["ipc-tests", "--test", "barrier"]).env("IPC_TESTS_DEEP", "1");
     let mut workers = workspace.cargo(&test);
-    workers.args(["ipc-tests", "--test", "chaos", "--test", "hostile"]).env("IPC_TESTS_DEEP", "1");
+    workers
+        .args(["ipc-tests", "--test", "chaos", "--test", "hostile", "--test", "walks"])
+        .env("IPC_TESTS_DEEP", "1");
     let mut traffic = workspace.cargo(&test);
     traffic.args(["ipc-worker", "--lib", "--", "traffic"]).env("IPC_STEPS", "100000000");
     let mut steps = vec![

@@ -1,0 +1,102 @@
+//! Each system call of main and of the worker fails, once or from then on, with each error that its
+//! manual page has.
+
+use ipc_tests::{cases::skip, deep};
+
+use crate::errors;
+use crate::lanes::{Lane, Step, walk_all};
+use crate::scenario::{HURRIED, Starts};
+use crate::tracer::{Act, Errno, Point, Side};
+
+/// How long a call fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fails {
+    Once,
+    Lastingly,
+}
+
+/// What cannot be survived, and why.
+struct Lost {
+    side: Side,
+    fails: Fails,
+    call: libc::c_long,
+    /// None for all of them.
+    errors: &'static [i32],
+    why: &'static str,
+}
+
+const LOST: &[Lost] = &[];
+
+pub(crate) fn each_call_of_main_fails_once<S: Starts>() {
+    walk::<S>(Side::Main, Fails::Once);
+}
+
+pub(crate) fn each_call_of_main_fails_from_then_on<S: Starts>() {
+    walk::<S>(Side::Main, Fails::Lastingly);
+}
+
+pub(crate) fn each_call_of_the_worker_fails_once<S: Starts>() {
+    walk::<S>(Side::Worker, Fails::Once);
+}
+
+pub(crate) fn each_call_of_the_worker_fails_from_then_on<S: Starts>() {
+    walk::<S>(Side::Worker, Fails::Lastingly);
+}
+
+/// With one error at each call, each time another one of its list; or with all of them.
+fn walk<S: Starts>(side: Side, fails: Fails) {
+    if cfg!(not(target_arch = "x86_64")) {
+        skip("calls are made to fail through the registers of x86_64", "such a machine");
+    }
+    let name = format!("each call fails, {side:?}, {fails:?}");
+    let tally = walk_all(&name, |lane, index| {
+        if !deep::is_asked_for() {
+            return fail::<S>(lane, side, fails, index, index);
+        }
+        let mut variant = 0;
+        loop {
+            let step = fail::<S>(lane, side, fails, index, variant);
+            let Step::Walked(number) = step else { return step };
+            variant += 1;
+            if errors::of(number).is_none_or(|(.., errors)| variant >= errors.len()) {
+                return step;
+            }
+        }
+    });
+    for (lost, count) in LOST.iter().zip(&tally.lost) {
+        let is_here = (lost.side, lost.fails) == (side, fails);
+        let is_due = is_here && deep::is_asked_for();
+        assert!(!is_due || count.get() > 0, "it is survived now: call {}, {}", lost.call, lost.why);
+    }
+}
+
+fn fail<S: Starts>(
+    lane: &Lane<'_>,
+    side: Side,
+    fails: Fails,
+    index: usize,
+    variant: usize,
+) -> Step {
+    let errno = move |number| {
+        let (.., errors) = errors::of(number)?;
+        errors.get(variant % errors.len()).copied()
+    };
+    let errno: &Errno = &errno;
+    let act = match fails {
+        Fails::Once => Act::Fail(errno),
+        Fails::Lastingly => Act::FailFromThenOn(errno),
+    };
+    let what = |number| {
+        let name = errors::of(number).map_or("", |(_, name, _)| name);
+        format!("{side:?}, {fails:?}, call {index}, {name}: error {:?}", errno(number))
+    };
+    let place = |number| {
+        let errno = errno(number);
+        LOST.iter().position(|lost| {
+            let errors = lost.errors;
+            let is_it = errors.is_empty() || errno.is_some_and(|errno| errors.contains(&errno));
+            is_it && (lost.side, lost.fails, lost.call) == (side, fails, number)
+        })
+    };
+    lane.walk::<S>(HURRIED, &Point { side, index, act }, what, place)
+}

@@ -1,0 +1,131 @@
+//! Walks of many points, side by side: mostly they wait.
+
+#![expect(unsafe_code, reason = "descriptors that the case has inherited are closed")]
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use ipc_barrier::{Ended, process::close_all_but};
+use ipc_tests::cases::skip;
+use ipc_tests::forked::forked;
+
+use crate::record::{Count, Record, Tally, clear, map};
+use crate::scenario::{PATIENT, Pace, Starts, play};
+use crate::tracer::{self, Act, Point, Seen, Side};
+use crate::verdict;
+
+/// As many walk at a time.
+const LANES: usize = 4;
+
+/// Where a lane goes: what is left of its points, and what it has found.
+pub(crate) struct Lane<'a> {
+    number: usize,
+    home: &'a Path,
+    record: &'static Record,
+    tally: &'static Tally,
+}
+
+/// What became of a point.
+pub(crate) enum Step {
+    /// It was walked, or there was nothing to do at it; the number of the call.
+    Walked(libc::c_long),
+    /// The scenario makes no such call: the walk is over.
+    Over,
+}
+
+impl Lane<'_> {
+    /// Returns the calls of an undisturbed run.
+    pub(crate) fn calls<S: Starts>(&self, side: Side) -> Vec<libc::c_long> {
+        self.run::<S>(PATIENT, &Point { side, index: usize::MAX, act: Act::Nothing }).calls
+    }
+
+    /// What the processes of the last run have said on standard error.
+    fn said(&self) -> PathBuf {
+        self.home.join(format!("said-{}", self.number))
+    }
+
+    fn run<S: Starts>(&self, pace: Pace, point: &Point<'_>) -> Seen {
+        let path = self.home.join(format!("record-{}", self.number));
+        clear(&path);
+        let said = File::create(self.said()).unwrap();
+        let seen = tracer::run(point, || {
+            rustix::stdio::dup2_stderr(&said).unwrap();
+            drop(said);
+            play::<S>(&path, self.record, pace);
+        });
+        if seen.unable {
+            skip("walking by ptrace: not allowed here", "a kernel of 5.3, no sandbox");
+        }
+        seen
+    }
+
+    /// Runs the scenario, and judges it. A failure is printed and counted, unless it has a place
+    /// among what is lost.
+    pub(crate) fn walk<S: Starts>(
+        &self,
+        pace: Pace,
+        point: &Point<'_>,
+        what: impl Fn(libc::c_long) -> String,
+        lost: impl Fn(libc::c_long) -> Option<usize>,
+    ) -> Step {
+        let mut failed = None;
+        // Again where there were fewer calls than there mostly are; and where the tracer was
+        // kept from its work, since a child that it has not let go cannot be reaped.
+        for _ in 0..3 {
+            let seen = self.run::<S>(pace, point);
+            let is_whole = matches!(point.act, Act::Nothing);
+            let index = if is_whole { 0 } else { point.index };
+            let Some(&call) = seen.calls.get(index) else { continue };
+            if seen.acted || is_whole {
+                self.tally.points.up();
+            }
+            if let Err(why) = verdict::judge(point, &seen, self.record) {
+                failed = Some((call, why));
+                break;
+            }
+            match verdict::judge_children(&seen, self.record) {
+                Ok(()) => return Step::Walked(call),
+                Err(why) => failed = Some((call, why)),
+            }
+        }
+        let Some((call, why)) = failed else { return Step::Over };
+        match lost(call).and_then(|place| self.tally.lost.get(place)) {
+            Some(count) => _ = count.up(),
+            None => {
+                self.tally.failures.up();
+                let said = std::fs::read_to_string(self.said()).unwrap_or_default();
+                println!("{}: {why}\n{said}", what(call));
+            }
+        }
+        Step::Walked(call)
+    }
+}
+
+/// Walks all points until there are no more, and prints how many there were.
+/// Returns the tally.
+pub(crate) fn walk_all(name: &str, each: impl Fn(&Lane<'_>, usize) -> Step) -> &'static Tally {
+    let home = tempfile::tempdir().unwrap();
+    let tally: &Tally = map(&home.path().join("tally")).unwrap();
+    // SAFETY: nothing here has opened one of them.
+    unsafe { close_all_but(&[]) }.unwrap();
+    let lanes = (0..LANES).map(|number| {
+        forked(|| {
+            tracer::prepare();
+            let record = map(&home.path().join(format!("record-{number}"))).unwrap();
+            let lane = Lane { number, home: home.path(), record, tally };
+            let points = (number..).step_by(LANES);
+            points.take_while(|&at| !matches!(each(&lane, at), Step::Over)).count();
+        })
+    });
+    let mut lanes: Vec<_> = lanes.collect();
+    let ends: Vec<_> = lanes.iter_mut().map(ipc_barrier::Child::wait).collect();
+    if ends.contains(&Ended::Exited(77)) {
+        skip("walking by ptrace: not allowed here", "a kernel of 5.3, no sandbox");
+    }
+    let lost: u32 = tally.lost.iter().map(Count::get).sum();
+    let (points, failures) = (tally.points.get(), tally.failures.get());
+    println!("{name}: {points} points, {failures} failed, {lost} cannot be survived");
+    assert_eq!(ends, vec![Ended::Exited(0); LANES]);
+    assert_eq!(failures, 0);
+    tally
+}
