@@ -125,6 +125,11 @@ const LEFT_OUT: &[(&str, &str, &[&str])] = &[
     ),
     (
         "noproc",
+        "it wants a directory where nobody makes a file",
+        &["a_dir_that_cannot_be_used_is_an_error"],
+    ),
+    (
+        "noproc",
         "only /proc tells a program that exits at once from one that never began",
         &["a_filter_that_forbids_the_exec_is_told"],
     ),

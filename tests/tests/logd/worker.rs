@@ -76,7 +76,7 @@ pub(crate) fn a_stopped_worker_makes_clients_wait_and_loses_nothing() {
 
 fn resident_kib(logd: &Logd<'_>) -> u64 {
     // The sum over its pages; the number in `status` is an estimate.
-    let path = format!("/proc/{}/smaps_rollup", logd.pid().as_raw_nonzero());
+    let path = ipc_tests::around::proc(&format!("{}/smaps_rollup", logd.pid().as_raw_nonzero()));
     let sums = fs::read_to_string(path).unwrap();
     let line = sums.lines().find(|line| line.starts_with("Rss:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
