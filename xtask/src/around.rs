@@ -54,6 +54,7 @@ const SLOW: &[&str] = &[
     "heist",
     "hostile",
     "laws",
+    "logd",
     "pressure",
     "transport",
     "typed",
