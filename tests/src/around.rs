@@ -75,7 +75,7 @@ const LEFT_OUT: &[(&str, &str, &[&str])] = &[
     (
         "enosys, eperm",
         "neither the call nor /proc is left",
-        &["an_open_file_is_a_program_where_proc_is_missing", "nothing_else_is_open_where_proc"],
+        &["where_proc_is_missing", "where_proc_is_gone"],
     ),
     (
         "eperm",

@@ -5,10 +5,10 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use ipc_tests::around::{proc, start_self};
+use ipc_tests::around::{self, proc, start_self};
 use ipc_tests::forked::{end_of, forked};
-use ipc_tests::{fds, seccomp};
-use ipc_worker::{Ended, Exec, Identity, Start, StartError, Worker};
+use ipc_tests::{cases, fds, seccomp};
+use ipc_worker::{Ended, Exec, Identity, Launch, Start, StartError, Worker};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::handler::*;
@@ -94,6 +94,25 @@ pub(crate) fn without_memfd_the_error_says_so() {
     }
 }
 
+fn starts_again(worker: &mut Worker<u32, impl Launch>) {
+    for _ in 0..2 {
+        let pid = Pid::from_raw(worker.pid().unwrap()).unwrap();
+        kill_process(pid, Signal::KILL).unwrap();
+        let told = turn_until(worker, |list| list.len() >= 2);
+        assert_eq!(told, [Told::Died(Ended::Killed(9)), Told::Started(0)]);
+        assert_eq!(call(worker, ECHO, b"hello"), Told::Reply(0, b"hello".to_vec()));
+    }
+}
+
+/// As by a main that has entered a root directory without it. The program's file is open still.
+pub(crate) fn repro_a_worker_starts_again_where_proc_is_gone() {
+    let mut worker = worker();
+    if let Err(error) = around::hide_proc() {
+        cases::skip(&format!("a mount namespace: {error}"), "root");
+    }
+    starts_again(&mut worker);
+}
+
 /// This program is copied, started, and replaced on disk while it runs.
 pub(crate) fn an_upgrade_on_disk_mixes_no_versions() {
     let dir = tempfile::tempdir().unwrap();
@@ -113,12 +132,6 @@ pub(crate) fn upgraded_while_it_runs() {
     let mut worker = worker();
     fs::remove_file(&program).unwrap();
     fs::write(&program, "not a program").unwrap();
-    for _ in 0..2 {
-        let pid = Pid::from_raw(worker.pid().unwrap()).unwrap();
-        kill_process(pid, Signal::KILL).unwrap();
-        let told = turn_until(&mut worker, |list| list.len() >= 2);
-        assert_eq!(told, [Told::Died(Ended::Killed(9)), Told::Started(0)]);
-        assert_eq!(call(&mut worker, ECHO, b"hello"), Told::Reply(0, b"hello".to_vec()));
-    }
+    starts_again(&mut worker);
     assert_eq!(worker.stop(soon(), |_| ()), Some(Ended::Exited(0)));
 }
