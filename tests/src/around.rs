@@ -5,9 +5,10 @@
 
 use std::ffi::CString;
 use std::io::{self, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
 use ipc_worker::{Exec, Start};
 
@@ -16,6 +17,8 @@ use crate::seccomp;
 
 /// Names the surroundings.
 const AROUND: &str = "IPC_TESTS_AROUND";
+/// The descriptor that still leads to standard error where that is closed.
+static KEPT: AtomicI32 = AtomicI32::new(-1);
 /// Where /proc is for the tests themselves, if it is hidden from the crates.
 const PROC: &str = "IPC_TESTS_PROC";
 
@@ -150,6 +153,11 @@ pub fn proc(path: &str) -> String {
     format!("{}/{path}", std::env::var(PROC).as_deref().unwrap_or("/proc"))
 }
 
+/// Returns whether a descriptor is only there to tell of failures.
+pub fn is_kept(fd: RawFd) -> bool {
+    fd == KEPT.load(Relaxed)
+}
+
 /// Starts this program again; by its path where the crates do not find /proc.
 pub fn start_self() -> Start<Exec<'static>> {
     if std::env::var(PROC).is_err() {
@@ -255,6 +263,7 @@ fn close_streams() -> io::Result<()> {
     let stderr = rustix::io::fcntl_dupfd_cloexec(io::stderr(), 100)?;
     let number = stderr.as_raw_fd();
     std::mem::forget(stderr);
+    KEPT.store(number, Relaxed);
     std::panic::set_hook(Box::new(move |info| {
         let text = format!("{info}\n");
         // SAFETY: the descriptor is open, or the call fails; the text lives beyond the call.

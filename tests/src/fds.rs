@@ -9,7 +9,7 @@ use ipc_transport::{Arrived, Inbox, PassFds, TransportError};
 use rustix::io::FdFlags;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::around::proc;
+use crate::around::{is_kept, proc};
 
 /// Room for all descriptors that a frame may carry.
 pub type Fds = ipc_transport::FdList<253>;
@@ -36,7 +36,7 @@ pub fn open() -> Vec<RawFd> {
     // The list's own descriptor is closed by now.
     numbers
         .into_iter()
-        .filter(|&fd| mode(fd).is_some_and(|mode| mode & libc::O_PATH == 0))
+        .filter(|&fd| !is_kept(fd) && mode(fd).is_some_and(|mode| mode & libc::O_PATH == 0))
         .collect()
 }
 

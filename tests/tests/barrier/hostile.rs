@@ -169,12 +169,13 @@ pub(crate) fn a_peer_that_rings_without_tokens_holds_no_call<L: Lane>() {
 
 /// A peer that made the bell's writing end wait and filled the pipe: to place never waits.
 pub(crate) fn a_full_bell_in_the_waiting_mode_holds_no_place<L: Lane>() {
+    let before = ipc_tests::fds::open();
     let barrier = Barrier::<L>::open().unwrap();
     let mut child = match fork().unwrap() {
         // Forgets that the parent's ringing end is not its own: the descriptors come in order.
         Fork::Child(_guard) => {
-            let pipes = ipc_tests::fds::open().into_iter().filter(|&fd| fd > 2);
-            for fd in pipes {
+            let opened = ipc_tests::fds::open().into_iter().filter(|fd| !before.contains(fd));
+            for fd in opened {
                 // SAFETY: the number is open for as long as this process lives.
                 let fd = unsafe { BorrowedFd::borrow_raw(fd) };
                 _ = fcntl_setfl(fd, OFlags::NONBLOCK);
