@@ -74,7 +74,11 @@ const LEFT_OUT: &[(&str, &str, &[&str])] = &[
             "a_wait_that_the_system_refuses",
         ],
     ),
-    ("enosys, eperm", "what crosses an exec lies in a memfd", &["a_barrier_lists_its_descriptors"]),
+    (
+        "enosys, eperm",
+        "what crosses an exec lies in a memfd",
+        &["a_barrier_lists_its_descriptors", "tokio_with_many_threads"],
+    ),
     (
         "enosys, eperm",
         "neither the call nor /proc is left",
