@@ -145,7 +145,7 @@ fn run_one(case: &Case) -> Option<i32> {
                 println!("left out here: {}, since {why}", case.name);
                 leave(SKIPPED);
             }
-            around::enter();
+            around::enter(case.name);
             let result = catch_unwind(AssertUnwindSafe(case.run));
             leave(if result.is_ok() { PASSED } else { FAILED })
         }

@@ -16,7 +16,7 @@ Runs the tests across processes in other surroundings, all of them or those that
 
   enosys  a filter answers ENOSYS to pidfd_open, pidfd_send_signal, clone3, close_range, execveat
           and, but for what crosses an exec, memfd_create
-  eperm   the same filter answers EPERM
+  eperm   the same filter answers EPERM; but ENOSYS to a C library's clone3, where a test needs that
   pid1    each case is process 1 of a PID namespace (needs root)
   noproc  /proc is empty (needs root)
   closed  descriptors 0 to 2 are closed
