@@ -147,6 +147,11 @@ const LEFT_OUT: &[(&str, &str, &[&str])] = &[
     ),
     (
         "pid1",
+        "what a worker leaves behind becomes a child of process 1, which is the case",
+        &["each_lie_hurts_only_its_worker"],
+    ),
+    (
+        "pid1",
         "its session begins outside of the namespace",
         &["a_program_leads_a_session_or_a_group"],
     ),
