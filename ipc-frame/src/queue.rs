@@ -159,19 +159,21 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
 
     /// Sends the frame that was pushed last before all others; several that are pushed one after the
     /// other go out in their order. It keeps its place where that cannot be: any byte went out since
-    /// the last [`rewind`](Self::rewind), or other frames were pushed in between.
-    pub fn send_first(&mut self, number: FrameNumber) {
+    /// the last [`rewind`](Self::rewind), or other frames were pushed in between. Returns whether it
+    /// goes out first.
+    pub fn send_first(&mut self, number: FrameNumber) -> bool {
         let FrameNumber(number) = number;
         let is_next = self.urgent.is_empty() || self.urgent.end == number;
         let is_sending = self.offset > 0 || self.has_sent();
         if is_sending || self.frames.next != number + 1 || !is_next {
-            return;
+            return false;
         }
         if self.urgent.is_empty() {
             (self.after_urgent, self.cursor, self.urgent.start) = (self.cursor, number, number);
         }
         self.urgent.end = number + 1;
         self.settle();
+        true
     }
 
     /// Returns the first frame that was not sent at all; `None` where a frame is half sent.

@@ -101,7 +101,7 @@ impl Beside {
                 if let Some(item) = self.items.get_mut(count) {
                     item.is_urgent = is_next && !is_sending;
                     self.urgent_end = if item.is_urgent { count + 1 } else { self.urgent_end };
-                    self.queue.send_first(item.number);
+                    assert_eq!(self.queue.send_first(item.number), item.is_urgent);
                 }
             }
             Step::Reserve { len } => {

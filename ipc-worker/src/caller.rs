@@ -103,17 +103,22 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         }))
     }
 
-    /// Returns the first of the requests that were sent and not answered.
-    pub(crate) fn first_sent(&self) -> Option<UnderWay> {
-        let mut at = self.outbox.first();
-        core::iter::from_fn(|| self.next_under_way(&mut at))
-            .find(|request| self.outbox.is_begun(request.frame))
+    /// Returns the requests that were sent and not answered, in the order in which the worker runs
+    /// them.
+    pub(crate) fn sent(&self) -> impl Iterator<Item = UnderWay> {
+        let walk = |is_first| {
+            let mut at = self.outbox.first();
+            let list = core::iter::from_fn(move || self.next_under_way(&mut at));
+            list.filter(move |it| it.is_first == is_first && self.outbox.is_begun(it.frame))
+        };
+        walk(true).chain(walk(false))
     }
 
     /// Sends a request before all others, if nothing was sent to the worker yet.
     pub(crate) fn send_first(&mut self, id: RequestId) {
         if let Some(request) = self.table.get(id) {
-            self.outbox.send_first(request.frame);
+            let is_first = self.outbox.send_first(request.frame);
+            _ = self.table.entry(&request).map(|entry| entry.is_first = is_first);
         }
     }
 
@@ -184,6 +189,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
             reply_fds: header.reply_fds(),
             is_one_way: kind == Kind::OneWay,
             is_late: false,
+            is_first: false,
         };
         self.last.earliest = self.last.earliest.min(request.deadline);
         self.last.has_limits |= call.time_limit.is_some();

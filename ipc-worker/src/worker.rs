@@ -142,7 +142,10 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
                 self.main.life.credit().take(note.len());
                 Some(Found::Note(note))
             }
-            Ok(None) => self.find_news(),
+            Ok(None) => {
+                self.main.watch_running();
+                self.find_news()
+            }
             Err(_broken) => {
                 add(&mut self.main.caller.last.counters.broken_frames, 1);
                 self.main.caller.inbox.reset();

@@ -189,8 +189,8 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
     }
 
     /// Sends the frame that was pushed last before all others; see [`Queue::send_first`].
-    pub fn send_first(&mut self, number: FrameNumber) {
-        self.queue.send_first(number);
+    pub fn send_first(&mut self, number: FrameNumber) -> bool {
+        self.queue.send_first(number)
     }
 
     /// Starts again for another receiver; see [`Queue::rewind`].

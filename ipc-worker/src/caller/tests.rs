@@ -220,6 +220,33 @@ fn repro_a_message_that_boasts_of_its_length_is_not_taken() {
 }
 
 #[test]
+fn what_was_sent_is_listed_as_the_worker_runs_it() {
+    let (page, mut caller) = (page(), Small::<4>::boxed());
+    let words = Words(&page);
+    let sent = |caller: &Small<4>| caller.sent().map(|it| it.id).collect::<std::vec::Vec<_>>();
+    let again = caller.call(&CALL.again(Again::UntilDone), 0, Some(words)).unwrap();
+    flush(&mut caller);
+    caller.settle_fates(words);
+    caller.begin_anew();
+    let first = [1, 2].map(|tag| {
+        let id = caller.call(&CALL, tag, Some(words)).unwrap();
+        caller.send_first(id);
+        id
+    });
+    assert!(sent(&caller).is_empty());
+    flush(&mut caller);
+    let late = caller.call(&CALL, 3, Some(words)).unwrap();
+    caller.send_first(late);
+    flush(&mut caller);
+    assert_eq!(sent(&caller), [first[0], first[1], again, late]);
+    // For the next worker they keep their places.
+    caller.settle_fates(words);
+    caller.begin_anew();
+    flush(&mut caller);
+    assert_eq!(sent(&caller), [again, first[0], first[1], late]);
+}
+
+#[test]
 fn deadlines_pass_once_and_in_order() {
     let mut caller = Small::<4>::boxed();
     let at = Instant::from_nanoseconds;

@@ -56,6 +56,8 @@ pub(crate) struct UnderWay {
     pub(crate) is_one_way: bool,
     /// A one-way request that counts as late, and whose handler the worker had begun.
     pub(crate) is_late: bool,
+    /// It was sent to the present worker before those that were taken earlier.
+    pub(crate) is_first: bool,
 }
 
 /// How a request has ended.
@@ -84,6 +86,7 @@ impl UnderWay {
             Again::UntilDone => how <= How::Running,
             Again::UntilAnswered => true,
         };
+        self.is_first = false;
         self.reached = self.reached.max(how);
         self.begun = self.begun.saturating_add(u8::from(how > How::NotBegun));
         if !may_repeat {
@@ -118,6 +121,7 @@ mod tests {
             reply_fds: 0,
             is_one_way: false,
             is_late: false,
+            is_first: false,
         }
     }
 

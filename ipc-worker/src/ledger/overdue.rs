@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use ipc_transport::Instant;
 
+use super::fate::How;
 use super::id::RequestId;
 
 /// How long a request may run: [`Start::time_limit`](crate::Start::time_limit).
@@ -29,38 +30,49 @@ pub(crate) struct Running {
     /// When the handler is to be asked to stop, and then when the worker is to be killed.
     pub(crate) due: Instant,
     is_asked: bool,
+    /// Its handler had begun when it was asked, or has its time anew.
+    has_begun: bool,
 }
 
 /// What follows for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Overdue {
     Not,
-    AskToStop(RequestId),
+    AskToStop,
     Kill,
 }
 
 impl Running {
-    pub(crate) const NONE: Self = Self { request: None, due: Instant::NEVER, is_asked: false };
+    pub(crate) const NONE: Self =
+        Self { request: None, due: Instant::NEVER, is_asked: false, has_begun: false };
 
-    /// Looks at the request that the worker is at now, and how long that may run. Its time begins
-    /// when it is seen first.
+    /// Looks at the request that the worker is at now and how far that has come, by its limit. All
+    /// that the worker had sent by `heard` is known.
+    ///
+    /// Its time begins when it is seen first, and once anew if it had to wait meanwhile for one that
+    /// was given up and ran on.
     pub(crate) fn look(
         &mut self,
-        first: Option<(RequestId, Duration)>,
-        grace: Duration,
+        first: Option<(RequestId, How)>,
+        limit: TimeLimit,
         now: Instant,
+        heard: Instant,
     ) -> Overdue {
-        let (request, time) = first.map_or((None, Duration::MAX), |(id, time)| (Some(id), time));
-        if self.request != request {
-            *self = Self { request, due: now + time, is_asked: false };
+        let (request, how) = first.unzip();
+        let has_begun = how > Some(How::NotBegun);
+        let is_late = self.is_asked && has_begun && !self.has_begun;
+        if self.request != request || is_late {
+            let due = request.map_or(Instant::NEVER, |_| now + limit.time);
+            *self = Self { request, due, is_asked: false, has_begun: is_late };
         }
-        match request {
-            Some(_) if now >= self.due && self.is_asked => Overdue::Kill,
-            Some(id) if now >= self.due => {
-                (self.is_asked, self.due) = (true, now + grace);
-                Overdue::AskToStop(id)
-            }
-            _ => Overdue::Not,
+        if heard < self.due {
+            Overdue::Not
+        } else if self.is_asked {
+            Overdue::Kill
+        } else {
+            (self.is_asked, self.due) = (true, now + limit.grace);
+            self.has_begun |= has_begun;
+            Overdue::AskToStop
         }
     }
 }
@@ -71,39 +83,74 @@ mod tests {
 
     const T0: Instant = Instant::from_nanoseconds(1_000_000_000_000);
     const MS: Duration = Duration::from_millis(1);
+    const LIMIT: TimeLimit = TimeLimit { time: Duration::from_millis(10), grace: MS };
 
     fn id(slot: u16) -> RequestId {
         RequestId { slot, generation: 1 }
+    }
+
+    /// Looks at once after hearing from the worker.
+    fn look(running: &mut Running, first: Option<(RequestId, How)>, at: u32) -> Overdue {
+        running.look(first, LIMIT, T0 + at * MS, T0 + at * MS)
     }
 
     #[test]
     fn a_request_is_asked_to_stop_once_and_then_its_worker_is_killed() {
         let mut running = Running::NONE;
         let mut look = |first, at| {
-            let answer = running.look(first, 5 * MS, T0 + at * MS);
+            let answer = look(&mut running, first, at);
             (answer, running.due)
         };
-        let first = Some((id(1), 10 * MS));
+        let first = Some((id(1), How::Running));
         assert_eq!(look(None, 0), (Overdue::Not, Instant::NEVER));
         assert_eq!(look(first, 1), (Overdue::Not, T0 + 11 * MS));
         assert_eq!(look(first, 10), (Overdue::Not, T0 + 11 * MS));
-        assert_eq!(look(first, 12), (Overdue::AskToStop(id(1)), T0 + 17 * MS));
-        assert_eq!(look(first, 16), (Overdue::Not, T0 + 17 * MS));
-        assert_eq!(look(first, 17), (Overdue::Kill, T0 + 17 * MS));
+        assert_eq!(look(first, 12), (Overdue::AskToStop, T0 + 13 * MS));
+        assert_eq!(look(first, 12), (Overdue::Not, T0 + 13 * MS));
+        assert_eq!(look(first, 13), (Overdue::Kill, T0 + 13 * MS));
+        assert_eq!(look(None, 14), (Overdue::Not, Instant::NEVER));
     }
 
     #[test]
     fn the_time_of_the_next_begins_when_its_turn_has_come() {
         let mut running = Running::NONE;
-        let mut look = |first, at| running.look(first, 5 * MS, T0 + at * MS);
-        assert_eq!(look(Some((id(1), 10 * MS)), 0), Overdue::Not);
-        assert_eq!(look(Some((id(2), 10 * MS)), 11), Overdue::Not);
-        assert_eq!(look(Some((id(2), 10 * MS)), 20), Overdue::Not);
-        assert_eq!(look(Some((id(2), 10 * MS)), 21), Overdue::AskToStop(id(2)));
+        let mut look = |id, at| look(&mut running, Some((id, How::NotBegun)), at);
+        assert_eq!(look(id(1), 0), Overdue::Not);
+        assert_eq!(look(id(2), 11), Overdue::Not);
+        assert_eq!(look(id(2), 20), Overdue::Not);
+        assert_eq!(look(id(2), 21), Overdue::AskToStop);
         // The slot's next request is another one.
-        let next = RequestId { slot: 2, generation: 2 };
-        assert_eq!(look(Some((next, 10 * MS)), 40), Overdue::Not);
-        assert_eq!(look(Some((id(3), Duration::MAX)), 100), Overdue::Not);
-        assert_eq!(look(Some((id(3), Duration::MAX)), u32::MAX), Overdue::Not);
+        assert_eq!(look(RequestId { slot: 2, generation: 2 }, 40), Overdue::Not);
+        let unlimited = TimeLimit { time: Duration::MAX, grace: MS };
+        let late = T0 + u32::MAX * MS;
+        let first = Some((id(3), How::Running));
+        assert_eq!(running.look(first, unlimited, T0, T0), Overdue::Not);
+        assert_eq!(running.look(first, unlimited, late, late), Overdue::Not);
+    }
+
+    #[test]
+    fn what_is_not_known_yet_is_not_overdue() {
+        let mut running = Running::NONE;
+        let mut look = |now, heard| {
+            running.look(Some((id(1), How::Running)), LIMIT, T0 + now * MS, T0 + heard * MS)
+        };
+        assert_eq!(look(1, 0), Overdue::Not);
+        assert_eq!(look(50, 10), Overdue::Not, "main was away");
+        assert_eq!(look(51, 11), Overdue::AskToStop);
+        assert_eq!(look(90, 51), Overdue::Not, "main was away again");
+        assert_eq!(look(91, 52), Overdue::Kill);
+    }
+
+    #[test]
+    fn a_request_that_waited_for_one_that_ran_on_has_its_time_anew_once() {
+        let mut running = Running::NONE;
+        let mut look = |how, at| look(&mut running, Some((id(1), how)), at);
+        assert_eq!(look(How::NotBegun, 0), Overdue::Not);
+        assert_eq!(look(How::NotBegun, 10), Overdue::AskToStop);
+        assert_eq!(look(How::Running, 11), Overdue::Not);
+        assert_eq!(look(How::Running, 20), Overdue::Not);
+        // A worker that lies about it has not more.
+        assert_eq!(look(How::NotBegun, 21), Overdue::AskToStop);
+        assert_eq!(look(How::Running, 22), Overdue::Kill);
     }
 }

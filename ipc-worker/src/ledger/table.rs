@@ -223,6 +223,7 @@ mod tests {
                 reply_fds: u16::try_from(tag % 4).unwrap(),
                 is_one_way: false,
                 is_late: false,
+                is_first: false,
             };
             self.table.insert(request);
             self.table.tag(id, tag);

@@ -80,6 +80,15 @@ impl<'page> Words<'page> {
         }
     }
 
+    /// Returns how far a request has come, and leaves it where it is.
+    pub(crate) fn peek(self, id: RequestId) -> How {
+        match self.word(id).map(|word| word.load(Ordering::Acquire)) {
+            Some(word) if word == State::Queued.of(id) => How::NotBegun,
+            Some(word) if word == State::Done.of(id) => How::Done,
+            _ => How::Running,
+        }
+    }
+
     /// Asks a handler that runs to stop. The request stays the worker's.
     pub(crate) fn ask_to_stop(self, id: RequestId) {
         if let Some(word) = self.word(id) {
@@ -168,9 +177,13 @@ mod tests {
         assert!(claim.is_revoked());
         assert_eq!(words.take_back(ID), Ok(How::Running));
         words.offer(ID);
+        assert_eq!(words.peek(ID), How::NotBegun);
         let claim = words.claim(ID).unwrap();
         words.ask_to_stop(ID);
+        assert_eq!(words.peek(ID), How::Running);
         claim.done();
+        words.ask_to_stop(ID);
+        assert_eq!(words.peek(ID), How::Done);
         assert_eq!(words.take_back(ID), Ok(How::Done), "it has stopped");
         words.offer(ID);
         words.claim(ID).unwrap().done();

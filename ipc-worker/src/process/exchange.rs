@@ -37,6 +37,9 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
             // Replies were all received before this; an error says as much as an end.
             Err(_) => return self.break_off(),
         };
+        if matches!(received, Ok(Arrived::Bytes(_) | Arrived::WouldBlock)) {
+            self.life.heard = self.life.now;
+        }
         let Some(process) = &mut self.life.process else {
             return;
         };

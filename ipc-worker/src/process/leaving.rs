@@ -7,7 +7,7 @@ use ipc_barrier::process::Ended;
 use ipc_transport::{Arrived, Instant, TransportError};
 use rustix::event::epoll;
 
-use super::state::{GRACE, Main, Phase, Process, SOON};
+use super::state::{GRACE, Life, Main, Phase, Process, SOON};
 use crate::counters::add;
 use crate::event::GiveUp;
 use crate::ledger::{Overdue, Restart, Running};
@@ -21,22 +21,26 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
         self.life.running = Running::NONE;
     }
 
-    /// Looks how long the worker has been at its request, and ends what runs too long.
-    pub(super) fn watch_running(&mut self) {
-        let limit = self.life.policy.limit;
+    /// Looks how long the worker has been at its request, and ends what runs too long. All that has
+    /// come from it was told.
+    pub(crate) fn watch_running(&mut self) {
+        let mut limit = self.life.policy.limit;
         let has_none = limit.time == Duration::MAX && !self.caller.last.has_limits;
-        // It may be answered by what is not looked at yet.
-        if has_none || self.caller.inbox.has_frame() {
+        if has_none || self.life.phase != Phase::Serving {
             return;
         }
-        let first = self.caller.first_sent();
-        let first = first.map(|request| (request.id, request.time_limit.min(limit.time)));
-        match self.life.running.look(first, limit.grace, self.life.now) {
+        let words = self.life.words().unwrap_or_default();
+        let first = self.caller.sent().next().map(|request| {
+            limit.time = limit.time.min(request.time_limit);
+            (request.id, words.peek(request.id))
+        });
+        let Life { now, heard, running, .. } = &mut self.life;
+        match running.look(first, limit, *now, *heard) {
             Overdue::Not => {}
-            Overdue::AskToStop(id) => {
-                if let Some(words) = self.life.words() {
-                    words.ask_to_stop(id);
-                }
+            Overdue::AskToStop => {
+                // Its answer may wait for another one that runs.
+                let words = self.life.words().unwrap_or_default();
+                self.caller.sent().for_each(|request| words.ask_to_stop(request.id));
             }
             Overdue::Kill => {
                 self.kill();

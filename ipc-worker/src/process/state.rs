@@ -88,6 +88,8 @@ pub(crate) struct Life {
     pub(super) unreaped: Vec<Child, UNREAPED>,
     /// What the worker is at.
     pub(super) running: Running,
+    /// What it had sent by then has been received.
+    pub(super) heard: Instant,
     /// Requests that were sent to a worker that is gone and wait for the next.
     pub(crate) resent: usize,
     /// No further worker is started.
@@ -167,6 +169,7 @@ impl Life {
             gave_up: None,
             unreaped: Vec::new(),
             running: Running::NONE,
+            heard: Instant::PAST,
             resent: 0,
             is_closing: false,
             ended: None,

@@ -38,10 +38,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
             Phase::Resting | Phase::Stopped => {}
             _ if is_paused => {}
             Phase::Starting => self.greet(),
-            Phase::Serving => {
-                self.exchange(None);
-                self.watch_running();
-            }
+            Phase::Serving => self.exchange(None),
             Phase::Leaving => self.leave(),
         }
         self.life.reap();
@@ -62,8 +59,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
             && wake.since(self.life.now) > SLICE + SLICE;
         if can_block {
             self.caller.expire(self.life.now, life.words());
-            self.exchange(Some(life.policy.patience));
-            return self.watch_running();
+            return self.exchange(Some(life.policy.patience));
         }
         if wake > self.life.now {
             // If the wait fails, the turn is early, which harms nothing.

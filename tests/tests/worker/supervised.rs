@@ -17,15 +17,17 @@ use crate::handler::*;
 
 const LIMIT: TimeLimit =
     TimeLimit { time: Duration::from_millis(50), grace: Duration::from_millis(200) };
+/// For what stops when it is asked to, however busy the machine is.
+const PATIENT: TimeLimit = TimeLimit { grace: Duration::from_secs(20), ..LIMIT };
 const LONG: [u8; 8] = 600_000_u64.to_le_bytes();
 
-fn limited() -> Worker<u32, impl Launch> {
-    let start = Start::fork(handle).restart(Restart::AT_ONCE).time_limit(LIMIT);
+fn limited(limit: TimeLimit) -> Worker<u32, impl Launch> {
+    let start = Start::fork(handle).restart(Restart::AT_ONCE).time_limit(limit);
     Worker::<u32, _>::start(start).unwrap()
 }
 
 pub(crate) fn a_handler_that_stops_when_it_is_asked_to_keeps_its_worker() {
-    let mut worker = limited();
+    let mut worker = limited(PATIENT);
     let pid = worker.pid();
     for round in 0..3 {
         worker.try_call(Call::new(UNTIL_CANCELLED, &[]), round).unwrap();
@@ -37,7 +39,7 @@ pub(crate) fn a_handler_that_stops_when_it_is_asked_to_keeps_its_worker() {
 }
 
 pub(crate) fn one_that_does_not_stop_is_killed_and_the_next_requests_go_on() {
-    let mut worker = limited();
+    let mut worker = limited(LIMIT);
     worker.try_call(Call::new(SLEEP_MS, &[&LONG]), 1).unwrap();
     worker.try_call(Call::new(ECHO, &[b"next"]), 2).unwrap();
     let list = turn_until(&mut worker, |list| list.len() >= 4);
@@ -58,8 +60,7 @@ pub(crate) fn one_that_does_not_stop_is_killed_and_the_next_requests_go_on() {
 }
 
 pub(crate) fn a_call_may_have_a_shorter_limit() {
-    let start = Start::fork(handle).restart(Restart::AT_ONCE);
-    let mut worker = Worker::<u32, _>::start(start).unwrap();
+    let mut worker = limited(TimeLimit { time: Duration::MAX, ..PATIENT });
     let short = Duration::from_millis(20);
     worker.try_call(Call::new(UNTIL_CANCELLED, &[]).time_limit(short), 1).unwrap();
     assert_eq!(turn_until(&mut worker, |list| !list.is_empty()), [Told::Reply(1, Vec::new())]);
@@ -69,9 +70,66 @@ pub(crate) fn a_call_may_have_a_shorter_limit() {
     assert_eq!(turn_until(&mut worker, |list| !list.is_empty()), [slept], "it has no limit");
 }
 
+/// Its time begins when the one before it is answered, although nothing else happens then.
+pub(crate) fn repro_the_limit_of_a_request_behind_one_without_holds() {
+    let mut worker = limited(TimeLimit { time: Duration::MAX, ..PATIENT });
+    let short = Duration::from_millis(20);
+    worker.try_call(Call::new(ECHO, &[b"first"]), 1).unwrap();
+    worker.try_call(Call::new(UNTIL_CANCELLED, &[]).time_limit(short), 2).unwrap();
+    let list = turn_until(&mut worker, |list| list.len() >= 2);
+    assert_eq!(list, [Told::Reply(1, b"first".to_vec()), Told::Reply(2, Vec::new())]);
+}
+
+/// Calls every method quick, so that answers wait for the next ones.
+struct Quick;
+
+impl Handler for Quick {
+    fn handle(&mut self, request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+        handle(request, reply)
+    }
+
+    fn is_quick(&self, _method: u16) -> Option<bool> {
+        Some(true)
+    }
+}
+
+/// The answer that main waits for is not that of the handler which is to stop.
+pub(crate) fn repro_a_handler_that_holds_answers_back_is_asked_to_stop() {
+    let start = Start::fork(Quick).restart(Restart::AT_ONCE).time_limit(PATIENT);
+    let mut worker = Worker::<u32, _>::start(start).unwrap();
+    worker.try_call(Call::new(ECHO, &[b"held"]), 1).unwrap();
+    worker.try_call(Call::new(UNTIL_CANCELLED, &[]), 2).unwrap();
+    let list = turn_until(&mut worker, |list| list.len() >= 2);
+    assert_eq!(list, [Told::Reply(1, b"held".to_vec()), Told::Reply(2, Vec::new())]);
+}
+
+pub(crate) fn repro_a_handler_that_notes_without_end_is_killed_all_the_same() {
+    fn flood(request: &mut Request<'_>, _: &mut Reply<'_>) -> Result<(), Refusal> {
+        loop {
+            request.note(1, b"still here");
+        }
+    }
+    let start = Start::fork(flood).restart(Restart::NEVER).time_limit(LIMIT);
+    let mut worker = Worker::<u32, _>::start(start).unwrap();
+    worker.try_call(Call::new(ECHO, &[]), 1).unwrap();
+    let (mut has_died, limit) = (false, soon());
+    loop {
+        worker.turn(Instant::now());
+        while let Some(event) = worker.next_event() {
+            has_died |= matches!(told(event), Told::Died(Ended::Killed(9)));
+        }
+        if has_died {
+            break;
+        }
+        assert!(Instant::now() < limit, "it is not killed");
+        // So that each turn brings some.
+        wait(&mut [Watched::new(worker.as_fd(), Interest::Input)], Some(limit)).unwrap();
+    }
+}
+
 /// A request that was given up still has the worker; the next one cannot begin.
 pub(crate) fn a_cancelled_request_that_runs_on_is_ended_for_the_next() {
-    let mut worker = limited();
+    let mut worker = limited(LIMIT);
     let id = worker.try_call(Call::new(SLEEP_MS, &[&LONG]), 1).unwrap();
     worker.try_call(Call::new(ECHO, &[b"next"]), 2).unwrap();
     worker.turn(Instant::now());
@@ -82,19 +140,41 @@ pub(crate) fn a_cancelled_request_that_runs_on_is_ended_for_the_next() {
     assert_eq!(list[3], Told::Reply(2, b"next".to_vec()));
 }
 
+/// What waited for one that was given up and ran on has its own time after that.
+pub(crate) fn repro_a_request_behind_one_that_was_given_up_has_its_time_anew() {
+    let mut worker = limited(TimeLimit { grace: Duration::from_secs(5), ..LIMIT });
+    let pid = worker.pid();
+    let id = worker.try_call(Call::new(SLEEP_MS, &[&200_u64.to_le_bytes()]), 1).unwrap();
+    worker.try_call(Call::new(UNTIL_CANCELLED, &[]), 2).unwrap();
+    worker.turn(Instant::now());
+    std::thread::sleep(Duration::from_millis(10));
+    assert!(worker.cancel(id));
+    let list = turn_until(&mut worker, |list| list.len() >= 2);
+    assert_eq!(list, [Told::Cancelled(1), Told::Reply(2, Vec::new())]);
+    assert_eq!(worker.pid(), pid);
+}
+
 /// What is answered but not looked at is not overdue.
-pub(crate) fn a_main_that_takes_no_events_for_a_while_kills_nobody() {
-    let mut worker = limited();
+pub(crate) fn a_main_that_looks_away_for_a_while_kills_nobody() {
+    let mut worker = limited(LIMIT);
     let pid = worker.pid();
     for tag in 0..5 {
-        worker.try_call(Call::new(ECHO, &[b"x"]), tag).unwrap();
-    }
-    for _ in 0..20 {
+        worker.try_call(Call::new(ECHO, &[]), tag).unwrap();
         worker.turn(Instant::now());
-        std::thread::sleep(Duration::from_millis(30));
+        // Its time begins.
+        assert!(worker.next_event().is_none());
+        let mut answered = [Watched::new(worker.as_fd(), Interest::Input)];
+        assert!(wait(&mut answered, Some(soon())).unwrap());
+        // The first time before it receives the answer, and then before it takes it.
+        for _ in 0..3 {
+            std::thread::sleep((LIMIT.time + LIMIT.grace) / 2);
+            worker.turn(Instant::now());
+        }
+        assert_eq!(
+            turn_until(&mut worker, |list| !list.is_empty()),
+            [Told::Reply(tag, Vec::new())]
+        );
     }
-    let list = turn_until(&mut worker, |list| list.len() >= 5);
-    assert!(list.iter().all(|told| matches!(told, Told::Reply(..))), "{list:?}");
     assert_eq!(worker.pid(), pid);
 }
 
