@@ -150,11 +150,6 @@ const LEFT_OUT: &[(&str, &str, &[&str])] = &[
         "what a worker leaves behind becomes a child of process 1, which is the case",
         &["each_lie_hurts_only_its_worker"],
     ),
-    (
-        "pid1",
-        "its session begins outside of the namespace",
-        &["a_program_leads_a_session_or_a_group"],
-    ),
 ];
 
 /// Returns the path of a file of /proc, for the tests' own looks.
