@@ -70,7 +70,13 @@ pub(crate) const CALLS: &[Call] = &[
     (SYS_rt_sigprocmask, "rt_sigprocmask", &[EINVAL]),
     (SYS_prlimit64, "prlimit64", &[EINVAL, EPERM, ESRCH]),
     (SYS_sched_getscheduler, "sched_getscheduler", &[EINVAL, ESRCH, EPERM]),
+    (SYS_sched_setscheduler, "sched_setscheduler", &[EINVAL, ESRCH, EPERM]),
     (SYS_getpriority, "getpriority", &[EINVAL, ESRCH]),
+    (SYS_setpriority, "setpriority", &[EACCES, EPERM, EINVAL, ESRCH]),
+    (SYS_close_range, "close_range", &[EINVAL, EMFILE, ENOMEM, ENOSYS, EPERM]),
+    (SYS_getdents64, "getdents64", &[EINVAL, ENOENT, ENOTDIR, EBADF]),
+    (SYS_write, "write", &[EINTR, EAGAIN, EIO, ENOSPC, EPIPE, EPERM, EINVAL]),
+    (SYS_pwrite64, "pwrite", &[EINTR, EAGAIN, EIO, ENOSPC, EPERM, EINVAL, ESPIPE]),
 ];
 
 /// Those that newer machines do not have.

@@ -59,8 +59,8 @@ impl Lane<'_> {
         seen
     }
 
-    /// Runs the scenario, and judges it. A failure is printed and counted, unless it has a place
-    /// among what is lost.
+    /// Runs the scenario, and judges it. A failure is printed and counted. Where nothing fails but
+    /// that children are left, that may have a place among what is lost.
     pub(crate) fn walk<S: Starts>(
         &self,
         pace: Pace,
@@ -68,41 +68,40 @@ impl Lane<'_> {
         what: impl Fn(libc::c_long) -> String,
         lost: impl Fn(libc::c_long) -> Option<usize>,
     ) -> Step {
-        let mut failed = None;
-        // Again where there were fewer calls than there mostly are; and where the tracer was
-        // kept from its work, since a child that it has not let go cannot be reaped.
+        let is_whole = matches!(point.act, Act::Nothing);
+        let index = if is_whole { 0 } else { point.index };
+        let mut verdict = None;
+        // Again where there were fewer calls than there mostly are; and where the tracer was kept
+        // from its work, since a child that it has not let go cannot be reaped.
         for _ in 0..3 {
             let seen = self.run::<S>(pace, point);
-            let is_whole = matches!(point.act, Act::Nothing);
-            let index = if is_whole { 0 } else { point.index };
             let Some(&call) = seen.calls.get(index) else { continue };
-            if seen.acted || is_whole {
-                self.tally.points.up();
-            }
-            if let Err(why) = verdict::judge(point, &seen, self.record) {
-                failed = Some((call, why));
+            let judged = verdict::judge(point, &seen, self.record);
+            let left = verdict::judge_children(&seen, self.record).err();
+            let is_clear = judged.is_err() || left.is_none();
+            verdict = Some((call, seen.acted || is_whole, judged, left));
+            if is_clear {
                 break;
             }
-            match verdict::judge_children(&seen, self.record) {
-                Ok(()) => return Step::Walked(call),
-                Err(why) => failed = Some((call, why)),
-            }
         }
-        let Some((call, why)) = failed else { return Step::Over };
-        match lost(call).and_then(|place| self.tally.lost.get(place)) {
-            Some(count) => _ = count.up(),
-            None => {
-                self.tally.failures.up();
-                let said = std::fs::read_to_string(self.said()).unwrap_or_default();
-                println!("{}: {why}\n{said}", what(call));
-            }
+        let Some((call, acted, judged, left)) = verdict else { return Step::Over };
+        if acted {
+            self.tally.points.up();
+        }
+        let place = left.as_ref().and_then(|_| lost(call));
+        if let Some(count) = place.and_then(|place| self.tally.lost.get(place)) {
+            count.up();
+        }
+        if let Err(why) = judged.and(left.filter(|_| place.is_none()).map_or(Ok(()), Err)) {
+            self.tally.failures.up();
+            let said = std::fs::read_to_string(self.said()).unwrap_or_default();
+            println!("{}: {why}\n{said}", what(call));
         }
         Step::Walked(call)
     }
 }
 
-/// Walks all points until there are no more, and prints how many there were.
-/// Returns the tally.
+/// Walks all points until there are no more, prints how many there were, and returns the tally.
 pub(crate) fn walk_all(name: &str, each: impl Fn(&Lane<'_>, usize) -> Step) -> &'static Tally {
     let home = tempfile::tempdir().unwrap();
     let tally: &Tally = map(&home.path().join("tally")).unwrap();

@@ -23,31 +23,14 @@ use std::process::ExitCode;
 
 use crash::*;
 use errno::*;
-use ipc_tests::deep;
 use scenario::{Forked, Program, serve_if_asked};
 
 fn main() -> ExitCode {
     serve_if_asked();
-    // Named ones are run whatever was asked for.
-    if deep::is_asked_for() || std::env::args().len() > 1 {
-        return all();
-    }
-    println!("skipped: the walk over all errors of each call (run with: cargo xtask deep)");
-    crash_points()
+    cases()
 }
 
-ipc_tests::cases! { crash_points =
-    fork: Forked, exec: Program => {
-        unharmed_it_is_played_to_its_end,
-        the_worker_is_killed_before_each_call,
-        the_worker_is_killed_after_each_call,
-        main_is_killed_before_each_call,
-        main_is_killed_after_each_call,
-        repro_a_program_whose_main_has_died_is_no_second_main,
-    }
-}
-
-ipc_tests::cases! { all =
+ipc_tests::cases! { cases =
     fork: Forked, exec: Program => {
         unharmed_it_is_played_to_its_end,
         the_worker_is_killed_before_each_call,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use ipc_barrier::{Fork, exit, fork};
+use ipc_tests::around::proc;
 use ipc_tests::ptrace::{
     CONTINUE, Call, EXIT_KILL, POKE_USER, SETOPTIONS, SYSCALL, TRACE_FORKS, TRACE_SYSCALLS_APART,
     be_traced, look, trace, wait,
@@ -283,7 +284,7 @@ impl Tracer<'_> {
         self.seen.left_open.retain(|file| !self.seen.before.contains(file));
         let parent = format!("{}", self.main);
         for pid in self.traced.keys().chain(self.seen.workers.keys()) {
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let stat = std::fs::read_to_string(proc(&format!("{pid}/stat"))).unwrap_or_default();
             let fields: Vec<_> =
                 stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ').collect();
             if fields.get(1) == Some(&&*parent) {
@@ -306,7 +307,7 @@ impl Traced {
 
 /// The open files of a process with their numbers, sorted.
 fn open(pid: i32) -> Vec<String> {
-    let list = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let list = std::fs::read_dir(proc(&format!("{pid}/fd"))).unwrap();
     let mut open: Vec<_> = list
         .filter_map(|entry| {
             let path = entry.ok()?.path();
