@@ -147,7 +147,7 @@ fn run_seed(seed: u64, seen: &mut Seen) -> u64 {
 
 /// How often each thing has happened that the runs are to meet with.
 #[derive(Debug, Default)]
-struct Seen([u64; 24]);
+struct Seen([u64; 25]);
 
 impl Seen {
     fn add(&mut self, model: &Model, counters: &Counters) {
@@ -176,6 +176,7 @@ impl Seen {
             model.notes_of_tags,
             model.late_notes,
             model.notes_dropped,
+            model.begun_first,
         ];
         for (count, more) in self.0.iter_mut().zip(more) {
             *count += more;

@@ -34,6 +34,7 @@ impl<const SLOTS: usize, const BYTES: usize> Handler for Work<'_, '_, SLOTS, BYT
         }
         let mut world = self.0.borrow_mut();
         world.main.model.begin(number, fd_count);
+        world.check_order(request.header.id());
         if world.main.random.one_in(4) {
             drop(world);
             let flushed = request.flush(|| self.settle());

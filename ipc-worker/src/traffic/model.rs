@@ -41,6 +41,8 @@ pub(super) struct Known {
     pub(super) fd_count: usize,
     /// Most descriptors that its reply may bring.
     pub(super) reply_fds: u16,
+    /// The beginnings of all requests up to its last one.
+    begun_at: u64,
     /// How often its handler has begun, how often it has ended, how often with `Ok`, and how often
     /// what it did was settled.
     begun: u32,
@@ -56,8 +58,11 @@ pub(super) struct Known {
 #[derive(Debug, Default)]
 pub(super) struct Model {
     known: Vec<Known>,
-    /// The request that the last reply or refusal was for.
-    last_answered: Option<u32>,
+    /// The beginnings so far, and up to that of the request that was answered last.
+    beginnings: u64,
+    last_answered: u64,
+    /// How many began that were sent first.
+    pub(super) begun_first: u64,
     unsettled: Vec<u32>,
     /// The requests of the notes that this worker has sent, and how many of them main was told.
     notes: Vec<u32>,
@@ -92,6 +97,7 @@ impl Model {
             len,
             fd_count: call.fds.len(),
             reply_fds: if is_one_way { 0 } else { call.reply_fds },
+            begun_at: 0,
             begun: 0,
             ended: 0,
             done: 0,
@@ -109,7 +115,10 @@ impl Model {
 
     /// A handler begins.
     pub(super) fn begin(&mut self, number: u32, fd_count: usize) {
+        self.beginnings += 1;
+        let beginnings = self.beginnings;
         let known = self.at(number);
+        known.begun_at = beginnings;
         known.begun += 1;
         let (is_anew, is_after_done) = (known.begun > 1, known.is_known_done);
         let most = match known.again {
@@ -222,10 +231,14 @@ impl Model {
         };
         assert!(is_right, "request {number} is told {told:?}: {known:?}");
         assert!(!known.is_cancelled || told == Told::Cancelled, "{number}: {known:?}");
+        let begun_at = known.begun_at;
         if matches!(told, Told::Reply | Told::Refused(_)) {
             self.answers += 1;
-            assert!(self.last_answered < Some(number), "{number} after {:?}", self.last_answered);
-            self.last_answered = Some(number);
+            // Where descriptors were lost none has begun, or in an earlier worker.
+            if told != Told::Refused(Refused::FdsLost) {
+                assert!(self.last_answered < begun_at, "{number} comes late");
+                self.last_answered = begun_at;
+            }
         }
     }
 

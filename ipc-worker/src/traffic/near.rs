@@ -15,7 +15,7 @@ use crate::call::{Call, Why};
 use crate::caller::{Answer, Caller};
 use crate::counters::Counters;
 use crate::event::{Outcome, ReplyView};
-use crate::ledger::{Again, Credit, RequestId, Words};
+use crate::ledger::{Again, Credit, How, RequestId, Words};
 use crate::refusal::Refusal;
 
 /// The method of every request, and its bytes after its number.
@@ -73,6 +73,7 @@ impl<'l, const SLOTS: usize, const BYTES: usize> World<'l, SLOTS, BYTES> {
             440..750 => self.turn(),
             750..752 if !is_ending => self.is_killed = true,
             752..754 if !is_ending => self.give_up(),
+            754..760 => self.ask_to_stop(),
             _ => self.main.take_outcome(self.credit),
         }
         self.main.account();
@@ -105,6 +106,9 @@ impl<'l, const SLOTS: usize, const BYTES: usize> World<'l, SLOTS, BYTES> {
             match caller.call(&call, number, words) {
                 Ok(id) => {
                     made.push((id, number));
+                    if random.one_in(4) {
+                        caller.send_first(id);
+                    }
                     None
                 }
                 Err(why) => Some(why),
@@ -125,6 +129,25 @@ impl<'l, const SLOTS: usize, const BYTES: usize> World<'l, SLOTS, BYTES> {
             if caller.cancel(id, words) {
                 model.cancel(number);
             }
+        }
+    }
+
+    /// Asks whatever runs to stop, which changes nothing about its fate.
+    fn ask_to_stop(&self) {
+        let words = self.words().unwrap_or_default();
+        self.main.caller.sent().for_each(|request| words.ask_to_stop(request.id));
+    }
+
+    /// Checks that what begins was listed after all that are not done, and counts what went first.
+    pub(super) fn check_order(&mut self, id: u64) {
+        let Some(words) = self.words() else { return };
+        for request in self.main.caller.sent() {
+            if request.id.to_wire() == id {
+                self.main.model.begun_first += u64::from(request.is_first);
+                break;
+            }
+            let is_done = words.peek(request.id) == How::Done;
+            assert!(is_done || request.is_late, "{request:?} comes first");
         }
     }
 
