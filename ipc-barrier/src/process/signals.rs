@@ -3,13 +3,10 @@
 #![expect(unsafe_code, reason = "signals by the raw system call, which takes pointers")]
 
 use core::marker::PhantomData;
+use core::ptr;
 
-use ipc_transport::{Errno, SystemError};
+use ipc_transport::SystemError;
 use syscalls::{Sysno, syscall};
-
-/// The kernel's `struct sigaction`, and more (rt_sigaction(2)). Flags, mask and, on some machines,
-/// a restorer may all be zero for the actions set here, so only the handler matters: the first word.
-type Action = [usize; 40];
 
 /// The kernel's signal mask.
 pub(super) type Mask = u64;
@@ -30,12 +27,8 @@ pub(super) const ALL: Mask = !((1 << (END_OF_LIBC - 1)) - (1 << (FIRST_OF_LIBC -
 pub(super) const NONE: Mask = 0;
 
 /// `SIG_DFL` and `SIG_IGN`.
-const DEFAULT: Action = [0; 40];
-const IGNORE: Action = {
-    let mut action = DEFAULT;
-    action[0] = 1;
-    action
-};
+const DEFAULT: usize = 0;
+const IGNORE: usize = 1;
 
 /// All signals blocked for this thread, until this is dropped and the mask is as before.
 #[derive(Debug)]
@@ -95,11 +88,12 @@ pub fn reset_signals(ignored: &[i32]) -> Result<(), SystemError> {
 /// The same, but the mask stays as it is.
 pub(super) fn reset_actions(ignored: &[i32]) -> Result<(), SystemError> {
     for &signal in ignored {
-        set_action(signal, &IGNORE)?;
+        sigaction(signal, Some(IGNORE))?;
     }
     for signal in (1..=LAST).filter(|signal| !(FIRST_OF_LIBC..END_OF_LIBC).contains(signal)) {
-        if !ignored.contains(&signal) && has_action(signal) {
-            set_action(signal, &DEFAULT)?;
+        let has_action = || sigaction(signal, None).is_ok_and(|handler| handler != DEFAULT);
+        if !ignored.contains(&signal) && has_action() {
+            sigaction(signal, Some(DEFAULT))?;
         }
     }
     Ok(())
@@ -111,22 +105,20 @@ pub(super) fn set_mask(mask: Mask) -> Result<Mask, SystemError> {
     let places = (&raw const mask, &raw mut before);
     // SAFETY: the kernel reads one mask and writes the other, which are as long as its own.
     unsafe { syscall!(Sysno::rt_sigprocmask, SET_MASK, places.0, places.1, MASK_SIZE) }
-        .map_err(|error| SystemError { call: "rt_sigprocmask", errno: Errno(error.into_raw()) })?;
+        .map_err(|error| SystemError::of("rt_sigprocmask")(error.into_raw()))?;
     Ok(before)
 }
 
-fn set_action(signal: i32, action: &Action) -> Result<(), SystemError> {
-    // SAFETY: the kernel only reads `action`, which is longer than its structure; it installs no
-    // handler and returns no old action.
-    unsafe { syscall!(Sysno::rt_sigaction, signal, action.as_ptr(), 0, MASK_SIZE) }
-        .map(|_| ())
-        .map_err(|error| SystemError { call: "rt_sigaction", errno: Errno(error.into_raw()) })
-}
-
-/// Returns whether a signal is handled or ignored.
-fn has_action(signal: i32) -> bool {
-    let mut action = DEFAULT;
-    // SAFETY: the kernel writes its structure into `action`, which is longer; nothing is changed.
-    let asked = unsafe { syscall!(Sysno::rt_sigaction, signal, 0, action.as_mut_ptr(), MASK_SIZE) };
-    asked.is_ok() && action[0] != 0
+/// Returns a signal's handler, and sets another one if there is any (rt_sigaction(2)).
+fn sigaction(signal: i32, handler: Option<usize>) -> Result<usize, SystemError> {
+    /// The kernel's `struct sigaction`, and more. Flags, mask and, on some machines, a restorer may
+    /// all be zero for the handlers set here, so only the handler matters: the first word.
+    type Action = [usize; 40];
+    let (mut new, mut old): (Action, Action) = ([0; 40], [0; 40]);
+    new[0] = handler.unwrap_or_default();
+    let place = handler.map_or(ptr::null(), |_| new.as_ptr());
+    // SAFETY: the kernel reads one action and writes the other, which are longer than its own.
+    unsafe { syscall!(Sysno::rt_sigaction, signal, place, old.as_mut_ptr(), MASK_SIZE) }
+        .map_err(|error| SystemError::of("rt_sigaction")(error.into_raw()))?;
+    Ok(old[0])
 }
