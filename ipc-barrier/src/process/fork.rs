@@ -45,13 +45,12 @@ pub enum Fork {
 #[doc(alias = "CLONE_VM")]
 #[cfg(feature = "libc")]
 pub fn fork() -> Result<Fork, ForkError> {
-    match threads::count() {
-        Ok(1) => {}
-        Ok(count) => return Err(ForkError::Threads { count }),
-        Err((unshare, proc)) => {
-            let (unshare, proc) = (unshare.into(), proc.into());
-            return Err(ForkError::ThreadsUnknown { unshare, proc });
-        }
+    let count = threads::count().map_err(|(unshare, proc)| ForkError::ThreadsUnknown {
+        unshare: unshare.into(),
+        proc: proc.into(),
+    })?;
+    if count != 1 {
+        return Err(ForkError::Threads { count });
     }
     // SAFETY: there is one thread, so the child may do whatever the parent may.
     let pid = unsafe { libc::fork() };

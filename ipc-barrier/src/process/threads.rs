@@ -23,23 +23,11 @@ const ATTEMPTS: usize = 8;
 /// Where a filter refuses it or it fails, as it always does under qemu-user and beside the kernel's
 /// own threads of an io_uring, /proc tells.
 pub(crate) fn count() -> Result<usize, (Errno, Errno)> {
-    let mut unshare = Errno::INVAL;
-    for _ in 0..ATTEMPTS {
-        // SAFETY: what unshare may make unsafe is CLONE_FILES, which is not asked for.
-        match unsafe { unshare_unsafe(UnshareFlags::from_bits_retain(CLONE_VM)) } {
-            Ok(()) => return Ok(1),
-            Err(Errno::INVAL) => {}
-            Err(refused_or_unknown) => {
-                unshare = refused_or_unknown;
-                break;
-            }
-        }
-    }
-    match listed() {
-        Ok(0) => Err((unshare, Errno::NOENT)),
-        Ok(count) => Ok(count),
-        Err(proc) => Err((unshare, proc)),
-    }
+    // SAFETY: what unshare may make unsafe is CLONE_FILES, which is not asked for.
+    let ask = |_| unsafe { unshare_unsafe(UnshareFlags::from_bits_retain(CLONE_VM)) };
+    let told = (0..ATTEMPTS).map(ask).find(|told| *told != Err(Errno::INVAL));
+    let Err(unshare) = told.unwrap_or(Err(Errno::INVAL)) else { return Ok(1) };
+    listed().map_err(|proc| (unshare, proc))
 }
 
 /// Counts the threads in /proc, but those that belong to the kernel.
@@ -61,7 +49,7 @@ fn listed() -> Result<usize, Errno> {
             Err(error) => return Err(error),
         }
     }
-    Ok(count)
+    if count == 0 { Err(Errno::NOENT) } else { Ok(count) }
 }
 
 /// Returns whether a thread is an io_uring's: it never runs code of this program, holds no lock of
