@@ -75,10 +75,13 @@ fn raise_limit(by: u64) {
 /// that owns one. A forked child that soon calls exec can promise that; for one that goes on with
 /// its parent's code there is [`detach_all_but`].
 pub unsafe fn close_all_but(keep: &[RawFd]) -> Result<(), SystemError> {
-    match close_gaps(keep) {
-        Ok(()) => Ok(()),
-        Err(_unknown_or_refused) => close_each(keep),
-    }
+    close_gaps(keep).or_else(|_unknown_or_refused| {
+        for_each_other(keep, |fd| {
+            // SAFETY: that nobody uses the descriptor any more is the caller's promise.
+            unsafe { rustix::io::close(fd.as_raw_fd()) };
+            Ok(())
+        })
+    })
 }
 
 /// Marks every descriptor from 3 on close-on-exec: it asks the kernel to (close_range(2), since
@@ -109,26 +112,15 @@ fn close_gaps(keep: &[RawFd]) -> Result<(), syscalls::Errno> {
     let mut first = FIRST;
     loop {
         // The list is short, so that looking for the next one beats sorting it.
-        let kept = keep.iter().copied().filter(|&kept| kept >= first).min();
-        let last = kept.map_or(RawFd::MAX, |kept| kept - 1);
-        if first <= last {
+        let kept = keep.iter().copied().filter(|&kept| kept >= first).min().unwrap_or(RawFd::MAX);
+        if first < kept {
             // SAFETY: the call reads and writes no memory; that nobody uses the descriptors is what
             // the caller of `close_all_but` promises.
-            unsafe { syscall!(Sysno::close_range, first, last, 0) }?;
+            unsafe { syscall!(Sysno::close_range, first, kept - 1, 0) }?;
         }
-        match kept.and_then(|kept| kept.checked_add(1)) {
-            Some(next) => first = next,
-            None => return Ok(()),
-        }
+        let Some(next) = kept.checked_add(1) else { return Ok(()) };
+        first = next;
     }
-}
-
-fn close_each(keep: &[RawFd]) -> Result<(), SystemError> {
-    for_each_other(keep, |fd| {
-        // SAFETY: that nobody uses the descriptor any more is the caller's promise.
-        unsafe { rustix::io::close(fd.as_raw_fd()) };
-        Ok(())
-    })
 }
 
 /// Calls `act` with each descriptor that is open, but 0, 1, 2 and those to be kept. Asking for each up
