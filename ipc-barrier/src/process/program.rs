@@ -7,8 +7,9 @@ use core::ptr;
 
 use heapless::{String, Vec};
 use ipc_transport::SystemError;
-use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use rustix::io::fcntl_dupfd_cloexec;
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_getfd};
 use syscalls::{Errno, Sysno, syscall};
 
 use super::reason::{Reason, failed};
@@ -17,6 +18,9 @@ use super::spawn_error::SpawnError;
 
 /// Most arguments, and most variables of an environment.
 const MOST: usize = 64;
+
+/// Descriptors that a program is given, with three standard streams.
+const GIVEN: usize = FDS + 3;
 
 /// Bytes of the longest path of a descriptor, with the zero at its end.
 const PATH: usize = 32;
@@ -61,7 +65,7 @@ type Pointers = Vec<*const c_char, { MOST + 1 }>;
 /// A program and what it is given, ready for a child that makes nothing but system calls.
 pub(super) struct Ready<'a> {
     /// The program's descriptors, each with the number that it will have.
-    pub(super) fds: Vec<(OwnedFd, RawFd), FDS>,
+    pub(super) fds: Vec<(OwnedFd, RawFd), GIVEN>,
     /// The program's file, and the ruleset, which lie beside these numbers.
     pub(super) file: Option<OwnedFd>,
     pub(super) ruleset: Option<OwnedFd>,
@@ -82,8 +86,13 @@ impl<'a> Ready<'a> {
     ) -> Result<Self, SpawnError> {
         let beside = |fd| duplicate_beside(fd, setup);
         let mut fds = Vec::new();
+        // There is room for them all.
+        for number in (0..3).filter(|&number| !setup.has_number(number) && !survives(number)) {
+            let null = rustix::fs::open(c"/dev/null", OFlags::RDWR, Mode::empty());
+            let null = null.map_err(failed("standard streams", b"open /dev/null"))?;
+            _ = fds.push((duplicate_beside(null.as_fd(), setup)?, number));
+        }
         for &(fd, number) in &setup.fds {
-            // The list is as long as the other.
             _ = fds.push((beside(fd)?, number));
         }
         let file = match program {
@@ -144,6 +153,14 @@ fn pointers(strings: &[&CStr], what: &str) -> Result<Pointers, Reason> {
         return Err(Reason::new("exec", TOO_LONG, what));
     }
     Ok(strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect())
+}
+
+/// Returns whether a number is open beyond an exec. At 0 to 2 a process that was started with them
+/// closed may have files that do not.
+fn survives(number: RawFd) -> bool {
+    // SAFETY: the number is only asked about; that it may not be open is the question.
+    let flags = fcntl_getfd(unsafe { BorrowedFd::borrow_raw(number) });
+    flags.is_ok_and(|flags| !flags.contains(FdFlags::CLOEXEC))
 }
 
 /// Duplicates a descriptor, close-on-exec, to a number above 2 that the program is not given.

@@ -6,9 +6,9 @@ use core::ffi::CStr;
 use core::time::Duration;
 
 use ipc_transport::{Instant, Interest, SystemError, Watched, above_stdio, wait};
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::{Mode, OFlags};
-use rustix::io::{FdFlags, fcntl_getfd, retry_on_intr};
+use rustix::io::retry_on_intr;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::getpid;
 use syscalls::{Sysno, syscall};
@@ -42,8 +42,7 @@ impl Setup<'_> {
     /// linked, and signals, streams and descriptors are all there is to set, posix_spawn(3) does
     /// it: it takes memory from the C library for the time of the call, and its cost does not grow
     /// with the memory of this process. Any other step makes it a fork, whose cost does, and so does
-    /// a descriptor of this process that lacks close-on-exec, a standard stream that is closed, or
-    /// `/proc` where it is missing.
+    /// a descriptor of this process that lacks close-on-exec, or `/proc` where it is missing.
     ///
     /// Exec closes every descriptor but 0 to 2 and those given. On kernels before 5.11 without
     /// `/proc`, those that lack close-on-exec stay open.
@@ -63,26 +62,19 @@ impl Setup<'_> {
     ) -> Result<Child, SpawnError> {
         self.check()?;
         let ready = Ready::new(self, program.into(), args, system::environment())?;
-        if self.steps.is_none() && stdio_is_open(self) {
-            // A program of our own leaves what it inherits alone.
-            if self.mask != NONE || !may_any_survive_exec() {
-                if let Some(child) = system::spawn(&ready, self.mask)? {
-                    return Ok(child);
-                }
+        // A program of our own leaves what it inherits alone.
+        if self.steps.is_none() && (self.mask != NONE || !may_any_survive_exec()) {
+            if let Some(child) = system::spawn(&ready, self.mask)? {
+                return Ok(child);
             }
         }
-        let (told, tell) = pipe_with(PipeFlags::CLOEXEC).map_err(SystemError::of("pipe2"))?;
-        let ends = [above_stdio(told)?, duplicate_beside(tell.as_fd(), self)?];
-        drop(tell);
-        self.fork_and_exec(&ready, ends, deadline)
+        self.fork_and_exec(&ready, deadline)
     }
 
-    fn fork_and_exec(
-        &self,
-        ready: &Ready<'_>,
-        [told, tell]: [OwnedFd; 2],
-        deadline: Instant,
-    ) -> Result<Child, SpawnError> {
+    fn fork_and_exec(&self, ready: &Ready<'_>, deadline: Instant) -> Result<Child, SpawnError> {
+        let (told, mut tell) = pipe_with(PipeFlags::CLOEXEC).map_err(SystemError::of("pipe2"))?;
+        let told = above_stdio(told)?;
+        tell = duplicate_beside(tell.as_fd(), self)?;
         let landlock = ready.ruleset.as_ref().map(AsFd::as_fd);
         let steps = Steps { landlock, ..self.steps.clone().unwrap_or_default() };
         let parent = Some(getpid());
@@ -104,9 +96,9 @@ impl Setup<'_> {
 
     /// Sets signals, streams and descriptors, in the child.
     fn prepare(&self, fds: &[(OwnedFd, RawFd)]) -> Result<(), Reason> {
-        let at = |stage| move |error: SystemError| Reason::new(stage, error.errno, error.call);
-        reset_actions(&[]).and_then(|()| set_mask(self.mask)).map_err(at("signals"))?;
-        open_streams().map_err(at("standard streams"))?;
+        reset_actions(&[])
+            .and_then(|()| set_mask(self.mask))
+            .map_err(|error| Reason::new("signals", error.errno, error.call))?;
         close_all_at_exec();
         for (fd, number) in fds {
             // SAFETY: the call touches no memory; what owned the number is not used in this process.
@@ -151,31 +143,4 @@ fn ended_before_exec(child: &mut Child) -> Option<Ended> {
         // A program that a signal ends so soon has hardly begun either.
         None => child.try_wait().filter(|ended| matches!(ended, Ended::Killed(_))),
     }
-}
-
-/// Returns whether the program will find 0, 1 and 2 open.
-fn stdio_is_open(setup: &Setup<'_>) -> bool {
-    (0..3).all(|number| setup.has_number(number) || survives_exec(number))
-}
-
-/// Returns whether a number is open beyond an exec. At 0 to 2 a process that was started with them
-/// closed may have files that do not.
-fn survives_exec(number: RawFd) -> bool {
-    // SAFETY: the number is only asked about; that it may not be open is the question.
-    let flags = fcntl_getfd(unsafe { BorrowedFd::borrow_raw(number) });
-    flags.is_ok_and(|flags| !flags.contains(FdFlags::CLOEXEC))
-}
-
-/// Opens `/dev/null` at each of 0, 1 and 2 that the program would not find open.
-fn open_streams() -> Result<(), SystemError> {
-    for number in (0..3).filter(|&number| !survives_exec(number)) {
-        let null = rustix::fs::open(c"/dev/null", OFlags::RDWR, Mode::empty());
-        let null = null.map_err(SystemError::of("open /dev/null"))?.into_raw_fd();
-        if null != number {
-            // SAFETY: the call touches no memory; what owned the number is not used in this process.
-            unsafe { syscall!(Sysno::dup3, null, number, 0) }
-                .map_err(|error| SystemError::of("dup3")(error.into_raw()))?;
-        }
-    }
-    Ok(())
 }
