@@ -17,13 +17,6 @@ const LIMITS: usize = 16;
 /// What a list is that has too many (E2BIG).
 pub(super) const TOO_LONG: Errno = Errno(7);
 
-/// What a process leads from now on.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Leads {
-    Session,
-    Group,
-}
-
 /// An instruction of a filter for system calls, as the kernel takes it: `struct sock_filter` of
 /// linux/filter.h (seccomp(2)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +35,8 @@ pub struct Instruction {
 /// What is done between the descriptors and the exec.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Steps<'a> {
-    pub(super) leads: Option<Leads>,
+    pub(super) session: bool,
+    pub(super) group: bool,
     pub(super) name: Option<&'a CStr>,
     pub(super) limits: Vec<(Resource, u64), LIMITS>,
     pub(super) root: Option<&'a CStr>,
@@ -131,13 +125,13 @@ impl<'a> Setup<'a> {
 
     /// Makes the process the leader of a new session, without a terminal (setsid(2)).
     pub fn session(self) -> Self {
-        self.with(|steps| steps.leads = Some(Leads::Session))
+        self.with(|steps| steps.session = true)
     }
 
     /// Makes the process the leader of a new process group (setpgid(2)), unless it is to lead a
     /// session. A terminal's signals reach one group only.
     pub fn group(self) -> Self {
-        self.with(|steps| steps.leads = steps.leads.or(Some(Leads::Group)))
+        self.with(|steps| steps.group = true)
     }
 
     /// Names the process, of which the kernel keeps 15 bytes (PR_SET_NAME of prctl(2)). An exec

@@ -15,7 +15,7 @@ use rustix::thread::{
 use syscalls::{Sysno, syscall};
 
 use super::reason::{Reason, failed};
-use super::setup::{Instruction, Leads, Setup, Steps, TOO_LONG};
+use super::setup::{Instruction, Setup, Steps, TOO_LONG};
 
 /// Most supplementary groups.
 const GROUPS: usize = 64;
@@ -47,10 +47,10 @@ impl Setup<'_> {
 impl Steps<'_> {
     /// Takes all steps; `parent` must not be gone at that of its death.
     pub(super) fn take(&self, parent: Option<Pid>) -> Result<(), Reason> {
-        match self.leads {
-            Some(Leads::Session) => _ = setsid().map_err(failed("session", b"setsid"))?,
-            Some(Leads::Group) => setpgid(None, None).map_err(failed("session", b"setpgid"))?,
-            None => {}
+        if self.session {
+            setsid().map_err(failed("session", b"setsid"))?;
+        } else if self.group {
+            setpgid(None, None).map_err(failed("session", b"setpgid"))?;
         }
         if let Some(name) = self.name {
             set_name(name).map_err(failed("name", b"prctl"))?;
