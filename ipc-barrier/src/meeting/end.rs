@@ -128,8 +128,12 @@ impl<R: Role, L: Lane> End<R, L> {
     /// Aborts: the peer's waits end, also those for tokens that it has not read yet. Posted once;
     /// never waits. Returns whether the peer is not known to have ended its part.
     pub fn abort(&mut self) -> bool {
-        if self.rules.abort() {
-            self.post_abort();
+        if self.rules.abort() && L::post(&self.half, ABORT).is_err() {
+            self.rules.broken();
+            // The peer sees this side's descriptor close instead.
+            if let Ok(other) = duplicate(self.half.incoming.as_fd()) {
+                self.half.own = other.into();
+            }
         }
         self.rules.peer.is_none()
     }
@@ -359,20 +363,7 @@ impl<R: Role, L: Lane> End<R, L> {
 
     /// Gives up descriptors that do not work. The peer is told as far as they still do.
     fn break_off(&mut self) {
-        if self.rules.abort() {
-            self.post_abort();
-        }
+        self.abort();
         self.rules.broken();
-    }
-
-    /// Posts the abort. Where that fails, the peer sees this side's descriptor close.
-    fn post_abort(&mut self) {
-        if L::post(&self.half, ABORT).is_ok() {
-            return;
-        }
-        self.rules.broken();
-        if let Ok(other) = duplicate(self.half.incoming.as_fd()) {
-            self.half.own = other.into();
-        }
     }
 }

@@ -6,7 +6,7 @@ use core::fmt;
 
 use heapless::Vec;
 use ipc_transport::{SharedPage, SystemError};
-use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 
 use super::end::End;
@@ -144,7 +144,7 @@ impl<R: Role, L: Lane> fmt::Display for Exported<'_, R, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let End { half, rules, .. } = self.0;
         write!(f, "{FORMAT}:{}:{}:{}", L::NAME, R::INDEX, rules.ahead)?;
-        half.descriptors().try_for_each(|fd| write!(f, ":{}", fd.as_raw_fd()))
+        half.descriptors().try_for_each(|fd| write!(f, ":{}", fd.as_fd().as_raw_fd()))
     }
 }
 
@@ -265,8 +265,8 @@ mod tests {
     fn what_is_not_open_or_no_memory_is_refused_and_stays() {
         let mut end = Barrier::<Page>::open_for_exec().unwrap().into_parent();
         let text = end.export().unwrap().to_string();
-        let number = end.half.own.as_raw_fd();
-        let file = end.half.file.as_ref().unwrap().as_raw_fd();
+        let number = end.half.own.as_fd().as_raw_fd();
+        let file = end.half.file.as_ref().unwrap().as_fd().as_raw_fd();
         let closed = text.replace(&format!(":{number}:"), ":1000000:");
         // SAFETY: it is refused before anything is taken.
         let error = unsafe { ParentEnd::<Page>::import(&closed) }.unwrap_err();

@@ -3,7 +3,6 @@
 #![expect(unsafe_code, reason = "whether a descriptor is closed is decided when it is dropped")]
 
 use core::mem::ManuallyDrop;
-use core::ops::Deref;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::fcntl_getfd;
@@ -11,19 +10,11 @@ use rustix::io::fcntl_getfd;
 /// A descriptor that is closed when it is dropped, unless it is closed already. That breaks an end.
 /// std would abort the program where it notices.
 #[derive(Debug)]
-pub(crate) struct Held(ManuallyDrop<OwnedFd>);
+pub struct Held(ManuallyDrop<OwnedFd>);
 
 impl From<OwnedFd> for Held {
     fn from(fd: OwnedFd) -> Self {
         Self(ManuallyDrop::new(fd))
-    }
-}
-
-impl Deref for Held {
-    type Target = OwnedFd;
-
-    fn deref(&self) -> &OwnedFd {
-        &self.0
     }
 }
 

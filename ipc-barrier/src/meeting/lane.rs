@@ -54,7 +54,7 @@ impl From<Broken> for Unseen {
 }
 
 /// How bytes are read: waiting for them, or not.
-pub(crate) type Read = fn(&OwnedFd, &mut [u8]) -> Result<Option<usize>, Broken>;
+pub(crate) type Read = fn(&Held, &mut [u8]) -> Result<Option<usize>, Broken>;
 
 /// What a lane does. Nothing waits but a [`Read`] that does.
 pub trait Mechanism {

@@ -2,9 +2,10 @@
 //! have changed it.
 
 use ipc_transport::{Instant, Interest, Watched, wait};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::AsFd;
 use rustix::io::{Errno, IoSlice, IoSliceMut, ReadWriteFlags, preadv2, pwritev2, retry_on_intr};
 
+use super::held::Held;
 use super::lane::Broken;
 
 /// The offset that means the file's own position (preadv2(2)).
@@ -14,7 +15,7 @@ const OWN: u64 = u64::MAX;
 ///
 /// Where the kernel cannot (pipes: before 6.4) or a filter refuses, it polls first and then reads:
 /// a peer that takes in between what was seen can make that wait.
-pub(super) fn read(fd: &OwnedFd, buffer: &mut [u8]) -> Result<Option<usize>, Broken> {
+pub(super) fn read(fd: &Held, buffer: &mut [u8]) -> Result<Option<usize>, Broken> {
     tried(|| match preadv2(fd, &mut [IoSliceMut::new(buffer)], OWN, ReadWriteFlags::NOWAIT) {
         Err(error) if !is_known(error) => {
             let mut watched = [Watched::new(fd.as_fd(), Interest::Input)];
@@ -28,7 +29,7 @@ pub(super) fn read(fd: &OwnedFd, buffer: &mut [u8]) -> Result<Option<usize>, Bro
 
 /// Writes as far as there is room; `None` where there is none. Where the kernel cannot or a filter
 /// refuses, the file's mode decides.
-pub(super) fn write(fd: &OwnedFd, bytes: &[u8]) -> Result<Option<usize>, Broken> {
+pub(super) fn write(fd: &Held, bytes: &[u8]) -> Result<Option<usize>, Broken> {
     tried(|| match pwritev2(fd, &[IoSlice::new(bytes)], OWN, ReadWriteFlags::NOWAIT) {
         Err(error) if !is_known(error) => rustix::io::write(fd, bytes),
         known => known,

@@ -7,6 +7,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use super::held::Held;
 use super::lane::{Broken, Fds, Half, Mechanism, Read};
 use super::nowait;
 use super::rules::{ABORT, GONE};
@@ -114,7 +115,7 @@ fn bell() -> Result<(OwnedFd, OwnedFd), SystemError> {
 }
 
 #[inline]
-fn ring(bell: &OwnedFd) -> Result<(), Broken> {
+fn ring(bell: &Held) -> Result<(), Broken> {
     // A full pipe shows input already.
     nowait::write(bell, &[0]).map(drop)
 }
