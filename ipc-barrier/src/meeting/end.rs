@@ -12,7 +12,7 @@ use static_assertions::assert_impl_all;
 
 use super::errors::{MeetError, PeerAbort, Unmet};
 use super::held::Held;
-use super::lane::{Broken, Half, Lane, Unseen};
+use super::lane::{Half, Lane, LaneError};
 use super::memory::{leave, reason};
 use super::nowait;
 use super::page::Page;
@@ -119,7 +119,7 @@ impl<R: Role, L: Lane> End<R, L> {
                     return Ok(());
                 }
                 Ok(false) => return Err(MeetError::Full),
-                Err(Broken) => self.break_off(),
+                Err(_) => self.break_off(),
             }
         }
         Err(MeetError::Ended(self.rules.unmet()))
@@ -202,7 +202,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// [`Eventfd`](crate::Eventfd) it has nothing to do.
     pub fn arm(&mut self) -> bool {
         let armed = L::read_bell(&self.half, nowait::read).and_then(|_| L::arm(&self.half));
-        armed.inspect_err(|Broken| self.break_off()).unwrap_or(false)
+        armed.inspect_err(|_| self.break_off()).unwrap_or(false)
     }
 
     /// Waits until every token of this side has been answered by one of the peer's; met at once
@@ -355,8 +355,8 @@ impl<R: Role, L: Lane> End<R, L> {
                     let Half { memory, index, .. } = &self.half;
                     self.rules.drained(value, || reason(memory, index ^ 1));
                 }
-                Err(Unseen::Broken) => self.break_off(),
-                Err(Unseen::System(error)) => return Err(Unmet::System(error)),
+                Err(LaneError::Broken) => self.break_off(),
+                Err(LaneError::Wait(error)) => return Err(Unmet::System(error)),
             }
         }
     }

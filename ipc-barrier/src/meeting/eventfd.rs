@@ -4,7 +4,7 @@ use ipc_transport::{SharedPage, SystemError, above_stdio};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::lane::{Broken, Fds, Half, Mechanism};
+use super::lane::{Fds, Half, LaneError, Mechanism};
 use super::nowait::{self, tried};
 
 /// Two event counters (eventfd(2)) and a pipe that carries no data: what is posted is in the
@@ -34,17 +34,17 @@ impl Mechanism for Eventfd {
         Ok([to_child, to_parent, above_stdio(reader)?, above_stdio(writer)?])
     }
 
-    fn post(half: &Half, value: u64) -> Result<bool, Broken> {
+    fn post(half: &Half, value: u64) -> Result<bool, LaneError> {
         let posted = tried(|| rustix::io::write(&half.outgoing, &value.to_ne_bytes()))?;
         Ok(posted.is_some())
     }
 
-    fn try_take(half: &Half) -> Result<u64, Broken> {
+    fn try_take(half: &Half) -> Result<u64, LaneError> {
         let mut value = [0; 8];
         match nowait::read(&half.incoming, &mut value)? {
             // A counter at zero cannot be read: what reads as zero is not a counter.
             Some(8) if value != [0; 8] => Ok(u64::from_ne_bytes(value)),
-            Some(_) => Err(Broken),
+            Some(_) => Err(LaneError::Broken),
             None => Ok(0),
         }
     }

@@ -35,26 +35,17 @@ pub struct Half {
     pub(crate) pidfd: Option<Held>,
 }
 
-/// The descriptors do not work.
+/// Why nothing was posted or seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Broken;
-
-/// Why there was no look at the peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unseen {
+pub enum LaneError {
+    /// The descriptors do not work.
     Broken,
     /// The call that waits has failed, which says nothing of the peer.
-    System(SystemError),
-}
-
-impl From<Broken> for Unseen {
-    fn from(_: Broken) -> Self {
-        Self::Broken
-    }
+    Wait(SystemError),
 }
 
 /// How bytes are read: waiting for them, or not.
-pub(crate) type Read = fn(&Held, &mut [u8]) -> Result<Option<usize>, Broken>;
+pub(crate) type Read = fn(&Held, &mut [u8]) -> Result<Option<usize>, LaneError>;
 
 /// What a lane does. Nothing waits but a [`Read`] that does.
 pub trait Mechanism {
@@ -70,21 +61,21 @@ pub trait Mechanism {
 
     /// Posts to the peer a [`TOKEN`](super::rules::TOKEN) or an [`ABORT`](super::rules::ABORT).
     /// Returns false where one more token does not fit.
-    fn post(half: &Half, value: u64) -> Result<bool, Broken>;
+    fn post(half: &Half, value: u64) -> Result<bool, LaneError>;
 
     /// Takes everything that the peer has posted, which may be nothing.
-    fn try_take(half: &Half) -> Result<u64, Broken>;
+    fn try_take(half: &Half) -> Result<u64, LaneError>;
 
     /// Makes [`Half::incoming`] show the peer's next post. Returns false where it has posted
     /// already.
-    fn arm(_half: &Half) -> Result<bool, Broken> {
+    fn arm(_half: &Half) -> Result<bool, LaneError> {
         Ok(true)
     }
 
     /// Reads what lies in [`Half::incoming`] where that takes no token, so that it shows later posts
     /// only. Returns what this means if nothing was posted: [`GONE`](super::rules::GONE), or zero.
     /// `None` where there was nothing to read.
-    fn read_bell(_half: &Half, _read: Read) -> Result<Option<u64>, Broken> {
+    fn read_bell(_half: &Half, _read: Read) -> Result<Option<u64>, LaneError> {
         Ok(None)
     }
 }
@@ -92,8 +83,8 @@ pub trait Mechanism {
 impl Half {
     /// The word that a side adds to and the other takes from.
     #[inline]
-    pub(crate) fn word(&self, of: usize) -> Result<&AtomicU32, Broken> {
-        self.memory.words().get(of).ok_or(Broken)
+    pub(crate) fn word(&self, of: usize) -> Result<&AtomicU32, LaneError> {
+        self.memory.words().get(of).ok_or(LaneError::Broken)
     }
 
     /// All that the end needs.

@@ -8,7 +8,7 @@ use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::held::Held;
-use super::lane::{Broken, Fds, Half, Mechanism, Read};
+use super::lane::{Fds, Half, LaneError, Mechanism, Read};
 use super::nowait;
 use super::rules::{ABORT, GONE};
 
@@ -59,7 +59,7 @@ impl Mechanism for Page {
     }
 
     #[inline]
-    fn post(half: &Half, value: u64) -> Result<bool, Broken> {
+    fn post(half: &Half, value: u64) -> Result<bool, LaneError> {
         let word = half.word(half.index)?;
         // Release: the side that takes the post sees what was written before it.
         let found = word.load(Ordering::Relaxed);
@@ -80,7 +80,7 @@ impl Mechanism for Page {
     }
 
     #[inline]
-    fn try_take(half: &Half) -> Result<u64, Broken> {
+    fn try_take(half: &Half) -> Result<u64, LaneError> {
         let word = half.word(half.index ^ 1)?;
         // A swap takes the cache line from the peer, so look before.
         if word.load(Ordering::Relaxed) & !ASLEEP == 0 {
@@ -92,7 +92,7 @@ impl Mechanism for Page {
     }
 
     #[inline]
-    fn arm(half: &Half) -> Result<bool, Broken> {
+    fn arm(half: &Half) -> Result<bool, LaneError> {
         // Only an empty word is marked, in one step with the look at it: no post comes between.
         let word = half.word(half.index ^ 1)?;
         let marked = word.compare_exchange(0, ASLEEP, Ordering::AcqRel, Ordering::Relaxed);
@@ -100,7 +100,7 @@ impl Mechanism for Page {
     }
 
     #[inline]
-    fn read_bell(half: &Half, read: Read) -> Result<Option<u64>, Broken> {
+    fn read_bell(half: &Half, read: Read) -> Result<Option<u64>, LaneError> {
         let rings = read(&half.incoming, &mut [0; RINGS])?;
         Ok(rings.map(|rings| if rings == 0 { GONE } else { 0 }))
     }
@@ -115,7 +115,7 @@ fn bell() -> Result<(OwnedFd, OwnedFd), SystemError> {
 }
 
 #[inline]
-fn ring(bell: &Held) -> Result<(), Broken> {
+fn ring(bell: &Held) -> Result<(), LaneError> {
     // A full pipe shows input already.
     nowait::write(bell, &[0]).map(drop)
 }

@@ -6,7 +6,7 @@ use ipc_transport::Instant;
 
 use super::end::ParentEnd;
 use super::errors::{MeetError, Unmet};
-use super::lane::{Lane, SOURCES, Unseen};
+use super::lane::{Lane, SOURCES};
 use super::rules::Rules;
 use super::wait::poll;
 
@@ -115,7 +115,7 @@ pub fn sync_all_until<L: Lane>(
             return Err(Missing { index, why: MeetError::Unmet(Unmet::TimedOut) });
         }
         let window = ends.iter().filter(is_unmet).take(WINDOW).map(|end| &end.half);
-        if let Err(Unseen::System(error)) = poll::<L, WATCHED>(window, deadline) {
+        if let Err(error) = poll::<L, WATCHED>(window, deadline) {
             return Err(Missing { index, why: MeetError::Unmet(Unmet::System(error)) });
         }
     }

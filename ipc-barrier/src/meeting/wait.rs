@@ -1,17 +1,17 @@
 //! Looking at the peer, and sleeping for it: a blocking read, or one poll and a read.
 
 use heapless::Vec;
-use ipc_transport::{Instant, Watched, wait};
+use ipc_transport::{Instant, SystemError, Watched, wait};
 use rustix::fd::AsFd;
 use rustix::io::read;
 
-use super::lane::{Half, Mechanism, SOURCES, Unseen};
+use super::lane::{Half, LaneError, Mechanism, SOURCES};
 use super::nowait::{self, tried};
 use super::rules::GONE;
 
 /// Looks at the peer, and sleeps at most once for it, until a deadline: then it returns `None`.
 /// Else it returns what was drained, perhaps nothing, for [`Rules`](super::rules::Rules).
-pub(crate) fn look<L: Mechanism>(half: &Half, deadline: Instant) -> Result<Option<u64>, Unseen> {
+pub(crate) fn look<L: Mechanism>(half: &Half, deadline: Instant) -> Result<Option<u64>, LaneError> {
     let early = if L::IS_COUNTER { 0 } else { L::try_take(half)? };
     if early != 0 {
         return Ok(Some(early));
@@ -29,11 +29,14 @@ pub(crate) fn look<L: Mechanism>(half: &Half, deadline: Instant) -> Result<Optio
 
 /// Sleeps once, and leaves nothing in the bell that has been shown. Returns what it means if nothing
 /// was posted: [`GONE`], or zero; `None` where the deadline has passed.
-pub(crate) fn sleep<L: Mechanism>(half: &Half, deadline: Instant) -> Result<Option<u64>, Unseen> {
+pub(crate) fn sleep<L: Mechanism>(
+    half: &Half,
+    deadline: Instant,
+) -> Result<Option<u64>, LaneError> {
     // Where the bell shows everything, a read does without a poll, which a sandbox may make fail.
     if half.pidfd.is_none() && !L::IS_COUNTER {
         if deadline == Instant::PAST {
-            return Ok(L::read_bell(half, nowait::read)?);
+            return L::read_bell(half, nowait::read);
         }
         if deadline == Instant::NEVER {
             // It does not wait where the peer has changed the mode that both share.
@@ -42,12 +45,12 @@ pub(crate) fn sleep<L: Mechanism>(half: &Half, deadline: Instant) -> Result<Opti
             }
         }
     }
-    let watched = poll::<L, SOURCES>([half].into_iter(), deadline)?;
+    let watched = poll::<L, SOURCES>([half].into_iter(), deadline).map_err(LaneError::Wait)?;
     if !watched.iter().any(Watched::is_ready) {
         return Ok(None);
     }
     if watched.iter().any(Watched::is_broken) {
-        return Err(Unseen::Broken);
+        return Err(LaneError::Broken);
     }
     // The first is the bell; its closing is the end.
     let is_over = watched.first().is_some_and(Watched::is_over);
@@ -63,11 +66,11 @@ pub(crate) fn sleep<L: Mechanism>(half: &Half, deadline: Instant) -> Result<Opti
 pub(crate) fn poll<'half, L: Mechanism, const N: usize>(
     halves: impl Iterator<Item = &'half Half>,
     deadline: Instant,
-) -> Result<Vec<Watched<'half>, N>, Unseen> {
+) -> Result<Vec<Watched<'half>, N>, SystemError> {
     let mut watched = Vec::new();
     for (fd, interest) in halves.flat_map(Half::sources::<L>) {
         _ = watched.push(Watched::new(fd.as_fd(), interest));
     }
-    wait(&mut watched, Some(deadline)).map_err(Unseen::System)?;
+    wait(&mut watched, Some(deadline))?;
     Ok(watched)
 }
