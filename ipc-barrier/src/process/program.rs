@@ -53,12 +53,6 @@ impl<'a> From<&'a CStr> for Program<'a> {
     }
 }
 
-impl<'a> From<&Program<'a>> for Program<'a> {
-    fn from(program: &Program<'a>) -> Self {
-        *program
-    }
-}
-
 /// Pointers to strings, and a null pointer at their end.
 type Pointers = Vec<*const c_char, { MOST + 1 }>;
 

@@ -30,14 +30,11 @@ pub(super) const NONE: Mask = 0;
 const DEFAULT: usize = 0;
 const IGNORE: usize = 1;
 
-/// All signals blocked for this thread, until this is dropped and the mask is as before.
+/// All signals blocked for this thread, until this is dropped and the mask is as before. The mask is
+/// the thread's, so this stays with it.
 #[derive(Debug)]
 #[must_use = "dropping it restores the mask"]
-pub struct BlockedSignals {
-    before: Mask,
-    /// The mask is the thread's.
-    _thread: PhantomData<*const ()>,
-}
+pub struct BlockedSignals(Mask, PhantomData<*const ()>);
 
 /// Blocks all signals for this thread (rt_sigprocmask(2)), for the time of a fork: a handler of the
 /// parent's must not run in the child, where it would write to the parent's pipes. In the child
@@ -60,13 +57,13 @@ pub struct BlockedSignals {
 /// ```
 #[doc(alias = "rt_sigprocmask")]
 pub fn block_signals() -> Result<BlockedSignals, SystemError> {
-    Ok(BlockedSignals { before: set_mask(Mask::MAX)?, _thread: PhantomData })
+    Ok(BlockedSignals(set_mask(Mask::MAX)?, PhantomData))
 }
 
 impl Drop for BlockedSignals {
     fn drop(&mut self) {
         // What could be set before can be set again.
-        _ = set_mask(self.before);
+        _ = set_mask(self.0);
     }
 }
 
@@ -81,12 +78,11 @@ impl Drop for BlockedSignals {
 /// changed by then.
 #[doc(alias = "rt_sigaction")]
 pub fn reset_signals(ignored: &[i32]) -> Result<(), SystemError> {
-    reset_actions(ignored)?;
-    set_mask(NONE).map(|_| ())
+    reset(ignored, NONE)
 }
 
-/// The same, but the mask stays as it is.
-pub(super) fn reset_actions(ignored: &[i32]) -> Result<(), SystemError> {
+/// The same, with any mask.
+pub(super) fn reset(ignored: &[i32], mask: Mask) -> Result<(), SystemError> {
     for &signal in ignored {
         sigaction(signal, Some(IGNORE))?;
     }
@@ -96,11 +92,11 @@ pub(super) fn reset_actions(ignored: &[i32]) -> Result<(), SystemError> {
             sigaction(signal, Some(DEFAULT))?;
         }
     }
-    Ok(())
+    set_mask(mask).map(drop)
 }
 
 /// Sets this thread's mask, and returns the one before.
-pub(super) fn set_mask(mask: Mask) -> Result<Mask, SystemError> {
+fn set_mask(mask: Mask) -> Result<Mask, SystemError> {
     let mut before = 0;
     let places = (&raw const mask, &raw mut before);
     // SAFETY: the kernel reads one mask and writes the other, which are as long as its own.

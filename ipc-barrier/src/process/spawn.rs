@@ -23,7 +23,7 @@ use super::posix as system;
 use super::program::{Program, Ready, duplicate_beside};
 use super::reason::{REASON, Reason, failed};
 use super::setup::{Setup, Steps};
-use super::signals::{NONE, block_signals, reset_actions, set_mask};
+use super::signals::{NONE, block_signals, reset};
 use super::spawn_error::SpawnError;
 use super::stat;
 
@@ -96,9 +96,7 @@ impl Setup<'_> {
 
     /// Sets signals, streams and descriptors, in the child.
     fn prepare(&self, fds: &[(OwnedFd, RawFd)]) -> Result<(), Reason> {
-        reset_actions(&[])
-            .and_then(|()| set_mask(self.mask))
-            .map_err(|error| Reason::new("signals", error.errno, error.call))?;
+        reset(&[], self.mask).map_err(|error| Reason::new("signals", error.errno, error.call))?;
         close_all_at_exec();
         for (fd, number) in fds {
             // SAFETY: the call touches no memory; what owned the number is not used in this process.
