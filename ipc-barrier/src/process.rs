@@ -26,7 +26,6 @@ mod reason;
 mod setup;
 mod signals;
 mod spawn;
-mod spawn_error;
 mod stat;
 mod steps;
 #[cfg(feature = "libc")]
@@ -38,11 +37,10 @@ pub use closing::{close_all_but, detach_all_but};
 pub use fork::fork;
 pub use fork::{Fork, ForkError, Guard, exit, fork_raw};
 pub use precedence::give_up_precedence;
-pub use program::Program;
+pub use program::{Program, SpawnError};
 pub(crate) use reason::REASON;
 pub use reason::Reason;
 /// What a process may use (setrlimit(2)), and signals (signal(7)).
 pub use rustix::process::{Resource, Signal};
 pub use setup::{Instruction, Setup};
 pub use signals::{BlockedSignals, block_signals, reset_signals};
-pub use spawn_error::SpawnError;

@@ -4,9 +4,8 @@ use core::ffi::c_char;
 use core::ptr;
 
 use super::child::Child;
-use super::program::Ready;
+use super::program::{Ready, SpawnError};
 use super::signals::Mask;
-use super::spawn_error::SpawnError;
 
 /// Returns an environment of no variables (execve(2)).
 pub(super) const fn environment() -> *const *const c_char {

@@ -11,9 +11,8 @@ use rustix::process::Pid;
 
 use super::child::Child;
 use super::fork::ForkError;
-use super::program::Ready;
+use super::program::{Ready, SpawnError};
 use super::signals::{Mask, NONE};
-use super::spawn_error::SpawnError;
 
 unsafe extern "C" {
     /// Of environ(7).

@@ -20,11 +20,10 @@ use super::closing::{close_all_at_exec, may_any_survive_exec};
 use super::fork::{Fork, exit, fork_raw};
 #[cfg(feature = "libc")]
 use super::posix as system;
-use super::program::{Program, Ready, duplicate_beside};
+use super::program::{Program, Ready, SpawnError, duplicate_beside};
 use super::reason::{REASON, Reason, failed};
 use super::setup::{Setup, Steps};
 use super::signals::{NONE, block_signals, reset};
-use super::spawn_error::SpawnError;
 use super::stat;
 
 /// How long a child that was killed, or has failed, may take to end.
