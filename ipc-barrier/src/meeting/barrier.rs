@@ -5,12 +5,11 @@ use core::marker::PhantomData;
 use ipc_transport::{SharedPage, SystemError};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::end::{ChildEnd, End, ParentEnd};
+use super::end::{ChildEnd, End, ParentEnd, Role};
 use super::held::Held;
 use super::lane::{Fds, Half, Lane};
 use super::memory::WORDS;
 use super::page::Page;
-use super::role::Role;
 use super::rules::Rules;
 
 /// A barrier before the fork. Each process turns its copy into its own end.

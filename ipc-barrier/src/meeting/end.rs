@@ -1,4 +1,5 @@
-//! One side of a barrier: its places, its waits, and what it knows of the peer.
+//! One side of a barrier: its places, its waits, and what it knows of the peer. Which side it is, is a
+//! type.
 
 use core::error::Error;
 use core::fmt;
@@ -16,7 +17,6 @@ use super::lane::{Half, Lane, LaneError};
 use super::memory::{leave, reason};
 use super::nowait;
 use super::page::Page;
-use super::role::{ChildSide, ParentSide, Role};
 use super::rules::{ABORT, Goal, Rules, TOKEN};
 use super::wait::look;
 use crate::process::Reason;
@@ -366,4 +366,31 @@ impl<R: Role, L: Lane> End<R, L> {
         self.abort();
         self.rules.broken();
     }
+}
+
+/// Marks the parent's [`End`](crate::End).
+#[derive(Debug)]
+pub enum ParentSide {}
+
+/// Marks the child's [`End`](crate::End).
+#[derive(Debug)]
+pub enum ChildSide {}
+
+/// Which side an [`End`](crate::End) is of: [`ParentSide`] or [`ChildSide`].
+pub trait Role: Sealed {}
+
+impl<R: Sealed> Role for R {}
+
+/// What a role means.
+pub trait Sealed {
+    /// Its place where both sides are listed.
+    const INDEX: usize;
+}
+
+impl Sealed for ParentSide {
+    const INDEX: usize = 0;
+}
+
+impl Sealed for ChildSide {
+    const INDEX: usize = 1;
 }

@@ -9,11 +9,10 @@ use ipc_transport::{SharedPage, SystemError};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 
-use super::end::End;
+use super::end::{End, Role};
 use super::held::Held;
 use super::lane::{Half, Lane};
 use super::memory::WORDS;
-use super::role::Role;
 use super::rules::Rules;
 
 /// The first word of an exported end: the format and its version.

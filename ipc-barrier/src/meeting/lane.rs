@@ -23,7 +23,7 @@ pub(crate) const SOURCES: usize = 3;
 /// One side's part of a lane.
 #[derive(Debug)]
 pub struct Half {
-    /// This side's place where both are listed, see [`Role`](super::role::Role).
+    /// This side's place where both are listed, see [`Role`](super::end::Role).
     pub(crate) index: usize,
     pub(crate) outgoing: Held,
     pub(crate) incoming: Held,

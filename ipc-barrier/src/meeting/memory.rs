@@ -1,5 +1,5 @@
 //! What both sides map: a word of the page lane for each direction, and a place for each side's
-//! reason. A side is meant by its index, see [`Role`](super::role::Role). Whatever the peer may have
+//! reason. A side is meant by its index, see [`Role`](super::end::Role). Whatever the peer may have
 //! written is input.
 
 use core::sync::atomic::{AtomicU32, Ordering};
