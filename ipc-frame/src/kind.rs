@@ -25,6 +25,10 @@ pub enum Kind {
     Note = 8,
 }
 
+/// Their names, in the same order.
+const NAMES: [&str; 8] =
+    ["request", "one-way", "reply", "refusal", "ready", "failed", "done", "note"];
+
 impl Kind {
     /// Every kind, in the order of their numbers, which start at 1.
     pub(crate) const ALL: [Self; 8] = [
@@ -66,16 +70,8 @@ impl Kind {
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Request => "request",
-            Self::OneWay => "one-way",
-            Self::Reply => "reply",
-            Self::Refusal => "refusal",
-            Self::Ready => "ready",
-            Self::Failed => "failed",
-            Self::Done => "done",
-            Self::Note => "note",
-        })
+        let name = NAMES.get(usize::from(*self as u8) - 1);
+        f.write_str(name.copied().unwrap_or_default())
     }
 }
 
