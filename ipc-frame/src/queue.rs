@@ -208,13 +208,11 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
 
     /// Retires every frame that is sent.
     pub fn retire_sent(&mut self) {
-        let half_sent = (self.offset > 0).then_some(self.cursor);
-        for number in self.frames.first..self.frames.next {
-            if let Some(entry) = self.frames.get_mut(number).filter(|_| half_sent != Some(number)) {
-                entry.retired |= entry.begun;
+        for number in (self.frames.first..self.frames.next).map(FrameNumber) {
+            if self.is_sent(number) {
+                self.retire(number);
             }
         }
-        self.settle();
     }
 
     /// Stops a frame from being sent, now and after [`rewind`](Self::rewind), unless it is half
