@@ -28,13 +28,12 @@ impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exited(status) => write!(f, "exited with status {status}"),
-            Self::Killed(signal) if i32::from(*signal) == Signal::SYS.as_raw() => {
-                write!(
-                    f,
-                    "killed by signal {signal} (SIGSYS: a system call that its filter forbids)"
-                )
+            Self::Killed(signal) => {
+                let is_sys = i32::from(*signal) == Signal::SYS.as_raw();
+                let why =
+                    if is_sys { " (SIGSYS: a system call that its filter forbids)" } else { "" };
+                write!(f, "killed by signal {signal}{why}")
             }
-            Self::Killed(signal) => write!(f, "killed by signal {signal}"),
             Self::Unknown => f.write_str("ended; its status was taken by another wait"),
         }
     }
@@ -150,14 +149,12 @@ impl Child {
             // says nothing of the child.
             None | Some(Err(Errno::INVAL | Errno::PERM | Errno::NOSYS)) => {
                 let told = waitpid(Some(self.pid), options);
-                told.map(|told| told.map(|(_, it)| (it.exit_status(), it.terminating_signal())))
+                told.map(|it| ended(it?.1.exit_status(), it?.1.terminating_signal()))
             }
-            Some(told) => {
-                told.map(|told| told.map(|it| (it.exit_status(), it.terminating_signal())))
-            }
+            Some(told) => told.map(|it| ended(it?.exit_status(), it?.terminating_signal())),
         };
         match answer {
-            Ok(status) => status.and_then(ended),
+            Ok(ended) => ended,
             // Only a call that waits can truly be interrupted.
             Err(Errno::INTR) if !options.contains(WaitOptions::NOHANG) => None,
             // What a filter answers says nothing of the child. Without a pidfd nothing else does.
@@ -184,7 +181,7 @@ impl<'fd> From<&'fd Child> for Option<BorrowedFd<'fd>> {
 }
 
 /// How a child has ended by its status or signal. One with neither was stopped by a tracer.
-fn ended((status, signal): (Option<i32>, Option<i32>)) -> Option<Ended> {
+fn ended(status: Option<i32>, signal: Option<i32>) -> Option<Ended> {
     let number = |value: i32| u8::try_from(value).unwrap_or(u8::MAX);
     let exited = status.map(|status| Ended::Exited(number(status)));
     exited.or_else(|| signal.map(|signal| Ended::Killed(number(signal))))

@@ -3,8 +3,8 @@
 #![expect(unsafe_code, reason = "system calls that rustix lacks, or has only with a heap")]
 
 use heapless::Vec;
-use ipc_transport::Errno;
 use rustix::fd::AsRawFd;
+use rustix::io::Errno;
 use rustix::process::{
     Gid, Pid, Rlimit, Uid, chdir, chroot, getegid, geteuid, getgid, getppid, getuid,
     set_parent_process_death_signal, setpgid, setrlimit, setsid,
@@ -19,10 +19,6 @@ use super::setup::{Instruction, Setup, Steps, TOO_LONG};
 
 /// Most supplementary groups.
 const GROUPS: usize = 64;
-
-/// The parent is not there, and ids are not as asked (ESRCH, EPERM).
-const GONE: Errno = Errno(3);
-const OTHERS: Errno = Errno(1);
 
 /// Asks for groups of 32 bits.
 #[cfg(any(target_arch = "arm", target_arch = "sparc", target_arch = "x86"))]
@@ -79,7 +75,7 @@ impl Steps<'_> {
             set.map_err(failed("parent death", b"prctl"))?;
             // Where it is outside of this process's pid namespace it has no number here.
             if getppid().is_some_and(|now| Some(now) != parent) {
-                return Err(failed("parent death", b"getppid")(GONE));
+                return Err(failed("parent death", b"getppid")(Errno::SRCH));
             }
         }
         if let Some(ruleset) = self.landlock {
@@ -113,7 +109,7 @@ fn take_ids(uid: Uid, gid: Gid, groups: &[u32]) -> Result<(), Reason> {
         ("setresuid", (getuid(), geteuid()) == (uid, uid)),
     ] {
         if !is_as_asked {
-            return Err(failed("ids", call.as_bytes())(OTHERS));
+            return Err(failed("ids", call.as_bytes())(Errno::PERM));
         }
     }
     Ok(())
