@@ -13,7 +13,6 @@ mod guarded;
 mod held;
 mod lane;
 mod memory;
-mod nowait;
 mod page;
 mod rules;
 mod several;

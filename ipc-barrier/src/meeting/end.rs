@@ -15,10 +15,9 @@ use super::errors::{MeetError, PeerAbort, Unmet};
 use super::held::Held;
 use super::lane::{Half, Lane, LaneError};
 use super::memory::{leave, reason};
-use super::nowait;
 use super::page::Page;
 use super::rules::{ABORT, Goal, Rules, TOKEN};
-use super::wait::look;
+use super::wait::{look, read_now};
 use crate::process::Reason;
 
 /// Looks that tell all there is at one moment: tokens first, rings, and the end behind them. Once a
@@ -201,7 +200,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// Returns false where news has come already: repeat the `try_` call. On the lane
     /// [`Eventfd`](crate::Eventfd) it has nothing to do.
     pub fn arm(&mut self) -> bool {
-        let armed = L::read_bell(&self.half, nowait::read).and_then(|_| L::arm(&self.half));
+        let armed = L::read_bell(&self.half, read_now).and_then(|_| L::arm(&self.half));
         armed.inspect_err(|_| self.break_off()).unwrap_or(false)
     }
 

@@ -5,7 +5,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::lane::{Fds, Half, LaneError, Mechanism};
-use super::nowait::{self, tried};
+use super::wait::{read_now, tried};
 
 /// Two event counters (eventfd(2)) and a pipe that carries no data: what is posted is in the
 /// kernel at once, and nobody has to [`arm`](crate::End::arm) anything. Each post and each look is
@@ -41,7 +41,7 @@ impl Mechanism for Eventfd {
 
     fn try_take(half: &Half) -> Result<u64, LaneError> {
         let mut value = [0; 8];
-        match nowait::read(&half.incoming, &mut value)? {
+        match read_now(&half.incoming, &mut value)? {
             // A counter at zero cannot be read: what reads as zero is not a counter.
             Some(8) if value != [0; 8] => Ok(u64::from_ne_bytes(value)),
             Some(_) => Err(LaneError::Broken),

@@ -9,8 +9,8 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::held::Held;
 use super::lane::{Fds, Half, LaneError, Mechanism, Read};
-use super::nowait;
 use super::rules::{ABORT, GONE};
+use super::wait::write_now;
 
 /// The peer has aborted.
 const ABORTED: u32 = 1 << 31;
@@ -117,7 +117,7 @@ fn bell() -> Result<(OwnedFd, OwnedFd), SystemError> {
 #[inline]
 fn ring(bell: &Held) -> Result<(), LaneError> {
     // A full pipe shows input already.
-    nowait::write(bell, &[0]).map(drop)
+    write_now(bell, &[0]).map(drop)
 }
 
 #[cfg(test)]
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
     use crate::meeting::memory::WORDS;
     use crate::meeting::rules::TOKEN;
-    use crate::meeting::wait::{look, sleep};
+    use crate::meeting::wait::{look, read_now, sleep};
 
     /// Both sides in one process.
     fn halves() -> [Half; 2] {
@@ -151,7 +151,7 @@ mod tests {
     }
 
     fn rings(half: &Half) -> usize {
-        nowait::read(&half.incoming, &mut [0; 64]).unwrap().unwrap_or(0)
+        read_now(&half.incoming, &mut [0; 64]).unwrap().unwrap_or(0)
     }
 
     #[test]

@@ -1,12 +1,15 @@
-//! Looking at the peer, and sleeping for it: a blocking read, or one poll and a read.
+//! Looking at the peer, and sleeping for it: a blocking read, or one poll and a read. Other reads and
+//! writes never wait, whatever the file's mode: the peer shares the mode and may have changed it.
 
 use heapless::Vec;
-use ipc_transport::{Instant, SystemError, Watched, wait};
+use ipc_transport::{Instant, Interest, SystemError, Watched, wait};
 use rustix::fd::AsFd;
-use rustix::io::read;
+use rustix::io::{
+    Errno, IoSlice, IoSliceMut, ReadWriteFlags, preadv2, pwritev2, read, retry_on_intr,
+};
 
+use super::held::Held;
 use super::lane::{Half, LaneError, Mechanism, SOURCES};
-use super::nowait::{self, tried};
 use super::rules::GONE;
 
 /// Looks at the peer, and sleeps at most once for it, until a deadline: then it returns `None`.
@@ -36,7 +39,7 @@ pub(crate) fn sleep<L: Mechanism>(
     // Where the bell shows everything, a read does without a poll, which a sandbox may make fail.
     if half.pidfd.is_none() && !L::IS_COUNTER {
         if deadline == Instant::PAST {
-            return L::read_bell(half, nowait::read);
+            return L::read_bell(half, read_now);
         }
         if deadline == Instant::NEVER {
             // It does not wait where the peer has changed the mode that both share.
@@ -58,7 +61,7 @@ pub(crate) fn sleep<L: Mechanism>(
         return Ok(Some(GONE));
     }
     // What the bell tells of an end behind the rings, the next look sees.
-    L::read_bell(half, nowait::read)?;
+    L::read_bell(half, read_now)?;
     Ok(Some(0))
 }
 
@@ -73,4 +76,48 @@ pub(crate) fn poll<'half, L: Mechanism, const N: usize>(
     }
     wait(&mut watched, Some(deadline))?;
     Ok(watched)
+}
+
+/// The offset that means the file's own position (preadv2(2)).
+const OWN: u64 = u64::MAX;
+
+/// Reads what there is; `None` where there is nothing.
+///
+/// Where the kernel cannot (pipes: before 6.4) or a filter refuses, it polls first and then reads:
+/// a peer that takes in between what was seen can make that wait.
+pub(super) fn read_now(fd: &Held, buffer: &mut [u8]) -> Result<Option<usize>, LaneError> {
+    tried(|| match preadv2(fd, &mut [IoSliceMut::new(buffer)], OWN, ReadWriteFlags::NOWAIT) {
+        Err(error) if !is_known(error) => {
+            let mut watched = [Watched::new(fd.as_fd(), Interest::Input)];
+            // A poll that fails must not be treated as empty: something may have been shown.
+            let is_there = wait(&mut watched, Some(Instant::PAST)).map_err(|_| error)?;
+            if is_there { read(fd, &mut *buffer) } else { Err(Errno::AGAIN) }
+        }
+        known => known,
+    })
+}
+
+/// Writes as far as there is room; `None` where there is none. Where the kernel cannot or a filter
+/// refuses, the file's mode decides.
+pub(super) fn write_now(fd: &Held, bytes: &[u8]) -> Result<Option<usize>, LaneError> {
+    tried(|| match pwritev2(fd, &[IoSlice::new(bytes)], OWN, ReadWriteFlags::NOWAIT) {
+        Err(error) if !is_known(error) => rustix::io::write(fd, bytes),
+        known => known,
+    })
+}
+
+/// Makes a call, again after a signal; `None` where it would wait and the file's mode forbids it.
+pub(super) fn tried(
+    call: impl FnMut() -> Result<usize, Errno>,
+) -> Result<Option<usize>, LaneError> {
+    match retry_on_intr(call) {
+        Ok(len) => Ok(Some(len)),
+        Err(Errno::AGAIN) => Ok(None),
+        Err(_) => Err(LaneError::Broken),
+    }
+}
+
+/// Whether the error is about the descriptor, not about the call.
+fn is_known(error: Errno) -> bool {
+    !matches!(error, Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM | Errno::INVAL)
 }
