@@ -13,11 +13,11 @@ use static_assertions::assert_impl_all;
 
 use super::errors::{MeetError, PeerAbort, Unmet};
 use super::held::Held;
-use super::lane::{Half, Lane, LaneError};
+use super::lane::{Fault, Half, Lane};
 use super::memory::{leave, reason};
 use super::page::Page;
 use super::rules::{ABORT, Goal, Rules, TOKEN};
-use super::wait::{look, read_now};
+use super::wait::{look, read_bell, read_now};
 use crate::process::Reason;
 
 /// Looks that tell all there is at one moment: tokens first, rings, and the end behind them. Once a
@@ -200,7 +200,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// Returns false where news has come already: repeat the `try_` call. On the lane
     /// [`Eventfd`](crate::Eventfd) it has nothing to do.
     pub fn arm(&mut self) -> bool {
-        let armed = L::read_bell(&self.half, read_now).and_then(|_| L::arm(&self.half));
+        let armed = read_bell::<L>(&self.half, read_now).and_then(|_| L::arm(&self.half));
         armed.inspect_err(|_| self.break_off()).unwrap_or(false)
     }
 
@@ -354,8 +354,8 @@ impl<R: Role, L: Lane> End<R, L> {
                     let Half { memory, index, .. } = &self.half;
                     self.rules.drained(value, || reason(memory, index ^ 1));
                 }
-                Err(LaneError::Broken) => self.break_off(),
-                Err(LaneError::Wait(error)) => return Err(Unmet::System(error)),
+                Err(Fault::Broken) => self.break_off(),
+                Err(Fault::Wait(error)) => return Err(Unmet::System(error)),
             }
         }
     }

@@ -4,7 +4,7 @@ use ipc_transport::{SharedPage, SystemError, above_stdio};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::lane::{Fds, Half, LaneError, Mechanism};
+use super::lane::{Fault, Fds, Half, Mechanism};
 use super::wait::{read_now, tried};
 
 /// Two event counters (eventfd(2)) and a pipe that carries no data: what is posted is in the
@@ -34,17 +34,17 @@ impl Mechanism for Eventfd {
         Ok([to_child, to_parent, above_stdio(reader)?, above_stdio(writer)?])
     }
 
-    fn post(half: &Half, value: u64) -> Result<bool, LaneError> {
+    fn post(half: &Half, value: u64) -> Result<bool, Fault> {
         let posted = tried(|| rustix::io::write(&half.outgoing, &value.to_ne_bytes()))?;
         Ok(posted.is_some())
     }
 
-    fn try_take(half: &Half) -> Result<u64, LaneError> {
+    fn try_take(half: &Half) -> Result<u64, Fault> {
         let mut value = [0; 8];
         match read_now(&half.incoming, &mut value)? {
             // A counter at zero cannot be read: what reads as zero is not a counter.
             Some(8) if value != [0; 8] => Ok(u64::from_ne_bytes(value)),
-            Some(_) => Err(LaneError::Broken),
+            Some(_) => Err(Fault::Broken),
             None => Ok(0),
         }
     }

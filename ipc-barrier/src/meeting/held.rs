@@ -10,7 +10,7 @@ use rustix::io::fcntl_getfd;
 /// A descriptor that is closed when it is dropped, unless it is closed already. That breaks an end.
 /// std would abort the program where it notices.
 #[derive(Debug)]
-pub struct Held(ManuallyDrop<OwnedFd>);
+pub(crate) struct Held(ManuallyDrop<OwnedFd>);
 
 impl From<OwnedFd> for Held {
     fn from(fd: OwnedFd) -> Self {

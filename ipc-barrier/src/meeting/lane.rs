@@ -37,23 +37,21 @@ pub struct Half {
 
 /// Why nothing was posted or seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LaneError {
+pub enum Fault {
     /// The descriptors do not work.
     Broken,
     /// The call that waits has failed, which says nothing of the peer.
     Wait(SystemError),
 }
 
-/// How bytes are read: waiting for them, or not.
-pub(crate) type Read = fn(&Held, &mut [u8]) -> Result<Option<usize>, LaneError>;
-
-/// What a lane does. Nothing waits but a [`Read`] that does.
+/// What a lane does. Nothing waits.
 pub trait Mechanism {
     /// The lane's name in exported text.
     const NAME: &'static str;
 
     /// Whether the kernel counts what is posted: [`try_take`](Self::try_take) is a system call, and
-    /// the peer's end shows at [`Half::own`], not at [`Half::incoming`].
+    /// the peer's end shows at [`Half::own`]. Else [`Half::incoming`] is a bell, which shows that end
+    /// too, and holds no token.
     const IS_COUNTER: bool;
 
     /// Opens the descriptors, and initialises the memory.
@@ -61,30 +59,23 @@ pub trait Mechanism {
 
     /// Posts to the peer a [`TOKEN`](super::rules::TOKEN) or an [`ABORT`](super::rules::ABORT).
     /// Returns false where one more token does not fit.
-    fn post(half: &Half, value: u64) -> Result<bool, LaneError>;
+    fn post(half: &Half, value: u64) -> Result<bool, Fault>;
 
     /// Takes everything that the peer has posted, which may be nothing.
-    fn try_take(half: &Half) -> Result<u64, LaneError>;
+    fn try_take(half: &Half) -> Result<u64, Fault>;
 
     /// Makes [`Half::incoming`] show the peer's next post. Returns false where it has posted
     /// already.
-    fn arm(_half: &Half) -> Result<bool, LaneError> {
+    fn arm(_half: &Half) -> Result<bool, Fault> {
         Ok(true)
-    }
-
-    /// Reads what lies in [`Half::incoming`] where that takes no token, so that it shows later posts
-    /// only. Returns what this means if nothing was posted: [`GONE`](super::rules::GONE), or zero.
-    /// `None` where there was nothing to read.
-    fn read_bell(_half: &Half, _read: Read) -> Result<Option<u64>, LaneError> {
-        Ok(None)
     }
 }
 
 impl Half {
     /// The word that a side adds to and the other takes from.
     #[inline]
-    pub(crate) fn word(&self, of: usize) -> Result<&AtomicU32, LaneError> {
-        self.memory.words().get(of).ok_or(LaneError::Broken)
+    pub(crate) fn word(&self, of: usize) -> Result<&AtomicU32, Fault> {
+        self.memory.words().get(of).ok_or(Fault::Broken)
     }
 
     /// All that the end needs.

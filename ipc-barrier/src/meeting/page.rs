@@ -8,8 +8,8 @@ use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::held::Held;
-use super::lane::{Fds, Half, LaneError, Mechanism, Read};
-use super::rules::{ABORT, GONE};
+use super::lane::{Fault, Fds, Half, Mechanism};
+use super::rules::ABORT;
 use super::wait::write_now;
 
 /// The peer has aborted.
@@ -18,9 +18,6 @@ const ABORTED: u32 = 1 << 31;
 const ASLEEP: u32 = 1 << 30;
 /// The bits that count tokens which were not taken; the most there can be.
 const TOKENS: u32 = ASLEEP - 1;
-
-/// Rings that one read takes; an honest peer leaves at most three.
-const RINGS: usize = 64;
 
 /// Words in a page that both sides map, and two pipes as bells, which are rung only for a side
 /// that is about to sleep: to place is a few instructions where nobody waits. The default.
@@ -59,7 +56,7 @@ impl Mechanism for Page {
     }
 
     #[inline]
-    fn post(half: &Half, value: u64) -> Result<bool, LaneError> {
+    fn post(half: &Half, value: u64) -> Result<bool, Fault> {
         let word = half.word(half.index)?;
         // Release: the side that takes the post sees what was written before it.
         let found = word.load(Ordering::Relaxed);
@@ -80,7 +77,7 @@ impl Mechanism for Page {
     }
 
     #[inline]
-    fn try_take(half: &Half) -> Result<u64, LaneError> {
+    fn try_take(half: &Half) -> Result<u64, Fault> {
         let word = half.word(half.index ^ 1)?;
         // A swap takes the cache line from the peer, so look before.
         if word.load(Ordering::Relaxed) & !ASLEEP == 0 {
@@ -92,17 +89,11 @@ impl Mechanism for Page {
     }
 
     #[inline]
-    fn arm(half: &Half) -> Result<bool, LaneError> {
+    fn arm(half: &Half) -> Result<bool, Fault> {
         // Only an empty word is marked, in one step with the look at it: no post comes between.
         let word = half.word(half.index ^ 1)?;
         let marked = word.compare_exchange(0, ASLEEP, Ordering::AcqRel, Ordering::Relaxed);
         Ok(matches!(marked, Ok(_) | Err(ASLEEP)))
-    }
-
-    #[inline]
-    fn read_bell(half: &Half, read: Read) -> Result<Option<u64>, LaneError> {
-        let rings = read(&half.incoming, &mut [0; RINGS])?;
-        Ok(rings.map(|rings| if rings == 0 { GONE } else { 0 }))
     }
 }
 
@@ -115,7 +106,7 @@ fn bell() -> Result<(OwnedFd, OwnedFd), SystemError> {
 }
 
 #[inline]
-fn ring(bell: &Held) -> Result<(), LaneError> {
+fn ring(bell: &Held) -> Result<(), Fault> {
     // A full pipe shows input already.
     write_now(bell, &[0]).map(drop)
 }

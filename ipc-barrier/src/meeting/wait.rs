@@ -9,12 +9,15 @@ use rustix::io::{
 };
 
 use super::held::Held;
-use super::lane::{Half, LaneError, Mechanism, SOURCES};
+use super::lane::{Fault, Half, Mechanism, SOURCES};
 use super::rules::GONE;
+
+/// Rings that one read takes; an honest peer leaves at most three.
+const RINGS: usize = 64;
 
 /// Looks at the peer, and sleeps at most once for it, until a deadline: then it returns `None`.
 /// Else it returns what was drained, perhaps nothing, for [`Rules`](super::rules::Rules).
-pub(crate) fn look<L: Mechanism>(half: &Half, deadline: Instant) -> Result<Option<u64>, LaneError> {
+pub(crate) fn look<L: Mechanism>(half: &Half, deadline: Instant) -> Result<Option<u64>, Fault> {
     let early = if L::IS_COUNTER { 0 } else { L::try_take(half)? };
     if early != 0 {
         return Ok(Some(early));
@@ -32,28 +35,25 @@ pub(crate) fn look<L: Mechanism>(half: &Half, deadline: Instant) -> Result<Optio
 
 /// Sleeps once, and leaves nothing in the bell that has been shown. Returns what it means if nothing
 /// was posted: [`GONE`], or zero; `None` where the deadline has passed.
-pub(crate) fn sleep<L: Mechanism>(
-    half: &Half,
-    deadline: Instant,
-) -> Result<Option<u64>, LaneError> {
+pub(crate) fn sleep<L: Mechanism>(half: &Half, deadline: Instant) -> Result<Option<u64>, Fault> {
     // Where the bell shows everything, a read does without a poll, which a sandbox may make fail.
     if half.pidfd.is_none() && !L::IS_COUNTER {
         if deadline == Instant::PAST {
-            return L::read_bell(half, read_now);
+            return read_bell::<L>(half, read_now);
         }
         if deadline == Instant::NEVER {
             // It does not wait where the peer has changed the mode that both share.
-            if let Some(shown) = L::read_bell(half, |fd, room| tried(|| read(fd, &mut *room)))? {
+            if let Some(shown) = read_bell::<L>(half, |fd, room| tried(|| read(fd, &mut *room)))? {
                 return Ok(Some(shown));
             }
         }
     }
-    let watched = poll::<L, SOURCES>([half].into_iter(), deadline).map_err(LaneError::Wait)?;
+    let watched = poll::<L, SOURCES>([half].into_iter(), deadline).map_err(Fault::Wait)?;
     if !watched.iter().any(Watched::is_ready) {
         return Ok(None);
     }
     if watched.iter().any(Watched::is_broken) {
-        return Err(LaneError::Broken);
+        return Err(Fault::Broken);
     }
     // The first is the bell; its closing is the end.
     let is_over = watched.first().is_some_and(Watched::is_over);
@@ -61,8 +61,22 @@ pub(crate) fn sleep<L: Mechanism>(
         return Ok(Some(GONE));
     }
     // What the bell tells of an end behind the rings, the next look sees.
-    L::read_bell(half, read_now)?;
+    read_bell::<L>(half, read_now)?;
     Ok(Some(0))
+}
+
+/// Reads all rings of the bell, so that it shows later posts only. Returns what this means if nothing
+/// was posted: [`GONE`], or zero; `None` where nothing is to be read.
+#[inline]
+pub(super) fn read_bell<L: Mechanism>(
+    half: &Half,
+    read: impl FnOnce(&Held, &mut [u8]) -> Result<Option<usize>, Fault>,
+) -> Result<Option<u64>, Fault> {
+    if L::IS_COUNTER {
+        return Ok(None);
+    }
+    let rings = read(&half.incoming, &mut [0; RINGS])?;
+    Ok(rings.map(|rings| if rings == 0 { GONE } else { 0 }))
 }
 
 /// Polls the [sources](Half::sources) of some ends, of which there are at most `N`.
@@ -85,7 +99,7 @@ const OWN: u64 = u64::MAX;
 ///
 /// Where the kernel cannot (pipes: before 6.4) or a filter refuses, it polls first and then reads:
 /// a peer that takes in between what was seen can make that wait.
-pub(super) fn read_now(fd: &Held, buffer: &mut [u8]) -> Result<Option<usize>, LaneError> {
+pub(super) fn read_now(fd: &Held, buffer: &mut [u8]) -> Result<Option<usize>, Fault> {
     tried(|| match preadv2(fd, &mut [IoSliceMut::new(buffer)], OWN, ReadWriteFlags::NOWAIT) {
         Err(error) if !is_known(error) => {
             let mut watched = [Watched::new(fd.as_fd(), Interest::Input)];
@@ -99,7 +113,7 @@ pub(super) fn read_now(fd: &Held, buffer: &mut [u8]) -> Result<Option<usize>, La
 
 /// Writes as far as there is room; `None` where there is none. Where the kernel cannot or a filter
 /// refuses, the file's mode decides.
-pub(super) fn write_now(fd: &Held, bytes: &[u8]) -> Result<Option<usize>, LaneError> {
+pub(super) fn write_now(fd: &Held, bytes: &[u8]) -> Result<Option<usize>, Fault> {
     tried(|| match pwritev2(fd, &[IoSlice::new(bytes)], OWN, ReadWriteFlags::NOWAIT) {
         Err(error) if !is_known(error) => rustix::io::write(fd, bytes),
         known => known,
@@ -107,13 +121,11 @@ pub(super) fn write_now(fd: &Held, bytes: &[u8]) -> Result<Option<usize>, LaneEr
 }
 
 /// Makes a call, again after a signal; `None` where it would wait and the file's mode forbids it.
-pub(super) fn tried(
-    call: impl FnMut() -> Result<usize, Errno>,
-) -> Result<Option<usize>, LaneError> {
+pub(super) fn tried(call: impl FnMut() -> Result<usize, Errno>) -> Result<Option<usize>, Fault> {
     match retry_on_intr(call) {
         Ok(len) => Ok(Some(len)),
         Err(Errno::AGAIN) => Ok(None),
-        Err(_) => Err(LaneError::Broken),
+        Err(_) => Err(Fault::Broken),
     }
 }
 
