@@ -215,8 +215,8 @@ impl Header {
         let kind = self.kind;
         for (offset, value, is_used, most) in [
             (field::FLAGS, self.flags.into(), kind.asks(), RESENT.into()),
-            (field::METHOD, self.method.into(), kind.has_method(), u64::MAX),
-            (field::ID, self.id, kind.has_id(), u64::MAX),
+            (field::METHOD, self.method.into(), kind.asks() || kind == Kind::Note, u64::MAX),
+            (field::ID, self.id, !matches!(kind, Kind::Ready | Kind::Failed), u64::MAX),
             (field::FD_COUNT, self.fd_count.into(), kind.may_have_fds(), MAX_FDS.into()),
             (field::REPLY_FDS, self.reply_fds.into(), kind == Kind::Request, MAX_FDS.into()),
             (field::FD_SEQUENCE, self.fd_sequence.into(), self.fd_count > 0, u64::MAX),

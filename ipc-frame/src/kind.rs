@@ -48,16 +48,6 @@ impl Kind {
         matches!(self, Self::Request | Self::OneWay)
     }
 
-    /// Whether frames of this kind have a method, or a note's number in its place.
-    pub(crate) const fn has_method(self) -> bool {
-        self.asks() || matches!(self, Self::Note)
-    }
-
-    /// Whether frames of this kind have an id.
-    pub(crate) const fn has_id(self) -> bool {
-        self.may_have_fds() || matches!(self, Self::Refusal | Self::Done | Self::Note)
-    }
-
     /// Whether frames of this kind may carry descriptors.
     pub(crate) const fn may_have_fds(self) -> bool {
         self.asks() || matches!(self, Self::Reply)
