@@ -100,24 +100,22 @@ pub fn sync_all_until<L: Lane>(
     ends: &mut [ParentEnd<L>],
     deadline: Instant,
 ) -> Result<(), Missing> {
+    let missing = |index, why| Missing { index, why: MeetError::Unmet(why) };
     loop {
-        let mut unmet = 0;
+        let (mut first, mut unmet) = (None, 0);
         for (index, end) in ends.iter_mut().enumerate() {
-            let looked = if unmet < WINDOW { is_met(end, deadline) } else { Ok(true) };
-            let is_met = looked.map_err(|why| Missing { index, why: MeetError::Unmet(why) })?;
-            unmet += usize::from(!is_met);
+            if unmet < WINDOW && !is_met(end, deadline).map_err(|why| missing(index, why))? {
+                first = first.or(Some(index));
+                unmet += 1;
+            }
         }
-        let is_unmet = |end: &&ParentEnd<L>| end.rules.is_met(Rules::SYNC) == Ok(false);
-        let Some(index) = ends.iter().position(|end| is_unmet(&end)) else {
-            return Ok(());
-        };
+        let Some(index) = first else { return Ok(()) };
         if deadline <= Instant::now() {
-            return Err(Missing { index, why: MeetError::Unmet(Unmet::TimedOut) });
+            return Err(missing(index, Unmet::TimedOut));
         }
-        let window = ends.iter().filter(is_unmet).take(WINDOW).map(|end| &end.half);
-        if let Err(error) = poll::<L, WATCHED>(window, deadline) {
-            return Err(Missing { index, why: MeetError::Unmet(Unmet::System(error)) });
-        }
+        let unmet = ends.iter().filter(|end| end.rules.is_met(Rules::SYNC) == Ok(false));
+        poll::<L, WATCHED>(unmet.take(WINDOW).map(|end| &end.half), deadline)
+            .map_err(|error| missing(index, Unmet::System(error)))?;
     }
 }
 
