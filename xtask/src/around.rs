@@ -46,6 +46,7 @@ const QUICK: &[&str] = &["exec", "execs", "fork", "pools", "several", "spawn"];
 const SLOW: &[&str] = &[
     "allocation",
     "barrier",
+    "chaos",
     "connect",
     "container",
     "event_loops",
@@ -58,6 +59,7 @@ const SLOW: &[&str] = &[
     "pressure",
     "transport",
     "typed",
+    "walks",
     "whose_fault",
     "worker",
 ];

@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipc_tests::around::proc;
 use ipc_tests::random::Random;
 use ipc_worker::Instant;
 use rustix::process::{Pid, Signal, kill_process};
@@ -60,7 +61,7 @@ pub(crate) fn program(home: &Path) -> PathBuf {
 
 /// Puts this program there.
 pub(crate) fn put_program(home: &Path) {
-    put(&program(home), &std::env::current_exe().unwrap());
+    put(&program(home), &fs::read_link(proc("self/exe")).unwrap());
 }
 
 fn put(link: &Path, target: &Path) {

@@ -194,8 +194,10 @@ impl<Id: Copy> Load<Id> {
                         other => panic!("{other:?}"),
                     }
                 }
-                let next = crew.next_deadline().map_or(limit, |next| next.min(limit));
-                wait(&mut [Watched::new(crew.as_fd(), Interest::Input)], Some(next)).unwrap();
+                if !is_told {
+                    let next = crew.next_deadline().map_or(limit, |next| next.min(limit));
+                    wait(&mut [Watched::new(crew.as_fd(), Interest::Input)], Some(next)).unwrap();
+                }
             }
         }
     }

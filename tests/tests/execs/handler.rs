@@ -9,5 +9,5 @@ use ipc_tests::around::start_self;
 use ipc_worker::{Launch, Worker};
 
 pub(crate) fn worker() -> Worker<u32, impl Launch> {
-    Worker::<u32, _>::start(start_self()).unwrap()
+    Worker::<u32, _>::start(start_self().unwrap()).unwrap()
 }

@@ -18,7 +18,7 @@ use crate::program::OTHER;
 fn fails(word: &CStr, change: impl FnOnce(Start<Exec<'_>>) -> Start<Exec<'_>>) -> StartError {
     let before = fds::open();
     let args = [word];
-    let start = change(start_self().args(&args));
+    let start = change(start_self().unwrap().args(&args));
     let Err(error) = Worker::<u32, _>::start(start) else { panic!("it started") };
     assert_eq!(fds::open(), before, "{error}");
     assert!(fds::children().is_empty(), "no process is left: {error}");
@@ -45,7 +45,7 @@ pub(crate) fn another_size_or_service_names_both_sides() {
     let said = fails(c"named", |start| start.expects(&MINE)).to_string();
     assert!(said.contains(&MINE.to_string()) && said.contains(&OTHER.to_string()), "{said}");
     let args = [c"named"];
-    let start = start_self().args(&args).expects(&OTHER);
+    let start = start_self().unwrap().args(&args).expects(&OTHER);
     drop(Worker::<u32, _>::start(start).unwrap());
 }
 
@@ -86,7 +86,9 @@ pub(crate) fn without_memfd_the_error_says_so() {
     for errno in [libc::ENOSYS, libc::EPERM] {
         let mut tried = forked(|| {
             seccomp::refuse(&[libc::SYS_memfd_create], errno);
-            let Err(error) = Worker::<u32, _>::start(start_self()) else { panic!("it started") };
+            let Err(error) = Worker::<u32, _>::start(start_self().unwrap()) else {
+                panic!("it started")
+            };
             let StartError::System(error) = error else { panic!("{error}") };
             assert_eq!((error.call, error.errno.0), ("memfd_create", errno));
         });

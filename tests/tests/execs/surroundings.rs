@@ -133,7 +133,7 @@ pub(crate) fn with_threads_and_under_kills_every_request_has_one_outcome() {
                 assert!(Command::new("/bin/true").status().unwrap().success());
             }
         });
-        let start = start_self().restart(Restart::AT_ONCE);
+        let start = start_self().unwrap().restart(Restart::AT_ONCE);
         let mut worker = Worker::<u32, _>::start(start).unwrap();
         let (mut told, mut next, mut deaths) = (vec![0; REQUESTS as usize], 0, 0);
         let limit = Instant::now() + Duration::from_secs(100);

@@ -71,7 +71,7 @@ impl Starts for Program {
     fn start(home: &Path, word: &'static CStr) -> Start<Self::Launch> {
         let home = CString::new(home.as_os_str().as_bytes()).unwrap();
         let args: [&CStr; 2] = [Box::leak(home.into_boxed_c_str()), word];
-        ipc_tests::around::start_self().args(Box::leak(Box::new(args)))
+        ipc_tests::around::start_self().unwrap().args(Box::leak(Box::new(args)))
     }
 }
 
