@@ -41,7 +41,7 @@ const LOST: &[Lost] = &[
         side: Side::Main,
         fails: Fails::Lastingly,
         calls: WAITS,
-        errors: &[libc::ECHILD, libc::ESRCH, libc::EINTR, libc::EAGAIN],
+        errors: &[libc::ECHILD, libc::ESRCH, libc::EINTR, libc::EAGAIN, libc::EINVAL],
         why: "nothing else reaps a child: main is told Ended::Unknown",
     },
 ];

@@ -38,29 +38,9 @@ pub(crate) const CALLS: &[Call] = &[
     (SYS_unshare, "unshare", &[EINVAL, ENOMEM, ENOSPC, EPERM, EUSERS, ENOSYS]),
     (SYS_clone, "clone", CLONE),
     (SYS_clone3, "clone3", CLONE),
-    (
-        SYS_execve,
-        "execve",
-        &[
-            ENOENT,
-            EACCES,
-            ENOMEM,
-            EAGAIN,
-            E2BIG,
-            EINVAL,
-            EIO,
-            EISDIR,
-            ELIBBAD,
-            ELOOP,
-            EMFILE,
-            ENAMETOOLONG,
-            ENFILE,
-            ENOEXEC,
-            ENOTDIR,
-            EPERM,
-            ETXTBSY,
-        ],
-    ),
+    (SYS_execve, "execve", EXEC),
+    (SYS_execveat, "execveat", EXEC),
+    (SYS_pipe2, "pipe2", &[EMFILE, ENFILE, EINVAL]),
     (SYS_pidfd_open, "pidfd_open", &[ENOSYS, EMFILE, ENFILE, ENODEV, ENOMEM, ESRCH, EINVAL, EPERM]),
     (SYS_pidfd_send_signal, "pidfd_send_signal", &[EPERM, ESRCH, EINVAL, EBADF, ENOSYS]),
     (SYS_kill, "kill", &[EPERM, ESRCH, EINVAL]),
@@ -129,6 +109,26 @@ const SEND: &[i32] = &[
 
 const RECEIVE: &[i32] =
     &[EAGAIN, EINTR, ENOMEM, ECONNRESET, ECONNREFUSED, EBADF, EINVAL, ENOTCONN, ENOTSOCK];
+
+const EXEC: &[i32] = &[
+    ENOENT,
+    EACCES,
+    ENOMEM,
+    EAGAIN,
+    E2BIG,
+    EINVAL,
+    EIO,
+    EISDIR,
+    ELIBBAD,
+    ELOOP,
+    EMFILE,
+    ENAMETOOLONG,
+    ENFILE,
+    ENOEXEC,
+    ENOTDIR,
+    EPERM,
+    ETXTBSY,
+];
 
 const CLONE: &[i32] = &[EAGAIN, ENOMEM, EINVAL, ENOSPC, EPERM, EUSERS, ENOSYS];
 
