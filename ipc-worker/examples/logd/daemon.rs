@@ -1,6 +1,6 @@
 //! Main's loop: a tick, a socket, a worker, and no call that waits for anything else.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use heapless::Vec;
 use ipc_transport::{Instant, Interest, Watched, wait};
@@ -11,16 +11,15 @@ use serde_bytes::Bytes;
 use crate::Trouble;
 use crate::disk::work;
 use crate::ledger::{Ledger, Name};
-use crate::listener::{Arrived, Listener};
+use crate::line::{Datagram, MESSAGE};
+use crate::listener::{Arrival, Listener};
 use crate::options::Options;
 use crate::say::complain;
 use crate::signals::Signals;
 use crate::stats::Stats;
 
-/// Bytes of the longest message; longer ones are cut.
-const MESSAGE: usize = 16 << 10;
-/// Bytes of a request beside the message, at most: its time of receipt and its length.
-const HEAD: usize = 15 + 10;
+/// Bytes of a request beside the message, at most: its time of receipt, its sender and two lengths.
+const HEAD: usize = 15 + 16 + 2 * 10;
 /// Messages under way, and bytes for them: what clients may send during a stall.
 const SLOTS: usize = 256;
 const BYTES: usize = 64 << 10;
@@ -41,6 +40,8 @@ pub(crate) struct Daemon<L: Launch> {
     /// When stopping must be over, once it has begun.
     stop_until: Option<Instant>,
     reopen: bool,
+    /// Lines say who has sent them.
+    trusted: bool,
     buffer: Box<[u8]>,
 }
 
@@ -77,6 +78,7 @@ impl<L: Launch> Daemon<L> {
             intake: Intake::Open,
             stop_until: None,
             reopen: false,
+            trusted: options.trusted,
             buffer: vec![0; MESSAGE].into_boxed_slice(),
         })
     }
@@ -157,12 +159,8 @@ impl<L: Launch> Daemon<L> {
             self.intake = Intake::Open;
             let arrived = self.listener.receive(&mut self.buffer);
             match arrived.map_err(|error| Trouble::at("--socket")(&error))? {
-                Arrived::Message { len } => self.forward(len),
-                Arrived::Cut { len } => {
-                    complain(format_args!("a message of {len} bytes was cut to {MESSAGE}"));
-                    self.forward(MESSAGE);
-                }
-                Arrived::Nothing => {
+                Some(arrival) => self.forward(arrival),
+                None => {
                     if self.stop_until.is_some() {
                         self.intake = Intake::Drained;
                     }
@@ -177,11 +175,9 @@ impl<L: Launch> Daemon<L> {
     /// nothing further, so that this ends.
     fn name_unread(&mut self) -> u64 {
         let mut count = 0;
-        while let Ok(Arrived::Message { len } | Arrived::Cut { len }) =
-            self.listener.receive(&mut self.buffer)
-        {
-            let message = self.buffer.get(..len).unwrap_or(&self.buffer);
-            complain(format_args!("lost (not read): {}", Name::of(message)));
+        while let Ok(Some(arrival)) = self.listener.receive(&mut self.buffer) {
+            let name = Name::of(&arrival.datagram(&self.buffer));
+            complain(format_args!("lost (not read): {name}"));
             count += 1;
         }
         self.ledger.stats.counts.received += count;
@@ -190,14 +186,16 @@ impl<L: Launch> Daemon<L> {
     }
 
     /// Hands the message at the start of the buffer to the worker.
-    fn forward(&mut self, len: usize) {
+    fn forward(&mut self, arrival: Arrival) {
         self.ledger.stats.counts.received += 1;
-        let message = Bytes::new(self.buffer.get(..len).unwrap_or_default());
-        let received = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let name = Name::of(message);
+        let datagram = arrival.datagram(&self.buffer);
+        let name = Name::of(&datagram);
+        let Datagram { received, sender, bytes, missing } = datagram;
+        let sender = sender.filter(|_| self.trusted);
         // No deadline: a message is written late rather than not at all. While the disk is slow
         // clients wait, and only `STOP` ends that.
-        let taken = work::append::call(&mut self.worker, &received, message, name);
+        let bytes = Bytes::new(bytes);
+        let taken = work::append::call(&mut self.worker, &received, &sender, bytes, &missing, name);
         if let Err(not_taken) = taken {
             // There was room a moment ago, so that this is a fault of ours; say so by name.
             self.ledger.stats.counts.lost += 1;

@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, renameat, unlinkat};
 use rustix::io::Errno;
 use serde_bytes::Bytes;
 
-use crate::line;
+use crate::line::Datagram;
 use crate::log::{Log, is_no_file};
 use crate::options::{Options, Stall};
 use crate::say::report;
@@ -18,10 +18,15 @@ use crate::say::report;
 ipc_worker::service! {
     /// What the worker does for main.
     pub(crate) mod work {
-        /// Appends a message; its time of receipt is counted from 1970. One that may have been
-        /// written is not written again. One sync for many lines is worth waiting for, also after
+        /// Appends a message; its time of receipt is counted from 1970. The sender, if it is to be
+        /// written, is pid, uid and gid. One that may have been written is not written again. One sync for many lines is worth waiting for, also after
         /// a line that took its time: so it counts as quick.
-        1 => fn append(received: Duration, message: &Bytes), again IfNotBegun, quick;
+        1 => fn append(
+            received: Duration,
+            sender: Option<[u32; 3]>,
+            bytes: &Bytes,
+            missing: u64,
+        ), again IfNotBegun, quick;
         /// Opens `log` anew, if that is another file by now. One-way.
         2 => fn reopen(), quick;
     }
@@ -144,9 +149,15 @@ impl work::Serve for Disk {
     }
 
     /// Appends a message whole, however long a full disk takes.
-    fn append(&mut self, received: Duration, message: &Bytes) -> Result<(), Refusal> {
+    fn append(
+        &mut self,
+        received: Duration,
+        sender: Option<[u32; 3]>,
+        bytes: &Bytes,
+        missing: u64,
+    ) -> Result<(), Refusal> {
         self.line.clear();
-        line::format(&mut self.line, received, message);
+        Datagram { received, sender, bytes, missing }.put_line(&mut self.line);
         while let Err(error) = self.try_append() {
             if !is_full(&error) {
                 return Err(error.into());

@@ -6,20 +6,20 @@ use heapless::Vec;
 use ipc_transport::Instant;
 use ipc_worker::{Ended, Event, How, Outcome, StartError};
 
-use crate::line;
+use crate::line::Datagram;
 use crate::say::complain;
 use crate::stats::Stats;
 
 /// Bytes by which a message is named.
 const NAME: usize = 256;
 
-/// The start of a message as it stands in its line: what its request is known by.
+/// The start of a message's text as it is in its line: what its request is known by.
 pub(crate) struct Name(Vec<u8, NAME>);
 
 impl Name {
-    pub(crate) fn of(text: &[u8]) -> Self {
+    pub(crate) fn of(datagram: &Datagram<'_>) -> Self {
         let mut name = Vec::new();
-        line::escape(&mut Capped(&mut name), text);
+        datagram.put_text(&mut Capped(&mut name));
         Self(name)
     }
 }

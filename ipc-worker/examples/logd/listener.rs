@@ -1,17 +1,20 @@
 //! The socket that clients send to, and its name in the file system.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Stat, lstat};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType, bind, connect,
-    recv, shutdown, socket_with,
+    AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, bind, connect, shutdown,
+    socket_with, sockopt,
 };
 use rustix::process::umask;
 
 use crate::Trouble;
+use crate::line::Datagram;
+use crate::receive::receive;
 
 /// A datagram socket bound to a path, which goes when this does.
 pub(crate) struct Listener {
@@ -21,14 +24,22 @@ pub(crate) struct Listener {
     file: Option<(u64, u64)>,
 }
 
-/// What a look at the socket gave.
-pub(crate) enum Arrived {
-    /// A message of so many bytes at the start of the buffer.
-    Message { len: usize },
-    /// One that is longer than the buffer, cut at its end.
-    Cut { len: usize },
-    /// None for now.
-    Nothing,
+/// A message at the start of the buffer that it was received into.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrival {
+    received: Duration,
+    /// The sender's pid, uid and gid.
+    sender: [u32; 3],
+    /// Its whole length.
+    len: usize,
+}
+
+impl Arrival {
+    pub(crate) fn datagram(self, buffer: &[u8]) -> Datagram<'_> {
+        let bytes = buffer.get(..self.len).unwrap_or(buffer);
+        let missing = u64::try_from(self.len - bytes.len()).unwrap_or(u64::MAX);
+        Datagram { received: self.received, sender: Some(self.sender), bytes, missing }
+    }
 }
 
 impl Listener {
@@ -39,6 +50,8 @@ impl Listener {
         };
         let address = SocketAddrUnix::new(path).map_err(|error| trouble(&error))?;
         let socket = new_socket().map_err(|error| trouble(&error))?;
+        // Before there is a name: who sends without being asked for stays unknown.
+        sockopt::set_socket_passcred(&socket, true).map_err(|error| trouble(&error))?;
         let mut bound = bind_with_mode(&socket, &address, mode);
         if bound == Err(Errno::ADDRINUSE) {
             make_way(path, &address).map_err(|why| trouble(&why))?;
@@ -49,16 +62,17 @@ impl Listener {
         Ok(Self { socket, path: path.to_owned(), file })
     }
 
-    /// Takes the next message, without waiting.
-    pub(crate) fn receive(&self, buffer: &mut [u8]) -> Result<Arrived, Errno> {
-        let capacity = buffer.len();
+    /// Takes the next message, if there is one.
+    pub(crate) fn receive(&self, buffer: &mut [u8]) -> Result<Option<Arrival>, Errno> {
         loop {
-            let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
-            return match recv(&self.socket, &mut *buffer, flags) {
-                Ok((_, len)) if len > capacity => Ok(Arrived::Cut { len }),
-                Ok((len, _)) => Ok(Arrived::Message { len }),
+            return match receive(self.socket.as_fd(), buffer) {
+                Ok((len, sender)) => {
+                    let received = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+                    let received = received.unwrap_or_default();
+                    Ok(Some(Arrival { received, sender, len }))
+                }
                 Err(Errno::INTR) => continue,
-                Err(Errno::AGAIN) => Ok(Arrived::Nothing),
+                Err(Errno::AGAIN) => Ok(None),
                 Err(error) => Err(error),
             };
         }

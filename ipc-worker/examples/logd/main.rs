@@ -5,13 +5,17 @@
 //!                           └─ pauses reading while the worker is behind, and drops nothing
 //! ```
 
+mod check;
 mod daemon;
+mod date;
 mod disk;
 mod ledger;
 mod line;
 mod listener;
 mod log;
+mod message;
 mod options;
+mod receive;
 mod say;
 mod signals;
 mod stats;
@@ -43,18 +47,25 @@ fn main() -> ExitCode {
             );
             ExitCode::SUCCESS
         }
-        Ok(Asked::Run(options)) => match run(&options) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(trouble) => {
-                complain(format_args!("{trouble}"));
-                ExitCode::FAILURE
-            }
-        },
+        Ok(Asked::Check(dir)) => {
+            let what = format!("--check {}", dir.display());
+            end(check::check(&dir).map_err(|error| Trouble::at(what)(&error)))
+        }
+        Ok(Asked::Run(options)) => end(run(&options).map(|()| true)),
         Err(error) => {
             complain(format_args!("{error}\nTry 'logd --help'."));
             ExitCode::from(USAGE)
         }
     }
+}
+
+/// Returns the exit status of what was asked, and says why where it went wrong.
+fn end(result: Result<bool, Trouble>) -> ExitCode {
+    let is_well = result.unwrap_or_else(|trouble| {
+        complain(format_args!("{trouble}"));
+        false
+    });
+    if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// What ends the daemon, in words for the one who started it.

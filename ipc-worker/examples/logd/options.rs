@@ -10,12 +10,15 @@ pub(crate) const HELP: &str = "\
 logd - a small syslog daemon whose main process never waits for a disk
 
 Usage: logd --socket PATH --dir DIR [options]
+       logd --check DIR
 
   --socket PATH      receive datagrams here, in RFC 3164 or RFC 5424 form
   --dir DIR          append to DIR/log; older files are DIR/log.1, DIR/log.2 and so on
   --mode OCTAL       permissions of the socket (default 666)
   --rotate-bytes N   begin a new file before DIR/log grows over N bytes (default 10485760)
   --keep N           keep N older files (default 4)
+  --trusted          write pid, uid and gid of each sender, as the kernel knows them
+  --check DIR        say whether every line in DIR/log, DIR/log.1 and so on is whole
   --inline           do the disk's work in the main process, for comparison
   --stats            print figures on standard output, a line per second
   --stall MS/PERIOD  for measurements: stall writes for MS of each PERIOD milliseconds
@@ -24,14 +27,19 @@ Usage: logd --socket PATH --dir DIR [options]
 Signals: SIGTERM and SIGINT write what has been received and stop; a second one does not wait
 for the disk. SIGHUP reopens DIR/log.
 
-Exit status: 0 stopped as told, 1 failed or stopped before everything was written, 2 wrong
-arguments.
+A line: time of receipt (UTC), facility.severity, text. The client's time is kept if it is over
+2 s off. \\xNN is a byte that a terminal may obey or that is no UTF-8 (\\x5cx is \\x as sent), and
+\\x[N bytes cut] the end of a message over 16384 bytes.
+
+Exit status: 0 stopped as told, or every line is whole; 1 failed, stopped before everything was
+written, or some line is not whole; 2 wrong arguments.
 ";
 
 /// What the command line asks for.
 pub(crate) enum Asked {
     Help,
     Version,
+    Check(PathBuf),
     Run(Options),
 }
 
@@ -42,6 +50,7 @@ pub(crate) struct Options {
     pub(crate) mode: u32,
     pub(crate) rotate_bytes: u64,
     pub(crate) keep: u32,
+    pub(crate) trusted: bool,
     pub(crate) inline: bool,
     pub(crate) stats: bool,
     pub(crate) stall: Option<Stall>,
@@ -58,7 +67,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
     let mut parser = lexopt::Parser::from_iter(arguments);
     let (mut socket, mut dir) = (None, None);
     let (mut mode, mut rotate_bytes, mut keep) = (0o666, 10 << 20, 4);
-    let (mut inline, mut stats, mut stall) = (false, false, None);
+    let (mut trusted, mut inline, mut stats, mut stall) = (false, false, false, None);
     while let Some(argument) = parser.next()? {
         match argument {
             Long("socket") => socket = Some(PathBuf::from(parser.value()?)),
@@ -66,9 +75,11 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
             Long("mode") => mode = parser.value()?.parse_with(octal)?,
             Long("rotate-bytes") => rotate_bytes = parser.value()?.parse_with(positive)?,
             Long("keep") => keep = parser.value()?.parse()?,
+            Long("trusted") => trusted = true,
             Long("inline") => inline = true,
             Long("stats") => stats = true,
             Long("stall") => stall = Some(parser.value()?.parse_with(Stall::parse)?),
+            Long("check") => return Ok(Asked::Check(PathBuf::from(parser.value()?))),
             Long("help") | Short('h') => return Ok(Asked::Help),
             Long("version") => return Ok(Asked::Version),
             other => return Err(other.unexpected()),
@@ -78,7 +89,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
     let given = |path: &PathBuf| !path.as_os_str().is_empty();
     let socket = socket.filter(given).ok_or("--socket PATH is missing")?;
     let dir = dir.filter(given).ok_or("--dir DIR is missing")?;
-    Ok(Asked::Run(Options { socket, dir, mode, rotate_bytes, keep, inline, stats, stall }))
+    Ok(Asked::Run(Options { socket, dir, mode, rotate_bytes, keep, trusted, inline, stats, stall }))
 }
 
 fn octal(text: &str) -> Result<u32, &'static str> {

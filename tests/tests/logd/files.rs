@@ -7,7 +7,7 @@ use crate::home::{Home, lines, read};
 
 /// A text of some length of its own; its line is at most about 200 bytes long.
 fn text(number: usize) -> String {
-    format!("<14>message {number} {}", "-".repeat(number * 37 % 140))
+    format!("message {number} {}", "-".repeat(number * 37 % 140))
 }
 
 /// Sends so many messages to a daemon of its own and stops it.

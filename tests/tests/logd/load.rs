@@ -59,7 +59,7 @@ impl Load {
 }
 
 fn message(client: u32, number: u32, len: usize) -> String {
-    let mut text = format!("<14>load {client} {number} ");
+    let mut text = format!("load {client} {number} ");
     while text.len() < len {
         text.push(char::from(b'a' + u8::try_from((text.len() + text.len() / 26) % 26).unwrap()));
     }
@@ -67,7 +67,7 @@ fn message(client: u32, number: u32, len: usize) -> String {
 }
 
 fn numbers(text: &str) -> (u32, u32) {
-    let mut words = text.strip_prefix("<14>load ").unwrap().split(' ');
+    let mut words = text.strip_prefix("load ").unwrap().split(' ');
     let mut number = || words.next().unwrap().parse().unwrap();
     (number(), number())
 }

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod check;
 mod daemon;
 mod files;
 mod full;
@@ -20,6 +21,10 @@ mod worker;
 
 use std::process::ExitCode;
 
+use check::{
+    a_directory_without_a_log_is_an_error, check_names_each_line_that_is_not_whole,
+    check_reads_files_of_any_size_and_kind,
+};
 use files::*;
 use full::*;
 use start::*;
@@ -35,11 +40,15 @@ fn main() -> ExitCode {
 
 ipc_tests::cases! { run =
     both_forms_become_one_line_that_ends_with_the_text_as_sent,
-    control_bytes_become_hex_and_all_else_passes,
-    an_empty_datagram_is_a_line_without_text,
-    a_priority_becomes_facility_and_severity,
-    what_is_no_priority_counts_as_user_notice,
-    what_is_over_long_is_cut_and_said,
+    a_time_of_now_is_written_once,
+    what_is_over_long_is_cut_between_characters_and_its_line_says_so,
+    the_longest_line_finds_room_in_a_file_and_in_a_request,
+    random_datagrams_leave_lines_that_check_calls_whole,
+    trusted_names_the_sender_whatever_it_says,
+    descriptors_that_clients_send_are_dropped,
+    check_names_each_line_that_is_not_whole,
+    check_reads_files_of_any_size_and_kind,
+    a_directory_without_a_log_is_an_error,
     logger_of_util_linux_works,
     mode_is_exactly_the_sockets_permissions,
     wrong_arguments_exit_with_2_and_leave_no_socket,

@@ -1,0 +1,50 @@
+//! Lines and datagrams, there and back.
+
+use core::time::Duration;
+use std::string::String;
+use std::vec::Vec;
+
+use crate::line::Datagram;
+
+/// 2003-10-11T22:14:15.003Z.
+pub(crate) const NOW: Duration = Duration::from_millis(1_065_910_455_003);
+
+/// Returns a datagram of now, whole and from nobody.
+pub(crate) fn whole(bytes: &[u8]) -> Datagram<'_> {
+    Datagram { received: NOW, sender: None, bytes, missing: 0 }
+}
+
+/// Returns the line of a datagram: UTF-8, one end and no other control character but tab.
+pub(crate) fn line_of(datagram: &Datagram<'_>) -> String {
+    let mut line = Vec::new();
+    datagram.put_line(&mut line);
+    let bound = Datagram::longest_line(datagram.bytes.len());
+    assert!(line.len() <= bound, "{} bytes, over {bound}", line.len());
+    let line = String::from_utf8(line).unwrap();
+    let line = line.strip_suffix('\n').unwrap();
+    assert!(line.chars().all(|char| char == '\t' || !char.is_control()), "{line:?}");
+    line.into()
+}
+
+/// Returns what follows the time of a datagram that has arrived now.
+pub(crate) fn said_of(bytes: &[u8]) -> String {
+    line_of(&whole(bytes)).strip_prefix("2003-10-11T22:14:15.003000Z ").unwrap().into()
+}
+
+/// Takes the escapes back, and how many bytes are said to be missing.
+pub(crate) fn unescape(text: &str) -> (Vec<u8>, u64) {
+    let (mut bytes, mut missing) = (Vec::new(), 0);
+    let mut parts = text.split(r"\x");
+    bytes.extend(parts.next().unwrap().bytes());
+    for part in parts {
+        if let Some(cut) = part.strip_prefix('[') {
+            assert_eq!(missing, 0, "cut twice: {text:?}");
+            missing = cut.strip_suffix(" bytes cut]").unwrap().parse().unwrap();
+        } else {
+            let (digits, rest) = part.split_at(2);
+            bytes.push(u8::from_str_radix(digits, 16).unwrap());
+            bytes.extend(rest.bytes());
+        }
+    }
+    (bytes, missing)
+}
