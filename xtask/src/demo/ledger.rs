@@ -106,7 +106,7 @@ mod tests {
     }
 
     fn file(numbers: &[u64]) -> Vec<u8> {
-        let line = |&number| format!("now {}\n", message(number).text());
+        let line = |&number| format!("now {}\n", message(number).written());
         numbers.iter().map(line).collect::<String>().into_bytes()
     }
 
@@ -149,8 +149,8 @@ mod tests {
     #[test]
     fn lost_message_is_known_by_its_name() {
         let said = [
-            format!("logd: lost (running): {}", message(7).text()),
-            format!("logd: written but perhaps not synced: {}", message(8).text()),
+            format!("logd: lost (running): {}", message(7).written()),
+            format!("logd: written but perhaps not synced: {}", message(8).written()),
             "logd: listening".into(),
         ];
         assert_eq!(named(&said, "logd: lost (running):"), HashSet::from([message(7)]));

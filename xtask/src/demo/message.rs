@@ -13,18 +13,33 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    /// The datagram: RFC 3164 and RFC 5424 in turn. The time in it is fixed, since a line in the
-    /// files is compared with the whole text.
+    /// The datagram: RFC 3164 and RFC 5424 in turn.
     pub(crate) fn text(self) -> String {
+        let Self { number, .. } = self;
+        let body = self.body();
+        if number % 2 == 0 {
+            format!("<13>Oct 11 22:14:15 demo xtask[1]: {body}")
+        } else {
+            format!("<165>1 2003-10-11T22:14:15.003Z demo.example.org xtask 1 ID47 {body}")
+        }
+    }
+
+    /// How its line ends. The time in it may stand before that, or be that of receipt.
+    pub(crate) fn written(self) -> String {
+        let head = match self.number % 2 {
+            0 => "demo xtask[1]:",
+            _ => "demo.example.org xtask[1]: ID47",
+        };
+        format!("{head} {}", self.body())
+    }
+
+    fn body(self) -> String {
         let Self { phase, number } = self;
         let key = phase.key();
         if number % 2 == 0 {
-            format!("<13>Oct 11 22:14:15 demo xtask[1]: {MARK}{key} {number} of the demo, as 3164")
+            format!("{MARK}{key} {number} of the demo, as 3164")
         } else {
-            format!(
-                "<165>1 2003-10-11T22:14:15.003Z demo.example.org xtask 1 ID47 \
-                 [demo@32473 phase=\"{key}\"] {MARK}{key} {number} of the demo, as 5424"
-            )
+            format!("[demo@32473 phase=\"{key}\"] {MARK}{key} {number} of the demo, as 5424")
         }
     }
 
@@ -34,9 +49,9 @@ impl Message {
         let mut words = name.split(' ');
         let phase = Phase::from_key(words.next()?)?;
         let message = Self { phase, number: words.next()?.parse().ok()? };
-        let before = line.strip_suffix(&message.text())?;
+        let before = line.strip_suffix(&message.written())?;
         // A second head stands in a line that was torn and then written on.
-        let torn = before.contains("<13>") || before.contains("<165>");
+        let torn = before.contains("xtask") || before.matches(".notice ").count() > 1;
         (!torn).then_some(message)
     }
 }
@@ -45,18 +60,22 @@ impl Message {
 mod tests {
     use super::*;
 
+    const HEAD: &str = "2026-01-02T03:04:05Z user.notice ";
+
     #[test]
     fn message_is_found_at_the_end_of_its_line() {
         for number in [0, 1, 12_345] {
             let message = Message { phase: Phase::Killed, number };
-            let line = format!("2026-01-02T03:04:05Z {}", message.text());
-            assert_eq!(Message::at_end_of(&line), Some(message));
+            for time in ["", "Oct 11 22:14:15 "] {
+                let line = format!("{HEAD}{time}{}", message.written());
+                assert_eq!(Message::at_end_of(&line), Some(message));
+            }
         }
     }
 
     #[test]
     fn torn_line_holds_no_message() {
-        let text = Message { phase: Phase::Worker, number: 1_234 }.text();
+        let text = Message { phase: Phase::Worker, number: 1_234 }.written();
         for len in 0..text.len() {
             assert_eq!(Message::at_end_of(&text[..len]), None, "cut at {len}");
         }
@@ -67,8 +86,8 @@ mod tests {
 
     #[test]
     fn two_messages_in_a_line_are_torn() {
-        let [one, two] = [1, 2].map(|number| Message { phase: Phase::Worker, number }.text());
-        assert_eq!(Message::at_end_of(&format!("{one}{two}")), None);
-        assert_eq!(Message::at_end_of(&format!("{}{two}", &one[..6])), None);
+        let [one, two] = [1, 2].map(|number| Message { phase: Phase::Worker, number }.written());
+        assert_eq!(Message::at_end_of(&format!("{HEAD}{one}{HEAD}{two}")), None);
+        assert_eq!(Message::at_end_of(&format!("{HEAD}{}{HEAD}{two}", &one[..6])), None);
     }
 }

@@ -119,7 +119,7 @@ fn notes(runs: &[Finished], phases: &[&Measured]) -> Vec<Check> {
     lost.sort_unstable_by_key(|message| message.number);
     let mut notes: Vec<Check> = lost
         .into_iter()
-        .map(|message| Check::note(format!("lost, since it was running: {}", message.text())))
+        .map(|message| Check::note(format!("lost, since it was running: {}", message.written())))
         .collect();
     if not_synced > 0 {
         notes.push(Check::note(format!("written but perhaps not synced at a kill: {not_synced}")));
