@@ -5,13 +5,18 @@
 //!                           └─ pauses reading while the worker is behind, and drops nothing
 //! ```
 
+mod attributes;
 mod daemon;
 mod disk;
+mod files;
 mod ledger;
 mod line;
 mod listener;
 mod log;
+mod older;
 mod options;
+mod place;
+mod policy;
 mod say;
 mod signals;
 mod stats;
@@ -20,11 +25,11 @@ use std::fmt;
 use std::process::ExitCode;
 
 use ipc_worker::Start;
-use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use crate::daemon::{Daemon, RESTART};
 use crate::disk::{Disk, work};
 use crate::options::{Asked, Options};
+use crate::place::Place;
 use crate::say::{complain, say};
 
 /// Exit status for a wrong command line, as most tools have it.
@@ -75,12 +80,11 @@ impl fmt::Display for Trouble {
 
 /// Opens what main needs, in the order in which it may fail, and serves until it is told to stop.
 fn run(options: &Options) -> Result<(), Trouble> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let dir = openat(CWD, &options.dir, flags, Mode::empty())
+    let place = Place::open(&options.dir)
         .map_err(|error| Trouble::at(format_args!("--dir {}", options.dir.display()))(&error))?;
     let signals = signals::Signals::register().map_err(|error| Trouble::at("signals")(&error))?;
     let listener = listener::Listener::bind(&options.socket, options.mode)?;
-    let server = work::Server(Disk::new(dir, options));
+    let server = work::Server(Disk::new(place, options));
     match options.inline {
         true => Daemon::start(Start::inline(server), listener, signals, options)?.run(),
         false => {

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use lexopt::prelude::{Long, Short, ValueExt};
 
+use crate::log::Symlinks;
+use crate::policy::WhenFull;
+
 pub(crate) const HELP: &str = "\
 logd - a small syslog daemon whose main process never waits for a disk
 
@@ -16,13 +19,16 @@ Usage: logd --socket PATH --dir DIR [options]
   --mode OCTAL       permissions of the socket (default 666)
   --rotate-bytes N   begin a new file before DIR/log grows over N bytes (default 10485760)
   --keep N           keep N older files (default 4)
+  --when-full WHAT   wait, drop-oldest (the oldest older file, then messages) or drop-new
+                     (messages, counted in the log); default wait
+  --follow-symlinks  write through a symbolic link at DIR/log; it is renamed at a rotation
   --inline           do the disk's work in the main process, for comparison
   --stats            print figures on standard output, a line per second
   --stall MS/PERIOD  for measurements: stall writes for MS of each PERIOD milliseconds
   --help, --version
 
 Signals: SIGTERM and SIGINT write what has been received and stop; a second one does not wait
-for the disk. SIGHUP reopens DIR/log.
+for the disk. SIGHUP reopens DIR and DIR/log.
 
 Exit status: 0 stopped as told, 1 failed or stopped before everything was written, 2 wrong
 arguments.
@@ -42,6 +48,8 @@ pub(crate) struct Options {
     pub(crate) mode: u32,
     pub(crate) rotate_bytes: u64,
     pub(crate) keep: u32,
+    pub(crate) when_full: WhenFull,
+    pub(crate) symlinks: Symlinks,
     pub(crate) inline: bool,
     pub(crate) stats: bool,
     pub(crate) stall: Option<Stall>,
@@ -58,6 +66,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
     let mut parser = lexopt::Parser::from_iter(arguments);
     let (mut socket, mut dir) = (None, None);
     let (mut mode, mut rotate_bytes, mut keep) = (0o666, 10 << 20, 4);
+    let (mut when_full, mut symlinks) = (WhenFull::Wait, Symlinks::Refuse);
     let (mut inline, mut stats, mut stall) = (false, false, None);
     while let Some(argument) = parser.next()? {
         match argument {
@@ -66,6 +75,8 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
             Long("mode") => mode = parser.value()?.parse_with(octal)?,
             Long("rotate-bytes") => rotate_bytes = parser.value()?.parse_with(positive)?,
             Long("keep") => keep = parser.value()?.parse()?,
+            Long("when-full") => when_full = parser.value()?.parse_with(WhenFull::parse)?,
+            Long("follow-symlinks") => symlinks = Symlinks::Follow,
             Long("inline") => inline = true,
             Long("stats") => stats = true,
             Long("stall") => stall = Some(parser.value()?.parse_with(Stall::parse)?),
@@ -78,7 +89,18 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
     let given = |path: &PathBuf| !path.as_os_str().is_empty();
     let socket = socket.filter(given).ok_or("--socket PATH is missing")?;
     let dir = dir.filter(given).ok_or("--dir DIR is missing")?;
-    Ok(Asked::Run(Options { socket, dir, mode, rotate_bytes, keep, inline, stats, stall }))
+    Ok(Asked::Run(Options {
+        socket,
+        dir,
+        mode,
+        rotate_bytes,
+        keep,
+        when_full,
+        symlinks,
+        inline,
+        stats,
+        stall,
+    }))
 }
 
 fn octal(text: &str) -> Result<u32, &'static str> {
@@ -90,6 +112,17 @@ fn octal(text: &str) -> Result<u32, &'static str> {
 
 fn positive(text: &str) -> Result<u64, &'static str> {
     text.parse().ok().filter(|&count| count > 0).ok_or("a number of bytes is needed")
+}
+
+impl WhenFull {
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "wait" => Ok(Self::Wait),
+            "drop-oldest" => Ok(Self::DropOldest),
+            "drop-new" => Ok(Self::DropNew),
+            _ => Err("wait, drop-oldest or drop-new is needed"),
+        }
+    }
 }
 
 impl Stall {
