@@ -91,20 +91,19 @@ impl Disk {
 
     /// Says, once until it changes, why a line was not written.
     fn say_trouble(&mut self, error: Errno) {
-        if self.policy.is_news(error) {
-            let (what, words) = self.policy.words(error);
+        self.left_out.why = error;
+        if let Some((what, words)) = self.policy.news(Instant::now(), error) {
             report(format_args!("{what}: {}; {words}", Named(error)));
         }
     }
 
-    /// Says that the trouble is over.
+    /// Says that the trouble is over, and what it has cost.
     fn say_recovered(&mut self) {
         let left_out = std::mem::replace(&mut self.left_out, LeftOut::NOTHING);
-        let mut text = match self.policy.recovered() {
-            Some(error) if is_full(error) => "there is room on the disk again".to_owned(),
-            Some(_) => "the log can be written again".to_owned(),
-            None if left_out.files > 0 => "the disk was full".to_owned(),
-            None => return,
+        let Some(error) = self.policy.recovered() else { return };
+        let mut text = match is_full(error) {
+            true => "there is room on the disk again".to_owned(),
+            false => "the log can be written again".to_owned(),
         };
         for part in left_out.parts() {
             // Writing to memory does not fail.
@@ -164,15 +163,14 @@ impl work::Serve for Disk {
                 self.files.leave();
             }
             match self.policy.next(error) {
-                Step::Rotate => self.files.rotate_early(error),
+                Step::Rotate => self.files.rotate_early(error, &self.line),
                 Step::RemoveOldest if self.files.remove_oldest() => {
-                    self.left_out.why = error;
+                    self.say_trouble(error);
                     self.left_out.files += 1;
                 }
                 Step::RemoveOldest => self.policy.none_older(),
                 Step::Drop => {
                     self.say_trouble(error);
-                    self.left_out.why = error;
                     self.left_out.messages += 1;
                     return Ok(error.raw_os_error());
                 }
@@ -211,9 +209,11 @@ impl LeftOut {
 
     /// What there is of it, in words.
     fn parts(&self) -> impl Iterator<Item = impl fmt::Display> {
-        let parts = [(self.files, "older files removed"), (self.messages, "messages dropped")];
-        let some = parts.into_iter().filter(|&(count, _)| count > 0);
-        some.map(|(count, what)| format!("{count} {what}"))
+        let parts = [(self.files, "older file", "removed"), (self.messages, "message", "dropped")];
+        parts.into_iter().filter(|part| part.0 > 0).map(|(count, what, how)| {
+            let plural = if count == 1 { "" } else { "s" };
+            format!("{count} {what}{plural} {how}")
+        })
     }
 }
 

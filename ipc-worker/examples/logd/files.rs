@@ -157,10 +157,10 @@ impl Files {
         }
     }
 
-    /// Begins a new file, since the present one may have no more bytes.
-    pub(crate) fn rotate_early(&mut self, error: Errno) {
-        let len = self.log.as_ref().map_or(0, |log| log.len);
-        if len > 0 && self.rotate(len).is_ok() {
+    /// Begins a new file, since the present one may have no more bytes, if the line fits there.
+    pub(crate) fn rotate_early(&mut self, error: Errno, line: &[u8]) {
+        let (len, limit) = self.log.as_ref().map_or((0, 0), |log| (log.len, log.reached));
+        if len > 0 && length(line) <= limit && self.rotate(len).is_ok() {
             let error = Named(error);
             let text = "a limit on the size of files (ulimit -f)";
             once(&mut self.said.early, format_args!("rotated at {len} bytes: {error}: {text}"));

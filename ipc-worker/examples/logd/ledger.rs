@@ -70,7 +70,7 @@ impl Ledger {
     /// Says how many messages were dropped, where the log does not.
     pub(crate) fn close(&self) {
         if let Some((count, error)) = self.uncounted {
-            complain(format_args!("{count} messages dropped: {}", Errno(error)));
+            complain(format_args!("dropped and not counted in the log: {count}, {}", Errno(error)));
         }
     }
 

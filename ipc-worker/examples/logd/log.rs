@@ -10,8 +10,9 @@ use rustix::io::{Errno, pread, retry_on_intr, write};
 
 use crate::policy::is_unknown;
 
-/// How often something is tried that others can undo meanwhile.
-const ATTEMPTS: usize = 4;
+/// How often `log` is opened, and cut, while others undo it.
+const OPENS: usize = 4;
+const CUTS: usize = 16;
 
 /// A length that is to be found out.
 const UNKNOWN: u64 = u64::MAX;
@@ -30,6 +31,8 @@ pub(crate) struct Log {
     symlinks: Symlinks,
     /// Its length when it was looked at or written to last, up to and with a newline.
     pub(crate) len: u64,
+    /// Its length when a write failed last.
+    pub(crate) reached: u64,
     /// It was made here.
     pub(crate) is_new: bool,
     /// Why it is not locked, where the file system has no locks.
@@ -48,7 +51,7 @@ impl Log {
     /// `EAGAIN` where another process writes to it, `ELOOP` for a symbolic link, `EISDIR` for a
     /// directory and `ENXIO` for anything else that is no regular file.
     pub(crate) fn open(dir: BorrowedFd<'_>, symlinks: Symlinks) -> Result<Self, Errno> {
-        let (mut attempts, mut is_new) = (0..ATTEMPTS, false);
+        let (mut attempts, mut is_new) = (0..OPENS, false);
         while attempts.next().is_some() {
             let Some((fd, was_made)) = open_or_make(dir, symlinks)? else { continue };
             is_new |= was_made;
@@ -63,6 +66,7 @@ impl Log {
                 fd,
                 symlinks,
                 len: UNKNOWN,
+                reached: 0,
                 is_new,
                 unlocked,
                 uncut: false,
@@ -106,24 +110,30 @@ impl Log {
         Ok(stat.st_nlink > 0 || !self.had_name)
     }
 
-    /// Appends a line whole, or leaves the file as it was.
-    pub(crate) fn append(&mut self, line: &[u8]) -> Result<(), Errno> {
-        let mut rest = line;
+    /// Appends lines whole, or leaves the file as it was.
+    pub(crate) fn append(&mut self, lines: &[u8]) -> Result<(), Errno> {
+        let mut rest = lines;
         while !rest.is_empty() {
             let written = match retry_on_intr(|| write(&self.fd, rest)) {
                 Ok(0) => Err(Errno::NOSPC),
                 result => result,
             };
-            let count = written.inspect_err(|_| {
-                // The half line goes, if not now then before the next one comes.
-                self.len = UNKNOWN;
-                _ = self.mend();
-            })?;
+            let count = written.inspect_err(|_| self.undo(length(lines) - length(rest)))?;
             rest = rest.get(count..).unwrap_or_default();
         }
-        self.len = self.len.saturating_add(length(line));
+        self.len = self.len.saturating_add(length(lines));
         self.unsynced = true;
         Ok(())
+    }
+
+    /// Removes what was written of lines that do not fit: if not now, then before the next ones.
+    fn undo(&mut self, written: u64) {
+        let before = core::mem::replace(&mut self.len, UNKNOWN);
+        self.reached = before.saturating_add(written);
+        if written > 0 && fstat(&self.fd).is_ok_and(|stat| size(&stat) == self.reached) {
+            _ = retry_on_intr(|| ftruncate(&self.fd, before));
+        }
+        _ = self.mend();
     }
 
     /// Brings what was appended since the last time to the medium.
@@ -137,7 +147,7 @@ impl Log {
     /// Cuts what stands behind the last whole line. The cut is looked at: somebody else's, shortly
     /// before, would make ours a hole.
     fn mend(&mut self) -> Result<(), Errno> {
-        for _ in 0..ATTEMPTS {
+        for _ in 0..CUTS {
             let len = size(&fstat(&self.fd)?);
             let whole = whole_lines(self.fd.as_fd(), len)?;
             if whole == len {

@@ -18,6 +18,12 @@ pub(crate) enum WhenFull {
     DropNew,
 }
 
+/// What is wrong, and what happens to messages meanwhile.
+type Words = (&'static str, &'static str);
+
+/// How often the same failure may come back and be said again.
+const OFTEN: Duration = Duration::from_secs(10);
+
 /// What to do next about a line that could not be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -32,8 +38,10 @@ pub(crate) enum Step {
 #[derive(Debug)]
 pub(crate) struct Policy {
     when_full: WhenFull,
-    /// The last failure that was said.
-    said: Option<Errno>,
+    /// The last failure, in which words it was said, and when.
+    last: Option<(Errno, Words, Instant)>,
+    /// It goes on, and was said.
+    is_said: bool,
     delay: Delay,
     may_rotate: bool,
     may_remove: bool,
@@ -41,7 +49,8 @@ pub(crate) struct Policy {
 
 impl Policy {
     pub(crate) const fn new(when_full: WhenFull) -> Self {
-        Self { when_full, said: None, delay: Delay::SHORTEST, may_rotate: true, may_remove: true }
+        let (last, is_said, delay) = (None, false, Delay::SHORTEST);
+        Self { when_full, last, is_said, delay, may_rotate: true, may_remove: true }
     }
 
     /// Decides about a line that failed with this error.
@@ -50,9 +59,7 @@ impl Policy {
         if error == Errno::FBIG && core::mem::take(&mut self.may_rotate) {
             return Step::Rotate;
         }
-        // No room for one file is not made by removing another.
-        let helps = is_full(error) && error != Errno::FBIG && self.may_remove;
-        if self.when_full == WhenFull::DropOldest && helps {
+        if self.removes(error) {
             return Step::RemoveOldest;
         }
         // Trouble of another kind often passes: it is given a second.
@@ -67,9 +74,19 @@ impl Policy {
         self.may_remove = false;
     }
 
-    /// Returns whether this failure is to be said: it is another than the one before.
-    pub(crate) fn is_news(&mut self, error: Errno) -> bool {
-        self.said.replace(error) != Some(error)
+    /// Returns what to say of a failure: what is wrong, and what happens to messages meanwhile.
+    /// Nothing if that is what was said last, and it goes on or was a moment ago.
+    pub(crate) fn news(&mut self, now: Instant, error: Errno) -> Option<Words> {
+        let words = self.words(error);
+        let is_known = self.last.is_some_and(|(last, last_words, said)| {
+            (last, last_words) == (error, words) && (self.is_said || now.since(said) < OFTEN)
+        });
+        if is_known {
+            return None;
+        }
+        self.last = Some((error, words, now));
+        self.is_said = true;
+        Some(words)
     }
 
     /// Begins with another line.
@@ -79,16 +96,23 @@ impl Policy {
     }
 
     /// A line was written. Returns the failure that was said and is over now.
-    pub(crate) const fn recovered(&mut self) -> Option<Errno> {
+    pub(crate) fn recovered(&mut self) -> Option<Errno> {
         self.delay = Delay::SHORTEST;
-        self.said.take()
+        let was_said = core::mem::take(&mut self.is_said);
+        self.last.filter(|_| was_said).map(|(error, ..)| error)
     }
 
-    /// What is wrong, and what happens to messages meanwhile, in words.
-    pub(crate) const fn words(&self, error: Errno) -> (&'static str, &'static str) {
+    /// Whether an older file is to go. Removing one gives another no right to grow.
+    fn removes(&self, error: Errno) -> bool {
+        let helps = is_full(error) && error != Errno::FBIG && self.may_remove;
+        helps && self.when_full == WhenFull::DropOldest
+    }
+
+    fn words(&self, error: Errno) -> Words {
         match self.when_full {
             _ if !is_full(error) => ("the log cannot be written", "trying again"),
             WhenFull::Wait => ("the disk is full", "waiting for room"),
+            _ if self.removes(error) => ("the disk is full", "removing old files"),
             _ => ("the disk is full", "dropping messages"),
         }
     }
