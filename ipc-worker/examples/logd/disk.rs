@@ -136,9 +136,13 @@ impl work::Serve for Disk {
             reset_signals(&ignored.map(Signal::as_raw))
                 .map_err(|error| Reason::from_error("signals", &error, ""))?;
         }
-        self.start().map_err(|error| {
-            Reason::new("open log", error.raw_os_error().into(), why_not_opened(error))
-        })
+        match self.start() {
+            // What is to be done then is decided for each message.
+            Err(error) if !is_full(error) => {
+                Err(Reason::new("open log", error.raw_os_error().into(), why_not_opened(error)))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Appends a message whole, or drops it, as the policy says.
@@ -180,6 +184,7 @@ impl work::Serve for Disk {
                     // What is written is known before this waits. A failure ends the worker later.
                     _ = request.flush(|| self.settle());
                     pause(delay);
+                    self.files.look_around();
                 }
             }
         }

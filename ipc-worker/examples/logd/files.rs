@@ -3,8 +3,8 @@
 use core::fmt;
 
 use ipc_transport::Instant;
-use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::fsync;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, fsync};
 use rustix::io::Errno;
 
 use crate::attributes::Attributes;
@@ -106,15 +106,27 @@ impl Files {
 
     /// Opens or makes `log`, in the directory that has the path by now if the old one is no good.
     fn open(&mut self) -> Result<Log, Errno> {
-        let Limits { symlinks, .. } = self.limits;
-        let opened = Log::open(self.place.as_fd(), symlinks).or_else(|error| {
+        let opened = self.open_in(None).or_else(|error| {
             match self.place.other() {
                 Ok(Some(dir)) if !is_full(error) => self.place.move_to(dir),
                 _ => return Err(error),
             }
-            Log::open(self.place.as_fd(), symlinks)
+            self.open_in(None)
         });
         opened.inspect(|log| self.adopt(log))
+    }
+
+    /// Opens or makes `log` in another directory, or in the present one.
+    fn open_in(&mut self, other: Option<BorrowedFd<'_>>) -> Result<Log, Errno> {
+        let dir = other.unwrap_or(self.place.as_fd());
+        if self.attributes.is_none() {
+            // Another worker has left the file before.
+            let newest = older::newest(dir);
+            self.attributes = newest.and_then(|file| Attributes::of(file.as_fd()).ok());
+        }
+        // Nobody else is to open it before it has those.
+        let group = if self.attributes.is_some() { Mode::empty() } else { Mode::RGRP };
+        Log::open(dir, self.limits.symlinks, Mode::RUSR | Mode::WUSR | group)
     }
 
     /// Gives a new file what the one before it had, and its name to the medium.
@@ -122,11 +134,6 @@ impl Files {
         if let Some(error) = log.unlocked {
             let text = "the log is not locked, so that a second logd would not be noticed";
             once(&mut self.said.unlocked, format_args!("{text}: {}", Named(error)));
-        }
-        if log.is_new && self.attributes.is_none() {
-            // The one before was left by another worker.
-            let newest = older::newest(self.place.as_fd());
-            self.attributes = newest.and_then(|file| Attributes::of(file.as_fd()).ok());
         }
         let before = self.attributes.as_ref().filter(|_| log.is_new);
         if let Some(Err(error)) = before.map(|attributes| attributes.give(log.as_fd())) {
@@ -190,26 +197,34 @@ impl Files {
     /// Opens the directory and `log` anew, where those are others. If that fails the old ones
     /// stay, and it is tried again later.
     pub(crate) fn reopen(&mut self) -> Result<(), Errno> {
-        let result = self.reopen_others();
+        let dir = self.place.other().unwrap_or_else(|error| {
+            report(format_args!("--dir cannot be reopened: {}; the old one stays", Named(error)));
+            None
+        });
+        let result = self.move_to(dir);
         if let Some(error) = self.reopening.note(Instant::now(), result) {
             report(format_args!("the log could not be reopened: {}", Named(error)));
         }
         result
     }
 
-    fn reopen_others(&mut self) -> Result<(), Errno> {
+    /// Looks for another directory or another `log`, as somebody may have brought it for a full or
+    /// a broken one.
+    pub(crate) fn look_around(&mut self) {
+        let dir = self.place.other().unwrap_or(None);
+        // What is wrong with it, the next line shows.
+        _ = self.move_to(dir);
+    }
+
+    fn move_to(&mut self, dir: Option<OwnedFd>) -> Result<(), Errno> {
         self.sync();
-        let dir = self.place.other().unwrap_or_else(|error| {
-            report(format_args!("--dir cannot be reopened: {}; the old one stays", Named(error)));
-            None
-        });
         let place = dir.as_ref().map_or(self.place.as_fd(), AsFd::as_fd);
         if self.log.as_ref().is_some_and(|log| log.is_named(place)) {
             return Ok(());
         }
         // Where numbers are never the same twice it can be the same file.
         self.log.iter().for_each(Log::unlock);
-        let opened = Log::open(place, self.limits.symlinks);
+        let opened = self.open_in(dir.as_ref().map(AsFd::as_fd));
         let log = opened.inspect_err(|_| self.log.iter().for_each(Log::lock_again))?;
         self.leave();
         if let Some(dir) = dir {

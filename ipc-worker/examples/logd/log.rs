@@ -45,15 +45,15 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Opens or makes `log`, and cuts an unfinished last line.
+    /// Opens `log`, or makes it with this mode, and cuts an unfinished last line.
     ///
     /// # Errors
     /// `EAGAIN` where another process writes to it, `ELOOP` for a symbolic link, `EISDIR` for a
     /// directory and `ENXIO` for anything else that is no regular file.
-    pub(crate) fn open(dir: BorrowedFd<'_>, symlinks: Symlinks) -> Result<Self, Errno> {
+    pub(crate) fn open(dir: BorrowedFd<'_>, symlinks: Symlinks, mode: Mode) -> Result<Self, Errno> {
         let (mut attempts, mut is_new) = (0..OPENS, false);
         while attempts.next().is_some() {
-            let Some((fd, was_made)) = open_or_make(dir, symlinks)? else { continue };
+            let Some((fd, was_made)) = open_or_make(dir, symlinks, mode)? else { continue };
             is_new |= was_made;
             let lock = || flock(&fd, FlockOperation::NonBlockingLockExclusive);
             let unlocked = match retry_on_intr(lock) {
@@ -174,7 +174,11 @@ impl AsFd for Log {
 }
 
 /// Opens `log`, and tells whether it was made. `None` if it came or went meanwhile.
-fn open_or_make(dir: BorrowedFd<'_>, symlinks: Symlinks) -> Result<Option<(OwnedFd, bool)>, Errno> {
+fn open_or_make(
+    dir: BorrowedFd<'_>,
+    symlinks: Symlinks,
+    mode: Mode,
+) -> Result<Option<(OwnedFd, bool)>, Errno> {
     // Looked at first, since opening a device can do something.
     let must_make = match statat(dir, "log", flags(symlinks)) {
         Ok(stat) => {
@@ -192,7 +196,7 @@ fn open_or_make(dir: BorrowedFd<'_>, symlinks: Symlinks) -> Result<Option<(Owned
     };
     let follow = if symlinks == Symlinks::Follow { OFlags::empty() } else { OFlags::NOFOLLOW };
     let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOCTTY | make | follow;
-    match retry_on_intr(|| openat(dir, "log", flags, Mode::RUSR | Mode::WUSR | Mode::RGRP)) {
+    match retry_on_intr(|| openat(dir, "log", flags, mode)) {
         Ok(fd) => {
             check_kind(&fstat(&fd)?)?;
             Ok(Some((fd, must_make)))

@@ -8,6 +8,7 @@
 )]
 
 mod daemon;
+mod drops;
 mod files;
 mod full;
 mod home;
@@ -21,6 +22,7 @@ mod worker;
 
 use std::process::ExitCode;
 
+use drops::*;
 use files::*;
 use full::*;
 use others::*;
@@ -82,6 +84,8 @@ ipc_tests::cases! { run =
     drop_oldest_removes_the_oldest_file_and_then_drops,
     a_worker_that_is_killed_while_it_drops_tells_the_next,
     what_was_dropped_and_not_counted_is_said_at_the_end,
+    repro_a_worker_that_waits_goes_on_to_another_disk,
+    repro_a_disk_without_room_for_a_file_is_a_full_one,
     quota_is_a_full_disk_and_other_trouble_drops_after_a_while,
     repro_a_log_that_was_cut_is_not_full,
     a_log_cut_between_lines_has_whole_ones_only,

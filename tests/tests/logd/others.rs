@@ -275,6 +275,9 @@ pub(crate) fn repro_unsteady_inode_numbers_lose_nothing() {
     });
     check(&home, 0..40);
     assert!(home.numbers().len() > 2);
+    // The kill of the first worker, and no word of a log that could not be reopened.
+    let said = String::from_utf8(read(&home.path("stderr"))).unwrap();
+    assert_eq!(said.lines().count(), 1, "{said}");
 }
 
 pub(crate) fn a_disk_that_is_read_only_for_a_while_is_waited_for() {
