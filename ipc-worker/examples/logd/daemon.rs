@@ -95,11 +95,16 @@ impl<L: Launch> Daemon<L> {
             while let Some(event) = self.worker.next_event() {
                 self.ledger.note(event, pid);
             }
+            if let Some((count, error)) = self.ledger.take_untold() {
+                // Without room for it only main knows of them.
+                _ = self.worker.try_send(work::add_dropped::args(&count, &error).call());
+            }
         }
         self.listener.close();
         let left = self.worker.under_way();
         let deadline = self.stop_until.unwrap_or_else(Instant::now);
         self.worker.stop(deadline, |event| self.ledger.note(event, None));
+        self.ledger.close();
         let unread = self.name_unread();
         self.ledger.stats.print_figures("end", Instant::now(), &self.worker.counters());
         match self.ledger.gave_up() {

@@ -1,212 +1,236 @@
 //! The work that may block: append, rotate, sync. It runs in the worker, or in line.
 
-use std::io;
+use std::fmt::{self, Write};
 use std::time::Duration;
 
-use ipc_transport::Instant;
-use ipc_worker::{Reason, Refusal};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, renameat, unlinkat};
+use ipc_barrier::process::reset_signals;
+use ipc_transport::{Instant, wait};
+use ipc_worker::{Reason, Refusal, Request};
+use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
+use rustix::process::Signal;
 use serde_bytes::Bytes;
 
+use crate::files::{Files, Limits};
 use crate::line::Datagram;
-use crate::log::{Log, is_no_file};
 use crate::options::{Options, Stall};
+use crate::place::Place;
+use crate::policy::{Named, Policy, Step, is_full, why_not_opened};
 use crate::say::report;
 
 ipc_worker::service! {
     /// What the worker does for main.
     pub(crate) mod work {
-        /// Appends a message; its time of receipt is counted from 1970. The sender, if it is to be
-        /// written, is pid, uid and gid. One that may have been written is not written again. One sync for many lines is worth waiting for, also after
-        /// a line that took its time: so it counts as quick.
+        /// Appends a message; its time of receipt is counted from 1970, its sender (pid, uid and
+        /// gid) is written if it is given. Returns zero, or the error for which it was dropped. One that may have been written is not written again. One sync
+        /// for many lines is worth waiting for, also after a line that took its time: so it counts
+        /// as quick.
         1 => fn append(
+            request: &Request<'_>,
             received: Duration,
             sender: Option<[u32; 3]>,
             bytes: &Bytes,
             missing: u64,
-        ), again IfNotBegun, quick;
-        /// Opens `log` anew, if that is another file by now. One-way.
+        ) -> i32, again IfNotBegun, quick;
+        /// Opens the directory and `log` anew, if those are others by now. One-way.
         2 => fn reopen(), quick;
+        /// So many messages were dropped by an earlier worker, which could not note it in the log.
+        /// One-way.
+        3 => fn add_dropped(count: u64, error: i32), quick;
     }
 }
 
-/// How long to wait before a full disk is tried again.
-const FULL: Duration = Duration::from_secs(1);
+/// How long to wait for another process that still writes: the worker of a main that was killed
+/// finishes what it has.
+const LOCK: Duration = Duration::from_secs(5);
+/// How soon to look again.
+const AGAIN: Duration = Duration::from_millis(10);
 
-/// A directory of logs, and the file that is appended to.
+/// How the daemon's own lines in the log begin: with the priority of syslog.warning.
+const OWN: &str = "<44>logd: ";
+
+/// The files, and what becomes of a message that they have no room for.
 pub(crate) struct Disk {
-    dir: OwnedFd,
-    rotate_bytes: u64,
-    keep: u32,
+    files: Files,
+    policy: Policy,
+    is_inline: bool,
     stall: Option<Stall>,
-    log: Option<Log>,
     line: Vec<u8>,
-    /// The disk is full, which has been said.
-    full: bool,
-    /// The log cannot be rotated, which has been said.
-    stuck: bool,
-    /// Why what was written since the last reply may not last.
-    unsynced: Option<io::Error>,
+    left_out: LeftOut,
+}
+
+/// What is not in the log any more, and not noted there yet.
+struct LeftOut {
+    messages: u64,
+    files: u64,
+    why: Errno,
 }
 
 impl Disk {
-    pub(crate) fn new(dir: OwnedFd, options: &Options) -> Self {
-        let &Options { rotate_bytes, keep, stall, .. } = options;
-        let (log, line, unsynced) = (None, Vec::new(), None);
-        Self { dir, rotate_bytes, keep, stall, log, line, full: false, stuck: false, unsynced }
-    }
-
-    /// Appends the line, or leaves the file as it was.
-    fn try_append(&mut self) -> io::Result<()> {
-        let len = u64::try_from(self.line.len()).unwrap_or(u64::MAX);
-        if self.log.as_ref().is_some_and(|log| log.len > 0 && log.len + len > self.rotate_bytes) {
-            self.rotate_or_go_on();
+    pub(crate) fn new(place: Place, options: &Options) -> Self {
+        let &Options { rotate_bytes, keep, symlinks, inline, stall, .. } = options;
+        Self {
+            files: Files::new(place, Limits { rotate_bytes, keep, symlinks }),
+            policy: Policy::new(options.when_full),
+            is_inline: inline,
+            stall,
+            line: Vec::new(),
+            left_out: LeftOut::NOTHING,
         }
-        if let Some(stall) = self.stall {
-            stall.wait();
+    }
+
+    /// Makes the line of a message, behind those that tell what was left out before it.
+    fn compose(&mut self, datagram: &Datagram<'_>) {
+        self.line.clear();
+        let why = self.left_out.why;
+        let what = if is_full(why) { "no room" } else { "not writable" };
+        for part in self.left_out.parts() {
+            let own = format!("{OWN}{part}: {what} ({})", Named(why).name());
+            let own = Datagram { sender: None, bytes: own.as_bytes(), missing: 0, ..*datagram };
+            own.put_line(&mut self.line);
         }
-        let log = self.log.take().map_or_else(|| self.open(), Ok)?;
-        self.log.insert(log).append(&self.line)
+        datagram.put_line(&mut self.line);
     }
 
-    /// Opens or makes `log`.
-    fn open(&mut self) -> io::Result<Log> {
-        let log = Log::open(self.dir.as_fd())?;
-        // A new name is to last as long as what stands under it.
-        self.note_sync(rustix::fs::fsync(&self.dir).map_err(io::Error::from));
-        Ok(log)
+    /// Says, once until it changes, why a line was not written.
+    fn say_trouble(&mut self, error: Errno) {
+        self.left_out.why = error;
+        if let Some((what, words)) = self.policy.news(Instant::now(), error) {
+            report(format_args!("{what}: {}; {words}", Named(error)));
+        }
     }
 
-    /// Begins a new file, or goes on with the present one: a message is worth more than a limit.
-    fn rotate_or_go_on(&mut self) {
-        let Err(error) = self.rotate() else {
-            self.stuck = false;
-            return;
+    /// Says that the trouble is over, and what it has cost.
+    fn say_recovered(&mut self) {
+        let left_out = std::mem::replace(&mut self.left_out, LeftOut::NOTHING);
+        let Some(error) = self.policy.recovered() else { return };
+        let mut text = match is_full(error) {
+            true => "there is room on the disk again".to_owned(),
+            false => "the log can be written again".to_owned(),
         };
-        if !std::mem::replace(&mut self.stuck, true) {
-            report(format_args!("the log cannot be rotated and grows on: {error}"));
+        for part in left_out.parts() {
+            // Writing to memory does not fail.
+            _ = write!(text, "; {part}");
         }
+        report(format_args!("{text}"));
     }
 
-    /// Renames `log` to `log.1`, `log.1` to `log.2` and so on, from the oldest down, so that a
-    /// kill between two of them loses nothing.
-    fn rotate(&mut self) -> io::Result<()> {
-        self.sync();
-        if self.keep == 0 {
-            return self.part(unlinkat(&self.dir, "log", AtFlags::empty()));
-        }
-        let oldest = (1..self.keep).take_while(|&number| self.exists(number)).last().unwrap_or(0);
-        for number in (1..=oldest).rev() {
-            renameat(&self.dir, name(number), &self.dir, name(number + 1))?;
-        }
-        self.part(renameat(&self.dir, name(0), &self.dir, name(1)))
-    }
-
-    /// Leaves the open file, once its name is gone, whoever took it.
-    fn part(&mut self, taken: Result<(), Errno>) -> io::Result<()> {
-        match taken {
-            Ok(()) | Err(Errno::NOENT) => self.log = None,
-            Err(error) => return Err(error.into()),
-        }
-        Ok(())
-    }
-
-    fn exists(&self, number: u32) -> bool {
-        let flags = AtFlags::SYMLINK_NOFOLLOW;
-        rustix::fs::statat(&self.dir, name(number), flags).is_ok()
-    }
-
-    /// Syncs what was written. A failure is kept for [`settle`](work::Serve::settle).
-    fn sync(&mut self) {
-        let result = self.log.as_mut().map_or(Ok(()), Log::sync);
-        self.note_sync(result);
-    }
-
-    fn note_sync(&mut self, result: io::Result<()>) {
-        match result {
-            Err(error) if !is_no_file(&error) => self.unsynced = Some(error),
-            _ => {}
+    /// Opens the log, once the worker of an earlier main has left it.
+    fn start(&mut self) -> Result<(), Errno> {
+        let limit = Instant::now() + LOCK;
+        loop {
+            match self.files.start() {
+                Err(Errno::AGAIN) if Instant::now() < limit => pause(AGAIN),
+                result => return result,
+            }
         }
     }
 }
 
 impl work::Serve for Disk {
     fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        [self.dir.as_fd()].into_iter()
+        self.files.descriptors().into_iter()
     }
 
     fn prepare(&mut self) -> Result<(), Reason> {
-        self.log = Some(self.open().map_err(|error| {
-            let text = match error.kind() {
-                io::ErrorKind::WouldBlock => "another process writes to the log in --dir",
-                _ => "cannot open the log in --dir",
-            };
-            Reason::from_error("open log", &error, text)
-        })?);
-        Ok(())
+        if !self.is_inline {
+            // As in any worker, and that of a limit too: a write fails with EFBIG then.
+            let ignored = [Signal::HUP, Signal::INT, Signal::PIPE, Signal::TERM, Signal::XFSZ];
+            reset_signals(&ignored.map(Signal::as_raw))
+                .map_err(|error| Reason::from_error("signals", &error, ""))?;
+        }
+        match self.start() {
+            // What is to be done then is decided for each message.
+            Err(error) if !is_full(error) => {
+                Err(Reason::new("open log", error.raw_os_error().into(), why_not_opened(error)))
+            }
+            _ => Ok(()),
+        }
     }
 
-    /// Appends a message whole, however long a full disk takes.
+    /// Appends a message whole, or drops it, as the policy says.
     fn append(
         &mut self,
+        request: &Request<'_>,
         received: Duration,
         sender: Option<[u32; 3]>,
         bytes: &Bytes,
         missing: u64,
-    ) -> Result<(), Refusal> {
-        self.line.clear();
-        Datagram { received, sender, bytes, missing }.put_line(&mut self.line);
-        while let Err(error) = self.try_append() {
-            if !is_full(&error) {
-                return Err(error.into());
+    ) -> Result<i32, Refusal> {
+        let datagram = Datagram { received, sender, bytes, missing };
+        self.policy.begin();
+        loop {
+            self.compose(&datagram);
+            if let Some(stall) = self.stall {
+                stall.wait();
             }
-            if !self.full {
-                report(format_args!("the disk is full: {error}; trying again every second"));
-                self.full = true;
+            let Err(error) = self.files.append(&self.line) else {
+                self.say_recovered();
+                return Ok(0);
+            };
+            if !is_full(error) {
+                // Perhaps it is this file's trouble, or this directory's.
+                self.files.leave();
             }
-            std::thread::sleep(FULL);
+            match self.policy.next(error) {
+                Step::Rotate => self.files.rotate_early(error, &self.line),
+                Step::RemoveOldest if self.files.remove_oldest() => {
+                    self.say_trouble(error);
+                    self.left_out.files += 1;
+                }
+                Step::RemoveOldest => self.policy.none_older(),
+                Step::Drop => {
+                    self.say_trouble(error);
+                    self.left_out.messages += 1;
+                    return Ok(error.raw_os_error());
+                }
+                Step::Wait(_) if request.is_cancelled() => return Err(error.into()),
+                Step::Wait(delay) => {
+                    self.say_trouble(error);
+                    // What is written is known before this waits. A failure ends the worker later.
+                    _ = request.flush(|| self.settle());
+                    pause(delay);
+                    self.files.look_around();
+                }
+            }
         }
-        if self.full {
-            report(format_args!("there is room on the disk again"));
-            self.full = false;
-        }
-        Ok(())
     }
 
     fn reopen(&mut self) -> Result<(), Refusal> {
-        self.sync();
-        let is_same = self.log.as_ref().is_some_and(|log| log.is_named(self.dir.as_fd()));
-        if !is_same {
-            let log = self.open().map_err(Refusal::from).inspect_err(|refusal| {
-                // Nobody awaits an answer.
-                report(format_args!("the log could not be reopened: {refusal}"));
-            })?;
-            self.log = Some(log);
-        }
+        // Nobody awaits an answer; it was reported.
+        self.files.reopen().map_err(Refusal::from)
+    }
+
+    fn add_dropped(&mut self, count: u64, error: i32) -> Result<(), Refusal> {
+        self.left_out.messages = self.left_out.messages.saturating_add(count);
+        self.left_out.why = Errno::from_raw_os_error(error);
         Ok(())
     }
 
     fn settle(&mut self) -> Result<(), Refusal> {
-        self.sync();
-        self.unsynced.take().map_or(Ok(()), |error| {
-            report(format_args!("what was written could not be synced: {error}"));
-            Err(error.into())
+        self.files.settle().map_err(|error| {
+            report(format_args!("what was written could not be synced: {}", Named(error)));
+            error.into()
         })
     }
 }
 
-fn name(number: u32) -> String {
-    match number {
-        0 => "log".to_owned(),
-        number => format!("log.{number}"),
+impl LeftOut {
+    const NOTHING: Self = Self { messages: 0, files: 0, why: Errno::NOSPC };
+
+    /// What there is of it, in words.
+    fn parts(&self) -> impl Iterator<Item = impl fmt::Display> {
+        let parts = [(self.files, "older file", "removed"), (self.messages, "message", "dropped")];
+        parts.into_iter().filter(|part| part.0 > 0).map(|(count, what, how)| {
+            let plural = if count == 1 { "" } else { "s" };
+            format!("{count} {what}{plural} {how}")
+        })
     }
 }
 
-fn is_full(error: &io::Error) -> bool {
-    let full = [Errno::NOSPC, Errno::DQUOT].map(Errno::raw_os_error);
-    error.raw_os_error().is_some_and(|number| full.contains(&number))
+/// Waits. A signal may end it early.
+fn pause(delay: Duration) {
+    _ = wait(&mut [], Some(Instant::now() + delay));
 }
 
 impl Stall {

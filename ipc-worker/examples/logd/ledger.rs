@@ -4,8 +4,9 @@ use std::fmt;
 
 use heapless::Vec;
 use ipc_transport::Instant;
-use ipc_worker::{Ended, Event, How, Outcome, StartError};
+use ipc_worker::{Ended, Errno, Event, How, Outcome, StartError};
 
+use crate::disk::work;
 use crate::line::Datagram;
 use crate::say::complain;
 use crate::stats::Stats;
@@ -49,11 +50,28 @@ pub(crate) struct Ledger {
     /// Why the last attempt to start a worker failed, if it did.
     not_started: Option<StartError>,
     gave_up: Option<String>,
+    /// Messages that were dropped since a line was written, which told of those before, and why.
+    uncounted: Option<(u64, i32)>,
+    /// A new worker does not know of them.
+    retell: bool,
 }
 
 impl Ledger {
     pub(crate) const fn new(stats: Stats) -> Self {
-        Self { stats, awaits_reply: false, not_started: None, gave_up: None }
+        let (not_started, gave_up, uncounted) = (None, None, None);
+        Self { stats, awaits_reply: false, not_started, gave_up, uncounted, retell: false }
+    }
+
+    /// Returns what a new worker is to be told once: how many messages were dropped, and why.
+    pub(crate) fn take_untold(&mut self) -> Option<(u64, i32)> {
+        self.uncounted.filter(|_| std::mem::take(&mut self.retell))
+    }
+
+    /// Says how many messages were dropped, where the log does not.
+    pub(crate) fn close(&self) {
+        if let Some((count, error)) = self.uncounted {
+            complain(format_args!("dropped and not counted in the log: {count}, {}", Errno(error)));
+        }
     }
 
     /// Why there is no worker any more.
@@ -69,6 +87,7 @@ impl Ledger {
             Event::Started { resent } => {
                 self.stats.counts.resent += resent;
                 self.awaits_reply = true;
+                self.retell = true;
                 self.not_started = None;
                 let worker = worker.unwrap_or(0);
                 self.stats.print(
@@ -91,8 +110,19 @@ impl Ledger {
     fn note_message(&mut self, name: &Name, outcome: &Outcome<'_>) {
         let counts = &mut self.stats.counts;
         match outcome {
-            Outcome::Reply(_) => {
-                counts.written += 1;
+            Outcome::Reply(reply) => {
+                // A reply without a meaning is no line either.
+                match work::append::result(reply).unwrap_or(-1) {
+                    0 => {
+                        counts.written += 1;
+                        self.uncounted = None;
+                    }
+                    error => {
+                        counts.dropped += 1;
+                        let before = self.uncounted.map_or(0, |(count, _)| count);
+                        self.uncounted = Some((before + 1, error));
+                    }
+                }
                 if std::mem::take(&mut self.awaits_reply) {
                     self.stats.print("first-reply", Instant::now(), format_args!(""));
                 }

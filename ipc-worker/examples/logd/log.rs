@@ -1,129 +1,268 @@
-//! The file that is appended to: locked, and always ending with a whole line.
+//! The file that is appended to: locked, and always ending with a whole line, whatever others do
+//! to it.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::time::Duration;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{
+    AtFlags, FileType, FlockOperation, Mode, OFlags, SeekFrom, Stat, fdatasync, flock, fstat,
+    ftruncate, openat, seek, statat,
+};
+use rustix::io::{Errno, pread, retry_on_intr, write};
 
-use ipc_transport::Instant;
-use rustix::fd::BorrowedFd;
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, openat, statat};
-use rustix::io::Errno;
+use crate::policy::is_unknown;
 
-/// How long to wait for another process that still writes: the worker of a main that was killed
-/// finishes what it has.
-const LOCK: Duration = Duration::from_secs(5);
-/// How soon to look again.
-const AGAIN: Duration = Duration::from_millis(10);
+/// How often `log` is opened, and cut, while others undo it.
+const OPENS: usize = 4;
+const CUTS: usize = 16;
+
+/// A length that is to be found out.
+const UNKNOWN: u64 = u64::MAX;
+
+/// Whether a symbolic link at `log` is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Symlinks {
+    Follow,
+    Refuse,
+}
 
 /// An open log. No other process of ours writes to it meanwhile.
+#[derive(Debug)]
 pub(crate) struct Log {
-    file: File,
-    /// Up to and with the last newline.
+    fd: OwnedFd,
+    symlinks: Symlinks,
+    /// Its length when it was looked at or written to last, up to and with a newline.
     pub(crate) len: u64,
-    /// A half line stands behind `len`.
-    torn: bool,
+    /// Its length when a write failed last.
+    pub(crate) reached: u64,
+    /// It was made here.
+    pub(crate) is_new: bool,
+    /// Why it is not locked, where the file system has no locks.
+    pub(crate) unlocked: Option<Errno>,
+    /// A half line was ended that could not be cut: the file is append-only.
+    pub(crate) uncut: bool,
+    /// It had a name when it was opened, as far as the file system counts names.
+    had_name: bool,
     unsynced: bool,
 }
 
 impl Log {
-    /// Opens or makes `log`, and cuts an unfinished last line. It fails with `EAGAIN` where
-    /// another process goes on writing.
-    pub(crate) fn open(dir: BorrowedFd<'_>) -> io::Result<Self> {
-        let mut file = lock(dir)?;
-        let len = whole_lines(&mut file)?;
-        if len < file.metadata()?.len() {
-            file.set_len(len)?;
+    /// Opens `log`, or makes it with this mode, and cuts an unfinished last line.
+    ///
+    /// # Errors
+    /// `EAGAIN` where another process writes to it, `ELOOP` for a symbolic link, `EISDIR` for a
+    /// directory and `ENXIO` for anything else that is no regular file.
+    pub(crate) fn open(dir: BorrowedFd<'_>, symlinks: Symlinks, mode: Mode) -> Result<Self, Errno> {
+        let (mut attempts, mut is_new) = (0..OPENS, false);
+        while attempts.next().is_some() {
+            let Some((fd, was_made)) = open_or_make(dir, symlinks, mode)? else { continue };
+            is_new |= was_made;
+            let lock = || flock(&fd, FlockOperation::NonBlockingLockExclusive);
+            let unlocked = match retry_on_intr(lock) {
+                Ok(()) => None,
+                Err(error) if is_unknown(error) => Some(error),
+                Err(error) => return Err(error),
+            };
+            let had_name = fstat(&fd)?.st_nlink > 0;
+            let mut log = Self {
+                fd,
+                symlinks,
+                len: UNKNOWN,
+                reached: 0,
+                is_new,
+                unlocked,
+                uncut: false,
+                had_name,
+                unsynced: false,
+            };
+            // Else it was rotated away in between; or its number is never the same twice (overlay,
+            // FUSE), and then the last one is as good as any.
+            if attempts.is_empty() || log.is_named(dir) {
+                log.mend()?;
+                return Ok(log);
+            }
         }
-        Ok(Self { file, len, torn: false, unsynced: false })
+        Err(Errno::BUSY)
     }
 
-    /// Returns whether this still is `log`, and was not renamed or removed from outside.
+    /// Returns whether this still is `log`, and was not renamed or replaced from outside.
     pub(crate) fn is_named(&self, dir: BorrowedFd<'_>) -> bool {
-        is_named(dir, &self.file)
+        let found = (fstat(&self.fd), statat(dir, "log", flags(self.symlinks)));
+        let number = |stat: Stat| (stat.st_dev, stat.st_ino);
+        matches!(found, (Ok(ours), Ok(named)) if number(ours) == number(named))
     }
 
-    /// Appends a line whole, or leaves the file as it was.
-    pub(crate) fn append(&mut self, line: &[u8]) -> io::Result<()> {
-        if self.torn {
-            self.cut()?;
+    /// Gives the lock up: another descriptor of the same file, perhaps, is to have it.
+    pub(crate) fn unlock(&self) {
+        _ = flock(&self.fd, FlockOperation::Unlock);
+    }
+
+    /// Takes the lock again, unless another process was faster.
+    pub(crate) fn lock_again(&self) {
+        _ = flock(&self.fd, FlockOperation::NonBlockingLockExclusive);
+    }
+
+    /// Asks for the length, which others may have changed, and cuts an unfinished last line.
+    /// Returns false if the file has lost its last name: nobody would ever read it.
+    pub(crate) fn look(&mut self) -> Result<bool, Errno> {
+        let stat = fstat(&self.fd)?;
+        if size(&stat) != self.len {
+            self.mend()?;
         }
-        if let Err(error) = self.file.write_all(line) {
-            // The half line goes, if not now then before the next one comes.
-            self.torn = self.cut().is_err();
-            return Err(error);
+        Ok(stat.st_nlink > 0 || !self.had_name)
+    }
+
+    /// Appends lines whole, or leaves the file as it was.
+    pub(crate) fn append(&mut self, lines: &[u8]) -> Result<(), Errno> {
+        let mut rest = lines;
+        while !rest.is_empty() {
+            let written = match retry_on_intr(|| write(&self.fd, rest)) {
+                Ok(0) => Err(Errno::NOSPC),
+                result => result,
+            };
+            let count = written.inspect_err(|_| self.undo(length(lines) - length(rest)))?;
+            rest = rest.get(count..).unwrap_or_default();
         }
-        self.len += u64::try_from(line.len()).unwrap_or(0);
+        self.len = self.len.saturating_add(length(lines));
         self.unsynced = true;
         Ok(())
     }
 
-    /// Brings what was appended since the last time to the medium.
-    pub(crate) fn sync(&mut self) -> io::Result<()> {
-        if std::mem::take(&mut self.unsynced) { self.file.sync_data() } else { Ok(()) }
+    /// Removes what was written of lines that do not fit: if not now, then before the next ones.
+    fn undo(&mut self, written: u64) {
+        let before = core::mem::replace(&mut self.len, UNKNOWN);
+        self.reached = before.saturating_add(written);
+        if written > 0 && fstat(&self.fd).is_ok_and(|stat| size(&stat) == self.reached) {
+            _ = retry_on_intr(|| ftruncate(&self.fd, before));
+        }
+        _ = self.mend();
     }
 
-    /// Removes what stands behind the last whole line.
-    fn cut(&mut self) -> io::Result<()> {
-        match self.file.set_len(self.len) {
-            Err(error) if !is_no_file(&error) => return Err(error),
-            _ => self.torn = false,
+    /// Brings what was appended since the last time to the medium.
+    pub(crate) fn sync(&mut self) -> Result<(), Errno> {
+        if core::mem::take(&mut self.unsynced) {
+            return retry_on_intr(|| fdatasync(&self.fd));
         }
         Ok(())
     }
-}
 
-/// What is no file, a FIFO say, has nothing to sync or to cut (fsync(2), ftruncate(2)).
-pub(crate) fn is_no_file(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(Errno::INVAL.raw_os_error())
-}
-
-/// Opens `log` and locks it (flock(2)), the one that has the name when the lock is there.
-fn lock(dir: BorrowedFd<'_>) -> io::Result<File> {
-    let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
-    let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP;
-    let limit = Instant::now() + LOCK;
-    loop {
-        let file = openat(dir, "log", flags, mode)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {
-                let file = File::from(file);
-                // Else it was rotated away in between.
-                if is_named(dir, &file) {
-                    return Ok(file);
+    /// Cuts what stands behind the last whole line. The cut is looked at: somebody else's, shortly
+    /// before, would make ours a hole.
+    fn mend(&mut self) -> Result<(), Errno> {
+        for _ in 0..CUTS {
+            let len = size(&fstat(&self.fd)?);
+            let whole = whole_lines(self.fd.as_fd(), len)?;
+            if whole == len {
+                self.len = len;
+                return Ok(());
+            }
+            match retry_on_intr(|| ftruncate(&self.fd, whole)) {
+                // Append-only (chattr(1)): then the half line is ended, so that the next is whole.
+                Err(Errno::PERM) => {
+                    self.uncut = true;
+                    retry_on_intr(|| write(&self.fd, b"\n"))?;
                 }
+                cut => cut?,
             }
-            Err(Errno::INTR) => {}
-            Err(error) if error != Errno::AGAIN || Instant::now() >= limit => {
-                return Err(error.into());
-            }
-            Err(_in_use) => std::thread::sleep(AGAIN),
         }
+        Err(Errno::BUSY)
     }
 }
 
-/// Whether `log` in the directory is this file.
-fn is_named(dir: BorrowedFd<'_>, file: &File) -> bool {
-    match (fstat(file), statat(dir, "log", AtFlags::empty())) {
-        (Ok(ours), Ok(named)) => (ours.st_dev, ours.st_ino) == (named.st_dev, named.st_ino),
-        _ => false,
+impl AsFd for Log {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
+}
+
+/// Opens `log`, and tells whether it was made. `None` if it came or went meanwhile.
+fn open_or_make(
+    dir: BorrowedFd<'_>,
+    symlinks: Symlinks,
+    mode: Mode,
+) -> Result<Option<(OwnedFd, bool)>, Errno> {
+    // Looked at first, since opening a device can do something.
+    let must_make = match statat(dir, "log", flags(symlinks)) {
+        Ok(stat) => {
+            check_kind(&stat)?;
+            false
+        }
+        Err(Errno::NOENT) => true,
+        Err(error) => return Err(error),
+    };
+    let make = match (must_make, symlinks) {
+        (false, _) => OFlags::empty(),
+        // The link's target is made.
+        (true, Symlinks::Follow) => OFlags::CREATE,
+        (true, Symlinks::Refuse) => OFlags::CREATE | OFlags::EXCL,
+    };
+    let follow = if symlinks == Symlinks::Follow { OFlags::empty() } else { OFlags::NOFOLLOW };
+    let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOCTTY | make | follow;
+    match retry_on_intr(|| openat(dir, "log", flags, mode)) {
+        Ok(fd) => {
+            check_kind(&fstat(&fd)?)?;
+            Ok(Some((fd, must_make)))
+        }
+        Err(Errno::EXIST) if must_make => Ok(None),
+        Err(Errno::NOENT) if !must_make => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn check_kind(stat: &Stat) -> Result<(), Errno> {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Ok(()),
+        FileType::Directory => Err(Errno::ISDIR),
+        FileType::Symlink => Err(Errno::LOOP),
+        _ => Err(Errno::NXIO),
+    }
+}
+
+const fn flags(symlinks: Symlinks) -> AtFlags {
+    match symlinks {
+        Symlinks::Follow => AtFlags::empty(),
+        Symlinks::Refuse => AtFlags::SYMLINK_NOFOLLOW,
+    }
+}
+
+fn size(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_size).unwrap_or(0)
+}
+
+pub(crate) fn length(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
 /// Returns the length of the file up to and with its last newline.
-fn whole_lines(file: &mut File) -> io::Result<u64> {
+fn whole_lines(fd: BorrowedFd<'_>, len: u64) -> Result<u64, Errno> {
     const CHUNK: u64 = 4096;
     let mut buffer = [0; 4096];
-    let mut end = file.metadata()?.len();
+    let mut end = len;
+    let mut hole = CHUNK;
     while end > 0 {
+        // A hole can be of any length, and has no newline.
+        if end >= hole && is_hole(fd, end - hole, end) {
+            end -= hole;
+            hole = hole.saturating_mul(2);
+            continue;
+        }
+        hole = CHUNK;
         let start = end.saturating_sub(CHUNK);
-        let len = usize::try_from(end - start).unwrap_or(buffer.len());
-        let chunk = buffer.get_mut(..len).unwrap_or_default();
-        file.seek(SeekFrom::Start(start))?;
-        file.read_exact(chunk)?;
-        if let Some(index) = chunk.iter().rposition(|&byte| byte == b'\n') {
+        let wanted = usize::try_from(end - start).unwrap_or(buffer.len());
+        let chunk = buffer.get_mut(..wanted).unwrap_or_default();
+        // Fewer where it was cut meanwhile, which the next look shows.
+        let count = retry_on_intr(|| pread(fd, &mut *chunk, start))?;
+        let found = chunk.get(..count).unwrap_or_default();
+        if let Some(index) = found.iter().rposition(|&byte| byte == b'\n') {
             return Ok(start + u64::try_from(index).unwrap_or(0) + 1);
         }
         end = start;
     }
     Ok(0)
+}
+
+/// Whether nothing was ever written there (lseek(2)).
+fn is_hole(fd: BorrowedFd<'_>, start: u64, end: u64) -> bool {
+    match seek(fd, SeekFrom::Data(start)) {
+        Ok(data) => data >= end,
+        Err(error) => error == Errno::NXIO,
+    }
 }

@@ -5,16 +5,21 @@
 //!                           └─ pauses reading while the worker is behind, and drops nothing
 //! ```
 
+mod attributes;
 mod check;
 mod daemon;
 mod date;
 mod disk;
+mod files;
 mod ledger;
 mod line;
 mod listener;
 mod log;
 mod message;
+mod older;
 mod options;
+mod place;
+mod policy;
 mod receive;
 mod say;
 mod signals;
@@ -24,11 +29,11 @@ use std::fmt;
 use std::process::ExitCode;
 
 use ipc_worker::Start;
-use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use crate::daemon::{Daemon, RESTART};
 use crate::disk::{Disk, work};
 use crate::options::{Asked, Options};
+use crate::place::Place;
 use crate::say::{complain, say};
 
 /// Exit status for a wrong command line, as most tools have it.
@@ -86,12 +91,11 @@ impl fmt::Display for Trouble {
 
 /// Opens what main needs, in the order in which it may fail, and serves until it is told to stop.
 fn run(options: &Options) -> Result<(), Trouble> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let dir = openat(CWD, &options.dir, flags, Mode::empty())
+    let place = Place::open(&options.dir)
         .map_err(|error| Trouble::at(format_args!("--dir {}", options.dir.display()))(&error))?;
     let signals = signals::Signals::register().map_err(|error| Trouble::at("signals")(&error))?;
     let listener = listener::Listener::bind(&options.socket, options.mode)?;
-    let server = work::Server(Disk::new(dir, options));
+    let server = work::Server(Disk::new(place, options));
     match options.inline {
         true => Daemon::start(Start::inline(server), listener, signals, options)?.run(),
         false => {

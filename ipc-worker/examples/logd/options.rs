@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use lexopt::prelude::{Long, Short, ValueExt};
 
+use crate::log::Symlinks;
+use crate::policy::WhenFull;
+
 pub(crate) const HELP: &str = "\
 logd - a small syslog daemon whose main process never waits for a disk
 
@@ -19,13 +22,16 @@ Usage: logd --socket PATH --dir DIR [options]
   --keep N           keep N older files (default 4)
   --trusted          write pid, uid and gid of each sender, as the kernel knows them
   --check DIR        say whether every line in DIR/log, DIR/log.1 and so on is whole
+  --when-full WHAT   wait, drop-oldest (the oldest older file, then messages) or drop-new
+                     (messages, counted in the log); default wait
+  --follow-symlinks  write through a symbolic link at DIR/log; it is renamed at a rotation
   --inline           do the disk's work in the main process, for comparison
   --stats            print figures on standard output, a line per second
   --stall MS/PERIOD  for measurements: stall writes for MS of each PERIOD milliseconds
   --help, --version
 
 Signals: SIGTERM and SIGINT write what has been received and stop; a second one does not wait
-for the disk. SIGHUP reopens DIR/log.
+for the disk. SIGHUP reopens DIR and DIR/log.
 
 A line: time of receipt (UTC), facility.severity, text. The client's time is kept if it is over
 2 s off. \\xNN is a byte that a terminal may obey or that is no UTF-8 (\\x5cx is \\x as sent), and
@@ -51,6 +57,8 @@ pub(crate) struct Options {
     pub(crate) rotate_bytes: u64,
     pub(crate) keep: u32,
     pub(crate) trusted: bool,
+    pub(crate) when_full: WhenFull,
+    pub(crate) symlinks: Symlinks,
     pub(crate) inline: bool,
     pub(crate) stats: bool,
     pub(crate) stall: Option<Stall>,
@@ -67,6 +75,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
     let mut parser = lexopt::Parser::from_iter(arguments);
     let (mut socket, mut dir) = (None, None);
     let (mut mode, mut rotate_bytes, mut keep) = (0o666, 10 << 20, 4);
+    let (mut when_full, mut symlinks) = (WhenFull::Wait, Symlinks::Refuse);
     let (mut trusted, mut inline, mut stats, mut stall) = (false, false, false, None);
     while let Some(argument) = parser.next()? {
         match argument {
@@ -76,6 +85,8 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
             Long("rotate-bytes") => rotate_bytes = parser.value()?.parse_with(positive)?,
             Long("keep") => keep = parser.value()?.parse()?,
             Long("trusted") => trusted = true,
+            Long("when-full") => when_full = parser.value()?.parse_with(WhenFull::parse)?,
+            Long("follow-symlinks") => symlinks = Symlinks::Follow,
             Long("inline") => inline = true,
             Long("stats") => stats = true,
             Long("stall") => stall = Some(parser.value()?.parse_with(Stall::parse)?),
@@ -89,7 +100,19 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
     let given = |path: &PathBuf| !path.as_os_str().is_empty();
     let socket = socket.filter(given).ok_or("--socket PATH is missing")?;
     let dir = dir.filter(given).ok_or("--dir DIR is missing")?;
-    Ok(Asked::Run(Options { socket, dir, mode, rotate_bytes, keep, trusted, inline, stats, stall }))
+    Ok(Asked::Run(Options {
+        socket,
+        dir,
+        mode,
+        rotate_bytes,
+        keep,
+        trusted,
+        when_full,
+        symlinks,
+        inline,
+        stats,
+        stall,
+    }))
 }
 
 fn octal(text: &str) -> Result<u32, &'static str> {
@@ -101,6 +124,17 @@ fn octal(text: &str) -> Result<u32, &'static str> {
 
 fn positive(text: &str) -> Result<u64, &'static str> {
     text.parse().ok().filter(|&count| count > 0).ok_or("a number of bytes is needed")
+}
+
+impl WhenFull {
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "wait" => Ok(Self::Wait),
+            "drop-oldest" => Ok(Self::DropOldest),
+            "drop-new" => Ok(Self::DropNew),
+            _ => Err("wait, drop-oldest or drop-new is needed"),
+        }
+    }
 }
 
 impl Stall {

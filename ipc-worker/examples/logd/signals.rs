@@ -2,9 +2,11 @@
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 use rustix::fd::{AsFd, BorrowedFd};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::flag;
 use signal_hook::low_level::pipe;
 
 /// What the daemon was told.
@@ -23,7 +25,8 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Takes over SIGTERM, SIGINT and SIGHUP.
+    /// Takes over SIGTERM, SIGINT and SIGHUP, and SIGXFSZ, so that a file that may not grow is an
+    /// error and not the end.
     pub(crate) fn register() -> io::Result<Self> {
         let (stop, on_term) = UnixStream::pair()?;
         let (reopen, on_hup) = UnixStream::pair()?;
@@ -32,6 +35,7 @@ impl Signals {
         pipe::register(SIGINT, on_term.try_clone()?)?;
         pipe::register(SIGTERM, on_term)?;
         pipe::register(SIGHUP, on_hup)?;
+        flag::register(SIGXFSZ, Arc::default())?;
         Ok(Self { stop, reopen })
     }
 

@@ -22,6 +22,7 @@ pub(crate) struct Counts {
     pub(crate) written: u64,
     pub(crate) lost: u64,
     pub(crate) refused: u64,
+    pub(crate) dropped: u64,
     pub(crate) resent: usize,
     pub(crate) deaths: u64,
     pub(crate) paused: u64,
@@ -97,14 +98,15 @@ impl Stats {
         for (name, count) in counters.iter().filter(|&(_, count)| count > 0) {
             _ = write!(more, " {name}={count}");
         }
-        let Counts { received, written, lost, refused, resent, deaths, paused } = self.counts;
+        let Counts { received, written, lost, refused, dropped, resent, deaths, paused } =
+            self.counts;
         let Ticks { count, on_time, .. } = self.ticks;
         self.print(
             word,
             now,
             format_args!(
                 " received={received} written={written} lost={lost} refused={refused} \
-                 resent={resent} deaths={deaths} ticks={count} on_time={on_time} \
+                 dropped={dropped} resent={resent} deaths={deaths} ticks={count} on_time={on_time} \
                  paused={paused} late={late}{more}"
             ),
         );

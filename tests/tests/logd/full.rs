@@ -19,34 +19,43 @@ use crate::tracer::Tracer;
 const PAGE: u64 = 4096;
 
 /// A home whose directory is a file system with little room.
-struct Small {
-    home: Home,
+pub(crate) struct Small {
+    pub(crate) home: Home,
 }
 
 impl Small {
     /// Mounts it, or ends the case where that is not allowed.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
+        Self::with("size=128k")
+    }
+
+    /// The same, with options for mount(8).
+    pub(crate) fn with(options: &str) -> Self {
         if !has_own_mounts() {
             skip("a mount namespace is not allowed here", "run as root or allow user namespaces");
         }
         let home = Home::new();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=128k", "tmpfs"])
-            .arg(home.dir())
-            .status();
-        if !mounted.is_ok_and(|status| status.success()) {
-            drop(home);
+        let small = Self { home };
+        if !small.mount(options) {
+            drop(small);
             skip("a tmpfs cannot be mounted here", "run as root or allow user namespaces");
         }
-        Self { home }
+        small
     }
 
-    fn ballast(&self) -> PathBuf {
+    /// Mounts a file system over what is there.
+    pub(crate) fn mount(&self, options: &str) -> bool {
+        let arguments = ["-t", "tmpfs", "-o", options, "tmpfs"];
+        let mounted = Command::new("mount").args(arguments).arg(self.home.dir()).status();
+        mounted.is_ok_and(|status| status.success())
+    }
+
+    pub(crate) fn ballast(&self) -> PathBuf {
         self.home.dir().join("ballast")
     }
 
     /// Fills the disk up to the last byte, but for so many pages.
-    fn fill(&self, free_pages: u64) {
+    pub(crate) fn fill(&self, free_pages: u64) {
         let mut ballast = File::create(self.ballast()).unwrap();
         let error = loop {
             if let Err(error) = ballast.write_all(&[0; 4096]) {
@@ -58,7 +67,7 @@ impl Small {
         ballast.set_len(len - free_pages * PAGE).unwrap();
     }
 
-    fn free(&self) {
+    pub(crate) fn free(&self) {
         fs::remove_file(self.ballast()).unwrap();
     }
 }
@@ -96,12 +105,12 @@ fn has_own_mounts() -> bool {
     private.is_ok_and(|status| status.success())
 }
 
-fn text(number: usize) -> String {
+pub(crate) fn text(number: usize) -> String {
     format!("message {number} {}", "m".repeat(3000))
 }
 
 /// Fills the disk but for a page, and sends more than there is room for.
-fn send_too_much(small: &Small, logd: &Logd<'_>, count: usize) {
+pub(crate) fn send_too_much(small: &Small, logd: &Logd<'_>, count: usize) {
     small.fill(1);
     let client = logd.client();
     for number in 0..count {

@@ -9,10 +9,12 @@
 
 mod check;
 mod daemon;
+mod drops;
 mod files;
 mod full;
 mod home;
 mod load;
+mod others;
 mod start;
 mod stop;
 mod text;
@@ -25,8 +27,10 @@ use check::{
     a_directory_without_a_log_is_an_error, check_names_each_line_that_is_not_whole,
     check_reads_files_of_any_size_and_kind,
 };
+use drops::*;
 use files::*;
 use full::*;
+use others::*;
 use start::*;
 use stop::*;
 use text::*;
@@ -83,6 +87,31 @@ ipc_tests::cases! { run =
     sigterm_on_a_full_disk_waits_for_room,
     repro_a_half_line_that_cannot_be_cut_at_once_is_cut_later,
     a_half_line_of_a_killed_worker_is_cut_by_the_next,
+    repro_a_limit_on_the_size_of_files_is_a_reason_to_rotate,
+    a_line_over_the_limit_on_files_rotates_nothing,
+    drop_new_counts_in_the_log_what_was_dropped,
+    drop_oldest_removes_the_oldest_file_and_then_drops,
+    a_worker_that_is_killed_while_it_drops_tells_the_next,
+    what_was_dropped_and_not_counted_is_said_at_the_end,
+    repro_a_worker_that_waits_goes_on_to_another_disk,
+    repro_a_disk_without_room_for_a_file_is_a_full_one,
+    quota_is_a_full_disk_and_other_trouble_drops_after_a_while,
+    repro_a_log_that_was_cut_is_not_full,
+    a_log_cut_between_lines_has_whole_ones_only,
+    repro_mode_owner_and_list_go_on_at_a_rotation,
+    repro_a_log_that_was_removed_or_replaced_is_left_at_once,
+    a_log_rotated_by_others_is_not_rotated_again,
+    repro_sighup_goes_to_the_directory_that_has_the_path,
+    a_directory_that_was_removed_is_waited_for,
+    repro_what_is_no_regular_file_is_refused_and_stays,
+    a_symbolic_link_is_followed_if_asked_for,
+    repro_a_file_system_without_locks_is_used_and_said_once,
+    repro_unsteady_inode_numbers_lose_nothing,
+    a_disk_that_is_read_only_for_a_while_is_waited_for,
+    a_worker_killed_amid_a_rotation_loses_only_what_was_running,
+    an_append_only_log_grows_on,
+    a_restart_that_fails_says_why_each_time_that_changes,
+    a_half_line_of_others_is_cut_and_a_whole_one_stays,
     a_failed_sync_ends_the_worker_and_the_next_goes_on,
     in_line_a_failed_sync_ends_the_daemon,
     repro_a_sync_that_fails_at_a_rotation_ends_the_worker_too,

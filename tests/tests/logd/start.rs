@@ -214,7 +214,7 @@ pub(crate) fn stats_have_the_documented_form() {
         assert_eq!(word, ["second", "end", "ready"][if index == 0 { 2 } else { is_last.into() }]);
         let expected = match word {
             "ready" => "t pid worker",
-            _ => "t received written lost refused resent deaths ticks on_time paused late",
+            _ => "t received written lost refused dropped resent deaths ticks on_time paused late",
         };
         assert_eq!(keys, expected);
     }

@@ -32,9 +32,27 @@ impl Tracer {
         Self::try_attach(home, process, expressions).unwrap()
     }
 
+    /// Attaches to a process and to all that it will start; ends the case where strace does not
+    /// understand the expressions.
+    pub(crate) fn attach_all(home: &Home, process: Pid, expressions: &[&str]) -> Self {
+        Self::try_attach_with(home, process, &["-f"], expressions).unwrap_or_else(|| {
+            skip("strace cannot make such calls fail", "apt install strace, 5.11 or later")
+        })
+    }
+
     fn try_attach(home: &Home, process: Pid, expressions: &[&str]) -> Option<Self> {
+        Self::try_attach_with(home, process, &[], expressions)
+    }
+
+    fn try_attach_with(
+        home: &Home,
+        process: Pid,
+        options: &[&str],
+        expressions: &[&str],
+    ) -> Option<Self> {
         let said = home.path("strace.said");
         let mut command = Command::new("strace");
+        command.args(options);
         command.arg("-o").arg(home.path("strace"));
         command.args(expressions.iter().flat_map(|expression| ["-e", *expression]));
         command.arg("-p").arg(process.as_raw_nonzero().to_string());

@@ -1,0 +1,67 @@
+//! Who may read a log: a new file is given what the one before it had.
+
+use heapless::Vec;
+use rustix::fd::BorrowedFd;
+use rustix::fs::{
+    Gid, Mode, Uid, XattrFlags, fchmod, fchown, fgetxattr, fremovexattr, fsetxattr, fstat,
+};
+use rustix::io::Errno;
+
+/// Where an access control list is kept (acl(5)).
+const ACL: &str = "system.posix_acl_access";
+
+/// Bytes of a list, at most: 4 and 8 for each entry.
+const LONGEST: usize = 1024;
+
+/// A file's mode, owner, group, and access control list.
+#[derive(Debug)]
+pub(crate) struct Attributes {
+    mode: Mode,
+    owner: Uid,
+    group: Gid,
+    /// Empty where there is none.
+    acl: Result<Vec<u8, LONGEST>, Errno>,
+}
+
+impl Attributes {
+    pub(crate) fn of(file: BorrowedFd<'_>) -> Result<Self, Errno> {
+        let stat = fstat(file)?;
+        let mut acl = [0; LONGEST];
+        let acl = match fgetxattr(file, ACL, &mut acl[..]) {
+            Ok(len) => acl.get(..len).and_then(|acl| Vec::from_slice(acl).ok()).ok_or(Errno::RANGE),
+            Err(error) if is_none(error) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        };
+        Ok(Self {
+            mode: Mode::from_raw_mode(stat.st_mode & 0o777),
+            owner: Uid::from_raw(stat.st_uid),
+            group: Gid::from_raw(stat.st_gid),
+            acl,
+        })
+    }
+
+    /// Gives them to a file, as far as that is allowed, and returns the first error.
+    pub(crate) fn give(&self, file: BorrowedFd<'_>) -> Result<(), Errno> {
+        let owned = fchown(file, Some(self.owner), Some(self.group));
+        if owned.is_err() {
+            // Only root gives files away, and a group may still be one's own.
+            _ = fchown(file, None, Some(self.group));
+        }
+        let permitted = fchmod(file, self.mode);
+        let listed = match &self.acl {
+            // The directory may have given it one.
+            Ok(acl) if acl.is_empty() => match fremovexattr(file, ACL) {
+                Err(error) if !is_none(error) => Err(error),
+                _ => Ok(()),
+            },
+            Ok(acl) => fsetxattr(file, ACL, acl, XattrFlags::empty()),
+            Err(error) => Err(*error),
+        };
+        owned.and(permitted).and(listed)
+    }
+}
+
+/// There is no list, or the file system knows none.
+fn is_none(error: Errno) -> bool {
+    matches!(error, Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS)
+}

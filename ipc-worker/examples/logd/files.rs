@@ -1,0 +1,259 @@
+//! The log and the older files in their directory, all of which others may touch at any time.
+
+use core::fmt;
+
+use ipc_transport::Instant;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, fsync};
+use rustix::io::Errno;
+
+use crate::attributes::Attributes;
+use crate::log::{Log, Symlinks, length};
+use crate::older;
+use crate::place::Place;
+use crate::policy::{Named, Retry, is_full, is_unknown};
+use crate::say::report;
+
+/// What the files are to be like.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) rotate_bytes: u64,
+    pub(crate) keep: u32,
+    pub(crate) symlinks: Symlinks,
+}
+
+/// A directory of logs, and the file that is appended to.
+#[derive(Debug)]
+pub(crate) struct Files {
+    place: Place,
+    limits: Limits,
+    log: Option<Log>,
+    /// What the file before had.
+    attributes: Option<Attributes>,
+    rotation: Retry,
+    reopening: Retry,
+    said: Said,
+    /// Why what was written since the last reply may not last.
+    unsynced: Option<Errno>,
+}
+
+/// What is said once.
+#[derive(Debug, Default)]
+struct Said {
+    unlocked: bool,
+    early: bool,
+    attributes: bool,
+    uncut: bool,
+}
+
+impl Files {
+    /// Opens nothing yet.
+    pub(crate) fn new(place: Place, limits: Limits) -> Self {
+        Self {
+            place,
+            limits,
+            log: None,
+            attributes: None,
+            rotation: Retry::new(),
+            reopening: Retry::new(),
+            said: Said::default(),
+            unsynced: None,
+        }
+    }
+
+    pub(crate) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+        self.place.descriptors()
+    }
+
+    /// Opens the log in the directory that has the path now.
+    pub(crate) fn start(&mut self) -> Result<(), Errno> {
+        if let Ok(Some(dir)) = self.place.other() {
+            self.place.move_to(dir);
+        }
+        self.log = Some(self.open()?);
+        Ok(())
+    }
+
+    /// Appends a line, or leaves the file as it was. A full file is rotated before.
+    pub(crate) fn append(&mut self, line: &[u8]) -> Result<(), Errno> {
+        if self.reopening.is_due(Instant::now()) {
+            // The old one is good until then.
+            _ = self.reopen();
+        }
+        let len = self.ready()?.len;
+        if len > 0 && len.saturating_add(length(line)) > self.limits.rotate_bytes {
+            self.rotate_or_go_on(len);
+        }
+        let mut log = self.log.take().map_or_else(|| self.open(), Ok)?;
+        let result = log.append(line);
+        self.log = Some(log);
+        result
+    }
+
+    /// Looks at the log. It is opened anew where it was left, or has lost its name.
+    fn ready(&mut self) -> Result<&Log, Errno> {
+        if let Some(log) = &mut self.log {
+            if !log.look()? {
+                self.leave();
+            }
+        }
+        let log = self.log.take().map_or_else(|| self.open(), Ok)?;
+        if log.uncut {
+            once(&mut self.said.uncut, format_args!("half a line stays: the log is append-only"));
+        }
+        Ok(self.log.insert(log))
+    }
+
+    /// Opens or makes `log`, in the directory that has the path by now if the old one is no good.
+    fn open(&mut self) -> Result<Log, Errno> {
+        let opened = self.open_in(None).or_else(|error| {
+            match self.place.other() {
+                Ok(Some(dir)) if !is_full(error) => self.place.move_to(dir),
+                _ => return Err(error),
+            }
+            self.open_in(None)
+        });
+        opened.inspect(|log| self.adopt(log))
+    }
+
+    /// Opens or makes `log` in another directory, or in the present one.
+    fn open_in(&mut self, other: Option<BorrowedFd<'_>>) -> Result<Log, Errno> {
+        let dir = other.unwrap_or(self.place.as_fd());
+        if self.attributes.is_none() {
+            // Another worker has left the file before.
+            let newest = older::newest(dir);
+            self.attributes = newest.and_then(|file| Attributes::of(file.as_fd()).ok());
+        }
+        // Nobody else is to open it before it has those.
+        let group = if self.attributes.is_some() { Mode::empty() } else { Mode::RGRP };
+        Log::open(dir, self.limits.symlinks, Mode::RUSR | Mode::WUSR | group)
+    }
+
+    /// Gives a new file what the one before it had, and its name to the medium.
+    fn adopt(&mut self, log: &Log) {
+        if let Some(error) = log.unlocked {
+            let text = "the log is not locked, so that a second logd would not be noticed";
+            once(&mut self.said.unlocked, format_args!("{text}: {}", Named(error)));
+        }
+        let before = self.attributes.as_ref().filter(|_| log.is_new);
+        if let Some(Err(error)) = before.map(|attributes| attributes.give(log.as_fd())) {
+            let text = "the log's mode, owner or ACL could not be kept";
+            once(&mut self.said.attributes, format_args!("{text}: {}", Named(error)));
+        }
+        // A new name is to last as long as what stands under it.
+        self.note_sync(fsync(&self.place));
+    }
+
+    /// Leaves the open file, and remembers what the next one is to have.
+    pub(crate) fn leave(&mut self) {
+        self.sync();
+        if let Some(log) = self.log.take() {
+            self.attributes = Attributes::of(log.as_fd()).ok().or(self.attributes.take());
+        }
+    }
+
+    /// Begins a new file, or goes on with the present one: a message is worth more than a limit.
+    fn rotate_or_go_on(&mut self, len: u64) {
+        let now = Instant::now();
+        if self.rotation.is_early(now) {
+            return;
+        }
+        let result = self.rotate(len);
+        if let Some(error) = self.rotation.note(now, result) {
+            report(format_args!("the log cannot be rotated and grows on: {}", Named(error)));
+        }
+    }
+
+    /// Begins a new file, since the present one may have no more bytes, if the line fits there.
+    pub(crate) fn rotate_early(&mut self, error: Errno, line: &[u8]) {
+        let (len, limit) = self.log.as_ref().map_or((0, 0), |log| (log.len, log.reached));
+        if len > 0 && length(line) <= limit && self.rotate(len).is_ok() {
+            let error = Named(error);
+            let text = "a limit on the size of files (ulimit -f)";
+            once(&mut self.said.early, format_args!("rotated at {len} bytes: {error}: {text}"));
+        }
+    }
+
+    fn rotate(&mut self, len: u64) -> Result<(), Errno> {
+        if !self.log.as_ref().is_some_and(|log| log.is_named(self.place.as_fd())) {
+            // Somebody else has rotated it, unless its number is never the same twice.
+            self.leave();
+            let log = self.open()?;
+            if self.log.insert(log).len < len {
+                return Ok(());
+            }
+        }
+        self.sync();
+        older::shift(self.place.as_fd(), self.limits.keep)?;
+        self.leave();
+        Ok(())
+    }
+
+    /// Removes the oldest file. Returns whether there was one that could be removed.
+    pub(crate) fn remove_oldest(&self) -> bool {
+        older::remove_oldest(self.place.as_fd()) == Ok(true)
+    }
+
+    /// Opens the directory and `log` anew, where those are others. If that fails the old ones
+    /// stay, and it is tried again later.
+    pub(crate) fn reopen(&mut self) -> Result<(), Errno> {
+        let dir = self.place.other().unwrap_or_else(|error| {
+            report(format_args!("--dir cannot be reopened: {}; the old one stays", Named(error)));
+            None
+        });
+        let result = self.move_to(dir);
+        if let Some(error) = self.reopening.note(Instant::now(), result) {
+            report(format_args!("the log could not be reopened: {}", Named(error)));
+        }
+        result
+    }
+
+    /// Looks for another directory or another `log`, as somebody may have brought it for a full or
+    /// a broken one.
+    pub(crate) fn look_around(&mut self) {
+        let dir = self.place.other().unwrap_or(None);
+        // What is wrong with it, the next line shows.
+        _ = self.move_to(dir);
+    }
+
+    fn move_to(&mut self, dir: Option<OwnedFd>) -> Result<(), Errno> {
+        self.sync();
+        let place = dir.as_ref().map_or(self.place.as_fd(), AsFd::as_fd);
+        if self.log.as_ref().is_some_and(|log| log.is_named(place)) {
+            return Ok(());
+        }
+        // Where numbers are never the same twice it can be the same file.
+        self.log.iter().for_each(Log::unlock);
+        let opened = self.open_in(dir.as_ref().map(AsFd::as_fd));
+        let log = opened.inspect_err(|_| self.log.iter().for_each(Log::lock_again))?;
+        self.leave();
+        if let Some(dir) = dir {
+            self.place.move_to(dir);
+        }
+        self.adopt(&log);
+        self.log = Some(log);
+        Ok(())
+    }
+
+    /// Syncs what was written, and returns why something since the last time may not last.
+    pub(crate) fn settle(&mut self) -> Result<(), Errno> {
+        self.sync();
+        self.unsynced.take().map_or(Ok(()), Err)
+    }
+
+    fn sync(&mut self) {
+        let result = self.log.as_mut().map_or(Ok(()), Log::sync);
+        self.note_sync(result);
+    }
+
+    fn note_sync(&mut self, result: Result<(), Errno>) {
+        self.unsynced = result.err().filter(|&error| !is_unknown(error)).or(self.unsynced);
+    }
+}
+
+/// Reports what has not been reported yet.
+fn once(said: &mut bool, text: fmt::Arguments<'_>) {
+    if !core::mem::replace(said, true) {
+        report(text);
+    }
+}

@@ -1,0 +1,53 @@
+//! The directory of the logs, by its path and as it was opened.
+
+use std::path::{Path, PathBuf};
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, fstat, openat};
+use rustix::io::Errno;
+
+/// A directory that may be replaced, or mounted over.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// The working directory at the start, which a relative path begins at.
+    base: OwnedFd,
+    path: PathBuf,
+    dir: OwnedFd,
+}
+
+impl Place {
+    pub(crate) fn open(path: &Path) -> Result<Self, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let base = openat(CWD, ".", flags, Mode::empty())?;
+        let dir = open(base.as_fd(), path)?;
+        Ok(Self { base, path: path.to_owned(), dir })
+    }
+
+    /// What to keep open.
+    pub(crate) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+        [self.base.as_fd(), self.dir.as_fd()]
+    }
+
+    /// Opens what the path names now, if that is another directory.
+    pub(crate) fn other(&self) -> Result<Option<OwnedFd>, Errno> {
+        let dir = open(self.base.as_fd(), &self.path)?;
+        let (before, now) = (fstat(&self.dir)?, fstat(&dir)?);
+        let is_same = (before.st_dev, before.st_ino) == (now.st_dev, now.st_ino);
+        Ok((!is_same).then_some(dir))
+    }
+
+    pub(crate) fn move_to(&mut self, dir: OwnedFd) {
+        self.dir = dir;
+    }
+}
+
+impl AsFd for Place {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+}
+
+fn open(base: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(base, path, flags, Mode::empty())
+}

@@ -1,0 +1,215 @@
+//! What to do when the log cannot be written, and how long to wait for it. No I/O: errors and the
+//! time come in, steps go out.
+
+use core::fmt;
+use core::time::Duration;
+
+use ipc_transport::Instant;
+use rustix::io::Errno;
+
+/// What a full disk does to messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WhenFull {
+    /// They wait, and so do their senders.
+    Wait,
+    /// The oldest rotated file goes for them; where none is left they are dropped.
+    DropOldest,
+    /// They are dropped and counted.
+    DropNew,
+}
+
+/// What is wrong, and what happens to messages meanwhile.
+type Words = (&'static str, &'static str);
+
+/// How often the same failure may come back and be said again.
+const OFTEN: Duration = Duration::from_secs(10);
+
+/// What to do next about a line that could not be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Begin a new file: the limit may be one of each file.
+    Rotate,
+    RemoveOldest,
+    Wait(Duration),
+    Drop,
+}
+
+/// The trouble with the log, from the first failure until a line is written.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    when_full: WhenFull,
+    /// The last failure, in which words it was said, and when.
+    last: Option<(Errno, Words, Instant)>,
+    /// It goes on, and was said.
+    is_said: bool,
+    delay: Delay,
+    may_rotate: bool,
+    may_remove: bool,
+}
+
+impl Policy {
+    pub(crate) const fn new(when_full: WhenFull) -> Self {
+        let (last, is_said, delay) = (None, false, Delay::SHORTEST);
+        Self { when_full, last, is_said, delay, may_rotate: true, may_remove: true }
+    }
+
+    /// Decides about a line that failed with this error.
+    pub(crate) fn next(&mut self, error: Errno) -> Step {
+        let drops = self.when_full != WhenFull::Wait;
+        if error == Errno::FBIG && core::mem::take(&mut self.may_rotate) {
+            return Step::Rotate;
+        }
+        if self.removes(error) {
+            return Step::RemoveOldest;
+        }
+        // Trouble of another kind often passes: it is given a second.
+        if drops && (is_full(error) || self.delay.is_longest()) {
+            return Step::Drop;
+        }
+        Step::Wait(self.delay.take())
+    }
+
+    /// There is no older file left that could go for this line.
+    pub(crate) const fn none_older(&mut self) {
+        self.may_remove = false;
+    }
+
+    /// Returns what to say of a failure: what is wrong, and what happens to messages meanwhile.
+    /// Nothing if that is what was said last, and it goes on or was a moment ago.
+    pub(crate) fn news(&mut self, now: Instant, error: Errno) -> Option<Words> {
+        let words = self.words(error);
+        let is_known = self.last.is_some_and(|(last, last_words, said)| {
+            (last, last_words) == (error, words) && (self.is_said || now.since(said) < OFTEN)
+        });
+        if is_known {
+            return None;
+        }
+        self.last = Some((error, words, now));
+        self.is_said = true;
+        Some(words)
+    }
+
+    /// Begins with another line.
+    pub(crate) const fn begin(&mut self) {
+        self.may_rotate = true;
+        self.may_remove = true;
+    }
+
+    /// A line was written. Returns the failure that was said and is over now.
+    pub(crate) fn recovered(&mut self) -> Option<Errno> {
+        self.delay = Delay::SHORTEST;
+        let was_said = core::mem::take(&mut self.is_said);
+        self.last.filter(|_| was_said).map(|(error, ..)| error)
+    }
+
+    /// Whether an older file is to go. Removing one gives another no right to grow.
+    fn removes(&self, error: Errno) -> bool {
+        let helps = is_full(error) && error != Errno::FBIG && self.may_remove;
+        helps && self.when_full == WhenFull::DropOldest
+    }
+
+    fn words(&self, error: Errno) -> Words {
+        match self.when_full {
+            _ if !is_full(error) => ("the log cannot be written", "trying again"),
+            WhenFull::Wait => ("the disk is full", "waiting for room"),
+            _ if self.removes(error) => ("the disk is full", "removing old files"),
+            _ => ("the disk is full", "dropping messages"),
+        }
+    }
+}
+
+/// Whether there is no room, on the disk (`ENOSPC`), for the user (`EDQUOT`) or in the file
+/// (`EFBIG`; setrlimit(2), write(2)).
+pub(crate) const fn is_full(error: Errno) -> bool {
+    matches!(error, Errno::NOSPC | Errno::DQUOT | Errno::FBIG)
+}
+
+/// Whether the file system knows no such call: flock(2), or a sync of a directory (fsync(2)).
+pub(crate) const fn is_unknown(error: Errno) -> bool {
+    matches!(error, Errno::INVAL | Errno::NOLCK | Errno::NOSYS | Errno::OPNOTSUPP)
+}
+
+/// Why `log` cannot be opened, in at most 48 bytes.
+pub(crate) const fn why_not_opened(error: Errno) -> &'static str {
+    match error {
+        Errno::AGAIN => "another process writes to the log in --dir",
+        Errno::LOOP => "log is a symbolic link, see --follow-symlinks",
+        Errno::NXIO => "log is a FIFO, a socket or a device",
+        _ => "cannot open the log in --dir",
+    }
+}
+
+/// An error by the name that man pages have for it.
+pub(crate) struct Named(pub(crate) Errno);
+
+impl Named {
+    pub(crate) fn name(&self) -> &'static str {
+        match self.0 {
+            Errno::DQUOT => "EDQUOT",
+            Errno::NOLCK => "ENOLCK",
+            Errno::LOOP => "ELOOP",
+            Errno::OPNOTSUPP => "EOPNOTSUPP",
+            Errno::STALE => "ESTALE",
+            other => ipc_transport::Errno::from(other).name().unwrap_or("error"),
+        }
+    }
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name(), self.0.raw_os_error())
+    }
+}
+
+/// A delay that doubles from 1 ms to about a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Delay(u8);
+
+impl Delay {
+    const SHORTEST: Self = Self(0);
+    const LONGEST: Self = Self(10);
+
+    fn is_longest(self) -> bool {
+        self == Self::LONGEST
+    }
+
+    fn take(&mut self) -> Duration {
+        let delay = Duration::from_millis(1 << self.0);
+        self.0 = (self.0 + 1).min(Self::LONGEST.0);
+        delay
+    }
+}
+
+/// Something that failed and is tried again beside the lines, which do not wait for it.
+#[derive(Debug)]
+pub(crate) struct Retry {
+    delay: Delay,
+    due: Option<Instant>,
+    said: Option<Errno>,
+}
+
+impl Retry {
+    pub(crate) const fn new() -> Self {
+        Self { delay: Delay::SHORTEST, due: None, said: None }
+    }
+
+    /// Returns whether it has failed and may be tried again.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        self.due.is_some_and(|due| due <= now)
+    }
+
+    /// Returns whether it has failed and shall not be tried yet.
+    pub(crate) fn is_early(&self, now: Instant) -> bool {
+        self.due.is_some_and(|due| due > now)
+    }
+
+    /// Takes note of what became of it. Returns a failure that was not said yet.
+    pub(crate) fn note(&mut self, now: Instant, result: Result<(), Errno>) -> Option<Errno> {
+        let Err(error) = result else {
+            *self = Self::new();
+            return None;
+        };
+        self.due = Some(now + self.delay.take());
+        (self.said.replace(error) != Some(error)).then_some(error)
+    }
+}

@@ -1,0 +1,221 @@
+//! Full disks as a policy: what waits, what goes, and what is counted.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, Signal, setrlimit};
+
+use crate::daemon::Logd;
+use crate::full::{Small, send_too_much, text};
+use crate::home::{Home, eventually};
+use crate::tracer::Tracer;
+
+/// The worker was killed by SIGXFSZ at each line, until the messages were lost.
+pub(crate) fn repro_a_limit_on_the_size_of_files_is_a_reason_to_rotate() {
+    limit_files(5000);
+    for arguments in [&[][..], &["--inline"]] {
+        let home = Home::new();
+        let mut logd = Logd::start(&home, arguments);
+        let client = logd.client();
+        for number in 0..4 {
+            client.send(text(number).as_bytes()).unwrap();
+        }
+        let end = logd.stop();
+        assert_eq!(["written", "deaths"].map(|key| end.number(key)), [4, 0], "{}", logd.said());
+        assert!(home.texts().into_iter().eq((0..4).map(text)), "once and in order");
+        assert_eq!(home.numbers(), [3, 2, 1, 0]);
+        assert!(logd.said().starts_with("logd: rotated at 3"), "{}", logd.said());
+        assert!(logd.said().contains("EFBIG (27)"), "{}", logd.said());
+        assert_eq!(logd.said().lines().count(), 1, "{}", logd.said());
+    }
+}
+
+/// Nothing is gained by a new file then, and each older one would be lost for it.
+pub(crate) fn a_line_over_the_limit_on_files_rotates_nothing() {
+    limit_files(1000);
+    let home = Home::new();
+    let mut logd = Logd::start(&home, &["--when-full", "drop-oldest"]);
+    let client = logd.client();
+    for number in 0..10 {
+        client.send(text(number).as_bytes()).unwrap();
+        client.send(format!("short {number}").as_bytes()).unwrap();
+    }
+    let end = logd.stop();
+    assert_eq!(["written", "dropped"].map(|key| end.number(key)), [10, 10], "{}", logd.said());
+    let texts = home.texts();
+    for number in 0..10 {
+        assert!(texts.contains(&format!("short {number}")), "{texts:?}");
+    }
+}
+
+fn limit_files(bytes: u64) {
+    // For this case's process, and for all that it starts.
+    setrlimit(Resource::Fsize, Rlimit { current: Some(bytes), maximum: None }).unwrap();
+}
+
+/// Returns the texts of the daemon's own lines, without a priority in front.
+fn own_words(small: &Small) -> Vec<String> {
+    let own = small.home.lines().into_iter().filter(|line| line.kind == "syslog.warning");
+    own.map(|line| line.text[line.text.find("logd: ").unwrap()..].to_owned()).collect()
+}
+
+pub(crate) fn drop_new_counts_in_the_log_what_was_dropped() {
+    for arguments in [&["--when-full", "drop-new"][..], &["--when-full", "drop-new", "--inline"]] {
+        let small = Small::new();
+        let mut logd = Logd::start(&small.home, arguments);
+        send_too_much(&small, &logd, 15);
+        let client = logd.client();
+        let before = small.home.lines().len();
+        assert!((1..15).contains(&before), "{before}");
+        // Until it has dropped the last one, which is shown by nothing else.
+        eventually("all to be dropped", || {
+            let dropped = logd.figures("second").last()?.number("dropped");
+            (usize::try_from(dropped).unwrap() + before == 15).then_some(())
+        });
+        small.free();
+        client.send(text(15).as_bytes()).unwrap();
+        small.home.await_lines(before + 2);
+        client.send(text(16).as_bytes()).unwrap();
+        let end = logd.stop();
+        let dropped = 15 - before;
+        assert_eq!(
+            own_words(&small),
+            [format!("logd: {dropped} messages dropped: no room (ENOSPC)")]
+        );
+        let messages: Vec<String> =
+            small.home.texts().into_iter().filter(|text| text.starts_with("message")).collect();
+        assert!(messages.into_iter().eq((0..before).chain([15, 16]).map(text)));
+        let counts = ["received", "written", "dropped", "lost", "refused"];
+        let dropped = u64::try_from(dropped).unwrap();
+        assert_eq!(counts.map(|key| end.number(key)), [17, 17 - dropped, dropped, 0, 0]);
+        assert_eq!(logd.said_count("the disk is full: ENOSPC (28); dropping messages"), 1);
+        assert_eq!(logd.said_count("there is room on the disk again"), 1);
+        assert_eq!(logd.said().lines().count(), 2, "{}", logd.said());
+    }
+}
+
+pub(crate) fn drop_oldest_removes_the_oldest_file_and_then_drops() {
+    let small = Small::new();
+    let arguments = ["--when-full", "drop-oldest", "--rotate-bytes", "8000", "--keep", "100"];
+    let mut logd = Logd::start(&small.home, &arguments);
+    let client = logd.client();
+    for number in 0..10 {
+        client.send(text(number).as_bytes()).unwrap();
+    }
+    small.home.await_lines(10);
+    let numbers = small.home.numbers();
+    assert_eq!(numbers, [4, 3, 2, 1, 0]);
+    let others = ["log.07", "log.8.gz", "log.old"].map(|name| small.home.dir().join(name));
+    others.iter().for_each(|path| drop(File::create(path).unwrap()));
+    small.fill(0);
+    client.send(text(10).as_bytes()).unwrap();
+    eventually("the oldest file to go", || small.home.texts().contains(&text(10)).then_some(()));
+    assert!(!small.home.texts().contains(&text(0)), "the oldest is gone");
+    assert!(small.home.texts().contains(&text(4)), "and no other one");
+    // What it has given back goes to others, over and over, until nothing older is left.
+    for number in 11.. {
+        let mut ballast = OpenOptions::new().append(true).open(small.ballast()).unwrap();
+        while ballast.write_all(&[0; 4096]).is_ok() {}
+        client.send(text(number).as_bytes()).unwrap();
+        if logd.said_count("dropping messages") > 0 {
+            break;
+        }
+        assert!(number < 1000);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert!((1..20).all(|number| !small.home.log(number).exists()), "{:?}", small.home.numbers());
+    assert!(others.iter().all(|path| path.exists()), "a file that is not the daemon's is gone");
+    small.free();
+    client.send(b"the last").unwrap();
+    eventually("room", || small.home.texts().contains(&"the last".to_owned()).then_some(()));
+    let end = logd.stop();
+    assert!(end.number("dropped") > 0);
+    assert_eq!([end.number("lost"), end.number("refused")], [0, 0], "{}", logd.said());
+    let words = own_words(&small);
+    assert!(words.last().unwrap().contains("dropped: no room (ENOSPC)"), "{words:?}");
+}
+
+pub(crate) fn a_worker_that_is_killed_while_it_drops_tells_the_next() {
+    let small = Small::new();
+    let mut logd = Logd::start(&small.home, &["--when-full", "drop-new"]);
+    send_too_much(&small, &logd, 15);
+    let before = u64::try_from(small.home.lines().len()).unwrap();
+    eventually("all to be dropped", || {
+        (logd.figures("second").last()?.number("dropped") + before == 15).then_some(())
+    });
+    logd.replace_worker();
+    small.free();
+    logd.client().send(b"the last").unwrap();
+    let end = logd.stop();
+    assert_eq!(end.number("dropped"), 15 - before);
+    let count = 15 - before;
+    assert_eq!(own_words(&small), [format!("logd: {count} messages dropped: no room (ENOSPC)")]);
+}
+
+pub(crate) fn what_was_dropped_and_not_counted_is_said_at_the_end() {
+    let small = Small::new();
+    let mut logd = Logd::start(&small.home, &["--when-full", "drop-new"]);
+    send_too_much(&small, &logd, 15);
+    let end = logd.stop();
+    assert_eq!(end.number("written") + end.number("dropped"), 15);
+    let words = format!("dropped and not counted in the log: {}, ENOSPC", end.number("dropped"));
+    assert_eq!(logd.said_count(&words), 1, "{}", logd.said());
+}
+
+pub(crate) fn quota_is_a_full_disk_and_other_trouble_drops_after_a_while() {
+    Tracer::require();
+    for (error, what) in [("EDQUOT", "no room"), ("EIO", "not writable")] {
+        let home = Home::new();
+        let mut logd = Logd::start(&home, &["--when-full", "drop-new"]);
+        let client = logd.client();
+        let inject = ["trace=write".to_owned(), format!("inject=write:error={error}")];
+        let inject = inject.each_ref().map(String::as_str);
+        let tracer = Tracer::attach(&home, logd.worker().unwrap(), &inject);
+        for number in 0..5 {
+            client.send(text(number).as_bytes()).unwrap();
+        }
+        eventually("all to be dropped", || {
+            (logd.figures("second").last()?.number("dropped") == 5).then_some(())
+        });
+        drop(tracer);
+        client.send(b"the last").unwrap();
+        logd.stop();
+        let texts = home.texts();
+        let own = format!("logd: 5 messages dropped: {what} ({error})");
+        assert!(
+            texts.len() == 2 && texts[0].ends_with(&own) && texts[1] == "the last",
+            "{texts:?}"
+        );
+    }
+}
+
+/// The worker waited on the old disk, and the signal behind the line that waited.
+pub(crate) fn repro_a_worker_that_waits_goes_on_to_another_disk() {
+    let small = Small::new();
+    let mut logd = Logd::start(&small.home, &[]);
+    send_too_much(&small, &logd, 8);
+    let before = small.home.lines().len();
+    assert!(before < 8);
+    assert!(small.mount("size=128k"));
+    logd.signal(Signal::HUP);
+    small.home.await_lines(8 - before);
+    logd.stop();
+    assert!(small.home.texts().into_iter().eq((before..8).map(text)));
+}
+
+/// A disk without room for a single file kept the worker from starting at all.
+pub(crate) fn repro_a_disk_without_room_for_a_file_is_a_full_one() {
+    // The directory itself and another file.
+    let small = Small::with("size=128k,nr_inodes=2");
+    fs::write(small.home.log(3), "older\n").unwrap();
+    let mut logd = Logd::start(&small.home, &["--when-full", "drop-oldest"]);
+    logd.client().send(b"the first").unwrap();
+    small.home.await_lines(2);
+    let end = logd.stop();
+    assert_eq!(end.number("written"), 1);
+    assert_eq!(small.home.numbers(), [0]);
+    let texts = small.home.texts();
+    assert!(texts[0].ends_with("logd: 1 older file removed: no room (ENOSPC)"), "{texts:?}");
+    assert_eq!(texts[1], "the first");
+}
