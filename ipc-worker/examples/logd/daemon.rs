@@ -6,38 +6,42 @@ use heapless::Vec;
 use ipc_transport::{Instant, Interest, Watched, wait};
 use ipc_worker::{Launch, Restart, Start, Worker};
 use rustix::fd::AsFd;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_bytes::Bytes;
 
 use crate::Trouble;
 use crate::disk::work;
+use crate::intake::Intake;
 use crate::ledger::{Ledger, Name};
 use crate::line::{Datagram, MESSAGE};
-use crate::listener::{Arrival, Listener};
+use crate::listener::Listener;
 use crate::options::Options;
-use crate::say::complain;
+use crate::policy::WhenFull;
+use crate::say::{self, complain};
+use crate::service::Readiness;
 use crate::signals::Signals;
 use crate::stats::Stats;
 
 /// Bytes of a request beside the message, at most: its time of receipt, its sender and two lengths.
 const HEAD: usize = 15 + 16 + 2 * 10;
-/// Messages under way, and bytes for them: what clients may send during a stall.
+/// Messages under way, and bytes for them.
 const SLOTS: usize = 256;
 const BYTES: usize = 64 << 10;
 /// Messages that one round of the loop takes at most.
 const BATCH: usize = 64;
 /// A log daemon goes on trying, every 10 s at last: its clients wait, and nothing is lost.
 pub(crate) const RESTART: Restart = Restart::STANDARD.limit(u32::MAX);
-/// How long stopping may take.
-const STOP: Duration = Duration::from_secs(60);
-
 /// The daemon while it runs.
 pub(crate) struct Daemon<L: Launch> {
     worker: Worker<Name, L, SLOTS, BYTES>,
     listener: Listener,
     signals: Signals,
     ledger: Ledger,
-    intake: Intake,
-    /// When stopping must be over, once it has begun.
+    intake: Intake<Box<[u8]>>,
+    when_full: WhenFull,
+    gate: Gate,
+    /// How long stopping may take, and when it must be over, once it has begun.
+    stop_within: Duration,
     stop_until: Option<Instant>,
     reopen: bool,
     /// Lines say who has sent them.
@@ -47,9 +51,9 @@ pub(crate) struct Daemon<L: Launch> {
 
 /// Whether messages are taken from the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Intake {
+enum Gate {
     Open,
-    /// The worker is too far behind: clients wait in the kernel.
+    /// The intake is full: clients wait in the kernel.
     Paused,
     /// Everything that was accepted is taken.
     Drained,
@@ -67,7 +71,7 @@ impl<L: Launch> Daemon<L> {
             Trouble::at(format_args!("--dir {}", options.dir.display()))(&error)
         })?;
         let now = Instant::now();
-        let stats = Stats::new(now, options.stats);
+        let mut stats = Stats::new(now, options.stats);
         let (pid, child) = (std::process::id(), worker.pid().unwrap_or(0));
         stats.print("ready", now, format_args!(" pid={pid} worker={child}"));
         Ok(Self {
@@ -75,7 +79,10 @@ impl<L: Launch> Daemon<L> {
             listener,
             signals,
             ledger: Ledger::new(stats),
-            intake: Intake::Open,
+            intake: Intake::new(vec![0; options.intake].into_boxed_slice()),
+            when_full: options.when_full,
+            gate: Gate::Open,
+            stop_within: options.stop_within,
             stop_until: None,
             reopen: false,
             trusted: options.trusted,
@@ -90,22 +97,24 @@ impl<L: Launch> Daemon<L> {
             self.ledger.stats.tick(Instant::now(), &self.worker.counters());
             self.heed_signals();
             self.read()?;
+            self.feed();
             self.worker.turn(Instant::now());
             let pid = self.worker.pid();
             while let Some(event) = self.worker.next_event() {
                 self.ledger.note(event, pid);
             }
-            if let Some((count, error)) = self.ledger.take_untold() {
-                // Without room for it only main knows of them.
-                _ = self.worker.try_send(work::add_dropped::args(&count, &error).call());
-            }
+            self.tell_dropped();
+            self.feed();
+            say::settle(Instant::now());
         }
         self.listener.close();
-        let left = self.worker.under_way();
+        // From here on as much is said as is lost.
+        say::say_all();
+        let left = self.worker.under_way() + self.intake.count();
         let deadline = self.stop_until.unwrap_or_else(Instant::now);
         self.worker.stop(deadline, |event| self.ledger.note(event, None));
         self.ledger.close();
-        let unread = self.name_unread();
+        let unread = self.name_unwritten();
         self.ledger.stats.print_figures("end", Instant::now(), &self.worker.counters());
         match self.ledger.gave_up() {
             Some(reason) => Err(Trouble(reason.clone())),
@@ -117,32 +126,37 @@ impl<L: Launch> Daemon<L> {
     }
 
     fn is_over(&self) -> bool {
-        let is_done = self.intake == Intake::Drained && self.worker.under_way() == 0;
+        let is_written = self.intake.count() == 0 && self.worker.under_way() == 0;
+        let is_done = self.gate == Gate::Drained && is_written;
         let is_late = self.stop_until.is_some_and(|until| until <= Instant::now());
         is_done || is_late || self.ledger.gave_up().is_some()
     }
 
     /// Waits for the next tick, a message, an event or a signal, whichever is first.
     fn wait(&self) {
-        let tick = self.ledger.stats.next_tick();
-        let wake = self.worker.next_deadline().map_or(tick, |next| next.min(tick));
+        let dues = [
+            self.worker.next_deadline(),
+            Some(self.ledger.stats.next_tick()),
+            Some(say::deadline()),
+            self.stop_until,
+        ];
+        let wake = dues.into_iter().flatten().min();
         let input = |fd| Watched::new(fd, Interest::Input);
-        let [stop, reopen] = self.signals.watched();
-        let listener = Some(self.listener.as_fd()).filter(|_| self.intake == Intake::Open);
-        let fds = [Some(self.worker.as_fd()), Some(stop), Some(reopen), listener];
-        let mut watched: Vec<Watched<'_>, 4> = fds.into_iter().flatten().map(input).collect();
+        let listener = Some(self.listener.as_fd()).filter(|_| self.gate == Gate::Open);
+        let fds = self.signals.watched().into_iter().chain([self.worker.as_fd()]).chain(listener);
+        let mut watched: Vec<Watched<'_>, 5> = fds.map(input).collect();
         // A wait that fails is a short one: everything is looked at in any case.
-        _ = wait(&mut watched, Some(wake));
+        _ = wait(&mut watched, wake);
     }
 
     fn heed_signals(&mut self) {
         let told = self.signals.take();
         self.reopen |= told.reopen;
-        if told.stop > 0 {
-            let is_first = self.stop_until.is_none() && told.stop == 1;
-            let patience = if is_first { STOP } else { Duration::ZERO };
-            self.stop_until = Some(Instant::now() + patience);
-            self.listener.close();
+        if told.stop && self.stop_until.is_none() {
+            self.begin_stop(self.stop_within);
+        }
+        if told.quit {
+            self.begin_stop(Duration::ZERO);
         }
         if self.reopen && self.worker.has_room_for(0, 0) {
             // If it is lost with its worker, the next one opens the log anew in any case.
@@ -150,61 +164,110 @@ impl<L: Launch> Daemon<L> {
         }
     }
 
-    /// Takes messages from the socket, as long as the worker has room for the longest.
-    fn read(&mut self) -> Result<(), Trouble> {
-        if self.intake == Intake::Drained {
-            return Ok(());
+    fn begin_stop(&mut self, within: Duration) {
+        self.stop_until = Some(Instant::now() + within);
+        self.listener.close();
+        Readiness::stopping();
+        // One that was stopped by a signal would write nothing.
+        let worker = self.worker.pid().filter(|_| within > Duration::ZERO);
+        if let Some(worker) = worker.and_then(Pid::from_raw) {
+            _ = kill_process(worker, Signal::CONT);
         }
+    }
+
+    /// Takes messages from the socket, as long as the intake has room for the longest.
+    fn read(&mut self) -> Result<(), Trouble> {
         for _ in 0..BATCH {
-            if !self.worker.has_room_for(HEAD + MESSAGE, 0) {
-                self.ledger.stats.counts.paused += u64::from(self.intake == Intake::Open);
-                self.intake = Intake::Paused;
+            if self.gate == Gate::Drained || !self.make_room() {
                 return Ok(());
             }
-            self.intake = Intake::Open;
             let arrived = self.listener.receive(&mut self.buffer);
-            match arrived.map_err(|error| Trouble::at("--socket")(&error))? {
-                Some(arrival) => self.forward(arrival),
-                None => {
-                    if self.stop_until.is_some() {
-                        self.intake = Intake::Drained;
-                    }
-                    return Ok(());
+            let Some(arrival) = arrived.map_err(|error| Trouble::at("--socket")(&error))? else {
+                if self.stop_until.is_some() {
+                    self.gate = Gate::Drained;
                 }
+                return Ok(());
+            };
+            self.ledger.stats.counts.received += 1;
+            if !self.intake.push(&arrival.datagram(&self.buffer)) {
+                self.ledger.note_overflow();
             }
         }
         Ok(())
     }
 
+    /// Makes room in the intake as the policy says. Returns whether a message is to be received.
+    fn make_room(&mut self) -> bool {
+        if !self.intake.has_room_for(MESSAGE) {
+            match self.when_full {
+                WhenFull::Wait => {
+                    if self.gate == Gate::Open {
+                        self.ledger.stats.counts.paused += 1;
+                        complain(format_args!("the intake is full: clients wait"));
+                    }
+                    self.gate = Gate::Paused;
+                    return false;
+                }
+                WhenFull::DropOldest => {
+                    while !self.intake.has_room_for(MESSAGE) && self.intake.count() > 0 {
+                        self.intake.pop();
+                        self.ledger.note_overflow();
+                    }
+                }
+                WhenFull::DropNew => {}
+            }
+        }
+        self.gate = Gate::Open;
+        true
+    }
+
+    /// Hands messages to the worker, as long as it has room for them.
+    fn feed(&mut self) {
+        while let Some(datagram) = self.intake.front() {
+            if !self.worker.has_room_for(HEAD + datagram.bytes.len(), 0) {
+                return;
+            }
+            let name = Name::of(&datagram);
+            let Datagram { received, sender, bytes, missing } = datagram;
+            let sender = sender.filter(|_| self.trusted);
+            // No deadline: a message is written late rather than not at all.
+            let bytes = Bytes::new(bytes);
+            let taken =
+                work::append::call(&mut self.worker, &received, &sender, bytes, &missing, name);
+            if let Err(not_taken) = taken {
+                // There was room a moment ago, so that this is a fault of ours; say so by name.
+                self.ledger.stats.counts.lost += 1;
+                complain(format_args!("lost ({}): {}", not_taken.why, not_taken.tag));
+            }
+            self.intake.pop();
+        }
+    }
+
+    /// Tells the worker how many messages were dropped that it does not know of.
+    fn tell_dropped(&mut self) {
+        if self.worker.has_room_for(0, 0) {
+            if let Some((count, error)) = self.ledger.take_untold() {
+                _ = self.worker.try_send(work::add_dropped::args(&count, &error).call());
+            }
+        }
+    }
+
     /// Names what was accepted and cannot be written any more, and counts it. The socket takes
     /// nothing further, so that this ends.
-    fn name_unread(&mut self) -> u64 {
+    fn name_unwritten(&mut self) -> u64 {
         let mut count = 0;
+        while let Some(datagram) = self.intake.front() {
+            complain(format_args!("lost (not begun): {}", Name::of(&datagram)));
+            self.intake.pop();
+            count += 1;
+        }
         while let Ok(Some(arrival)) = self.listener.receive(&mut self.buffer) {
             let name = Name::of(&arrival.datagram(&self.buffer));
             complain(format_args!("lost (not read): {name}"));
+            self.ledger.stats.counts.received += 1;
             count += 1;
         }
-        self.ledger.stats.counts.received += count;
         self.ledger.stats.counts.lost += count;
         count
-    }
-
-    /// Hands the message at the start of the buffer to the worker.
-    fn forward(&mut self, arrival: Arrival) {
-        self.ledger.stats.counts.received += 1;
-        let datagram = arrival.datagram(&self.buffer);
-        let name = Name::of(&datagram);
-        let Datagram { received, sender, bytes, missing } = datagram;
-        let sender = sender.filter(|_| self.trusted);
-        // No deadline: a message is written late rather than not at all. While the disk is slow
-        // clients wait, and only `STOP` ends that.
-        let bytes = Bytes::new(bytes);
-        let taken = work::append::call(&mut self.worker, &received, &sender, bytes, &missing, name);
-        if let Err(not_taken) = taken {
-            // There was room a moment ago, so that this is a fault of ours; say so by name.
-            self.ledger.stats.counts.lost += 1;
-            complain(format_args!("lost ({}): {}", not_taken.why, not_taken.tag));
-        }
     }
 }

@@ -14,6 +14,9 @@ use crate::stats::Stats;
 /// Bytes by which a message is named.
 const NAME: usize = 256;
 
+/// Why what does not fit into the intake is dropped.
+const NOBUFS: i32 = rustix::io::Errno::NOBUFS.raw_os_error();
+
 /// The start of a message's text as it is in its line: what its request is known by.
 pub(crate) struct Name(Vec<u8, NAME>);
 
@@ -54,17 +57,40 @@ pub(crate) struct Ledger {
     uncounted: Option<(u64, i32)>,
     /// A new worker does not know of them.
     retell: bool,
+    /// Those of them that no worker was told of: they did not fit into the intake.
+    overflowed: u64,
 }
 
 impl Ledger {
     pub(crate) const fn new(stats: Stats) -> Self {
         let (not_started, gave_up, uncounted) = (None, None, None);
-        Self { stats, awaits_reply: false, not_started, gave_up, uncounted, retell: false }
+        Self {
+            stats,
+            awaits_reply: false,
+            not_started,
+            gave_up,
+            uncounted,
+            retell: false,
+            overflowed: 0,
+        }
     }
 
-    /// Returns what a new worker is to be told once: how many messages were dropped, and why.
+    /// Returns what a worker is to be told once: how many messages were dropped, and why.
     pub(crate) fn take_untold(&mut self) -> Option<(u64, i32)> {
-        self.uncounted.filter(|_| std::mem::take(&mut self.retell))
+        let overflowed = std::mem::take(&mut self.overflowed);
+        if std::mem::take(&mut self.retell) {
+            return self.uncounted;
+        }
+        (overflowed > 0).then_some((overflowed, NOBUFS))
+    }
+
+    /// A message did not fit into the intake.
+    pub(crate) fn note_overflow(&mut self) {
+        self.stats.counts.dropped += 1;
+        self.overflowed += 1;
+        let before = self.uncounted.map_or(0, |(count, _)| count);
+        self.uncounted = Some((before + 1, NOBUFS));
+        complain(format_args!("the intake is full: dropping messages"));
     }
 
     /// Says how many messages were dropped, where the log does not.

@@ -15,6 +15,10 @@ use rustix::process::umask;
 use crate::Trouble;
 use crate::line::Datagram;
 use crate::receive::receive;
+use crate::say::complain;
+
+/// Messages that should have room in the kernel while main is away for a moment.
+const ENOUGH: u32 = 256;
 
 /// A datagram socket bound to a path, which goes when this does.
 pub(crate) struct Listener {
@@ -103,6 +107,19 @@ impl AsFd for Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         self.unlink();
+    }
+}
+
+/// Says where clients that do not wait lose messages early: the system lets only so many wait in the
+/// kernel for a socket (unix(7)).
+pub(crate) fn say_if_short() {
+    const LIMIT: &str = "/proc/sys/net/unix/max_dgram_qlen";
+    let limit = std::fs::read_to_string(LIMIT).ok().and_then(|text| text.trim().parse().ok());
+    if let Some(limit) = limit.filter(|&limit: &u32| limit < ENOUGH) {
+        complain(format_args!(
+            "net.unix.max_dgram_qlen is {limit}: clients that do not wait may lose what they send \
+             in a burst; {ENOUGH} is better"
+        ));
     }
 }
 

@@ -11,6 +11,7 @@ mod daemon;
 mod date;
 mod disk;
 mod files;
+mod intake;
 mod ledger;
 mod line;
 mod listener;
@@ -20,38 +21,33 @@ mod older;
 mod options;
 mod place;
 mod policy;
+mod quiet;
 mod receive;
 mod say;
+mod service;
 mod signals;
 mod stats;
 
 use std::fmt;
+use std::io::Write;
 use std::process::ExitCode;
 
-use ipc_worker::Start;
+use ipc_worker::{Launch, Start};
 
 use crate::daemon::{Daemon, RESTART};
 use crate::disk::{Disk, work};
 use crate::options::{Asked, Options};
 use crate::place::Place;
-use crate::say::{complain, say};
+use crate::say::complain;
+use crate::service::{PidFile, Readiness};
 
 /// Exit status for a wrong command line, as most tools have it.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     match options::parse(std::env::args_os()) {
-        Ok(Asked::Help) => {
-            say(rustix::stdio::stdout(), options::HELP.as_bytes());
-            ExitCode::SUCCESS
-        }
-        Ok(Asked::Version) => {
-            say(
-                rustix::stdio::stdout(),
-                concat!("logd ", env!("CARGO_PKG_VERSION"), "\n").as_bytes(),
-            );
-            ExitCode::SUCCESS
-        }
+        Ok(Asked::Help) => print(options::HELP),
+        Ok(Asked::Version) => print(concat!("logd ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Asked::Check(dir)) => {
             let what = format!("--check {}", dir.display());
             end(check::check(&dir).map_err(|error| Trouble::at(what)(&error)))
@@ -62,6 +58,13 @@ fn main() -> ExitCode {
             ExitCode::from(USAGE)
         }
     }
+}
+
+/// Prints what was asked for, however long its reader takes.
+fn print(text: &str) -> ExitCode {
+    // Without a reader nobody misses it.
+    _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
 }
 
 /// Returns the exit status of what was asked, and says why where it went wrong.
@@ -91,16 +94,33 @@ impl fmt::Display for Trouble {
 
 /// Opens what main needs, in the order in which it may fail, and serves until it is told to stop.
 fn run(options: &Options) -> Result<(), Trouble> {
+    let readiness = Readiness::new(options.ready_fd)?;
     let place = Place::open(&options.dir)
         .map_err(|error| Trouble::at(format_args!("--dir {}", options.dir.display()))(&error))?;
     let signals = signals::Signals::register().map_err(|error| Trouble::at("signals")(&error))?;
     let listener = listener::Listener::bind(&options.socket, options.mode)?;
+    let pid_file = options.pid_file.as_deref().map(PidFile::open).transpose()?;
+    options.identity.take()?;
+    let begun = Begun { readiness, pid_file };
     let server = work::Server(Disk::new(place, options));
-    match options.inline {
-        true => Daemon::start(Start::inline(server), listener, signals, options)?.run(),
-        false => {
-            let start = Start::fork(server).restart(RESTART);
-            Daemon::start(start, listener, signals, options)?.run()
-        }
+    if options.inline {
+        return begun.serve(Daemon::start(Start::inline(server), listener, signals, options)?);
+    }
+    let start = Start::fork(server).restart(RESTART);
+    begun.serve(Daemon::start(start, listener, signals, options)?)
+}
+
+/// Who is to know that the daemon runs.
+struct Begun {
+    readiness: Readiness,
+    pid_file: Option<PidFile>,
+}
+
+impl Begun {
+    fn serve<L: Launch>(mut self, daemon: Daemon<L>) -> Result<(), Trouble> {
+        self.pid_file.as_mut().map_or(Ok(()), PidFile::write)?;
+        self.readiness.ready();
+        listener::say_if_short();
+        daemon.run()
     }
 }

@@ -1,41 +1,48 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use lexopt::prelude::{Long, Short, ValueExt};
 
+use crate::line::MESSAGE;
 use crate::log::Symlinks;
 use crate::policy::WhenFull;
+use crate::service::Identity;
 
 pub(crate) const HELP: &str = "\
 logd - a small syslog daemon whose main process never waits for a disk
 
 Usage: logd --socket PATH --dir DIR [options]
-       logd --check DIR
+       logd --check DIR    say whether every line in DIR/log, DIR/log.1 and so on is whole
 
   --socket PATH      receive datagrams here, in RFC 3164 or RFC 5424 form
   --dir DIR          append to DIR/log; older files are DIR/log.1, DIR/log.2 and so on
   --mode OCTAL       permissions of the socket (default 666)
+  --user, --group    become these (names or numbers) once socket and DIR are open
   --rotate-bytes N   begin a new file before DIR/log grows over N bytes (default 10485760)
   --keep N           keep N older files (default 4)
-  --trusted          write pid, uid and gid of each sender, as the kernel knows them
-  --check DIR        say whether every line in DIR/log, DIR/log.1 and so on is whole
-  --when-full WHAT   wait, drop-oldest (the oldest older file, then messages) or drop-new
-                     (messages, counted in the log); default wait
+  --intake N         bytes of messages that may wait for the disk in memory (default 1048576)
+  --when-full WHAT   of disk or intake: wait (then senders wait too; default), drop-oldest (the
+                     oldest older file, then messages) or drop-new; the log counts what it lacks
   --follow-symlinks  write through a symbolic link at DIR/log; it is renamed at a rotation
-  --inline           do the disk's work in the main process, for comparison
-  --stats            print figures on standard output, a line per second
-  --stall MS/PERIOD  for measurements: stall writes for MS of each PERIOD milliseconds
+  --trusted          write pid, uid and gid of each sender, as the kernel knows them
+  --pid-file PATH    write the process number there once all is ready
+  --ready-fd N       write a line there once all is ready (s6); systemd is told by its socket
+  --stop-within S    write what has come for at most S seconds at the end (default 60)
+  --stats            print figures on standard output every second, and keep a tick of 1 ms
+  --stall MS/PERIOD, --inline   for measurements: stall writes for MS of each PERIOD
+                     milliseconds; write in the main process
   --help, --version
 
-Signals: SIGTERM and SIGINT write what has been received and stop; a second one does not wait
-for the disk. SIGHUP reopens DIR and DIR/log.
+SIGTERM, SIGINT: write what has come, and stop. SIGQUIT: stop now, and name what is lost.
+SIGHUP: open DIR and DIR/log again.
 
-A line: time of receipt (UTC), facility.severity, text. The client's time is kept if it is over
-2 s off. \\xNN is a byte that a terminal may obey or that is no UTF-8 (\\x5cx is \\x as sent), and
-\\x[N bytes cut] the end of a message over 16384 bytes.
+A line: time of receipt (UTC), facility.severity, text; the client's time if over 2 s off. \\xNN
+is a byte that a terminal may obey or that is not UTF-8 (\\x5cx: \\x was sent), \\x[N bytes cut]
+the end of a message over 16384 bytes.
 
 Exit status: 0 stopped as told, or every line is whole; 1 failed, stopped before everything was
 written, or some line is not whole; 2 wrong arguments.
@@ -54,11 +61,16 @@ pub(crate) struct Options {
     pub(crate) socket: PathBuf,
     pub(crate) dir: PathBuf,
     pub(crate) mode: u32,
+    pub(crate) identity: Identity,
     pub(crate) rotate_bytes: u64,
     pub(crate) keep: u32,
-    pub(crate) trusted: bool,
+    pub(crate) intake: usize,
     pub(crate) when_full: WhenFull,
     pub(crate) symlinks: Symlinks,
+    pub(crate) trusted: bool,
+    pub(crate) pid_file: Option<PathBuf>,
+    pub(crate) ready_fd: Option<RawFd>,
+    pub(crate) stop_within: Duration,
     pub(crate) inline: bool,
     pub(crate) stats: bool,
     pub(crate) stall: Option<Stall>,
@@ -73,23 +85,45 @@ pub(crate) struct Stall {
 
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Asked, lexopt::Error> {
     let mut parser = lexopt::Parser::from_iter(arguments);
-    let (mut socket, mut dir) = (None, None);
-    let (mut mode, mut rotate_bytes, mut keep) = (0o666, 10 << 20, 4);
-    let (mut when_full, mut symlinks) = (WhenFull::Wait, Symlinks::Refuse);
-    let (mut trusted, mut inline, mut stats, mut stall) = (false, false, false, None);
+    let mut options = Options {
+        socket: PathBuf::new(),
+        dir: PathBuf::new(),
+        mode: 0o666,
+        identity: Identity { user: None, group: None },
+        rotate_bytes: 10 << 20,
+        keep: 4,
+        intake: 1 << 20,
+        when_full: WhenFull::Wait,
+        symlinks: Symlinks::Refuse,
+        trusted: false,
+        pid_file: None,
+        ready_fd: None,
+        stop_within: Duration::from_secs(60),
+        inline: false,
+        stats: false,
+        stall: None,
+    };
     while let Some(argument) = parser.next()? {
         match argument {
-            Long("socket") => socket = Some(PathBuf::from(parser.value()?)),
-            Long("dir") => dir = Some(PathBuf::from(parser.value()?)),
-            Long("mode") => mode = parser.value()?.parse_with(octal)?,
-            Long("rotate-bytes") => rotate_bytes = parser.value()?.parse_with(positive)?,
-            Long("keep") => keep = parser.value()?.parse()?,
-            Long("trusted") => trusted = true,
-            Long("when-full") => when_full = parser.value()?.parse_with(WhenFull::parse)?,
-            Long("follow-symlinks") => symlinks = Symlinks::Follow,
-            Long("inline") => inline = true,
-            Long("stats") => stats = true,
-            Long("stall") => stall = Some(parser.value()?.parse_with(Stall::parse)?),
+            Long("socket") => options.socket = parser.value()?.into(),
+            Long("dir") => options.dir = parser.value()?.into(),
+            Long("mode") => options.mode = parser.value()?.parse_with(octal)?,
+            Long("user") => options.identity.user = Some(parser.value()?.string()?),
+            Long("group") => options.identity.group = Some(parser.value()?.string()?),
+            Long("rotate-bytes") => options.rotate_bytes = parser.value()?.parse_with(positive)?,
+            Long("keep") => options.keep = parser.value()?.parse()?,
+            Long("intake") => options.intake = parser.value()?.parse_with(intake)?,
+            Long("when-full") => options.when_full = parser.value()?.parse_with(WhenFull::parse)?,
+            Long("follow-symlinks") => options.symlinks = Symlinks::Follow,
+            Long("trusted") => options.trusted = true,
+            Long("pid-file") => options.pid_file = Some(parser.value()?.into()),
+            Long("ready-fd") => options.ready_fd = Some(parser.value()?.parse_with(beyond_stdio)?),
+            Long("stop-within") => {
+                options.stop_within = Duration::from_secs(parser.value()?.parse::<u32>()?.into());
+            }
+            Long("inline") => options.inline = true,
+            Long("stats") => options.stats = true,
+            Long("stall") => options.stall = Some(parser.value()?.parse_with(Stall::parse)?),
             Long("check") => return Ok(Asked::Check(PathBuf::from(parser.value()?))),
             Long("help") | Short('h') => return Ok(Asked::Help),
             Long("version") => return Ok(Asked::Version),
@@ -97,22 +131,14 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
         }
     }
     // An empty name would bind an address of the kernel's choice, which nobody knows.
-    let given = |path: &PathBuf| !path.as_os_str().is_empty();
-    let socket = socket.filter(given).ok_or("--socket PATH is missing")?;
-    let dir = dir.filter(given).ok_or("--dir DIR is missing")?;
-    Ok(Asked::Run(Options {
-        socket,
-        dir,
-        mode,
-        rotate_bytes,
-        keep,
-        trusted,
-        when_full,
-        symlinks,
-        inline,
-        stats,
-        stall,
-    }))
+    for (path, missing) in
+        [(&options.socket, "--socket PATH is missing"), (&options.dir, "--dir DIR is missing")]
+    {
+        if path.as_os_str().is_empty() {
+            return Err(missing.into());
+        }
+    }
+    Ok(Asked::Run(options))
 }
 
 fn octal(text: &str) -> Result<u32, &'static str> {
@@ -124,6 +150,16 @@ fn octal(text: &str) -> Result<u32, &'static str> {
 
 fn positive(text: &str) -> Result<u64, &'static str> {
     text.parse().ok().filter(|&count| count > 0).ok_or("a number of bytes is needed")
+}
+
+/// A size of the intake: at least what the longest message needs.
+fn intake(text: &str) -> Result<usize, &'static str> {
+    let least = 4 * MESSAGE;
+    text.parse().ok().filter(|&size| size >= least).ok_or("at least 65536 bytes are needed")
+}
+
+fn beyond_stdio(text: &str) -> Result<RawFd, &'static str> {
+    text.parse().ok().filter(|&number| number > 2).ok_or("a descriptor from 3 on is needed")
 }
 
 impl WhenFull {

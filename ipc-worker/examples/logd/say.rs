@@ -1,17 +1,26 @@
 //! Words to the outside, without ever waiting for it.
 
+use std::cell::RefCell;
 use std::fmt;
-use std::io::IoSlice;
 
 use ipc_transport::{Instant, Interest, Watched, wait};
-use rustix::fd::BorrowedFd;
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+use rustix::net::{SendFlags, send};
 
-/// The longest text that a pipe takes whole without waiting once it has room (pipe(7)).
+use crate::quiet::{Quiet, Unsaid};
+
+/// The longest text that a pipe takes whole (pipe(7)).
 const LONGEST: usize = 4096;
 
-/// Writes a line for people to standard error.
+thread_local! {
+    static ERRORS: RefCell<Voice> = RefCell::new(Voice::new());
+}
+
+/// Says a line for people on standard error. The same line again is counted for a while, and so are
+/// too many; what nobody takes is left out and counted.
 pub(crate) fn complain(text: fmt::Arguments<'_>) {
-    say(rustix::stdio::stderr(), format!("logd: {text}\n").as_bytes());
+    ERRORS.with_borrow_mut(|voice| voice.say(&format!("{text}"), Instant::now()));
 }
 
 /// Says in the worker what main is to write to standard error. In line, and where main takes no
@@ -22,17 +31,109 @@ pub(crate) fn report(text: fmt::Arguments<'_>) {
     }
 }
 
-/// Writes lines if the receiver has room for them now; else they are left out. What is too long
-/// is cut, and still ends its line.
-pub(crate) fn say(fd: BorrowedFd<'_>, text: &[u8]) {
-    let (text, end) = match text.get(..LONGEST - 1) {
-        Some(cut) if text.len() > LONGEST => (cut, &b"\n"[..]),
-        _ => (text, &b""[..]),
-    };
-    let mut watched = [Watched::new(fd, Interest::Output)];
-    let at_once = Some(Instant::PAST);
-    if wait(&mut watched, at_once).unwrap_or(false) {
+/// Says how much was not said, once that is due.
+pub(crate) fn settle(now: Instant) {
+    ERRORS.with_borrow_mut(|voice| {
+        if let Some(unsaid) = voice.quiet.settle(now) {
+            voice.tell(unsaid, now);
+        }
+    });
+}
+
+/// Returns when [`settle`] is due.
+pub(crate) fn deadline() -> Instant {
+    ERRORS.with_borrow(|voice| voice.quiet.deadline())
+}
+
+/// Says from now on each line, as at the end, when as many are lost as are named.
+pub(crate) fn say_all() {
+    ERRORS.with_borrow_mut(|voice| {
+        let unsaid = voice.quiet.say_all();
+        voice.tell(unsaid, Instant::now());
+    });
+}
+
+/// Standard error, and what was not said there.
+struct Voice {
+    outlet: Outlet,
+    quiet: Quiet,
+}
+
+impl Voice {
+    fn new() -> Self {
+        Self { outlet: Outlet::new(rustix::stdio::stderr()), quiet: Quiet::new() }
+    }
+
+    fn say(&mut self, text: &str, now: Instant) {
+        let Some(unsaid) = self.quiet.may_say(text.as_bytes(), now) else { return };
+        if self.tell(unsaid, now) && !self.outlet.put(format!("logd: {text}\n").as_bytes()) {
+            self.quiet.put_back(Unsaid::default(), 1, now);
+        }
+    }
+
+    /// Says what was not said before. Returns whether the next line may follow.
+    fn tell(&mut self, unsaid: Unsaid, now: Instant) -> bool {
+        let Unsaid { repeated, left_out } = unsaid;
+        let text = match (repeated, left_out) {
+            (0, 0) => return true,
+            (_, 0) => format!("logd: the same {repeated} times more\n"),
+            (0, _) => format!("logd: {left_out} lines were left out here\n"),
+            _ => format!("logd: the same {repeated} times more; {left_out} lines were left out\n"),
+        };
+        let is_told = self.outlet.put(text.as_bytes());
+        if !is_told {
+            self.quiet.put_back(unsaid, 1, now);
+        }
+        is_told
+    }
+}
+
+/// A standard stream that is written to without waiting. It may be shared with others, whose mode of
+/// waiting is theirs: so a pipe and a terminal are opened once more.
+pub(crate) struct Outlet {
+    shared: BorrowedFd<'static>,
+    own: Option<OwnedFd>,
+    is_socket: bool,
+    /// A line was taken in part.
+    torn: bool,
+}
+
+impl Outlet {
+    pub(crate) fn new(shared: BorrowedFd<'static>) -> Self {
+        let kind = fstat(shared).map(|stat| FileType::from_raw_mode(stat.st_mode)).ok();
+        let own = matches!(kind, Some(FileType::Fifo | FileType::CharacterDevice)).then(|| {
+            let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+            open(format!("/proc/self/fd/{}", shared.as_raw_fd()), flags, Mode::empty())
+        });
+        let own = own.and_then(Result::ok);
+        Self { shared, own, is_socket: kind == Some(FileType::Socket), torn: false }
+    }
+
+    /// Writes lines if there is room for them now. Returns whether they were taken whole; what is too
+    /// long is cut, and still ends its line.
+    pub(crate) fn put(&mut self, text: &[u8]) -> bool {
+        let mut bytes = Vec::with_capacity(text.len().min(LONGEST));
+        bytes.extend(self.torn.then_some(b'\n'));
+        bytes.extend(text.iter().take(LONGEST - bytes.len()));
+        if let Some(last) = bytes.last_mut() {
+            *last = b'\n';
+        }
+        let written = match &self.own {
+            _ if self.is_socket => {
+                send(self.shared, &bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)
+            }
+            Some(own) => rustix::io::write(own, &bytes),
+            None if self.has_room() => rustix::io::write(self.shared, &bytes),
+            None => return false,
+        };
         // A reader that is gone is no trouble of ours.
-        _ = rustix::io::writev(fd, &[IoSlice::new(text), IoSlice::new(end)]);
+        let written = written.unwrap_or(0);
+        self.torn = if written > 0 { written < bytes.len() } else { self.torn };
+        written == bytes.len()
+    }
+
+    fn has_room(&self) -> bool {
+        let mut watched = [Watched::new(self.shared.as_fd(), Interest::Output)];
+        wait(&mut watched, Some(Instant::PAST)).unwrap_or(false)
     }
 }

@@ -2,11 +2,11 @@
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 
+use ipc_barrier::process::reset_signals;
 use rustix::fd::{AsFd, BorrowedFd};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
-use signal_hook::flag;
+use rustix::process::Signal;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::low_level::pipe;
 
 /// What the daemon was told.
@@ -14,44 +14,54 @@ use signal_hook::low_level::pipe;
 pub(crate) struct Told {
     /// SIGHUP: open the log anew.
     pub(crate) reopen: bool,
-    /// SIGTERM and SIGINT: stop. So many times.
-    pub(crate) stop: usize,
+    /// SIGTERM and SIGINT: write what there is, and stop.
+    pub(crate) stop: bool,
+    /// SIGQUIT: stop now.
+    pub(crate) quit: bool,
 }
 
 /// The reading ends of what the handlers write to.
 pub(crate) struct Signals {
     stop: UnixStream,
+    quit: UnixStream,
     reopen: UnixStream,
 }
 
 impl Signals {
-    /// Takes over SIGTERM, SIGINT and SIGHUP, and SIGXFSZ, so that a file that may not grow is an
-    /// error and not the end.
+    /// Takes over SIGTERM, SIGINT, SIGQUIT and SIGHUP, whatever this process was started with:
+    /// nothing stays blocked, and what fails with an error too is ignored (SIGPIPE, SIGXFSZ).
     pub(crate) fn register() -> io::Result<Self> {
+        reset_signals(&[Signal::PIPE, Signal::XFSZ].map(Signal::as_raw))?;
         let (stop, on_term) = UnixStream::pair()?;
+        let (quit, on_quit) = UnixStream::pair()?;
         let (reopen, on_hup) = UnixStream::pair()?;
-        stop.set_nonblocking(true)?;
-        reopen.set_nonblocking(true)?;
+        for end in [&stop, &quit, &reopen] {
+            end.set_nonblocking(true)?;
+        }
         pipe::register(SIGINT, on_term.try_clone()?)?;
         pipe::register(SIGTERM, on_term)?;
+        pipe::register(SIGQUIT, on_quit)?;
         pipe::register(SIGHUP, on_hup)?;
-        flag::register(SIGXFSZ, Arc::default())?;
-        Ok(Self { stop, reopen })
+        Ok(Self { stop, quit, reopen })
     }
 
     /// What to watch for reading.
-    pub(crate) fn watched(&self) -> [BorrowedFd<'_>; 2] {
-        [self.stop.as_fd(), self.reopen.as_fd()]
+    pub(crate) fn watched(&self) -> [BorrowedFd<'_>; 3] {
+        [self.stop.as_fd(), self.quit.as_fd(), self.reopen.as_fd()]
     }
 
     /// Takes what has come since the last time.
     pub(crate) fn take(&self) -> Told {
-        Told { reopen: count(&self.reopen) > 0, stop: count(&self.stop) }
+        let [stop, quit, reopen] = [&self.stop, &self.quit, &self.reopen].map(has_come);
+        Told { reopen, stop, quit }
     }
 }
 
-fn count(mut socket: &UnixStream) -> usize {
-    let mut bytes = [0; 64];
+fn has_come(mut socket: &UnixStream) -> bool {
+    let mut any = false;
     // Nothing there is an error too, and none of ours.
-    socket.read(&mut bytes).unwrap_or(0)
+    while socket.read(&mut [0; 64]).is_ok_and(|len| len > 0) {
+        any = true;
+    }
+    any
 }

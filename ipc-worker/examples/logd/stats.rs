@@ -7,10 +7,14 @@ use std::time::Duration;
 use ipc_transport::Instant;
 use ipc_worker::Counters;
 
-use crate::say::say;
+use crate::say::Outlet;
 
 /// A tick is due this often.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
+
+/// One that is later than this comes after a sleep of the machine or of the process: those before it
+/// are left out.
+const ASLEEP: Duration = Duration::from_secs(1);
 
 /// How often a line of figures is printed.
 const LINE: Duration = Duration::from_secs(1);
@@ -42,49 +46,55 @@ pub(crate) struct Stats {
     pub(crate) counts: Counts,
     ticks: Ticks,
     line_due: Instant,
-    prints: bool,
+    /// Where to print, if asked for.
+    output: Option<Outlet>,
 }
 
 impl Stats {
     pub(crate) fn new(now: Instant, prints: bool) -> Self {
         let ticks = Ticks { due: now + TICK, count: 0, on_time: 0, late: BTreeMap::new() };
-        Self { counts: Counts::default(), ticks, line_due: now + LINE, prints }
+        let output = prints.then(|| Outlet::new(rustix::stdio::stdout()));
+        Self { counts: Counts::default(), ticks, line_due: now + LINE, output }
     }
 
-    /// When the next tick is due.
+    /// When the next tick is due: only where its lateness is asked for, since each one wakes.
     pub(crate) const fn next_tick(&self) -> Instant {
-        self.ticks.due
+        if self.output.is_some() { self.ticks.due } else { Instant::NEVER }
     }
 
     /// Serves every tick that is due, each with its own lateness: a loop that was away for
     /// 200 ms has missed 200 of them.
     pub(crate) fn tick(&mut self, now: Instant, counters: &Counters) {
+        if self.output.is_none() {
+            return;
+        }
         while self.ticks.due <= now {
             let late = now.since(self.ticks.due);
             self.ticks.count += 1;
             self.ticks.on_time += u64::from(late < TICK);
-            if self.prints {
-                let micros = u64::try_from(late.as_micros()).unwrap_or(u64::MAX);
-                *self.ticks.late.entry(bucket(micros)).or_default() += 1;
-            }
-            self.ticks.due = self.ticks.due + TICK;
+            let micros = u64::try_from(late.as_micros()).unwrap_or(u64::MAX);
+            *self.ticks.late.entry(bucket(micros)).or_default() += 1;
+            self.ticks.due = if late > ASLEEP { now } else { self.ticks.due } + TICK;
         }
         if now >= self.line_due {
             self.print_figures("second", now, counters);
-            self.line_due = self.line_due + LINE;
+            let late = now.since(self.line_due);
+            self.line_due = if late > ASLEEP { now } else { self.line_due } + LINE;
         }
     }
 
     /// Prints that something happened, with what belongs to it.
-    pub(crate) fn print(&self, word: &str, now: Instant, rest: std::fmt::Arguments<'_>) {
-        if self.prints {
-            let line = format!("{word} t={}{rest}\n", now.as_nanoseconds());
-            say(rustix::stdio::stdout(), line.as_bytes());
+    pub(crate) fn print(&mut self, word: &str, now: Instant, rest: std::fmt::Arguments<'_>) {
+        if let Some(output) = &mut self.output {
+            output.put(format!("{word} t={}{rest}\n", now.as_nanoseconds()).as_bytes());
         }
     }
 
     /// Prints the counts, the ticks since the last time, and which counters are not zero.
     pub(crate) fn print_figures(&mut self, word: &str, now: Instant, counters: &Counters) {
+        if self.output.is_none() {
+            return;
+        }
         let mut late = String::new();
         for (micros, count) in &self.ticks.late {
             let comma = if late.is_empty() { "" } else { "," };

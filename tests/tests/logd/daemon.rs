@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::home::{DEADLINE, Home, eventually, read};
+use crate::home::{DEADLINE, Home, eventually};
 
 static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 
@@ -17,6 +17,9 @@ static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 pub(crate) fn build() {
     PROGRAM.set(ipc_tests::example::build("ipc-worker", "logd")).unwrap();
 }
+
+/// The arguments that the figures need.
+pub(crate) const ARGUMENTS: [&str; 5] = ["--socket", "socket", "--dir", "logs", "--stats"];
 
 /// Returns a command with these arguments, in the home and with its output in files there.
 pub(crate) fn command(home: &Home, arguments: &[&str]) -> Command {
@@ -46,8 +49,12 @@ pub(crate) struct Figures {
 impl<'a> Logd<'a> {
     /// Starts a daemon for the home's socket and directory, and waits until it is ready.
     pub(crate) fn start(home: &'a Home, arguments: &[&str]) -> Self {
-        let mut command = command(home, &["--socket", "socket", "--dir", "logs", "--stats"]);
-        let mut logd = Self { home, child: command.args(arguments).spawn().unwrap() };
+        Self::spawn(home, command(home, &ARGUMENTS).args(arguments))
+    }
+
+    /// Starts a daemon by a command with the usual arguments, and waits until it is ready.
+    pub(crate) fn spawn(home: &'a Home, command: &mut Command) -> Self {
+        let mut logd = Self { home, child: command.spawn().unwrap() };
         eventually("the daemon to be ready", || {
             if let Some(status) = logd.child.try_wait().unwrap() {
                 panic!("{status}: {}", logd.said());
@@ -57,9 +64,9 @@ impl<'a> Logd<'a> {
         logd
     }
 
-    /// Returns what it has said on standard error.
+    /// Returns what it has said on standard error; see [`Home::said`].
     pub(crate) fn said(&self) -> String {
-        String::from_utf8(read(&self.home.path("stderr"))).unwrap()
+        self.home.said()
     }
 
     /// Returns how many lines of standard error contain these words.
@@ -109,6 +116,12 @@ impl<'a> Logd<'a> {
         client.connect(self.home.socket()).unwrap();
         client.set_write_timeout(Some(DEADLINE)).unwrap();
         client
+    }
+
+    /// Sends so many messages, and waits for each to be taken.
+    pub(crate) fn send(&self, text: impl Fn(u32) -> String, count: u32) {
+        let client = self.client();
+        (0..count).for_each(|number| _ = client.send(text(number).as_bytes()).unwrap());
     }
 
     pub(crate) fn is_running(&mut self) -> bool {

@@ -16,6 +16,13 @@ pub(crate) struct Home {
 }
 
 impl Home {
+    /// Returns what the daemon has said on standard error, but for the system's own limit, which
+    /// machines differ in.
+    pub(crate) fn said(&self) -> String {
+        let said = String::from_utf8(read(&self.path("stderr"))).unwrap();
+        said.split_inclusive('\n').filter(|line| !line.contains("max_dgram_qlen")).collect()
+    }
+
     pub(crate) fn new() -> Self {
         let home = Self { temp: tempfile::tempdir().unwrap() };
         fs::create_dir(home.dir()).unwrap();

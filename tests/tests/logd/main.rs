@@ -13,12 +13,15 @@ mod drops;
 mod files;
 mod full;
 mod home;
+mod intake;
 mod load;
 mod others;
+mod service;
 mod start;
 mod stop;
 mod text;
 mod tracer;
+mod words;
 mod worker;
 
 use std::process::ExitCode;
@@ -30,10 +33,13 @@ use check::{
 use drops::*;
 use files::*;
 use full::*;
+use intake::*;
 use others::*;
+use service::*;
 use start::*;
 use stop::*;
 use text::*;
+use words::*;
 use worker::*;
 
 fn main() -> ExitCode {
@@ -69,7 +75,7 @@ ipc_tests::cases! { run =
     sigterm_under_load_loses_nothing,
     sigint_under_load_loses_nothing,
     sigterm_under_load_in_line_loses_nothing,
-    repro_a_second_sigterm_ends_at_once_and_names_what_is_lost,
+    repro_sigquit_ends_at_once_and_names_what_is_lost,
     sighup_opens_a_new_log,
     a_log_that_cannot_be_reopened_is_said_and_the_old_one_stays,
     rotation_keeps_size_and_order,
@@ -80,6 +86,22 @@ ipc_tests::cases! { run =
     in_line_the_files_are_the_same,
     repro_a_rotation_that_fails_loses_no_message,
     repro_a_log_that_was_removed_is_no_failed_rotation,
+    clients_that_do_not_wait_lose_nothing_in_a_short_stall,
+    what_the_intake_cannot_hold_is_dropped_and_counted_in_the_log,
+    the_oldest_goes_first_where_that_is_asked_for,
+    repro_a_worker_that_is_stopped_writes_all_at_the_end,
+    a_storm_of_signals_changes_nothing,
+    signals_come_whatever_it_was_started_with,
+    what_was_frozen_makes_no_burst_of_ticks,
+    without_stats_an_idle_daemon_sleeps,
+    readiness_is_told_at_the_descriptor_that_was_given,
+    systemd_is_told_of_the_start_and_of_the_stop,
+    the_process_number_is_in_a_file_while_it_runs,
+    main_and_worker_become_the_user_that_was_named,
+    with_closed_streams_its_words_go_into_no_file,
+    words_that_nobody_reads_hold_nothing,
+    a_terminal_that_nobody_reads_holds_nothing,
+    words_that_end_in_its_own_socket_do_not_feed_on_themselves,
     a_killed_worker_loses_only_what_was_running,
     a_worker_killed_amid_long_lines_leaves_only_whole_ones,
     a_stopped_worker_makes_clients_wait_and_loses_nothing,

@@ -276,7 +276,7 @@ pub(crate) fn repro_unsteady_inode_numbers_lose_nothing() {
     check(&home, 0..40);
     assert!(home.numbers().len() > 2);
     // The kill of the first worker, and no word of a log that could not be reopened.
-    let said = String::from_utf8(read(&home.path("stderr"))).unwrap();
+    let said = home.said();
     assert_eq!(said.lines().count(), 1, "{said}");
 }
 

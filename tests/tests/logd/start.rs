@@ -115,7 +115,7 @@ pub(crate) fn repro_help_without_a_reader_is_no_panic() {
     let mut child = command(&home, &["--help"]).stdout(Stdio::from(writer)).spawn().unwrap();
     let status = eventually("the daemon to end", || child.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
-    assert_eq!(read(&home.path("stderr")), b"");
+    assert_eq!(home.said(), "");
 }
 
 pub(crate) fn a_dir_that_cannot_be_used_is_an_error() {
@@ -241,7 +241,7 @@ pub(crate) fn without_stats_nothing_is_printed() {
     let status = eventually("the end", || child.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
     assert_eq!(read(&home.path("stdout")), b"");
-    assert_eq!(read(&home.path("stderr")), b"");
+    assert_eq!(home.said(), "");
 }
 
 pub(crate) fn a_log_that_another_process_writes_is_an_error() {

@@ -45,7 +45,7 @@ pub(crate) fn a_worker_killed_amid_long_lines_leaves_only_whole_ones() {
 
 pub(crate) fn a_stopped_worker_makes_clients_wait_and_loses_nothing() {
     let home = Home::new();
-    let mut logd = Logd::start(&home, &[]);
+    let mut logd = Logd::start(&home, &["--intake", "65536"]);
     let client = logd.client();
     let text = |number: u32| format!("waits {number} {}", "w".repeat(1000));
     logd.signal_worker(Signal::STOP);
@@ -71,7 +71,7 @@ pub(crate) fn a_stopped_worker_makes_clients_wait_and_loses_nothing() {
     assert_eq!(end.number("received"), u64::from(count) + 1);
     assert_eq!(end.number("written"), end.number("received"));
     assert!(end.number("paused") > 0);
-    assert_eq!(logd.said(), "");
+    assert_eq!(logd.said_count("logd: the intake is full: clients wait"), 1, "{}", logd.said());
 }
 
 fn resident_kib(logd: &Logd<'_>) -> u64 {

@@ -1,0 +1,85 @@
+//! Messages that wait in main: clients that do not wait, and what does not fit.
+
+use std::io::ErrorKind;
+
+use rustix::process::Signal;
+
+use crate::daemon::Logd;
+use crate::home::{Home, eventually};
+
+/// Without an intake they had lost all but the first few.
+pub(crate) fn clients_that_do_not_wait_lose_nothing_in_a_short_stall() {
+    let home = Home::new();
+    let mut logd = Logd::start(&home, &[]);
+    let client = logd.client();
+    client.set_nonblocking(true).unwrap();
+    logd.signal_worker(Signal::STOP);
+    let text = |number: u32| format!("held {number} {}", "x".repeat(80));
+    for number in 0..3000 {
+        // Only the kernel's own queue, of ten messages, is waited for.
+        eventually("room in the kernel", || match client.send(text(number).as_bytes()) {
+            Ok(_) => Some(()),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                None
+            }
+        });
+    }
+    eventually("all of them", || {
+        (logd.figures("second").last()?.number("received") == 3000).then_some(())
+    });
+    logd.signal_worker(Signal::CONT);
+    let end = logd.stop();
+    assert!(home.texts().into_iter().eq((0..3000).map(text)), "each one once and in order");
+    assert_eq!([end.number("written"), end.number("paused")], [3000, 0]);
+}
+
+fn overflown(policy: &str) -> (Vec<String>, u64) {
+    const SENT: u32 = 4000;
+    let home = Home::new();
+    let mut logd = Logd::start(&home, &["--intake", "65536", "--when-full", policy]);
+    logd.signal_worker(Signal::STOP);
+    logd.send(|number| format!("{number} {}", "x".repeat(200)), SENT);
+    eventually("all of them", || {
+        (logd.figures("second").last()?.number("received") == SENT.into()).then_some(())
+    });
+    logd.signal_worker(Signal::CONT);
+    let end = logd.stop();
+    let dropped = end.number("dropped");
+    assert_eq!(end.number("written") + dropped, SENT.into(), "{end:?}");
+    assert!(dropped > 1000, "{dropped}");
+    assert_eq!(logd.said_count("logd: the intake is full: dropping messages"), 1);
+    assert_eq!(
+        logd.said_count(&format!("the same {} times more", dropped - 1)),
+        1,
+        "{}",
+        logd.said()
+    );
+    (home.texts(), dropped)
+}
+
+/// Splits what the log says of itself from the numbers of messages.
+fn told(texts: &[String]) -> (u64, Vec<u32>) {
+    let own = texts.iter().filter_map(|text| text.strip_prefix("logd: "));
+    let dropped = own.map(|text| text.split(' ').next().unwrap().parse::<u64>().unwrap()).sum();
+    let numbers = texts.iter().filter(|text| !text.starts_with("logd: "));
+    (dropped, numbers.map(|text| text.split(' ').next().unwrap().parse().unwrap()).collect())
+}
+
+pub(crate) fn what_the_intake_cannot_hold_is_dropped_and_counted_in_the_log() {
+    let (texts, dropped) = overflown("drop-new");
+    let (counted, numbers) = told(&texts);
+    assert_eq!(counted, dropped);
+    assert!(
+        numbers.iter().copied().eq(0..4000 - u32::try_from(dropped).unwrap()),
+        "the first ones"
+    );
+}
+
+pub(crate) fn the_oldest_goes_first_where_that_is_asked_for() {
+    let (texts, dropped) = overflown("drop-oldest");
+    let (counted, numbers) = told(&texts);
+    assert_eq!(counted, dropped);
+    assert_eq!(numbers.last(), Some(&3999), "the last one stays");
+    assert!(numbers.is_sorted(), "in their order");
+}

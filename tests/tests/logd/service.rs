@@ -1,0 +1,260 @@
+//! What init systems expect of it.
+
+#![expect(unsafe_code, reason = "what a starter sets up between fork and exec")]
+
+use std::fs;
+use std::io::Read;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use ipc_tests::around::proc;
+use ipc_tests::cases::skip;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::daemon::{ARGUMENTS, Logd, command};
+use crate::home::{Home, eventually, read};
+
+/// It went on for a minute, and then all was lost.
+pub(crate) fn repro_a_worker_that_is_stopped_writes_all_at_the_end() {
+    let home = Home::new();
+    let mut logd = Logd::start(&home, &[]);
+    logd.signal_worker(Signal::STOP);
+    logd.send(|number| format!("held {number}"), 500);
+    for _ in 0..3 {
+        logd.signal(Signal::TERM);
+    }
+    let end = logd.expect_good_end();
+    assert_eq!([end.number("written"), end.number("lost")], [500, 0]);
+    assert!(home.texts().into_iter().eq((0..500).map(|number| format!("held {number}"))));
+}
+
+pub(crate) fn a_storm_of_signals_changes_nothing() {
+    let home = Home::new();
+    let mut logd = Logd::start(&home, &[]);
+    for round in 0..200 {
+        logd.send(|number| format!("{}", round * 10 + number), 10);
+        (0..20).for_each(|_| logd.signal(Signal::HUP));
+    }
+    logd.stop();
+    assert!(home.texts().into_iter().eq((0..2000).map(|number| number.to_string())));
+    assert_eq!(logd.said(), "");
+}
+
+fn block_and_ignore() -> std::io::Result<()> {
+    // SAFETY: a set of signals is a list of bits.
+    let mut set = unsafe { std::mem::zeroed() };
+    // SAFETY: the call fills the set.
+    unsafe { libc::sigfillset(&raw mut set) };
+    // SAFETY: the call reads the set.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut()) };
+    for signal in [libc::SIGTERM, libc::SIGHUP, libc::SIGINT] {
+        // SAFETY: no memory is involved.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+    Ok(())
+}
+
+/// What was blocked or ignored by whoever started it, as nohup does.
+pub(crate) fn signals_come_whatever_it_was_started_with() {
+    let home = Home::new();
+    let mut command = command(&home, &ARGUMENTS);
+    // SAFETY: the child makes system calls only.
+    unsafe { command.pre_exec(block_and_ignore) };
+    let mut logd = Logd::spawn(&home, &mut command);
+    logd.send(|number| number.to_string(), 2);
+    home.await_lines(2);
+    fs::rename(home.log(0), home.log(1)).unwrap();
+    logd.signal(Signal::HUP);
+    eventually("a new log", || home.log(0).exists().then_some(()));
+    logd.stop();
+}
+
+/// After a long sleep it served each tick that it had missed.
+pub(crate) fn what_was_frozen_makes_no_burst_of_ticks() {
+    let home = Home::new();
+    let mut logd = Logd::start(&home, &[]);
+    logd.signal(Signal::STOP);
+    std::thread::sleep(Duration::from_secs(3));
+    logd.signal(Signal::CONT);
+    logd.send(|number| number.to_string(), 1);
+    home.await_lines(1);
+    let end = logd.stop();
+    let late = logd.figures("second").into_iter().chain([end]);
+    let longest = late.flat_map(|figures| {
+        let pairs = figures.fields["late"].clone();
+        let pairs = pairs.split(',').filter_map(|pair| pair.split_once(':'));
+        let long = pairs.filter(|(micros, _)| micros.parse::<u64>().unwrap() > 1_500_000);
+        long.map(|(_, count)| count.parse::<u64>().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(longest.sum::<u64>(), 1, "one tick tells of the sleep");
+}
+
+pub(crate) fn without_stats_an_idle_daemon_sleeps() {
+    let home = Home::new();
+    let child = command(&home, &ARGUMENTS[..4]).spawn().unwrap();
+    let mut daemon = Daemon(child);
+    let client = UnixDatagram::unbound().unwrap();
+    eventually("the socket", || client.send_to(b"hello", home.socket()).ok());
+    home.await_lines(1);
+    let wakeups = |pid: u32| -> u64 {
+        let status = fs::read_to_string(proc(&format!("{pid}/status"))).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.unwrap().trim().parse().unwrap()
+    };
+    // What follows the message is over once nothing has happened for a while.
+    let mut before = wakeups(daemon.0.id());
+    eventually("rest", || {
+        std::thread::sleep(Duration::from_millis(500));
+        let now = wakeups(daemon.0.id());
+        (std::mem::replace(&mut before, now) == now).then_some(())
+    });
+    daemon.end(Signal::TERM);
+}
+
+/// A daemon that is killed when this goes.
+struct Daemon(Child);
+
+impl Daemon {
+    fn end(&mut self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
+        let status = eventually("the end", || self.0.try_wait().unwrap());
+        assert_eq!(status.code(), Some(0));
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
+}
+
+/// Lets a descriptor stay open at exec.
+fn keep_at_exec(number: i32) -> std::io::Result<()> {
+    // SAFETY: no memory is involved.
+    let set = unsafe { libc::fcntl(number, libc::F_SETFD, 0) };
+    if set == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
+
+fn close_streams() -> std::io::Result<()> {
+    for fd in 0..3 {
+        // SAFETY: the program is about to be executed, and nothing uses them before.
+        unsafe { libc::close(fd) };
+    }
+    Ok(())
+}
+
+pub(crate) fn readiness_is_told_at_the_descriptor_that_was_given() {
+    let home = Home::new();
+    let (mut told, tell) = std::io::pipe().unwrap();
+    let tell = OwnedFd::from(tell);
+    let number = tell.as_raw_fd().to_string();
+    let mut command = command(&home, &[&ARGUMENTS[..], &["--ready-fd", &number]].concat());
+    let inherit = tell.as_raw_fd();
+    // SAFETY: the child makes one system call.
+    unsafe { command.pre_exec(move || keep_at_exec(inherit)) };
+    let mut logd = Logd::spawn(&home, &mut command);
+    drop(tell);
+    let mut line = String::new();
+    // It ends only because it is closed in main, and the worker has it not.
+    told.read_to_string(&mut line).unwrap();
+    assert_eq!(line, "\n");
+    logd.stop();
+    let output = crate::daemon::command(&home, &[&ARGUMENTS[..], &["--ready-fd", "99"]].concat())
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "logd: --ready-fd 99: Bad file descriptor (os error 9)\n"
+    );
+}
+
+pub(crate) fn systemd_is_told_of_the_start_and_of_the_stop() {
+    let home = Home::new();
+    let manager = UnixDatagram::bind(home.path("notify")).unwrap();
+    manager.set_read_timeout(Some(crate::home::DEADLINE)).unwrap();
+    let mut command = command(&home, &ARGUMENTS);
+    command.env("NOTIFY_SOCKET", home.path("notify"));
+    let mut logd = Logd::spawn(&home, &mut command);
+    let receive = || {
+        let mut buffer = [0; 100];
+        let len = manager.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..len].to_vec()).unwrap().trim().to_owned()
+    };
+    assert_eq!(receive(), "READY=1");
+    logd.stop();
+    assert_eq!(receive(), "STOPPING=1");
+}
+
+pub(crate) fn the_process_number_is_in_a_file_while_it_runs() {
+    let home = Home::new();
+    let mut logd = Logd::start(&home, &["--pid-file", "pid"]);
+    let written = || fs::read_to_string(home.path("pid")).ok().filter(|text| !text.is_empty());
+    let written = eventually("the number", written);
+    assert_eq!(written, format!("{}\n", logd.pid()));
+    logd.stop();
+    assert!(!home.path("pid").exists());
+}
+
+pub(crate) fn main_and_worker_become_the_user_that_was_named() {
+    if !rustix::process::geteuid().is_root() {
+        skip("another user", "run as root");
+    }
+    let home = Home::new();
+    fs::set_permissions(home.path("."), fs::Permissions::from_mode(0o755)).unwrap();
+    chown(home.path("logs"), Some(65_534), Some(65_533)).unwrap();
+    let arguments = ["--user", "65534", "--group", "65533", "--pid-file", "pid"];
+    let mut logd = Logd::start(&home, &arguments);
+    logd.send(|number| number.to_string(), 5);
+    home.await_lines(5);
+    for pid in [logd.pid(), logd.worker().unwrap()] {
+        let status = fs::read_to_string(proc(&format!("{pid}/status"))).unwrap();
+        let of = |name| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(of("Uid:"), "65534 65534 65534 65534");
+        assert_eq!([of("Gid:"), of("Groups:")], ["65533 65533 65533 65533", "65533"]);
+        assert_eq!(of("CapEff:"), "0000000000000000");
+    }
+    logd.replace_worker();
+    logd.send(|number| number.to_string(), 1);
+    let file = fs::metadata(home.log(0)).unwrap();
+    assert_eq!([file.uid(), file.gid()], [65_534, 65_533]);
+    logd.signal(Signal::TERM);
+    assert_eq!(logd.await_end().code(), Some(0));
+    assert_eq!(home.texts().len(), 6);
+    // It may not remove it.
+    assert_eq!(read(&home.path("pid")), b"");
+    for (arguments, expected) in [
+        (["--user", "no-such-user"], "logd: --user no-such-user: there is no such user\n"),
+        (["--group", "no-such-group"], "logd: --group no-such-group: there is no such group\n"),
+        (["--user", "4000000"], "logd: --user 4000000: unknown here, so --group is needed\n"),
+    ] {
+        let home = Home::new();
+        let mut command = command(&home, &[&ARGUMENTS[..], &arguments].concat());
+        let output = command.stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), expected);
+    }
+}
+
+/// At 3 to 9 there may be anything, at 0 to 2 nothing.
+pub(crate) fn with_closed_streams_its_words_go_into_no_file() {
+    let home = Home::new();
+    let mut command = command(&home, &ARGUMENTS[..4]);
+    // SAFETY: the child makes system calls only.
+    unsafe { command.pre_exec(close_streams) };
+    let mut daemon = Daemon(command.spawn().unwrap());
+    let client = UnixDatagram::unbound().unwrap();
+    eventually("the socket", || client.send_to(b"hello", home.socket()).ok());
+    home.await_lines(1);
+    daemon.end(Signal::TERM);
+    assert_eq!(home.texts(), ["hello"]);
+}
