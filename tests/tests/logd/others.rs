@@ -88,9 +88,8 @@ pub(crate) fn repro_mode_owner_and_list_go_on_at_a_rotation() {
     send(&logd, 1..20);
     home.await_lines(20);
     // Another worker knows it from the last file.
-    logd.replace_worker();
     fs::rename(home.log(0), home.log(1)).unwrap();
-    logd.signal(Signal::HUP);
+    logd.replace_worker();
     eventually("a new log", || home.log(0).exists().then_some(()));
     logd.stop();
     for number in home.numbers() {
@@ -196,6 +195,25 @@ pub(crate) fn a_directory_that_was_removed_is_waited_for() {
     logd.stop();
     check(&home, 3..6);
     assert_eq!(logd.said().lines().count(), 2, "{}", logd.said());
+}
+
+pub(crate) fn a_directory_that_comes_back_ends_the_dropping() {
+    let home = Home::new();
+    let mut logd = Logd::start(&home, &["--when-full", "drop-new"]);
+    send(&logd, 0..1);
+    home.await_lines(1);
+    fs::remove_dir_all(home.dir()).unwrap();
+    send(&logd, 1..4);
+    eventually("all to be dropped", || {
+        (logd.figures("second").last()?.number("dropped") == 3).then_some(())
+    });
+    fs::create_dir(home.dir()).unwrap();
+    send(&logd, 4..5);
+    home.await_lines(2);
+    logd.stop();
+    let texts = home.texts();
+    assert!(texts[0].ends_with("logd: 3 messages dropped: not writable (ENOENT)"), "{texts:?}");
+    assert_eq!(texts[1], text(4));
 }
 
 /// A symbolic link's target was cut.
