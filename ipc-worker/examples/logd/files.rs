@@ -76,7 +76,7 @@ impl Files {
 
     /// Appends a line, or leaves the file as it was. A full file is rotated before.
     pub(crate) fn append(&mut self, line: &[u8]) -> Result<(), Errno> {
-        if self.reopening.is_due(Instant::now()) {
+        if self.reopening.is_pending() && !self.reopening.is_early(Instant::now()) {
             // The old one is good until then.
             _ = self.reopen();
         }
