@@ -12,6 +12,7 @@ use ipc_tests::cases::skip;
 use rustix::process::Signal;
 
 use crate::daemon::{Logd, command};
+use crate::full::let_go;
 use crate::home::{Home, eventually, read};
 use crate::tracer::Tracer;
 
@@ -318,7 +319,7 @@ pub(crate) fn a_disk_that_is_read_only_for_a_while_is_waited_for() {
         logd.await_said(&format!("the log cannot be written: {error}"));
         // It waits longer each time.
         std::thread::sleep(Duration::from_millis(1500));
-        drop(tracer);
+        let_go(&logd, tracer);
         let trace = String::from_utf8(read(&home.path("strace"))).unwrap();
         let attempts = trace.matches("INJECTED").count();
         assert!((3..20).contains(&attempts), "{attempts} attempts");
