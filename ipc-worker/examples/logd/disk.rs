@@ -8,7 +8,7 @@ use ipc_transport::{Instant, wait};
 use ipc_worker::{Reason, Refusal, Request};
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, getppid};
 use serde_bytes::Bytes;
 
 use crate::files::{Files, Limits};
@@ -46,6 +46,9 @@ const LOCK: Duration = Duration::from_secs(5);
 /// How soon to look again.
 const AGAIN: Duration = Duration::from_millis(10);
 
+/// How long a worker goes on in trouble once main is gone: no longer than main would have waited.
+const ORPHAN: Duration = Duration::from_secs(60);
+
 /// How the daemon's own lines in the log begin: with the priority of syslog.warning.
 const OWN: &str = "<44>logd: ";
 
@@ -54,6 +57,7 @@ pub(crate) struct Disk {
     files: Files,
     policy: Policy,
     is_inline: bool,
+    life: Life,
     stall: Option<Stall>,
     line: Vec<u8>,
     left_out: LeftOut,
@@ -66,6 +70,14 @@ struct LeftOut {
     why: Errno,
 }
 
+/// Whether main is still there for the worker.
+#[derive(Default)]
+struct Life {
+    /// The process that was the parent at the start; none in line.
+    main: Option<Pid>,
+    until: Option<Instant>,
+}
+
 impl Disk {
     pub(crate) fn new(place: Place, options: &Options) -> Self {
         let &Options { rotate_bytes, keep, symlinks, inline, stall, .. } = options;
@@ -73,6 +85,7 @@ impl Disk {
             files: Files::new(place, Limits { rotate_bytes, keep, symlinks }),
             policy: Policy::new(options.when_full),
             is_inline: inline,
+            life: Life::default(),
             stall,
             line: Vec::new(),
             left_out: LeftOut::NOTHING,
@@ -138,6 +151,7 @@ impl work::Serve for Disk {
             let ignored = [Signal::HUP, Signal::INT, Signal::PIPE, Signal::TERM, Signal::XFSZ];
             reset_signals(&ignored.map(Signal::as_raw))
                 .map_err(|error| Reason::from_error("signals", &error, ""))?;
+            self.life.main = getppid();
         }
         match self.start() {
             // What is to be done then is decided for each message.
@@ -184,7 +198,9 @@ impl work::Serve for Disk {
                     self.left_out.messages += 1;
                     return Ok(error.raw_os_error());
                 }
-                Step::Wait(_) if request.is_cancelled() => return Err(error.into()),
+                Step::Wait(_) if request.is_cancelled() || self.life.is_over() => {
+                    return Err(error.into());
+                }
                 Step::Wait(delay) => {
                     self.say_trouble(error);
                     // What is written is known before this waits. A failure ends the worker later.
@@ -212,6 +228,17 @@ impl work::Serve for Disk {
             report(format_args!("what was written could not be synced: {}", Named(error)));
             error.into()
         })
+    }
+}
+
+impl Life {
+    /// Returns whether main has been gone for too long to wait any more.
+    fn is_over(&mut self) -> bool {
+        if self.main.is_none() || getppid() == self.main {
+            return false;
+        }
+        let now = Instant::now();
+        *self.until.get_or_insert(now + ORPHAN) <= now
     }
 }
 

@@ -1,7 +1,6 @@
 //! The log and the older files in their directory, all of which others may touch at any time.
 
-use core::fmt;
-
+use heapless::Vec;
 use ipc_transport::Instant;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, fsync};
@@ -32,18 +31,10 @@ pub(crate) struct Files {
     attributes: Option<Attributes>,
     rotation: Retry,
     reopening: Retry,
-    said: Said,
+    /// What is said once.
+    said: Vec<&'static str, 4>,
     /// Why what was written since the last reply may not last.
     unsynced: Option<Errno>,
-}
-
-/// What is said once.
-#[derive(Debug, Default)]
-struct Said {
-    unlocked: bool,
-    early: bool,
-    attributes: bool,
-    uncut: bool,
 }
 
 impl Files {
@@ -56,7 +47,7 @@ impl Files {
             attributes: None,
             rotation: Retry::new(),
             reopening: Retry::new(),
-            said: Said::default(),
+            said: Vec::new(),
             unsynced: None,
         }
     }
@@ -76,7 +67,7 @@ impl Files {
 
     /// Appends a line, or leaves the file as it was. A full file is rotated before.
     pub(crate) fn append(&mut self, line: &[u8]) -> Result<(), Errno> {
-        if self.reopening.is_due(Instant::now()) {
+        if self.reopening.is_pending() && !self.reopening.is_early(Instant::now()) {
             // The old one is good until then.
             _ = self.reopen();
         }
@@ -98,8 +89,8 @@ impl Files {
             }
         }
         let log = self.log.take().map_or_else(|| self.open(), Ok)?;
-        if log.uncut {
-            once(&mut self.said.uncut, format_args!("half a line stays: the log is append-only"));
+        if let Some(error) = log.uncut {
+            self.say_once("half a line stays, as the log cannot be cut", error);
         }
         Ok(self.log.insert(log))
     }
@@ -132,13 +123,11 @@ impl Files {
     /// Gives a new file what the one before it had, and its name to the medium.
     fn adopt(&mut self, log: &Log) {
         if let Some(error) = log.unlocked {
-            let text = "the log is not locked, so that a second logd would not be noticed";
-            once(&mut self.said.unlocked, format_args!("{text}: {}", Named(error)));
+            self.say_once("the log is not locked: a second logd would not be noticed", error);
         }
         let before = self.attributes.as_ref().filter(|_| log.is_new);
         if let Some(Err(error)) = before.map(|attributes| attributes.give(log.as_fd())) {
-            let text = "the log's mode, owner or ACL could not be kept";
-            once(&mut self.said.attributes, format_args!("{text}: {}", Named(error)));
+            self.say_once("the log's mode, owner or ACL could not be kept", error);
         }
         // A new name is to last as long as what stands under it.
         self.note_sync(fsync(&self.place));
@@ -168,9 +157,7 @@ impl Files {
     pub(crate) fn rotate_early(&mut self, error: Errno, line: &[u8]) {
         let (len, limit) = self.log.as_ref().map_or((0, 0), |log| (log.len, log.reached));
         if len > 0 && length(line) <= limit && self.rotate(len).is_ok() {
-            let error = Named(error);
-            let text = "a limit on the size of files (ulimit -f)";
-            once(&mut self.said.early, format_args!("rotated at {len} bytes: {error}: {text}"));
+            self.say_once("rotated early, for a limit on the size of files (ulimit -f)", error);
         }
     }
 
@@ -249,11 +236,10 @@ impl Files {
     fn note_sync(&mut self, result: Result<(), Errno>) {
         self.unsynced = result.err().filter(|&error| !is_unknown(error)).or(self.unsynced);
     }
-}
 
-/// Reports what has not been reported yet.
-fn once(said: &mut bool, text: fmt::Arguments<'_>) {
-    if !core::mem::replace(said, true) {
-        report(text);
+    fn say_once(&mut self, text: &'static str, error: Errno) {
+        if !self.said.contains(&text) && self.said.push(text).is_ok() {
+            report(format_args!("{text}: {}", Named(error)));
+        }
     }
 }

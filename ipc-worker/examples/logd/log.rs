@@ -37,8 +37,8 @@ pub(crate) struct Log {
     pub(crate) is_new: bool,
     /// Why it is not locked, where the file system has no locks.
     pub(crate) unlocked: Option<Errno>,
-    /// A half line was ended that could not be cut: the file is append-only.
-    pub(crate) uncut: bool,
+    /// Why a half line was ended instead of cut: the file is append-only.
+    pub(crate) uncut: Option<Errno>,
     /// It had a name when it was opened, as far as the file system counts names.
     had_name: bool,
     unsynced: bool,
@@ -69,7 +69,7 @@ impl Log {
                 reached: 0,
                 is_new,
                 unlocked,
-                uncut: false,
+                uncut: None,
                 had_name,
                 unsynced: false,
             };
@@ -156,8 +156,8 @@ impl Log {
             }
             match retry_on_intr(|| ftruncate(&self.fd, whole)) {
                 // Append-only (chattr(1)): then the half line is ended, so that the next is whole.
-                Err(Errno::PERM) => {
-                    self.uncut = true;
+                Err(error @ Errno::PERM) => {
+                    self.uncut = Some(error);
                     retry_on_intr(|| write(&self.fd, b"\n"))?;
                 }
                 cut => cut?,

@@ -193,9 +193,9 @@ impl Retry {
         Self { delay: Delay::SHORTEST, due: None, said: None }
     }
 
-    /// Returns whether it has failed and may be tried again.
-    pub(crate) fn is_due(&self, now: Instant) -> bool {
-        self.due.is_some_and(|due| due <= now)
+    /// Returns whether it has failed.
+    pub(crate) const fn is_pending(&self) -> bool {
+        self.due.is_some()
     }
 
     /// Returns whether it has failed and shall not be tried yet.

@@ -165,7 +165,7 @@ pub(crate) fn repro_a_half_line_that_cannot_be_cut_at_once_is_cut_later() {
     let tracer = fail_cuts(&small, &logd);
     send_too_much(&small, &logd, 6);
     assert!(!read(&small.home.log(0)).ends_with(b"\n"), "the half line is there");
-    drop(tracer);
+    let_go(&logd, tracer);
     small.free();
     small.home.await_lines(6);
     logd.stop();
@@ -197,4 +197,13 @@ pub(crate) fn a_half_line_of_a_killed_worker_is_cut_by_the_next() {
 fn fail_cuts(small: &Small, logd: &Logd<'_>) -> Tracer {
     let inject = ["trace=ftruncate", "inject=ftruncate:error=ENOSPC"];
     Tracer::attach(&small.home, logd.worker().unwrap(), &inject)
+}
+
+/// Ends the tracing of the worker while it is in no system call: one that is to fail in that
+/// moment fails with ENOSYS.
+pub(crate) fn let_go(logd: &Logd<'_>, tracer: Tracer) {
+    logd.signal_worker(Signal::STOP);
+    std::thread::sleep(Duration::from_millis(300));
+    drop(tracer);
+    logd.signal_worker(Signal::CONT);
 }

@@ -125,6 +125,7 @@ ipc_tests::cases! { run =
     a_log_rotated_by_others_is_not_rotated_again,
     repro_sighup_goes_to_the_directory_that_has_the_path,
     a_directory_that_was_removed_is_waited_for,
+    a_directory_that_comes_back_ends_the_dropping,
     repro_what_is_no_regular_file_is_refused_and_stays,
     a_symbolic_link_is_followed_if_asked_for,
     repro_a_file_system_without_locks_is_used_and_said_once,
