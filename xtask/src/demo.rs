@@ -4,6 +4,7 @@ mod daemon;
 mod figures;
 mod ledger;
 mod load;
+mod logger;
 mod machine;
 mod measured;
 mod message;
@@ -69,7 +70,11 @@ fn drive(
     options: &Options,
     interrupted: &AtomicBool,
 ) -> Result<[Finished; 2], Failure> {
-    let conditions = Conditions { rate: options.rate, interrupted };
+    let has_logger = logger::is_installed();
+    if !has_logger {
+        println!("{}", logger::MISSING);
+    }
+    let conditions = Conditions { rate: options.rate, has_logger, interrupted };
     let start = |mode, name, plans: &[Plan]| {
         let dir = place.files.path().join(name);
         fs::create_dir(&dir).map_err(Failure::of("make a folder for logd's files"))?;

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{figures::Histogram, message::Message, phase::Phase};
+use super::{figures::Histogram, logger, message::Message, phase::Phase};
 use crate::failure::Failure;
 
 /// Several clients, so that one that waits in `send` does not keep the others from sending.
@@ -48,6 +48,11 @@ pub(crate) struct Sent {
 }
 
 impl Sent {
+    /// How many of them `logger` has sent.
+    pub(crate) fn by_logger(&self) -> usize {
+        self.accepted.iter().filter(|&&number| number >= Message::BY_LOGGER).count()
+    }
+
     pub(crate) fn accepted_count(&self) -> u64 {
         u64::try_from(self.accepted.len()).unwrap_or(u64::MAX)
     }
@@ -80,6 +85,14 @@ impl Load {
         Ok(load)
     }
 
+    /// Lets `logger` send beside them, as any program does.
+    pub(crate) fn add_logger(&mut self, path: &Path, phase: Phase) -> Result<(), Failure> {
+        let logger = logger::start(path).map_err(Failure::of("start logger"))?;
+        let shared = Arc::clone(&self.shared);
+        self.clients.push(thread::spawn(move || logger::run(logger, phase, &shared.ended)));
+        Ok(())
+    }
+
     /// How many messages were accepted so far.
     pub(crate) fn accepted(&self) -> u64 {
         self.shared.accepted.load(Relaxed)
@@ -97,6 +110,7 @@ impl Load {
         for client in self.clients.drain(..) {
             let ended = client.join().map_err(|_| Failure::Failed("a client panicked".into()))?;
             let sent = ended.map_err(Failure::of("send to logd's socket"))?;
+            all.due += sent.due;
             all.accepted.extend(sent.accepted);
             all.timed_out += sent.timed_out;
             all.took.merge(&sent.took);

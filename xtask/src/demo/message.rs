@@ -12,23 +12,46 @@ pub(crate) struct Message {
     pub(crate) number: u64,
 }
 
+/// Who sends a message, and in which form.
+enum Form {
+    Rfc3164,
+    Rfc5424,
+    Logger,
+}
+
 impl Message {
-    /// The datagram: RFC 3164 and RFC 5424 in turn.
+    /// The messages from this number on are for `logger` to send.
+    pub(crate) const BY_LOGGER: u64 = 1 << 32;
+    /// What `logger` is to put in front of them.
+    pub(crate) const TAG: &str = "xtask";
+
+    /// RFC 3164 and RFC 5424 in turn.
+    fn form(self) -> Form {
+        match self.number {
+            Self::BY_LOGGER.. => Form::Logger,
+            number if number % 2 == 0 => Form::Rfc3164,
+            _ => Form::Rfc5424,
+        }
+    }
+
+    /// The datagram, or the line for `logger`.
     pub(crate) fn text(self) -> String {
-        let Self { number, .. } = self;
         let body = self.body();
-        if number % 2 == 0 {
-            format!("<13>Oct 11 22:14:15 demo xtask[1]: {body}")
-        } else {
-            format!("<165>1 2003-10-11T22:14:15.003Z demo.example.org xtask 1 ID47 {body}")
+        match self.form() {
+            Form::Rfc3164 => format!("<13>Oct 11 22:14:15 demo xtask[1]: {body}"),
+            Form::Rfc5424 => {
+                format!("<165>1 2003-10-11T22:14:15.003Z demo.example.org xtask 1 ID47 {body}")
+            }
+            Form::Logger => body,
         }
     }
 
     /// How its line ends. The time in it may stand before that, or be that of receipt.
     pub(crate) fn written(self) -> String {
-        let head = match self.number % 2 {
-            0 => "demo xtask[1]:",
-            _ => "demo.example.org xtask[1]: ID47",
+        let head = match self.form() {
+            Form::Rfc3164 => "demo xtask[1]:",
+            Form::Rfc5424 => "demo.example.org xtask[1]: ID47",
+            Form::Logger => "xtask:",
         };
         format!("{head} {}", self.body())
     }
@@ -36,10 +59,12 @@ impl Message {
     fn body(self) -> String {
         let Self { phase, number } = self;
         let key = phase.key();
-        if number % 2 == 0 {
-            format!("{MARK}{key} {number} of the demo, as 3164")
-        } else {
-            format!("[demo@32473 phase=\"{key}\"] {MARK}{key} {number} of the demo, as 5424")
+        match self.form() {
+            Form::Rfc3164 => format!("{MARK}{key} {number} of the demo, as 3164"),
+            Form::Rfc5424 => {
+                format!("[demo@32473 phase=\"{key}\"] {MARK}{key} {number} of the demo, as 5424")
+            }
+            Form::Logger => format!("{MARK}{key} {number} of the demo, by logger"),
         }
     }
 
@@ -64,7 +89,7 @@ mod tests {
 
     #[test]
     fn message_is_found_at_the_end_of_its_line() {
-        for number in [0, 1, 12_345] {
+        for number in [0, 1, 12_345, Message::BY_LOGGER + 1] {
             let message = Message { phase: Phase::Killed, number };
             for time in ["", "Oct 11 22:14:15 "] {
                 let line = format!("{HEAD}{time}{}", message.written());

@@ -22,7 +22,7 @@ pub(crate) struct Report<'a> {
 /// A row of the table: its name, and its figure in a column.
 type Row = (&'static str, fn(&Measured) -> String);
 
-const ROWS: [Row; 23] = [
+const ROWS: [Row; 24] = [
     ("ticks due", |of| of.ticks.to_string()),
     ("ticks on time", |of| percent(of.on_time, of.ticks)),
     ("tick lateness p50", |of| ms(of.late.percentile(500))),
@@ -34,6 +34,7 @@ const ROWS: [Row; 23] = [
     ("send took max", |of| ms(of.sent.took.max())),
     ("messages due", |of| of.sent.due.to_string()),
     ("messages sent", |of| of.sent.accepted_count().to_string()),
+    ("of them by logger(1)", |of| of.sent.by_logger().to_string()),
     ("written", |of| of.fate.written.to_string()),
     ("missing", |of| of.fate.missing.to_string()),
     ("doubled", |of| of.fate.doubled.to_string()),
@@ -134,6 +135,7 @@ fn phase_json(of: &Measured) -> Value {
         "messages": {
             "due": of.sent.due,
             "sent": of.sent.accepted_count(),
+            "sent_by_logger": of.sent.by_logger(),
             "timed_out": of.sent.timed_out,
             "written": of.fate.written,
             "missing": of.fate.missing,

@@ -49,6 +49,8 @@ pub(crate) struct Finished {
 pub(crate) struct Conditions<'a> {
     /// Messages per second.
     pub(crate) rate: u64,
+    /// Whether `logger` sends beside the load.
+    pub(crate) has_logger: bool,
     /// Set when somebody wants the demo to end.
     pub(crate) interrupted: &'a AtomicBool,
 }
@@ -60,10 +62,10 @@ pub(crate) fn run(
     plans: &[Plan],
     conditions: &Conditions<'_>,
 ) -> Result<Finished, Failure> {
-    let Conditions { rate, interrupted } = *conditions;
+    let Conditions { rate, has_logger, interrupted } = *conditions;
     let (daemon, socket) = (Daemon::start(setup, mode)?, setup.socket);
     let (heard, last) = (Instant::now(), Second::default());
-    let mut run = Run { daemon, socket, rate, interrupted, heard, last, sent: 0 };
+    let mut run = Run { daemon, socket, rate, has_logger, interrupted, heard, last, sent: 0 };
     let mut phases = Vec::new();
     for plan in plans {
         phases.push(run.phase(plan)?);
@@ -91,6 +93,7 @@ struct Run<'a> {
     daemon: Daemon,
     socket: &'a Path,
     rate: u64,
+    has_logger: bool,
     interrupted: &'a AtomicBool,
     /// When the daemon last printed a line.
     heard: Instant,
@@ -104,7 +107,10 @@ impl Run<'_> {
     /// One phase. It begins and ends with a line of the daemon's figures, so that no figure
     /// belongs to two of them.
     fn phase(&mut self, plan: &Plan) -> Result<Measured, Failure> {
-        let load = Load::start(self.socket, plan.phase, self.rate)?;
+        let mut load = Load::start(self.socket, plan.phase, self.rate)?;
+        if self.has_logger {
+            load.add_logger(self.socket, plan.phase)?;
+        }
         let mut measured = Measured::new(plan.phase);
         let mut acts = plan.acts_from(Instant::now());
         let mut seconds_left = plan.seconds;
