@@ -76,9 +76,11 @@ impl Voice {
         let Unsaid { repeated, left_out } = unsaid;
         let text = match (repeated, left_out) {
             (0, 0) => return true,
-            (_, 0) => format!("logd: the same {repeated} times more\n"),
-            (0, _) => format!("logd: {left_out} lines were left out here\n"),
-            _ => format!("logd: the same {repeated} times more; {left_out} lines were left out\n"),
+            (_, 0) => format!("logd: last line repeated (times: {repeated})\n"),
+            (0, _) => format!("logd: lines left out: {left_out}\n"),
+            _ => format!(
+                "logd: last line repeated (times: {repeated}), lines left out: {left_out}\n"
+            ),
         };
         let is_told = self.outlet.put(text.as_bytes());
         if !is_told {

@@ -5,13 +5,16 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use ipc_barrier::process::Setup;
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 use rustix::fs::OFlags;
-use sd_notify::{NotifyState, notify};
+use rustix::net::{
+    AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sendto, socket_with,
+};
 
 use crate::Trouble;
 
@@ -38,12 +41,24 @@ impl Readiness {
         if let Some(mut file) = self.0.take() {
             _ = file.write_all(b"\n");
         }
-        _ = notify(&[NotifyState::Ready]);
+        _ = notify(b"READY=1");
     }
 
     pub(crate) fn stopping() {
-        _ = notify(&[NotifyState::Stopping]);
+        _ = notify(b"STOPPING=1");
     }
+}
+
+/// Sends a word to the socket that systemd names, without waiting (sd_notify(3)).
+fn notify(word: &[u8]) -> rustix::io::Result<()> {
+    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
+    let address = match name.as_bytes() {
+        [b'@', hidden @ ..] => SocketAddrUnix::new_abstract_name(hidden),
+        path => SocketAddrUnix::new(path),
+    }?;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    sendto(&socket, word, flags, &address).map(drop)
 }
 
 /// A file with the process number, which goes when this does.

@@ -50,7 +50,7 @@ fn overflown(policy: &str) -> (Vec<String>, u64) {
     assert!(dropped > 1000, "{dropped}");
     assert_eq!(logd.said_count("logd: the intake is full: dropping messages"), 1);
     assert_eq!(
-        logd.said_count(&format!("the same {} times more", dropped - 1)),
+        logd.said_count(&format!("last line repeated (times: {})", dropped - 1)),
         1,
         "{}",
         logd.said()

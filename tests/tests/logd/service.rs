@@ -5,8 +5,9 @@
 use std::fs;
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -177,19 +178,23 @@ pub(crate) fn readiness_is_told_at_the_descriptor_that_was_given() {
 
 pub(crate) fn systemd_is_told_of_the_start_and_of_the_stop() {
     let home = Home::new();
-    let manager = UnixDatagram::bind(home.path("notify")).unwrap();
-    manager.set_read_timeout(Some(crate::home::DEADLINE)).unwrap();
-    let mut command = command(&home, &ARGUMENTS);
-    command.env("NOTIFY_SOCKET", home.path("notify"));
-    let mut logd = Logd::spawn(&home, &mut command);
-    let receive = || {
-        let mut buffer = [0; 100];
-        let len = manager.recv(&mut buffer).unwrap();
-        String::from_utf8(buffer[..len].to_vec()).unwrap().trim().to_owned()
-    };
-    assert_eq!(receive(), "READY=1");
-    logd.stop();
-    assert_eq!(receive(), "STOPPING=1");
+    let hidden = format!("logd of {}", home.path("").display());
+    let by_path = UnixDatagram::bind(home.path("notify")).unwrap();
+    let address = SocketAddr::from_abstract_name(&hidden).unwrap();
+    let by_name = UnixDatagram::bind_addr(&address).unwrap();
+    let names = [home.path("notify").into_os_string(), format!("@{hidden}").into()];
+    for (manager, name) in [by_path, by_name].into_iter().zip(names) {
+        manager.set_read_timeout(Some(crate::home::DEADLINE)).unwrap();
+        let mut logd = Logd::spawn(&home, command(&home, &ARGUMENTS).env("NOTIFY_SOCKET", name));
+        let receive = || {
+            let mut buffer = [0; 100];
+            let len = manager.recv(&mut buffer).unwrap();
+            String::from_utf8(buffer[..len].to_vec()).unwrap()
+        };
+        assert_eq!(receive(), "READY=1");
+        logd.stop();
+        assert_eq!(receive(), "STOPPING=1");
+    }
 }
 
 pub(crate) fn the_process_number_is_in_a_file_while_it_runs() {
