@@ -27,7 +27,7 @@ output says why, and it counts as ignored. Every step runs, also after one that 
 Usage: cargo xtask around [OPTIONS] [NAME...]
 
 Options:
-      --quick   only the suites that take a few seconds, as `cargo xtask test` does
+      --quick   only the suites that take a few seconds, as `cargo xtask ci` does
   -h, --help    print this help
 
 Exit codes: 0 no step failed, 1 a step failed, 2 wrong arguments";

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::{
+    around,
     failure::Failure,
     layers, lines, package,
     steps::{self, Step},
@@ -13,9 +14,10 @@ use crate::{
 
 const HELP: &str = "\
 Checks everything before a change is taken: format, lints, lines of code, files that import each
-other, tests, docs, packages, fewer features, bare metal, the oldest Rust, licences and spelling.
-Every step runs, also after one that failed. A step whose tool is not installed is skipped; the end
-of the output lists these steps and how to install them.
+other, tests, the quick ones again in the surroundings of `cargo xtask around`, docs, packages,
+fewer features, bare metal, the oldest Rust, licences and spelling. Every step runs, also after one
+that failed. A step whose tool is not installed is skipped; the end of the output lists these steps
+and how to install them.
 
 Usage: cargo xtask ci
 
@@ -36,6 +38,7 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
     steps.push(Step::call("lines", lines::check));
     steps.push(Step::call("layers", layers::check));
     steps.extend(test::steps(workspace));
+    steps.extend(around::steps(workspace, around::Suites::Quick, |_| true));
     steps.push(docs(workspace));
     steps.push(package::step(workspace));
     steps.extend(fewer_features(workspace));

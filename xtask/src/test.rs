@@ -1,7 +1,6 @@
 //! `cargo xtask test`: all tests of the workspace, and the static program with no C library.
 
 use crate::{
-    around,
     failure::Failure,
     steps::{self, Step},
     tiny,
@@ -9,10 +8,9 @@ use crate::{
 };
 
 const HELP: &str = "\
-Runs all tests of the workspace, then those of ipc-frame and ipc-worker with the feature postcard.
-Then builds and runs tests/tiny, a static program without a C library that links all four crates
-(x86_64 Linux only); its stripped size has a limit. Then runs the quick suites in the surroundings
-of `cargo xtask around`. Every step runs, also after one that failed.
+Runs all tests of the workspace, with all that the crates have. Then builds and runs tests/tiny, a
+static program without a C library that links all four crates (x86_64 Linux only); its stripped
+size has a limit. Every step runs, also after one that failed.
 
 Usage: cargo xtask test
 
@@ -28,13 +26,6 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
 
 /// Returns what the verb runs.
 pub(crate) fn steps(workspace: &Workspace) -> Vec<Step> {
-    let test = |args: &[&str]| workspace.cargo(&[&["test", "--locked"], args].concat());
-    let postcard = ["--package", "ipc-frame", "--package", "ipc-worker", "--features", "postcard"];
-    let mut steps = vec![
-        Step::command("test", test(&["--workspace"])),
-        Step::command("test postcard", test(&postcard)),
-        tiny::step(),
-    ];
-    steps.extend(around::steps(workspace, around::Suites::Quick, |_| true));
-    steps
+    let test = workspace.cargo(&["test", "--locked", "--workspace"]);
+    vec![Step::command("test", test), tiny::step()]
 }
