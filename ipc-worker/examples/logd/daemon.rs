@@ -6,6 +6,7 @@ use heapless::Vec;
 use ipc_transport::{Instant, Interest, Watched, wait};
 use ipc_worker::{Launch, Restart, Start, Worker};
 use rustix::fd::AsFd;
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_bytes::Bytes;
 
@@ -31,6 +32,9 @@ const BYTES: usize = 64 << 10;
 const BATCH: usize = 64;
 /// A log daemon goes on trying, every 10 s at last: its clients wait, and nothing is lost.
 pub(crate) const RESTART: Restart = Restart::STANDARD.limit(u32::MAX);
+/// How long to leave the system alone that is short of memory.
+const SHORTAGE: Duration = Duration::from_millis(1);
+
 /// The daemon while it runs.
 pub(crate) struct Daemon<L: Launch> {
     worker: Worker<Name, L, SLOTS, BYTES>,
@@ -146,7 +150,9 @@ impl<L: Launch> Daemon<L> {
         let fds = self.signals.watched().into_iter().chain([self.worker.as_fd()]).chain(listener);
         let mut watched: Vec<Watched<'_>, 5> = fds.map(input).collect();
         // A wait that fails is a short one: everything is looked at in any case.
-        _ = wait(&mut watched, wake);
+        if wait(&mut watched, wake).is_err() {
+            std::thread::sleep(SHORTAGE);
+        }
     }
 
     fn heed_signals(&mut self) {
@@ -181,12 +187,20 @@ impl<L: Launch> Daemon<L> {
             if self.gate == Gate::Drained || !self.make_room() {
                 return Ok(());
             }
-            let arrived = self.listener.receive(&mut self.buffer);
-            let Some(arrival) = arrived.map_err(|error| Trouble::at("--socket")(&error))? else {
-                if self.stop_until.is_some() {
-                    self.gate = Gate::Drained;
+            let arrival = match self.listener.receive(&mut self.buffer) {
+                Ok(Some(arrival)) => arrival,
+                Ok(None) => {
+                    if self.stop_until.is_some() {
+                        self.gate = Gate::Drained;
+                    }
+                    return Ok(());
                 }
-                return Ok(());
+                Err(error @ (Errno::NOMEM | Errno::NOBUFS)) => {
+                    complain(format_args!("cannot receive: {error}; trying again"));
+                    std::thread::sleep(SHORTAGE);
+                    return Ok(());
+                }
+                Err(error) => return Err(Trouble::at("--socket")(&error)),
             };
             self.ledger.stats.counts.received += 1;
             if !self.intake.push(&arrival.datagram(&self.buffer)) {
