@@ -33,6 +33,27 @@ pub(crate) fn repro_a_worker_that_is_stopped_writes_all_at_the_end() {
     assert!(home.texts().into_iter().eq((0..500).map(|number| format!("held {number}"))));
 }
 
+/// The end comes while the next worker is waited for.
+pub(crate) fn a_stop_right_after_the_death_of_a_worker_loses_nothing_unsaid() {
+    for micros in [0, 50, 200, 500, 1000, 2000] {
+        let home = Home::new();
+        let mut logd = Logd::start(&home, &[]);
+        logd.send(|number| number.to_string(), 300);
+        logd.signal_worker(Signal::KILL);
+        std::thread::sleep(Duration::from_micros(micros));
+        logd.signal(Signal::TERM);
+        let end = logd.expect_good_end();
+        let texts = home.texts();
+        assert_eq!(end.number("received"), 300, "{micros}");
+        for number in 0..300 {
+            let text = number.to_string();
+            let written = texts.iter().filter(|it| **it == text).count();
+            let is_named = logd.said().contains(&format!("lost (running): {text}\n"));
+            assert!(written == 1 || (written == 0 && is_named), "{micros}: {text} {written}");
+        }
+    }
+}
+
 pub(crate) fn a_storm_of_signals_changes_nothing() {
     let home = Home::new();
     let mut logd = Logd::start(&home, &[]);
