@@ -44,7 +44,9 @@ fn loses_nothing(arguments: &[&str], signal: Signal) {
     let end = logd.expect_good_end();
     let sent = load.check(&home, "");
     assert_eq!([end.number("received"), end.number("written")], [sent, sent]);
-    assert_eq!(logd.said(), "");
+    // On a busy machine the disk can be behind by all that the intake holds.
+    let is_expected = |line: &str| line.contains("clients wait") || line.contains("times more");
+    assert!(logd.said().lines().all(is_expected), "{}", logd.said());
 }
 
 pub(crate) fn sigterm_under_load_loses_nothing() {
