@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use heapless::Vec;
 use ipc_transport::{Instant, Interest, Watched, wait};
-use ipc_worker::{Launch, Restart, Start, Worker};
+use ipc_worker::{Launch, NotTaken, Restart, Start, Worker};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
@@ -37,7 +37,8 @@ const SHORTAGE: Duration = Duration::from_millis(1);
 
 /// The daemon while it runs.
 pub(crate) struct Daemon<L: Launch> {
-    worker: Worker<Name, L, SLOTS, BYTES>,
+    /// What is under way goes by its name; the last request has none.
+    worker: Worker<Option<Name>, L, SLOTS, BYTES>,
     listener: Listener,
     signals: Signals,
     ledger: Ledger,
@@ -48,6 +49,8 @@ pub(crate) struct Daemon<L: Launch> {
     stop_within: Duration,
     stop_until: Option<Instant>,
     reopen: bool,
+    /// The worker was told that everything is written.
+    is_finished: bool,
     /// Lines say who has sent them.
     trusted: bool,
     buffer: Box<[u8]>,
@@ -89,6 +92,7 @@ impl<L: Launch> Daemon<L> {
             stop_within: options.stop_within,
             stop_until: None,
             reopen: false,
+            is_finished: false,
             trusted: options.trusted,
             buffer: vec![0; MESSAGE].into_boxed_slice(),
         })
@@ -109,6 +113,7 @@ impl<L: Launch> Daemon<L> {
             }
             self.tell_dropped();
             self.feed();
+            self.finish();
             say::settle(Instant::now());
         }
         self.listener.close();
@@ -130,10 +135,22 @@ impl<L: Launch> Daemon<L> {
     }
 
     fn is_over(&self) -> bool {
-        let is_written = self.intake.count() == 0 && self.worker.under_way() == 0;
-        let is_done = self.gate == Gate::Drained && is_written;
+        let is_done = self.is_finished && self.is_written();
         let is_late = self.stop_until.is_some_and(|until| until <= Instant::now());
         is_done || is_late || self.ledger.gave_up().is_some()
+    }
+
+    /// Whether nothing is left to be written, and nothing more will come.
+    fn is_written(&self) -> bool {
+        let is_empty = self.intake.count() == 0 && self.worker.under_way() == 0;
+        self.gate == Gate::Drained && is_empty
+    }
+
+    /// Lets the worker take the mark away at the end. It is no clean one where something was left.
+    fn finish(&mut self) {
+        if self.is_written() && !self.is_finished {
+            self.is_finished = work::finish::call(&mut self.worker, None).is_ok();
+        }
     }
 
     /// Waits for the next tick, a message, an event or a signal, whichever is first.
@@ -241,17 +258,17 @@ impl<L: Launch> Daemon<L> {
             if !self.worker.has_room_for(HEAD + datagram.bytes.len(), 0) {
                 return;
             }
-            let name = Name::of(&datagram);
+            let name = Some(Name::of(&datagram));
             let Datagram { received, sender, bytes, missing } = datagram;
             let sender = sender.filter(|_| self.trusted);
             // No deadline: a message is written late rather than not at all.
             let bytes = Bytes::new(bytes);
             let taken =
                 work::append::call(&mut self.worker, &received, &sender, bytes, &missing, name);
-            if let Err(not_taken) = taken {
+            if let Err(NotTaken { why, tag: Some(name), .. }) = taken {
                 // There was room a moment ago, so that this is a fault of ours; say so by name.
                 self.ledger.stats.counts.lost += 1;
-                complain(format_args!("lost ({}): {}", not_taken.why, not_taken.tag));
+                complain(format_args!("lost ({why}): {name}"));
             }
             self.intake.pop();
         }

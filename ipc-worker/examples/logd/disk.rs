@@ -1,7 +1,7 @@
 //! The work that may block: append, rotate, sync. It runs in the worker, or in line.
 
 use std::fmt::{self, Write};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ipc_barrier::process::reset_signals;
 use ipc_transport::{Instant, wait};
@@ -13,6 +13,7 @@ use serde_bytes::Bytes;
 
 use crate::files::{Files, Limits};
 use crate::line::Datagram;
+use crate::mark::Mark;
 use crate::options::{Options, Stall};
 use crate::place::Place;
 use crate::policy::{Named, Policy, Step, is_full, why_not_opened};
@@ -37,6 +38,8 @@ ipc_worker::service! {
         /// So many messages were dropped by an earlier worker, which could not note it in the log.
         /// One-way.
         3 => fn add_dropped(count: u64, error: i32), quick;
+        /// Everything is written: takes the mark of a daemon that runs away.
+        4 => fn finish(), again UntilAnswered;
     }
 }
 
@@ -79,10 +82,13 @@ struct Life {
 }
 
 impl Disk {
+    /// Made in main, before there is a worker.
     pub(crate) fn new(place: Place, options: &Options) -> Self {
         let &Options { rotate_bytes, keep, symlinks, inline, stall, .. } = options;
+        let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let mark = Mark::new(std::process::id(), started.unwrap_or_default());
         Self {
-            files: Files::new(place, Limits { rotate_bytes, keep, symlinks }),
+            files: Files::new(place, mark, Limits { rotate_bytes, keep, symlinks }),
             policy: Policy::new(options.when_full),
             is_inline: inline,
             life: Life::default(),
@@ -103,6 +109,23 @@ impl Disk {
             own.put_line(&mut self.line);
         }
         datagram.put_line(&mut self.line);
+    }
+
+    /// Sees to the mark in the directory, once the log tells of the one that was left there.
+    fn mark(&mut self) {
+        if let Some(unclean) = self.files.unclean() {
+            let own = format!("{OWN}{unclean}");
+            let received = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            let received = received.unwrap_or_default();
+            self.line.clear();
+            let own = Datagram { received, sender: None, bytes: own.as_bytes(), missing: 0 };
+            own.put_line(&mut self.line);
+            if self.files.append(&self.line).is_err() {
+                // With the next message; what is wrong, that one shows.
+                return;
+            }
+        }
+        self.files.mark();
     }
 
     /// Says, once until it changes, why a line was not written.
@@ -158,7 +181,10 @@ impl work::Serve for Disk {
             Err(error) if !is_full(error) => {
                 Err(Reason::new("open log", error.raw_os_error().into(), why_not_opened(error)))
             }
-            _ => Ok(()),
+            _ => {
+                self.mark();
+                Ok(())
+            }
         }
     }
 
@@ -174,6 +200,7 @@ impl work::Serve for Disk {
         let datagram = Datagram { received, sender, bytes, missing };
         self.policy.begin();
         loop {
+            self.mark();
             self.compose(&datagram);
             if let Some(stall) = self.stall {
                 stall.wait();
@@ -221,6 +248,10 @@ impl work::Serve for Disk {
         self.left_out.messages = self.left_out.messages.saturating_add(count);
         self.left_out.why = Errno::from_raw_os_error(error);
         Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), Refusal> {
+        self.files.unmark().map_err(Refusal::from)
     }
 
     fn settle(&mut self) -> Result<(), Refusal> {

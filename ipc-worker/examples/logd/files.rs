@@ -1,5 +1,7 @@
 //! The log and the older files in their directory, all of which others may touch at any time.
 
+use core::fmt;
+
 use heapless::Vec;
 use ipc_transport::Instant;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -8,6 +10,7 @@ use rustix::io::Errno;
 
 use crate::attributes::Attributes;
 use crate::log::{Log, Symlinks, length};
+use crate::mark::Mark;
 use crate::older;
 use crate::place::Place;
 use crate::policy::{Named, Retry, is_full, is_unknown};
@@ -21,10 +24,20 @@ pub(crate) struct Limits {
     pub(crate) symlinks: Symlinks,
 }
 
+/// A daemon that has left its mark, in words.
+pub(crate) struct Unclean(u32);
+
+impl fmt::Display for Unclean {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the last logd (process {}) ended uncleanly: messages may be lost", self.0)
+    }
+}
+
 /// A directory of logs, and the file that is appended to.
 #[derive(Debug)]
 pub(crate) struct Files {
     place: Place,
+    mark: Mark,
     limits: Limits,
     log: Option<Log>,
     /// What the file before had.
@@ -39,9 +52,10 @@ pub(crate) struct Files {
 
 impl Files {
     /// Opens nothing yet.
-    pub(crate) fn new(place: Place, limits: Limits) -> Self {
+    pub(crate) fn new(place: Place, mark: Mark, limits: Limits) -> Self {
         Self {
             place,
+            mark,
             limits,
             log: None,
             attributes: None,
@@ -59,7 +73,7 @@ impl Files {
     /// Opens the log in the directory that has the path now.
     pub(crate) fn start(&mut self) -> Result<(), Errno> {
         if let Ok(Some(dir)) = self.place.other() {
-            self.place.move_to(dir);
+            self.go_to(dir);
         }
         self.log = Some(self.open()?);
         Ok(())
@@ -99,7 +113,7 @@ impl Files {
     fn open(&mut self) -> Result<Log, Errno> {
         let opened = self.open_in(None).or_else(|error| {
             match self.place.other() {
-                Ok(Some(dir)) if !is_full(error) => self.place.move_to(dir),
+                Ok(Some(dir)) if !is_full(error) => self.go_to(dir),
                 _ => return Err(error),
             }
             self.open_in(None)
@@ -131,6 +145,44 @@ impl Files {
         }
         // A new name is to last as long as what stands under it.
         self.note_sync(fsync(&self.place));
+        // Only now that the log is locked: else the mark may be that of a daemon that runs.
+        if self.mark.is_due() && self.mark.other().is_none() {
+            if let Some(main) = self.mark.look(self.place.as_fd()) {
+                report(format_args!("{}", Unclean(main)));
+            }
+        }
+    }
+
+    /// Goes on in another directory, and takes the mark along.
+    fn go_to(&mut self, dir: OwnedFd) {
+        // It may have been removed, mark and all.
+        _ = self.mark.clear(self.place.as_fd());
+        self.place.move_to(dir);
+    }
+
+    /// Returns what the log is to say of the daemon before this one.
+    pub(crate) fn unclean(&self) -> Option<Unclean> {
+        self.mark.other().map(Unclean)
+    }
+
+    /// Marks the directory as that of a daemon that runs, if it is not yet and the log is open.
+    pub(crate) fn mark(&mut self) {
+        if self.log.is_some() && self.mark.is_due() {
+            if let Some(error) = self.mark.set(self.place.as_fd()) {
+                report(format_args!(
+                    "the mark of a daemon that runs cannot be made: {}; an unclean end may not be \
+                     noticed",
+                    Named(error)
+                ));
+            }
+        }
+    }
+
+    /// Takes the mark away: everything is written.
+    pub(crate) fn unmark(&mut self) -> Result<(), Errno> {
+        self.mark.clear(self.place.as_fd()).inspect_err(|&error| {
+            report(format_args!("the mark of a daemon that runs stays: {}", Named(error)));
+        })
     }
 
     /// Leaves the open file, and remembers what the next one is to have.
@@ -215,7 +267,7 @@ impl Files {
         let log = opened.inspect_err(|_| self.log.iter().for_each(Log::lock_again))?;
         self.leave();
         if let Some(dir) = dir {
-            self.place.move_to(dir);
+            self.go_to(dir);
         }
         self.adopt(&log);
         self.log = Some(log);

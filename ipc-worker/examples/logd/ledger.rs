@@ -106,9 +106,9 @@ impl Ledger {
     }
 
     /// Takes note of an event; `worker` is the process that there is now.
-    pub(crate) fn note(&mut self, event: Event<'_, Name>, worker: Option<i32>) {
+    pub(crate) fn note(&mut self, event: Event<'_, Option<Name>>, worker: Option<i32>) {
         match event {
-            Event::Done { tag, outcome } => self.note_message(&tag, &outcome),
+            Event::Done { tag: Some(tag), outcome } => self.note_message(&tag, &outcome),
             Event::Died(ended) => self.note_death(ended),
             Event::Started { resent } => {
                 self.stats.counts.resent += resent;

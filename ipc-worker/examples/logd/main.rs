@@ -16,6 +16,7 @@ mod ledger;
 mod line;
 mod listener;
 mod log;
+mod mark;
 mod message;
 mod older;
 mod options;

@@ -39,6 +39,8 @@ Usage: logd --socket PATH --dir DIR [options]
 
 SIGTERM, SIGINT: write what has come, and stop. SIGQUIT: stop now, and name what is lost.
 SIGHUP: open DIR and DIR/log again.
+DIR/running marks a start; it goes at an end with everything written. If one is left by a kill or
+a stop that left something, the next start says so on standard error and in the log.
 
 A line: time of receipt (UTC), facility.severity, text; the client's time if over 2 s off. \\xNN
 is a byte that a terminal may obey or that is not UTF-8 (\\x5cx: \\x was sent), \\x[N bytes cut]

@@ -1,17 +1,14 @@
 //! `logd --check`.
 
-use std::fs;
-use std::process::Stdio;
-
-use crate::daemon::command;
+use crate::daemon::{bare_command, command};
 use crate::home::Home;
+use std::fs;
 
 const GOOD: &str = "2001-02-03T04:05:06.000007Z user.info app: gr\u{f6}\u{df}er\t\\x07\n";
 
 /// Checks the home's directory; returns the status, and what was printed and complained of.
 pub(crate) fn check(home: &Home) -> (Option<i32>, String, String) {
-    let mut command = command(home, &["--check", "logs"]);
-    let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
+    let output = bare_command(home, &["--check", "logs"]).output().unwrap();
     let [printed, said] = [output.stdout, output.stderr].map(|it| String::from_utf8(it).unwrap());
     (output.status.code(), printed, said)
 }

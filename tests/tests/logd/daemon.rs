@@ -23,13 +23,17 @@ pub(crate) const ARGUMENTS: [&str; 5] = ["--socket", "socket", "--dir", "logs", 
 
 /// Returns a command with these arguments, in the home and with its output in files there.
 pub(crate) fn command(home: &Home, arguments: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM.get().unwrap());
+    let mut command = bare_command(home, arguments);
     command
-        .args(arguments)
-        .current_dir(home.path("."))
-        .stdin(Stdio::null())
         .stdout(File::create(home.path("stdout")).unwrap())
         .stderr(File::create(home.path("stderr")).unwrap());
+    command
+}
+
+/// The same, with output that is left to the caller: it takes nothing from a daemon that runs.
+pub(crate) fn bare_command(home: &Home, arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM.get().unwrap());
+    command.args(arguments).current_dir(home.path(".")).stdin(Stdio::null());
     command
 }
 
@@ -54,14 +58,18 @@ impl<'a> Logd<'a> {
 
     /// Starts a daemon by a command with the usual arguments, and waits until it is ready.
     pub(crate) fn spawn(home: &'a Home, command: &mut Command) -> Self {
+        Self::try_spawn(home, command).unwrap_or_else(|said| panic!("it has ended: {said}"))
+    }
+
+    /// The same, or returns what a daemon that has ended before has said.
+    pub(crate) fn try_spawn(home: &'a Home, command: &mut Command) -> Result<Self, String> {
         let mut logd = Self { home, child: command.spawn().unwrap() };
-        eventually("the daemon to be ready", || {
-            if let Some(status) = logd.child.try_wait().unwrap() {
-                panic!("{status}: {}", logd.said());
-            }
-            logd.figures("ready").pop()
+        let is_ready = eventually("the daemon to be ready", || {
+            let has_ended = !logd.is_running();
+            let is_ready = logd.figures("ready").pop().is_some();
+            (has_ended || is_ready).then_some(is_ready)
         });
-        logd
+        if is_ready { Ok(logd) } else { Err(logd.said()) }
     }
 
     /// Returns what it has said on standard error; see [`Home::said`].

@@ -15,6 +15,7 @@ mod full;
 mod home;
 mod intake;
 mod load;
+mod marks;
 mod others;
 mod service;
 mod start;
@@ -34,6 +35,7 @@ use drops::*;
 use files::*;
 use full::*;
 use intake::*;
+use marks::*;
 use others::*;
 use service::*;
 use start::*;
@@ -140,4 +142,12 @@ ipc_tests::cases! { run =
     in_line_a_failed_sync_ends_the_daemon,
     repro_a_sync_that_fails_at_a_rotation_ends_the_worker_too,
     main_touches_no_disk_after_the_start,
+    a_start_after_a_kill_says_so_once,
+    another_worker_knows_the_mark_of_its_main,
+    an_end_with_something_left_is_no_clean_one,
+    a_worker_killed_at_the_end_leaves_no_mark,
+    a_second_daemon_leaves_the_mark_of_the_first,
+    the_mark_goes_along_to_another_directory,
+    what_is_no_mark_stays_and_stops_nothing,
+    a_start_on_a_full_disk_says_it_when_there_is_room,
 }

@@ -1,0 +1,91 @@
+//! The mark of a daemon that runs: a symbolic link `running` in its directory, to the number of
+//! main's process and the time of its start. A link needs no room, and is made whole or not at all.
+//! It goes at an end with everything written; one that another main has left tells that this end
+//! did not come. Nothing but raw calls.
+
+use core::fmt::Write;
+use core::mem::MaybeUninit;
+use core::time::Duration;
+
+use heapless::String;
+use ipc_transport::Instant;
+use rustix::fd::BorrowedFd;
+use rustix::fs::{AtFlags, fsync, readlinkat_raw, symlinkat, unlinkat};
+use rustix::io::Errno;
+
+use crate::policy::Retry;
+
+const NAME: &str = "running";
+
+/// `PID.NANOSECONDS`.
+type Text = String<32>;
+
+/// The mark of this main, and what is known of the one in the directory.
+#[derive(Debug)]
+pub(crate) struct Mark {
+    own: Text,
+    /// The main that has left the mark that is there.
+    other: Option<u32>,
+    is_set: bool,
+    setting: Retry,
+}
+
+impl Mark {
+    /// Made in main, so that every worker of it knows its mark.
+    pub(crate) fn new(main: u32, started: Duration) -> Self {
+        let mut own = Text::new();
+        // It has room for the longest.
+        _ = write!(own, "{main}.{}", started.as_nanos());
+        Self { own, other: None, is_set: false, setting: Retry::new() }
+    }
+
+    /// Looks into a directory in which the log is locked. Returns the process that was main before
+    /// and ended uncleanly.
+    pub(crate) fn look(&mut self, dir: BorrowedFd<'_>) -> Option<u32> {
+        let found = read(dir);
+        self.is_set = found.as_ref() == Some(&self.own);
+        // What has another form is no mark, and stays.
+        let (pid, time) = found.as_ref().filter(|_| !self.is_set)?.split_once('.')?;
+        self.other = pid.parse().ok().filter(|_| time.bytes().all(|byte| byte.is_ascii_digit()));
+        self.other
+    }
+
+    /// Returns the process that has left its mark, as long as that is there.
+    pub(crate) const fn other(&self) -> Option<u32> {
+        self.other
+    }
+
+    /// Returns whether the mark is to be made, and was not tried a moment ago.
+    pub(crate) fn is_due(&self) -> bool {
+        !self.is_set && !self.setting.is_early(Instant::now())
+    }
+
+    /// Makes the mark, in place of the one that was left. Returns a failure that is new.
+    pub(crate) fn set(&mut self, dir: BorrowedFd<'_>) -> Option<Errno> {
+        if self.other.take().is_some() {
+            _ = unlinkat(dir, NAME, AtFlags::empty());
+        }
+        let result = symlinkat(self.own.as_str(), dir, NAME);
+        self.is_set = result.is_ok();
+        // Best effort: it is for the loss of power, too.
+        _ = fsync(dir);
+        self.setting.note(Instant::now(), result)
+    }
+
+    /// Removes the mark of this main, and none of another.
+    pub(crate) fn clear(&mut self, dir: BorrowedFd<'_>) -> Result<(), Errno> {
+        (self.other, self.is_set) = (None, false);
+        if read(dir).as_ref() == Some(&self.own) {
+            unlinkat(dir, NAME, AtFlags::empty())?;
+            _ = fsync(dir);
+        }
+        Ok(())
+    }
+}
+
+/// Reads the link; one that is too long is none of ours.
+fn read(dir: BorrowedFd<'_>) -> Option<Text> {
+    let mut buffer = [MaybeUninit::uninit(); 33];
+    let (bytes, _) = readlinkat_raw(dir, NAME, &mut buffer).ok()?;
+    Text::try_from(core::str::from_utf8(bytes).ok()?).ok()
+}

@@ -1,0 +1,149 @@
+//! The mark in the directory, by which a start knows how the last daemon has ended.
+
+use std::fs;
+
+use rustix::process::Signal;
+
+use crate::check::check;
+use crate::daemon::{Logd, bare_command};
+use crate::full::Small;
+use crate::home::{Home, eventually, read};
+use crate::tracer::Tracer;
+
+/// What both standard error and the log say.
+pub(crate) const UNCLEAN: &str = " ended uncleanly: messages may be lost";
+
+fn has_mark(home: &Home) -> bool {
+    fs::symlink_metadata(home.dir().join("running")).is_ok()
+}
+
+fn kill(logd: &mut Logd<'_>) {
+    logd.signal(Signal::KILL);
+    logd.await_end();
+}
+
+/// Starts a daemon, stops it, and returns what it has said.
+fn start_and_stop(home: &Home) -> String {
+    let mut logd = Logd::start(home, &[]);
+    logd.stop();
+    logd.said()
+}
+
+pub(crate) fn a_start_after_a_kill_says_so_once() {
+    for arguments in [&[][..], &["--inline"]] {
+        let home = Home::new();
+        let mut logd = Logd::start(&home, arguments);
+        let words = format!("logd: the last logd (process {}){UNCLEAN}", logd.pid());
+        assert!(has_mark(&home));
+        assert_eq!(read(&home.log(0)), b"");
+        kill(&mut logd);
+        let mut logd = Logd::start(&home, arguments);
+        assert_eq!(logd.said(), format!("{words}\n"));
+        let line = &home.await_lines(1)[0];
+        assert_eq!((&*line.kind, &*line.text), ("syslog.warning", &*words));
+        assert_eq!(check(&home).0, Some(0));
+        logd.client().send(b"goes on").unwrap();
+        logd.stop();
+        assert!(!has_mark(&home));
+        assert_eq!(start_and_stop(&home), "");
+        assert_eq!(home.texts(), [&words, "goes on"]);
+    }
+}
+
+pub(crate) fn another_worker_knows_the_mark_of_its_main() {
+    let home = Home::new();
+    let mut logd = Logd::start(&home, &[]);
+    logd.replace_worker();
+    logd.stop();
+    assert_eq!(logd.said_count(UNCLEAN), 0, "{}", logd.said());
+    assert_eq!(start_and_stop(&home), "");
+}
+
+pub(crate) fn an_end_with_something_left_is_no_clean_one() {
+    let home = Home::new();
+    let mut logd = Logd::start(&home, &[]);
+    logd.signal_worker(Signal::STOP);
+    logd.client().send(b"left").unwrap();
+    logd.signal(Signal::QUIT);
+    assert_eq!(logd.await_end().code(), Some(1));
+    assert_eq!(start_and_stop(&home).matches(UNCLEAN).count(), 1);
+}
+
+pub(crate) fn a_worker_killed_at_the_end_leaves_no_mark() {
+    Tracer::require();
+    let home = Home::new();
+    let mut logd = Logd::start(&home, &[]);
+    let kill = ["trace=?unlink,?unlinkat", "inject=?unlink,?unlinkat:signal=KILL:when=1"];
+    let tracer = Tracer::attach(&home, logd.worker().unwrap(), &kill);
+    let end = logd.stop();
+    drop(tracer);
+    assert_eq!(["written", "lost", "deaths"].map(|key| end.number(key)), [0, 0, 1]);
+    assert!(!has_mark(&home));
+    assert_eq!(start_and_stop(&home), "");
+}
+
+pub(crate) fn a_second_daemon_leaves_the_mark_of_the_first() {
+    let home = Home::new();
+    let mut first = Logd::start(&home, &[]);
+    let mark = fs::read_link(home.dir().join("running")).unwrap();
+    assert_eq!(check(&home).0, Some(0));
+    let second = ["--socket", "other", "--dir", "logs"];
+    let output = bare_command(&home, &second).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("another process writes to the log"), "{said}");
+    assert_eq!(fs::read_link(home.dir().join("running")).unwrap(), mark);
+    first.stop();
+    assert_eq!(first.said(), "");
+    assert_eq!(start_and_stop(&home), "");
+}
+
+pub(crate) fn the_mark_goes_along_to_another_directory() {
+    let home = Home::new();
+    let mut logd = Logd::start(&home, &[]);
+    fs::rename(home.dir(), home.path("old")).unwrap();
+    fs::create_dir(home.dir()).unwrap();
+    logd.signal(Signal::HUP);
+    eventually("the log there", || home.log(0).exists().then_some(()));
+    logd.client().send(b"there").unwrap();
+    home.await_lines(1);
+    assert!(has_mark(&home));
+    assert!(fs::symlink_metadata(home.path("old/running")).is_err());
+    logd.stop();
+    assert_eq!(logd.said(), "");
+    assert!(!has_mark(&home));
+}
+
+pub(crate) fn what_is_no_mark_stays_and_stops_nothing() {
+    let home = Home::new();
+    fs::write(home.dir().join("running"), "theirs").unwrap();
+    let mut logd = Logd::start(&home, &[]);
+    logd.client().send(b"goes on").unwrap();
+    logd.stop();
+    assert_eq!(home.texts(), ["goes on"]);
+    assert_eq!(read(&home.dir().join("running")), b"theirs");
+    assert_eq!(logd.said_count("a daemon that runs cannot be made: EEXIST (17)"), 1);
+    assert_eq!(logd.said().lines().count(), 1, "{}", logd.said());
+}
+
+pub(crate) fn a_start_on_a_full_disk_says_it_when_there_is_room() {
+    let small = Small::new();
+    let home = &small.home;
+    kill(&mut Logd::start(home, &[]));
+    small.fill(0);
+    for _ in 0..2 {
+        // Said each time until the log has it.
+        let mut logd = Logd::start(home, &[]);
+        assert_eq!(logd.said_count(UNCLEAN), 1, "{}", logd.said());
+        kill(&mut logd);
+    }
+    let mut logd = Logd::start(home, &[]);
+    logd.client().send(b"waits").unwrap();
+    logd.await_said("the disk is full");
+    small.free();
+    home.await_lines(2);
+    logd.stop();
+    let texts = home.texts();
+    assert!(texts[0].ends_with(UNCLEAN) && texts[1] == "waits" && texts.len() == 2, "{texts:?}");
+    assert_eq!(start_and_stop(home), "");
+}
