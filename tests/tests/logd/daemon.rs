@@ -113,8 +113,14 @@ impl<'a> Logd<'a> {
 
     /// Kills the worker and waits until another one is ready.
     pub(crate) fn replace_worker(&self) {
+        self.replace_worker_after(|| ());
+    }
+
+    /// The same, with a look at what the worker has left.
+    pub(crate) fn replace_worker_after(&self, look: impl FnOnce()) {
         let before = self.figures("started").len();
         self.signal_worker(Signal::KILL);
+        look();
         eventually("a new worker", || (self.figures("started").len() > before).then_some(()));
     }
 

@@ -32,11 +32,16 @@ impl Load {
         Self { threads: threads.collect(), len }
     }
 
+    /// Waits for the end of the clients; returns how many messages of each were accepted.
+    pub(crate) fn counts(self) -> Vec<u32> {
+        self.threads.into_iter().map(|it| it.join().unwrap()).collect()
+    }
+
     /// Checks that each message whose sending went well stands in the files once and whole, in
     /// the order of its client; those that were reported as running may be missing.
     pub(crate) fn check(self, home: &Home, said: &str) -> u64 {
         let len = self.len;
-        let counts: Vec<u32> = self.threads.into_iter().map(|it| it.join().unwrap()).collect();
+        let counts = self.counts();
         let lost = lost(said);
         let mut next = vec![0; counts.len()];
         for text in home.texts() {
@@ -66,7 +71,8 @@ fn message(client: u32, number: u32, len: usize) -> String {
     text
 }
 
-fn numbers(text: &str) -> (u32, u32) {
+/// Returns the client and the number of a message.
+pub(crate) fn numbers(text: &str) -> (u32, u32) {
     let mut words = text.strip_prefix("load ").unwrap().split(' ');
     let mut number = || words.next().unwrap().parse().unwrap();
     (number(), number())

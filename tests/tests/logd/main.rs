@@ -14,6 +14,7 @@ mod files;
 mod full;
 mod home;
 mod intake;
+mod kills;
 mod load;
 mod marks;
 mod others;
@@ -35,6 +36,7 @@ use drops::*;
 use files::*;
 use full::*;
 use intake::*;
+use kills::*;
 use marks::*;
 use others::*;
 use service::*;
@@ -142,6 +144,10 @@ ipc_tests::cases! { run =
     in_line_a_failed_sync_ends_the_daemon,
     repro_a_sync_that_fails_at_a_rotation_ends_the_worker_too,
     main_touches_no_disk_after_the_start,
+    after_a_workers_death_each_line_is_there_once_or_named,
+    after_mains_death_only_intake_and_queue_are_lost_and_the_next_says_so,
+    after_the_death_of_both_nothing_is_there_twice_or_in_part,
+    what_has_reached_the_worker_is_written_after_mains_death,
     a_start_after_a_kill_says_so_once,
     another_worker_knows_the_mark_of_its_main,
     an_end_with_something_left_is_no_clean_one,

@@ -1,0 +1,296 @@
+//! kill -9 at any moment, of the worker and of main, under load, amid rotations and on a disk that
+//! is full now and then.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{JoinHandle, sleep};
+use std::time::Duration;
+
+use ipc_tests::deep;
+use ipc_tests::random::Random;
+use ipc_transport::{Instant, Interest, Watched, wait};
+use rustix::fd::AsFd;
+use rustix::fs::inotify;
+use rustix::process::{Signal, kill_process};
+
+use crate::check::check;
+use crate::daemon::{ARGUMENTS, Logd, command};
+use crate::full::Small;
+use crate::home::{DEADLINE, Home, eventually, lines, read};
+use crate::load::{Load, numbers};
+use crate::marks::UNCLEAN;
+
+/// Many small files, the smallest intake, and all of them kept.
+const OPTIONS: [&str; 6] = ["--rotate-bytes", "3000", "--keep", "1000000", "--intake", "65536"];
+const CLIENTS: u32 = 4;
+const LEN: usize = 90;
+/// More than a round writes.
+const DISK: &str = "size=48m";
+
+/// Bytes of the intake for each message beside its own, and requests that main holds beside.
+const INTAKE_HEAD: usize = 37;
+const SLOTS: usize = 256;
+
+/// What was counted.
+type Sum = BTreeMap<&'static str, usize>;
+
+/// How often each is killed.
+fn kills() -> usize {
+    deep::or(10, 200)
+}
+
+fn random_ms(random: &mut Random, limit: usize) -> Duration {
+    Duration::from_millis(u64::try_from(random.below(limit)).unwrap())
+}
+
+/// Fills a disk, and makes room again, over and over.
+struct Pressure {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Pressure {
+    fn start(small: &Small, mut random: Random) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (path, seen) = (small.ballast(), Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
+            while !seen.load(Ordering::Relaxed) {
+                sleep(random_ms(&mut random, 100));
+                fill(&path);
+                sleep(random_ms(&mut random, 300));
+                fs::remove_file(&path).unwrap();
+            }
+        });
+        Self { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Pressure {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+fn fill(path: &Path) {
+    let mut file = fs::File::create(path).unwrap();
+    while file.write_all(&[0; 65536]).is_ok() {}
+    while file.write_all(&[0; 4096]).is_ok() {}
+}
+
+/// Waits for a moment: any one, or one shortly after a rotation has begun.
+fn await_moment(home: &Home, random: &mut Random, limit_ms: usize) {
+    sleep(random_ms(random, limit_ms));
+    if random.one_in(2) {
+        return;
+    }
+    let watch = inotify::init(inotify::CreateFlags::CLOEXEC).unwrap();
+    inotify::add_watch(&watch, home.dir(), inotify::WatchFlags::MOVED_FROM).unwrap();
+    // On a full disk there is none.
+    let deadline = Instant::now() + Duration::from_millis(200);
+    wait(&mut [Watched::new(watch.as_fd(), Interest::Input)], Some(deadline)).unwrap();
+    let until = Instant::now() + Duration::from_micros(random.next() % 500);
+    while Instant::now() < until {}
+}
+
+/// Returns whether there is no log, or numbers are missing: a rotation was interrupted.
+fn is_amid_rotation(home: &Home) -> bool {
+    let numbers = home.numbers();
+    numbers.last() != Some(&0) || numbers.windows(2).any(|pair| pair[0] - pair[1] > 1)
+}
+
+/// Removes what was checked.
+fn remove_older(home: &Home) {
+    for number in home.numbers().into_iter().filter(|&number| number > 0) {
+        fs::remove_file(home.log(number)).unwrap();
+    }
+}
+
+fn expect_whole(home: &Home) {
+    let (status, printed, said) = check(home);
+    assert_eq!((status, &*said), (Some(0), ""), "{printed}");
+}
+
+pub(crate) fn after_a_workers_death_each_line_is_there_once_or_named() {
+    const AT_ONCE: usize = 3;
+    let small = Small::with(DISK);
+    let home = &small.home;
+    let mut random = Random::new();
+    let (mut sum, mut left) = (Sum::new(), kills());
+    while left > 0 {
+        let mut logd = Logd::start(home, &OPTIONS);
+        let pressure = Pressure::start(&small, Random::seeded(random.next()));
+        let load = Load::start(&logd, CLIENTS, LEN);
+        // Later ones are restarted later and later.
+        for _ in 0..AT_ONCE.min(left) {
+            await_moment(home, &mut random, 100);
+            logd.replace_worker_after(|| {
+                *sum.entry("amid a rotation").or_default() += usize::from(is_amid_rotation(home));
+            });
+            left -= 1;
+        }
+        sleep(random_ms(&mut random, 100));
+        let end = logd.stop();
+        drop(pressure);
+        let said = logd.said();
+        let sent = load.check(home, &said);
+        expect_whole(home);
+        let figures = ["received", "written", "lost", "refused", "dropped", "deaths"];
+        let [received, written, lost, refused, dropped, deaths] =
+            figures.map(|key| end.number(key));
+        assert_eq!([received, refused, dropped], [sent, 0, 0], "{said}");
+        assert!(written + lost == received && lost <= deaths, "{said}");
+        assert_eq!(logd.said_count(UNCLEAN), 0, "{said}");
+        for (key, count) in [("sent", sent), ("named", lost), ("deaths", deaths)] {
+            *sum.entry(key).or_default() += usize::try_from(count).unwrap();
+        }
+        *sum.entry("full").or_default() += said.matches("the disk is full").count();
+        remove_older(home);
+        fs::remove_file(home.log(0)).unwrap();
+    }
+    println!("the worker was killed: {sum:?}");
+}
+
+/// Starts a daemon as a supervisor does: again, where the log was not free in time.
+fn start<'a>(home: &'a Home, retries: &mut usize) -> Logd<'a> {
+    let limit = Instant::now() + DEADLINE;
+    loop {
+        // The worker of the last one has them still.
+        for name in ["stdout", "stderr"] {
+            fs::remove_file(home.path(name)).unwrap();
+        }
+        match Logd::try_spawn(home, command(home, &ARGUMENTS).args(OPTIONS)) {
+            Ok(logd) => return logd,
+            Err(said) => {
+                assert!(said.contains("another process writes to the log"), "{said}");
+                assert!(Instant::now() < limit, "{said}");
+                *retries += 1;
+            }
+        }
+    }
+}
+
+/// Checks what was written of a load whose main was killed; returns how many were lost.
+fn judge(counts: &[u32], texts: &[String]) -> usize {
+    let mut next = vec![0; counts.len()];
+    for text in texts {
+        let (client, number) = numbers(text);
+        let expected = &mut next[usize::try_from(client).unwrap()];
+        assert_eq!(*expected, number, "client {client}: twice, missing or out of order");
+        *expected += 1;
+    }
+    assert!(counts.iter().zip(&next).all(|(sent, next)| next <= sent), "what was not sent");
+    usize::try_from(counts.iter().sum::<u32>() - next.iter().sum::<u32>()).unwrap()
+}
+
+/// How many messages can be lost with main: those in the socket's queue, which each client can
+/// fill by one more than it holds, in the intake, and on their way to the worker.
+fn most_lost() -> usize {
+    let path = "/proc/sys/net/unix/max_dgram_qlen";
+    let queue: usize = fs::read_to_string(path).unwrap().trim().parse().unwrap();
+    let clients = usize::try_from(CLIENTS).unwrap();
+    queue + 1 + clients + 65536 / (INTAKE_HEAD + LEN) + SLOTS
+}
+
+/// Who is killed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Victims {
+    Main,
+    Both,
+}
+
+pub(crate) fn after_mains_death_only_intake_and_queue_are_lost_and_the_next_says_so() {
+    kill_main(Victims::Main);
+}
+
+pub(crate) fn after_the_death_of_both_nothing_is_there_twice_or_in_part() {
+    kill_main(Victims::Both);
+}
+
+fn kill_main(victims: Victims) {
+    let small = Small::with(DISK);
+    let home = &small.home;
+    let mut random = Random::new();
+    let mut sum = Sum::new();
+    let mut logd = Logd::start(home, &OPTIONS);
+    for _ in 0..kills() {
+        remove_older(home);
+        let kept = read(&home.log(0));
+        let pressure = Pressure::start(&small, Random::seeded(random.next()));
+        let load = Load::start(&logd, CLIENTS, LEN);
+        await_moment(home, &mut random, 300);
+        let worker = logd.worker().unwrap();
+        logd.signal(Signal::KILL);
+        if victims == Victims::Both {
+            sleep(Duration::from_micros(random.next() % 2000));
+            // It may have written all by now.
+            _ = kill_process(worker, Signal::KILL);
+            let is_amid = is_amid_rotation(home);
+            *sum.entry("amid a rotation").or_default() += usize::from(is_amid);
+        }
+        logd.await_end();
+        *sum.entry("full").or_default() += logd.said_count("the disk is full");
+        let counts = load.counts();
+        // Where the disk may be full at the start, the log has its line later.
+        let pressure = Some(pressure).filter(|_| random.one_in(2));
+        let is_free = pressure.is_none();
+        logd = start(home, sum.entry("further starts").or_default());
+        drop(pressure);
+
+        assert_eq!(logd.said_count(UNCLEAN), 1, "{}", logd.said());
+        expect_whole(home);
+        let bytes = home.bytes();
+        assert!(bytes.starts_with(&kept), "what was there is no more");
+        let news = lines(&bytes[kept.len()..]);
+        let is_own = |text: &String| text.ends_with(UNCLEAN);
+        let news: Vec<String> = news.into_iter().map(|it| it.text).collect();
+        assert!(!is_free || news.last().is_some_and(is_own), "the log says nothing: {news:?}");
+        let (own, texts): (Vec<_>, Vec<_>) = news.into_iter().partition(is_own);
+        assert!(own.len() <= 2, "{own:?}");
+        let lost = judge(&counts, &texts);
+        assert!(lost <= most_lost(), "{lost} of at most {} lost", most_lost());
+        let sent = usize::try_from(counts.iter().sum::<u32>()).unwrap();
+        for (key, count) in [("sent", sent), ("lost", lost), ("lines of its own", own.len())] {
+            *sum.entry(key).or_default() += count;
+        }
+        let most = sum.entry("most lost").or_default();
+        *most = lost.max(*most);
+    }
+    logd.stop();
+    println!("main was killed: {sum:?}; at most {} lost each time", most_lost());
+}
+
+pub(crate) fn what_has_reached_the_worker_is_written_after_mains_death() {
+    const COUNT: usize = 100;
+    let home = Home::new();
+    let text = |number: usize| format!("reaches {number} {}", "r".repeat(60));
+    let mut logd = Logd::start(&home, &[]);
+    let worker = logd.worker().unwrap();
+    logd.signal_worker(Signal::STOP);
+    let client = logd.client();
+    for number in 0..COUNT {
+        client.send(text(number).as_bytes()).unwrap();
+    }
+    eventually("main to have sent them on", || {
+        (logd.figures("second").last()?.number("received") == 100).then_some(())
+    });
+    logd.signal(Signal::KILL);
+    logd.await_end();
+    let goes_on = std::thread::spawn(move || {
+        // The next one finds the log locked, and waits.
+        sleep(Duration::from_millis(300));
+        kill_process(worker, Signal::CONT).unwrap();
+    });
+    let mut retries = 0;
+    let mut logd = start(&home, &mut retries);
+    assert_eq!(retries, 0, "it did not wait");
+    goes_on.join().unwrap();
+    logd.stop();
+    let texts = home.texts();
+    assert!(texts[..COUNT].iter().cloned().eq((0..COUNT).map(text)), "{texts:?}");
+    assert!(texts.len() == COUNT + 1 && texts[COUNT].ends_with(UNCLEAN), "{texts:?}");
+}
