@@ -12,10 +12,10 @@ const HELP: &str = "\
 Runs what takes too long for `cargo xtask ci`: a minute of fuzzing the decoder, miri, the barrier's
 tests with a hundred times the races, a hundred million steps of the model of a worker's two sides,
 a thousand strikes against each crew of workers, the ticks of main beside hostile ones, main or a
-worker killed or refused at each of their system calls, and the
-tests in all surroundings of `cargo xtask around`. Every step runs, also after one that failed. A
-step whose tool is not installed is skipped; the end of the output lists these steps and how to
-install them.
+worker killed or refused at each of their system calls, logd's main and worker killed two hundred
+times each under load, ten million random messages for its lines, and the tests in all surroundings
+of `cargo xtask around`. Every step runs, also after one that failed. A step whose tool is not
+installed is skipped; the end of the output lists these steps and how to install them.
 
 Usage: cargo xtask deep
 
@@ -38,6 +38,8 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
     workers
         .args(["ipc-tests", "--test", "chaos", "--test", "hostile", "--test", "walks"])
         .env("IPC_TESTS_DEEP", "1");
+    let mut logd = workspace.cargo(&test);
+    logd.args(["ipc-tests", "--test", "logd", "--test", "lines"]).env("IPC_TESTS_DEEP", "1");
     let mut traffic = workspace.cargo(&test);
     traffic.args(["ipc-worker", "--lib", "--", "traffic"]).env("IPC_STEPS", "100000000");
     let mut steps = vec![
@@ -45,6 +47,7 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
         miri::step(workspace),
         Step::command("barrier, long", barrier),
         Step::command("workers in chaos, long", workers),
+        Step::command("logd, long", logd),
         Step::command("traffic, long", traffic),
     ];
     steps.extend(around::steps(workspace, around::Suites::All, |_| true));
