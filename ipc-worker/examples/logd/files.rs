@@ -12,7 +12,7 @@ use crate::attributes::Attributes;
 use crate::log::{Log, Symlinks, length};
 use crate::mark::Mark;
 use crate::older;
-use crate::place::Place;
+use crate::place::{Place, lock};
 use crate::policy::{Named, Retry, is_full, is_unknown};
 use crate::say::report;
 
@@ -124,6 +124,7 @@ impl Files {
     /// Opens or makes `log` in another directory, or in the present one.
     fn open_in(&mut self, other: Option<BorrowedFd<'_>>) -> Result<Log, Errno> {
         let dir = other.unwrap_or(self.place.as_fd());
+        lock(dir)?;
         if self.attributes.is_none() {
             // Another worker has left the file before.
             let newest = older::newest(dir);
@@ -261,10 +262,13 @@ impl Files {
         if self.log.as_ref().is_some_and(|log| log.is_named(place)) {
             return Ok(());
         }
-        // Where numbers are never the same twice it can be the same file.
+        // Where numbers are never the same twice it can be the same file in the same directory.
         self.log.iter().for_each(Log::unlock);
-        let opened = self.open_in(dir.as_ref().map(AsFd::as_fd));
-        let log = opened.inspect_err(|_| self.log.iter().for_each(Log::lock_again))?;
+        self.place.unlock();
+        let log = self.open_in(dir.as_ref().map(AsFd::as_fd)).inspect_err(|_| {
+            _ = lock(self.place.as_fd());
+            self.log.iter().for_each(Log::lock_again);
+        })?;
         self.leave();
         if let Some(dir) = dir {
             self.go_to(dir);

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags, fstat, openat};
-use rustix::io::Errno;
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, fstat, openat};
+use rustix::io::{Errno, retry_on_intr};
 
 /// A directory that may be replaced, or mounted over.
 #[derive(Debug)]
@@ -37,13 +37,32 @@ impl Place {
     }
 
     pub(crate) fn move_to(&mut self, dir: OwnedFd) {
+        self.unlock();
         self.dir = dir;
+    }
+
+    /// Gives the lock up, for main too, which has the first directory open as well.
+    pub(crate) fn unlock(&self) {
+        _ = flock(&self.dir, FlockOperation::Unlock);
     }
 }
 
 impl AsFd for Place {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
+    }
+}
+
+/// Locks a directory, until the last process has closed it that has inherited it. The lock of `log`
+/// alone is not enough: there is no `log` for a moment at each rotation. Where the file system has
+/// no such locks for directories, it must do.
+///
+/// # Errors
+/// `EAGAIN` where another daemon has it.
+pub(crate) fn lock(dir: BorrowedFd<'_>) -> Result<(), Errno> {
+    match retry_on_intr(|| flock(dir, FlockOperation::NonBlockingLockExclusive)) {
+        Err(Errno::AGAIN) => Err(Errno::AGAIN),
+        _ => Ok(()),
     }
 }
 

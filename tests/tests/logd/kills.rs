@@ -23,6 +23,7 @@ use crate::full::Small;
 use crate::home::{DEADLINE, Home, eventually, lines, read};
 use crate::load::{Load, numbers};
 use crate::marks::UNCLEAN;
+use crate::tracer::Tracer;
 
 /// Many small files, the smallest intake, and all of them kept.
 const OPTIONS: [&str; 6] = ["--rotate-bytes", "3000", "--keep", "1000000", "--intake", "65536"];
@@ -262,6 +263,40 @@ fn kill_main(victims: Victims) {
     }
     logd.stop();
     println!("main was killed: {sum:?}; at most {} lost each time", most_lost());
+}
+
+/// Amid a rotation nothing was locked: the next worker made a log of its own, and what the first
+/// one still had was lost.
+pub(crate) fn repro_a_start_amid_a_rotation_waits() {
+    const COUNT: usize = 40;
+    Tracer::require();
+    let home = Home::new();
+    let text = |number: usize| format!("rotates {number} {}", "r".repeat(60));
+    let options = ["--rotate-bytes", "1000", "--keep", "100"];
+    let mut logd = Logd::start(&home, &options);
+    let slow = [
+        "trace=?rename,?renameat,?renameat2",
+        "inject=?rename,?renameat,?renameat2:delay_exit=3000000:when=1",
+    ];
+    let tracer = Tracer::attach(&home, logd.worker().unwrap(), &slow);
+    let client = logd.client();
+    for number in 0..COUNT {
+        client.send(text(number).as_bytes()).unwrap();
+    }
+    eventually("main to have sent them on, and a rotation", || {
+        let is_sent = logd.figures("second").last()?.number("received") == 40;
+        (is_sent && !home.log(0).exists()).then_some(())
+    });
+    logd.signal(Signal::KILL);
+    logd.await_end();
+    let mut retries = 0;
+    let mut logd = start(&home, &mut retries);
+    drop(tracer);
+    logd.stop();
+    let texts = home.texts();
+    assert!(texts[..COUNT].iter().cloned().eq((0..COUNT).map(text)), "{texts:?}");
+    assert!(texts.len() == COUNT + 1 && texts[COUNT].ends_with(UNCLEAN), "{texts:?}");
+    assert_eq!(retries, 0, "it did not wait");
 }
 
 pub(crate) fn what_has_reached_the_worker_is_written_after_mains_death() {

@@ -147,6 +147,7 @@ ipc_tests::cases! { run =
     after_a_workers_death_each_line_is_there_once_or_named,
     after_mains_death_only_intake_and_queue_are_lost_and_the_next_says_so,
     after_the_death_of_both_nothing_is_there_twice_or_in_part,
+    repro_a_start_amid_a_rotation_waits,
     what_has_reached_the_worker_is_written_after_mains_death,
     a_start_after_a_kill_says_so_once,
     another_worker_knows_the_mark_of_its_main,
