@@ -148,6 +148,7 @@ ipc_tests::cases! { run =
     after_mains_death_only_intake_and_queue_are_lost_and_the_next_says_so,
     after_the_death_of_both_nothing_is_there_twice_or_in_part,
     repro_a_start_amid_a_rotation_waits,
+    a_worker_on_a_full_disk_writes_all_after_mains_death,
     what_has_reached_the_worker_is_written_after_mains_death,
     a_start_after_a_kill_says_so_once,
     another_worker_knows_the_mark_of_its_main,

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use rustix::process::Signal;
 
 use crate::check::check;
@@ -92,6 +94,7 @@ pub(crate) fn a_second_daemon_leaves_the_mark_of_the_first() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("another process writes to the log"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
     assert_eq!(fs::read_link(home.dir().join("running")).unwrap(), mark);
     first.stop();
     assert_eq!(first.said(), "");
@@ -109,6 +112,10 @@ pub(crate) fn the_mark_goes_along_to_another_directory() {
     home.await_lines(1);
     assert!(has_mark(&home));
     assert!(fs::symlink_metadata(home.path("old/running")).is_err());
+    // So does the lock.
+    let lock = |dir| flock(fs::File::open(dir).unwrap(), FlockOperation::NonBlockingLockExclusive);
+    assert_eq!(lock(home.dir()), Err(Errno::AGAIN));
+    assert_eq!(lock(home.path("old")), Ok(()));
     logd.stop();
     assert_eq!(logd.said(), "");
     assert!(!has_mark(&home));
