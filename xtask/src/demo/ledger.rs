@@ -39,7 +39,11 @@ impl Ledger {
     pub(crate) fn read(dir: &Path) -> io::Result<Self> {
         let mut ledger = Self::default();
         for entry in fs::read_dir(dir)? {
-            ledger.take(&fs::read(entry?.path())?);
+            let entry = entry?;
+            // Beside the logs there is the mark of a daemon that runs.
+            if entry.file_name().as_encoded_bytes().starts_with(b"log") {
+                ledger.take(&fs::read(entry.path())?);
+            }
         }
         Ok(ledger)
     }
