@@ -79,6 +79,7 @@ const LEFT_OUT: &[(&str, &str, &[&str])] = &[
             "where_standard_streams_are_closed",
             "with_closed_streams",
             "descriptors_lie_above_the_standard_streams",
+            "readiness_is_told_at_the_descriptor",
         ],
     ),
     (
@@ -93,6 +94,7 @@ const LEFT_OUT: &[(&str, &str, &[&str])] = &[
             "a_child_watches_its_parent",
             "a_process_that_is_not_watched_any_more",
             "a_wait_that_the_system_refuses",
+            "without_stats_an_idle_daemon_sleeps",
         ],
     ),
     (
