@@ -46,7 +46,7 @@ type Sum = BTreeMap<&'static str, usize>;
 
 /// How often each is killed.
 fn kills() -> usize {
-    deep::or(10, 200)
+    deep::or(5, 200)
 }
 
 fn random_ms(random: &mut Random, limit: usize) -> Duration {

@@ -100,7 +100,7 @@ pub(crate) fn random_datagrams_leave_lines_that_check_calls_whole() {
     let mut logd = Logd::start(&home, &["--rotate-bytes", "200000", "--keep", "100000"]);
     let client = logd.client();
     let mut random = Random::new();
-    let count = deep::or(5_000, 200_000);
+    let count = deep::or(2_000, 200_000);
     for _ in 0..count {
         let limit = if random.one_in(50) { 20_000 } else { 100 };
         let len = random.below(limit);
