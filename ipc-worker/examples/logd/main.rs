@@ -95,6 +95,7 @@ impl fmt::Display for Trouble {
 
 /// Opens what main needs, in the order in which it may fail, and serves until it is told to stop.
 fn run(options: &Options) -> Result<(), Trouble> {
+    say::open();
     let readiness = Readiness::new(options.ready_fd)?;
     let place = Place::open(&options.dir)
         .map_err(|error| Trouble::at(format_args!("--dir {}", options.dir.display()))(&error))?;

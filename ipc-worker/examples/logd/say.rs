@@ -5,7 +5,7 @@ use std::fmt;
 
 use ipc_transport::{Instant, Interest, Watched, wait};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+use rustix::fs::{FileType, Mode, OFlags, fstat};
 use rustix::net::{SendFlags, send};
 
 use crate::quiet::{Quiet, Unsaid};
@@ -15,6 +15,11 @@ const LONGEST: usize = 4096;
 
 thread_local! {
     static ERRORS: RefCell<Voice> = RefCell::new(Voice::new());
+}
+
+/// Opens standard error, while this process still may.
+pub(crate) fn open() {
+    ERRORS.with_borrow(|_opened| ());
 }
 
 /// Says a line for people on standard error. The same line again is counted for a while, and so are
@@ -34,8 +39,8 @@ pub(crate) fn report(text: fmt::Arguments<'_>) {
 /// Says how much was not said, once that is due.
 pub(crate) fn settle(now: Instant) {
     ERRORS.with_borrow_mut(|voice| {
-        if let Some(unsaid) = voice.quiet.settle(now) {
-            voice.tell(unsaid, now);
+        if let Some(unsaid) = voice.quiet.settle(now).filter(|&unsaid| !voice.tell(unsaid)) {
+            voice.quiet.put_back(unsaid, 0, now);
         }
     });
 }
@@ -49,7 +54,7 @@ pub(crate) fn deadline() -> Instant {
 pub(crate) fn say_all() {
     ERRORS.with_borrow_mut(|voice| {
         let unsaid = voice.quiet.say_all();
-        voice.tell(unsaid, Instant::now());
+        voice.tell(unsaid);
     });
 }
 
@@ -66,13 +71,15 @@ impl Voice {
 
     fn say(&mut self, text: &str, now: Instant) {
         let Some(unsaid) = self.quiet.may_say(text.as_bytes(), now) else { return };
-        if self.tell(unsaid, now) && !self.outlet.put(format!("logd: {text}\n").as_bytes()) {
+        if !self.tell(unsaid) {
+            self.quiet.put_back(unsaid, 1, now);
+        } else if !self.outlet.put(format!("logd: {text}\n").as_bytes()) {
             self.quiet.put_back(Unsaid::default(), 1, now);
         }
     }
 
     /// Says what was not said before. Returns whether the next line may follow.
-    fn tell(&mut self, unsaid: Unsaid, now: Instant) -> bool {
+    fn tell(&mut self, unsaid: Unsaid) -> bool {
         let Unsaid { repeated, left_out } = unsaid;
         let text = match (repeated, left_out) {
             (0, 0) => return true,
@@ -82,11 +89,7 @@ impl Voice {
                 "logd: last line repeated (times: {repeated}), lines left out: {left_out}\n"
             ),
         };
-        let is_told = self.outlet.put(text.as_bytes());
-        if !is_told {
-            self.quiet.put_back(unsaid, 1, now);
-        }
-        is_told
+        self.outlet.put(text.as_bytes())
     }
 }
 
@@ -105,7 +108,7 @@ impl Outlet {
         let kind = fstat(shared).map(|stat| FileType::from_raw_mode(stat.st_mode)).ok();
         let own = matches!(kind, Some(FileType::Fifo | FileType::CharacterDevice)).then(|| {
             let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-            open(format!("/proc/self/fd/{}", shared.as_raw_fd()), flags, Mode::empty())
+            rustix::fs::open(format!("/proc/self/fd/{}", shared.as_raw_fd()), flags, Mode::empty())
         });
         let own = own.and_then(Result::ok);
         Self { shared, own, is_socket: kind == Some(FileType::Socket), torn: false }

@@ -65,6 +65,8 @@ fn notify(word: &[u8]) -> rustix::io::Result<()> {
 pub(crate) struct PidFile {
     path: PathBuf,
     file: File,
+    /// Until then it may be that of another daemon.
+    is_own: bool,
 }
 
 impl PidFile {
@@ -72,15 +74,17 @@ impl PidFile {
     pub(crate) fn open(path: &Path) -> Result<Self, Trouble> {
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o644);
+        options.write(true).create(true).truncate(false).mode(0o644);
         let file = options.custom_flags(flags.bits().cast_signed()).open(path);
         let file = file.map_err(|error| Self::trouble(path, &error))?;
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self { path: path.to_owned(), file, is_own: false })
     }
 
     pub(crate) fn write(&mut self) -> Result<(), Trouble> {
+        self.is_own = true;
         let line = format!("{}\n", std::process::id());
-        self.file.write_all(line.as_bytes()).map_err(|error| Self::trouble(&self.path, &error))
+        let written = self.file.set_len(0).and_then(|()| self.file.write_all(line.as_bytes()));
+        written.map_err(|error| Self::trouble(&self.path, &error))
     }
 
     fn trouble(path: &Path, error: &io::Error) -> Trouble {
@@ -91,7 +95,7 @@ impl PidFile {
 impl Drop for PidFile {
     fn drop(&mut self) {
         // Another user may not remove it, but can empty it.
-        if std::fs::remove_file(&self.path).is_err() {
+        if self.is_own && std::fs::remove_file(&self.path).is_err() {
             _ = self.file.set_len(0);
         }
     }
