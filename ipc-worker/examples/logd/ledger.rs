@@ -175,7 +175,8 @@ impl Ledger {
 
     fn note_death(&mut self, ended: Ended) {
         self.stats.counts.deaths += 1;
-        complain(format_args!("the worker ended: {ended}"));
+        // With its number each one is news.
+        complain(format_args!("the worker ended: {ended} ({})", self.stats.counts.deaths));
         let now = Instant::now();
         match ended {
             Ended::Exited(status) => {
