@@ -18,6 +18,7 @@ mod late;
 mod moments;
 mod notes;
 mod one_ways;
+mod records;
 mod starts;
 mod stops;
 mod supervised;
@@ -32,6 +33,7 @@ use late::*;
 use moments::*;
 use notes::*;
 use one_ways::*;
+use records::*;
 use starts::*;
 use stops::*;
 use supervised::*;
@@ -125,7 +127,7 @@ ipc_tests::cases! {
     a_worker_that_notes_without_end_is_not_held_while_main_looks_away,
     every_note_is_told_in_order_or_counted_and_every_request_answered,
     bytes_are_bounded_too_and_what_is_too_long_is_dropped,
-    notes_of_a_worker_that_dies_come_first_and_the_next_has_a_credit_of_its_own,
+    notes_of_a_worker_that_dies_come_first_and_the_next_has_its_credit_anew,
     forged_notes_are_harmless,
     notes_in_line_come_before_the_outcome,
     threads_that_note_without_end_hold_no_request_and_cut_into_no_frame,
