@@ -83,4 +83,5 @@ pub use {
 pub use {
     descriptor::{above_stdio, duplicate, open_stdio},
     memory::page::SharedPage,
+    waiting::again_on_intr,
 };

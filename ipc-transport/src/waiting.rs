@@ -14,6 +14,6 @@ pub use clock::Instant;
 #[cfg(feature = "socket")]
 pub use patience::Patience;
 #[cfg(feature = "socket")]
-pub use wait::{Interest, Watched, wait};
+pub use wait::{Interest, Watched, again_on_intr, wait};
 #[cfg(feature = "socket")]
 pub(crate) use wait::{is_hung_up, look};

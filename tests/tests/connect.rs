@@ -163,6 +163,18 @@ fn repro_a_path_at_which_listening_fails_does_not_stay() {
     assert!(!path.exists());
 }
 
+/// Both turned for ever.
+fn repro_where_a_filter_interrupts_for_ever_both_fail() {
+    let (_home, path) = home();
+    let mut listener = Listener::<Stream>::bind(&path, 0o600).unwrap();
+    let _waits: Stream = connect(&path).unwrap().unwrap();
+    seccomp::refuse(&[libc::SYS_accept4, libc::SYS_connect], libc::EINTR);
+    let error = listener.accept().unwrap_err();
+    assert_eq!(error.to_string(), "accept4: EINTR (4)");
+    let error = connect::<Stream>(&path).unwrap_err();
+    assert_eq!(error.to_string(), "connect: EINTR (4)");
+}
+
 fn accepting_and_connecting_never_wait() {
     let (_home, path) = home();
     let mut listener = Listener::<Stream>::bind(&path, 0o600).unwrap();
@@ -351,6 +363,7 @@ cases! {
     two_programs_meet_by_stream,
     two_programs_meet_by_seqpacket,
     accepting_and_connecting_never_wait,
+    repro_where_a_filter_interrupts_for_ever_both_fail,
     repro_a_relative_path_is_removed_from_where_it_was_bound,
     repro_a_path_at_which_listening_fails_does_not_stay,
     a_path_left_behind_is_replaced_and_one_in_use_is_not,

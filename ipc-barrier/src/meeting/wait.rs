@@ -2,7 +2,7 @@
 //! writes never wait, whatever the file's mode: the peer shares the mode and may have changed it.
 
 use heapless::Vec;
-use ipc_transport::{Instant, Interest, SystemError, Watched, wait};
+use ipc_transport::{Instant, Interest, SystemError, Watched, again_on_intr, wait};
 use rustix::fd::AsFd;
 use rustix::io::{
     Errno, IoSlice, IoSliceMut, ReadWriteFlags, preadv2, pwritev2, read, retry_on_intr,
@@ -43,7 +43,8 @@ pub(crate) fn sleep<L: Mechanism>(half: &Half, deadline: Instant) -> Result<Opti
         }
         if deadline == Instant::NEVER {
             // It does not wait where the peer has changed the mode that both share.
-            if let Some(shown) = read_bell::<L>(half, |fd, room| tried(|| read(fd, &mut *room)))? {
+            let read = |fd: &Held, room: &mut [u8]| moved(retry_on_intr(|| read(fd, &mut *room)));
+            if let Some(shown) = read_bell::<L>(half, read)? {
                 return Ok(Some(shown));
             }
         }
@@ -120,9 +121,14 @@ pub(super) fn write_now(fd: &Held, bytes: &[u8]) -> Result<Option<usize>, Fault>
     })
 }
 
-/// Makes a call, again after a signal; `None` where it would wait and the file's mode forbids it.
+/// Makes a call that does not wait; `None` where it would have to.
 pub(super) fn tried(call: impl FnMut() -> Result<usize, Errno>) -> Result<Option<usize>, Fault> {
-    match retry_on_intr(call) {
+    moved(again_on_intr(call))
+}
+
+/// What a call has moved; `None` where it would wait and the file's mode forbids it.
+fn moved(result: Result<usize, Errno>) -> Result<Option<usize>, Fault> {
+    match result {
         Ok(len) => Ok(Some(len)),
         Err(Errno::AGAIN) => Ok(None),
         Err(_) => Err(Fault::Broken),

@@ -5,10 +5,9 @@
 use core::ffi::CStr;
 use core::time::Duration;
 
-use ipc_transport::{Instant, Interest, SystemError, Watched, above_stdio, wait};
+use ipc_transport::{Instant, Interest, SystemError, Watched, above_stdio, again_on_intr, wait};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::getpid;
 use syscalls::{Sysno, syscall};
@@ -112,7 +111,6 @@ fn started(mut child: Child, told: BorrowedFd<'_>, deadline: Instant) -> Result<
     let mut bytes = [0; REASON];
     let error = match wait(&mut [Watched::new(told, Interest::Input)], Some(deadline)) {
         Ok(false) => SpawnError::TimedOut,
-        // What is there is read at once; only a filter interrupts that again and again.
         Ok(true) => match again_on_intr(|| rustix::io::read(told, &mut bytes)) {
             // Closed by the exec, or by the child's end.
             Ok(0) => match ended_before_exec(&mut child) {
@@ -127,13 +125,6 @@ fn started(mut child: Child, told: BorrowedFd<'_>, deadline: Instant) -> Result<
     _ = child.kill();
     child.wait_until(Instant::now() + END);
     Err(error)
-}
-
-/// Makes a call that does not wait again after signals, but not for ever.
-fn again_on_intr<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
-    const MOST: usize = 100;
-    let mut results = (0..MOST).map(|_| call());
-    results.find(|result| !matches!(result, Err(Errno::INTR))).unwrap_or(Err(Errno::INTR))
 }
 
 /// Returns how a child has ended that never became the program.

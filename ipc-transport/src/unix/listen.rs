@@ -5,14 +5,14 @@ use core::marker::PhantomData;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, openat, statat, unlinkat};
-use rustix::io::{Errno, retry_on_intr};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags};
 use rustix::path::Arg;
 
 use crate::contract::SystemError;
 use crate::descriptor::{above_stdio, spare};
 use crate::unix::socket::Socket;
-use crate::waiting::{Interest, Watched, look};
+use crate::waiting::{Interest, Watched, again_on_intr, look};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
@@ -140,12 +140,13 @@ impl<S: Socket> Listener<S> {
         while look(Watched::new(self.socket.as_fd(), Interest::Input))?.is_ready() {
             // What is accepted cannot be put back.
             let spare = spare(self.socket.as_fd())?;
-            match rustix::net::accept_with(&self.socket, SocketFlags::CLOEXEC) {
+            let accept = || rustix::net::accept_with(&self.socket, SocketFlags::CLOEXEC);
+            match again_on_intr(accept) {
                 Ok(fd) => {
                     drop(spare);
                     return Ok(Some(above_stdio(fd)?.into()));
                 }
-                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(Errno::CONNABORTED) => {}
                 Err(Errno::AGAIN) => break,
                 Err(error) => return Err(SystemError::of("accept4")(error)),
             }
@@ -194,7 +195,7 @@ impl Place {
 pub fn connect<S: Socket>(path: impl Arg) -> Result<Option<S>, SystemError> {
     let address = SocketAddrUnix::new(path).map_err(SystemError::of("connect"))?;
     let socket = new_socket::<S>()?;
-    match retry_on_intr(|| rustix::net::connect(&socket, &address)) {
+    match again_on_intr(|| rustix::net::connect(&socket, &address)) {
         Ok(()) => {}
         Err(Errno::AGAIN) => return Ok(None),
         Err(error) => return Err(SystemError::of("connect")(error)),

@@ -53,6 +53,14 @@ impl<'fd> Watched<'fd> {
     }
 }
 
+/// Makes a call that does not wait, again after a signal. Signals do not come as often as that: only
+/// a filter interrupts it again and again.
+pub fn again_on_intr<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    const MOST: usize = 100;
+    let mut results = (0..MOST).map(|_| call());
+    results.find(|result| !matches!(result, Err(Errno::INTR))).unwrap_or(Err(Errno::INTR))
+}
+
 /// Waits until one of the descriptors is ready or the deadline has come, and returns whether one
 /// is ready. Without a deadline it has no timeout; with one that has passed it only looks.
 ///

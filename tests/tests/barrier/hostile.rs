@@ -232,3 +232,17 @@ fn processor_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap())
 }
+
+/// Each of these turned for ever.
+pub(crate) fn repro_where_a_filter_interrupts_for_ever_no_call_is_held<L: Lane>() {
+    let mut child = forked(|| {
+        let barrier = Barrier::<L>::open().unwrap();
+        let mut end = barrier.into_parent();
+        seccomp::refuse(&[libc::SYS_preadv2, libc::SYS_pwritev2], libc::EINTR);
+        _ = end.place();
+        _ = end.try_wait_next();
+        _ = end.wait_next_until(Instant::now() + Duration::from_millis(20));
+    });
+    let deadline = Instant::now() + Duration::from_secs(20);
+    assert_eq!(child.wait_until(deadline), Some(ipc_barrier::Ended::Exited(0)));
+}

@@ -113,5 +113,6 @@ ipc_tests::cases! {
         a_peer_that_rings_without_tokens_holds_no_call,
         a_full_bell_in_the_waiting_mode_holds_no_place,
         where_reading_without_waiting_is_refused_the_laws_hold,
+        repro_where_a_filter_interrupts_for_ever_no_call_is_held,
     }
 }
