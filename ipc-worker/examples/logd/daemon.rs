@@ -13,7 +13,7 @@ use serde_bytes::Bytes;
 use crate::Trouble;
 use crate::disk::work;
 use crate::intake::Intake;
-use crate::ledger::{Ledger, Name};
+use crate::ledger::{Ledger, Name, Tag};
 use crate::line::{Datagram, MESSAGE};
 use crate::listener::Listener;
 use crate::options::Options;
@@ -37,8 +37,7 @@ const SHORTAGE: Duration = Duration::from_millis(1);
 
 /// The daemon while it runs.
 pub(crate) struct Daemon<L: Launch> {
-    /// What is under way goes by its name; the last request has none.
-    worker: Worker<Option<Name>, L, SLOTS, BYTES>,
+    worker: Worker<Tag, L, SLOTS, BYTES>,
     listener: Listener,
     signals: Signals,
     ledger: Ledger,
@@ -146,10 +145,10 @@ impl<L: Launch> Daemon<L> {
         self.gate == Gate::Drained && is_empty
     }
 
-    /// Lets the worker take the mark away at the end. It is no clean one where something was left.
+    /// Lets the worker take the mark away at the end, which is clean only if nothing was left.
     fn finish(&mut self) {
         if self.is_written() && !self.is_finished {
-            self.is_finished = work::finish::call(&mut self.worker, None).is_ok();
+            self.is_finished = work::finish::call(&mut self.worker, Tag::Finish).is_ok();
         }
     }
 
@@ -258,14 +257,14 @@ impl<L: Launch> Daemon<L> {
             if !self.worker.has_room_for(HEAD + datagram.bytes.len(), 0) {
                 return;
             }
-            let name = Some(Name::of(&datagram));
+            let name = Tag::Message(Name::of(&datagram));
             let Datagram { received, sender, bytes, missing } = datagram;
             let sender = sender.filter(|_| self.trusted);
             // No deadline: a message is written late rather than not at all.
             let bytes = Bytes::new(bytes);
             let taken =
                 work::append::call(&mut self.worker, &received, &sender, bytes, &missing, name);
-            if let Err(NotTaken { why, tag: Some(name), .. }) = taken {
+            if let Err(NotTaken { why, tag: Tag::Message(name), .. }) = taken {
                 // There was room a moment ago, so that this is a fault of ours; say so by name.
                 self.ledger.stats.counts.lost += 1;
                 complain(format_args!("lost ({why}): {name}"));
@@ -276,9 +275,10 @@ impl<L: Launch> Daemon<L> {
 
     /// Tells the worker how many messages were dropped that it does not know of.
     fn tell_dropped(&mut self) {
-        if self.worker.has_room_for(0, 0) {
-            if let Some((count, error)) = self.ledger.take_untold() {
-                _ = self.worker.try_send(work::add_dropped::args(&count, &error).call());
+        if let Some((count, error)) = self.ledger.take_drops() {
+            let tag = Tag::Drops(count);
+            if work::add_dropped::call(&mut self.worker, &count, &error, tag).is_err() {
+                self.ledger.put_back(count);
             }
         }
     }

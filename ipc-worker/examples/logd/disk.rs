@@ -23,9 +23,9 @@ ipc_worker::service! {
     /// What the worker does for main.
     pub(crate) mod work {
         /// Appends a message; its time of receipt is counted from 1970, its sender (pid, uid and
-        /// gid) is written if it is given. Returns zero, or the error for which it was dropped. One that may have been written is not written again. One sync
-        /// for many lines is worth waiting for, also after a line that took its time: so it counts
-        /// as quick.
+        /// gid) is written if it is given. Returns zero, or the error for which it was dropped. One
+        /// that may have been written is not written again. One sync for many lines is worth
+        /// waiting for, also after a line that took its time: so it counts as quick.
         1 => fn append(
             request: &Request<'_>,
             received: Duration,
@@ -35,9 +35,9 @@ ipc_worker::service! {
         ) -> i32, again IfNotBegun, quick;
         /// Opens the directory and `log` anew, if those are others by now. One-way.
         2 => fn reopen(), quick;
-        /// So many messages were dropped by an earlier worker, which could not note it in the log.
-        /// One-way.
-        3 => fn add_dropped(count: u64, error: i32), quick;
+        /// So many messages were dropped by main, or by an earlier worker that could not note it in
+        /// the log.
+        3 => fn add_dropped(count: u64, error: i32), again IfNotBegun, quick;
         /// Everything is written: takes the mark of a daemon that runs away.
         4 => fn finish(), again UntilAnswered;
     }
@@ -51,6 +51,9 @@ const AGAIN: Duration = Duration::from_millis(10);
 
 /// How long a worker goes on in trouble once main is gone: no longer than main would have waited.
 const ORPHAN: Duration = Duration::from_secs(60);
+
+/// The number of a note that says how many dropped messages the log tells of now; reports have 0.
+pub(crate) const COUNTED: u16 = 1;
 
 /// How the daemon's own lines in the log begin: with the priority of syslog.warning.
 const OWN: &str = "<44>logd: ";
@@ -102,7 +105,11 @@ impl Disk {
     fn compose(&mut self, datagram: &Datagram<'_>) {
         self.line.clear();
         let why = self.left_out.why;
-        let what = if is_full(why) { "no room" } else { "not writable" };
+        let what = match why {
+            Errno::NOBUFS => "the intake was full",
+            why if is_full(why) => "no room",
+            _ => "not writable",
+        };
         for part in self.left_out.parts() {
             let own = format!("{OWN}{part}: {what} ({})", Named(why).name());
             let own = Datagram { sender: None, bytes: own.as_bytes(), missing: 0, ..*datagram };
@@ -206,6 +213,11 @@ impl work::Serve for Disk {
                 stall.wait();
             }
             let Err(error) = self.files.append(&self.line) else {
+                let count = self.left_out.messages;
+                if count > 0 {
+                    // At once, not with the reply: a worker that is killed meanwhile has counted.
+                    _ = request.note(COUNTED, &count.to_le_bytes());
+                }
                 self.say_recovered();
                 return Ok(0);
             };

@@ -6,7 +6,7 @@ use heapless::Vec;
 use ipc_transport::Instant;
 use ipc_worker::{Ended, Errno, Event, How, Outcome, StartError};
 
-use crate::disk::work;
+use crate::disk::{COUNTED, work};
 use crate::line::Datagram;
 use crate::say::complain;
 use crate::stats::Stats;
@@ -45,6 +45,57 @@ impl fmt::Display for Name {
     }
 }
 
+/// What a request is known by.
+#[expect(clippy::large_enum_variant, reason = "nearly all are messages")]
+pub(crate) enum Tag {
+    Message(Name),
+    /// So many messages that were dropped, of which it tells the worker.
+    Drops(u64),
+    Finish,
+}
+
+/// Messages that were dropped, and that the log does not tell of yet.
+struct Drops {
+    /// Those that no worker knows of, and why the last one was.
+    untold: u64,
+    why: i32,
+    /// A worker is being told.
+    is_telling: bool,
+    /// Those that the present worker knows of, less those that it has told of in the log. It can say
+    /// the latter before it answers.
+    held: i64,
+}
+
+impl Drops {
+    /// Returns what a worker is to be told now.
+    fn tell(&mut self) -> Option<(u64, i32)> {
+        let is_due = self.untold > 0 && !self.is_telling;
+        self.is_telling |= is_due;
+        is_due.then(|| (std::mem::take(&mut self.untold), self.why))
+    }
+
+    /// No worker was told.
+    const fn untell(&mut self, count: u64) {
+        self.is_telling = false;
+        self.untold += count;
+    }
+
+    /// Takes note of what became of that.
+    fn note(&mut self, count: u64, outcome: &Outcome<'_>) {
+        self.is_telling = false;
+        match outcome {
+            Outcome::Lost(lost) if lost.how == How::NotBegun => self.untell(count),
+            // One that has died is followed by another, which is told of what it knew.
+            _ => self.held = self.held.saturating_add_unsigned(count),
+        }
+    }
+
+    /// There is another worker, which knows of none.
+    fn tell_anew(&mut self) {
+        self.untold += u64::try_from(std::mem::take(&mut self.held)).unwrap_or(0);
+    }
+}
+
 /// Counts outcomes, names what was lost and remembers why it is over.
 pub(crate) struct Ledger {
     pub(crate) stats: Stats,
@@ -53,50 +104,44 @@ pub(crate) struct Ledger {
     /// Why the last attempt to start a worker failed, if it did.
     not_started: Option<StartError>,
     gave_up: Option<String>,
-    /// Messages that were dropped since a line was written, which told of those before, and why.
-    uncounted: Option<(u64, i32)>,
-    /// A new worker does not know of them.
-    retell: bool,
-    /// Those of them that no worker was told of: they did not fit into the intake.
-    overflowed: u64,
+    drops: Drops,
 }
 
 impl Ledger {
     pub(crate) const fn new(stats: Stats) -> Self {
-        let (not_started, gave_up, uncounted) = (None, None, None);
         Self {
             stats,
             awaits_reply: false,
-            not_started,
-            gave_up,
-            uncounted,
-            retell: false,
-            overflowed: 0,
+            not_started: None,
+            gave_up: None,
+            drops: Drops { untold: 0, why: NOBUFS, is_telling: false, held: 0 },
         }
     }
 
-    /// Returns what a worker is to be told once: how many messages were dropped, and why.
-    pub(crate) fn take_untold(&mut self) -> Option<(u64, i32)> {
-        let overflowed = std::mem::take(&mut self.overflowed);
-        if std::mem::take(&mut self.retell) {
-            return self.uncounted;
-        }
-        (overflowed > 0).then_some((overflowed, NOBUFS))
+    /// Returns how many messages were dropped that a worker is to be told of, and why.
+    pub(crate) fn take_drops(&mut self) -> Option<(u64, i32)> {
+        self.drops.tell()
+    }
+
+    /// The worker could not be told of so many.
+    pub(crate) const fn put_back(&mut self, count: u64) {
+        self.drops.untell(count);
     }
 
     /// A message did not fit into the intake.
     pub(crate) fn note_overflow(&mut self) {
         self.stats.counts.dropped += 1;
-        self.overflowed += 1;
-        let before = self.uncounted.map_or(0, |(count, _)| count);
-        self.uncounted = Some((before + 1, NOBUFS));
+        self.drops.untold += 1;
+        self.drops.why = NOBUFS;
         complain(format_args!("the intake is full: dropping messages"));
     }
 
     /// Says how many messages were dropped, where the log does not.
-    pub(crate) fn close(&self) {
-        if let Some((count, error)) = self.uncounted {
-            complain(format_args!("dropped and not counted in the log: {count}, {}", Errno(error)));
+    pub(crate) fn close(&mut self) {
+        self.drops.tell_anew();
+        let Drops { untold, why, .. } = self.drops;
+        if untold > 0 {
+            complain(format_args!("dropped and not counted in the log: {untold}, {}", Errno(why)));
         }
     }
 
@@ -106,14 +151,15 @@ impl Ledger {
     }
 
     /// Takes note of an event; `worker` is the process that there is now.
-    pub(crate) fn note(&mut self, event: Event<'_, Option<Name>>, worker: Option<i32>) {
+    pub(crate) fn note(&mut self, event: Event<'_, Tag>, worker: Option<i32>) {
         match event {
-            Event::Done { tag: Some(tag), outcome } => self.note_message(&tag, &outcome),
+            Event::Done { tag: Tag::Message(name), outcome } => self.note_message(&name, &outcome),
+            Event::Done { tag: Tag::Drops(count), outcome } => self.drops.note(count, &outcome),
             Event::Died(ended) => self.note_death(ended),
             Event::Started { resent } => {
                 self.stats.counts.resent += resent;
                 self.awaits_reply = true;
-                self.retell = true;
+                self.drops.tell_anew();
                 self.not_started = None;
                 let worker = worker.unwrap_or(0);
                 self.stats.print(
@@ -126,6 +172,10 @@ impl Ledger {
             Event::NotStarted(error) if self.not_started.replace(error) != Some(error) => {
                 complain(format_args!("cannot start a worker: {error}"));
             }
+            Event::Note { note, .. } if note.number() == COUNTED => {
+                let count = note.bytes().try_into().map_or(0, u64::from_le_bytes);
+                self.drops.held = self.drops.held.saturating_sub_unsigned(count);
+            }
             // What the worker reports.
             Event::Note { note, .. } => complain(format_args!("{}", note.text())),
             Event::GaveUp(reason) => self.gave_up = Some(reason.to_string()),
@@ -137,16 +187,13 @@ impl Ledger {
         let counts = &mut self.stats.counts;
         match outcome {
             Outcome::Reply(reply) => {
-                // A reply without a meaning is no line either.
+                // A reply without a meaning counts as a drop.
                 match work::append::result(reply).unwrap_or(-1) {
-                    0 => {
-                        counts.written += 1;
-                        self.uncounted = None;
-                    }
+                    0 => counts.written += 1,
                     error => {
                         counts.dropped += 1;
-                        let before = self.uncounted.map_or(0, |(count, _)| count);
-                        self.uncounted = Some((before + 1, error));
+                        self.drops.held = self.drops.held.saturating_add(1);
+                        self.drops.why = error;
                     }
                 }
                 if std::mem::take(&mut self.awaits_reply) {

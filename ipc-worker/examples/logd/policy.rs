@@ -69,7 +69,7 @@ impl Policy {
         Step::Wait(self.delay.take())
     }
 
-    /// There is no older file left that could go for this line.
+    /// No older file is left that could go for this line.
     pub(crate) const fn none_older(&mut self) {
         self.may_remove = false;
     }
@@ -118,7 +118,7 @@ impl Policy {
     }
 }
 
-/// Whether there is no room, on the disk (`ENOSPC`), for the user (`EDQUOT`) or in the file
+/// Whether room is missing: on the disk (`ENOSPC`), for the user (`EDQUOT`) or in the file
 /// (`EFBIG`; setrlimit(2), write(2)).
 pub(crate) const fn is_full(error: Errno) -> bool {
     matches!(error, Errno::NOSPC | Errno::DQUOT | Errno::FBIG)
@@ -148,6 +148,7 @@ impl Named {
             Errno::DQUOT => "EDQUOT",
             Errno::NOLCK => "ENOLCK",
             Errno::LOOP => "ELOOP",
+            Errno::NOBUFS => "ENOBUFS",
             Errno::OPNOTSUPP => "EOPNOTSUPP",
             Errno::STALE => "ESTALE",
             other => ipc_transport::Errno::from(other).name().unwrap_or("error"),

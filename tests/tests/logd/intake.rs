@@ -83,3 +83,29 @@ pub(crate) fn the_oldest_goes_first_where_that_is_asked_for() {
     assert_eq!(numbers.last(), Some(&3999), "the last one stays");
     assert!(numbers.is_sorted(), "in their order");
 }
+
+/// A worker that was killed had told of them in the log, and the next one told again; or nobody did,
+/// where a reply to an earlier message had made main forget them.
+pub(crate) fn repro_what_is_dropped_is_counted_through_kills() {
+    let home = Home::new();
+    let options = ["--intake", "65536", "--when-full", "drop-new", "--stall", "20/21"];
+    let mut logd = Logd::start(&home, &options);
+    for round in 0..6 {
+        logd.send(|number| format!("{round} {number} {}", "x".repeat(200)), 1500);
+        if round % 2 == 1 {
+            logd.replace_worker();
+        }
+    }
+    let end = logd.stop();
+    let dropped = end.number("dropped");
+    let own = home.texts().into_iter().filter(|text| text.starts_with("logd: "));
+    let counts: Vec<u64> = own.map(|text| told(&[text]).0).collect();
+    let said = logd.said();
+    let mut rest = said.lines().filter_map(|line| line.split_once("not counted in the log: "));
+    let rest = rest.next().map_or(0, |(_, rest)| rest.split(',').next().unwrap().parse().unwrap());
+    let counted = counts.iter().sum::<u64>() + rest;
+    println!("{counted} of {dropped} counted, in {counts:?} and {rest}");
+    // One that is killed right after its line has not said so.
+    let most = dropped + 3 * counts.iter().max().unwrap();
+    assert!(dropped > 500 && (dropped..=most).contains(&counted), "{said}");
+}

@@ -93,6 +93,7 @@ ipc_tests::cases! { run =
     clients_that_do_not_wait_lose_nothing_in_a_short_stall,
     what_the_intake_cannot_hold_is_dropped_and_counted_in_the_log,
     the_oldest_goes_first_where_that_is_asked_for,
+    repro_what_is_dropped_is_counted_through_kills,
     repro_a_worker_that_is_stopped_writes_all_at_the_end,
     a_stop_right_after_the_death_of_a_worker_loses_nothing_unsaid,
     a_storm_of_signals_changes_nothing,
