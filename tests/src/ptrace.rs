@@ -15,7 +15,7 @@ pub const SYSCALL: usize = 24;
 pub const SETOPTIONS: usize = 0x4200;
 /// Stops at system calls tell themselves from signals.
 pub const TRACE_SYSCALLS_APART: usize = 1;
-/// Forks are traced too, by fork, by vfork and by clone, and an exec is no signal.
+/// Forks are traced too, by fork, by vfork and by clone, and an exec does not stop it by a signal.
 pub const TRACE_FORKS: usize = 0b11110;
 /// What is traced is killed with its tracer.
 pub const EXIT_KILL: usize = 1 << 20;

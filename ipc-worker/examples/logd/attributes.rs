@@ -61,7 +61,7 @@ impl Attributes {
     }
 }
 
-/// There is no list, or the file system knows none.
+/// The file has no list, or its file system knows none.
 fn is_none(error: Errno) -> bool {
     matches!(error, Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS)
 }

@@ -69,7 +69,7 @@ fn open(path: &Path) -> io::Result<File> {
     let file = openat(CWD, path, flags, Mode::empty())?;
     match FileType::from_raw_mode(fstat(&file)?.st_mode) {
         FileType::RegularFile => Ok(file.into()),
-        _ => Err(io::Error::other("is no file")),
+        _ => Err(io::Error::other("not a regular file")),
     }
 }
 

@@ -109,7 +109,7 @@ impl Files {
         Ok(self.log.insert(log))
     }
 
-    /// Opens or makes `log`, in the directory that has the path by now if the old one is no good.
+    /// Opens or makes `log`, in the directory that has the path by now if the old one does not work.
     fn open(&mut self) -> Result<Log, Errno> {
         let opened = self.open_in(None).or_else(|error| {
             match self.place.other() {

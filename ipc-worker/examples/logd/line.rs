@@ -130,7 +130,7 @@ fn put_word(line: &mut impl Extend<u8>, word: &[u8]) {
 }
 
 /// Appends a text with all of it visible: as `\xNN` each byte of what a terminal may obey or a
-/// reader take for the end of a line, and of what is no UTF-8.
+/// reader take for the end of a line, and of what is not UTF-8.
 fn escape(line: &mut impl Extend<u8>, text: &[u8]) {
     for chunk in text.utf8_chunks() {
         let mut rest = chunk.valid();

@@ -49,7 +49,7 @@ impl Log {
     ///
     /// # Errors
     /// `EAGAIN` where another process writes to it, `ELOOP` for a symbolic link, `EISDIR` for a
-    /// directory and `ENXIO` for anything else that is no regular file.
+    /// directory and `ENXIO` for anything else that is not a regular file.
     pub(crate) fn open(dir: BorrowedFd<'_>, symlinks: Symlinks, mode: Mode) -> Result<Self, Errno> {
         let (mut attempts, mut is_new) = (0..OPENS, false);
         while attempts.next().is_some() {

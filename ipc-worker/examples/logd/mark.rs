@@ -44,7 +44,7 @@ impl Mark {
     pub(crate) fn look(&mut self, dir: BorrowedFd<'_>) -> Option<u32> {
         let found = read(dir);
         self.is_set = found.as_ref() == Some(&self.own);
-        // What has another form is no mark, and stays.
+        // Another form is not a mark, and stays.
         let (pid, time) = found.as_ref().filter(|_| !self.is_set)?.split_once('.')?;
         self.other = pid.parse().ok().filter(|_| time.bytes().all(|byte| byte.is_ascii_digit()));
         self.other

@@ -35,8 +35,8 @@ impl Readiness {
         Ok(Self(Some(unsafe { OwnedFd::from_raw_fd(number) }.into())))
     }
 
-    /// Says it, to s6 by a line and to systemd by its socket. A starter that does not listen is no
-    /// trouble of ours.
+    /// Says it, to s6 by a line and to systemd by its socket. If the starter does not listen, the
+    /// daemon runs all the same.
     pub(crate) fn ready(&mut self) {
         if let Some(mut file) = self.0.take() {
             _ = file.write_all(b"\n");
@@ -141,7 +141,7 @@ fn find_user(text: &str) -> Result<(Uid, Option<User>), Trouble> {
     let found = number.map_or_else(|| User::from_name(text), User::from_uid);
     let found = found.map_err(|error| Trouble::at(format_args!("--user {text}"))(&error))?;
     let uid = found.as_ref().map(|user| user.uid).or(number);
-    let uid = uid.ok_or_else(|| Trouble(format!("--user {text}: there is no such user")))?;
+    let uid = uid.ok_or_else(|| Trouble(format!("--user {text}: not known here")))?;
     Ok((uid, found))
 }
 
@@ -152,6 +152,6 @@ fn find_group(text: &str) -> Result<Gid, Trouble> {
     }
     let found = Group::from_name(text)
         .map_err(|error| Trouble::at(format_args!("--group {text}"))(&error))?;
-    let group = found.ok_or_else(|| Trouble(format!("--group {text}: there is no such group")))?;
+    let group = found.ok_or_else(|| Trouble(format!("--group {text}: not known here")))?;
     Ok(group.gid)
 }

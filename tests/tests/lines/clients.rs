@@ -103,7 +103,7 @@ fn rfc_3164_is_text_without_priority_and_time() {
         (b"<14>\xef\xbb\xbfx\0", "user.info \u{feff}x"),
         // Without a priority.
         (b"Oct 11 22:14:15 app: x", "user.notice app: x"),
-        // In a time of its own.
+        // With another time.
         (b"<14>Jan  1 00:00:00 app: x", "user.info Jan  1 00:00:00 app: x"),
     ]);
 }

@@ -76,7 +76,7 @@ pub(crate) fn check_reads_files_of_any_size_and_kind() {
     );
     fs::remove_file(home.log(10)).unwrap();
     assert_eq!(check(&home).0, Some(0));
-    // Gigabytes without an end, and what is no file.
+    // Gigabytes without an end, and what is not a file.
     fs::File::create(home.log(3)).unwrap().set_len(300 << 20).unwrap();
     fs::create_dir(home.log(4)).unwrap();
     rustix::fs::mkfifoat(rustix::fs::CWD, home.log(5), rustix::fs::Mode::RWXU).unwrap();
@@ -85,7 +85,7 @@ pub(crate) fn check_reads_files_of_any_size_and_kind() {
     let lines: Vec<&str> = printed.lines().collect();
     assert_eq!(status, Some(1));
     assert!(lines[0].starts_with("logs/log.6: No such file"), "{printed}");
-    assert_eq!(lines[1..3], ["logs/log.5: is no file", "logs/log.4: is no file"]);
+    assert_eq!(lines[1..3], ["logs/log.5: not a regular file", "logs/log.4: not a regular file"]);
     assert!(lines[3].starts_with("logs/log.3:1: 314572800 bytes, over "), "{printed}");
 }
 

@@ -107,7 +107,7 @@ fn await_moment(home: &Home, random: &mut Random, limit_ms: usize) {
     while Instant::now() < until {}
 }
 
-/// Returns whether there is no log, or numbers are missing: a rotation was interrupted.
+/// Returns whether the log or a number is missing: a rotation was interrupted.
 fn is_amid_rotation(home: &Home) -> bool {
     let numbers = home.numbers();
     numbers.last() != Some(&0) || numbers.windows(2).any(|pair| pair[0] - pair[1] > 1)
@@ -256,7 +256,7 @@ fn kill_main(victims: Victims) {
         assert_eq!(logd.said_count(UNCLEAN), 1, "{}", logd.said());
         expect_whole(home);
         let bytes = home.bytes();
-        assert!(bytes.starts_with(&kept), "what was there is no more");
+        assert!(bytes.starts_with(&kept), "what was there has changed");
         let news = lines(&bytes[kept.len()..]);
         let is_own = |text: &String| text.ends_with(UNCLEAN);
         let news: Vec<String> = news.into_iter().map(|it| it.text).collect();
@@ -266,7 +266,7 @@ fn kill_main(victims: Victims) {
         let lost = judge(&counts, &texts);
         assert!(lost <= most_allowed, "{lost} of at most {most_allowed} lost");
         let sent = usize::try_from(counts.iter().sum::<u32>()).unwrap();
-        for (key, count) in [("sent", sent), ("lost", lost), ("lines of its own", own.len())] {
+        for (key, count) in [("sent", sent), ("lost", lost), ("own lines", own.len())] {
             *sum.entry(key).or_default() += count;
         }
         let most = sum.entry("most lost").or_default();
@@ -276,7 +276,7 @@ fn kill_main(victims: Victims) {
     println!("main was killed: {sum:?}; at most {most_allowed} lost each time");
 }
 
-/// Amid a rotation nothing was locked: the next worker made a log of its own, and what the first
+/// Amid a rotation nothing was locked: the next worker made another log, and what the first
 /// one still had was lost.
 pub(crate) fn repro_a_start_amid_a_rotation_waits() {
     Tracer::require();

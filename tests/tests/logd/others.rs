@@ -21,7 +21,7 @@ fn text(number: usize) -> String {
     format!("message {number} {}", "o".repeat(80))
 }
 
-/// Sends so many messages and waits until they stand in the files, or were cut with them.
+/// Sends so many messages and waits until they are in the files, or were cut with them.
 fn send(logd: &Logd<'_>, numbers: std::ops::Range<usize>) {
     let client = logd.client();
     for number in numbers {

@@ -80,7 +80,7 @@ fn block_and_ignore() -> std::io::Result<()> {
     Ok(())
 }
 
-/// What was blocked or ignored by whoever started it, as nohup does.
+/// Signals that were blocked or ignored at its start, as nohup leaves them.
 pub(crate) fn signals_come_whatever_it_was_started_with() {
     let home = Home::new();
     let mut command = command(&home, &ARGUMENTS);
@@ -266,8 +266,8 @@ pub(crate) fn main_and_worker_become_the_user_that_was_named() {
     // It may not remove it.
     assert_eq!(read(&home.path("pid")), b"");
     for (arguments, expected) in [
-        (["--user", "no-such-user"], "logd: --user no-such-user: there is no such user\n"),
-        (["--group", "no-such-group"], "logd: --group no-such-group: there is no such group\n"),
+        (["--user", "no-such-user"], "logd: --user no-such-user: not known here\n"),
+        (["--group", "no-such-group"], "logd: --group no-such-group: not known here\n"),
         (["--user", "4000000"], "logd: --user 4000000: unknown here, so --group is needed\n"),
     ] {
         let home = Home::new();

@@ -46,7 +46,7 @@ pub(crate) fn words_that_nobody_reads_hold_nothing() {
     drop(reader);
 }
 
-/// Fills what has a mode of its own, without changing how others wait; returns how many bytes it took.
+/// Fills a pipe, socket or terminal without changing how others wait; returns how many bytes it took.
 fn fill(fd: &impl AsFd) -> usize {
     let flags = rustix::fs::fcntl_getfl(fd).unwrap();
     rustix::fs::fcntl_setfl(fd, flags | rustix::fs::OFlags::NONBLOCK).unwrap();
@@ -104,5 +104,5 @@ pub(crate) fn words_that_end_in_its_own_socket_do_not_feed_on_themselves() {
     logd.stop();
     drop(logd);
     let count: u32 = forward.join().unwrap();
-    assert!(count < 20, "{count} lines of its own");
+    assert!(count < 20, "{count} own lines");
 }
