@@ -10,8 +10,8 @@ use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 
-use crate::date::{self, Time};
-use crate::line::{Datagram, MESSAGE, is_unfit};
+use crate::common::date::{self, Time};
+use crate::common::line::{Datagram, MESSAGE, is_unfit};
 
 /// No line of ours is longer, and no more is kept in memory.
 const LONGEST: usize = Datagram::longest_line(MESSAGE);

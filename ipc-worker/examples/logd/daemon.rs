@@ -11,17 +11,17 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_bytes::Bytes;
 
 use crate::Trouble;
-use crate::disk::work;
-use crate::intake::Intake;
-use crate::ledger::{Ledger, Name, Tag};
-use crate::line::{Datagram, MESSAGE};
+use crate::common::intake::Intake;
+use crate::common::ledger::{Ledger, Name, Tag};
+use crate::common::line::{Datagram, MESSAGE};
+use crate::common::policy::WhenFull;
 use crate::listener::Listener;
 use crate::options::Options;
-use crate::policy::WhenFull;
 use crate::say::{self, complain};
 use crate::service::Readiness;
 use crate::signals::Signals;
 use crate::stats::Stats;
+use crate::work;
 
 /// Bytes of a request beside the message, at most: its time of receipt, its sender and two lengths.
 const HEAD: usize = 15 + 16 + 2 * 10;
@@ -41,6 +41,7 @@ pub(crate) struct Daemon<L: Launch> {
     listener: Listener,
     signals: Signals,
     ledger: Ledger,
+    stats: Stats,
     intake: Intake<Box<[u8]>>,
     when_full: WhenFull,
     gate: Gate,
@@ -84,7 +85,9 @@ impl<L: Launch> Daemon<L> {
             worker,
             listener,
             signals,
-            ledger: Ledger::new(stats),
+            // A reply without a meaning counts as a drop.
+            ledger: Ledger::new(complain, |reply| work::append::result(reply).unwrap_or(-1)),
+            stats,
             intake: Intake::new(vec![0; options.intake].into_boxed_slice()),
             when_full: options.when_full,
             gate: Gate::Open,
@@ -101,14 +104,16 @@ impl<L: Launch> Daemon<L> {
     pub(crate) fn run(mut self) -> Result<(), Trouble> {
         while !self.is_over() {
             self.wait();
-            self.ledger.stats.tick(Instant::now(), &self.worker.counters());
+            let (counts, counters) = (&self.ledger.counts, self.worker.counters());
+            self.stats.tick(Instant::now(), counts, &counters);
             self.heed_signals();
             self.read()?;
             self.feed();
             self.worker.turn(Instant::now());
             let pid = self.worker.pid();
             while let Some(event) = self.worker.next_event() {
-                self.ledger.note(event, pid);
+                self.stats.note(&event, pid);
+                self.ledger.note(event);
             }
             self.tell_dropped();
             self.feed();
@@ -120,12 +125,16 @@ impl<L: Launch> Daemon<L> {
         say::say_all();
         let left = self.worker.under_way() + self.intake.count();
         let deadline = self.stop_until.unwrap_or_else(Instant::now);
-        self.worker.stop(deadline, |event| self.ledger.note(event, None));
+        self.worker.stop(deadline, |event| {
+            self.stats.note(&event, None);
+            self.ledger.note(event);
+        });
         self.ledger.close();
         let unread = self.name_unwritten();
-        self.ledger.stats.print_figures("end", Instant::now(), &self.worker.counters());
+        let (counts, counters) = (&self.ledger.counts, self.worker.counters());
+        self.stats.print_figures("end", Instant::now(), counts, &counters);
         match self.ledger.gave_up() {
-            Some(reason) => Err(Trouble(reason.clone())),
+            Some(reason) => Err(Trouble(reason.to_string())),
             None if left > 0 || unread > 0 => {
                 Err(Trouble("stopped before everything was written".to_owned()))
             }
@@ -156,7 +165,7 @@ impl<L: Launch> Daemon<L> {
     fn wait(&self) {
         let dues = [
             self.worker.next_deadline(),
-            Some(self.ledger.stats.next_tick()),
+            Some(self.stats.next_tick()),
             Some(say::deadline()),
             self.stop_until,
         ];
@@ -218,7 +227,7 @@ impl<L: Launch> Daemon<L> {
                 }
                 Err(error) => return Err(Trouble::at("--socket")(&error)),
             };
-            self.ledger.stats.counts.received += 1;
+            self.ledger.counts.received += 1;
             if !self.intake.push(&arrival.datagram(&self.buffer)) {
                 self.ledger.note_overflow();
             }
@@ -232,7 +241,7 @@ impl<L: Launch> Daemon<L> {
             match self.when_full {
                 WhenFull::Wait => {
                     if self.gate == Gate::Open {
-                        self.ledger.stats.counts.paused += 1;
+                        self.ledger.counts.paused += 1;
                         complain(format_args!("the intake is full: clients wait"));
                     }
                     self.gate = Gate::Paused;
@@ -266,7 +275,7 @@ impl<L: Launch> Daemon<L> {
                 work::append::call(&mut self.worker, &received, &sender, bytes, &missing, name);
             if let Err(NotTaken { why, tag: Tag::Message(name), .. }) = taken {
                 // There was room a moment ago, so that this is a fault of ours; say so by name.
-                self.ledger.stats.counts.lost += 1;
+                self.ledger.counts.lost += 1;
                 complain(format_args!("lost ({why}): {name}"));
             }
             self.intake.pop();
@@ -295,10 +304,10 @@ impl<L: Launch> Daemon<L> {
         while let Ok(Some(arrival)) = self.listener.receive(&mut self.buffer) {
             let name = Name::of(&arrival.datagram(&self.buffer));
             complain(format_args!("lost (not read): {name}"));
-            self.ledger.stats.counts.received += 1;
+            self.ledger.counts.received += 1;
             count += 1;
         }
-        self.ledger.stats.counts.lost += count;
+        self.ledger.counts.lost += count;
         count
     }
 }

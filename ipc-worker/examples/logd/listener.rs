@@ -13,8 +13,8 @@ use rustix::net::{
 use rustix::process::umask;
 
 use crate::Trouble;
-use crate::line::Datagram;
-use crate::receive::receive;
+use crate::common::line::Datagram;
+use crate::common::receive::receive;
 use crate::say::complain;
 
 /// Messages that should have room in the kernel while main is away for a moment.

@@ -1,46 +1,44 @@
 //! logd: a small syslog daemon whose main process never touches a disk.
 //!
 //! ```text
-//! clients ─ datagrams ─▶ main: socket, 1 kHz tick ─ requests ─▶ worker: append, rotate, sync
-//!                           └─ pauses reading while the worker is behind, and drops nothing
+//! clients ─ datagrams ─▶ main: socket, intake ─ requests ─▶ worker: append, rotate, sync
+//!                           └─ a full intake lets clients wait, or drops and counts
 //! ```
+//!
+//! `common` needs no standard library.
 
-mod attributes;
 mod check;
+mod common;
 mod daemon;
-mod date;
-mod disk;
-mod files;
-mod intake;
-mod ledger;
-mod line;
 mod listener;
-mod log;
-mod mark;
-mod message;
-mod older;
 mod options;
-mod place;
-mod policy;
-mod quiet;
-mod receive;
 mod say;
 mod service;
 mod signals;
 mod stats;
+mod work;
 
+use std::ffi::CString;
 use std::fmt;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use ipc_worker::{Launch, Start};
+use rustix::io::Errno;
 
+use crate::common::disk::{self, Disk};
+use crate::common::files::{Files, Limits};
+use crate::common::mark::Mark;
+use crate::common::place::Place;
+use crate::common::policy::Policy;
 use crate::daemon::{Daemon, RESTART};
-use crate::disk::{Disk, work};
 use crate::options::{Asked, Options};
-use crate::place::Place;
-use crate::say::complain;
+use crate::say::{complain, report};
 use crate::service::{PidFile, Readiness};
+use crate::work::Slow;
 
 /// Exit status for a wrong command line, as most tools have it.
 const USAGE: u8 = 2;
@@ -97,19 +95,35 @@ impl fmt::Display for Trouble {
 fn run(options: &Options) -> Result<(), Trouble> {
     say::open();
     let readiness = Readiness::new(options.ready_fd)?;
-    let place = Place::open(&options.dir)
+    let place = open_dir(&options.dir)
         .map_err(|error| Trouble::at(format_args!("--dir {}", options.dir.display()))(&error))?;
     let signals = signals::Signals::register().map_err(|error| Trouble::at("signals")(&error))?;
     let listener = listener::Listener::bind(&options.socket, options.mode)?;
     let pid_file = options.pid_file.as_deref().map(PidFile::open).transpose()?;
     options.identity.take()?;
     let begun = Begun { readiness, pid_file };
-    let server = work::Server(Disk::new(place, options));
+    let server = work::Server(Slow { disk: new_disk(place, options), stall: options.stall });
     if options.inline {
         return begun.serve(Daemon::start(Start::inline(server), listener, signals, options)?);
     }
     let start = Start::fork(server).restart(RESTART);
     begun.serve(Daemon::start(start, listener, signals, options)?)
+}
+
+fn open_dir(path: &Path) -> Result<Place, Errno> {
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::INVAL)?;
+    // Once, for as long as the program runs.
+    Place::open(Box::leak(path.into_boxed_c_str()))
+}
+
+fn new_disk(place: Place, options: &Options) -> Disk<Box<[u8]>> {
+    let &Options { rotate_bytes, keep, symlinks, inline, when_full, .. } = options;
+    let begun = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let mark = Mark::new(std::process::id(), begun);
+    let limits = Limits { rotate_bytes, keep, symlinks };
+    let files = Files::new(place, mark, limits, report);
+    let memory = vec![0; disk::LINES].into_boxed_slice();
+    Disk::new(files, Policy::new(when_full), memory, inline, report)
 }
 
 /// Who is to know that the daemon runs.

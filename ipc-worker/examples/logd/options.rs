@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use lexopt::prelude::{Long, Short, ValueExt};
 
-use crate::line::MESSAGE;
-use crate::log::Symlinks;
-use crate::policy::WhenFull;
+use crate::common::line::MESSAGE;
+use crate::common::log::Symlinks;
+use crate::common::policy::WhenFull;
 use crate::service::Identity;
 
 pub(crate) const HELP: &str = "\

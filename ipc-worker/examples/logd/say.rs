@@ -8,7 +8,7 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, fstat};
 use rustix::net::{SendFlags, send};
 
-use crate::quiet::{Quiet, Unsaid};
+use crate::common::quiet::{Quiet, Unsaid};
 
 /// The longest text that a pipe takes whole (pipe(7)).
 const LONGEST: usize = 4096;

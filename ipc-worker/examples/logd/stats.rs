@@ -1,12 +1,13 @@
-//! What the daemon counts, and its figures as lines of text.
+//! The daemon's figures as lines of text, for measurements.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
 use ipc_transport::Instant;
-use ipc_worker::Counters;
+use ipc_worker::{Counters, Ended, Event, Outcome};
 
+use crate::common::ledger::{Counts, Tag};
 use crate::say::Outlet;
 
 /// A tick is due this often.
@@ -19,19 +20,6 @@ const ASLEEP: Duration = Duration::from_secs(1);
 /// How often a line of figures is printed.
 const LINE: Duration = Duration::from_secs(1);
 
-/// Counts since the start.
-#[derive(Default)]
-pub(crate) struct Counts {
-    pub(crate) received: u64,
-    pub(crate) written: u64,
-    pub(crate) lost: u64,
-    pub(crate) refused: u64,
-    pub(crate) dropped: u64,
-    pub(crate) resent: usize,
-    pub(crate) deaths: u64,
-    pub(crate) paused: u64,
-}
-
 /// The ticks since the last line, and when the next one is due.
 struct Ticks {
     due: Instant,
@@ -43,9 +31,10 @@ struct Ticks {
 
 /// The daemon's figures, printed if asked for.
 pub(crate) struct Stats {
-    pub(crate) counts: Counts,
     ticks: Ticks,
     line_due: Instant,
+    /// A new worker has not yet replied.
+    awaits_reply: bool,
     /// Where to print, if asked for.
     output: Option<Outlet>,
 }
@@ -54,7 +43,7 @@ impl Stats {
     pub(crate) fn new(now: Instant, prints: bool) -> Self {
         let ticks = Ticks { due: now + TICK, count: 0, on_time: 0, late: BTreeMap::new() };
         let output = prints.then(|| Outlet::new(rustix::stdio::stdout()));
-        Self { counts: Counts::default(), ticks, line_due: now + LINE, output }
+        Self { ticks, line_due: now + LINE, awaits_reply: false, output }
     }
 
     /// When the next tick is due: only where its lateness is asked for, since each one wakes.
@@ -64,7 +53,7 @@ impl Stats {
 
     /// Serves every tick that is due, each with its own lateness: a loop that was away for
     /// 200 ms has missed 200 of them.
-    pub(crate) fn tick(&mut self, now: Instant, counters: &Counters) {
+    pub(crate) fn tick(&mut self, now: Instant, counts: &Counts, counters: &Counters) {
         if self.output.is_none() {
             return;
         }
@@ -77,7 +66,7 @@ impl Stats {
             self.ticks.due = if late > ASLEEP { now } else { self.ticks.due } + TICK;
         }
         if now >= self.line_due {
-            self.print_figures("second", now, counters);
+            self.print_figures("second", now, counts, counters);
             let late = now.since(self.line_due);
             self.line_due = if late > ASLEEP { now } else { self.line_due } + LINE;
         }
@@ -90,8 +79,38 @@ impl Stats {
         }
     }
 
+    /// Prints what becomes of workers; `worker` is the process that there is now.
+    pub(crate) fn note(&mut self, event: &Event<'_, Tag>, worker: Option<i32>) {
+        let now = Instant::now();
+        match event {
+            Event::Started { resent } => {
+                self.awaits_reply = true;
+                let worker = worker.unwrap_or(0);
+                self.print("started", now, format_args!(" worker={worker} resent={resent}"));
+            }
+            Event::Done { outcome: Outcome::Reply(_), .. } if self.awaits_reply => {
+                self.awaits_reply = false;
+                self.print("first-reply", now, format_args!(""));
+            }
+            Event::Died(Ended::Exited(status)) => {
+                self.print("died", now, format_args!(" ended=exited:{status}"));
+            }
+            Event::Died(Ended::Killed(signal)) => {
+                self.print("died", now, format_args!(" ended=killed:{signal}"));
+            }
+            Event::Died(_) => self.print("died", now, format_args!(" ended=unknown")),
+            _ => {}
+        }
+    }
+
     /// Prints the counts, the ticks since the last time, and which counters are not zero.
-    pub(crate) fn print_figures(&mut self, word: &str, now: Instant, counters: &Counters) {
+    pub(crate) fn print_figures(
+        &mut self,
+        word: &str,
+        now: Instant,
+        counts: &Counts,
+        counters: &Counters,
+    ) {
         if self.output.is_none() {
             return;
         }
@@ -108,8 +127,7 @@ impl Stats {
         for (name, count) in counters.iter().filter(|&(_, count)| count > 0) {
             _ = write!(more, " {name}={count}");
         }
-        let Counts { received, written, lost, refused, dropped, resent, deaths, paused } =
-            self.counts;
+        let Counts { received, written, lost, refused, dropped, resent, deaths, paused } = counts;
         let Ticks { count, on_time, .. } = self.ticks;
         self.print(
             word,

@@ -2,15 +2,15 @@
 
 use core::ops::RangeInclusive;
 use core::time::Duration;
-use std::format;
-use std::string::String;
-use std::vec::Vec;
+use hosted::format;
+use hosted::string::String;
+use hosted::vec::Vec;
 
 use ipc_tests::deep;
 use ipc_tests::random::Random;
 
+use crate::common::line::{Datagram, MESSAGE};
 use crate::inverse::{NOW, line_of, said_of, unescape, whole};
-use crate::line::{Datagram, MESSAGE};
 
 /// What is put together to datagrams: headers and their halves, framing, escapes and what looks
 /// like them, characters that need care.

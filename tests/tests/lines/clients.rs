@@ -1,7 +1,7 @@
 //! What clients really send, and what becomes of it.
 
+use crate::common::line::Datagram;
 use crate::inverse::{line_of, said_of, whole};
-use crate::line::Datagram;
 
 fn check(cases: &[(&[u8], &str)]) {
     for (sent, said) in cases {

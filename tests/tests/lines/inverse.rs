@@ -1,10 +1,10 @@
 //! Lines and datagrams, there and back.
 
 use core::time::Duration;
-use std::string::String;
-use std::vec::Vec;
+use hosted::string::String;
+use hosted::vec::Vec;
 
-use crate::line::Datagram;
+use crate::common::line::Datagram;
 
 /// 2003-10-11T22:14:15.003Z.
 pub(crate) const NOW: Duration = Duration::from_millis(1_065_910_455_003);

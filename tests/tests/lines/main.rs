@@ -5,35 +5,19 @@
 #![no_std]
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-extern crate std;
+// Not by its name, so that nothing that names it compiles.
+extern crate std as hosted;
 
-#[path = "../../../ipc-worker/examples/logd/date.rs"]
-mod date;
-#[path = "../../../ipc-worker/examples/logd/intake.rs"]
-mod intake;
-#[path = "../../../ipc-worker/examples/logd/line.rs"]
-mod line;
-#[path = "../../../ipc-worker/examples/logd/message.rs"]
-mod message;
-#[path = "../../../ipc-worker/examples/logd/quiet.rs"]
-mod quiet;
-
-// They call the kernel; that they compile shows that they need no `std` either.
-#[expect(dead_code, reason = "only compiled here")]
-#[path = "../../../ipc-worker/examples/logd/attributes.rs"]
-mod attributes;
-#[expect(dead_code, reason = "only compiled here")]
-#[path = "../../../ipc-worker/examples/logd/log.rs"]
-mod log;
-#[expect(dead_code, reason = "only compiled here")]
-#[path = "../../../ipc-worker/examples/logd/older.rs"]
-mod older;
-#[expect(dead_code, reason = "only compiled here")]
-#[path = "../../../ipc-worker/examples/logd/policy.rs"]
-mod policy;
+#[expect(dead_code, reason = "what calls the kernel is only compiled here")]
+#[path = "../../../ipc-worker/examples/logd"]
+mod logd {
+    pub(crate) mod common;
+}
 
 mod any;
 mod clients;
 mod inverse;
 mod times;
 mod waiting;
+
+use logd::common;

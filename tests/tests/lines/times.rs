@@ -1,15 +1,15 @@
 //! Times, compared with those of another library.
 
 use core::time::Duration;
-use std::format;
-use std::string::String;
-use std::time::SystemTime;
-use std::vec::Vec;
+use hosted::format;
+use hosted::string::String;
+use hosted::time::SystemTime;
+use hosted::vec::Vec;
 
 use ipc_tests::deep;
 use ipc_tests::random::Random;
 
-use crate::date::{self, Time};
+use crate::common::date::{self, Time};
 use crate::inverse::said_of;
 
 const YEAR_10000: u64 = 253_402_300_800;

@@ -1,15 +1,15 @@
 //! The intake against a queue of any size, and what is said of faults that come again.
 
 use core::time::Duration;
-use std::collections::VecDeque;
-use std::vec::Vec;
+use hosted::collections::VecDeque;
+use hosted::vec::Vec;
 
 use ipc_tests::random::Random;
 use ipc_transport::Instant;
 
-use crate::intake::Intake;
-use crate::line::Datagram;
-use crate::quiet::{Quiet, Unsaid};
+use crate::common::intake::Intake;
+use crate::common::line::Datagram;
+use crate::common::quiet::{Quiet, Unsaid};
 
 type Message = (Duration, Option<[u32; 3]>, Vec<u8>, u64);
 
@@ -32,7 +32,7 @@ fn the_intake_is_a_queue_whatever_its_size() {
     for _ in 0..300 {
         let size = random.below(600);
         let longest = 1 + random.below(200);
-        let (mut intake, mut model) = (Intake::new(std::vec![0; size]), VecDeque::new());
+        let (mut intake, mut model) = (Intake::new(hosted::vec![0; size]), VecDeque::new());
         for _ in 0..500 {
             if random.one_in(2) {
                 let message = message(&mut random, longest);

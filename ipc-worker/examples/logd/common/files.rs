@@ -1,6 +1,7 @@
 //! The log and the older files in their directory, all of which others may touch at any time.
 
 use core::fmt;
+use core::time::Duration;
 
 use heapless::Vec;
 use ipc_transport::Instant;
@@ -8,13 +9,13 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, fsync};
 use rustix::io::Errno;
 
-use crate::attributes::Attributes;
-use crate::log::{Log, Symlinks, length};
-use crate::mark::Mark;
-use crate::older;
-use crate::place::{Place, lock};
-use crate::policy::{Named, Retry, is_full, is_unknown};
-use crate::say::report;
+use super::attributes::Attributes;
+use super::log::{Log, Symlinks, length};
+use super::mark::Mark;
+use super::older;
+use super::place::{Place, lock};
+use super::policy::{Retry, is_full, is_unknown};
+use super::words::{Named, Say};
 
 /// What the files are to be like.
 #[derive(Clone, Copy, Debug)]
@@ -25,11 +26,15 @@ pub(crate) struct Limits {
 }
 
 /// A daemon that has left its mark, in words.
-pub(crate) struct Unclean(u32);
+pub(crate) struct Unclean {
+    main: u32,
+    /// When this daemon found it.
+    pub(crate) found: Duration,
+}
 
 impl fmt::Display for Unclean {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the last logd (process {}) ended uncleanly: messages may be lost", self.0)
+        write!(f, "the last logd (process {}) ended uncleanly: messages may be lost", self.main)
     }
 }
 
@@ -39,6 +44,7 @@ pub(crate) struct Files {
     place: Place,
     mark: Mark,
     limits: Limits,
+    say: Say,
     log: Option<Log>,
     /// What the file before had.
     attributes: Option<Attributes>,
@@ -52,11 +58,12 @@ pub(crate) struct Files {
 
 impl Files {
     /// Opens nothing yet.
-    pub(crate) fn new(place: Place, mark: Mark, limits: Limits) -> Self {
+    pub(crate) fn new(place: Place, mark: Mark, limits: Limits, say: Say) -> Self {
         Self {
             place,
             mark,
             limits,
+            say,
             log: None,
             attributes: None,
             rotation: Retry::new(),
@@ -149,7 +156,8 @@ impl Files {
         // Only now that the log is locked: else the mark may be that of a daemon that runs.
         if self.mark.is_due() && self.mark.other().is_none() {
             if let Some(main) = self.mark.look(self.place.as_fd()) {
-                report(format_args!("{}", Unclean(main)));
+                let unclean = Unclean { main, found: self.mark.begun };
+                (self.say)(format_args!("{unclean}"));
             }
         }
     }
@@ -163,14 +171,14 @@ impl Files {
 
     /// Returns what the log is to say of the daemon before this one.
     pub(crate) fn unclean(&self) -> Option<Unclean> {
-        self.mark.other().map(Unclean)
+        self.mark.other().map(|main| Unclean { main, found: self.mark.begun })
     }
 
     /// Marks the directory as that of a daemon that runs, if it is not yet and the log is open.
     pub(crate) fn mark(&mut self) {
         if self.log.is_some() && self.mark.is_due() {
             if let Some(error) = self.mark.set(self.place.as_fd()) {
-                report(format_args!(
+                (self.say)(format_args!(
                     "the mark of a daemon that runs cannot be made: {}; an unclean end may not be \
                      noticed",
                     Named(error)
@@ -182,7 +190,7 @@ impl Files {
     /// Takes the mark away: everything is written.
     pub(crate) fn unmark(&mut self) -> Result<(), Errno> {
         self.mark.clear(self.place.as_fd()).inspect_err(|&error| {
-            report(format_args!("the mark of a daemon that runs stays: {}", Named(error)));
+            (self.say)(format_args!("the mark of a daemon that runs stays: {}", Named(error)));
         })
     }
 
@@ -202,7 +210,7 @@ impl Files {
         }
         let result = self.rotate(len);
         if let Some(error) = self.rotation.note(now, result) {
-            report(format_args!("the log cannot be rotated and grows on: {}", Named(error)));
+            (self.say)(format_args!("the log cannot be rotated and grows on: {}", Named(error)));
         }
     }
 
@@ -238,12 +246,15 @@ impl Files {
     /// stay, and it is tried again later.
     pub(crate) fn reopen(&mut self) -> Result<(), Errno> {
         let dir = self.place.other().unwrap_or_else(|error| {
-            report(format_args!("--dir cannot be reopened: {}; the old one stays", Named(error)));
+            (self.say)(format_args!(
+                "--dir cannot be reopened: {}; the old one stays",
+                Named(error)
+            ));
             None
         });
         let result = self.move_to(dir);
         if let Some(error) = self.reopening.note(Instant::now(), result) {
-            report(format_args!("the log could not be reopened: {}", Named(error)));
+            (self.say)(format_args!("the log could not be reopened: {}", Named(error)));
         }
         result
     }
@@ -295,7 +306,7 @@ impl Files {
 
     fn say_once(&mut self, text: &'static str, error: Errno) {
         if !self.said.contains(&text) && self.said.push(text).is_ok() {
-            report(format_args!("{text}: {}", Named(error)));
+            (self.say)(format_args!("{text}: {}", Named(error)));
         }
     }
 }

@@ -8,7 +8,7 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, pread, retry_on_intr, write};
 
-use crate::policy::is_unknown;
+use super::policy::is_unknown;
 
 /// How often `log` is opened, and cut, while others undo it.
 const OPENS: usize = 4;

@@ -1,7 +1,6 @@
 //! What to do when the log cannot be written, and how long to wait for it. No I/O: errors and the
 //! time come in, steps go out.
 
-use core::fmt;
 use core::time::Duration;
 
 use ipc_transport::Instant;
@@ -136,29 +135,6 @@ pub(crate) const fn why_not_opened(error: Errno) -> &'static str {
         Errno::LOOP => "log is a symbolic link, see --follow-symlinks",
         Errno::NXIO => "log is a FIFO, a socket or a device",
         _ => "cannot open the log in --dir",
-    }
-}
-
-/// An error by the name that man pages have for it.
-pub(crate) struct Named(pub(crate) Errno);
-
-impl Named {
-    pub(crate) fn name(&self) -> &'static str {
-        match self.0 {
-            Errno::DQUOT => "EDQUOT",
-            Errno::NOLCK => "ENOLCK",
-            Errno::LOOP => "ELOOP",
-            Errno::NOBUFS => "ENOBUFS",
-            Errno::OPNOTSUPP => "EOPNOTSUPP",
-            Errno::STALE => "ESTALE",
-            other => ipc_transport::Errno::from(other).name().unwrap_or("error"),
-        }
-    }
-}
-
-impl fmt::Display for Named {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.name(), self.0.raw_os_error())
     }
 }
 

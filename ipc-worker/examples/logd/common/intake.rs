@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::line::Datagram;
+use super::line::Datagram;
 
 /// Bytes in front of each message: its time of receipt, its sender, its length and what it lacks.
 const HEAD: usize = 8 + 4 + 13 + 4 + 8;

@@ -3,7 +3,7 @@
 //! RFC 3164 puts host, tag, number and text in the order that the line has them, so that only the
 //! priority and the time are taken off. RFC 5424 is taken apart. What does not parse stays text.
 
-use crate::date::Time;
+use super::date::Time;
 
 /// Names of the facilities by number (RFC 5424, 6.2.1). Only the kernel may log as the kernel, and
 /// it does not use the socket: what claims to counts as user, as journald has it.

@@ -1,15 +1,13 @@
 //! What becomes of each message, and who is told.
 
-use std::fmt;
+use core::fmt;
+use core::mem;
 
-use heapless::Vec;
-use ipc_transport::Instant;
-use ipc_worker::{Ended, Errno, Event, How, Outcome, StartError};
+use ipc_worker::{Ended, Errno, Event, GiveUp, How, Outcome, ReplyView, StartError};
 
-use crate::disk::{COUNTED, work};
-use crate::line::Datagram;
-use crate::say::complain;
-use crate::stats::Stats;
+use super::disk::COUNTED;
+use super::line::Datagram;
+use super::words::{Say, Text};
 
 /// Bytes by which a message is named.
 const NAME: usize = 256;
@@ -18,30 +16,19 @@ const NAME: usize = 256;
 const NOBUFS: i32 = rustix::io::Errno::NOBUFS.raw_os_error();
 
 /// The start of a message's text as it is in its line: what its request is known by.
-pub(crate) struct Name(Vec<u8, NAME>);
+pub(crate) struct Name(Text<[u8; NAME]>);
 
 impl Name {
     pub(crate) fn of(datagram: &Datagram<'_>) -> Self {
-        let mut name = Vec::new();
-        datagram.put_text(&mut Capped(&mut name));
-        Self(name)
-    }
-}
-
-/// Takes bytes as long as they fit.
-struct Capped<'a>(&'a mut Vec<u8, NAME>);
-
-impl Extend<u8> for Capped<'_> {
-    fn extend<T: IntoIterator<Item = u8>>(&mut self, bytes: T) {
-        for byte in bytes {
-            _ = self.0.push(byte);
-        }
+        let mut text = Text::new([0; NAME]);
+        datagram.put_text(&mut text);
+        Self(text)
     }
 }
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&String::from_utf8_lossy(&self.0))
+        self.0.fmt(f)
     }
 }
 
@@ -71,7 +58,7 @@ impl Drops {
     fn tell(&mut self) -> Option<(u64, i32)> {
         let is_due = self.untold > 0 && !self.is_telling;
         self.is_telling |= is_due;
-        is_due.then(|| (std::mem::take(&mut self.untold), self.why))
+        is_due.then(|| (mem::take(&mut self.untold), self.why))
     }
 
     /// No worker was told.
@@ -92,26 +79,41 @@ impl Drops {
 
     /// There is another worker, which knows of none.
     fn tell_anew(&mut self) {
-        self.untold += u64::try_from(std::mem::take(&mut self.held)).unwrap_or(0);
+        self.untold += u64::try_from(mem::take(&mut self.held)).unwrap_or(0);
     }
+}
+
+/// Counts since the start.
+#[derive(Default)]
+pub(crate) struct Counts {
+    pub(crate) received: u64,
+    pub(crate) written: u64,
+    pub(crate) lost: u64,
+    pub(crate) refused: u64,
+    pub(crate) dropped: u64,
+    pub(crate) resent: usize,
+    pub(crate) deaths: u64,
+    pub(crate) paused: u64,
 }
 
 /// Counts outcomes, names what was lost and remembers why it is over.
 pub(crate) struct Ledger {
-    pub(crate) stats: Stats,
-    /// A new worker has not yet replied.
-    awaits_reply: bool,
+    pub(crate) counts: Counts,
+    say: Say,
+    /// Reads a reply: zero, or the error for which a message was dropped.
+    read: fn(&ReplyView<'_>) -> i32,
     /// Why the last attempt to start a worker failed, if it did.
     not_started: Option<StartError>,
-    gave_up: Option<String>,
+    gave_up: Option<GiveUp>,
     drops: Drops,
 }
 
 impl Ledger {
-    pub(crate) const fn new(stats: Stats) -> Self {
+    pub(crate) fn new(say: Say, read: fn(&ReplyView<'_>) -> i32) -> Self {
         Self {
-            stats,
-            awaits_reply: false,
+            counts: Counts::default(),
+            say,
+            read,
             not_started: None,
             gave_up: None,
             drops: Drops { untold: 0, why: NOBUFS, is_telling: false, held: 0 },
@@ -130,10 +132,10 @@ impl Ledger {
 
     /// A message did not fit into the intake.
     pub(crate) fn note_overflow(&mut self) {
-        self.stats.counts.dropped += 1;
+        self.counts.dropped += 1;
         self.drops.untold += 1;
         self.drops.why = NOBUFS;
-        complain(format_args!("the intake is full: dropping messages"));
+        (self.say)(format_args!("the intake is full: dropping messages"));
     }
 
     /// Says how many messages were dropped, where the log does not.
@@ -141,98 +143,78 @@ impl Ledger {
         self.drops.tell_anew();
         let Drops { untold, why, .. } = self.drops;
         if untold > 0 {
-            complain(format_args!("dropped and not counted in the log: {untold}, {}", Errno(why)));
+            (self.say)(format_args!(
+                "dropped and not counted in the log: {untold}, {}",
+                Errno(why)
+            ));
         }
     }
 
     /// Why there is no worker any more.
-    pub(crate) const fn gave_up(&self) -> Option<&String> {
+    pub(crate) const fn gave_up(&self) -> Option<&GiveUp> {
         self.gave_up.as_ref()
     }
 
-    /// Takes note of an event; `worker` is the process that there is now.
-    pub(crate) fn note(&mut self, event: Event<'_, Tag>, worker: Option<i32>) {
+    /// Takes note of an event.
+    pub(crate) fn note(&mut self, event: Event<'_, Tag>) {
         match event {
             Event::Done { tag: Tag::Message(name), outcome } => self.note_message(&name, &outcome),
             Event::Done { tag: Tag::Drops(count), outcome } => self.drops.note(count, &outcome),
             Event::Died(ended) => self.note_death(ended),
             Event::Started { resent } => {
-                self.stats.counts.resent += resent;
-                self.awaits_reply = true;
+                self.counts.resent += resent;
                 self.drops.tell_anew();
                 self.not_started = None;
-                let worker = worker.unwrap_or(0);
-                self.stats.print(
-                    "started",
-                    Instant::now(),
-                    format_args!(" worker={worker} resent={resent}"),
-                );
             }
             // Once, and not at each attempt.
             Event::NotStarted(error) if self.not_started.replace(error) != Some(error) => {
-                complain(format_args!("cannot start a worker: {error}"));
+                (self.say)(format_args!("cannot start a worker: {error}"));
             }
             Event::Note { note, .. } if note.number() == COUNTED => {
                 let count = note.bytes().try_into().map_or(0, u64::from_le_bytes);
                 self.drops.held = self.drops.held.saturating_sub_unsigned(count);
             }
             // What the worker reports.
-            Event::Note { note, .. } => complain(format_args!("{}", note.text())),
-            Event::GaveUp(reason) => self.gave_up = Some(reason.to_string()),
+            Event::Note { note, .. } => (self.say)(format_args!("{}", note.text())),
+            Event::GaveUp(reason) => self.gave_up = Some(reason),
             _ => {}
         }
     }
 
     fn note_message(&mut self, name: &Name, outcome: &Outcome<'_>) {
-        let counts = &mut self.stats.counts;
+        let counts = &mut self.counts;
         match outcome {
-            Outcome::Reply(reply) => {
-                // A reply without a meaning counts as a drop.
-                match work::append::result(reply).unwrap_or(-1) {
-                    0 => counts.written += 1,
-                    error => {
-                        counts.dropped += 1;
-                        self.drops.held = self.drops.held.saturating_add(1);
-                        self.drops.why = error;
-                    }
+            Outcome::Reply(reply) => match (self.read)(reply) {
+                0 => counts.written += 1,
+                error => {
+                    counts.dropped += 1;
+                    self.drops.held = self.drops.held.saturating_add(1);
+                    self.drops.why = error;
                 }
-                if std::mem::take(&mut self.awaits_reply) {
-                    self.stats.print("first-reply", Instant::now(), format_args!(""));
-                }
-            }
+            },
             Outcome::Lost(lost) if lost.how == How::Done => {
                 counts.written += 1;
-                complain(format_args!("written but perhaps not synced: {name}"));
+                (self.say)(format_args!("written but perhaps not synced: {name}"));
             }
             Outcome::Lost(lost) if lost.how == How::Running => {
                 counts.lost += 1;
-                complain(format_args!("lost (running): {name}"));
+                (self.say)(format_args!("lost (running): {name}"));
             }
             Outcome::Refused(refusal) => {
                 counts.refused += 1;
-                complain(format_args!("not written: {refusal}: {name}"));
+                (self.say)(format_args!("not written: {refusal}: {name}"));
             }
             // Nothing here is cancelled, has a deadline or descriptors, or begins twice.
             _ => {
                 counts.lost += 1;
-                complain(format_args!("lost (not begun): {name}"));
+                (self.say)(format_args!("lost (not begun): {name}"));
             }
         }
     }
 
     fn note_death(&mut self, ended: Ended) {
-        self.stats.counts.deaths += 1;
+        self.counts.deaths += 1;
         // With its number each one is news.
-        complain(format_args!("the worker ended: {ended} ({})", self.stats.counts.deaths));
-        let now = Instant::now();
-        match ended {
-            Ended::Exited(status) => {
-                self.stats.print("died", now, format_args!(" ended=exited:{status}"));
-            }
-            Ended::Killed(signal) => {
-                self.stats.print("died", now, format_args!(" ended=killed:{signal}"));
-            }
-            _ => self.stats.print("died", now, format_args!(" ended=unknown")),
-        }
+        (self.say)(format_args!("the worker ended: {ended} ({})", self.counts.deaths));
     }
 }

@@ -1,6 +1,6 @@
 //! The directory of the logs, by its path and as it was opened.
 
-use std::path::{Path, PathBuf};
+use core::ffi::CStr;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, fstat, openat};
@@ -11,16 +11,16 @@ use rustix::io::{Errno, retry_on_intr};
 pub(crate) struct Place {
     /// The working directory at the start, which a relative path begins at.
     base: OwnedFd,
-    path: PathBuf,
+    path: &'static CStr,
     dir: OwnedFd,
 }
 
 impl Place {
-    pub(crate) fn open(path: &Path) -> Result<Self, Errno> {
+    pub(crate) fn open(path: &'static CStr) -> Result<Self, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let base = openat(CWD, ".", flags, Mode::empty())?;
         let dir = open(base.as_fd(), path)?;
-        Ok(Self { base, path: path.to_owned(), dir })
+        Ok(Self { base, path, dir })
     }
 
     /// What to keep open.
@@ -30,7 +30,7 @@ impl Place {
 
     /// Opens what the path names now, if that is another directory.
     pub(crate) fn other(&self) -> Result<Option<OwnedFd>, Errno> {
-        let dir = open(self.base.as_fd(), &self.path)?;
+        let dir = open(self.base.as_fd(), self.path)?;
         let (before, now) = (fstat(&self.dir)?, fstat(&dir)?);
         let is_same = (before.st_dev, before.st_ino) == (now.st_dev, now.st_ino);
         Ok((!is_same).then_some(dir))
@@ -66,7 +66,7 @@ pub(crate) fn lock(dir: BorrowedFd<'_>) -> Result<(), Errno> {
     }
 }
 
-fn open(base: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
+fn open(base: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     openat(base, path, flags, Mode::empty())
 }

@@ -16,8 +16,8 @@
 
 use core::time::Duration;
 
-use crate::date::{self, put_number};
-use crate::message::{Header, Message};
+use super::date::{self, put_number};
+use super::message::{Header, Message};
 
 /// Bytes of the longest message; longer ones are cut.
 pub(crate) const MESSAGE: usize = 16 << 10;

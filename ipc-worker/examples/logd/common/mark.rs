@@ -13,7 +13,7 @@ use rustix::fd::BorrowedFd;
 use rustix::fs::{AtFlags, fsync, readlinkat_raw, symlinkat, unlinkat};
 use rustix::io::Errno;
 
-use crate::policy::Retry;
+use super::policy::Retry;
 
 const NAME: &str = "running";
 
@@ -24,6 +24,8 @@ type Text = String<32>;
 #[derive(Debug)]
 pub(crate) struct Mark {
     own: Text,
+    /// When this main began, since 1970.
+    pub(crate) begun: Duration,
     /// The main that has left the mark that is there.
     other: Option<u32>,
     is_set: bool,
@@ -32,11 +34,11 @@ pub(crate) struct Mark {
 
 impl Mark {
     /// Made in main, so that every worker of it knows its mark.
-    pub(crate) fn new(main: u32, started: Duration) -> Self {
+    pub(crate) fn new(main: u32, begun: Duration) -> Self {
         let mut own = Text::new();
         // It has room for the longest.
-        _ = write!(own, "{main}.{}", started.as_nanos());
-        Self { own, other: None, is_set: false, setting: Retry::new() }
+        _ = write!(own, "{main}.{}", begun.as_nanos());
+        Self { own, begun, other: None, is_set: false, setting: Retry::new() }
     }
 
     /// Looks into a directory in which the log is locked. Returns the process that was main before
