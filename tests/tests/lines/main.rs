@@ -1,6 +1,6 @@
 //! What of `logd` does no I/O: what holds for any datagram, what becomes of those that clients send,
-//! and the queue that they wait in. The code of the daemon is part of this program, which shows that
-//! it needs no `std`.
+//! and the queue that they wait in. All that the daemon has in common with one without a C library is
+//! part of this program, which shows that it needs no `std`.
 
 #![no_std]
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
