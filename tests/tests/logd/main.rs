@@ -155,7 +155,7 @@ ipc_tests::cases! { run =
     another_worker_knows_the_mark_of_its_main,
     an_end_with_something_left_is_no_clean_one,
     a_worker_killed_at_the_end_leaves_no_mark,
-    a_second_daemon_leaves_the_mark_of_the_first,
+    a_second_daemon_leaves_mark_and_process_number_of_the_first,
     the_mark_goes_along_to_another_directory,
     what_is_no_mark_stays_and_stops_nothing,
     a_start_on_a_full_disk_says_it_when_there_is_room,

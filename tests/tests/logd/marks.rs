@@ -84,18 +84,21 @@ pub(crate) fn a_worker_killed_at_the_end_leaves_no_mark() {
     assert_eq!(start_and_stop(&home), "");
 }
 
-pub(crate) fn a_second_daemon_leaves_the_mark_of_the_first() {
+pub(crate) fn a_second_daemon_leaves_mark_and_process_number_of_the_first() {
     let home = Home::new();
-    let mut first = Logd::start(&home, &[]);
+    let mut first = Logd::start(&home, &["--pid-file", "pid"]);
     let mark = fs::read_link(home.dir().join("running")).unwrap();
+    let number = || fs::read_to_string(home.path("pid")).ok().filter(|text| !text.is_empty());
+    let written = eventually("the number", number);
     assert_eq!(check(&home).0, Some(0));
-    let second = ["--socket", "other", "--dir", "logs"];
+    let second = ["--socket", "other", "--dir", "logs", "--pid-file", "pid"];
     let output = bare_command(&home, &second).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("another process writes to the log"), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
     assert_eq!(fs::read_link(home.dir().join("running")).unwrap(), mark);
+    assert_eq!(number(), Some(written));
     first.stop();
     assert_eq!(first.said(), "");
     assert_eq!(start_and_stop(&home), "");
