@@ -1,7 +1,7 @@
 //! The log and the older files in their directory, all of which others may touch at any time.
 
-use core::fmt;
 use core::time::Duration;
+use core::{fmt, mem};
 
 use heapless::Vec;
 use ipc_transport::Instant;
@@ -52,6 +52,8 @@ pub(crate) struct Files {
     reopening: Retry,
     /// What is said once.
     said: Vec<&'static str, 4>,
+    /// The log's name is to last as long as what stands under it, whoever has made it.
+    is_name_synced: bool,
     /// Why what was written since the last reply may not last.
     unsynced: Option<Errno>,
 }
@@ -69,6 +71,7 @@ impl Files {
             rotation: Retry::new(),
             reopening: Retry::new(),
             said: Vec::new(),
+            is_name_synced: true,
             unsynced: None,
         }
     }
@@ -151,8 +154,7 @@ impl Files {
         if let Some(Err(error)) = before.map(|attributes| attributes.give(log.as_fd())) {
             self.say_once("the log's mode, owner or ACL could not be kept", error);
         }
-        // A new name is to last as long as what stands under it.
-        self.note_sync(fsync(&self.place));
+        self.is_name_synced = false;
         // Only now that the log is locked: else the mark may be that of a daemon that runs.
         if self.mark.is_due() && self.mark.other().is_none() {
             if let Some(main) = self.mark.look(self.place.as_fd()) {
@@ -298,6 +300,9 @@ impl Files {
     fn sync(&mut self) {
         let result = self.log.as_mut().map_or(Ok(()), Log::sync);
         self.note_sync(result);
+        if !mem::replace(&mut self.is_name_synced, true) {
+            self.note_sync(fsync(&self.place));
+        }
     }
 
     fn note_sync(&mut self, result: Result<(), Errno>) {
