@@ -79,11 +79,12 @@ pub fn own_socket() -> BorrowedFd<'static> {
         .expect("a worker has a socket")
 }
 
-/// Makes a socket refuse descriptors (SO_PASSRIGHTS of 0); returns whether the kernel knows that.
-pub fn refuse_descriptors(socket: BorrowedFd<'_>) -> bool {
+/// Makes a socket refuse descriptors, or take them (SO_PASSRIGHTS); returns whether the kernel knows
+/// that.
+pub fn pass_rights(socket: BorrowedFd<'_>, is_on: bool) -> bool {
     const SO_PASSRIGHTS: i32 = 83;
-    let (zero, len) = (0_i32, 4);
-    let value = (&raw const zero).cast();
+    let (word, len) = (i32::from(is_on), 4);
+    let value = (&raw const word).cast();
     // SAFETY: the kernel reads four bytes of the variable.
     let set = unsafe {
         libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, SO_PASSRIGHTS, value, len)

@@ -248,6 +248,15 @@ fn repro_a_listener_with_closed_streams_keeps_the_connection() {
     a_listener_out_of_descriptors_keeps_the_connection();
 }
 
+/// Its directory lay there.
+fn repro_a_listener_takes_no_number_of_a_standard_stream() {
+    // SAFETY: this case uses it no more.
+    unsafe { libc::close(0) };
+    let (_home, path) = home();
+    let _listener = Listener::<Stream>::bind(&path, 0o600).unwrap();
+    assert_eq!(fds::mode(0), None);
+}
+
 fn a_listener_out_of_descriptors_keeps_the_connection() {
     let (_home, path) = home();
     let mut listener = Listener::<Stream>::bind(&path, 0o600).unwrap();
@@ -371,6 +380,7 @@ cases! {
     a_paths_permissions_are_those_asked_for,
     a_listener_out_of_descriptors_keeps_the_connection,
     repro_a_listener_with_closed_streams_keeps_the_connection,
+    repro_a_listener_takes_no_number_of_a_standard_stream,
     a_connection_is_taken_over_at_its_number,
     what_is_no_connection_of_the_kind_is_refused_and_stays,
     a_service_managers_listener_is_taken_over,

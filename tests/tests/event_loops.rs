@@ -33,6 +33,7 @@ cases! { run =
     tokio_goes_through_a_restart,
     tokio_with_many_threads_goes_through_a_restart,
     repro_edge_triggered_a_turn_tells_what_shows_no_more,
+    repro_edge_triggered_a_call_hides_no_death,
 }
 
 fn epoll_by_hand_goes_through_a_restart() {
@@ -139,5 +140,48 @@ fn repro_edge_triggered_a_turn_tells_what_shows_no_more() {
         let is_due = worker.next_deadline().is_some_and(|next| next <= Instant::now());
         assert!(is_shown || is_due, "the end is not seen");
         while turn(&mut worker).0 {}
+    }
+}
+
+/// The worker leaves its socket to a child, which kills it, so that only its pidfd tells.
+fn leaves_an_heir(_: &mut Request<'_>, _: &mut Reply<'_>) -> Result<(), Refusal> {
+    let worker = rustix::process::getpid();
+    let heir = ipc_tests::forked::forked(move || {
+        std::thread::sleep(Duration::from_millis(150));
+        kill_process(worker, Signal::KILL).unwrap();
+        std::thread::sleep(Duration::from_secs(60));
+    });
+    std::mem::forget(heir);
+    Ok(())
+}
+
+/// The edge had come before; the turn that sent the call looked no further, and nothing was due.
+fn repro_edge_triggered_a_call_hides_no_death() {
+    let mut worker = Worker::<u32, _>::start(Start::fork(leaves_an_heir)).unwrap();
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+    let edge = epoll::EventFlags::IN | epoll::EventFlags::ET;
+    epoll::add(&epoll, &worker, epoll::EventData::new_u64(0), edge).unwrap();
+    let pid = worker.pid();
+    worker.call_until(Call::new(1, &[]), 0, soon(), |_event| {}).unwrap();
+    let limit = soon();
+    let stat = proc(&format!("{}/stat", pid.unwrap()));
+    while !std::fs::read_to_string(&stat).unwrap().contains(") Z ") {
+        assert!(Instant::now() < limit, "the heir kills nobody");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    while shows(&epoll, Duration::ZERO) {}
+    worker.try_call(Call::new(1, &[]), 1).unwrap();
+    while worker.pid() == pid {
+        while worker.turn(Instant::now()) {
+            while worker.next_event().is_some() {}
+        }
+        while worker.next_event().is_some() {}
+        if worker.pid() == pid {
+            let (now, most) = (Instant::now(), Duration::from_secs(5));
+            let patience = worker.next_deadline().map_or(most, |next| next.since(now).min(most));
+            let is_shown = shows(&epoll, patience + Duration::from_millis(1));
+            let is_due = worker.next_deadline().is_some_and(|next| next <= Instant::now());
+            assert!(is_shown || is_due, "the end is not seen");
+        }
     }
 }

@@ -107,6 +107,7 @@ impl<S: Socket> Listener<S> {
         let address = SocketAddrUnix::new(path).map_err(of("bind"))?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = openat(CWD, c".", flags, Mode::empty()).map_err(of("open"))?;
+        let directory = above_stdio(directory).map_err(SocketError::System)?;
         let socket = new_socket::<S>().map_err(SocketError::System)?;
         // The file takes its permissions from the socket: it never has others for a moment.
         let mode = Mode::from_raw_mode(mode & 0o777);

@@ -25,17 +25,27 @@ pub(super) const SO_PEERCRED: usize = 17;
 const SO_PASSSEC: usize = 34;
 const SO_PASSPIDFD: usize = 76;
 pub(super) const SO_PEERPIDFD: usize = 77;
+const SO_PASSRIGHTS: usize = 83;
 
 /// Switches off the options that add control messages to what is received: they would take the
 /// room of descriptors. Kernels that lack an option have nothing to switch off.
 pub(super) fn switch_off_extras(fd: BorrowedFd<'_>) {
     for name in [SO_PASSCRED, SO_PASSSEC, SO_PASSPIDFD] {
-        let (off, len) = (0_i32, size_of::<i32>());
-        // SAFETY: the kernel reads the four bytes at the pointer, which are those of `off`.
-        _ = unsafe {
-            syscall!(Sysno::setsockopt, fd.as_raw_fd(), SOL_SOCKET, name, &raw const off, len)
-        };
+        switch(fd, name, false);
     }
+}
+
+/// Lets descriptors come, or not, where the kernel lets one choose.
+pub(super) fn pass_rights(fd: BorrowedFd<'_>, is_on: bool) {
+    switch(fd, SO_PASSRIGHTS, is_on);
+}
+
+fn switch(fd: BorrowedFd<'_>, name: usize, is_on: bool) {
+    let (value, len) = (i32::from(is_on), size_of::<i32>());
+    // SAFETY: the kernel reads the four bytes at the pointer, which are those of `value`.
+    _ = unsafe {
+        syscall!(Sysno::setsockopt, fd.as_raw_fd(), SOL_SOCKET, name, &raw const value, len)
+    };
 }
 
 /// Reads an option that consists of `N` words.

@@ -11,7 +11,7 @@ use crate::unix::calls::{Calls, system};
 use crate::unix::socket::{Kind, Unix};
 use crate::waiting::is_hung_up;
 
-/// Most empty packets that one call passes over: more than a socket's usual buffer holds.
+/// Most empty packets in a row: more than a socket's usual buffer holds.
 const EMPTY_PACKETS: usize = 1024;
 
 /// One end of an `AF_UNIX` SOCK_SEQPACKET socket (unix(7)).
@@ -25,7 +25,8 @@ const EMPTY_PACKETS: usize = 1024;
 /// The rest of a packet, kept by the receiver, does not make the descriptor readable: look at
 /// [`holds_input`](crate::Transport::holds_input) before waiting for input.
 ///
-/// An empty packet, which reads like the end, is never sent and is passed over on receipt.
+/// An empty packet, which reads like the end, is never sent and is passed over on receipt. A peer
+/// that sends over 1,000 in a row is not one: receiving fails with `EPROTO` from then on.
 ///
 /// ```
 /// use ipc_transport::{Seqpacket, Transport};
@@ -133,7 +134,8 @@ impl<const PACKET: usize> Kind for Packets<PACKET> {
                 nothing => return nothing,
             }
         }
-        Ok(None)
+        self.failed = Some(system("recvmsg")(Errno::PROTO));
+        self.failed.map_or(Ok(None), Err)
     }
 
     fn holds_input(&self) -> bool {

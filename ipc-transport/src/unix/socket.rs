@@ -10,7 +10,7 @@ use static_assertions::assert_impl_all;
 use crate::contract::{Carry, Fds, Moved, Received, SystemError};
 use crate::descriptor::above_stdio;
 use crate::unix::calls::{Calls, Mode};
-use crate::unix::options::switch_off_extras;
+use crate::unix::options::{pass_rights, switch_off_extras};
 
 /// A kind of `AF_UNIX` socket that carries bytes and descriptors: [`Stream`](crate::Stream) or
 /// [`Seqpacket`](crate::Seqpacket). No other crate can implement it.
@@ -79,6 +79,14 @@ impl<K: Kind> Unix<K> {
     pub fn set_receive_timeout(&mut self, timeout: Duration) -> Result<(), SystemError> {
         set_socket_timeout(&self.fd, Timeout::Recv, Some(timeout))
             .map_err(SystemError::of("setsockopt SO_RCVTIMEO"))
+    }
+
+    /// Refuses descriptors, or lets them come, as at first (`SO_PASSRIGHTS`, kernel 6.16): while
+    /// they are refused, a peer that sends some gets `EPERM`. Older kernels let them come in any
+    /// case, and close in the receiving call those that have no room. That can block: a FUSE file
+    /// whose server does not answer, a socket with `SO_LINGER`.
+    pub fn pass_rights(&mut self, is_on: bool) {
+        pass_rights(self.fd.as_fd(), is_on);
     }
 
     /// Ends the sending direction: the peer receives what is in flight and then

@@ -23,8 +23,12 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
             return;
         };
         let received = match patience {
-            // Nothing can have been answered yet, so the call would be in vain.
-            None if sent > 0 && !expects => return,
+            // Nothing can have been answered yet, so the call would mostly be in vain. What else
+            // shows, a note or an end, may show no second time.
+            None if sent > 0 && !expects => {
+                self.life.has_more = true;
+                return;
+            }
             // Something still waits to be sent, which comes first.
             Some(_) if process.watches_room || process.paused.is_some() => return,
             _ => self.caller.receive(&mut process.link(patience)),
@@ -71,6 +75,10 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
         let process = self.life.process.as_mut()?;
         if self.life.started {
             return Some(0);
+        }
+        if self.caller.table.reply_fds() > 0 && !process.passes_rights {
+            process.passes_rights = true;
+            process.stream.pass_rights(true);
         }
         let was_full = process.watches_room;
         let mut sent = 0;

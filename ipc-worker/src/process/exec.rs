@@ -59,6 +59,7 @@ impl Launch for Exec<'_> {
         caller: &mut Caller<Tag, SLOTS, BYTES>,
     ) -> Result<Option<Process>, StartError> {
         let (mut stream, theirs) = Stream::pair()?;
+        stream.pass_rights(false);
         stream.set_receive_timeout(SLICE)?;
         let (page, file) = SharedPage::with_file(Words::page_len(SLOTS))?;
         caller.offer_all(Words::of_page(page.words()).0);

@@ -35,6 +35,7 @@ impl<H: Handler> Launch for Fork<H> {
         caller: &mut Caller<Tag, SLOTS, BYTES>,
     ) -> Result<Option<Process>, StartError> {
         let (mut stream, theirs) = Stream::pair()?;
+        stream.pass_rights(false);
         stream.set_receive_timeout(SLICE)?;
         let page = SharedPage::new(Words::page_len(SLOTS))?;
         let (words, credit) = Words::of_page(page.words());

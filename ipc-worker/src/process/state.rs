@@ -118,6 +118,8 @@ pub struct Process {
     pub(crate) child: Child,
     pub(super) stream: Stream,
     page: SharedPage,
+    /// It was asked for descriptors, and may send some.
+    pub(super) passes_rights: bool,
     /// The socket was full, and is watched for room.
     pub(super) watches_room: bool,
     /// Nothing further is taken from it, which leaves: all has arrived, or it does not keep the
@@ -333,6 +335,7 @@ impl Process {
             child,
             stream,
             page,
+            passes_rights: false,
             watches_room: false,
             drained: false,
             killed: false,

@@ -1,7 +1,8 @@
 //! Descriptors that are closed behind an end's back, a system that cannot wait, and a child that
 //! fails without a word.
 
-use std::os::fd::AsRawFd;
+use std::fs::File;
+use std::os::fd::{AsRawFd, IntoRawFd};
 use std::time::Duration;
 
 use ipc_barrier::{
@@ -62,6 +63,21 @@ pub(crate) fn repro_dropping_an_end_that_is_broken_ends_no_program<L: Lane>() {
         peer.process.kill().unwrap();
     });
     assert_eq!(end_of(&mut dropping), Ended::Exited(0));
+}
+
+/// Another file has the numbers by now.
+pub(crate) fn repro_dropping_an_end_closes_no_file_that_is_not_its_own<L: Lane>() {
+    let null = File::open("/dev/null").unwrap();
+    let end = Barrier::<L>::open().unwrap().into_parent();
+    let numbers: Vec<i32> = end.descriptors().map(|fd| fd.as_raw_fd()).collect();
+    for &number in &numbers {
+        close(number);
+        let taken = rustix::io::fcntl_dupfd_cloexec(&null, number).unwrap();
+        assert_eq!(taken.into_raw_fd(), number);
+    }
+    drop(end);
+    let open = fds::open();
+    assert!(numbers.iter().all(|number| open.contains(number)), "{numbers:?} of {open:?}");
 }
 
 fn limit(current: u64) {

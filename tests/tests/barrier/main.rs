@@ -98,6 +98,7 @@ ipc_tests::cases! {
         a_wait_opens_no_descriptor,
         repro_a_side_that_breaks_tells_its_peer,
         repro_dropping_an_end_that_is_broken_ends_no_program,
+        repro_dropping_an_end_closes_no_file_that_is_not_its_own,
         repro_a_wait_that_the_system_refuses_is_no_abort,
         repro_a_child_that_fails_without_a_word_is_told_of,
     }

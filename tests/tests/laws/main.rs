@@ -228,6 +228,8 @@ fn main() -> ExitCode {
     own!(list, strays: descriptors_sent_to_a_byte_pair_are_closed);
     own!(list, packets:
         repro_what_would_be_received_shows,
+        repro_who_sends_nothing_but_empty_packets_is_no_peer,
+        repro_what_an_ending_peer_answers_is_closed,
         a_packet_that_is_too_long_shows_for_ever,
         empty_packets_are_not_taken_for_the_end,
         repro_empty_packets_are_not_would_block,

@@ -5,7 +5,8 @@ use std::os::fd::AsFd;
 
 use ipc_tests::fds::{self, Fds};
 use ipc_transport::{
-    Instant, Interest, PassFds, Seqpacket, Stream, Transport, TransportError, Watched, wait,
+    Faults, Faulty, Instant, Interest, PassFds, Seqpacket, Stream, Transport, TransportError,
+    Watched, wait,
 };
 use rustix::io::IoSlice;
 use rustix::net::sockopt::set_socket_send_buffer_size;
@@ -123,8 +124,12 @@ pub(crate) fn a_blocking_receive_waits_for_a_packet_and_sees_the_end() {
     assert_eq!(right.blocking().receive(&mut [0; 8]), Err(TransportError::Closed));
 }
 
-/// Receives in parts of every length, and never what is there but does not show.
-fn shows_all<T: PassFds + AsFd>((mut left, mut right): (T, T)) {
+/// Receives in parts of every length, and never what is there but does not show. With faults laid
+/// over it, of which none happens, it is the same.
+fn shows_all<T: PassFds + AsFd>((left, right): (T, T)) {
+    let fd = rustix::io::dup(&right).unwrap();
+    let over = |inner| Faulty::new(inner, Faults::NONE, 1);
+    let (mut left, mut right) = (over(left), over(right));
     let mut inbox = [0; 64];
     for part in 1..=64 {
         for len in [1, part, part + 1, 3 * part + 2] {
@@ -135,16 +140,16 @@ fn shows_all<T: PassFds + AsFd>((mut left, mut right): (T, T)) {
                 if let Some(count) = left.send(&[rest]).unwrap() {
                     rest = &rest[count..];
                 }
-                let shown = right.holds_input() || readable(&right);
+                let shown = right.holds_input() || readable(&fd);
                 let count = right.receive(&mut inbox[..part]).unwrap();
                 assert_eq!(count.is_some(), shown, "{part} of {len}");
                 received += count.unwrap_or(0);
             }
-            assert!(!right.holds_input() && !readable(&right));
+            assert!(!right.holds_input() && !readable(&fd));
         }
     }
     drop(left);
-    assert!(right.holds_input() || readable(&right), "the end shows");
+    assert!(right.holds_input() || readable(&fd), "the end shows");
 }
 
 fn readable(fd: &impl AsFd) -> bool {
@@ -156,6 +161,34 @@ pub(crate) fn repro_what_would_be_received_shows() {
     shows_all(Seqpacket::<4096>::pair().unwrap());
     shows_all(Seqpacket::<7>::pair().unwrap());
     shows_all(Stream::pair().unwrap());
+}
+
+/// It was "would block" after a thousand, although more was there.
+pub(crate) fn repro_who_sends_nothing_but_empty_packets_is_no_peer() {
+    let (left, mut right) = Seqpacket::<64>::pair().unwrap();
+    let mut child =
+        ipc_tests::forked::forked(move || while send(&left, b"", SendFlags::NOSIGNAL).is_ok() {});
+    let answer = right.blocking().receive(&mut [0; 8]);
+    let Err(TransportError::System(error)) = answer else { panic!("{answer:?}") };
+    assert_eq!((error.call, error.errno.0), ("recvmsg", libc::EPROTO));
+    assert_eq!(right.receive(&mut [0; 8]), answer, "for ever");
+    assert!(right.holds_input(), "and that shows");
+    child.kill().unwrap();
+    child.wait();
+}
+
+/// A peer that is just ending, on kernels 5.15 to 6.1.
+pub(crate) fn repro_what_an_ending_peer_answers_is_closed() {
+    for errno in [libc::ENOTCONN, libc::ECONNREFUSED] {
+        let mut child = ipc_tests::forked::forked(move || {
+            let (left, mut right) = Seqpacket::<64>::pair().unwrap();
+            drop(left);
+            ipc_tests::seccomp::refuse(&[libc::SYS_recvmsg, libc::SYS_sendto], errno);
+            assert_eq!(right.receive(&mut [0; 8]), Err(TransportError::Closed));
+            assert_eq!(right.send(&[b"word"]), Err(TransportError::Closed));
+        });
+        assert_eq!(child.wait(), ipc_barrier::Ended::Exited(0));
+    }
 }
 
 /// A packet that was too long fails every receive from then on.

@@ -3,8 +3,13 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
+use ipc_frame::Header;
 use ipc_tests::{cases::skip, fds};
-use ipc_worker::{Again, Call, Ended, Event, How, Instant, Launch, Outcome, Worker};
+use ipc_transport::{PassFds, Stream, TransportError};
+use ipc_worker::{
+    Again, Call, Ended, Event, How, Instant, Launch, Outcome, Refusal, Reply, Request, Start,
+    Worker,
+};
 
 use crate::handler::*;
 
@@ -20,6 +25,45 @@ fn back(event: Event<'_, u32>, wanted: u32) -> Option<Back> {
     assert_eq!(first, ids.first().copied());
     assert_eq!(lost.fds().count() + usize::from(first.is_some()), ids.len());
     (tag == wanted).then(|| (lost.how, lost.method(), lost.bytes().to_vec(), ids))
+}
+
+/// Main closed it, which can take as long as the sender likes.
+pub(crate) fn repro_descriptors_that_nobody_asked_for_cannot_be_sent() {
+    let (probe, _peer) = Stream::pair().unwrap();
+    if !fds::pass_rights(probe.as_fd(), false) {
+        skip("SO_PASSRIGHTS", "kernel 6.16");
+    }
+    let mut worker = Worker::<u32, _>::start(Start::fork(sends_one_itself)).unwrap();
+    let errno = i32::to_le_bytes;
+    let mut list = Vec::new();
+    worker.call_until(Call::new(ECHO, &[]), 0, soon(), |event| list.push(told(event))).unwrap();
+    assert_eq!(list, [Told::Reply(0, errno(libc::EPERM).to_vec())]);
+    let mut came = 0;
+    let call = Call::new(GIVE, &[]).reply_fds(1);
+    let called = worker.call_until(call, 1, soon(), |event| {
+        if let Event::Done { outcome: Outcome::Reply(mut reply), .. } = event {
+            came += usize::from(reply.take_fd().is_some());
+        }
+    });
+    called.unwrap();
+    assert_eq!(came, 1, "what is asked for comes");
+}
+
+const GIVE: u16 = ECHO + 1000;
+
+/// Sends a stray frame with a descriptor, past all that the crate would refuse.
+fn sends_one_itself(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+    if request.method() == GIVE {
+        return reply.put_fd(fds::file());
+    }
+    let socket = rustix::io::dup(fds::own_socket()).unwrap();
+    let frame = Header::reply(u64::MAX).encode_with(0, 1, 0).unwrap();
+    let sent = Stream::from(socket).send_with(&[&frame], &[fds::file().as_fd()]);
+    let errno = match sent {
+        Err(TransportError::FdsRefused(error)) => error.errno.0,
+        other => panic!("{other:?}"),
+    };
+    reply.put(&errno.to_le_bytes())
 }
 
 pub(crate) fn a_lost_request_brings_its_bytes_and_descriptors_back() {
@@ -92,6 +136,8 @@ pub(crate) fn a_worker_that_refuses_descriptors_makes_them_unsendable() {
 pub(crate) fn a_reply_with_descriptors_that_nobody_allowed_ends_the_worker() {
     for beside in [0, 2] {
         let mut worker = worker();
+        // As on kernels before 6.16.
+        fds::pass_rights(fds::own_socket(), true);
         let before = fds::open().len();
         // Where another reply may bring some, the kernel lets them in.
         worker.try_call(Call::new(UNASKED_FD, &[]), 1).unwrap();

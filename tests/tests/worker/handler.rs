@@ -73,7 +73,7 @@ pub(crate) fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result
             let null = File::open("/dev/null")?;
             (0..count).try_for_each(|_| reply.put_fd(null.try_clone()?.into()))
         }
-        NO_RIGHTS => reply.put(&[u8::from(fds::refuse_descriptors(fds::own_socket()))]),
+        NO_RIGHTS => reply.put(&[u8::from(fds::pass_rights(fds::own_socket(), false))]),
         UNASKED_FD => {
             let header = RawHeader { kind: Kind::Reply as u8, fd_count: 1, ..RawHeader::default() };
             let mut stream = Stream::from(fds::own_socket().try_clone_to_owned()?);

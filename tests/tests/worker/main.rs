@@ -119,6 +119,7 @@ ipc_tests::cases! {
     repro_a_shortage_of_memory_in_main_ends_no_worker,
     a_shortage_that_lasts_ends_the_worker,
     repro_an_interruption_without_end_holds_no_turn,
+    repro_descriptors_that_nobody_asked_for_cannot_be_sent,
     repro_a_trickle_hides_no_death_from_a_blocking_call,
     a_flush_sends_what_is_finished_and_leaves_the_reply,
     a_flush_that_cannot_be_settled_ends_the_worker,

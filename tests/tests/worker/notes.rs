@@ -304,7 +304,7 @@ pub(crate) fn forged_notes_are_harmless() {
     }
     assert_eq!(notes, 20_000);
     let before = fds::open().len();
-    worker.try_call(Call::new(FORGE_FD, &[]), 4).unwrap();
+    worker.try_call(Call::new(FORGE_FD, &[]).reply_fds(1), 4).unwrap();
     let list = turn_until(&mut worker, |list| list.len() >= 3);
     let expected = [Told::Died(Ended::Killed(9)), Told::Lost(4, How::Running), Told::Started(0)];
     assert_eq!(list, expected, "a note brings no descriptor");

@@ -144,6 +144,7 @@ fn both<L: Lane>(count: usize, lines: [UnixStream; 2]) {
 }
 
 /// What a side has of the barrier at which it is.
+#[expect(clippy::large_enum_variant, reason = "there are two of them")]
 enum Part<R, L> {
     Barrier(Barrier<L>, How),
     End(End<R, L>),
