@@ -7,11 +7,13 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 
 use crate::common::date::{self, Time};
 use crate::common::line::{Datagram, MESSAGE, is_unfit};
+use crate::common::message::is_kind;
 
 /// No line of ours is longer, and no more is kept in memory.
 const LONGEST: usize = Datagram::longest_line(MESSAGE);
@@ -47,6 +49,8 @@ pub(crate) fn check(dir: &Path) -> io::Result<bool> {
         let path = dir.join(name);
         match open(&path) {
             Ok(file) => check.read(&path.display(), BufReader::new(file))?,
+            // Rotated away meanwhile.
+            Err(_) if path.symlink_metadata().is_err() => {}
             Err(error) => check.note_fault(format_args!("{}: {error}", path.display()))?,
         }
     }
@@ -136,10 +140,23 @@ fn look(line: &[u8], len: u64) -> Result<i64, String> {
     if let Some((index, char)) = text.char_indices().find(|&(_, char)| is_unfit(char)) {
         return Err(format!("U+{:04X} at byte {index}", u32::from(char)));
     }
-    match Time::split(line) {
-        Some((Time::Exact(time), rest)) if rest.len() + date::LEN + 1 == line.len() => Ok(time),
-        _ => Err("no time at the start".to_owned()),
-    }
+    let (time, rest) = split_time(text).ok_or("no time at the start")?;
+    let kind = rest.split_once(' ').map(|(kind, _)| kind).filter(|kind| is_kind(kind));
+    kind.map(|_| time).ok_or_else(|| "no facility and severity after the time".to_owned())
+}
+
+/// Splits the time off, if it is written as lines have it.
+fn split_time(line: &str) -> Option<(i64, &str)> {
+    let (written, rest) = line.split_at_checked(date::LEN)?;
+    let Some((Time::Exact(time), _)) = Time::split(line.as_bytes()) else { return None };
+    let micros = written.get("2001-02-03T04:05:06.".len()..written.len() - 1)?.parse().ok()?;
+    let mut again = Vec::new();
+    date::put(
+        &mut again,
+        Duration::from_secs(time.try_into().ok()?) + Duration::from_micros(micros),
+    );
+    let rest = rest.strip_prefix(' ').filter(|_| again == written.as_bytes());
+    rest.map(|rest| (time, rest))
 }
 
 fn put(text: fmt::Arguments<'_>) -> io::Result<()> {

@@ -32,6 +32,8 @@ const BYTES: usize = 64 << 10;
 const BATCH: usize = 64;
 /// A log daemon goes on trying, every 10 s at last: its clients wait, and nothing is lost.
 pub(crate) const RESTART: Restart = Restart::STANDARD.limit(u32::MAX);
+/// How long the worker may take to see to the mark, once everything is written.
+const FINISH: Duration = Duration::from_secs(1);
 /// How long to leave the system alone that is short of memory.
 const SHORTAGE: Duration = Duration::from_millis(1);
 
@@ -49,8 +51,8 @@ pub(crate) struct Daemon<L: Launch> {
     stop_within: Duration,
     stop_until: Option<Instant>,
     reopen: bool,
-    /// The worker was told that everything is written.
-    is_finished: bool,
+    /// Until when the worker may answer that everything is written, once it was told so.
+    finish_until: Option<Instant>,
     /// Lines say who has sent them.
     trusted: bool,
     buffer: Box<[u8]>,
@@ -94,14 +96,14 @@ impl<L: Launch> Daemon<L> {
             stop_within: options.stop_within,
             stop_until: None,
             reopen: false,
-            is_finished: false,
+            finish_until: None,
             trusted: options.trusted,
             buffer: vec![0; MESSAGE].into_boxed_slice(),
         })
     }
 
     /// Serves until it is told to stop, and writes what was accepted until then.
-    pub(crate) fn run(mut self) -> Result<(), Trouble> {
+    pub(crate) fn run(&mut self) -> Result<(), Trouble> {
         while !self.is_over() {
             self.wait();
             let (counts, counters) = (&self.ledger.counts, self.worker.counters());
@@ -123,19 +125,23 @@ impl<L: Launch> Daemon<L> {
         self.listener.close();
         // From here on as much is said as is lost.
         say::say_all();
-        let left = self.worker.under_way() + self.intake.count();
+        let left = self.ledger.under_way + self.intake.count();
+        if left == 0 && !self.ledger.is_finished && self.ledger.gave_up().is_none() {
+            complain(format_args!("all is written, but the mark of a daemon that runs stays"));
+        }
         let deadline = self.stop_until.unwrap_or_else(Instant::now);
         self.worker.stop(deadline, |event| {
             self.stats.note(&event, None);
             self.ledger.note(event);
         });
-        self.ledger.close();
+        let uncounted = self.ledger.close();
         let unread = self.name_unwritten();
+        say::close();
         let (counts, counters) = (&self.ledger.counts, self.worker.counters());
         self.stats.print_figures("end", Instant::now(), counts, &counters);
         match self.ledger.gave_up() {
             Some(reason) => Err(Trouble(reason.to_string())),
-            None if left > 0 || unread > 0 => {
+            None if left > 0 || unread > 0 || uncounted > 0 => {
                 Err(Trouble("stopped before everything was written".to_owned()))
             }
             None => Ok(()),
@@ -143,21 +149,24 @@ impl<L: Launch> Daemon<L> {
     }
 
     fn is_over(&self) -> bool {
-        let is_done = self.is_finished && self.is_written();
-        let is_late = self.stop_until.is_some_and(|until| until <= Instant::now());
-        is_done || is_late || self.ledger.gave_up().is_some()
+        let until = self.finish_until.or(self.stop_until);
+        let is_late = until.is_some_and(|until| until <= Instant::now());
+        self.ledger.is_finished || is_late || self.ledger.gave_up().is_some()
     }
 
     /// Whether nothing is left to be written, and nothing more will come.
     fn is_written(&self) -> bool {
-        let is_empty = self.intake.count() == 0 && self.worker.under_way() == 0;
+        let is_empty = self.intake.count() == 0 && self.ledger.under_way == 0;
         self.gate == Gate::Drained && is_empty
     }
 
     /// Lets the worker take the mark away at the end, which is clean only if nothing was left.
     fn finish(&mut self) {
-        if self.is_written() && !self.is_finished {
-            self.is_finished = work::finish::call(&mut self.worker, Tag::Finish).is_ok();
+        if self.is_written()
+            && self.finish_until.is_none()
+            && work::finish::call(&mut self.worker, Tag::Finish).is_ok()
+        {
+            self.finish_until = Some(Instant::now() + FINISH);
         }
     }
 
@@ -195,7 +204,8 @@ impl<L: Launch> Daemon<L> {
         }
     }
 
-    fn begin_stop(&mut self, within: Duration) {
+    /// Stops once what has come is written, but no later.
+    pub(crate) fn begin_stop(&mut self, within: Duration) {
         self.stop_until = Some(Instant::now() + within);
         self.listener.close();
         Readiness::stopping();
@@ -273,10 +283,13 @@ impl<L: Launch> Daemon<L> {
             let bytes = Bytes::new(bytes);
             let taken =
                 work::append::call(&mut self.worker, &received, &sender, bytes, &missing, name);
-            if let Err(NotTaken { why, tag: Tag::Message(name), .. }) = taken {
+            match taken {
                 // There was room a moment ago, so that this is a fault of ours; say so by name.
-                self.ledger.counts.lost += 1;
-                complain(format_args!("lost ({why}): {name}"));
+                Err(NotTaken { why, tag: Tag::Message(name), .. }) => {
+                    self.ledger.counts.lost += 1;
+                    complain(format_args!("lost ({why}): {name}"));
+                }
+                _ => self.ledger.under_way += 1,
             }
             self.intake.pop();
         }

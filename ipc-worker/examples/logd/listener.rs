@@ -13,7 +13,8 @@ use rustix::net::{
 use rustix::process::umask;
 
 use crate::Trouble;
-use crate::common::line::Datagram;
+use crate::common::ledger::Name;
+use crate::common::line::{Datagram, MESSAGE};
 use crate::common::receive::receive;
 use crate::say::complain;
 
@@ -105,8 +106,13 @@ impl AsFd for Listener {
 }
 
 impl Drop for Listener {
+    /// What was accepted and is not read any more is named.
     fn drop(&mut self) {
-        self.unlink();
+        self.close();
+        let mut buffer = vec![0; MESSAGE];
+        while let Ok(Some(arrival)) = self.receive(&mut buffer) {
+            complain(format_args!("lost (not read): {}", Name::of(&arrival.datagram(&buffer))));
+        }
     }
 }
 

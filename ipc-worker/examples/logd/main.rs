@@ -22,9 +22,8 @@ use std::ffi::CString;
 use std::fmt;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use ipc_worker::{Launch, Start};
 use rustix::io::Errno;
@@ -33,13 +32,16 @@ use crate::common::disk::{self, Disk};
 use crate::common::files::{Files, Limits};
 use crate::common::mark::Mark;
 use crate::common::place::Place;
-use crate::common::policy::Policy;
+use crate::common::policy::{Policy, is_full, why_not_opened};
+use crate::common::words::Named;
 use crate::daemon::{Daemon, RESTART};
 use crate::options::{Asked, Options};
 use crate::say::{complain, report};
-use crate::service::{PidFile, Readiness};
+use crate::service::{Ids, PidFile, Readiness};
 use crate::work::Slow;
 
+/// How long what has come may be written where a start fails at its end.
+const FAILED: Duration = Duration::from_secs(5);
 /// Exit status for a wrong command line, as most tools have it.
 const USAGE: u8 = 2;
 
@@ -93,14 +95,15 @@ impl fmt::Display for Trouble {
 
 /// Opens what main needs, in the order in which it may fail, and serves until it is told to stop.
 fn run(options: &Options) -> Result<(), Trouble> {
-    say::open();
+    // Before anything is opened that could lie at its number.
     let readiness = Readiness::new(options.ready_fd)?;
-    let place = open_dir(&options.dir)
-        .map_err(|error| Trouble::at(format_args!("--dir {}", options.dir.display()))(&error))?;
+    say::open();
+    let ids = options.identity.find()?;
+    let place = open_dir(options)?;
     let signals = signals::Signals::register().map_err(|error| Trouble::at("signals")(&error))?;
     let listener = listener::Listener::bind(&options.socket, options.mode)?;
     let pid_file = options.pid_file.as_deref().map(PidFile::open).transpose()?;
-    options.identity.take()?;
+    ids.map_or(Ok(()), Ids::take)?;
     let begun = Begun { readiness, pid_file };
     let server = work::Server(Slow { disk: new_disk(place, options), stall: options.stall });
     if options.inline {
@@ -110,10 +113,24 @@ fn run(options: &Options) -> Result<(), Trouble> {
     begun.serve(Daemon::start(start, listener, signals, options)?)
 }
 
-fn open_dir(path: &Path) -> Result<Place, Errno> {
-    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::INVAL)?;
+/// Opens and locks the directory, once another daemon and its worker have left it: what such a worker
+/// still has, it writes. Clients send only after that.
+fn open_dir(options: &Options) -> Result<Place, Trouble> {
+    let trouble = |error: &dyn fmt::Display| {
+        Trouble::at(format_args!("--dir {}", options.dir.display()))(error)
+    };
+    let path = CString::new(options.dir.as_os_str().as_bytes()).map_err(|it| trouble(&it))?;
     // Once, for as long as the program runs.
-    Place::open(Box::leak(path.into_boxed_c_str()))
+    let path = Box::leak(path.into_boxed_c_str());
+    let mut place = Place::open(path).map_err(|error| trouble(&error))?;
+    match disk::lock(&mut place) {
+        Err(Errno::AGAIN) => Err(trouble(&why_not_opened(Errno::AGAIN))),
+        // What is to be done then is decided for each message.
+        Err(error) if !is_full(error) => {
+            Err(trouble(&format_args!("{}: lock: {}", why_not_opened(error), Named(error))))
+        }
+        _ => Ok(place),
+    }
 }
 
 fn new_disk(place: Place, options: &Options) -> Disk<Box<[u8]>> {
@@ -133,10 +150,17 @@ struct Begun {
 }
 
 impl Begun {
-    fn serve<L: Launch>(mut self, daemon: Daemon<L>) -> Result<(), Trouble> {
-        self.pid_file.as_mut().map_or(Ok(()), PidFile::write)?;
+    fn serve<L: Launch>(mut self, mut daemon: Daemon<L>) -> Result<(), Trouble> {
+        if let Err(trouble) = self.pid_file.as_mut().map_or(Ok(()), PidFile::write) {
+            daemon.begin_stop(FAILED);
+            _ = daemon.run();
+            return Err(trouble);
+        }
         self.readiness.ready();
         listener::say_if_short();
-        daemon.run()
+        let result = daemon.run();
+        // While the directory is still locked: the next daemon may use the same file.
+        drop(self.pid_file);
+        result
     }
 }

@@ -39,12 +39,13 @@ Usage: logd --socket PATH --dir DIR [options]
 
 SIGTERM, SIGINT: write what has come, and stop. SIGQUIT: stop now, and name what is lost.
 SIGHUP: open DIR and DIR/log again.
-DIR/running marks a start; it goes at an end with everything written. If one is left by a kill or
-a stop that left something, the next start says so on standard error and in the log.
+DIR/running marks a start; it goes at an end with everything written or counted. If one is left by
+a kill or a stop that left something, the next start says so on standard error and in the log.
+DIR/lock keeps a second daemon off.
 
-A line: time of receipt (UTC), facility.severity, text; the client's time if over 2 s off. \\xNN
-is a byte that a terminal may obey or that is not UTF-8 (\\x5cx: \\x was sent), \\x[N bytes cut]
-the end of a message over 16384 bytes.
+A line: time of receipt (UTC), facility.severity, text; the client's time if over 2 s off (one
+without a zone: in every zone). \\xNN is a byte that a terminal may obey or that is not UTF-8
+(\\x5cx: \\x was sent), \\x[N bytes cut] the end of a message over 16384 bytes.
 
 Exit status: 0 stopped as told, or every line is whole; 1 failed, stopped before everything was
 written, or some line is not whole; 2 wrong arguments.
@@ -105,6 +106,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
         stats: false,
         stall: None,
     };
+    let mut check = None;
     while let Some(argument) = parser.next()? {
         match argument {
             Long("socket") => options.socket = parser.value()?.into(),
@@ -126,11 +128,14 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
             Long("inline") => options.inline = true,
             Long("stats") => options.stats = true,
             Long("stall") => options.stall = Some(parser.value()?.parse_with(Stall::parse)?),
-            Long("check") => return Ok(Asked::Check(PathBuf::from(parser.value()?))),
+            Long("check") => check = Some(PathBuf::from(parser.value()?)),
             Long("help") | Short('h') => return Ok(Asked::Help),
             Long("version") => return Ok(Asked::Version),
             other => return Err(other.unexpected()),
         }
+    }
+    if let Some(dir) = check {
+        return Ok(Asked::Check(dir));
     }
     // An empty name would bind an address of the kernel's choice, which nobody knows.
     for (path, missing) in
@@ -154,10 +159,12 @@ fn positive(text: &str) -> Result<u64, &'static str> {
     text.parse().ok().filter(|&count| count > 0).ok_or("a number of bytes is needed")
 }
 
-/// A size of the intake: at least what the longest message needs.
+/// A size of the intake: at least what the longest message needs, and what a system may have.
 fn intake(text: &str) -> Result<usize, &'static str> {
     let least = 4 * MESSAGE;
-    text.parse().ok().filter(|&size| size >= least).ok_or("at least 65536 bytes are needed")
+    let most = 1 << 30;
+    let is_fit = |size: &usize| (least..=most).contains(size);
+    text.parse().ok().filter(is_fit).ok_or("65536 to 1073741824 bytes are needed")
 }
 
 fn beyond_stdio(text: &str) -> Result<RawFd, &'static str> {

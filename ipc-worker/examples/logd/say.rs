@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::time::Duration;
 
 use ipc_transport::{Instant, Interest, Watched, wait};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -13,6 +14,9 @@ use crate::common::quiet::{Quiet, Unsaid};
 /// The longest text that a pipe takes whole (pipe(7)).
 const LONGEST: usize = 4096;
 
+/// How long a reader may hold the end.
+const AT_THE_END: Duration = Duration::from_secs(1);
+
 thread_local! {
     static ERRORS: RefCell<Voice> = RefCell::new(Voice::new());
 }
@@ -20,6 +24,12 @@ thread_local! {
 /// Opens standard error, while this process still may.
 pub(crate) fn open() {
     ERRORS.with_borrow(|_opened| ());
+}
+
+/// Opens it in the worker, whose descriptors are not main's.
+pub(crate) fn open_again() {
+    // The old one has a number that is none any more.
+    ERRORS.with_borrow_mut(|voice| std::mem::forget(std::mem::replace(voice, Voice::new())));
 }
 
 /// Says a line for people on standard error. The same line again is counted for a while, and so are
@@ -50,10 +60,21 @@ pub(crate) fn deadline() -> Instant {
     ERRORS.with_borrow(|voice| voice.quiet.deadline())
 }
 
-/// Says from now on each line, as at the end, when as many are lost as are named.
+/// Says from now on each line, as at the end, when as many are lost as are named; a reader that is
+/// slow is waited for, for [`AT_THE_END`] in all.
 pub(crate) fn say_all() {
     ERRORS.with_borrow_mut(|voice| {
+        voice.outlet.patience = Instant::now() + AT_THE_END;
         let unsaid = voice.quiet.say_all();
+        voice.tell(unsaid);
+    });
+}
+
+/// Says how much was not said in the end.
+pub(crate) fn close() {
+    ERRORS.with_borrow_mut(|voice| {
+        let unsaid = voice.quiet.say_all();
+        voice.outlet.patience = Instant::now() + AT_THE_END;
         voice.tell(unsaid);
     });
 }
@@ -99,6 +120,8 @@ pub(crate) struct Outlet {
     shared: BorrowedFd<'static>,
     own: Option<OwnedFd>,
     is_socket: bool,
+    /// Until when room is waited for.
+    patience: Instant,
     /// A line was taken in part.
     torn: bool,
 }
@@ -111,7 +134,13 @@ impl Outlet {
             rustix::fs::open(format!("/proc/self/fd/{}", shared.as_raw_fd()), flags, Mode::empty())
         });
         let own = own.and_then(Result::ok);
-        Self { shared, own, is_socket: kind == Some(FileType::Socket), torn: false }
+        Self {
+            shared,
+            own,
+            is_socket: kind == Some(FileType::Socket),
+            patience: Instant::PAST,
+            torn: false,
+        }
     }
 
     /// Writes lines if there is room for them now. Returns whether they were taken whole; what is too
@@ -123,13 +152,15 @@ impl Outlet {
         if let Some(last) = bytes.last_mut() {
             *last = b'\n';
         }
+        if !self.has_room() {
+            return false;
+        }
         let written = match &self.own {
             _ if self.is_socket => {
                 send(self.shared, &bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)
             }
             Some(own) => rustix::io::write(own, &bytes),
-            None if self.has_room() => rustix::io::write(self.shared, &bytes),
-            None => return false,
+            None => rustix::io::write(self.shared, &bytes),
         };
         // A reader that is gone is no trouble of ours.
         let written = written.unwrap_or(0);
@@ -139,6 +170,6 @@ impl Outlet {
 
     fn has_room(&self) -> bool {
         let mut watched = [Watched::new(self.shared.as_fd(), Interest::Output)];
-        wait(&mut watched, Some(Instant::PAST)).unwrap_or(false)
+        wait(&mut watched, Some(self.patience)).unwrap_or(false)
     }
 }

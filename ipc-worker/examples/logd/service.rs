@@ -2,11 +2,12 @@
 
 #![expect(unsafe_code, reason = "a descriptor whose number the starter chose")]
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{ErrorKind, Write};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use ipc_barrier::process::Setup;
@@ -65,29 +66,54 @@ fn notify(word: &[u8]) -> rustix::io::Result<()> {
 pub(crate) struct PidFile {
     path: PathBuf,
     file: File,
-    /// Until then it may be that of another daemon.
-    is_own: bool,
+    /// What was written; until then it may be that of another daemon.
+    line: String,
+    /// There was none before.
+    is_new: bool,
 }
 
 impl PidFile {
     /// Opens it, while this process still may.
     pub(crate) fn open(path: &Path) -> Result<Self, Trouble> {
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o644);
-        let file = options.custom_flags(flags.bits().cast_signed()).open(path);
-        let file = file.map_err(|error| Self::trouble(path, &error))?;
-        Ok(Self { path: path.to_owned(), file, is_own: false })
+        options.read(true).write(true).mode(0o644).custom_flags(flags.bits().cast_signed());
+        let opened = match options.clone().create_new(true).open(path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                options.open(path).map(|file| (file, false))
+            }
+            made => made.map(|file| (file, true)),
+        };
+        let (file, is_new) = opened.map_err(|error| Self::trouble(path, &error))?;
+        if !file.metadata().is_ok_and(|it| it.is_file()) {
+            return Err(Self::trouble(path, &"not a regular file"));
+        }
+        Ok(Self { path: path.to_owned(), file, line: String::new(), is_new })
     }
 
     pub(crate) fn write(&mut self) -> Result<(), Trouble> {
-        self.is_own = true;
         let line = format!("{}\n", std::process::id());
-        let written = self.file.set_len(0).and_then(|()| self.file.write_all(line.as_bytes()));
-        written.map_err(|error| Self::trouble(&self.path, &error))
+        let written = self.file.set_len(0);
+        let written = written.and_then(|()| self.file.write_all_at(line.as_bytes(), 0));
+        written.map_err(|error| Self::trouble(&self.path, &error))?;
+        self.line = line;
+        Ok(())
     }
 
-    fn trouble(path: &Path, error: &io::Error) -> Trouble {
+    /// Whether the path still is this file, with nothing but what was written here: another daemon
+    /// may have it by now.
+    fn is_own(&self) -> bool {
+        let mut now = [0; 16];
+        let len = self.file.read_at(&mut now, 0).unwrap_or(0);
+        let is_same = match (std::fs::symlink_metadata(&self.path), self.file.metadata()) {
+            (Ok(there), Ok(ours)) => (there.dev(), there.ino()) == (ours.dev(), ours.ino()),
+            _ => false,
+        };
+        let is_mine = now.get(..len) == Some(self.line.as_bytes());
+        is_same && is_mine && (!self.line.is_empty() || self.is_new)
+    }
+
+    fn trouble(path: &Path, error: &dyn fmt::Display) -> Trouble {
         Trouble::at(format_args!("--pid-file {}", path.display()))(error)
     }
 }
@@ -95,7 +121,7 @@ impl PidFile {
 impl Drop for PidFile {
     fn drop(&mut self) {
         // Another user may not remove it, but can empty it.
-        if self.is_own && std::fs::remove_file(&self.path).is_err() {
+        if self.is_own() && std::fs::remove_file(&self.path).is_err() {
             _ = self.file.set_len(0);
         }
     }
@@ -108,13 +134,16 @@ pub(crate) struct Identity {
     pub(crate) group: Option<String>,
 }
 
+/// The numbers of a user, its group and its groups.
+pub(crate) struct Ids(u32, u32, Vec<u32>);
+
 impl Identity {
-    /// Becomes another user, of its groups or of the one group that was named, for good.
-    pub(crate) fn take(&self) -> Result<(), Trouble> {
+    /// Looks the names up: a user of its groups or of the one group that was named.
+    pub(crate) fn find(&self) -> Result<Option<Ids>, Trouble> {
         let user = self.user.as_deref().map(find_user).transpose()?;
         let group = self.group.as_deref().map(find_group).transpose()?;
         let (uid, gid, groups) = match (&user, group) {
-            (None, None) => return Ok(()),
+            (None, None) => return Ok(None),
             (None, Some(gid)) => (Uid::effective(), gid, vec![gid]),
             (Some((uid, _)), Some(gid)) => (*uid, gid, vec![gid]),
             (Some((uid, Some(entry))), None) => (*uid, entry.gid, groups_of(entry)),
@@ -122,11 +151,17 @@ impl Identity {
                 return Err(Trouble(format!("--user {uid}: unknown here, so --group is needed")));
             }
         };
-        let groups: Vec<u32> = groups.into_iter().map(Gid::as_raw).collect();
-        Setup::new()
-            .ids(uid.as_raw(), gid.as_raw(), &groups)
-            .apply()
-            .map_err(|reason| Trouble::at("--user, --group")(&reason))
+        let groups = groups.into_iter().map(Gid::as_raw).collect();
+        Ok(Some(Ids(uid.as_raw(), gid.as_raw(), groups)))
+    }
+}
+
+impl Ids {
+    /// Becomes these, for good.
+    pub(crate) fn take(self) -> Result<(), Trouble> {
+        let Self(user, group, groups) = self;
+        let setup = Setup::new().ids(user, group, &groups).apply();
+        setup.map_err(|reason| Trouble::at("--user, --group")(&reason))
     }
 }
 

@@ -11,6 +11,7 @@ use serde_bytes::Bytes;
 use crate::common::disk::Disk;
 use crate::common::line::Datagram;
 use crate::options::Stall;
+use crate::say;
 
 ipc_worker::service! {
     /// What the worker does for main.
@@ -31,7 +32,7 @@ ipc_worker::service! {
         /// See [`Disk::add_dropped`].
         3 => fn add_dropped(count: u64, error: i32), again IfNotBegun, quick;
         /// See [`Disk::finish`].
-        4 => fn finish(), again UntilAnswered;
+        4 => fn finish(request: &Request<'_>), again UntilAnswered;
     }
 }
 
@@ -49,6 +50,9 @@ impl Serve for Slow {
     }
 
     fn prepare(&mut self) -> Result<(), Reason> {
+        if !self.disk.is_inline() {
+            say::open_again();
+        }
         self.disk.prepare()
     }
 
@@ -76,8 +80,8 @@ impl Serve for Slow {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), Refusal> {
-        self.disk.finish()
+    fn finish(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
+        self.disk.finish(request)
     }
 
     fn settle(&mut self) -> Result<(), Refusal> {

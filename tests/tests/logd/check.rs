@@ -33,6 +33,13 @@ pub(crate) fn check_names_each_line_that_is_not_whole() {
         (b"2001-02-33T04:05:06.000007Z user.info x\n", "no time at the start"),
         (b" 2001-02-03T04:05:06.000007Z user.info x\n", "no time at the start"),
         (b"\n", "no time at the start"),
+        (b"2001-02-03T05:05:06.00007+01:00 user.info x\n", "no time at the start"),
+        (b"2001-02-03T04:05:06.000007Z \n", "no facility and severity after the time"),
+        (b"2001-02-03T04:05:06.000007Z user.inf x\n", "no facility and severity after the time"),
+        (
+            b"2001-02-03T04:05:06.000007Z user.not2001-02-03T04:05:06.000007Z user.info x\n",
+            "no facility and severity after the time",
+        ),
         (long.as_bytes(), &format!("{} bytes, over ", long.len())),
     ] {
         fs::write(home.log(1), [GOOD.as_bytes(), wrong].concat()).unwrap();

@@ -169,10 +169,16 @@ pub(crate) fn what_was_dropped_and_not_counted_is_said_at_the_end() {
     let small = Small::new();
     let mut logd = Logd::start(&small.home, &["--when-full", "drop-new"]);
     send_too_much(&small, &logd, 15);
-    let end = logd.stop();
+    logd.signal(Signal::TERM);
+    assert_eq!(logd.await_end().code(), Some(1), "not all is written");
+    let end = logd.figures("end").pop().unwrap();
     assert_eq!(end.number("written") + end.number("dropped"), 15);
     let words = format!("dropped and not counted in the log: {}, ENOSPC", end.number("dropped"));
     assert_eq!(logd.said_count(&words), 1, "{}", logd.said());
+    assert!(
+        fs::symlink_metadata(small.home.dir().join("running")).is_ok(),
+        "nor is it a clean end"
+    );
 }
 
 pub(crate) fn quota_is_a_full_disk_and_other_trouble_drops_after_a_while() {
@@ -218,9 +224,10 @@ pub(crate) fn repro_a_worker_that_waits_goes_on_to_another_disk() {
 
 /// A disk without room for a single file kept the worker from starting at all.
 pub(crate) fn repro_a_disk_without_room_for_a_file_is_a_full_one() {
-    // The directory itself and another file.
-    let small = Small::with("size=128k,nr_inodes=2");
-    fs::write(small.home.log(3), "older\n").unwrap();
+    // The directory itself and two other files: the lock needs one, too.
+    let small = Small::with("size=128k,nr_inodes=3");
+    fs::write(small.home.log(3), "").unwrap();
+    fs::write(small.home.log(4), "").unwrap();
     let mut logd = Logd::start(&small.home, &["--when-full", "drop-oldest"]);
     logd.client().send(b"the first").unwrap();
     small.home.await_lines(2);
@@ -228,6 +235,33 @@ pub(crate) fn repro_a_disk_without_room_for_a_file_is_a_full_one() {
     assert_eq!(end.number("written"), 1);
     assert_eq!(small.home.numbers(), [0]);
     let texts = small.home.texts();
-    assert!(texts[0].ends_with("logd: 1 older file removed: no room (ENOSPC)"), "{texts:?}");
+    assert!(texts[0].ends_with("logd: 2 older files removed: no room (ENOSPC)"), "{texts:?}");
     assert_eq!(texts[1], "the first");
+}
+
+/// Only sixteen notes go while main is away: the others were refused, and the log counted twice.
+pub(crate) fn repro_what_is_dropped_while_main_is_away_is_counted_once() {
+    limit_files(3000);
+    let home = Home::new();
+    let options = ["--when-full", "drop-new", "--rotate-bytes", "100000000", "--keep", "10000"];
+    let mut logd = Logd::start(&home, &options);
+    logd.signal_worker(Signal::STOP);
+    let client = logd.client();
+    for number in 0..60 {
+        // Escaped, it is over the limit.
+        client.send(&[1; 760]).unwrap();
+        client.send(format!("small {number}").as_bytes()).unwrap();
+    }
+    eventually("all to be taken", || {
+        (logd.figures("second").pop()?.number("received") == 120).then_some(())
+    });
+    logd.signal(Signal::STOP);
+    logd.signal_worker(Signal::CONT);
+    // Half of a line that does not fit may stand there for a moment.
+    let lines = || home.bytes().iter().filter(|&&byte| byte == b'\n').count();
+    eventually("the lines", || (lines() == 120).then_some(()));
+    logd.signal(Signal::CONT);
+    let end = logd.stop();
+    assert_eq!([end.number("dropped"), end.number("written")], [60, 60], "{}", logd.said());
+    assert_eq!(logd.said_count("not counted"), 0, "{}", logd.said());
 }

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::process::Signal;
 
 use crate::check::check;
-use crate::daemon::{Logd, bare_command};
+use crate::daemon::{ARGUMENTS, Logd, bare_command, command};
 use crate::full::Small;
 use crate::home::{Home, eventually, read};
 use crate::tracer::Tracer;
@@ -116,7 +116,10 @@ pub(crate) fn the_mark_goes_along_to_another_directory() {
     assert!(has_mark(&home));
     assert!(fs::symlink_metadata(home.path("old/running")).is_err());
     // So does the lock.
-    let lock = |dir| flock(fs::File::open(dir).unwrap(), FlockOperation::NonBlockingLockExclusive);
+    let lock = |dir: std::path::PathBuf| {
+        let lock = fs::File::open(dir.join("lock")).unwrap();
+        flock(lock, FlockOperation::NonBlockingLockExclusive)
+    };
     assert_eq!(lock(home.dir()), Err(Errno::AGAIN));
     assert_eq!(lock(home.path("old")), Ok(()));
     logd.stop();
@@ -156,4 +159,39 @@ pub(crate) fn a_start_on_a_full_disk_says_it_when_there_is_room() {
     let texts = home.texts();
     assert!(texts[0].ends_with(UNCLEAN) && texts[1] == "waits" && texts.len() == 2, "{texts:?}");
     assert_eq!(start_and_stop(home), "");
+}
+
+/// A worker's own words went to a number that was none there.
+pub(crate) fn repro_an_unclean_end_is_said_on_a_pipe_too() {
+    use std::io::Read;
+    let home = Home::new();
+    std::os::unix::fs::symlink("123.456", home.dir().join("running")).unwrap();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let mut command = command(&home, &ARGUMENTS);
+    let mut logd = Logd::spawn(&home, command.stderr(writer));
+    drop(command);
+    logd.stop();
+    let mut said = String::new();
+    reader.read_to_string(&mut said).unwrap();
+    assert!(said.contains(UNCLEAN), "{said}");
+    assert_eq!(home.texts().iter().filter(|text| text.contains(UNCLEAN)).count(), 1);
+}
+
+/// It said that not all was written, and the next start that messages may be lost.
+pub(crate) fn repro_a_quick_end_with_nothing_left_is_a_clean_one() {
+    for (arguments, signal) in [(&[][..], Signal::QUIT), (&["--stop-within", "0"], Signal::TERM)] {
+        let home = Home::new();
+        let mut logd = Logd::start(&home, arguments);
+        logd.client().send(b"written").unwrap();
+        home.await_lines(1);
+        // Figures come each second: those of now know of the line.
+        eventually("its outcome", || {
+            let last = logd.figures("second").pop()?;
+            (last.number("written") == 1).then_some(())
+        });
+        logd.signal(signal);
+        logd.expect_good_end();
+        assert!(!has_mark(&home));
+        assert_eq!(home.said(), "");
+    }
 }

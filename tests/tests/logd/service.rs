@@ -284,3 +284,44 @@ pub(crate) fn with_closed_streams_its_words_go_into_no_file() {
     daemon.end(Signal::TERM);
     assert_eq!(home.texts(), ["hello"]);
 }
+
+/// A device was removed by its path.
+pub(crate) fn repro_what_is_no_file_is_no_pid_file_and_stays() {
+    let home = Home::new();
+    let fifo = home.path("pid");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).unwrap();
+    let mut command = command(&home, &[&ARGUMENTS[..], &["--pid-file", "pid"]].concat());
+    assert_eq!(command.status().unwrap().code(), Some(1));
+    assert!(home.said().contains("--pid-file pid: not a regular file"), "{}", home.said());
+    assert!(fifo.exists() && !home.socket().exists());
+    assert!(fs::symlink_metadata(home.dir().join("running")).is_err());
+}
+
+/// It removed whatever was at the path.
+pub(crate) fn repro_a_pid_file_of_another_daemon_stays() {
+    let home = Home::new();
+    let mut logd = Logd::start(&home, &["--pid-file", "pid"]);
+    let pid = home.path("pid");
+    let is_there = || fs::read_to_string(&pid).ok().filter(|text| !text.is_empty());
+    eventually("the number", is_there);
+    fs::write(&pid, "1\n").unwrap();
+    logd.stop();
+    assert_eq!(is_there().as_deref(), Some("1\n"), "the same file, with another number");
+    let mut logd = Logd::start(&home, &["--pid-file", "pid"]);
+    eventually("the number", || is_there().filter(|text| text != "1\n"));
+    fs::remove_file(&pid).unwrap();
+    fs::write(&pid, "").unwrap();
+    logd.stop();
+    assert!(pid.exists(), "another file");
+}
+
+/// Its words had the number by then.
+pub(crate) fn repro_a_descriptor_for_readiness_that_is_closed_is_an_error() {
+    let home = Home::new();
+    let (_reader, writer) = std::io::pipe().unwrap();
+    for number in ["3", "7"] {
+        let mut command = command(&home, &[&ARGUMENTS[..], &["--ready-fd", number]].concat());
+        command.stderr(writer.try_clone().unwrap());
+        assert_eq!(command.status().unwrap().code(), Some(1), "{number}");
+    }
+}

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use rustix::fs::Mode;
 use rustix::process::{Signal, umask};
 
-use crate::daemon::{Logd, command};
+use crate::daemon::{ARGUMENTS, Logd, command};
 use crate::home::{Home, eventually, read};
 
 /// Runs the daemon with arguments upon which it ends by itself; returns its status, what it
@@ -248,9 +248,55 @@ pub(crate) fn without_stats_nothing_is_printed() {
 pub(crate) fn a_log_that_another_process_writes_is_an_error() {
     use rustix::fs::{FlockOperation, flock};
     let home = Home::new();
-    let other = fs::File::create(home.log(0)).unwrap();
+    let other = fs::File::create(home.dir().join("lock")).unwrap();
     flock(&other, FlockOperation::LockExclusive).unwrap();
     let [socket, dir] = [home.socket(), home.dir()].map(|path| path.to_str().unwrap().to_owned());
     fails(&home, &socket, &dir, "another process writes to the log");
     assert!(!home.socket().exists());
+}
+
+/// Whoever may read the directory could keep the daemon from starting, or from reopening.
+pub(crate) fn repro_a_reader_of_the_directory_holds_nothing() {
+    use rustix::fs::{FlockOperation, flock};
+    let home = Home::new();
+    let theirs = fs::File::open(home.dir()).unwrap();
+    flock(&theirs, FlockOperation::LockShared).unwrap();
+    let mut logd = Logd::start(&home, &[]);
+    logd.client().send(b"first").unwrap();
+    home.await_lines(1);
+    let log = fs::File::open(home.log(0)).unwrap();
+    flock(&log, FlockOperation::LockShared).unwrap();
+    logd.replace_worker();
+    logd.client().send(b"second").unwrap();
+    logd.stop();
+    assert_eq!(home.texts(), ["first", "second"]);
+    let mode = fs::metadata(home.dir().join("lock")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "nobody else may lock it");
+}
+
+/// It took messages, and lost them.
+pub(crate) fn repro_no_client_can_send_before_the_directory_is_locked() {
+    use rustix::fs::{FlockOperation, flock};
+    let home = Home::new();
+    let other = fs::File::create(home.dir().join("lock")).unwrap();
+    flock(&other, FlockOperation::LockExclusive).unwrap();
+    let mut command = command(&home, &ARGUMENTS);
+    let mut child = command.spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    assert!(!home.socket().exists() && child.try_wait().unwrap().is_none());
+    drop(other);
+    eventually("the socket", || home.socket().exists().then_some(()));
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
+    let status = eventually("the end", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
+}
+
+/// It aborted, and left its mark and its socket.
+pub(crate) fn repro_an_intake_that_no_system_has_is_a_wrong_argument() {
+    for size in ["18446744073709551615", "70000000000000", "65535"] {
+        let home = Home::new();
+        let (status, _, said) = end_with(&home, &[&ARGUMENTS[..], &["--intake", size]].concat());
+        assert_eq!(status, Some(2), "{said}");
+        assert!(said.contains("65536 to 1073741824 bytes"), "{said}");
+    }
 }

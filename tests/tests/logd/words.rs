@@ -106,3 +106,36 @@ pub(crate) fn words_that_end_in_its_own_socket_do_not_feed_on_themselves() {
     let count: u32 = forward.join().unwrap();
     assert!(count < 20, "{count} own lines");
 }
+
+/// The last count was never said, and a reader that reads missed names.
+pub(crate) fn repro_a_slow_reader_is_told_of_all_that_is_lost() {
+    use std::io::Read;
+    let home = Home::new();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
+    let mut command = command(&home, &ARGUMENTS);
+    let mut logd = Logd::spawn(&home, command.stderr(writer));
+    drop(command);
+    logd.signal_worker(Signal::STOP);
+    logd.send(|number| format!("{number} {}", "x".repeat(200)), 3000);
+    logd.signal(Signal::QUIT);
+    let mut said = Vec::new();
+    let mut part = [0; 512];
+    loop {
+        std::thread::sleep(Duration::from_millis(5));
+        match reader.read(&mut part).unwrap() {
+            0 => break,
+            len => said.extend(&part[..len]),
+        }
+    }
+    assert_eq!(logd.await_end().code(), Some(1));
+    let said = String::from_utf8(said).unwrap();
+    let named = said.lines().filter(|line| line.contains(": lost (")).count();
+    let left_out = said.lines().filter_map(|line| line.split_once("left out: "));
+    let left_out: usize = left_out.map(|(_, count)| count.parse::<usize>().unwrap()).sum();
+    let written = home.texts().len();
+    let names = named + said.matches("perhaps not synced").count();
+    println!("{named} named, {left_out} left out, {written} written");
+    assert!(named > 10, "{said}");
+    assert!(names + left_out + written >= 3000, "{names} {left_out} {written}");
+}

@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, getppid};
 
 use super::files::Files;
 use super::line::{Datagram, MESSAGE};
+use super::place::Place;
 use super::policy::{Policy, Step, is_full, why_not_opened};
 use super::words::{Named, Say, Text};
 
@@ -46,6 +47,8 @@ pub(crate) struct Disk<B> {
     life: Life,
     lines: Text<B>,
     left_out: LeftOut,
+    /// So many messages are counted in the log that were dropped, and main does not know it yet.
+    counted: u64,
 }
 
 /// What is not in the log any more, and not noted there yet.
@@ -79,11 +82,17 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Disk<B> {
             life: Life { main: None, until: None },
             lines: Text::new(memory),
             left_out: LeftOut::NOTHING,
+            counted: 0,
         }
     }
 
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.files.descriptors().into_iter()
+        self.files.descriptors()
+    }
+
+    /// Whether it works in main.
+    pub(crate) const fn is_inline(&self) -> bool {
+        self.is_inline
     }
 
     /// Begins in the worker.
@@ -119,11 +128,8 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Disk<B> {
             self.mark();
             self.compose(datagram);
             let Err(error) = self.files.append(self.lines.bytes()) else {
-                let count = self.left_out.messages;
-                if count > 0 {
-                    // At once, not with the reply: a worker that is killed meanwhile has counted.
-                    _ = request.note(COUNTED, &count.to_le_bytes());
-                }
+                self.counted = self.counted.saturating_add(self.left_out.messages);
+                self.tell_counted(request);
                 self.say_recovered();
                 return Ok(None);
             };
@@ -157,6 +163,14 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Disk<B> {
         }
     }
 
+    /// At once, not with the reply: a worker that is killed meanwhile has counted. Where main takes
+    /// no further note now, the next line tells it.
+    fn tell_counted(&mut self, request: &Request<'_>) {
+        if self.counted > 0 && request.note(COUNTED, &self.counted.to_le_bytes()) {
+            self.counted = 0;
+        }
+    }
+
     /// Opens the directory and `log` anew, if those are others by now.
     pub(crate) fn reopen(&mut self) -> Result<(), Refusal> {
         // Nobody awaits an answer; it was reported.
@@ -169,8 +183,13 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Disk<B> {
         self.left_out.why = error;
     }
 
-    /// Everything is written: takes the mark of a daemon that runs away.
-    pub(crate) fn finish(&mut self) -> Result<(), Refusal> {
+    /// Everything is written: takes the mark of a daemon that runs away, unless the log does not tell
+    /// of messages that were dropped.
+    pub(crate) fn finish(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
+        self.tell_counted(request);
+        if self.left_out.messages > 0 {
+            return Err(Refusal::new(1, "dropped messages are not counted in the log"));
+        }
         self.files.unmark().map_err(Refusal::from)
     }
 
@@ -231,13 +250,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Disk<B> {
 
     /// Opens the log, once the worker of an earlier main has left it.
     fn start(&mut self) -> Result<(), Errno> {
-        let limit = Instant::now() + LOCK;
-        loop {
-            match self.files.start() {
-                Err(Errno::AGAIN) if Instant::now() < limit => pause(AGAIN),
-                result => return result,
-            }
-        }
+        awaited(|| self.files.start())
     }
 }
 
@@ -290,6 +303,22 @@ fn put_own(lines: &mut impl Extend<u8>, received: Duration, text: fmt::Arguments
     _ = write!(own, "{OWN}{text}");
     let own = Datagram { received, sender: None, bytes: own.as_bytes(), missing: 0 };
     own.put_line(lines);
+}
+
+/// Locks the directory, once another daemon or its worker has left it.
+pub(crate) fn lock(place: &mut Place) -> Result<(), Errno> {
+    awaited(|| place.lock())
+}
+
+/// Tries again for a while where another process has the lock.
+fn awaited(mut call: impl FnMut() -> Result<(), Errno>) -> Result<(), Errno> {
+    let limit = Instant::now() + LOCK;
+    loop {
+        match call() {
+            Err(Errno::AGAIN) if Instant::now() < limit => pause(AGAIN),
+            result => return result,
+        }
+    }
 }
 
 fn pause(delay: Duration) {

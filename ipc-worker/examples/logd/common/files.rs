@@ -13,7 +13,7 @@ use super::attributes::Attributes;
 use super::log::{Log, Symlinks, length};
 use super::mark::Mark;
 use super::older;
-use super::place::{Place, lock};
+use super::place::{Lock, Place};
 use super::policy::{Retry, is_full, is_unknown};
 use super::words::{Named, Say};
 
@@ -76,14 +76,15 @@ impl Files {
         }
     }
 
-    pub(crate) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.place.descriptors()
     }
 
     /// Opens the log in the directory that has the path now.
     pub(crate) fn start(&mut self) -> Result<(), Errno> {
         if let Ok(Some(dir)) = self.place.other() {
-            self.go_to(dir);
+            let lock = self.place.lock_other(dir.as_fd())?;
+            self.go_to(dir, lock);
         }
         self.log = Some(self.open()?);
         Ok(())
@@ -123,7 +124,10 @@ impl Files {
     fn open(&mut self) -> Result<Log, Errno> {
         let opened = self.open_in(None).or_else(|error| {
             match self.place.other() {
-                Ok(Some(dir)) if !is_full(error) => self.go_to(dir),
+                Ok(Some(dir)) if !is_full(error) => {
+                    let lock = self.place.lock_other(dir.as_fd())?;
+                    self.go_to(dir, lock);
+                }
                 _ => return Err(error),
             }
             self.open_in(None)
@@ -133,8 +137,10 @@ impl Files {
 
     /// Opens or makes `log` in another directory, or in the present one.
     fn open_in(&mut self, other: Option<BorrowedFd<'_>>) -> Result<Log, Errno> {
+        if other.is_none() {
+            self.place.lock()?;
+        }
         let dir = other.unwrap_or(self.place.as_fd());
-        lock(dir)?;
         if self.attributes.is_none() {
             // Another worker has left the file before.
             let newest = older::newest(dir);
@@ -147,7 +153,7 @@ impl Files {
 
     /// Gives a new file what the one before it had, and its name to the medium.
     fn adopt(&mut self, log: &Log) {
-        if let Some(error) = log.unlocked {
+        if let Some(error) = self.place.vain() {
             self.say_once("the log is not locked: a second logd would not be noticed", error);
         }
         let before = self.attributes.as_ref().filter(|_| log.is_new);
@@ -155,7 +161,7 @@ impl Files {
             self.say_once("the log's mode, owner or ACL could not be kept", error);
         }
         self.is_name_synced = false;
-        // Only now that the log is locked: else the mark may be that of a daemon that runs.
+        // Only now that the directory is locked: else the mark may be that of a daemon that runs.
         if self.mark.is_due() && self.mark.other().is_none() {
             if let Some(main) = self.mark.look(self.place.as_fd()) {
                 let unclean = Unclean { main, found: self.mark.begun };
@@ -165,10 +171,10 @@ impl Files {
     }
 
     /// Goes on in another directory, and takes the mark along.
-    fn go_to(&mut self, dir: OwnedFd) {
+    fn go_to(&mut self, dir: OwnedFd, lock: Lock) {
         // It may have been removed, mark and all.
         _ = self.mark.clear(self.place.as_fd());
-        self.place.move_to(dir);
+        self.place.move_to(dir, lock);
     }
 
     /// Returns what the log is to say of the daemon before this one.
@@ -275,16 +281,18 @@ impl Files {
         if self.log.as_ref().is_some_and(|log| log.is_named(place)) {
             return Ok(());
         }
-        // Where numbers are never the same twice it can be the same file in the same directory.
-        self.log.iter().for_each(Log::unlock);
-        self.place.unlock();
-        let log = self.open_in(dir.as_ref().map(AsFd::as_fd)).inspect_err(|_| {
-            _ = lock(self.place.as_fd());
-            self.log.iter().for_each(Log::lock_again);
-        })?;
+        let lock_other = |dir: &OwnedFd| self.place.lock_other(dir.as_fd());
+        let lock = dir.as_ref().map(lock_other).transpose()?;
+        let opened = self.open_in(dir.as_ref().map(AsFd::as_fd));
+        if opened.is_err() {
+            drop(lock);
+            _ = self.place.lock();
+            return opened.map(drop);
+        }
+        let log = opened?;
         self.leave();
-        if let Some(dir) = dir {
-            self.go_to(dir);
+        if let Some((dir, lock)) = dir.zip(lock) {
+            self.go_to(dir, lock);
         }
         self.adopt(&log);
         self.log = Some(log);

@@ -99,6 +99,10 @@ pub(crate) struct Counts {
 /// Counts outcomes, names what was lost and remembers why it is over.
 pub(crate) struct Ledger {
     pub(crate) counts: Counts,
+    /// Messages that the worker has been given and that have no outcome yet.
+    pub(crate) under_way: usize,
+    /// The worker has been told that everything is written, and has answered.
+    pub(crate) is_finished: bool,
     say: Say,
     /// Reads a reply: zero, or the error for which a message was dropped.
     read: fn(&ReplyView<'_>) -> i32,
@@ -112,6 +116,8 @@ impl Ledger {
     pub(crate) fn new(say: Say, read: fn(&ReplyView<'_>) -> i32) -> Self {
         Self {
             counts: Counts::default(),
+            under_way: 0,
+            is_finished: false,
             say,
             read,
             not_started: None,
@@ -138,8 +144,8 @@ impl Ledger {
         (self.say)(format_args!("the intake is full: dropping messages"));
     }
 
-    /// Says how many messages were dropped, where the log does not.
-    pub(crate) fn close(&mut self) {
+    /// Says, and returns, how many messages were dropped, where the log does not tell of them.
+    pub(crate) fn close(&mut self) -> u64 {
         self.drops.tell_anew();
         let Drops { untold, why, .. } = self.drops;
         if untold > 0 {
@@ -148,6 +154,7 @@ impl Ledger {
                 Errno(why)
             ));
         }
+        untold
     }
 
     /// Why there is no worker any more.
@@ -160,6 +167,7 @@ impl Ledger {
         match event {
             Event::Done { tag: Tag::Message(name), outcome } => self.note_message(&name, &outcome),
             Event::Done { tag: Tag::Drops(count), outcome } => self.drops.note(count, &outcome),
+            Event::Done { tag: Tag::Finish, .. } => self.is_finished = true,
             Event::Died(ended) => self.note_death(ended),
             Event::Started { resent } => {
                 self.counts.resent += resent;
@@ -182,6 +190,7 @@ impl Ledger {
     }
 
     fn note_message(&mut self, name: &Name, outcome: &Outcome<'_>) {
+        self.under_way -= 1;
         let counts = &mut self.counts;
         match outcome {
             Outcome::Reply(reply) => match (self.read)(reply) {

@@ -1,14 +1,11 @@
-//! The file that is appended to: locked, and always ending with a whole line, whatever others do
-//! to it.
+//! The file that is appended to, which always ends with a whole line, whatever others do to it.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, FileType, FlockOperation, Mode, OFlags, SeekFrom, Stat, fdatasync, flock, fstat,
-    ftruncate, openat, seek, statat,
+    AtFlags, FileType, Mode, OFlags, SeekFrom, Stat, fdatasync, fstat, ftruncate, openat, seek,
+    statat,
 };
 use rustix::io::{Errno, pread, retry_on_intr, write};
-
-use super::policy::is_unknown;
 
 /// How often `log` is opened, and cut, while others undo it.
 const OPENS: usize = 4;
@@ -24,7 +21,7 @@ pub(crate) enum Symlinks {
     Refuse,
 }
 
-/// An open log. No other process of ours writes to it meanwhile.
+/// An open log. No other process of ours writes to it meanwhile: its directory is locked.
 #[derive(Debug)]
 pub(crate) struct Log {
     fd: OwnedFd,
@@ -35,8 +32,6 @@ pub(crate) struct Log {
     pub(crate) reached: u64,
     /// It was made here.
     pub(crate) is_new: bool,
-    /// Why it is not locked, where the file system has no locks.
-    pub(crate) unlocked: Option<Errno>,
     /// Why a half line was ended instead of cut: the file is append-only.
     pub(crate) uncut: Option<Errno>,
     /// It had a name when it was opened, as far as the file system counts names.
@@ -48,19 +43,13 @@ impl Log {
     /// Opens `log`, or makes it with this mode, and cuts an unfinished last line.
     ///
     /// # Errors
-    /// `EAGAIN` where another process writes to it, `ELOOP` for a symbolic link, `EISDIR` for a
+    /// `ELOOP` for a symbolic link, `EISDIR` for a
     /// directory and `ENXIO` for anything else that is not a regular file.
     pub(crate) fn open(dir: BorrowedFd<'_>, symlinks: Symlinks, mode: Mode) -> Result<Self, Errno> {
         let (mut attempts, mut is_new) = (0..OPENS, false);
         while attempts.next().is_some() {
             let Some((fd, was_made)) = open_or_make(dir, symlinks, mode)? else { continue };
             is_new |= was_made;
-            let lock = || flock(&fd, FlockOperation::NonBlockingLockExclusive);
-            let unlocked = match retry_on_intr(lock) {
-                Ok(()) => None,
-                Err(error) if is_unknown(error) => Some(error),
-                Err(error) => return Err(error),
-            };
             let had_name = fstat(&fd)?.st_nlink > 0;
             let mut log = Self {
                 fd,
@@ -68,7 +57,6 @@ impl Log {
                 len: UNKNOWN,
                 reached: 0,
                 is_new,
-                unlocked,
                 uncut: None,
                 had_name,
                 unsynced: false,
@@ -88,16 +76,6 @@ impl Log {
         let found = (fstat(&self.fd), statat(dir, "log", flags(self.symlinks)));
         let number = |stat: Stat| (stat.st_dev, stat.st_ino);
         matches!(found, (Ok(ours), Ok(named)) if number(ours) == number(named))
-    }
-
-    /// Gives the lock up: another descriptor of the same file, perhaps, is to have it.
-    pub(crate) fn unlock(&self) {
-        _ = flock(&self.fd, FlockOperation::Unlock);
-    }
-
-    /// Takes the lock again, unless another process was faster.
-    pub(crate) fn lock_again(&self) {
-        _ = flock(&self.fd, FlockOperation::NonBlockingLockExclusive);
     }
 
     /// Asks for the length, which others may have changed, and cuts an unfinished last line.

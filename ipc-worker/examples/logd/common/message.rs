@@ -20,6 +20,13 @@ const SEVERITIES: [&str; 8] =
 /// What a message without a valid priority counts as: user.notice (RFC 3164, 4.3.3).
 const DEFAULT_PRIORITY: usize = 13;
 
+/// Returns whether this is `FACILITY.SEVERITY`, as a line has it.
+pub(crate) fn is_kind(text: &str) -> bool {
+    text.split_once('.').is_some_and(|(facility, severity)| {
+        FACILITIES.contains(&facility) && SEVERITIES.contains(&severity)
+    })
+}
+
 /// The client's time, and how it wrote it.
 pub(crate) type Stamp<'a> = (Time, &'a [u8]);
 
