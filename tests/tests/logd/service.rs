@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use ipc_tests::around::proc;
 use ipc_tests::cases::skip;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::daemon::{ARGUMENTS, Logd, command};
 use crate::home::{Home, eventually, read};
@@ -37,11 +37,12 @@ pub(crate) fn repro_a_worker_that_is_stopped_writes_all_at_the_end() {
 pub(crate) fn a_stop_right_after_the_death_of_a_worker_loses_nothing_unsaid() {
     for micros in [0, 50, 200, 500, 1000, 2000] {
         let home = Home::new();
-        let mut logd = Logd::start(&home, &[]);
+        let mut logd = Logd::spawn(&home, command(&home, &ARGUMENTS).process_group(0));
         logd.send(|number| number.to_string(), 300);
         logd.signal_worker(Signal::KILL);
         std::thread::sleep(Duration::from_micros(micros));
-        logd.signal(Signal::TERM);
+        // To all of it, as a terminal and some init systems do: the next worker too.
+        kill_process_group(logd.pid(), Signal::TERM).unwrap();
         let end = logd.expect_good_end();
         let texts = home.texts();
         assert_eq!(end.number("received"), 300, "{micros}");

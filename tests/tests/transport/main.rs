@@ -58,6 +58,7 @@ ipc_tests::cases! {
     repro_exactly_the_room_is_filled,
     repro_options_that_add_control_messages_are_switched_off,
     repro_pidfds_that_nobody_asked_for_are_closed,
+    urgent_bytes_hold_nothing,
     repro_frames_of_more_than_253_descriptors_are_refused_alike,
     repro_a_frame_without_its_descriptor_takes_no_other_frames,
     two_frames_that_claim_the_same_descriptors_end_the_stream,

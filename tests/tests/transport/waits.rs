@@ -8,6 +8,7 @@ use ipc_tests::forked::{end_of, forked, soon};
 use ipc_tests::seccomp;
 use ipc_tests::storm::Storm;
 use rustix::fs::OFlags;
+use rustix::net::{SendFlags, send};
 
 use ipc_transport::{
     Instant, Interest, PassFds, Patience, Received, Stream, Transport, TransportError, Watched,
@@ -203,4 +204,28 @@ pub(crate) fn nobody_spins_with_one_cpu() {
     one.set(first);
     rustix::thread::sched_setaffinity(None, &one).unwrap();
     assert_eq!(Patience::SPIN.where_parallel(), Patience::SLEEP);
+}
+
+/// Bytes that are sent as urgent (`MSG_OOB`, kernel 5.15) are no part of the stream: the last of them
+/// stays aside, shows nowhere, and holds neither the bytes around it nor the end.
+pub(crate) fn urgent_bytes_hold_nothing() {
+    for script in ["u", "nu", "un", "uu", "nun", "unu", "nuunu"] {
+        let (left, mut right) = Stream::pair().unwrap();
+        for kind in script.chars() {
+            let urgent = if kind == 'u' { SendFlags::OOB } else { SendFlags::empty() };
+            if send(&left, b"ab", urgent | SendFlags::NOSIGNAL).is_err() {
+                ipc_tests::cases::skip("urgent bytes", "kernel 5.15 with AF_UNIX_OOB");
+            }
+        }
+        let (mut got, mut space) = (Vec::new(), [0; 16]);
+        while let Some(len) = right.receive(&mut space).unwrap() {
+            got.extend(&space[..len]);
+        }
+        let mut all = "ab".repeat(script.len()).into_bytes().into_iter();
+        assert!(got.iter().all(|byte| all.any(|sent| sent == *byte)), "{script}: in order");
+        let mut watched = [Watched::new(right.as_fd(), Interest::Input)];
+        assert!(!wait(&mut watched, Some(Instant::PAST)).unwrap(), "{script}: it shows for ever");
+        drop(left);
+        assert_eq!(right.receive(&mut space), Err(TransportError::Closed), "{script}");
+    }
 }
