@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::os::fd::AsFd;
 
@@ -33,7 +34,7 @@ fn rows() -> Vec<Row> {
     let (_, section) = PAGE.split_once("## Whose fault is it").unwrap();
     let (section, _) = section.split_once("\n## ").unwrap();
     let rows: Vec<Row> = section.lines().filter_map(row).collect();
-    assert!(rows.len() >= 13, "{rows:?}");
+    assert!(rows.len() >= 22, "{rows:?}");
     rows
 }
 
@@ -48,6 +49,11 @@ fn row(line: &str) -> Option<Row> {
         "EPERM" => libc::EPERM,
         "EBADF" => libc::EBADF,
         "ETOOMANYREFS" => libc::ETOOMANYREFS,
+        "EPIPE" => libc::EPIPE,
+        "ECONNRESET" => libc::ECONNRESET,
+        "ENOTCONN" => libc::ENOTCONN,
+        "ECONNREFUSED" => libc::ECONNREFUSED,
+        "ESHUTDOWN" => libc::ESHUTDOWN,
         name => {
             assert!(!name.starts_with('E') || name == "error", "unknown: {name}");
             return None;
@@ -136,9 +142,11 @@ fn told_until_done<L: Launch>(worker: &mut Worker<u32, L>) -> String {
 }
 
 fn compare(in_main: bool) {
-    for row in rows() {
+    for row in rows().into_iter().filter(|row| in_main || row.concerns != "peer") {
         let mut tried = forked(|| {
-            assert_eq!(concerned(&row, in_main), row.concerns, "{row:?}");
+            // For main a peer is a worker.
+            let concerns = row.concerns.replace("peer", "worker");
+            assert_eq!(concerned(&row, in_main), concerns, "{row:?}");
             exit(0);
         });
         assert_eq!(end_of(&mut tried), Ended::Exited(0), "{row:?}");
@@ -153,6 +161,72 @@ fn in_the_worker_an_error_concerns_what_the_table_says() {
     compare(false);
 }
 
+/// Where the errors are declared that the third table has.
+const DECLARED: [(&str, &str); 10] = [
+    ("TransportError", include_str!("../../ipc-transport/src/contract/transport.rs")),
+    ("Why", include_str!("../../ipc-worker/src/call.rs")),
+    ("Outcome", include_str!("../../ipc-worker/src/event.rs")),
+    ("BadReply", include_str!("../../ipc-worker/src/event.rs")),
+    ("GiveUp", include_str!("../../ipc-worker/src/event.rs")),
+    ("StartError", include_str!("../../ipc-worker/src/start_error.rs")),
+    ("ForkError", include_str!("../../ipc-barrier/src/process/fork.rs")),
+    ("SpawnError", include_str!("../../ipc-barrier/src/process/program.rs")),
+    ("Unmet", include_str!("../../ipc-barrier/src/meeting/errors.rs")),
+    ("MeetError", include_str!("../../ipc-barrier/src/meeting/errors.rs")),
+];
+
+/// Returns the variants of an error as its crate declares them.
+fn declared(name: &str, source: &str) -> BTreeSet<String> {
+    let (_, body) = source.split_once(&format!("pub enum {name}")).unwrap();
+    let (_, body) = body.split_once("{\n").unwrap();
+    let (body, _) = body.split_once("\n}").unwrap();
+    let lines = body.lines().filter_map(|line| line.strip_prefix("    "));
+    let names = lines.filter(|line| line.starts_with(char::is_uppercase));
+    names
+        .map(|line| line.split(|char: char| !char.is_alphanumeric()).next().unwrap().into())
+        .collect()
+}
+
+/// What stands between backticks.
+fn quoted(cell: &str) -> impl Iterator<Item = String> {
+    cell.split('`').skip(1).step_by(2).map(str::to_owned)
+}
+
+fn the_page_has_every_error_and_every_errno_that_the_code_tells_apart() {
+    let (_, section) = PAGE.split_once("## Whose fault is it").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let mut left: Vec<(Vec<String>, BTreeSet<String>)> = Vec::new();
+    for line in section.lines() {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').collect();
+        let [errors, variants, _concerns] = cells[..] else { continue };
+        let errors: Vec<String> = quoted(errors).collect();
+        if !errors.is_empty() {
+            left.push((errors, BTreeSet::new()));
+        }
+        if let Some((_, all)) = left.last_mut() {
+            all.extend(quoted(variants));
+        }
+    }
+    for (errors, found) in &left {
+        let sources = DECLARED.iter().filter(|(name, _)| errors.iter().any(|it| it == name));
+        let variants: BTreeSet<String> =
+            sources.flat_map(|(name, source)| declared(name, source)).collect();
+        assert_eq!(*found, variants, "{errors:?}");
+    }
+    let named = left.iter().map(|(errors, _)| errors.len()).sum::<usize>();
+    assert_eq!(named, DECLARED.len());
+
+    let calls = include_str!("../../ipc-transport/src/unix/calls.rs");
+    let (_, settle) = calls.split_once("fn settle").unwrap();
+    let (settle, _) = settle.split_once("\n    }\n").unwrap();
+    for errno in settle.split("Errno::").skip(1) {
+        let name = errno.split(|char: char| !char.is_alphanumeric()).next().unwrap();
+        // These two are not told: the call is made again, or would block.
+        let is_told = !["INTR", "AGAIN"].contains(&name);
+        assert!(!is_told || section.contains(&format!("| E{name} |")), "E{name}");
+    }
+}
+
 fn main() -> std::process::ExitCode {
     run()
 }
@@ -160,4 +234,5 @@ fn main() -> std::process::ExitCode {
 cases! { run =
     in_main_an_error_concerns_what_the_table_says,
     in_the_worker_an_error_concerns_what_the_table_says,
+    the_page_has_every_error_and_every_errno_that_the_code_tells_apart,
 }
