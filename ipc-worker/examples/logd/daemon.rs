@@ -12,7 +12,7 @@ use serde_bytes::Bytes;
 
 use crate::Trouble;
 use crate::common::intake::Intake;
-use crate::common::ledger::{Ledger, Name, Tag};
+use crate::common::ledger::{Finish, Ledger, Name, Tag};
 use crate::common::line::{Datagram, MESSAGE};
 use crate::common::policy::WhenFull;
 use crate::listener::Listener;
@@ -32,8 +32,10 @@ const BYTES: usize = 64 << 10;
 const BATCH: usize = 64;
 /// A log daemon goes on trying, every 10 s at last: its clients wait, and nothing is lost.
 pub(crate) const RESTART: Restart = Restart::STANDARD.limit(u32::MAX);
-/// How long the worker may take to see to the mark, once everything is written.
-const FINISH: Duration = Duration::from_secs(1);
+/// How long the worker may take to see to the mark, once everything is written; and where main is to
+/// stop at once.
+const FINISH: Duration = Duration::from_secs(5);
+const QUICKLY: Duration = Duration::from_secs(1);
 /// How long to leave the system alone that is short of memory.
 const SHORTAGE: Duration = Duration::from_millis(1);
 
@@ -126,14 +128,14 @@ impl<L: Launch> Daemon<L> {
         // From here on as much is said as is lost.
         say::say_all();
         let left = self.ledger.under_way + self.intake.count();
-        if left == 0 && !self.ledger.is_finished && self.ledger.gave_up().is_none() {
-            complain(format_args!("all is written, but the mark of a daemon that runs stays"));
-        }
-        let deadline = self.stop_until.unwrap_or_else(Instant::now);
+        let deadline = self.until().unwrap_or_else(Instant::now);
         self.worker.stop(deadline, |event| {
             self.stats.note(&event, None);
             self.ledger.note(event);
         });
+        if left == 0 && self.ledger.finish != Finish::Answered && self.ledger.gave_up().is_none() {
+            complain(format_args!("all is written, but the mark of a daemon that runs stays"));
+        }
         let uncounted = self.ledger.close();
         let unread = self.name_unwritten();
         say::close();
@@ -149,9 +151,13 @@ impl<L: Launch> Daemon<L> {
     }
 
     fn is_over(&self) -> bool {
-        let until = self.finish_until.or(self.stop_until);
-        let is_late = until.is_some_and(|until| until <= Instant::now());
-        self.ledger.is_finished || is_late || self.ledger.gave_up().is_some()
+        let is_late = self.until().is_some_and(|until| until <= Instant::now());
+        self.ledger.finish == Finish::Answered || is_late || self.ledger.gave_up().is_some()
+    }
+
+    /// When it is over at the latest.
+    fn until(&self) -> Option<Instant> {
+        self.finish_until.or(self.stop_until)
     }
 
     /// Whether nothing is left to be written, and nothing more will come.
@@ -162,11 +168,17 @@ impl<L: Launch> Daemon<L> {
 
     /// Lets the worker take the mark away at the end, which is clean only if nothing was left.
     fn finish(&mut self) {
-        if self.is_written()
-            && self.finish_until.is_none()
+        if !self.is_written() {
+            return;
+        }
+        let now = Instant::now();
+        let until = self.stop_until.unwrap_or(now).min(now + FINISH).max(now + QUICKLY);
+        self.finish_until.get_or_insert(until);
+        if self.ledger.finish == Finish::Untold
+            && self.ledger.is_told()
             && work::finish::call(&mut self.worker, Tag::Finish).is_ok()
         {
-            self.finish_until = Some(Instant::now() + FINISH);
+            self.ledger.finish = Finish::Asked;
         }
     }
 
@@ -176,7 +188,7 @@ impl<L: Launch> Daemon<L> {
             self.worker.next_deadline(),
             Some(self.stats.next_tick()),
             Some(say::deadline()),
-            self.stop_until,
+            self.until(),
         ];
         let wake = dues.into_iter().flatten().min();
         let input = |fd| Watched::new(fd, Interest::Input);
@@ -206,7 +218,9 @@ impl<L: Launch> Daemon<L> {
 
     /// Stops once what has come is written, but no later.
     pub(crate) fn begin_stop(&mut self, within: Duration) {
-        self.stop_until = Some(Instant::now() + within);
+        let until = Instant::now() + within;
+        self.stop_until = Some(until);
+        self.finish_until = self.finish_until.map(|before| before.min(until));
         self.listener.close();
         Readiness::stopping();
         // One that was stopped by a signal would write nothing.

@@ -32,12 +32,13 @@ use crate::common::disk::{self, Disk};
 use crate::common::files::{Files, Limits};
 use crate::common::mark::Mark;
 use crate::common::place::Place;
-use crate::common::policy::{Policy, is_full, why_not_opened};
+use crate::common::policy::{Policy, why_not_opened};
 use crate::common::words::Named;
 use crate::daemon::{Daemon, RESTART};
 use crate::options::{Asked, Options};
 use crate::say::{complain, report};
 use crate::service::{Ids, PidFile, Readiness};
+use crate::signals::Signals;
 use crate::work::Slow;
 
 /// How long what has come may be written where a start fails at its end.
@@ -99,8 +100,9 @@ fn run(options: &Options) -> Result<(), Trouble> {
     let readiness = Readiness::new(options.ready_fd)?;
     say::open();
     let ids = options.identity.find()?;
-    let place = open_dir(options)?;
-    let signals = signals::Signals::register().map_err(|error| Trouble::at("signals")(&error))?;
+    let signals = Signals::register().map_err(|error| Trouble::at("signals")(&error))?;
+    let place = open_dir(options, &signals)?;
+    ids.iter().for_each(|ids| place.give(ids.user()));
     let listener = listener::Listener::bind(&options.socket, options.mode)?;
     let pid_file = options.pid_file.as_deref().map(PidFile::open).transpose()?;
     ids.map_or(Ok(()), Ids::take)?;
@@ -115,7 +117,7 @@ fn run(options: &Options) -> Result<(), Trouble> {
 
 /// Opens and locks the directory, once another daemon and its worker have left it: what such a worker
 /// still has, it writes. Clients send only after that.
-fn open_dir(options: &Options) -> Result<Place, Trouble> {
+fn open_dir(options: &Options, signals: &Signals) -> Result<Place, Trouble> {
     let trouble = |error: &dyn fmt::Display| {
         Trouble::at(format_args!("--dir {}", options.dir.display()))(error)
     };
@@ -123,13 +125,15 @@ fn open_dir(options: &Options) -> Result<Place, Trouble> {
     // Once, for as long as the program runs.
     let path = Box::leak(path.into_boxed_c_str());
     let mut place = Place::open(path).map_err(|error| trouble(&error))?;
-    match disk::lock(&mut place) {
+    let goes_on = || {
+        let told = signals.take();
+        !told.stop && !told.quit
+    };
+    match disk::lock(&mut place, goes_on) {
         Err(Errno::AGAIN) => Err(trouble(&why_not_opened(Errno::AGAIN))),
-        // What is to be done then is decided for each message.
-        Err(error) if !is_full(error) => {
-            Err(trouble(&format_args!("{}: lock: {}", why_not_opened(error), Named(error))))
+        locked => {
+            locked.map(|()| place).map_err(|it| trouble(&format_args!("lock: {}", Named(it))))
         }
-        _ => Ok(place),
     }
 }
 

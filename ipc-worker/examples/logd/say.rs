@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipc_transport::{Instant, Interest, Watched, wait};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, fstat};
+use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
 use crate::common::quiet::{Quiet, Unsaid};
@@ -61,7 +62,7 @@ pub(crate) fn deadline() -> Instant {
 }
 
 /// Says from now on each line, as at the end, when as many are lost as are named; a reader that is
-/// slow is waited for, for [`AT_THE_END`] in all.
+/// slow is waited for, [`AT_THE_END`] in all.
 pub(crate) fn say_all() {
     ERRORS.with_borrow_mut(|voice| {
         voice.outlet.patience = Instant::now() + AT_THE_END;
@@ -73,8 +74,8 @@ pub(crate) fn say_all() {
 /// Says how much was not said in the end.
 pub(crate) fn close() {
     ERRORS.with_borrow_mut(|voice| {
+        voice.outlet.patience = Instant::now() + AT_THE_END / 10;
         let unsaid = voice.quiet.say_all();
-        voice.outlet.patience = Instant::now() + AT_THE_END;
         voice.tell(unsaid);
     });
 }
@@ -152,20 +153,26 @@ impl Outlet {
         if let Some(last) = bytes.last_mut() {
             *last = b'\n';
         }
-        if !self.has_room() {
-            return false;
+        let mut written = self.write(&bytes);
+        if written == Err(Errno::AGAIN) && self.patience > Instant::now() && self.has_room() {
+            written = self.write(&bytes);
         }
-        let written = match &self.own {
-            _ if self.is_socket => {
-                send(self.shared, &bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)
-            }
-            Some(own) => rustix::io::write(own, &bytes),
-            None => rustix::io::write(self.shared, &bytes),
-        };
         // A reader that is gone is no trouble of ours.
         let written = written.unwrap_or(0);
         self.torn = if written > 0 { written < bytes.len() } else { self.torn };
         written == bytes.len()
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
+        match &self.own {
+            _ if self.is_socket => {
+                send(self.shared, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)
+            }
+            Some(own) => rustix::io::write(own, bytes),
+            // It may wait: only where it need not.
+            None if self.has_room() => rustix::io::write(self.shared, bytes),
+            None => Err(Errno::AGAIN),
+        }
     }
 
     fn has_room(&self) -> bool {

@@ -157,6 +157,10 @@ impl Identity {
 }
 
 impl Ids {
+    pub(crate) const fn user(&self) -> u32 {
+        self.0
+    }
+
     /// Becomes these, for good.
     pub(crate) fn take(self) -> Result<(), Trouble> {
         let Self(user, group, groups) = self;

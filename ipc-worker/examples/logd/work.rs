@@ -32,7 +32,7 @@ ipc_worker::service! {
         /// See [`Disk::add_dropped`].
         3 => fn add_dropped(count: u64, error: i32), again IfNotBegun, quick;
         /// See [`Disk::finish`].
-        4 => fn finish(request: &Request<'_>), again UntilAnswered;
+        4 => fn finish(request: &Request<'_>), again Never;
     }
 }
 

@@ -168,7 +168,10 @@ pub(crate) fn a_worker_that_is_killed_while_it_drops_tells_the_next() {
 pub(crate) fn what_was_dropped_and_not_counted_is_said_at_the_end() {
     let small = Small::new();
     let mut logd = Logd::start(&small.home, &["--when-full", "drop-new"]);
-    send_too_much(&small, &logd, 15);
+    // Not even for the line that counts.
+    small.fill(0);
+    logd.send(|number| text(number as usize), 15);
+    logd.await_said("the disk is full");
     logd.signal(Signal::TERM);
     assert_eq!(logd.await_end().code(), Some(1), "not all is written");
     let end = logd.figures("end").pop().unwrap();
@@ -264,4 +267,24 @@ pub(crate) fn repro_what_is_dropped_while_main_is_away_is_counted_once() {
     let end = logd.stop();
     assert_eq!([end.number("dropped"), end.number("written")], [60, 60], "{}", logd.said());
     assert_eq!(logd.said_count("not counted"), 0, "{}", logd.said());
+}
+
+/// There was room by then, and the log never told of them.
+pub(crate) fn repro_what_was_dropped_is_counted_at_the_end_if_there_is_room() {
+    for kill in [false, true] {
+        let small = Small::new();
+        let mut logd = Logd::start(&small.home, &["--when-full", "drop-new"]);
+        send_too_much(&small, &logd, 15);
+        let dropped = 15 - await_dropped(&small, &logd);
+        small.free();
+        if kill {
+            logd.signal_worker(Signal::KILL);
+        }
+        let end = logd.stop();
+        assert_eq!(end.number("dropped"), dropped as u64);
+        let counted = format!("{dropped} messages dropped: no room (ENOSPC)");
+        let own = own_words(&small);
+        assert!(own.iter().any(|text| text.contains(&counted)), "{own:?}");
+        assert!(fs::symlink_metadata(small.home.dir().join("running")).is_err());
+    }
 }

@@ -168,5 +168,8 @@ ipc_tests::cases! { run =
     repro_a_descriptor_for_readiness_that_is_closed_is_an_error,
     repro_a_slow_reader_is_told_of_all_that_is_lost,
     repro_what_is_dropped_while_main_is_away_is_counted_once,
+    repro_what_was_dropped_is_counted_at_the_end_if_there_is_room,
+    repro_an_idle_daemon_without_its_directory_ends_soon,
+    repro_a_lock_that_was_removed_is_made_again,
     a_start_on_a_full_disk_says_it_when_there_is_room,
 }

@@ -195,3 +195,42 @@ pub(crate) fn repro_a_quick_end_with_nothing_left_is_a_clean_one() {
         assert_eq!(home.said(), "");
     }
 }
+
+/// It took all of `--stop-within`, and SIGQUIT did not end it.
+pub(crate) fn repro_an_idle_daemon_without_its_directory_ends_soon() {
+    for quit in [false, true] {
+        let home = Home::new();
+        let mut logd = Logd::start(&home, &["--stop-within", "600"]);
+        fs::remove_dir_all(home.dir()).unwrap();
+        logd.signal_worker(Signal::KILL);
+        logd.await_said("cannot start a worker");
+        logd.signal(Signal::TERM);
+        if quit {
+            logd.signal(Signal::QUIT);
+        }
+        assert_eq!(logd.await_end().code(), Some(0));
+        assert_eq!(logd.said_count("the mark of a daemon that runs stays"), 1, "{}", logd.said());
+    }
+}
+
+/// A second daemon could write beside the first one.
+pub(crate) fn repro_a_lock_that_was_removed_is_made_again() {
+    let home = Home::new();
+    let mut logd = Logd::start(&home, &[]);
+    let lock = home.dir().join("lock");
+    let is_locked = || {
+        let lock = fs::File::open(&lock).ok()?;
+        let tried = flock(lock, FlockOperation::NonBlockingLockExclusive);
+        (tried == Err(Errno::AGAIN)).then_some(())
+    };
+    for by_signal in [true, false] {
+        fs::remove_file(&lock).unwrap();
+        if by_signal {
+            logd.signal(Signal::HUP);
+        } else {
+            logd.replace_worker();
+        }
+        eventually("the lock", is_locked);
+    }
+    logd.stop();
+}

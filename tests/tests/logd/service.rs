@@ -254,6 +254,8 @@ pub(crate) fn main_and_worker_become_the_user_that_was_named() {
     logd.send(|number| number.to_string(), 1);
     let file = fs::metadata(home.log(0)).unwrap();
     assert_eq!([file.uid(), file.gid()], [65_534, 65_533]);
+    // It is to open it again, also where it is started as that user.
+    assert_eq!(fs::metadata(home.dir().join("lock")).unwrap().uid(), 65_534);
     logd.signal(Signal::TERM);
     assert_eq!(logd.await_end().code(), Some(0));
     assert_eq!(home.texts().len(), 6);

@@ -47,6 +47,8 @@ pub(crate) struct Disk<B> {
     life: Life,
     lines: Text<B>,
     left_out: LeftOut,
+    /// When the last message was received.
+    received: Duration,
     /// So many messages are counted in the log that were dropped, and main does not know it yet.
     counted: u64,
 }
@@ -82,6 +84,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Disk<B> {
             life: Life { main: None, until: None },
             lines: Text::new(memory),
             left_out: LeftOut::NOTHING,
+            received: Duration::ZERO,
             counted: 0,
         }
     }
@@ -123,16 +126,12 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Disk<B> {
         request: &Request<'_>,
         datagram: &Datagram<'_>,
     ) -> Result<Option<Errno>, Refusal> {
+        self.received = datagram.received;
         self.policy.begin();
         loop {
             self.mark();
             self.compose(datagram);
-            let Err(error) = self.files.append(self.lines.bytes()) else {
-                self.counted = self.counted.saturating_add(self.left_out.messages);
-                self.tell_counted(request);
-                self.say_recovered();
-                return Ok(None);
-            };
+            let Err(error) = self.put(request) else { return Ok(None) };
             if !is_full(error) {
                 // Perhaps it is this file's trouble, or this directory's.
                 self.files.leave();
@@ -163,6 +162,15 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Disk<B> {
         }
     }
 
+    /// Writes the lines that are composed.
+    fn put(&mut self, request: &Request<'_>) -> Result<(), Errno> {
+        self.files.append(self.lines.bytes())?;
+        self.counted = self.counted.saturating_add(self.left_out.messages);
+        self.tell_counted(request);
+        self.say_recovered();
+        Ok(())
+    }
+
     /// At once, not with the reply: a worker that is killed meanwhile has counted. Where main takes
     /// no further note now, the next line tells it.
     fn tell_counted(&mut self, request: &Request<'_>) {
@@ -188,7 +196,9 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Disk<B> {
     pub(crate) fn finish(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
         self.tell_counted(request);
         if self.left_out.messages > 0 {
-            return Err(Refusal::new(1, "dropped messages are not counted in the log"));
+            self.compose_left_out(self.received);
+            self.put(request)?;
+            self.settle()?;
         }
         self.files.unmark().map_err(Refusal::from)
     }
@@ -202,6 +212,11 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Disk<B> {
     }
     /// Makes the line of a message, behind those that tell what was left out before it.
     fn compose(&mut self, datagram: &Datagram<'_>) {
+        self.compose_left_out(datagram.received);
+        datagram.put_line(&mut self.lines);
+    }
+
+    fn compose_left_out(&mut self, received: Duration) {
         self.lines.clear();
         let why = self.left_out.why;
         let what = match why {
@@ -211,9 +226,8 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Disk<B> {
         };
         for part in self.left_out.parts() {
             let part = format_args!("{part}: {what} ({})", Named(why).name());
-            put_own(&mut self.lines, datagram.received, part);
+            put_own(&mut self.lines, received, part);
         }
-        datagram.put_line(&mut self.lines);
     }
 
     /// Sees to the mark in the directory, once the log tells of the one that was left there.
@@ -250,7 +264,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Disk<B> {
 
     /// Opens the log, once the worker of an earlier main has left it.
     fn start(&mut self) -> Result<(), Errno> {
-        awaited(|| self.files.start())
+        awaited(|| self.files.start(), || true)
     }
 }
 
@@ -306,16 +320,19 @@ fn put_own(lines: &mut impl Extend<u8>, received: Duration, text: fmt::Arguments
 }
 
 /// Locks the directory, once another daemon or its worker has left it.
-pub(crate) fn lock(place: &mut Place) -> Result<(), Errno> {
-    awaited(|| place.lock())
+pub(crate) fn lock(place: &mut Place, goes_on: impl FnMut() -> bool) -> Result<(), Errno> {
+    awaited(|| place.lock(), goes_on)
 }
 
 /// Tries again for a while where another process has the lock.
-fn awaited(mut call: impl FnMut() -> Result<(), Errno>) -> Result<(), Errno> {
+fn awaited(
+    mut call: impl FnMut() -> Result<(), Errno>,
+    mut goes_on: impl FnMut() -> bool,
+) -> Result<(), Errno> {
     let limit = Instant::now() + LOCK;
     loop {
         match call() {
-            Err(Errno::AGAIN) if Instant::now() < limit => pause(AGAIN),
+            Err(Errno::AGAIN) if Instant::now() < limit && goes_on() => pause(AGAIN),
             result => return result,
         }
     }

@@ -153,7 +153,7 @@ impl Files {
 
     /// Gives a new file what the one before it had, and its name to the medium.
     fn adopt(&mut self, log: &Log) {
-        if let Some(error) = self.place.vain() {
+        if let Some(error) = self.place.vain {
             self.say_once("the log is not locked: a second logd would not be noticed", error);
         }
         let before = self.attributes.as_ref().filter(|_| log.is_new);
@@ -277,6 +277,9 @@ impl Files {
 
     fn move_to(&mut self, dir: Option<OwnedFd>) -> Result<(), Errno> {
         self.sync();
+        if dir.is_none() {
+            self.place.lock()?;
+        }
         let place = dir.as_ref().map_or(self.place.as_fd(), AsFd::as_fd);
         if self.log.as_ref().is_some_and(|log| log.is_named(place)) {
             return Ok(());

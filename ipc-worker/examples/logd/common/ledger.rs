@@ -41,6 +41,13 @@ pub(crate) enum Tag {
     Finish,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Finish {
+    Untold,
+    Asked,
+    Answered,
+}
+
 /// Messages that were dropped, and that the log does not tell of yet.
 struct Drops {
     /// Those that no worker knows of, and why the last one was.
@@ -77,7 +84,7 @@ impl Drops {
         }
     }
 
-    /// There is another worker, which knows of none.
+    /// The next worker knows of none.
     fn tell_anew(&mut self) {
         self.untold += u64::try_from(mem::take(&mut self.held)).unwrap_or(0);
     }
@@ -101,8 +108,8 @@ pub(crate) struct Ledger {
     pub(crate) counts: Counts,
     /// Messages that the worker has been given and that have no outcome yet.
     pub(crate) under_way: usize,
-    /// The worker has been told that everything is written, and has answered.
-    pub(crate) is_finished: bool,
+    /// Whether the worker was told that everything is written.
+    pub(crate) finish: Finish,
     say: Say,
     /// Reads a reply: zero, or the error for which a message was dropped.
     read: fn(&ReplyView<'_>) -> i32,
@@ -117,7 +124,7 @@ impl Ledger {
         Self {
             counts: Counts::default(),
             under_way: 0,
-            is_finished: false,
+            finish: Finish::Untold,
             say,
             read,
             not_started: None,
@@ -129,6 +136,11 @@ impl Ledger {
     /// Returns how many messages were dropped that a worker is to be told of, and why.
     pub(crate) fn take_drops(&mut self) -> Option<(u64, i32)> {
         self.drops.tell()
+    }
+
+    /// Returns whether the worker knows of all that were dropped.
+    pub(crate) const fn is_told(&self) -> bool {
+        self.drops.untold == 0 && !self.drops.is_telling
     }
 
     /// The worker could not be told of so many.
@@ -167,11 +179,14 @@ impl Ledger {
         match event {
             Event::Done { tag: Tag::Message(name), outcome } => self.note_message(&name, &outcome),
             Event::Done { tag: Tag::Drops(count), outcome } => self.drops.note(count, &outcome),
-            Event::Done { tag: Tag::Finish, .. } => self.is_finished = true,
+            // One that did not know of all drops is asked again.
+            Event::Done { tag: Tag::Finish, outcome } => {
+                let is_answered = self.is_told() && !matches!(outcome, Outcome::Lost(_));
+                self.finish = if is_answered { Finish::Answered } else { Finish::Untold };
+            }
             Event::Died(ended) => self.note_death(ended),
             Event::Started { resent } => {
                 self.counts.resent += resent;
-                self.drops.tell_anew();
                 self.not_started = None;
             }
             // Once, and not at each attempt.
@@ -223,6 +238,7 @@ impl Ledger {
 
     fn note_death(&mut self, ended: Ended) {
         self.counts.deaths += 1;
+        self.drops.tell_anew();
         // With its number each one is news.
         (self.say)(format_args!("the worker ended: {ended} ({})", self.counts.deaths));
     }

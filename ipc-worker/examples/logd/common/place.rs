@@ -3,10 +3,16 @@
 use core::ffi::CStr;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, fstat, openat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Uid, fchmod, fchown, flock, fstat,
+    openat, statat,
+};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::policy::is_unknown;
+use super::policy::{is_full, is_unknown};
+
+/// How often `lock` is opened while others remove it.
+const OPENS: usize = 4;
 
 /// A directory that may be replaced, or mounted over.
 #[derive(Debug)]
@@ -16,6 +22,8 @@ pub(crate) struct Place {
     path: &'static CStr,
     dir: OwnedFd,
     lock: Option<Lock>,
+    /// Why it holds nobody off: the file system has no locks, or no room for a file.
+    pub(crate) vain: Option<Errno>,
 }
 
 /// The lock of a directory, until the last process has closed it that has inherited it: a file
@@ -23,8 +31,9 @@ pub(crate) struct Place {
 #[derive(Debug)]
 pub(crate) struct Lock {
     fd: OwnedFd,
-    /// Why it holds nobody off, where the file system has no locks.
     vain: Option<Errno>,
+    /// It had a name when it was opened, as far as the file system counts names.
+    had_name: bool,
 }
 
 impl Place {
@@ -32,7 +41,7 @@ impl Place {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let base = openat(CWD, ".", flags, Mode::empty())?;
         let dir = open(base.as_fd(), path)?;
-        Ok(Self { base, path, dir, lock: None })
+        Ok(Self { base, path, dir, lock: None, vain: None })
     }
 
     /// What to keep open.
@@ -49,33 +58,51 @@ impl Place {
         Ok((!is_same).then_some(dir))
     }
 
-    /// Locks the directory, if it is not yet, or any more.
+    /// Locks the directory, if it is not yet, or any more. On a full disk it goes without.
     ///
     /// # Errors
     /// `EAGAIN` where another daemon has it.
     pub(crate) fn lock(&mut self) -> Result<(), Errno> {
-        match &mut self.lock {
-            Some(lock) => lock.take(),
-            None => Lock::of(self.dir.as_fd()).map(|lock| self.lock = Some(lock)),
+        if let Some(lock) = self.lock.as_mut().filter(|lock| lock.is_named(self.dir.as_fd())) {
+            return lock.take();
+        }
+        match Lock::of(self.dir.as_fd()) {
+            Err(error) if is_full(error) => self.vain = Some(error),
+            locked => {
+                let lock = locked?;
+                (self.vain, self.lock) = (lock.vain, Some(lock));
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the lock to another user, who is to open it later.
+    pub(crate) fn give(&self, user: u32) {
+        if let Some(lock) = &self.lock {
+            _ = fchown(&lock.fd, Some(Uid::from_raw(user)), None);
         }
     }
 
     /// Locks another directory in place of this one, which is to be moved to, or to be
     /// [locked](Self::lock) again. Where numbers are never the same twice it can be the same one.
     pub(crate) fn lock_other(&mut self, dir: BorrowedFd<'_>) -> Result<Lock, Errno> {
-        if let Some(lock) = &self.lock {
-            _ = flock(&lock.fd, FlockOperation::Unlock);
+        match Lock::of(dir) {
+            Err(Errno::AGAIN) => self.unlock(),
+            locked => return locked,
         }
         Lock::of(dir).inspect_err(|_| _ = self.lock())
     }
 
-    pub(crate) fn move_to(&mut self, dir: OwnedFd, lock: Lock) {
-        (self.dir, self.lock) = (dir, Some(lock));
+    /// Gives the lock up, for main too, which has it as well.
+    fn unlock(&self) {
+        if let Some(lock) = &self.lock {
+            _ = flock(&lock.fd, FlockOperation::Unlock);
+        }
     }
 
-    /// Why a second daemon would not be noticed.
-    pub(crate) fn vain(&self) -> Option<Errno> {
-        self.lock.as_ref()?.vain
+    pub(crate) fn move_to(&mut self, dir: OwnedFd, lock: Lock) {
+        self.unlock();
+        (self.dir, self.vain, self.lock) = (dir, lock.vain, Some(lock));
     }
 }
 
@@ -88,9 +115,29 @@ impl AsFd for Place {
 impl Lock {
     fn of(dir: BorrowedFd<'_>) -> Result<Self, Errno> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = openat(dir, "lock", flags | OFlags::NONBLOCK, Mode::RUSR | Mode::WUSR)?;
-        let mut lock = Self { fd, vain: None };
-        lock.take().map(|()| lock)
+        let mode = Mode::RUSR | Mode::WUSR;
+        for _ in 0..OPENS {
+            let fd = openat(dir, "lock", flags | OFlags::NONBLOCK, mode)?;
+            let stat = fstat(&fd)?;
+            if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+                return Err(Errno::NXIO);
+            }
+            // Somebody may have let others in.
+            _ = fchmod(&fd, mode);
+            let mut lock = Self { fd, vain: None, had_name: stat.st_nlink > 0 };
+            lock.take()?;
+            if lock.is_named(dir) {
+                return Ok(lock);
+            }
+        }
+        Err(Errno::BUSY)
+    }
+
+    /// Returns whether this still is `lock`, and was not removed from outside.
+    fn is_named(&self, dir: BorrowedFd<'_>) -> bool {
+        // Not by its number, which some file systems never give twice.
+        let has_name = !self.had_name || fstat(&self.fd).is_ok_and(|stat| stat.st_nlink > 0);
+        has_name && statat(dir, "lock", AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
     fn take(&mut self) -> Result<(), Errno> {
