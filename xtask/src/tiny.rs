@@ -83,6 +83,12 @@ mod tests {
     fn program_over_the_limit_says_by_how_much() {
         assert!(check_size(SIZE_LIMIT).is_ok());
         let said = check_size(SIZE_LIMIT + 320).unwrap_err().to_string();
-        assert_eq!(said, "tests/tiny has 50720 bytes stripped, of at most 50400: 320 too many");
+        assert_eq!(
+            said,
+            format!(
+                "tests/tiny has {} bytes stripped, of at most {SIZE_LIMIT}: 320 too many",
+                SIZE_LIMIT + 320
+            )
+        );
     }
 }
