@@ -109,7 +109,8 @@ fn is_true(number: u16, fate: &Fate) -> bool {
     match fate.how() {
         Told::Reply => ended > 0,
         Told::NotBegun => begun == 0,
-        Told::Running => begun > 0,
+        // Claimed; main may have killed the worker before the handler's first step.
+        Told::Running => true,
         // One whose descriptor was lost is refused without the handler.
         Told::Done => ended > 0 || number == FILE,
         Told::SetAside => begun == TRIES.into() && number == DEADLY,
