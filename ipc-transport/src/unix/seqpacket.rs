@@ -134,8 +134,7 @@ impl<const PACKET: usize> Kind for Packets<PACKET> {
                 nothing => return nothing,
             }
         }
-        self.failed = Some(system("recvmsg")(Errno::PROTO));
-        self.failed.map_or(Ok(None), Err)
+        Err(*self.failed.insert(system("recvmsg")(Errno::PROTO)))
     }
 
     fn holds_input(&self) -> bool {

@@ -1,5 +1,5 @@
 //! What a log daemon does, with the standard library or without it: nothing here names it, or
-//! allocates. Whoever uses it brings the memory, the words' way out, and the messages between main
+//! allocates. The program that uses it brings the memory, the words' way out, and the messages between main
 //! and worker.
 //!
 //! ```text

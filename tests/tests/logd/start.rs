@@ -252,7 +252,7 @@ pub(crate) fn a_log_that_another_process_writes_is_an_error() {
     assert!(!home.socket().exists());
 }
 
-/// Whoever may read the directory could keep the daemon from starting, or from reopening.
+/// Any user who may read the directory could keep the daemon from starting, or from reopening.
 pub(crate) fn repro_a_reader_of_the_directory_holds_nothing() {
     use rustix::fs::{FlockOperation, flock};
     let home = Home::new();

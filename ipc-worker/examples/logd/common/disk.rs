@@ -210,6 +210,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Disk<B> {
             error.into()
         })
     }
+
     /// Makes the line of a message, behind those that tell what was left out before it.
     fn compose(&mut self, datagram: &Datagram<'_>) {
         self.compose_left_out(datagram.received);

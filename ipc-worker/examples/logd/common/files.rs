@@ -52,7 +52,7 @@ pub(crate) struct Files {
     reopening: Retry,
     /// What is said once.
     said: Vec<&'static str, 4>,
-    /// The log's name is to last as long as what stands under it, whoever has made it.
+    /// The log's name is to last as long as what stands under it, also where another worker made it.
     is_name_synced: bool,
     /// Why what was written since the last reply may not last.
     unsynced: Option<Errno>,

@@ -41,6 +41,7 @@ pub(crate) enum Tag {
     Finish,
 }
 
+/// Whether a worker was asked to end well, and has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Finish {
     Untold,
@@ -108,7 +109,6 @@ pub(crate) struct Ledger {
     pub(crate) counts: Counts,
     /// Messages that the worker has been given and that have no outcome yet.
     pub(crate) under_way: usize,
-    /// Whether the worker was told that everything is written.
     pub(crate) finish: Finish,
     say: Say,
     /// Reads a reply: zero, or the error for which a message was dropped.
@@ -169,7 +169,7 @@ impl Ledger {
         untold
     }
 
-    /// Why there is no worker any more.
+    /// Why the last worker was given up.
     pub(crate) const fn gave_up(&self) -> Option<&GiveUp> {
         self.gave_up.as_ref()
     }
@@ -187,6 +187,8 @@ impl Ledger {
             Event::Died(ended) => self.note_death(ended),
             Event::Started { resent } => {
                 self.counts.resent += resent;
+                // What was told to one that had died came after its death.
+                self.drops.tell_anew();
                 self.not_started = None;
             }
             // Once, and not at each attempt.

@@ -27,7 +27,7 @@ pub(crate) struct Place {
 }
 
 /// The lock of a directory, until the last process has closed it that has inherited it: a file
-/// `lock` that nobody else may open, since whoever opens a file can lock it (flock(2)).
+/// `lock` that nobody else may open, since a file can be locked by all who open it (flock(2)).
 #[derive(Debug)]
 pub(crate) struct Lock {
     fd: OwnedFd,
