@@ -90,6 +90,17 @@ impl Listener {
         _ = shutdown(&self.socket, Shutdown::Read);
     }
 
+    /// Names what was accepted and is not read any more, and counts it. After [`close`](Self::close)
+    /// nothing further comes, so that this ends.
+    pub(crate) fn name_unread(&self) -> u64 {
+        let (mut count, mut buffer) = (0, vec![0; MESSAGE]);
+        while let Ok(Some(arrival)) = self.receive(&mut buffer) {
+            complain(format_args!("lost (not read): {}", Name::of(&arrival.datagram(&buffer))));
+            count += 1;
+        }
+        count
+    }
+
     /// Removes the path if it still is this socket.
     fn unlink(&self) {
         let now = lstat(&self.path).ok().map(|stat| identity(&stat));
@@ -106,13 +117,9 @@ impl AsFd for Listener {
 }
 
 impl Drop for Listener {
-    /// What was accepted and is not read any more is named.
     fn drop(&mut self) {
         self.close();
-        let mut buffer = vec![0; MESSAGE];
-        while let Ok(Some(arrival)) = self.receive(&mut buffer) {
-            complain(format_args!("lost (not read): {}", Name::of(&arrival.datagram(&buffer))));
-        }
+        self.name_unread();
     }
 }
 

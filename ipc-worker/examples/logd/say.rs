@@ -1,4 +1,4 @@
-//! Words to the outside, without ever waiting for it.
+//! Words to the outside, without waiting for it, but for a second at the end.
 
 use std::cell::RefCell;
 use std::fmt;
