@@ -6,10 +6,20 @@ use std::process::{Command, Stdio};
 /// Builds an example of a package, with whatever features it may need, so that what is tested is what stands in the source, and
 /// returns the program's path.
 pub fn build(package: &str, name: &str) -> PathBuf {
+    run_cargo(name, &["--package", package, "--all-features", "--example", name])
+}
+
+/// Builds tinylogd, which is a workspace of its own, as it is installed.
+pub fn build_tinylogd() -> PathBuf {
+    let folder = ["--manifest-path", "tests/tinylogd/Cargo.toml"];
+    run_cargo("tinylogd", &[&folder[..], &["--release", "--bin", "tinylogd"]].concat())
+}
+
+fn run_cargo(name: &str, arguments: &[&str]) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["build", "--locked", "--package", package, "--all-features"])
-        .args(["--example", name, "--message-format", "json"])
+        .args(["build", "--locked", "--message-format", "json"])
+        .args(arguments)
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .stderr(Stdio::inherit())
         .output()

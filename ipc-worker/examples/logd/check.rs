@@ -12,8 +12,10 @@ use std::time::Duration;
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 
 use crate::common::date::{self, Time};
-use crate::common::line::{Datagram, MESSAGE, is_unfit};
+use crate::common::line::{Datagram, is_unfit};
 use crate::common::message::is_kind;
+use crate::common::words::Text;
+use crate::program::MESSAGE;
 
 /// No line of ours is longer, and no more is kept in memory.
 const LONGEST: usize = Datagram::longest_line(MESSAGE);
@@ -150,11 +152,9 @@ fn split_time(line: &str) -> Option<(i64, &str)> {
     let (written, rest) = line.split_at_checked(date::LEN)?;
     let Some((Time::Exact(time), _)) = Time::split(line.as_bytes()) else { return None };
     let micros = written.get("2001-02-03T04:05:06.".len()..written.len() - 1)?.parse().ok()?;
-    let mut again = Vec::new();
-    date::put(
-        &mut again,
-        Duration::from_secs(time.try_into().ok()?) + Duration::from_micros(micros),
-    );
+    let mut again = [0; date::LEN];
+    let exact = Duration::from_secs(time.try_into().ok()?) + Duration::from_micros(micros);
+    date::put(&mut Text::new(&mut again), exact);
     let rest = rest.strip_prefix(' ').filter(|_| again == written.as_bytes());
     rest.map(|rest| (time, rest))
 }

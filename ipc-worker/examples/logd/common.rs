@@ -1,27 +1,41 @@
 //! What a log daemon does, with the standard library or without it: nothing here names it, or
-//! allocates. The program that uses it brings the memory, the words' way out, and the messages between main
-//! and worker.
+//! allocates. A program that is such a daemon brings its sizes (`crate::program`), the memory, the
+//! bytes of requests (`ask`), the way to start a worker, and perhaps somebody who looks on (`watch`).
 //!
 //! ```text
-//! main    receive ─▶ intake ─▶ (request) ─▶ ledger ─▶ quiet ─▶ standard error
+//! start   options ─▶ opening ─▶ daemon
+//! main    signals; listener, receive, kernel ─▶ intake ─▶ ask ─▶ ledger ─▶ say: quiet, outlet
 //! worker                       disk ─▶ policy
 //!                              line ─▶ message, date
 //!                              files ─▶ place, log, older, attributes, mark
 //! ```
 
+pub(crate) mod ask;
 pub(crate) mod attributes;
+pub(crate) mod daemon;
 pub(crate) mod date;
 pub(crate) mod disk;
 pub(crate) mod files;
 pub(crate) mod intake;
+pub(crate) mod kernel;
 pub(crate) mod ledger;
 pub(crate) mod line;
+pub(crate) mod listener;
 pub(crate) mod log;
 pub(crate) mod mark;
 pub(crate) mod message;
 pub(crate) mod older;
+pub(crate) mod opening;
+pub(crate) mod options;
+pub(crate) mod outlet;
+pub(crate) mod packed;
 pub(crate) mod place;
 pub(crate) mod policy;
 pub(crate) mod quiet;
+pub(crate) mod ready;
 pub(crate) mod receive;
+pub(crate) mod say;
+pub(crate) mod signals;
+pub(crate) mod wall;
+pub(crate) mod watch;
 pub(crate) mod words;

@@ -5,61 +5,85 @@
 //!                           └─ a full intake lets clients wait, or drops and counts
 //! ```
 //!
-//! `common` needs no standard library.
+//! What it does is in `common`, which needs no standard library; here is what does.
 
 mod check;
 mod common;
-mod daemon;
-mod listener;
-mod options;
-mod say;
-mod service;
-mod signals;
-mod stats;
-mod work;
+mod figures;
+mod help;
+mod program;
+mod typed;
+mod users;
 
-use std::ffi::CString;
-use std::fmt;
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io::Write;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
 
-use ipc_worker::{Launch, Start};
-use rustix::io::Errno;
+use ipc_worker::{Start, Worker};
 
-use crate::common::disk::{self, Disk};
-use crate::common::files::{Files, Limits};
-use crate::common::mark::Mark;
-use crate::common::place::Place;
-use crate::common::policy::{Policy, why_not_opened};
-use crate::common::words::Named;
-use crate::daemon::{Daemon, RESTART};
-use crate::options::{Asked, Options};
-use crate::say::{complain, report};
-use crate::service::{Ids, PidFile, Readiness};
-use crate::signals::Signals;
-use crate::work::Slow;
+use crate::common::daemon::{Daemon, RESTART};
+use crate::common::disk;
+use crate::common::opening;
+use crate::common::options::{self, Arguments, Known, Options};
+use crate::common::say::{Failed, fail};
+use crate::figures::Figures;
+use crate::program::MESSAGE;
+use crate::typed::{Server, Slow, Stall};
 
-/// How long what has come may be written where a start fails at its end.
-const FAILED: Duration = Duration::from_secs(5);
 /// Exit status for a wrong command line, as most tools have it.
 const USAGE: u8 = 2;
 
+/// What this program has beside what every such daemon has, all of it for measurements but `check`.
+#[derive(Default)]
+struct More {
+    check: PathBuf,
+    inline: bool,
+    stats: bool,
+    stall: Option<Stall>,
+}
+
 fn main() -> ExitCode {
-    match options::parse(std::env::args_os()) {
-        Ok(Asked::Help) => print(options::HELP),
-        Ok(Asked::Version) => print(concat!("logd ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(Asked::Check(dir)) => {
-            let what = format!("--check {}", dir.display());
-            end(check::check(&dir).map_err(|error| Trouble::at(what)(&error)))
-        }
-        Ok(Asked::Run(options)) => end(run(&options).map(|()| true)),
-        Err(error) => {
-            complain(format_args!("{error}\nTry 'logd --help'."));
-            ExitCode::from(USAGE)
-        }
+    let mut more = More::default();
+    match options::parse(std::env::args_os().skip(1).map(leak), |option| more.read(option)) {
+        Err(Failed) => ExitCode::from(USAGE),
+        Ok(options::Asked::Help) => print(help::TEXT),
+        Ok(options::Asked::Version) => print(concat!("logd ", env!("CARGO_PKG_VERSION"), "\n")),
+        Ok(options::Asked::Other) => end(check(&more.check)),
+        Ok(options::Asked::Run(options)) => end(run(&options, &more)),
     }
+}
+
+impl More {
+    fn read<I>(&mut self, option: &mut Arguments<I>) -> Result<Known, Failed>
+    where
+        I: Iterator<Item = &'static CStr>,
+    {
+        match option.option() {
+            b"--check" => {
+                self.check = OsStr::from_bytes(option.value()?.to_bytes()).into();
+                return Ok(Known::Alone);
+            }
+            b"--inline" => self.inline = true,
+            b"--stats" => self.stats = true,
+            b"--stall" => {
+                let value = option.value()?;
+                let stall = value.to_str().ok().and_then(Stall::parse);
+                self.stall = Some(stall.ok_or_else(|| {
+                    option.unfit(value, format_args!("MS/PERIOD is needed, with MS below PERIOD"))
+                })?);
+            }
+            _ => return Ok(Known::No),
+        }
+        Ok(Known::Yes)
+    }
+}
+
+/// Keeps a text for as long as the program runs, which is how long it needs what it was told.
+fn leak(text: OsString) -> &'static CStr {
+    // The system hands over no zero within.
+    Box::leak(CString::new(text.into_vec()).unwrap_or_default().into_boxed_c_str())
 }
 
 /// Prints what was asked for, however long its reader takes.
@@ -69,102 +93,37 @@ fn print(text: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Returns the exit status of what was asked, and says why where it went wrong.
-fn end(result: Result<bool, Trouble>) -> ExitCode {
-    let is_well = result.unwrap_or_else(|trouble| {
-        complain(format_args!("{trouble}"));
-        false
-    });
-    if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+/// Returns the exit status of what was asked; it was said why it went wrong.
+fn end(result: Result<(), Failed>) -> ExitCode {
+    if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// What ends the daemon, in words for the one who started it.
-struct Trouble(String);
-
-impl Trouble {
-    /// Says what was tried when the error came.
-    fn at(what: impl fmt::Display) -> impl FnOnce(&dyn fmt::Display) -> Self {
-        move |error| Self(format!("{what}: {error}"))
+fn check(dir: &Path) -> Result<(), Failed> {
+    match check::check(dir) {
+        Ok(true) => Ok(()),
+        // It has printed what is wrong.
+        Ok(false) => Err(Failed),
+        Err(error) => Err(fail(format_args!("--check {}: {error}", dir.display()))),
     }
 }
 
-impl fmt::Display for Trouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+fn run(options: &Options, more: &More) -> Result<(), Failed> {
+    let socket = std::env::var_os("NOTIFY_SOCKET").map(leak);
+    let (place, sources) = opening::open(options, socket, users::find)?;
+    let disk = opening::disk(place, options, memory(disk::LINES), more.inline);
+    let server = Server(Slow { disk, stall: more.stall });
+    let memory = [memory(options.intake), memory(MESSAGE)];
+    let figures = Figures::new(more.stats);
+    let failed = |error| opening::not_started(options, &error);
+    if more.inline {
+        let mut worker = Worker::start(Start::inline(server)).map_err(failed)?;
+        return Daemon::new(&mut worker, sources, figures, memory).serve();
     }
+    let mut worker = Worker::start(Start::fork(server).restart(RESTART)).map_err(failed)?;
+    Daemon::new(&mut worker, sources, figures, memory).serve()
 }
 
-/// Opens what main needs, in the order in which it may fail, and serves until it is told to stop.
-fn run(options: &Options) -> Result<(), Trouble> {
-    // Before anything is opened that could lie at its number.
-    let readiness = Readiness::new(options.ready_fd)?;
-    say::open();
-    let ids = options.identity.find()?;
-    let signals = Signals::register().map_err(|error| Trouble::at("signals")(&error))?;
-    let place = open_dir(options, &signals)?;
-    ids.iter().for_each(|ids| place.give(ids.user()));
-    let listener = listener::Listener::bind(&options.socket, options.mode)?;
-    let pid_file = options.pid_file.as_deref().map(PidFile::open).transpose()?;
-    ids.map_or(Ok(()), Ids::take)?;
-    let begun = Begun { readiness, pid_file };
-    let server = work::Server(Slow { disk: new_disk(place, options), stall: options.stall });
-    if options.inline {
-        return begun.serve(Daemon::start(Start::inline(server), listener, signals, options)?);
-    }
-    let start = Start::fork(server).restart(RESTART);
-    begun.serve(Daemon::start(start, listener, signals, options)?)
-}
-
-/// Opens and locks the directory, once another daemon and its worker have left it: what such a worker
-/// still has, it writes. Clients send only after that.
-fn open_dir(options: &Options, signals: &Signals) -> Result<Place, Trouble> {
-    let trouble = |error: &dyn fmt::Display| {
-        Trouble::at(format_args!("--dir {}", options.dir.display()))(error)
-    };
-    let path = CString::new(options.dir.as_os_str().as_bytes()).map_err(|it| trouble(&it))?;
-    // Once, for as long as the program runs.
-    let path = Box::leak(path.into_boxed_c_str());
-    let mut place = Place::open(path).map_err(|error| trouble(&error))?;
-    let goes_on = || {
-        let told = signals.take();
-        !told.stop && !told.quit
-    };
-    match disk::lock(&mut place, goes_on) {
-        Err(Errno::AGAIN) => Err(trouble(&why_not_opened(Errno::AGAIN))),
-        locked => {
-            locked.map(|()| place).map_err(|it| trouble(&format_args!("lock: {}", Named(it))))
-        }
-    }
-}
-
-fn new_disk(place: Place, options: &Options) -> Disk<Box<[u8]>> {
-    let &Options { rotate_bytes, keep, symlinks, inline, when_full, .. } = options;
-    let begun = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let mark = Mark::new(std::process::id(), begun);
-    let limits = Limits { rotate_bytes, keep, symlinks };
-    let files = Files::new(place, mark, limits, report);
-    let memory = vec![0; disk::LINES].into_boxed_slice();
-    Disk::new(files, Policy::new(when_full), memory, inline, report)
-}
-
-/// Who is to know that the daemon runs.
-struct Begun {
-    readiness: Readiness,
-    pid_file: Option<PidFile>,
-}
-
-impl Begun {
-    fn serve<L: Launch>(mut self, mut daemon: Daemon<L>) -> Result<(), Trouble> {
-        if let Err(trouble) = self.pid_file.as_mut().map_or(Ok(()), PidFile::write) {
-            daemon.begin_stop(FAILED);
-            _ = daemon.run();
-            return Err(trouble);
-        }
-        self.readiness.ready();
-        listener::say_if_short();
-        let result = daemon.run();
-        // While the directory is still locked: the next daemon may use the same file.
-        drop(self.pid_file);
-        result
-    }
+/// Memory for as long as the program runs.
+fn memory(len: usize) -> &'static mut [u8] {
+    Box::leak(vec![0; len].into_boxed_slice())
 }

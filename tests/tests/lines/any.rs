@@ -9,8 +9,9 @@ use hosted::vec::Vec;
 use ipc_tests::deep;
 use ipc_tests::random::Random;
 
-use crate::common::line::{Datagram, MESSAGE};
-use crate::inverse::{NOW, line_of, said_of, unescape, whole};
+use crate::common::line::{Datagram, Sender};
+use crate::inverse::{NOW, line_of, put, said_of, unescape, whole};
+use crate::program::MESSAGE;
 
 /// What is put together to datagrams: headers and their halves, framing, escapes and what looks
 /// like them, characters that need care.
@@ -106,18 +107,19 @@ fn may_be_structured(bytes: &[u8]) -> bool {
 }
 
 /// Checks the line of a datagram, or of what a cut leaves of it.
-fn check(bytes: &[u8], missing: u64, sender: Option<[u32; 3]>) {
+fn check(bytes: &[u8], missing: u64, sender: Sender) {
     let line = line_of(&Datagram { received: NOW, sender, bytes, missing });
     let mut words = line.splitn(3, ' ');
     assert_eq!(words.next(), Some("2003-10-11T22:14:15.003000Z"));
     let kind = words.next().unwrap();
-    assert!(kind.split_once('.').is_some_and(|(facility, _)| facility != "kern"), "{line:?}");
+    let facility = kind.split_once('.').unwrap().0;
+    assert!(facility != "kern" || sender == Sender::Kernel, "{line:?}");
     let mut text = words.next().unwrap();
-    if let Some([pid, uid, gid]) = sender {
+    if let Sender::Process([pid, uid, gid]) = sender {
         text = text.strip_prefix(&*format!("pid={pid},uid={uid},gid={gid} ")).unwrap();
     }
-    let mut again = Vec::new();
-    Datagram { received: NOW, sender, bytes, missing }.put_text(&mut again);
+    let datagram = Datagram { received: NOW, sender, bytes, missing };
+    let again = put(|text| datagram.put_text(text));
     assert_eq!(again, text.as_bytes(), "the name of a message is its text");
     let (sent, said_missing) = unescape(text);
     if may_be_structured(bytes) {
@@ -139,7 +141,11 @@ fn any_bytes_become_one_whole_line_that_can_be_taken_back() {
     for _ in 0..deep::or(50_000, 10_000_000) {
         let bytes = random_bytes(&mut random);
         let ids = [(); 3].map(|()| u32::try_from(random.next() >> 32).unwrap());
-        let sender = random.one_in(2).then_some(ids);
+        let sender = match random.below(3) {
+            0 => Sender::Unnamed,
+            1 => Sender::Kernel,
+            _ => Sender::Process(ids),
+        };
         let cut = if random.one_in(2) { random.below(bytes.len() + 1) } else { bytes.len() };
         check(&bytes[..cut], u64::try_from(bytes.len() - cut).unwrap(), sender);
     }
@@ -202,7 +208,7 @@ fn a_cut_at_any_byte_is_between_characters_and_says_how_much_is_missing() {
         "a größer \u{1f980}\u{20ac}\t\u{7ff}\u{800}\u{ffff}\u{10000}\u{10ffff} z\n".as_bytes();
     for len in 0..text.len() {
         let missing = u64::try_from(text.len() - len).unwrap();
-        check(&text[..len], missing, None);
+        check(&text[..len], missing, Sender::Unnamed);
         let line = line_of(&Datagram { missing, ..whole(&text[..len]) });
         let (text, end) = line.rsplit_once(r"\x[").unwrap();
         assert!(!text.contains(r"\x"), "{line}");
@@ -257,7 +263,7 @@ fn the_longest_line_has_every_byte_escaped() {
     let bytes = [0xff; MESSAGE];
     let datagram = Datagram {
         received: Duration::MAX,
-        sender: Some([u32::MAX; 3]),
+        sender: Sender::Process([u32::MAX; 3]),
         bytes: &bytes,
         missing: u64::MAX,
     };

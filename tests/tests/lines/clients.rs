@@ -1,6 +1,6 @@
 //! What clients really send, and what becomes of it.
 
-use crate::common::line::Datagram;
+use crate::common::line::{Datagram, Sender};
 use crate::inverse::{line_of, said_of, whole};
 
 fn check(cases: &[(&[u8], &str)]) {
@@ -190,7 +190,7 @@ fn what_drives_a_terminal_or_hides_text_is_escaped() {
 
 #[test]
 fn a_sender_is_before_the_text_which_cannot_replace_it() {
-    let sender = Some([77, 1000, 100]);
+    let sender = Sender::Process([77, 1000, 100]);
     let line = line_of(&Datagram { sender, ..whole(b"<14>pid=1,uid=0,gid=0 app: x") });
     assert!(
         line.ends_with(" user.info pid=77,uid=1000,gid=100 pid=1,uid=0,gid=0 app: x"),

@@ -4,20 +4,29 @@ use core::time::Duration;
 use hosted::string::String;
 use hosted::vec::Vec;
 
-use crate::common::line::Datagram;
+use crate::common::line::{Datagram, Sender};
+use crate::common::words::Text;
+use crate::program::MESSAGE;
 
 /// 2003-10-11T22:14:15.003Z.
 pub(crate) const NOW: Duration = Duration::from_millis(1_065_910_455_003);
 
 /// Returns a datagram of now, whole and from nobody.
 pub(crate) fn whole(bytes: &[u8]) -> Datagram<'_> {
-    Datagram { received: NOW, sender: None, bytes, missing: 0 }
+    Datagram { received: NOW, sender: Sender::Unnamed, bytes, missing: 0 }
+}
+
+/// Returns what is put into a text that has room for all.
+pub(crate) fn put(put: impl FnOnce(&mut Text<'_>)) -> Vec<u8> {
+    let mut room = hosted::vec![0; Datagram::longest_line(MESSAGE)];
+    let mut text = Text::new(&mut room);
+    put(&mut text);
+    text.bytes().to_vec()
 }
 
 /// Returns the line of a datagram: UTF-8, one end and no other control character but tab.
 pub(crate) fn line_of(datagram: &Datagram<'_>) -> String {
-    let mut line = Vec::new();
-    datagram.put_line(&mut line);
+    let line = put(|line| datagram.put_line(line));
     let bound = Datagram::longest_line(datagram.bytes.len());
     assert!(line.len() <= bound, "{} bytes, over {bound}", line.len());
     let line = String::from_utf8(line).unwrap();

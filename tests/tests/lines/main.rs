@@ -12,6 +12,7 @@ extern crate std as hosted;
 #[path = "../../../ipc-worker/examples/logd"]
 mod logd {
     pub(crate) mod common;
+    pub(crate) mod program;
 }
 
 mod any;
@@ -20,4 +21,4 @@ mod inverse;
 mod times;
 mod waiting;
 
-use logd::common;
+use logd::{common, program};

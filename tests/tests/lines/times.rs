@@ -4,20 +4,17 @@ use core::time::Duration;
 use hosted::format;
 use hosted::string::String;
 use hosted::time::SystemTime;
-use hosted::vec::Vec;
 
 use ipc_tests::deep;
 use ipc_tests::random::Random;
 
 use crate::common::date::{self, Time};
-use crate::inverse::said_of;
+use crate::inverse::{put, said_of};
 
 const YEAR_10000: u64 = 253_402_300_800;
 
 fn written(time: Duration) -> String {
-    let mut text = Vec::new();
-    date::put(&mut text, time);
-    String::from_utf8(text).unwrap()
+    String::from_utf8(put(|text| date::put(text, time))).unwrap()
 }
 
 fn expected(time: Duration) -> String {

@@ -8,14 +8,18 @@ use ipc_tests::random::Random;
 use ipc_transport::Instant;
 
 use crate::common::intake::Intake;
-use crate::common::line::Datagram;
+use crate::common::line::{Datagram, Sender};
 use crate::common::quiet::{Quiet, Unsaid};
 
-type Message = (Duration, Option<[u32; 3]>, Vec<u8>, u64);
+type Message = (Duration, Sender, Vec<u8>, u64);
 
 fn message(random: &mut Random, longest: usize) -> Message {
     let mut word = || u32::try_from(random.next() >> 32).unwrap();
-    let sender = (word() % 2 == 0).then(|| [word(), word(), word()]);
+    let sender = match word() % 3 {
+        0 => Sender::Unnamed,
+        1 => Sender::Kernel,
+        _ => Sender::Process([word(), word(), word()]),
+    };
     let received = Duration::new(word().into(), word() % 1_000_000_000);
     let len = random.below(longest + 1);
     let bytes = (0..len).map(|_| random.next().to_le_bytes()[0]).collect();

@@ -1,6 +1,6 @@
 //! `logd --check`.
 
-use crate::daemon::{bare_command, command};
+use crate::daemon::check_command;
 use crate::home::Home;
 use std::fs;
 
@@ -8,7 +8,7 @@ const GOOD: &str = "2001-02-03T04:05:06.000007Z user.info app: gr\u{f6}\u{df}er\
 
 /// Checks the home's directory; returns the status, and what was printed and complained of.
 pub(crate) fn check(home: &Home) -> (Option<i32>, String, String) {
-    let output = bare_command(home, &["--check", "logs"]).output().unwrap();
+    let output = check_command(home, &["logs"]).output().unwrap();
     let [printed, said] = [output.stdout, output.stderr].map(|it| String::from_utf8(it).unwrap());
     (output.status.code(), printed, said)
 }
@@ -106,6 +106,6 @@ pub(crate) fn a_directory_without_a_log_is_an_error() {
     let (status, printed, said) = check(&home);
     assert_eq!((status, printed.as_str()), (Some(1), ""));
     assert!(said.starts_with("logd: --check logs: No such file"), "{said}");
-    let status = command(&home, &["--check"]).status().unwrap();
+    let status = check_command(&home, &[]).status().unwrap();
     assert_eq!(status.code(), Some(2));
 }

@@ -1,22 +1,55 @@
 //! The daemon as a process: built once, spawned, asked, and killed with what it has started.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 
+use ipc_tests::around::proc;
+use ipc_tests::cases::leave_out;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::home::{DEADLINE, Home, eventually};
 
-static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+/// The daemon, and logd for what it alone has.
+static PROGRAMS: OnceLock<[PathBuf; 2]> = OnceLock::new();
 
-/// Builds the program.
-pub(crate) fn build() {
-    PROGRAM.set(ipc_tests::example::build("ipc-worker", "logd")).unwrap();
+/// Whether the cases are run with tinylogd, which does the same without what is for measurements.
+pub(crate) fn is_tiny() -> bool {
+    std::env::var_os("IPC_TESTS_LOGD").is_some_and(|name| name == "tinylogd")
 }
+
+/// Returns the daemon's name.
+pub(crate) fn name() -> &'static str {
+    if is_tiny() { "tinylogd" } else { "logd" }
+}
+
+/// Builds the programs.
+pub(crate) fn build() {
+    let logd = ipc_tests::example::build("ipc-worker", "logd");
+    let daemon = if is_tiny() { ipc_tests::example::build_tinylogd() } else { logd.clone() };
+    PROGRAMS.set([daemon, logd]).unwrap();
+}
+
+/// Returns a command that says whether logs are whole.
+pub(crate) fn check_command(home: &Home, dir: &[&str]) -> Command {
+    let [_, logd] = PROGRAMS.get().unwrap();
+    let mut command = Command::new(logd);
+    command.arg("--check").args(dir).current_dir(home.path("."));
+    command
+}
+
+/// Returns the bytes of the longest message; longer ones are cut.
+pub(crate) fn longest() -> usize {
+    if is_tiny() { 4 << 10 } else { 16 << 10 }
+}
+
+/// What only logd has.
+const LOGDS: [&str; 2] = ["--inline", "--stall"];
 
 /// The arguments that the figures need.
 pub(crate) const ARGUMENTS: [&str; 5] = ["--socket", "socket", "--dir", "logs", "--stats"];
@@ -32,7 +65,10 @@ pub(crate) fn command(home: &Home, arguments: &[&str]) -> Command {
 
 /// The same, with output that is left to the caller: it takes nothing from a daemon that runs.
 pub(crate) fn bare_command(home: &Home, arguments: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM.get().unwrap());
+    let [daemon, _] = PROGRAMS.get().unwrap();
+    let mut command = Command::new(daemon);
+    expect_known(arguments.iter().copied());
+    let arguments = arguments.iter().filter(|argument| !(is_tiny() && **argument == "--stats"));
     command.args(arguments).current_dir(home.path(".")).stdin(Stdio::null());
     command
 }
@@ -41,6 +77,8 @@ pub(crate) fn bare_command(home: &Home, arguments: &[&str]) -> Command {
 pub(crate) struct Logd<'a> {
     home: &'a Home,
     child: Child,
+    /// Where tinylogd tells that it is ready, unless a case takes that for itself.
+    notices: Option<UnixDatagram>,
 }
 
 /// A line of figures: its word and its fields.
@@ -63,13 +101,32 @@ impl<'a> Logd<'a> {
 
     /// The same, or returns what a daemon that has ended before has said.
     pub(crate) fn try_spawn(home: &'a Home, command: &mut Command) -> Result<Self, String> {
-        let mut logd = Self { home, child: command.spawn().unwrap() };
+        expect_known(command.get_args().filter_map(OsStr::to_str));
+        let notices = is_tiny().then(|| notices(home, command)).flatten();
+        let mut logd = Self { home, child: command.spawn().unwrap(), notices };
         let is_ready = eventually("the daemon to be ready", || {
             let has_ended = !logd.is_running();
-            let is_ready = logd.figures("ready").pop().is_some();
+            let is_ready = logd.is_ready();
             (has_ended || is_ready).then_some(is_ready)
         });
         if is_ready { Ok(logd) } else { Err(logd.said()) }
+    }
+
+    fn is_ready(&self) -> bool {
+        match &self.notices {
+            Some(notices) => notices.recv(&mut [0; 16]).is_ok(),
+            None if is_tiny() => self.home.socket().exists() && self.has_log(),
+            None => self.figures("ready").pop().is_some(),
+        }
+    }
+
+    /// Whether the worker has opened the log, which it does before it is ready.
+    fn has_log(&self) -> bool {
+        let Some(worker) = self.worker() else { return false };
+        let fds = fs::read_dir(proc(&format!("{}/fd", worker.as_raw_pid())));
+        let mut files = fds.into_iter().flatten().flatten();
+        let log = self.home.log(0);
+        files.any(|file| fs::read_link(file.path()).is_ok_and(|path| path == log))
     }
 
     /// Returns what it has said on standard error; see [`Home::said`].
@@ -88,6 +145,9 @@ impl<'a> Logd<'a> {
 
     /// Returns its whole lines of figures that begin with the word.
     pub(crate) fn figures(&self, word: &str) -> Vec<Figures> {
+        if is_tiny() {
+            leave_out("tinylogd has no figures");
+        }
         let mut all = figures(self.home);
         all.retain(|figures| figures.word == word);
         all
@@ -99,6 +159,11 @@ impl<'a> Logd<'a> {
 
     /// Returns the worker that was started last.
     pub(crate) fn worker(&self) -> Option<Pid> {
+        if is_tiny() {
+            let main = self.child.id();
+            let children = fs::read_to_string(proc(&format!("{main}/task/{main}/children")));
+            return Pid::from_raw(children.ok()?.split_whitespace().next_back()?.parse().unwrap());
+        }
         let started = figures(self.home).into_iter().rfind(|it| it.fields.contains_key("worker"));
         started.and_then(|it| Pid::from_raw(it.fields["worker"].parse().unwrap()))
     }
@@ -118,10 +183,13 @@ impl<'a> Logd<'a> {
 
     /// The same, with a look at what the worker has left.
     pub(crate) fn replace_worker_after(&self, look: impl FnOnce()) {
-        let before = self.figures("started").len();
+        let before = self.worker();
         self.signal_worker(Signal::KILL);
         look();
-        eventually("a new worker", || (self.figures("started").len() > before).then_some(()));
+        eventually("a new worker", || {
+            let is_new = self.worker().is_some_and(|worker| Some(worker) != before);
+            (is_new && (!is_tiny() || self.has_log())).then_some(())
+        });
     }
 
     /// Returns a socket that sends to the daemon, and never waits longer than the deadline.
@@ -146,18 +214,20 @@ impl<'a> Logd<'a> {
         eventually("the daemon to end", || self.child.try_wait().unwrap())
     }
 
-    /// Stops it with SIGTERM; it must end well, and its socket's path with it.
-    pub(crate) fn stop(&mut self) -> Figures {
+    /// Stops it with SIGTERM; it must end well, and its socket's path with it. Returns the last
+    /// figures of one that has some.
+    pub(crate) fn stop(&mut self) -> End {
         self.signal(Signal::TERM);
         self.expect_good_end()
     }
 
-    /// Waits for an end with nothing left to be written, and returns the last figures.
-    pub(crate) fn expect_good_end(&mut self) -> Figures {
+    /// The same, for one that ends by itself.
+    pub(crate) fn expect_good_end(&mut self) -> End {
         let status = self.await_end();
         assert_eq!(status.code(), Some(0), "{}", self.said());
         assert!(!self.home.socket().exists(), "the socket's path stays");
-        self.figures("end").pop().unwrap()
+        let figures = (!is_tiny()).then(|| self.figures("end").pop().unwrap());
+        End { figures, said: self.said() }
     }
 }
 
@@ -175,10 +245,60 @@ impl Drop for Logd<'_> {
     }
 }
 
+/// A good end, with the last figures of a daemon that has some.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) figures: Option<Figures>,
+    said: String,
+}
+
+impl End {
+    /// Compares some of the figures.
+    pub(crate) fn expect<const N: usize>(&self, keys: [&str; N], expected: [u64; N]) {
+        if let Some(figures) = &self.figures {
+            let found = keys.map(|key| figures.number(key));
+            assert_eq!(found, expected, "{keys:?}, said: {}", self.said);
+        }
+    }
+
+    /// Returns a figure that the rest of the case depends on.
+    pub(crate) fn number(&self, key: &str) -> u64 {
+        let figures = self.figures.as_ref();
+        figures.unwrap_or_else(|| leave_out("tinylogd has no figures")).number(key)
+    }
+}
+
 impl Figures {
     pub(crate) fn number(&self, key: &str) -> u64 {
         self.fields[key].parse().unwrap()
     }
+}
+
+/// Leaves the case out if the daemon lacks one of these options.
+fn expect_known<'a>(mut arguments: impl Iterator<Item = &'a str>) {
+    if let Some(option) = arguments.find(|argument| !knows(&[argument])) {
+        leave_out(&format!("tinylogd has no {option}"));
+    }
+}
+
+/// Returns whether the daemon has all of these options.
+pub(crate) fn knows(arguments: &[&str]) -> bool {
+    !(is_tiny() && arguments.iter().any(|argument| LOGDS.contains(argument)))
+}
+
+/// Has the daemon tell that it is ready, unless a case wants to be told itself.
+fn notices(home: &Home, command: &mut Command) -> Option<UnixDatagram> {
+    if command.get_envs().any(|(name, _)| name == "NOTIFY_SOCKET") {
+        return None;
+    }
+    let path = home.path("notices");
+    _ = fs::remove_file(&path);
+    let notices = UnixDatagram::bind(&path).unwrap();
+    notices.set_nonblocking(true).unwrap();
+    // Also one that has become another user.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+    command.env("NOTIFY_SOCKET", path);
+    Some(notices)
 }
 
 fn figures(home: &Home) -> Vec<Figures> {

@@ -18,7 +18,7 @@ fn run(home: &Home, arguments: &[&str], count: usize) {
         client.send(text(number).as_bytes()).unwrap();
     }
     let end = logd.stop();
-    assert_eq!(end.number("written"), u64::try_from(count).unwrap());
+    end.expect(["written"], [u64::try_from(count).unwrap()]);
     assert_eq!(logd.said(), "");
 }
 
@@ -130,7 +130,7 @@ pub(crate) fn repro_a_rotation_that_fails_loses_no_message() {
         client.send(text(number).as_bytes()).unwrap();
     }
     let end = logd.stop();
-    assert_eq!([end.number("written"), end.number("refused")], [50, 0]);
+    end.expect(["written", "refused"], [50, 0]);
     let texts = lines(&read(&home.log(0))).into_iter().map(|line| line.text);
     assert!(texts.eq((0..50).map(text)));
     assert_eq!(logd.said_count("cannot be rotated"), 1, "{}", logd.said());
@@ -148,7 +148,7 @@ pub(crate) fn repro_a_log_that_was_removed_is_no_failed_rotation() {
         fs::remove_file(home.log(0)).unwrap();
         client.send(b"next").unwrap();
         let end = logd.stop();
-        assert_eq!([end.number("written"), end.number("refused")], [2, 0]);
+        end.expect(["written", "refused"], [2, 0]);
         assert_eq!(home.texts(), ["next"]);
         assert_eq!(logd.said(), "");
     }

@@ -142,7 +142,7 @@ pub(crate) fn a_full_disk_is_waited_for_and_loses_nothing() {
     let end = logd.stop();
     check_all(&small, &logd, 15);
     let keys = ["received", "written", "lost", "refused", "deaths"];
-    assert_eq!(keys.map(|key| end.number(key)), [15, 15, 0, 0, 0]);
+    end.expect(keys, [15, 15, 0, 0, 0]);
 }
 
 pub(crate) fn sigterm_on_a_full_disk_waits_for_room() {
@@ -189,7 +189,7 @@ pub(crate) fn a_half_line_of_a_killed_worker_is_cut_by_the_next() {
     let others = (0..6).filter(|&number| number != 1).map(text);
     assert!(small.home.texts().into_iter().eq(others), "{}", logd.said());
     let keys = ["received", "written", "lost", "deaths"];
-    assert_eq!(keys.map(|key| end.number(key)), [6, 5, 1, 1], "{}", logd.said());
+    end.expect(keys, [6, 5, 1, 1]);
     assert_eq!(logd.said_count("lost (running): message 1 "), 1, "{}", logd.said());
 }
 

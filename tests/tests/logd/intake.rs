@@ -31,7 +31,7 @@ pub(crate) fn clients_that_do_not_wait_lose_nothing_in_a_short_stall() {
     logd.signal_worker(Signal::CONT);
     let end = logd.stop();
     assert!(home.texts().into_iter().eq((0..3000).map(text)), "each one once and in order");
-    assert_eq!([end.number("written"), end.number("paused")], [3000, 0]);
+    end.expect(["written", "paused"], [3000, 0]);
 }
 
 fn overflown(policy: &str) -> (Vec<String>, u64) {

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use rustix::fs::Mode;
 use rustix::process::{Signal, umask};
 
-use crate::daemon::{ARGUMENTS, Logd, command};
+use crate::daemon::{ARGUMENTS, Logd, command, knows, longest, name};
 use crate::home::{Home, eventually, read};
 
 /// Runs the daemon with arguments upon which it ends by itself; returns its status, what it
@@ -81,11 +81,11 @@ pub(crate) fn wrong_arguments_exit_with_2_and_leave_no_socket() {
         (with(&["--stall", "5/5"]), "MS/PERIOD"),
     ];
     let home = Home::new();
-    for (arguments, word) in wrong {
+    for (arguments, word) in wrong.into_iter().filter(|(arguments, _)| knows(arguments)) {
         let (status, printed, said) = end_with(&home, &arguments);
         assert_eq!((status, &*printed), (Some(2), ""), "{arguments:?}: {said}");
         assert!(said.starts_with("logd: ") && said.contains(word), "{arguments:?}: {said}");
-        assert!(said.ends_with("\nTry 'logd --help'.\n"), "{said}");
+        assert!(said.ends_with("; try 'logd --help'\n"), "{said}");
         assert!(!home.socket().exists(), "{arguments:?}");
         assert_eq!(home.numbers(), [], "{arguments:?}");
     }
@@ -96,15 +96,19 @@ pub(crate) fn help_and_version_exit_with_0() {
     for arguments in [&["--help"][..], &["-h"], &["--socket", "socket", "--help"]] {
         let (status, printed, said) = end_with(&home, arguments);
         assert_eq!((status, &*said), (Some(0), ""));
-        assert!(printed.contains("Usage: logd --socket PATH --dir DIR"), "{printed}");
-        for option in ["--mode", "--rotate-bytes", "--keep", "--inline", "--stats", "SIGHUP"] {
-            assert!(printed.contains(option), "{option} is missing: {printed}");
+        let usage = format!("Usage: {} --socket PATH --dir DIR", name());
+        assert!(printed.contains(&usage), "{printed}");
+        for option in ["--mode", "--rotate-bytes", "--keep", "--inline", "SIGHUP"] {
+            assert_eq!(printed.contains(option), knows(&[option]), "{option}: {printed}");
         }
         assert!(printed.ends_with(".\n"), "{printed}");
     }
     let (status, printed, said) = end_with(&home, &["--version"]);
     assert_eq!((status, &*said), (Some(0), ""));
-    assert!(printed.starts_with("logd ") && printed.lines().count() == 1, "{printed}");
+    assert!(
+        printed.starts_with(&format!("{} ", name())) && printed.lines().count() == 1,
+        "{printed}"
+    );
     assert!(!home.socket().exists());
 }
 
@@ -122,10 +126,9 @@ pub(crate) fn a_dir_that_cannot_be_used_is_an_error() {
     let home = Home::new();
     fs::write(home.path("file"), "kept").unwrap();
     // In /proc nobody makes a file, not even root.
-    let unusable =
-        [("missing", "No such file"), ("file", "Not a directory"), ("/proc", "lock: ENOENT (2)")];
+    let unusable = [("missing", "ENOENT (2)"), ("file", "ENOTDIR (20)"), ("/proc", "lock: ENOENT")];
     for (dir, why) in unusable {
-        for inline in [&[][..], &["--inline"]] {
+        for inline in [&[][..], &["--inline"]].into_iter().filter(|it| knows(it)) {
             let arguments = [&["--socket", "socket", "--dir", dir][..], inline].concat();
             let (status, _, said) = end_with(&home, &arguments);
             assert_eq!(status, Some(1), "{said}");
@@ -139,8 +142,8 @@ pub(crate) fn a_dir_that_cannot_be_used_is_an_error() {
 
 pub(crate) fn a_socket_path_that_cannot_be_bound_is_an_error() {
     let home = Home::new();
-    fails(&home, "missing/socket", "logs", "No such file");
-    fails(&home, &"x".repeat(200), "logs", "name too long");
+    fails(&home, "missing/socket", "logs", "ENOENT (2)");
+    fails(&home, &"x".repeat(200), "logs", "ENAMETOOLONG (36)");
     // What is said is cut too, and its line ends in any case.
     fails(&home, &"x".repeat(5000), "logs", "--socket x");
     assert_eq!(home.numbers(), [], "nothing was made");
@@ -196,9 +199,9 @@ pub(crate) fn stats_have_the_documented_form() {
     }
     eventually("a line for a second", || logd.figures("second").pop());
     let end = logd.stop();
-    assert_eq!([end.number("received"), end.number("written")], [300, 300]);
+    end.expect(["received", "written"], [300, 300]);
     for key in ["lost", "refused", "resent", "deaths"] {
-        assert_eq!(end.number(key), 0, "{key}");
+        end.expect([key], [0]);
     }
     let second = logd.figures("second").remove(0);
     assert!(second.number("ticks") >= 900, "{second:?}");
@@ -290,10 +293,11 @@ pub(crate) fn repro_no_client_can_send_before_the_directory_is_locked() {
 
 /// It aborted, and left its mark and its socket.
 pub(crate) fn repro_an_intake_that_no_system_has_is_a_wrong_argument() {
-    for size in ["18446744073709551615", "70000000000000", "65535"] {
+    let least = 4 * longest();
+    for size in ["18446744073709551615", "70000000000000", &(least - 1).to_string()] {
         let home = Home::new();
         let (status, _, said) = end_with(&home, &[&ARGUMENTS[..], &["--intake", size]].concat());
         assert_eq!(status, Some(2), "{said}");
-        assert!(said.contains("65536 to 1073741824 bytes"), "{said}");
+        assert!(said.contains(&format!("from {least} to 1073741824")), "{said}");
     }
 }

@@ -13,11 +13,8 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use rustix::process::{getgid, getuid};
 
 use crate::check::check;
-use crate::daemon::Logd;
+use crate::daemon::{Logd, longest};
 use crate::home::{Home, Line};
-
-/// Bytes of the longest message.
-const LONGEST: usize = 16 << 10;
 
 /// Sends messages to a daemon of their own and returns their lines.
 fn lines_of(messages: &[&[u8]]) -> Vec<Line> {
@@ -67,14 +64,14 @@ pub(crate) fn what_is_over_long_is_cut_between_characters_and_its_line_says_so()
     let mut logd = Logd::start(&home, &[]);
     let client = logd.client();
     let message = "\u{20ac}".repeat(40_000);
-    for len in [LONGEST / 3 * 3, LONGEST + 1, LONGEST + 1000, 65_536, 100_000] {
+    for len in [longest() / 3 * 3, longest() + 1, longest() + 1000, 65_536, 100_000] {
         client.send(&message.as_bytes()[..len]).unwrap();
     }
     client.send(b"short").unwrap();
     logd.stop();
-    let kept = LONGEST / 3;
+    let kept = longest() / 3;
     let mut expected = vec!["\u{20ac}".repeat(kept)];
-    for len in [LONGEST + 1, LONGEST + 1000, 65_536, 100_000] {
+    for len in [longest() + 1, longest() + 1000, 65_536, 100_000] {
         expected.push(format!(r"{}\x[{} bytes cut]", "\u{20ac}".repeat(kept), len - kept * 3));
     }
     expected.push("short".to_owned());
@@ -85,13 +82,13 @@ pub(crate) fn what_is_over_long_is_cut_between_characters_and_its_line_says_so()
 pub(crate) fn the_longest_line_finds_room_in_a_file_and_in_a_request() {
     let home = Home::new();
     let mut logd = Logd::start(&home, &["--trusted"]);
-    let message = vec![0xff; LONGEST + 5];
+    let message = vec![0xff; longest() + 5];
     for _ in 0..50 {
         logd.client().send(&message).unwrap();
     }
     let end = logd.stop();
-    assert_eq!([end.number("written"), end.number("lost")], [50, 0], "{}", logd.said());
-    let text = format!(r"{}\x[5 bytes cut]", r"\xff".repeat(LONGEST));
+    end.expect(["written", "lost"], [50, 0]);
+    let text = format!(r"{}\x[5 bytes cut]", r"\xff".repeat(longest()));
     assert!(home.texts().iter().all(|line| line.ends_with(&format!(" {text}"))));
 }
 
@@ -111,7 +108,7 @@ pub(crate) fn random_datagrams_leave_lines_that_check_calls_whole() {
         client.send(&message).unwrap();
     }
     let end = logd.stop();
-    assert_eq!(end.number("written"), u64::try_from(count).unwrap());
+    end.expect(["written"], [u64::try_from(count).unwrap()]);
     assert_eq!(home.lines().len(), count);
     assert_eq!(check(&home).0, Some(0));
 }

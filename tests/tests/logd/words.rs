@@ -25,7 +25,7 @@ fn complains_to(stderr: Stdio, meanwhile: impl FnOnce(&Logd<'_>)) -> String {
     }
     meanwhile(&logd);
     let end = logd.stop();
-    assert_eq!([end.number("written"), end.number("deaths")], [40, 4]);
+    end.expect(["written", "deaths"], [40, 4]);
     home.texts().concat()
 }
 

@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use super::words::Text;
+
 const DAY: i64 = 86_400;
 /// The last second that four digits of a year can say.
 const LAST: u64 = 253_402_300_799;
@@ -57,7 +59,7 @@ impl Time {
 }
 
 /// Appends a time since 1970 in UTC, in the form `2001-02-03T04:05:06.000007Z`.
-pub(crate) fn put(line: &mut impl Extend<u8>, time: Duration) {
+pub(crate) fn put(line: &mut Text<'_>, time: Duration) {
     let seconds = time.as_secs().min(LAST);
     let second = seconds % DAY.unsigned_abs();
     let (year, month, day) = civil(i64::try_from(seconds / DAY.unsigned_abs()).unwrap_or(0));
@@ -70,18 +72,8 @@ pub(crate) fn put(line: &mut impl Extend<u8>, time: Duration) {
         (second % 60, 2, b'.'),
         (u64::from(time.subsec_micros()), 6, b'Z'),
     ] {
-        put_number(line, number, width);
-        line.extend([end]);
-    }
-}
-
-/// Appends a number with at least so many digits.
-pub(crate) fn put_number(line: &mut impl Extend<u8>, number: u64, width: u32) {
-    let mut unit = 10_u64.pow(width.saturating_sub(1).max(number.checked_ilog10().unwrap_or(0)));
-    while unit > 0 {
-        let digit = u8::try_from(number / unit % 10).unwrap_or(0);
-        line.extend([b'0' + digit]);
-        unit /= 10;
+        line.put_number(number, width);
+        line.put(&[end]);
     }
 }
 

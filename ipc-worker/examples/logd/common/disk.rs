@@ -12,10 +12,12 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, getppid};
 
 use super::files::Files;
-use super::line::{Datagram, MESSAGE};
+use super::line::{Datagram, Sender};
 use super::place::Place;
 use super::policy::{Policy, Step, is_full, why_not_opened};
+use super::say;
 use super::words::{Named, Say, Text};
+use crate::program::MESSAGE;
 
 /// How long to wait for another process that still writes: the worker of a main that was killed
 /// finishes what it has.
@@ -39,13 +41,13 @@ pub(crate) const LINES: usize =
     Datagram::longest_line(MESSAGE) + 2 * Datagram::longest_line(OWN_LEN);
 
 /// The files, and what becomes of a message that they have no room for.
-pub(crate) struct Disk<B> {
+pub(crate) struct Disk {
     files: Files,
     policy: Policy,
     is_inline: bool,
     say: Say,
     life: Life,
-    lines: Text<B>,
+    lines: Text<'static>,
     left_out: LeftOut,
     /// When the last message was received.
     received: Duration,
@@ -67,12 +69,12 @@ struct Life {
     until: Option<Instant>,
 }
 
-impl<B: AsRef<[u8]> + AsMut<[u8]>> Disk<B> {
+impl Disk {
     /// Made in main, before there is a worker, with memory for [`LINES`].
     pub(crate) const fn new(
         files: Files,
         policy: Policy,
-        memory: B,
+        memory: &'static mut [u8],
         is_inline: bool,
         say: Say,
     ) -> Self {
@@ -93,18 +95,14 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Disk<B> {
         self.files.descriptors()
     }
 
-    /// Whether it works in main.
-    pub(crate) const fn is_inline(&self) -> bool {
-        self.is_inline
-    }
-
     /// Begins in the worker.
     pub(crate) fn prepare(&mut self) -> Result<(), Reason> {
         if !self.is_inline {
             // As in any worker, and that of a limit too: a write fails with EFBIG then.
             let ignored = [Signal::HUP, Signal::INT, Signal::PIPE, Signal::TERM, Signal::XFSZ];
             reset_signals(&ignored.map(Signal::as_raw))
-                .map_err(|error| Reason::from_error("signals", &error, ""))?;
+                .map_err(|error| Reason::new("signals", error.errno.0.into(), ""))?;
+            say::open_again();
             self.life.main = getppid();
         }
         match self.start() {
@@ -312,11 +310,11 @@ impl fmt::Display for Part {
 }
 
 /// Puts a line of the daemon's own.
-fn put_own(lines: &mut impl Extend<u8>, received: Duration, text: fmt::Arguments<'_>) {
+fn put_own(lines: &mut Text<'_>, received: Duration, text: fmt::Arguments<'_>) {
     let mut own = String::<OWN_LEN>::new();
     // It has room for the longest.
     _ = write!(own, "{OWN}{text}");
-    let own = Datagram { received, sender: None, bytes: own.as_bytes(), missing: 0 };
+    let own = Datagram { received, sender: Sender::Unnamed, bytes: own.as_bytes(), missing: 0 };
     own.put_line(lines);
 }
 

@@ -1,11 +1,7 @@
 //! Messages that wait in main, first in first out, in a fixed number of bytes.
 
-use core::time::Duration;
-
 use super::line::Datagram;
-
-/// Bytes in front of each message: its time of receipt, its sender, its length and what it lacks.
-const HEAD: usize = 8 + 4 + 13 + 4 + 8;
+use super::packed::{HEAD, pack, unpack};
 
 /// A queue of messages. Each lies in one piece: one that does not fit before the end of the memory
 /// lies at its beginning.
@@ -37,23 +33,10 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Intake<B> {
 
     /// Takes a message in, if there is room for it. Returns whether there was.
     pub(crate) fn push(&mut self, datagram: &Datagram<'_>) -> bool {
-        let Datagram { received, sender, bytes, missing } = datagram;
-        let Some(place) = self.place_for(HEAD + bytes.len()) else { return false };
-        let Ok(len) = u32::try_from(bytes.len()) else { return false };
-        let [pid, uid, gid] = sender.unwrap_or_default().map(u32::to_le_bytes);
-        let pieces: [&[u8]; 9] = [
-            &received.as_secs().to_le_bytes(),
-            &received.subsec_nanos().to_le_bytes(),
-            &[u8::from(sender.is_some())],
-            &pid,
-            &uid,
-            &gid,
-            &len.to_le_bytes(),
-            &missing.to_le_bytes(),
-            bytes,
-        ];
+        let Some(place) = self.place_for(HEAD + datagram.bytes.len()) else { return false };
+        let head = pack(datagram);
         let mut at = place;
-        for piece in pieces {
+        for piece in [&head[..], datagram.bytes] {
             if let Some(room) = self.memory.as_mut().get_mut(at..at + piece.len()) {
                 room.copy_from_slice(piece);
             }
@@ -69,19 +52,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Intake<B> {
 
     /// Returns the message that waits longest.
     pub(crate) fn front(&self) -> Option<Datagram<'_>> {
-        let mut rest = self.memory.as_ref().get(self.first..).filter(|_| self.count > 0)?;
-        let seconds = u64::from_le_bytes(take(&mut rest)?);
-        let nanoseconds = u32::from_le_bytes(take(&mut rest)?);
-        let [is_known] = take(&mut rest)?;
-        let sender = [take(&mut rest)?, take(&mut rest)?, take(&mut rest)?].map(u32::from_le_bytes);
-        let len = usize::try_from(u32::from_le_bytes(take(&mut rest)?)).ok()?;
-        let missing = u64::from_le_bytes(take(&mut rest)?);
-        Some(Datagram {
-            received: Duration::new(seconds, nanoseconds),
-            sender: (is_known == 1).then_some(sender),
-            bytes: rest.get(..len)?,
-            missing,
-        })
+        unpack(self.memory.as_ref().get(self.first..).filter(|_| self.count > 0)?)
     }
 
     /// Removes the message that waits longest.
@@ -105,10 +76,4 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Intake<B> {
         }
         (self.end.is_none() && len <= self.first).then_some(0)
     }
-}
-
-fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
-    let (head, rest) = bytes.split_first_chunk()?;
-    *bytes = rest;
-    Some(*head)
 }

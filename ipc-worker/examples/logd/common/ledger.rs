@@ -7,33 +7,35 @@ use ipc_worker::{Ended, Errno, Event, GiveUp, How, Outcome, ReplyView, StartErro
 
 use super::disk::COUNTED;
 use super::line::Datagram;
-use super::words::{Say, Text};
-
-/// Bytes by which a message is named.
-const NAME: usize = 256;
+use super::words::{Lossy, Say, Text};
+use crate::program::NAME;
 
 /// Why what does not fit into the intake is dropped.
 const NOBUFS: i32 = rustix::io::Errno::NOBUFS.raw_os_error();
 
 /// The start of a message's text as it is in its line: what its request is known by.
-pub(crate) struct Name(Text<[u8; NAME]>);
+pub(crate) struct Name {
+    bytes: [u8; NAME],
+    len: usize,
+}
 
 impl Name {
     pub(crate) fn of(datagram: &Datagram<'_>) -> Self {
-        let mut text = Text::new([0; NAME]);
+        let mut bytes = [0; NAME];
+        let mut text = Text::new(&mut bytes);
         datagram.put_text(&mut text);
-        Self(text)
+        let len = text.bytes().len();
+        Self { bytes, len }
     }
 }
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        Lossy(self.bytes.get(..self.len).unwrap_or_default()).fmt(f)
     }
 }
 
 /// What a request is known by.
-#[expect(clippy::large_enum_variant, reason = "nearly all are messages")]
 pub(crate) enum Tag {
     Message(Name),
     /// So many messages that were dropped, of which it tells the worker.

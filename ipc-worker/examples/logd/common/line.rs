@@ -16,25 +16,33 @@
 
 use core::time::Duration;
 
-use super::date::{self, put_number};
+use super::date;
 use super::message::{Header, Message};
+use super::words::Text;
 
-/// Bytes of the longest message; longer ones are cut.
-pub(crate) const MESSAGE: usize = 16 << 10;
 /// Bytes of a line beside those of its text, at most: the time, the kind, the sender, a cut and
 /// the end.
 const HEAD: usize = date::LEN + " authpriv.warning ".len() + SENDER + CUT + 1;
 const SENDER: usize = "pid=,uid=,gid= ".len() + 3 * 10;
 const CUT: usize = r"\x[ bytes cut]".len() + 20;
 
+/// Whom a message is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sender {
+    /// Its line tells nothing of it.
+    Unnamed,
+    /// The kernel, which alone may log as such.
+    Kernel,
+    /// A process, by its pid, uid and gid. The kernel knows them, so that no client can choose them.
+    Process([u32; 3]),
+}
+
 /// What has arrived, when, and from whom.
 #[derive(Clone, Copy)]
 pub(crate) struct Datagram<'a> {
     /// The time of receipt, since 1970.
     pub(crate) received: Duration,
-    /// The sender's pid, uid and gid, if they are to be written. The kernel knows them, so that
-    /// no client can choose them.
-    pub(crate) sender: Option<[u32; 3]>,
+    pub(crate) sender: Sender,
     pub(crate) bytes: &'a [u8],
     /// How many further bytes were sent.
     pub(crate) missing: u64,
@@ -47,43 +55,43 @@ impl Datagram<'_> {
     }
 
     /// Appends the whole line.
-    pub(crate) fn put_line(&self, line: &mut impl Extend<u8>) {
+    pub(crate) fn put_line(&self, line: &mut Text<'_>) {
         let (bytes, missing) = self.whole();
-        let message = Message::parse(bytes);
+        let message = Message::parse(bytes, self.sender == Sender::Kernel);
         date::put(line, self.received);
         for text in [" ", message.facility, ".", message.severity, " "] {
-            put(line, text.as_bytes());
+            line.put(text.as_bytes());
         }
-        if let Some(ids) = self.sender {
+        if let Sender::Process(ids) = self.sender {
             for (name, id) in ["pid=", ",uid=", ",gid="].into_iter().zip(ids) {
-                put(line, name.as_bytes());
-                put_number(line, u64::from(id), 1);
+                line.put(name.as_bytes());
+                line.put_number(u64::from(id), 1);
             }
-            line.extend([b' ']);
+            line.put(b" ");
         }
         self.put_message(line, &message, missing);
-        line.extend([b'\n']);
+        line.put(b"\n");
     }
 
     /// Appends the text alone, as it is in the line.
-    pub(crate) fn put_text(&self, line: &mut impl Extend<u8>) {
+    pub(crate) fn put_text(&self, line: &mut Text<'_>) {
         let (bytes, missing) = self.whole();
-        self.put_message(line, &Message::parse(bytes), missing);
+        self.put_message(line, &Message::parse(bytes, false), missing);
     }
 
-    fn put_message(&self, line: &mut impl Extend<u8>, message: &Message<'_>, missing: u64) {
+    fn put_message(&self, line: &mut Text<'_>, message: &Message<'_>, missing: u64) {
         if let Some((_, written)) = message.time.filter(|(time, _)| !time.is_near(self.received)) {
-            put(line, written);
-            line.extend([b' ']);
+            line.put(written);
+            line.put(b" ");
         }
         if let Some(header) = message.header {
             put_header(line, header);
         }
         escape(line, message.text);
         if missing > 0 {
-            put(line, br"\x[");
-            put_number(line, missing, 1);
-            put(line, b" bytes cut]");
+            line.put(br"\x[");
+            line.put_number(missing, 1);
+            line.put(b" bytes cut]");
         }
     }
 
@@ -106,46 +114,44 @@ impl Datagram<'_> {
     }
 }
 
-fn put_header(line: &mut impl Extend<u8>, [host, app, process, id, data]: Header<'_>) {
+fn put_header(line: &mut Text<'_>, [host, app, process, id, data]: Header<'_>) {
     put_word(line, host);
     if [host, app, process].iter().any(|field| !field.is_empty()) {
         escape(line, if app.is_empty() { b"-" } else { app });
         if !process.is_empty() {
-            line.extend([b'[']);
+            line.put(b"[");
             escape(line, process);
-            line.extend([b']']);
+            line.put(b"]");
         }
-        put(line, b": ");
+        line.put(b": ");
     }
     put_word(line, id);
     put_word(line, data);
 }
 
 /// Appends a word and a space, or nothing for a field that is nil.
-fn put_word(line: &mut impl Extend<u8>, word: &[u8]) {
+fn put_word(line: &mut Text<'_>, word: &[u8]) {
     if !word.is_empty() {
         escape(line, word);
-        line.extend([b' ']);
+        line.put(b" ");
     }
 }
 
 /// Appends a text with all of it visible: as `\xNN` each byte of what a terminal may obey or a
 /// reader take for the end of a line, and of what is not UTF-8.
-fn escape(line: &mut impl Extend<u8>, text: &[u8]) {
+fn escape(line: &mut Text<'_>, text: &[u8]) {
     for chunk in text.utf8_chunks() {
-        let mut rest = chunk.valid();
-        while let Some(index) = rest.find(|char| char == '\\' || is_unfit(char)) {
-            let (clean, special) = rest.split_at(index);
-            let len = special.chars().next().map_or(0, char::len_utf8);
-            let (special, after) = special.split_at(len);
-            put(line, clean.as_bytes());
-            match special {
-                "\\" if !after.starts_with('x') => line.extend([b'\\']),
-                _ => put_hex(line, special.as_bytes()),
+        let (valid, mut clean) = (chunk.valid(), 0);
+        let bytes = valid.as_bytes();
+        for (index, char) in valid.char_indices() {
+            let after = index + char.len_utf8();
+            if is_unfit(char) || (char == '\\' && bytes.get(after) == Some(&b'x')) {
+                line.put(bytes.get(clean..index).unwrap_or_default());
+                put_hex(line, bytes.get(index..after).unwrap_or_default());
+                clean = after;
             }
-            rest = after;
         }
-        put(line, rest.as_bytes());
+        line.put(bytes.get(clean..).unwrap_or_default());
         put_hex(line, chunk.invalid());
     }
 }
@@ -159,14 +165,10 @@ pub(crate) fn is_unfit(char: char) -> bool {
         || matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-fn put_hex(line: &mut impl Extend<u8>, bytes: &[u8]) {
+fn put_hex(line: &mut Text<'_>, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for &byte in bytes {
         let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'?');
-        line.extend([b'\\', b'x', digit(byte >> 4), digit(byte & 15)]);
+        line.put(&[b'\\', b'x', digit(byte >> 4), digit(byte & 15)]);
     }
-}
-
-fn put(line: &mut impl Extend<u8>, bytes: &[u8]) {
-    line.extend(bytes.iter().copied());
 }

@@ -37,7 +37,7 @@ impl Mark {
     pub(crate) fn new(main: u32, begun: Duration) -> Self {
         let mut own = Text::new();
         // It has room for the longest.
-        _ = write!(own, "{main}.{}", begun.as_nanos());
+        _ = write!(own, "{main}.{}{:09}", begun.as_secs(), begun.subsec_nanos());
         Self { own, begun, other: None, is_set: false, setting: Retry::new() }
     }
 

@@ -5,10 +5,9 @@
 
 use super::date::Time;
 
-/// Names of the facilities by number (RFC 5424, 6.2.1). Only the kernel may log as the kernel, and
-/// it does not use the socket: what claims to counts as user, as journald has it.
+/// Names of the facilities by number (RFC 5424, 6.2.1).
 const FACILITIES: [&str; 24] = [
-    "user", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv",
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv",
     "ftp", "ntp", "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4",
     "local5", "local6", "local7",
 ];
@@ -45,10 +44,12 @@ pub(crate) struct Message<'a> {
 pub(crate) type Header<'a> = [&'a [u8]; 5];
 
 impl<'a> Message<'a> {
-    /// Takes a datagram apart, without its framing.
-    pub(crate) fn parse(datagram: &'a [u8]) -> Self {
+    /// Takes a datagram apart, without its framing. Only the kernel may log as the kernel: what claims
+    /// to counts as user, as journald has it.
+    pub(crate) fn parse(datagram: &'a [u8], is_kernel: bool) -> Self {
         let (priority, rest) = split_priority(datagram).unwrap_or((DEFAULT_PRIORITY, datagram));
-        let facility = FACILITIES.get(priority / 8).copied().unwrap_or("user");
+        let facility = FACILITIES.get(priority / 8).filter(|_| priority >= 8 || is_kernel);
+        let facility = facility.copied().unwrap_or("user");
         let severity = SEVERITIES.get(priority % 8).copied().unwrap_or("notice");
         let has_priority = rest.len() < datagram.len();
         let structured = rest.strip_prefix(b"1 ").filter(|_| has_priority).and_then(structured);

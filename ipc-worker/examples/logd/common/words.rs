@@ -16,6 +16,7 @@ impl Named {
             Errno::DQUOT => "EDQUOT",
             Errno::NOLCK => "ENOLCK",
             Errno::LOOP => "ELOOP",
+            Errno::NAMETOOLONG => "ENAMETOOLONG",
             Errno::NOBUFS => "ENOBUFS",
             Errno::OPNOTSUPP => "EOPNOTSUPP",
             Errno::STALE => "ESTALE",
@@ -32,13 +33,13 @@ impl fmt::Display for Named {
 
 /// Text in memory of a fixed size, as far as it fits.
 #[derive(Debug)]
-pub(crate) struct Text<B> {
-    memory: B,
+pub(crate) struct Text<'a> {
+    memory: &'a mut [u8],
     len: usize,
 }
 
-impl<B: AsRef<[u8]> + AsMut<[u8]>> Text<B> {
-    pub(crate) const fn new(memory: B) -> Self {
+impl<'a> Text<'a> {
+    pub(crate) const fn new(memory: &'a mut [u8]) -> Self {
         Self { memory, len: 0 }
     }
 
@@ -47,32 +48,52 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Text<B> {
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        self.memory.as_ref().get(..self.len).unwrap_or_default()
+        self.memory.get(..self.len).unwrap_or_default()
     }
-}
 
-impl<B: AsRef<[u8]> + AsMut<[u8]>> Extend<u8> for Text<B> {
-    fn extend<T: IntoIterator<Item = u8>>(&mut self, bytes: T) {
-        let room = self.memory.as_mut().get_mut(self.len..).unwrap_or_default();
-        for (place, byte) in room.iter_mut().zip(bytes) {
+    /// Appends these, as far as they fit.
+    #[inline(never)]
+    pub(crate) fn put(&mut self, bytes: &[u8]) {
+        let room = self.memory.get_mut(self.len..).unwrap_or_default();
+        for (place, &byte) in room.iter_mut().zip(bytes) {
             *place = byte;
-            self.len += 1;
+        }
+        self.len += room.len().min(bytes.len());
+    }
+
+    /// Appends a number with at least so many digits.
+    pub(crate) fn put_number(&mut self, number: u64, width: u32) {
+        let least = width.saturating_sub(1);
+        let mut unit = 10_u64.pow(least.max(number.checked_ilog10().unwrap_or(0)));
+        while unit > 0 {
+            let digit = u8::try_from(number / unit % 10).unwrap_or(0);
+            self.put(&[b'0' + digit]);
+            unit /= 10;
         }
     }
+
+    /// Returns it as a line with its end, for which one that is full is cut.
+    pub(crate) fn ended(&mut self) -> &[u8] {
+        self.len = self.len.min(self.memory.len().saturating_sub(1));
+        self.put(b"\n");
+        self.bytes()
+    }
 }
 
-impl<B: AsRef<[u8]> + AsMut<[u8]>> fmt::Write for Text<B> {
+impl fmt::Write for Text<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.extend(text.bytes());
+        self.put(text.as_bytes());
         Ok(())
     }
 }
 
-impl<B: AsRef<[u8]> + AsMut<[u8]>> fmt::Display for Text<B> {
+/// What others have chosen, or what was cut, as far as it is UTF-8.
+pub(crate) struct Lossy<'a>(pub(crate) &'a [u8]);
+
+impl fmt::Display for Lossy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for chunk in self.bytes().utf8_chunks() {
+        for chunk in self.0.utf8_chunks() {
             f.write_str(chunk.valid())?;
-            // A character that did not fit.
             f.write_str(if chunk.invalid().is_empty() { "" } else { "\u{fffd}" })?;
         }
         Ok(())

@@ -1,33 +1,30 @@
-//! Main's loop: a tick, a socket, a worker, and no call that waits for anything else.
+//! Main's loop: a socket, a worker, and no call that waits for anything else.
 
-use std::time::Duration;
+use core::time::Duration;
 
 use heapless::Vec;
 use ipc_transport::{Instant, Interest, Watched, wait};
-use ipc_worker::{Launch, NotTaken, Restart, Start, Worker};
+use ipc_worker::{Launch, Restart};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_bytes::Bytes;
 
-use crate::Trouble;
-use crate::common::intake::Intake;
-use crate::common::ledger::{Finish, Ledger, Name, Tag};
-use crate::common::line::{Datagram, MESSAGE};
-use crate::common::policy::WhenFull;
-use crate::listener::Listener;
-use crate::options::Options;
-use crate::say::{self, complain};
-use crate::service::Readiness;
-use crate::signals::Signals;
-use crate::stats::Stats;
-use crate::work;
+use super::ask::{Ask, LogWorker};
+use super::intake::Intake;
+use super::kernel::Kernel;
+use super::ledger::{Finish, Ledger, Name};
+use super::line::{Datagram, Sender};
+use super::listener::{Listener, say_if_short};
+use super::policy::WhenFull;
+use super::ready::{PidFile, Readiness};
+use super::say::{self, Failed, complain, fail};
+use super::signals::Signals;
+use super::watch::Watch;
+use super::words::Named;
+use crate::program::MESSAGE;
 
 /// Bytes of a request beside the message, at most: its time of receipt, its sender and two lengths.
-const HEAD: usize = 15 + 16 + 2 * 10;
-/// Messages under way, and bytes for them.
-const SLOTS: usize = 256;
-const BYTES: usize = 64 << 10;
+pub(crate) const HEAD: usize = 15 + 16 + 2 * 10;
 /// Messages that one round of the loop takes at most.
 const BATCH: usize = 64;
 /// A log daemon goes on trying, every 10 s at last: its clients wait, and nothing is lost.
@@ -36,28 +33,41 @@ pub(crate) const RESTART: Restart = Restart::STANDARD.limit(u32::MAX);
 /// stop at once.
 const FINISH: Duration = Duration::from_secs(5);
 const QUICKLY: Duration = Duration::from_secs(1);
+/// How long what has come may be written where a start fails at its end.
+const FAILED: Duration = Duration::from_secs(5);
 /// How long to leave the system alone that is short of memory.
 const SHORTAGE: Duration = Duration::from_millis(1);
 
+/// What main has opened, and what it was told.
+pub(crate) struct Sources {
+    pub(crate) listener: Listener,
+    pub(crate) kernel: Option<Kernel>,
+    pub(crate) signals: Signals,
+    pub(crate) readiness: Readiness,
+    pub(crate) pid_file: Option<PidFile>,
+    pub(crate) when_full: WhenFull,
+    /// Lines say who has sent them.
+    pub(crate) is_trusted: bool,
+    /// How long stopping may take.
+    pub(crate) stop_within: Duration,
+}
+
 /// The daemon while it runs.
-pub(crate) struct Daemon<L: Launch> {
-    worker: Worker<Tag, L, SLOTS, BYTES>,
-    listener: Listener,
-    signals: Signals,
+pub(crate) struct Daemon<'a, L: Launch, W> {
+    /// Lent, since its buffers are large.
+    worker: &'a mut LogWorker<L>,
+    sources: Sources,
     ledger: Ledger,
-    stats: Stats,
-    intake: Intake<Box<[u8]>>,
-    when_full: WhenFull,
+    watch: W,
+    intake: Intake<&'static mut [u8]>,
     gate: Gate,
-    /// How long stopping may take, and when it must be over, once it has begun.
-    stop_within: Duration,
+    /// When stopping must be over, once it has begun.
     stop_until: Option<Instant>,
     reopen: bool,
     /// Until when the worker may answer that everything is written, once it was told so.
     finish_until: Option<Instant>,
-    /// Lines say who has sent them.
-    trusted: bool,
-    buffer: Box<[u8]>,
+    /// For a message.
+    buffer: &'static mut [u8],
 }
 
 /// Whether messages are taken from the socket.
@@ -70,53 +80,60 @@ enum Gate {
     Drained,
 }
 
-impl<L: Launch> Daemon<L> {
-    /// Starts the worker. The process must still have one thread.
-    pub(crate) fn start(
-        start: Start<L>,
-        listener: Listener,
-        signals: Signals,
-        options: &Options,
-    ) -> Result<Self, Trouble> {
-        let worker = Worker::start(start).map_err(|error| {
-            Trouble::at(format_args!("--dir {}", options.dir.display()))(&error)
-        })?;
-        let now = Instant::now();
-        let mut stats = Stats::new(now, options.stats);
-        let (pid, child) = (std::process::id(), worker.pid().unwrap_or(0));
-        stats.print("ready", now, format_args!(" pid={pid} worker={child}"));
-        Ok(Self {
+impl<'a, L: Launch, W: Watch> Daemon<'a, L, W>
+where
+    LogWorker<L>: Ask,
+{
+    /// Takes memory for the intake and for a message of [`MESSAGE`] bytes.
+    pub(crate) fn new(
+        worker: &'a mut LogWorker<L>,
+        sources: Sources,
+        mut watch: W,
+        [intake, buffer]: [&'static mut [u8]; 2],
+    ) -> Self {
+        watch.ready(Instant::now(), worker.pid().unwrap_or(0));
+        Self {
             worker,
-            listener,
-            signals,
-            // A reply without a meaning counts as a drop.
-            ledger: Ledger::new(complain, |reply| work::append::result(reply).unwrap_or(-1)),
-            stats,
-            intake: Intake::new(vec![0; options.intake].into_boxed_slice()),
-            when_full: options.when_full,
+            sources,
+            ledger: Ledger::new(complain, LogWorker::<L>::dropped),
+            watch,
+            intake: Intake::new(intake),
             gate: Gate::Open,
-            stop_within: options.stop_within,
             stop_until: None,
             reopen: false,
             finish_until: None,
-            trusted: options.trusted,
-            buffer: vec![0; MESSAGE].into_boxed_slice(),
-        })
+            buffer,
+        }
     }
 
-    /// Serves until it is told to stop, and writes what was accepted until then.
-    pub(crate) fn run(&mut self) -> Result<(), Trouble> {
+    /// Tells who waits for it that the daemon is ready, and serves until it is told to stop.
+    pub(crate) fn serve(mut self) -> Result<(), Failed> {
+        if let Err(failed) = self.sources.pid_file.as_mut().map_or(Ok(()), PidFile::write) {
+            self.begin_stop(FAILED);
+            _ = self.run();
+            return Err(failed);
+        }
+        self.sources.readiness.ready();
+        say_if_short();
+        let result = self.run();
+        // While the directory is still locked: the next daemon may use the same file.
+        drop(self.sources.pid_file.take());
+        result
+    }
+
+    /// Runs until it is told to stop, and writes what was accepted until then.
+    fn run(&mut self) -> Result<(), Failed> {
         while !self.is_over() {
             self.wait();
             let (counts, counters) = (&self.ledger.counts, self.worker.counters());
-            self.stats.tick(Instant::now(), counts, &counters);
+            self.watch.tick(Instant::now(), counts, &counters);
             self.heed_signals();
             self.read()?;
             self.feed();
             self.worker.turn(Instant::now());
             let pid = self.worker.pid();
             while let Some(event) = self.worker.next_event() {
-                self.stats.note(&event, pid);
+                self.watch.note(&event, pid);
                 self.ledger.note(event);
             }
             self.tell_dropped();
@@ -124,13 +141,13 @@ impl<L: Launch> Daemon<L> {
             self.finish();
             say::settle(Instant::now());
         }
-        self.listener.close();
+        self.sources.listener.close();
         // From here on as much is said as is lost.
         say::say_all();
         let left = self.ledger.under_way + self.intake.count();
         let deadline = self.until().unwrap_or_else(Instant::now);
         self.worker.stop(deadline, |event| {
-            self.stats.note(&event, None);
+            self.watch.note(&event, None);
             self.ledger.note(event);
         });
         if left == 0 && self.ledger.finish != Finish::Answered && self.ledger.gave_up().is_none() {
@@ -138,16 +155,17 @@ impl<L: Launch> Daemon<L> {
         }
         let uncounted = self.ledger.close();
         let unread = self.name_unwritten();
-        say::close();
-        let (counts, counters) = (&self.ledger.counts, self.worker.counters());
-        self.stats.print_figures("end", Instant::now(), counts, &counters);
-        match self.ledger.gave_up() {
-            Some(reason) => Err(Trouble(reason.to_string())),
+        let result = match self.ledger.gave_up() {
+            Some(reason) => Err(fail(format_args!("{reason}"))),
             None if left > 0 || unread > 0 || uncounted > 0 => {
-                Err(Trouble("stopped before everything was written".to_owned()))
+                Err(fail(format_args!("stopped before everything was written")))
             }
             None => Ok(()),
-        }
+        };
+        say::close();
+        let (counts, counters) = (&self.ledger.counts, self.worker.counters());
+        self.watch.end(Instant::now(), counts, &counters);
+        result
     }
 
     fn is_over(&self) -> bool {
@@ -174,10 +192,7 @@ impl<L: Launch> Daemon<L> {
         let now = Instant::now();
         let until = self.stop_until.unwrap_or(now).min(now + FINISH).max(now + QUICKLY);
         self.finish_until.get_or_insert(until);
-        if self.ledger.finish == Finish::Untold
-            && self.ledger.is_told()
-            && work::finish::call(&mut self.worker, Tag::Finish).is_ok()
-        {
+        if self.ledger.finish == Finish::Untold && self.ledger.is_told() && self.worker.finish() {
             self.ledger.finish = Finish::Asked;
         }
     }
@@ -186,43 +201,46 @@ impl<L: Launch> Daemon<L> {
     fn wait(&self) {
         let dues = [
             self.worker.next_deadline(),
-            Some(self.stats.next_tick()),
+            Some(self.watch.next_tick()),
             Some(say::deadline()),
             self.until(),
         ];
         let wake = dues.into_iter().flatten().min();
         let input = |fd| Watched::new(fd, Interest::Input);
-        let listener = Some(self.listener.as_fd()).filter(|_| self.gate == Gate::Open);
-        let fds = self.signals.watched().into_iter().chain([self.worker.as_fd()]).chain(listener);
-        let mut watched: Vec<Watched<'_>, 5> = fds.map(input).collect();
+        let Sources { signals, listener, kernel, .. } = &self.sources;
+        let kernel = kernel.as_ref().map(AsFd::as_fd);
+        let messages = [Some(listener.as_fd()), kernel].into_iter().flatten();
+        let messages = messages.filter(|_| self.gate == Gate::Open);
+        let fds = [signals.as_fd(), self.worker.as_fd()].into_iter().chain(messages);
+        let mut watched: Vec<Watched<'_>, 4> = fds.map(input).collect();
         // A wait that fails is a short one: everything is looked at in any case.
         if wait(&mut watched, wake).is_err() {
-            std::thread::sleep(SHORTAGE);
+            pause();
         }
     }
 
     fn heed_signals(&mut self) {
-        let told = self.signals.take();
+        let told = self.sources.signals.take();
         self.reopen |= told.reopen;
         if told.stop && self.stop_until.is_none() {
-            self.begin_stop(self.stop_within);
+            self.begin_stop(self.sources.stop_within);
         }
         if told.quit {
             self.begin_stop(Duration::ZERO);
         }
         if self.reopen && self.worker.has_room_for(0, 0) {
             // If it is lost with its worker, the next one opens the log anew in any case.
-            self.reopen = self.worker.try_send(work::reopen::args().call()).is_err();
+            self.reopen = !self.worker.reopen();
         }
     }
 
     /// Stops once what has come is written, but no later.
-    pub(crate) fn begin_stop(&mut self, within: Duration) {
+    fn begin_stop(&mut self, within: Duration) {
         let until = Instant::now() + within;
         self.stop_until = Some(until);
         self.finish_until = self.finish_until.map(|before| before.min(until));
-        self.listener.close();
-        Readiness::stopping();
+        self.sources.listener.close();
+        self.sources.readiness.stopping();
         // One that was stopped by a signal would write nothing.
         let worker = self.worker.pid().filter(|_| within > Duration::ZERO);
         if let Some(worker) = worker.and_then(Pid::from_raw) {
@@ -230,14 +248,15 @@ impl<L: Launch> Daemon<L> {
         }
     }
 
-    /// Takes messages from the socket, as long as the intake has room for the longest.
-    fn read(&mut self) -> Result<(), Trouble> {
+    /// Takes messages, as long as the intake has room for the longest.
+    fn read(&mut self) -> Result<(), Failed> {
+        self.read_kernel();
         for _ in 0..BATCH {
             if self.gate == Gate::Drained || !self.make_room() {
                 return Ok(());
             }
-            let arrival = match self.listener.receive(&mut self.buffer) {
-                Ok(Some(arrival)) => arrival,
+            match self.sources.listener.receive(self.buffer) {
+                Ok(Some(datagram)) => take(&mut self.ledger, &mut self.intake, &datagram),
                 Ok(None) => {
                     if self.stop_until.is_some() {
                         self.gate = Gate::Drained;
@@ -245,24 +264,30 @@ impl<L: Launch> Daemon<L> {
                     return Ok(());
                 }
                 Err(error @ (Errno::NOMEM | Errno::NOBUFS)) => {
-                    complain(format_args!("cannot receive: {error}; trying again"));
-                    std::thread::sleep(SHORTAGE);
+                    complain(format_args!("cannot receive: {}; trying again", Named(error)));
+                    pause();
                     return Ok(());
                 }
-                Err(error) => return Err(Trouble::at("--socket")(&error)),
-            };
-            self.ledger.counts.received += 1;
-            if !self.intake.push(&arrival.datagram(&self.buffer)) {
-                self.ledger.note_overflow();
+                Err(error) => return Err(fail(format_args!("--socket: {}", Named(error)))),
             }
         }
         Ok(())
     }
 
+    /// Takes the kernel's messages, which wait there if the intake is full.
+    fn read_kernel(&mut self) {
+        for _ in 0..BATCH {
+            let is_over = self.gate == Gate::Drained || !self.intake.has_room_for(MESSAGE);
+            let Some(kernel) = self.sources.kernel.as_ref().filter(|_| !is_over) else { return };
+            let Some(datagram) = kernel.receive(self.buffer) else { return };
+            take(&mut self.ledger, &mut self.intake, &datagram);
+        }
+    }
+
     /// Makes room in the intake as the policy says. Returns whether a message is to be received.
     fn make_room(&mut self) -> bool {
         if !self.intake.has_room_for(MESSAGE) {
-            match self.when_full {
+            match self.sources.when_full {
                 WhenFull::Wait => {
                     if self.gate == Gate::Open {
                         self.ledger.counts.paused += 1;
@@ -290,20 +315,18 @@ impl<L: Launch> Daemon<L> {
             if !self.worker.has_room_for(HEAD + datagram.bytes.len(), 0) {
                 return;
             }
-            let name = Tag::Message(Name::of(&datagram));
-            let Datagram { received, sender, bytes, missing } = datagram;
-            let sender = sender.filter(|_| self.trusted);
+            let sender = match datagram.sender {
+                Sender::Process(_) if !self.sources.is_trusted => Sender::Unnamed,
+                sender => sender,
+            };
             // No deadline: a message is written late rather than not at all.
-            let bytes = Bytes::new(bytes);
-            let taken =
-                work::append::call(&mut self.worker, &received, &sender, bytes, &missing, name);
-            match taken {
+            match self.worker.append(&Datagram { sender, ..datagram }, Name::of(&datagram)) {
+                Ok(()) => self.ledger.under_way += 1,
                 // There was room a moment ago, so that this is a fault of ours; say so by name.
-                Err(NotTaken { why, tag: Tag::Message(name), .. }) => {
+                Err(why) => {
                     self.ledger.counts.lost += 1;
-                    complain(format_args!("lost ({why}): {name}"));
+                    complain(format_args!("lost ({why}): {}", Name::of(&datagram)));
                 }
-                _ => self.ledger.under_way += 1,
             }
             self.intake.pop();
         }
@@ -312,8 +335,7 @@ impl<L: Launch> Daemon<L> {
     /// Tells the worker how many messages were dropped that it does not know of.
     fn tell_dropped(&mut self) {
         if let Some((count, error)) = self.ledger.take_drops() {
-            let tag = Tag::Drops(count);
-            if work::add_dropped::call(&mut self.worker, &count, &error, tag).is_err() {
+            if !self.worker.add_dropped(count, error) {
                 self.ledger.put_back(count);
             }
         }
@@ -328,10 +350,21 @@ impl<L: Launch> Daemon<L> {
             self.intake.pop();
             count += 1;
         }
-        let unread = self.listener.name_unread();
+        let unread = self.sources.listener.name_unread();
         self.ledger.counts.received += unread;
         count += unread;
         self.ledger.counts.lost += count;
         count
     }
+}
+
+fn take(ledger: &mut Ledger, intake: &mut Intake<&'static mut [u8]>, datagram: &Datagram<'_>) {
+    ledger.counts.received += 1;
+    if !intake.push(datagram) {
+        ledger.note_overflow();
+    }
+}
+
+fn pause() {
+    _ = wait(&mut [], Some(Instant::now() + SHORTAGE));
 }

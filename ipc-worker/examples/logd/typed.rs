@@ -1,17 +1,17 @@
-//! What main asks of the worker, as typed calls.
+//! What main asks of the worker, as typed calls; and the disk behind them.
 
 use core::time::Duration;
 
 use ipc_transport::Instant;
-use ipc_worker::{Reason, Refusal, Request};
+use ipc_worker::{Launch, Reason, Refusal, ReplyView, Request, Why};
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 use serde_bytes::Bytes;
 
+use crate::common::ask::{Ask, LogWorker};
 use crate::common::disk::Disk;
-use crate::common::line::Datagram;
-use crate::options::Stall;
-use crate::say;
+use crate::common::ledger::{Name, Tag};
+use crate::common::line::{Datagram, Sender};
 
 ipc_worker::service! {
     /// What the worker does for main.
@@ -24,6 +24,7 @@ ipc_worker::service! {
             request: &Request<'_>,
             received: Duration,
             sender: Option<[u32; 3]>,
+            is_kernel: bool,
             bytes: &Bytes,
             missing: u64,
         ) -> i32, again IfNotBegun, quick;
@@ -36,11 +37,42 @@ ipc_worker::service! {
     }
 }
 
-pub(crate) use calls::*;
+pub(crate) use calls::Server;
+use calls::{Serve, add_dropped, append, finish, reopen};
+
+impl<L: Launch> Ask for LogWorker<L> {
+    fn append(&mut self, datagram: &Datagram<'_>, name: Name) -> Result<(), Why> {
+        let &Datagram { received, sender, bytes, missing } = datagram;
+        let (ids, is_kernel) = match sender {
+            Sender::Process(ids) => (Some(ids), false),
+            Sender::Kernel => (None, true),
+            Sender::Unnamed => (None, false),
+        };
+        let (bytes, tag) = (Bytes::new(bytes), Tag::Message(name));
+        let taken = append::call(self, &received, &ids, &is_kernel, bytes, &missing, tag);
+        taken.map(drop).map_err(|not_taken| not_taken.why)
+    }
+
+    fn add_dropped(&mut self, count: u64, error: i32) -> bool {
+        add_dropped::call(self, &count, &error, Tag::Drops(count)).is_ok()
+    }
+
+    fn finish(&mut self) -> bool {
+        finish::call(self, Tag::Finish).is_ok()
+    }
+
+    fn reopen(&mut self) -> bool {
+        self.try_send(reopen::args().call()).is_ok()
+    }
+
+    fn dropped(reply: &ReplyView<'_>) -> i32 {
+        append::result(reply).unwrap_or(-1)
+    }
+}
 
 /// The disk, perhaps a slow one.
 pub(crate) struct Slow {
-    pub(crate) disk: Disk<Box<[u8]>>,
+    pub(crate) disk: Disk,
     pub(crate) stall: Option<Stall>,
 }
 
@@ -50,9 +82,6 @@ impl Serve for Slow {
     }
 
     fn prepare(&mut self) -> Result<(), Reason> {
-        if !self.disk.is_inline() {
-            say::open_again();
-        }
         self.disk.prepare()
     }
 
@@ -61,12 +90,18 @@ impl Serve for Slow {
         request: &Request<'_>,
         received: Duration,
         sender: Option<[u32; 3]>,
+        is_kernel: bool,
         bytes: &Bytes,
         missing: u64,
     ) -> Result<i32, Refusal> {
         if let Some(stall) = self.stall {
             stall.wait();
         }
+        let sender = match sender {
+            Some(ids) => Sender::Process(ids),
+            None if is_kernel => Sender::Kernel,
+            None => Sender::Unnamed,
+        };
         let dropped = self.disk.append(request, &Datagram { received, sender, bytes, missing })?;
         Ok(dropped.map_or(0, Errno::raw_os_error))
     }
@@ -89,7 +124,22 @@ impl Serve for Slow {
     }
 }
 
+/// An injected stall: the first `length` of each `period` of the monotonic clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stall {
+    length: Duration,
+    period: Duration,
+}
+
 impl Stall {
+    /// Reads `MS/PERIOD`, in milliseconds.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let millis = |text: &str| text.parse().ok().map(Duration::from_millis);
+        let (length, period) = text.split_once('/')?;
+        let stall = Self { length: millis(length)?, period: millis(period)? };
+        (stall.length < stall.period).then_some(stall)
+    }
+
     /// Waits while the clock is in the stalled stretch of its period.
     fn wait(self) {
         let since_start = u128::from(Instant::now().as_nanoseconds());

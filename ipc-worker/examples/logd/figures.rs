@@ -8,14 +8,18 @@ use ipc_transport::Instant;
 use ipc_worker::{Counters, Ended, Event, Outcome};
 
 use crate::common::ledger::{Counts, Tag};
-use crate::say::Outlet;
+use crate::common::outlet::Outlet;
+use crate::common::watch::Watch;
 
 /// A tick is due this often.
-pub(crate) const TICK: Duration = Duration::from_millis(1);
+const TICK: Duration = Duration::from_millis(1);
 
 /// One that is later than this comes after a sleep of the machine or of the process: those before it
 /// are left out.
 const ASLEEP: Duration = Duration::from_secs(1);
+
+/// Bytes of a line, at most: what a pipe takes whole (pipe(7)).
+const LONGEST: usize = 4096;
 
 /// How often a line of figures is printed.
 const LINE: Duration = Duration::from_secs(1);
@@ -30,7 +34,7 @@ struct Ticks {
 }
 
 /// The daemon's figures, printed if asked for.
-pub(crate) struct Stats {
+pub(crate) struct Figures {
     ticks: Ticks,
     line_due: Instant,
     /// A new worker has not yet replied.
@@ -39,78 +43,28 @@ pub(crate) struct Stats {
     output: Option<Outlet>,
 }
 
-impl Stats {
-    pub(crate) fn new(now: Instant, prints: bool) -> Self {
+impl Figures {
+    pub(crate) fn new(prints: bool) -> Self {
+        let now = Instant::now();
         let ticks = Ticks { due: now + TICK, count: 0, on_time: 0, late: BTreeMap::new() };
         let output = prints.then(|| Outlet::new(rustix::stdio::stdout()));
         Self { ticks, line_due: now + LINE, awaits_reply: false, output }
     }
 
-    /// When the next tick is due: only where its lateness is asked for, since each one wakes.
-    pub(crate) const fn next_tick(&self) -> Instant {
-        if self.output.is_some() { self.ticks.due } else { Instant::NEVER }
-    }
-
-    /// Serves every tick that is due, each with its own lateness: a loop that was away for
-    /// 200 ms has missed 200 of them.
-    pub(crate) fn tick(&mut self, now: Instant, counts: &Counts, counters: &Counters) {
-        if self.output.is_none() {
-            return;
-        }
-        while self.ticks.due <= now {
-            let late = now.since(self.ticks.due);
-            self.ticks.count += 1;
-            self.ticks.on_time += u64::from(late < TICK);
-            let micros = u64::try_from(late.as_micros()).unwrap_or(u64::MAX);
-            *self.ticks.late.entry(bucket(micros)).or_default() += 1;
-            self.ticks.due = if late > ASLEEP { now } else { self.ticks.due } + TICK;
-        }
-        if now >= self.line_due {
-            self.print_figures("second", now, counts, counters);
-            let late = now.since(self.line_due);
-            self.line_due = if late > ASLEEP { now } else { self.line_due } + LINE;
-        }
-    }
-
     /// Prints that something happened, with what belongs to it.
-    pub(crate) fn print(&mut self, word: &str, now: Instant, rest: std::fmt::Arguments<'_>) {
+    fn print(&mut self, word: &str, now: Instant, rest: std::fmt::Arguments<'_>) {
         if let Some(output) = &mut self.output {
-            output.put(format!("{word} t={}{rest}\n", now.as_nanoseconds()).as_bytes());
-        }
-    }
-
-    /// Prints what becomes of workers; `worker` is the process that there is now.
-    pub(crate) fn note(&mut self, event: &Event<'_, Tag>, worker: Option<i32>) {
-        let now = Instant::now();
-        match event {
-            Event::Started { resent } => {
-                self.awaits_reply = true;
-                let worker = worker.unwrap_or(0);
-                self.print("started", now, format_args!(" worker={worker} resent={resent}"));
+            let mut line = format!("{word} t={}{rest}\n", now.as_nanoseconds());
+            if line.len() > LONGEST {
+                line.truncate(LONGEST - 1);
+                line.push('\n');
             }
-            Event::Done { outcome: Outcome::Reply(_), .. } if self.awaits_reply => {
-                self.awaits_reply = false;
-                self.print("first-reply", now, format_args!(""));
-            }
-            Event::Died(Ended::Exited(status)) => {
-                self.print("died", now, format_args!(" ended=exited:{status}"));
-            }
-            Event::Died(Ended::Killed(signal)) => {
-                self.print("died", now, format_args!(" ended=killed:{signal}"));
-            }
-            Event::Died(_) => self.print("died", now, format_args!(" ended=unknown")),
-            _ => {}
+            output.put(line.as_bytes());
         }
     }
 
     /// Prints the counts, the ticks since the last time, and which counters are not zero.
-    pub(crate) fn print_figures(
-        &mut self,
-        word: &str,
-        now: Instant,
-        counts: &Counts,
-        counters: &Counters,
-    ) {
+    fn print_figures(&mut self, word: &str, now: Instant, counts: &Counts, counters: &Counters) {
         if self.output.is_none() {
             return;
         }
@@ -141,6 +95,67 @@ impl Stats {
         self.ticks.count = 0;
         self.ticks.on_time = 0;
         self.ticks.late.clear();
+    }
+}
+
+impl Watch for Figures {
+    /// Only where its lateness is asked for, since each one wakes.
+    fn next_tick(&self) -> Instant {
+        if self.output.is_some() { self.ticks.due } else { Instant::NEVER }
+    }
+
+    fn ready(&mut self, now: Instant, worker: i32) {
+        let pid = std::process::id();
+        self.print("ready", now, format_args!(" pid={pid} worker={worker}"));
+    }
+
+    /// Serves every tick that is due, each with its own lateness: a loop that was away for
+    /// 200 ms has missed 200 of them.
+    fn tick(&mut self, now: Instant, counts: &Counts, counters: &Counters) {
+        if self.output.is_none() {
+            return;
+        }
+        while self.ticks.due <= now {
+            let late = now.since(self.ticks.due);
+            self.ticks.count += 1;
+            self.ticks.on_time += u64::from(late < TICK);
+            let micros = u64::try_from(late.as_micros()).unwrap_or(u64::MAX);
+            *self.ticks.late.entry(bucket(micros)).or_default() += 1;
+            self.ticks.due = if late > ASLEEP { now } else { self.ticks.due } + TICK;
+        }
+        if now >= self.line_due {
+            self.print_figures("second", now, counts, counters);
+            let late = now.since(self.line_due);
+            self.line_due = if late > ASLEEP { now } else { self.line_due } + LINE;
+        }
+    }
+
+    /// Prints what becomes of workers.
+    fn note(&mut self, event: &Event<'_, Tag>, worker: Option<i32>) {
+        let now = Instant::now();
+        match event {
+            Event::Started { resent } => {
+                self.awaits_reply = true;
+                let worker = worker.unwrap_or(0);
+                self.print("started", now, format_args!(" worker={worker} resent={resent}"));
+            }
+            Event::Done { outcome: Outcome::Reply(_), .. } if self.awaits_reply => {
+                self.awaits_reply = false;
+                self.print("first-reply", now, format_args!(""));
+            }
+            Event::Died(Ended::Exited(status)) => {
+                self.print("died", now, format_args!(" ended=exited:{status}"));
+            }
+            Event::Died(Ended::Killed(signal)) => {
+                self.print("died", now, format_args!(" ended=killed:{signal}"));
+            }
+            Event::Died(_) => self.print("died", now, format_args!(" ended=unknown")),
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, now: Instant, counts: &Counts, counters: &Counters) {
+        self.print_figures("end", now, counts, counters);
     }
 }
 

@@ -1,80 +1,68 @@
 //! The socket that clients send to, and its name in the file system.
 
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use core::ffi::CStr;
+use core::fmt;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{FileType, Stat, lstat};
-use rustix::io::Errno;
+use rustix::fs::{FileType, Mode, OFlags, Stat, lstat, open, unlink};
+use rustix::io::{Errno, read};
 use rustix::net::{
     AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, bind, connect, shutdown,
     socket_with, sockopt,
 };
 use rustix::process::umask;
 
-use crate::Trouble;
-use crate::common::ledger::Name;
-use crate::common::line::{Datagram, MESSAGE};
-use crate::common::receive::receive;
-use crate::say::complain;
+use super::ledger::Name;
+use super::line::{Datagram, Sender};
+use super::receive::receive;
+use super::say::{Failed, complain, fail};
+use super::wall;
+use super::words::{Lossy, Named};
 
 /// Messages that should have room in the kernel while main is away for a moment.
 const ENOUGH: u32 = 256;
 
+/// Bytes of a message that are looked at for its name.
+const NAMED: usize = 1024;
+
 /// A datagram socket bound to a path, which goes when this does.
 pub(crate) struct Listener {
     socket: OwnedFd,
-    path: PathBuf,
+    path: &'static CStr,
     /// Which file the path was when it was bound.
-    file: Option<(u64, u64)>,
+    file: Option<Identity>,
 }
 
-/// A message at the start of the buffer that it was received into.
-#[derive(Clone, Copy)]
-pub(crate) struct Arrival {
-    received: Duration,
-    /// The sender's pid, uid and gid.
-    sender: [u32; 3],
-    /// Its whole length.
-    len: usize,
-}
-
-impl Arrival {
-    pub(crate) fn datagram(self, buffer: &[u8]) -> Datagram<'_> {
-        let bytes = buffer.get(..self.len).unwrap_or(buffer);
-        let missing = u64::try_from(self.len - bytes.len()).unwrap_or(u64::MAX);
-        Datagram { received: self.received, sender: Some(self.sender), bytes, missing }
-    }
-}
+/// A file's device and number.
+type Identity = (u64, u64);
 
 impl Listener {
     /// Binds the path. A socket that nobody listens at is stale and is replaced.
-    pub(crate) fn bind(path: &Path, mode: u32) -> Result<Self, Trouble> {
-        let trouble = |error: &dyn std::fmt::Display| {
-            Trouble::at(format_args!("--socket {}", path.display()))(error)
-        };
-        let address = SocketAddrUnix::new(path).map_err(|error| trouble(&error))?;
-        let socket = new_socket().map_err(|error| trouble(&error))?;
+    pub(crate) fn bind(path: &'static CStr, mode: u32) -> Result<Self, Failed> {
+        let trouble = |error: Errno| failed(path, format_args!("{}", Named(error)));
+        let address = SocketAddrUnix::new(path).map_err(trouble)?;
+        let socket = new_socket().map_err(trouble)?;
         // Before there is a name: who sends without being asked for stays unknown.
-        sockopt::set_socket_passcred(&socket, true).map_err(|error| trouble(&error))?;
+        sockopt::set_socket_passcred(&socket, true).map_err(trouble)?;
         let mut bound = bind_with_mode(&socket, &address, mode);
         if bound == Err(Errno::ADDRINUSE) {
-            make_way(path, &address).map_err(|why| trouble(&why))?;
+            make_way(path, &address)?;
             bound = bind_with_mode(&socket, &address, mode);
         }
-        bound.map_err(|error| trouble(&error))?;
+        bound.map_err(trouble)?;
         let file = lstat(path).ok().map(|stat| identity(&stat));
-        Ok(Self { socket, path: path.to_owned(), file })
+        Ok(Self { socket, path, file })
     }
 
     /// Takes the next message, if there is one.
-    pub(crate) fn receive(&self, buffer: &mut [u8]) -> Result<Option<Arrival>, Errno> {
+    pub(crate) fn receive<'a>(&self, buffer: &'a mut [u8]) -> Result<Option<Datagram<'a>>, Errno> {
         loop {
             return match receive(self.socket.as_fd(), buffer) {
                 Ok((len, sender)) => {
-                    let received = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-                    let received = received.unwrap_or_default();
-                    Ok(Some(Arrival { received, sender, len }))
+                    let bytes = buffer.get(..len).unwrap_or(buffer);
+                    let missing = u64::try_from(len - bytes.len()).unwrap_or(u64::MAX);
+                    let (received, sender) = (wall::now(), Sender::Process(sender));
+                    Ok(Some(Datagram { received, sender, bytes, missing }))
                 }
                 Err(Errno::INTR) => continue,
                 Err(Errno::AGAIN) => Ok(None),
@@ -93,9 +81,9 @@ impl Listener {
     /// Names what was accepted and is not read any more, and counts it. After [`close`](Self::close)
     /// nothing further comes, so that this ends.
     pub(crate) fn name_unread(&self) -> u64 {
-        let (mut count, mut buffer) = (0, vec![0; MESSAGE]);
-        while let Ok(Some(arrival)) = self.receive(&mut buffer) {
-            complain(format_args!("lost (not read): {}", Name::of(&arrival.datagram(&buffer))));
+        let (mut count, mut buffer) = (0, [0; NAMED]);
+        while let Ok(Some(datagram)) = self.receive(&mut buffer) {
+            complain(format_args!("lost (not read): {}", Name::of(&datagram)));
             count += 1;
         }
         count
@@ -103,9 +91,9 @@ impl Listener {
 
     /// Removes the path if it still is this socket.
     fn unlink(&self) {
-        let now = lstat(&self.path).ok().map(|stat| identity(&stat));
+        let now = lstat(self.path).ok().map(|stat| identity(&stat));
         if now.is_some() && now == self.file {
-            _ = rustix::fs::unlink(&self.path);
+            _ = unlink(self.path);
         }
     }
 }
@@ -126,9 +114,7 @@ impl Drop for Listener {
 /// Says where clients that do not wait lose messages early: the system lets only so many wait in the
 /// kernel for a socket (unix(7)).
 pub(crate) fn say_if_short() {
-    const LIMIT: &str = "/proc/sys/net/unix/max_dgram_qlen";
-    let limit = std::fs::read_to_string(LIMIT).ok().and_then(|text| text.trim().parse().ok());
-    if let Some(limit) = limit.filter(|&limit: &u32| limit < ENOUGH) {
+    if let Some(limit) = queue_limit().filter(|&limit| limit < ENOUGH) {
         complain(format_args!(
             "net.unix.max_dgram_qlen is {limit}: clients that do not wait may lose what they send \
              in a burst; {ENOUGH} is better"
@@ -136,7 +122,15 @@ pub(crate) fn say_if_short() {
     }
 }
 
-fn identity(stat: &Stat) -> (u64, u64) {
+fn queue_limit() -> Option<u32> {
+    const LIMIT: &CStr = c"/proc/sys/net/unix/max_dgram_qlen";
+    let file = open(LIMIT, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let mut text = [0; 16];
+    let len = read(file, &mut text).ok()?;
+    core::str::from_utf8(text.get(..len)?).ok()?.trim_end().parse().ok()
+}
+
+fn identity(stat: &Stat) -> Identity {
     (stat.st_dev, stat.st_ino)
 }
 
@@ -146,24 +140,30 @@ fn new_socket() -> Result<OwnedFd, Errno> {
 
 fn bind_with_mode(socket: &OwnedFd, address: &SocketAddrUnix, mode: u32) -> Result<(), Errno> {
     // The mask decides, so that the socket never has other permissions for a moment.
-    let before = umask(rustix::fs::Mode::from_bits_truncate(0o777 & !mode));
+    let before = umask(Mode::from_bits_truncate(0o777 & !mode));
     let bound = bind(socket, address);
     umask(before);
     bound
 }
 
 /// Removes a stale socket. Whatever else is at the path stays.
-fn make_way(path: &Path, address: &SocketAddrUnix) -> Result<(), String> {
-    let stat = lstat(path).map_err(|error| error.to_string())?;
+fn make_way(path: &CStr, address: &SocketAddrUnix) -> Result<(), Failed> {
+    let trouble = |error: Errno| failed(path, format_args!("{}", Named(error)));
+    let stat = lstat(path).map_err(trouble)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
-        return Err("exists and is no socket".to_owned());
+        return Err(failed(path, format_args!("exists and is no socket")));
     }
-    let probe = new_socket().map_err(|error| error.to_string())?;
+    let probe = new_socket().map_err(trouble)?;
     match connect(&probe, address) {
-        Err(Errno::CONNREFUSED) => {
-            rustix::fs::unlink(path).map_err(|error| format!("a stale socket stays: {error}"))
+        Err(Errno::CONNREFUSED) => unlink(path)
+            .map_err(|error| failed(path, format_args!("a stale socket stays: {}", Named(error)))),
+        Ok(()) | Err(Errno::PROTOTYPE) => {
+            Err(failed(path, format_args!("is in use by another program")))
         }
-        Ok(()) | Err(Errno::PROTOTYPE) => Err("is in use by another program".to_owned()),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(trouble(error)),
     }
+}
+
+fn failed(path: &CStr, why: fmt::Arguments<'_>) -> Failed {
+    fail(format_args!("--socket {}: {why}", Lossy(path.to_bytes())))
 }
