@@ -1,24 +1,34 @@
-//! Links the program with nothing but itself.
+//! Links each program with nothing but itself.
 
-const ARGS: [&str; 8] = [
-    "-nostartfiles",
-    "-nostdlib",
+/// What the linker is told.
+const ARGS: [&str; 6] = [
     "-static",
     "-no-pie",
-    "-Wl,--build-id=none",
-    "-Wl,--no-eh-frame-hdr",
-    "-Wl,-z,noseparate-code",
-    "-Wl,-z,norelro",
+    "--build-id=none",
+    "--no-eh-frame-hdr",
+    "-znoseparate-code",
+    "-znorelro",
 ];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=link.ld");
-    for arg in ARGS {
-        println!("cargo::rustc-link-arg-bins={arg}");
-    }
+    println!("cargo::rerun-if-env-changed=RUSTC_LINKER");
     // Cargo runs build scripts in the folder of their package, the linker elsewhere.
     let script = std::env::current_dir().map(|folder| folder.join("link.ld"));
-    let script = script.unwrap_or_else(|_| "link.ld".into());
-    println!("cargo::rustc-link-arg-bins=-T{}", script.display());
+    let script = format!("-T{}", script.unwrap_or_else(|_| "link.ld".into()).display());
+    // A C compiler passes on what is the linker's, and would add the C library.
+    let is_linker = std::env::var("RUSTC_LINKER").is_ok_and(|name| name.ends_with("lld"));
+    if std::env::var_os("CARGO_FEATURE_MUSL").is_some() {
+        return;
+    }
+    if !is_linker {
+        println!("cargo::rustc-link-arg=-nostartfiles");
+        println!("cargo::rustc-link-arg=-nostdlib");
+    }
+    for arg in ARGS.into_iter().chain([&*script]) {
+        let is_compilers_too = matches!(arg, "-static" | "-no-pie") || arg.starts_with("-T");
+        let prefix = if is_linker || is_compilers_too { "" } else { "-Wl," };
+        println!("cargo::rustc-link-arg={prefix}{arg}");
+    }
 }

@@ -1,13 +1,11 @@
 //! `cargo xtask ci`: all checks before a change is taken.
 
-use std::path::Path;
-
 use crate::{
     around,
     failure::Failure,
-    layers, lines, package,
+    layers, lines, package, size,
     steps::{self, Step},
-    test, tiny,
+    test, tinylogd,
     tools::{self, output},
     workspace::Workspace,
 };
@@ -39,6 +37,7 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
     steps.push(Step::call("layers", layers::check));
     steps.extend(test::steps(workspace));
     steps.extend(around::steps(workspace, around::Suites::Quick, |_| true));
+    steps.push(size::step());
     steps.push(docs(workspace));
     steps.push(package::step(workspace));
     steps.extend(fewer_features(workspace));
@@ -52,15 +51,15 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
 fn lints(workspace: &Workspace) -> Vec<Step> {
     let mut clippy = workspace.cargo(&["clippy", "--locked", "--workspace", "--all-targets"]);
     clippy.args(["--all-features", "--", "-D", "warnings"]);
-    let mut tiny_clippy = tiny::cargo(workspace, &["clippy", "--locked", "--release"]);
-    tiny_clippy.args(["--", "-D", "warnings"]);
+    let mut tiny_clippy = tinylogd::cargo(workspace, &["clippy", "--locked", "--release"]);
+    tiny_clippy.args(["--bins", "--examples", "--", "-D", "warnings"]);
     let fuzz_format = ["fmt", "--check", "--manifest-path", "ipc-frame/fuzz/Cargo.toml"];
     vec![
         Step::command("format", workspace.cargo(&["fmt", "--all", "--check"])),
-        Step::command("format tests/tiny", tiny::cargo(workspace, &["fmt", "--check"])),
+        Step::command("format tests/tinylogd", tinylogd::cargo(workspace, &["fmt", "--check"])),
         Step::command("format ipc-frame/fuzz", workspace.cargo(&fuzz_format)),
         Step::command("clippy", clippy),
-        Step::command("clippy tests/tiny", tiny_clippy),
+        Step::command("clippy tests/tinylogd", tiny_clippy),
     ]
 }
 
@@ -90,9 +89,7 @@ fn fewer_features(workspace: &Workspace) -> [Step; 4] {
 }
 
 fn bare_metal(workspace: &Workspace) -> Vec<Step> {
-    let installed = output(&mut workspace.command("rustc", &["--print", "sysroot"]))
-        .is_some_and(|root| Path::new(root.trim()).join("lib/rustlib").join(BARE_METAL).is_dir());
-    if !installed {
+    if !tools::has_target(workspace, BARE_METAL) {
         let why = "bare-metal build (install with: rustup target add x86_64-unknown-none)";
         return vec![Step::skip("bare metal", why)];
     }

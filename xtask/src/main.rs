@@ -13,10 +13,11 @@ mod miri;
 mod modules;
 mod package;
 mod process;
+mod size;
 mod source;
 mod steps;
 mod test;
-mod tiny;
+mod tinylogd;
 mod tools;
 mod workspace;
 
@@ -33,12 +34,13 @@ Usage: cargo xtask VERB [OPTIONS]
 
 Verbs:
   demo     drive the example daemon logd under load, kill its worker, count every message
-  test     run all tests, and a static program without a C library
+  test     run all tests, also those of the log daemon with one that has no C library
   around   run the tests in sandboxes, as process 1, without /proc or standard streams
   ci       check everything before a change: format, lints, tests, docs, packages
   lines    count the code of each crate and compare it with its limit
   layers   look for files that import each other
   package  test the crates as they would be published
+  size     build the log daemon without a C library, and say how large it is
   bench    measure beside bare system calls, and print the ratios
   fuzz     feed generated inputs to a decoder
   miri     run the tests of ipc-frame in miri, which detects undefined behaviour
@@ -72,6 +74,7 @@ fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
         Some(Value(verb)) if verb == "lines" => lines::run(args),
         Some(Value(verb)) if verb == "layers" => layers::run(args),
         Some(Value(verb)) if verb == "package" => package::run(args),
+        Some(Value(verb)) if verb == "size" => size::run(args),
         Some(Value(verb)) if verb == "bench" => bench::run(args),
         Some(Value(verb)) if verb == "fuzz" => fuzz::run(args),
         Some(Value(verb)) if verb == "miri" => miri::run(args),

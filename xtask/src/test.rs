@@ -1,16 +1,16 @@
-//! `cargo xtask test`: all tests of the workspace, and the static program with no C library.
+//! `cargo xtask test`: all tests of the workspace, and of what has no C library.
 
 use crate::{
     failure::Failure,
     steps::{self, Step},
-    tiny,
+    tinylogd,
     workspace::Workspace,
 };
 
 const HELP: &str = "\
-Runs all tests of the workspace, with all that the crates have. Then builds and runs tests/tiny, a
-static program without a C library that links all four crates (x86_64 Linux only); its stripped
-size has a limit. Every step runs, also after one that failed.
+Runs all tests of the workspace, with all that the crates have. Then runs the static programs of
+tests/tinylogd, which have no C library, and the tests of the log daemon once more, with tinylogd
+(x86_64 Linux only). Every step runs, also after one that failed.
 
 Usage: cargo xtask test
 
@@ -27,5 +27,7 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
 /// Returns what the verb runs.
 pub(crate) fn steps(workspace: &Workspace) -> Vec<Step> {
     let test = workspace.cargo(&["test", "--locked", "--workspace"]);
-    vec![Step::command("test", test), tiny::step()]
+    let mut steps = vec![Step::command("test", test)];
+    steps.extend(tinylogd::steps(workspace));
+    steps
 }

@@ -1,6 +1,9 @@
 //! Which tools are installed: what is missing is skipped, and said to be.
 
-use std::process::{Command, Stdio};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use crate::workspace::Workspace;
 
@@ -10,6 +13,12 @@ const OLDEST_RUST: &str = "1.87";
 pub(crate) fn output(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Returns whether Rust can build for a target here.
+pub(crate) fn has_target(workspace: &Workspace, target: &str) -> bool {
+    output(&mut workspace.command("rustc", &["--print", "sysroot"]))
+        .is_some_and(|root| Path::new(root.trim()).join("lib/rustlib").join(target).is_dir())
 }
 
 /// Returns the name of the oldest Rust that is promised to work, where it is installed.

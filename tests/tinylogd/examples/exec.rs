@@ -5,9 +5,9 @@
 #![no_std]
 #![no_main]
 
+#[path = "../src/start.rs"]
 mod start;
 
-use core::ffi::CStr;
 use core::time::Duration;
 
 use ipc_worker::{
@@ -23,7 +23,6 @@ const LIMIT: Duration = Duration::from_secs(20);
 const ECHO: u16 = 1;
 const DIE: u16 = 2;
 const TEXT: &[u8] = b"through an exec";
-const DONE: &[u8] = b"tiny-exec: started by exec, answered, killed, started and answered again\n";
 
 /// The step that failed, and the exit status that says so.
 #[derive(Clone, Copy)]
@@ -35,10 +34,15 @@ enum Failed {
     Stop,
 }
 
-fn run(argument: Option<&CStr>) -> Result<(), Failed> {
-    if let Some(argument) = argument {
+fn main(mut arguments: start::Strings, _environment: start::Strings) -> i32 {
+    // Behind its own name.
+    if let Some(argument) = arguments.nth(1) {
         serve_as::<_, SLOTS, BYTES>(argument, || Ok(handle));
     }
+    ask_and_kill().map_or_else(|failed| failed as i32, |()| 0)
+}
+
+fn ask_and_kill() -> Result<(), Failed> {
     let deadline = Instant::now() + LIMIT;
     let Ok(mut worker) = Start::exec_self().map_err(Into::into).and_then(Worker::start) else {
         return Err(Failed::Start);
@@ -54,10 +58,7 @@ fn run(argument: Option<&CStr>) -> Result<(), Failed> {
     }
     ask(&mut worker, deadline)?;
     match worker.stop(deadline, |_| {}) {
-        Some(Ended::Exited(0)) => {
-            start::say(DONE);
-            Ok(())
-        }
+        Some(Ended::Exited(0)) => Ok(()),
         _ => Err(Failed::Stop),
     }
 }

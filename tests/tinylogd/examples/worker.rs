@@ -1,17 +1,17 @@
-//! A static program with no C library, no heap and no unwinding, that links all four crates:
-//! frames, a fork met at the barrier, and a worker that is asked with a descriptor.
+//! A static program with no C library, no heap and no unwinding: frames, and a worker that is forked
+//! and asked with a descriptor.
 //!
 //! It ends with status 0, or with the number of the step that failed.
 
 #![no_std]
 #![no_main]
 
+#[path = "../src/start.rs"]
 mod start;
 
-use core::ffi::CStr;
 use core::time::Duration;
 
-use ipc_barrier::{Barrier, Ended, Fork, exit, fork_raw};
+use ipc_barrier::Ended;
 use ipc_frame::{Decoder, Header, Queue};
 use ipc_transport::{Instant, Interest, Watched, wait};
 use ipc_worker::{Call, Event, Outcome, Refusal, Reply, Request, Start, Worker};
@@ -26,16 +26,11 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 const WRITE: u16 = 1;
 const TEXT: &[u8] = b"through the descriptor";
-const DONE: &[u8] = b"tiny: forked, met at the barrier, one request with a descriptor answered\n";
 
 /// The step that failed, and the exit status that says so.
 #[derive(Clone, Copy)]
 enum Failed {
     Frame = 1,
-    Barrier,
-    Fork,
-    Meet,
-    Reap,
     Pipe,
     Start,
     Call,
@@ -44,13 +39,9 @@ enum Failed {
     Stop,
 }
 
-fn run(_argument: Option<&CStr>) -> Result<(), Failed> {
-    let deadline = Instant::now() + LIMIT;
-    frame()?;
-    meet(deadline)?;
-    ask(deadline)?;
-    start::say(DONE);
-    Ok(())
+fn main(_arguments: start::Strings, _environment: start::Strings) -> i32 {
+    let done = frame().and_then(|()| ask(Instant::now() + LIMIT));
+    done.map_or_else(|failed| failed as i32, |()| 0)
 }
 
 /// Sends a frame from a queue to a decoder. Not inlined, like the next: the buffers of one step
@@ -74,26 +65,6 @@ fn frame() -> Result<(), Failed> {
     match decoder.next_frame() {
         Ok(Some(frame)) if frame.payload() == TEXT => Ok(()),
         _ => Err(Failed::Frame),
-    }
-}
-
-/// Forks, meets the child at a barrier and reaps it.
-#[expect(unsafe_code, reason = "the raw fork")]
-fn meet(deadline: Instant) -> Result<(), Failed> {
-    let barrier = Barrier::new().map_err(|_| Failed::Barrier)?;
-    // SAFETY: this program has no C library and one thread.
-    let mut child = match unsafe { fork_raw() }.map_err(|_| Failed::Fork)? {
-        Fork::Child(_guard) => {
-            let met = barrier.into_child().place_and_sync_until(deadline);
-            exit(met.map_or(Failed::Meet as i32, |()| 0));
-        }
-        Fork::Parent(child) => child,
-    };
-    let end = barrier.into_parent().watching(&child).map_err(|_| Failed::Barrier);
-    end?.place_and_sync_until(deadline).map_err(|_| Failed::Meet)?;
-    match child.wait_until(deadline) {
-        Some(Ended::Exited(0)) => Ok(()),
-        _ => Err(Failed::Reap),
     }
 }
 

@@ -1,17 +1,8 @@
-//! What a C library would give: the first instruction, and the memory functions that the
-//! compiler calls. Their loops are instructions, for the compiler would turn loops in Rust into
-//! calls of the very same functions.
+//! x86_64: the entry, and the memory functions, whose loops are instructions.
 
-#![expect(unsafe_code, reason = "the program's entry and the functions that the compiler calls")]
+#![expect(unsafe_code, reason = "the functions that the compiler calls")]
 
 use core::arch::{asm, global_asm};
-use core::ffi::{CStr, c_char};
-use core::panic::PanicInfo;
-
-use ipc_barrier::exit;
-
-/// Exit status after a panic.
-const PANICKED: i32 = 101;
 
 // The kernel enters with the arguments on the stack; a function expects it aligned to 16 bytes
 // before the call.
@@ -23,35 +14,8 @@ global_asm!(
     "and rsp, -16",
     "call {enter}",
     "ud2",
-    enter = sym enter,
+    enter = sym super::enter,
 );
-
-/// The stack begins with the number of arguments, and pointers to them.
-extern "C" fn enter(stack: *const usize) -> ! {
-    // SAFETY: the kernel has put the number there.
-    let count = unsafe { stack.read() };
-    let argument = (count > 1).then(|| {
-        // SAFETY: it has put so many pointers behind it.
-        let argument = unsafe { stack.add(2) }.cast::<*const c_char>();
-        // SAFETY: as above.
-        let argument = unsafe { argument.read() };
-        // SAFETY: each points to a string that ends with a zero and stays for ever.
-        unsafe { CStr::from_ptr(argument) }
-    });
-    exit(crate::run(argument).map_or_else(|failed| failed as i32, |()| 0))
-}
-
-#[panic_handler]
-fn panic(_: &PanicInfo<'_>) -> ! {
-    exit(PANICKED)
-}
-
-/// Writes a line to standard output. Where that is closed nothing is said.
-pub(crate) fn say(line: &[u8]) {
-    // SAFETY: this program never closes its standard output.
-    let stdout = unsafe { rustix::stdio::stdout() };
-    _ = rustix::io::write(stdout, line);
-}
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {

@@ -1,0 +1,51 @@
+//! The least that meets: a static program with no C library that forks, meets its child at a barrier
+//! and reaps it.
+//!
+//! It ends with status 0, or with the number of the step that failed.
+
+#![no_std]
+#![no_main]
+
+#[path = "../src/start.rs"]
+mod start;
+
+use core::time::Duration;
+
+use ipc_barrier::{Barrier, Ended, Fork, exit, fork_raw};
+use ipc_transport::Instant;
+
+/// How long all of it may take.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// The step that failed, and the exit status that says so.
+#[derive(Clone, Copy)]
+enum Failed {
+    Barrier = 1,
+    Fork,
+    Meet,
+    Reap,
+}
+
+fn main(_arguments: start::Strings, _environment: start::Strings) -> i32 {
+    meet(Instant::now() + LIMIT).map_or_else(|failed| failed as i32, |()| 0)
+}
+
+/// Forks, meets the child at a barrier and reaps it.
+#[expect(unsafe_code, reason = "the raw fork")]
+fn meet(deadline: Instant) -> Result<(), Failed> {
+    let barrier = Barrier::new().map_err(|_| Failed::Barrier)?;
+    // SAFETY: this program has no C library and one thread.
+    let mut child = match unsafe { fork_raw() }.map_err(|_| Failed::Fork)? {
+        Fork::Child(_guard) => {
+            let met = barrier.into_child().place_and_sync_until(deadline);
+            exit(met.map_or(Failed::Meet as i32, |()| 0));
+        }
+        Fork::Parent(child) => child,
+    };
+    let end = barrier.into_parent().watching(&child).map_err(|_| Failed::Barrier);
+    end?.place_and_sync_until(deadline).map_err(|_| Failed::Meet)?;
+    match child.wait_until(deadline) {
+        Some(Ended::Exited(0)) => Ok(()),
+        _ => Err(Failed::Reap),
+    }
+}

@@ -1,0 +1,72 @@
+//! What a C library would give: the first instruction, the memory functions that the compiler calls,
+//! the arguments and the end. To be copied, with `build.rs` and `link.ld`, into any program that has
+//! `fn main(Strings, Strings) -> i32` at its root.
+
+#![expect(unsafe_code, reason = "the program's entry, and its arguments, which are pointers")]
+
+#[cfg_attr(feature = "musl", path = "start/musl.rs")]
+#[cfg_attr(all(target_arch = "x86_64", not(feature = "musl")), path = "start/x86_64.rs")]
+#[cfg_attr(all(target_arch = "aarch64", not(feature = "musl")), path = "start/aarch64.rs")]
+#[cfg_attr(all(target_arch = "arm", not(feature = "musl")), path = "start/arm.rs")]
+#[cfg_attr(all(target_arch = "riscv64", not(feature = "musl")), path = "start/riscv64.rs")]
+mod machine;
+#[cfg(not(any(target_arch = "x86_64", feature = "musl")))]
+#[path = "start/memory.rs"]
+mod memory;
+
+use core::ffi::{CStr, c_char};
+use core::panic::PanicInfo;
+
+use ipc_barrier::exit;
+use rustix::fd::BorrowedFd;
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::{Errno, fcntl_getfd};
+
+/// Exit status after a panic, as in any Rust program.
+const PANICKED: i32 = 101;
+
+/// The program's arguments, the first of which is its name; or its environment.
+pub(crate) struct Strings(*const *const c_char);
+
+/// The stack begins with the number of arguments; pointers to them follow, a null pointer, and those
+/// of the environment with another null pointer.
+extern "C" fn enter(stack: *const usize) -> ! {
+    // SAFETY: the kernel has put the number there.
+    let count = unsafe { stack.read() };
+    let arguments = stack.wrapping_add(1).cast();
+    open_streams();
+    exit(crate::main(Strings(arguments), Strings(arguments.wrapping_add(count + 1))))
+}
+
+/// Opens what is closed of standard input, output and error, so that no other file has its number.
+fn open_streams() {
+    for number in 0..3 {
+        // SAFETY: a number that is closed is an error, which is what the call is to tell.
+        let stream = unsafe { BorrowedFd::borrow_raw(number) };
+        if fcntl_getfd(stream) == Err(Errno::BADF) {
+            // It gets the lowest number, and keeps it. Without /dev it stays closed.
+            _ = open(c"/dev/null", OFlags::RDWR, Mode::empty()).map(core::mem::forget);
+        }
+    }
+}
+
+impl Iterator for Strings {
+    type Item = &'static CStr;
+
+    /// Stays at the null pointer.
+    fn next(&mut self) -> Option<&'static CStr> {
+        // SAFETY: the kernel has put the pointers there, up to and with the null pointer.
+        let string = unsafe { self.0.read() };
+        if string.is_null() {
+            return None;
+        }
+        self.0 = self.0.wrapping_add(1);
+        // SAFETY: each points to a string that ends with a zero and stays for ever.
+        Some(unsafe { CStr::from_ptr(string) })
+    }
+}
+
+#[panic_handler]
+fn panic(_: &PanicInfo<'_>) -> ! {
+    exit(PANICKED)
+}

@@ -1,0 +1,171 @@
+//! `cargo xtask size`: how large the log daemon without a C library is, as a file and in memory,
+//! beside others.
+
+mod file;
+mod memory;
+mod others;
+mod table;
+
+use std::path::PathBuf;
+
+use lexopt::Arg::{Long, Short};
+use serde_json::{Value, json};
+
+use crate::{
+    failure::Failure,
+    steps::Step,
+    tinylogd::{self, Machine, Symbols},
+    workspace::Workspace,
+};
+use file::Sizes;
+use memory::Resident;
+use others::Program;
+
+const HELP: &str = "\
+Builds tests/tinylogd for every machine that it has start code for and whose target is installed,
+and prints how large it is: the file, its sections, its memory after 10,000 messages, its ten largest
+functions; beside the same daemon with a C library, with the standard library, and busybox's
+syslogd. What is missing is skipped, and how to install it is said.
+
+Usage: cargo xtask size [OPTIONS]
+
+Options:
+      --json FILE    write all figures there, too
+      --limits       only what has a limit, and compare it; `cargo xtask ci` does that
+  -h, --help         print this help
+
+Exit codes: 0 success, 1 something cannot be built or is over its limit, 2 wrong arguments";
+
+/// The most that it may have on x86_64: what it has. A limit follows when it gets smaller.
+const LIMITS: Limits = Limits { daemon: 118_760, barrier: 10_064, main: 0, worker: 0 };
+
+/// Bytes of the stripped files, and KiB of memory of each process alone, not shared with others.
+struct Limits {
+    daemon: u64,
+    barrier: u64,
+    main: u64,
+    worker: u64,
+}
+
+/// How many functions are shown.
+const FUNCTIONS: usize = 10;
+
+/// Runs the verb.
+pub(crate) fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
+    let (mut json, mut only_limits) = (None, false);
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("json") => json = Some(PathBuf::from(args.value()?)),
+            Long("limits") => only_limits = true,
+            Long("help") | Short('h') => {
+                println!("{HELP}");
+                return Ok(());
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let workspace = Workspace::find()?;
+    if only_limits {
+        return check(&workspace);
+    }
+    let report = Report::make(&workspace)?;
+    print!("\n{}", table::text(&report));
+    for skipped in &report.skipped {
+        println!("skipped: {skipped}");
+    }
+    match json {
+        Some(path) => std::fs::write(&path, format!("{:#}\n", report.json()))
+            .map_err(Failure::of(&format!("write {}", path.display()))),
+        None => Ok(()),
+    }
+}
+
+/// Returns the step that compares with the limits.
+pub(crate) fn step() -> Step {
+    if cfg!(all(target_arch = "x86_64", target_os = "linux")) {
+        Step::call("size", check)
+    } else {
+        Step::skip("size", "size (x86_64 Linux only)")
+    }
+}
+
+fn check(workspace: &Workspace) -> Result<(), Failure> {
+    let target = Machine::X86_64.target(workspace).map_err(Failure::Failed)?;
+    let folder = tinylogd::build(workspace, target, Symbols::Stripped)?;
+    let [daemon, barrier] = [folder.join("tinylogd"), folder.join("examples/barrier")];
+    let resident = memory::of_daemon(&daemon)?;
+    let figures = [
+        ("tinylogd, stripped, bytes", Sizes::of(&daemon)?.file, LIMITS.daemon),
+        ("barrier, stripped, bytes", Sizes::of(&barrier)?.file, LIMITS.barrier),
+        ("tinylogd's main, memory of its own, KiB", resident.main.private, LIMITS.main),
+        ("tinylogd's worker, memory of its own, KiB", resident.worker.private, LIMITS.worker),
+    ];
+    let mut over = Vec::new();
+    for (what, has, limit) in figures {
+        println!("{what}: {has} of at most {limit}");
+        if has > limit {
+            over.push(format!("{what}: {} too many", has - limit));
+        }
+    }
+    if over.is_empty() { Ok(()) } else { Err(Failure::Failed(over.join("; "))) }
+}
+
+/// Everything that was measured.
+struct Report {
+    /// The daemon and the least that links the barrier, for each machine.
+    machines: Vec<(Machine, &'static str, Sizes, Sizes)>,
+    functions: Vec<(String, u64)>,
+    programs: Vec<(Program, Sizes, Resident)>,
+    skipped: Vec<String>,
+}
+
+impl Report {
+    fn make(workspace: &Workspace) -> Result<Self, Failure> {
+        let (mut machines, mut skipped) = (Vec::new(), Vec::new());
+        for machine in Machine::ALL {
+            match machine.target(workspace) {
+                Ok(target) => {
+                    let folder = tinylogd::build(workspace, target, Symbols::Stripped)?;
+                    let daemon = Sizes::of(&folder.join("tinylogd"))?;
+                    let barrier = Sizes::of(&folder.join("examples/barrier"))?;
+                    machines.push((machine, target, daemon, barrier));
+                }
+                Err(missing) => skipped.push(missing),
+            }
+        }
+        let target = Machine::X86_64.target(workspace).map_err(Failure::Failed)?;
+        let folder = tinylogd::build(workspace, target, Symbols::Kept)?;
+        let mut functions = file::functions(&folder.join("tinylogd"))?;
+        functions.truncate(FUNCTIONS);
+        let mut programs = Vec::new();
+        for program in Program::ALL {
+            match program.measure(workspace)? {
+                Ok((sizes, resident)) => programs.push((program, sizes, resident)),
+                Err(missing) => skipped.push(missing),
+            }
+        }
+        Ok(Self { machines, functions, programs, skipped })
+    }
+
+    fn json(&self) -> Value {
+        let machine = |(machine, target, daemon, barrier): &(Machine, &str, Sizes, Sizes)| {
+            json!({
+                "machine": machine.name(), "target": target,
+                "tinylogd": daemon.json(), "barrier": barrier.json(),
+            })
+        };
+        let program = |(program, sizes, resident): &(Program, Sizes, Resident)| {
+            json!({
+                "program": program.name(), "file": sizes.json(),
+                "main": resident.main.json(), "worker": resident.worker.json(),
+            })
+        };
+        let function = |(name, bytes): &(String, u64)| json!({ "function": name, "bytes": bytes });
+        json!({
+            "machines": self.machines.iter().map(machine).collect::<Value>(),
+            "programs": self.programs.iter().map(program).collect::<Value>(),
+            "functions": self.functions.iter().map(function).collect::<Value>(),
+            "skipped": self.skipped,
+        })
+    }
+}

@@ -1,0 +1,96 @@
+//! What a program's file consists of.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use object::{Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+
+/// Bytes of a program's file, and of what it brings into memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sizes {
+    pub(super) file: u64,
+    /// Code, and data that is only read.
+    pub(super) text: u64,
+    /// Data that is written.
+    pub(super) data: u64,
+    /// Memory that is zero at the start.
+    pub(super) bss: u64,
+}
+
+impl Sizes {
+    pub(super) fn of(path: &Path) -> Result<Self, Failure> {
+        let bytes = read(path)?;
+        let file = parse(path, &bytes)?;
+        let mut sizes = Self { file: bytes.len() as u64, ..Self::default() };
+        for section in file.sections() {
+            match section.kind() {
+                SectionKind::Text | SectionKind::ReadOnlyData | SectionKind::ReadOnlyString => {
+                    sizes.text += section.size();
+                }
+                SectionKind::Data | SectionKind::ReadOnlyDataWithRel | SectionKind::Tls => {
+                    sizes.data += section.size();
+                }
+                SectionKind::UninitializedData | SectionKind::UninitializedTls => {
+                    sizes.bss += section.size();
+                }
+                _ => {}
+            }
+        }
+        Ok(sizes)
+    }
+
+    pub(super) fn json(self) -> Value {
+        let Self { file, text, data, bss } = self;
+        json!({ "file": file, "text": text, "data": data, "bss": bss })
+    }
+}
+
+/// Returns the functions of a program that has its symbols, the largest first. Those of one name
+/// count together.
+pub(super) fn functions(path: &Path) -> Result<Vec<(String, u64)>, Failure> {
+    let bytes = read(path)?;
+    let file = parse(path, &bytes)?;
+    let mut sizes = BTreeMap::<String, u64>::new();
+    for symbol in file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text) {
+        let name = symbol.name().unwrap_or("?");
+        let name = format!("{:#}", rustc_demangle::demangle(name));
+        *sizes.entry(name).or_default() += symbol.size();
+    }
+    let mut functions: Vec<_> = sizes.into_iter().collect();
+    functions.sort_by(|(name, size), (other, others)| others.cmp(size).then(name.cmp(other)));
+    Ok(functions)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(Failure::of(&format!("read {}", path.display())))
+}
+
+fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<object::File<'a>, Failure> {
+    object::File::parse(bytes)
+        .map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_program_is_read_as_it_is() {
+        let path = std::env::current_exe().unwrap();
+        let sizes = Sizes::of(&path).unwrap();
+        assert_eq!(sizes.file, fs::metadata(&path).unwrap().len());
+        assert!(sizes.text > 100_000 && sizes.text + sizes.data < sizes.file, "{sizes:?}");
+        let functions = functions(&path).unwrap();
+        let this = "::this_program_is_read_as_it_is";
+        assert!(functions.iter().any(|(name, size)| name.ends_with(this) && *size > 0));
+        assert!(functions.windows(2).all(|two| two[0].1 >= two[1].1));
+    }
+
+    #[test]
+    fn what_is_no_program_is_an_error() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(Sizes::of(file.path()).is_err());
+    }
+}
