@@ -17,9 +17,11 @@ pub(crate) struct Step {
     work: Work,
 }
 
+type Call = Box<dyn FnOnce(&Workspace) -> Result<(), Failure>>;
+
 enum Work {
     Command(Command),
-    Call(fn(&Workspace) -> Result<(), Failure>),
+    Call(Call),
     Skip(&'static str),
 }
 
@@ -32,9 +34,9 @@ impl Step {
     /// A step that passes when the function does.
     pub(crate) fn call(
         name: &'static str,
-        function: fn(&Workspace) -> Result<(), Failure>,
+        function: impl FnOnce(&Workspace) -> Result<(), Failure> + 'static,
     ) -> Self {
-        Self { name, work: Work::Call(function) }
+        Self { name, work: Work::Call(Box::new(function)) }
     }
 
     /// A step that cannot run here; `why` says what it is and what would make it run.
