@@ -162,7 +162,10 @@ fn shown(command: &Command) -> String {
         .collect();
     let program = Path::new(command.get_program());
     words.push(program.file_name().unwrap_or(program.as_os_str()).display().to_string());
-    words.extend(command.get_args().map(|arg| arg.display().to_string()));
+    words.extend(command.get_args().map(|arg| {
+        let arg = arg.display().to_string();
+        if arg.contains(' ') { format!("'{arg}'") } else { arg }
+    }));
     words.join(" ")
 }
 
@@ -173,8 +176,8 @@ mod tests {
     #[test]
     fn command_is_shown_as_one_would_type_it() {
         let mut command = Command::new("/opt/bin/cargo");
-        command.args(["doc", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
-        assert_eq!(shown(&command), "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps");
+        command.args(["doc", "--no-deps", "two words"]).env("RUSTDOCFLAGS", "-D warnings");
+        assert_eq!(shown(&command), "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps 'two words'");
     }
 
     #[test]
