@@ -7,6 +7,7 @@ mod deep;
 mod demo;
 mod failure;
 mod fuzz;
+mod image;
 mod layers;
 mod lines;
 mod miri;
@@ -44,6 +45,7 @@ Verbs:
   bench    measure beside bare system calls, and print the ratios
   fuzz     feed generated inputs to a decoder
   miri     run the tests of ipc-frame in miri, which detects undefined behaviour
+  image    build a system with a log daemon for a Linux kernel, which boots and tests itself
   deep     run what takes too long for ci: a minute of fuzzing, miri, long tests, `around`
 
 Options:
@@ -78,6 +80,7 @@ fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
         Some(Value(verb)) if verb == "bench" => bench::run(args),
         Some(Value(verb)) if verb == "fuzz" => fuzz::run(args),
         Some(Value(verb)) if verb == "miri" => miri::run(args),
+        Some(Value(verb)) if verb == "image" => image::run(args),
         Some(Value(verb)) if verb == "deep" => deep::run(args),
         Some(Value(verb)) => Err(Failure::Arguments(format!("no verb {verb:?}"))),
         Some(other) => Err(other.unexpected().into()),

@@ -155,7 +155,7 @@ impl fmt::Display for Ended {
 }
 
 /// Writes the command as one would type it in the root.
-fn shown(command: &Command) -> String {
+pub(crate) fn shown(command: &Command) -> String {
     let variables = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
     let mut words: Vec<String> = variables
         .map(|(name, value)| format!("{}='{}'", name.display(), value.display()))

@@ -1,0 +1,61 @@
+# Looks up every message in tinylogd's files, and exits with 1 if one is missing or there twice.
+#
+# Usage: awk -f count.awk -v sent=N -v kills=N STDERR LOG...
+#
+# The messages are "line: 1" to "line: N". A message may be missing if standard error says that it
+# is lost, which holds for at most the one that a worker was writing when it was killed.
+
+FILENAME == ARGV[1] {
+    print "stderr: " $0
+    if ($0 ~ /lost \([a-z ]+\): line: [0-9]+$/)
+        lost[$NF] = 1
+    if ($0 ~ /the worker ended: /)
+        deaths++
+    next
+}
+
+# The client's own time is there if it differs from the time of receipt.
+/^[0-9TZ:.-]+ user\.notice ([A-Z][a-z][a-z] [ 0-9][0-9] [0-9:]+ )?line: [0-9]+$/ {
+    times[$NF]++
+    next
+}
+
+{ other = other "\n  " $0 }
+
+END {
+    for (number = 1; number <= sent; number++) {
+        count = times[number]
+        delete times[number]
+        if (count > 0)
+            once++
+        if (count > 1)
+            doubled = doubled " " number
+        if (lost[number])
+            named++
+        else if (count == 0)
+            missing = missing " " number
+    }
+    for (number in times)
+        unsent = unsent " " number
+
+    print "self-test: " once + 0 " of " sent " lines are in the files, " named + 0 " named lost, " \
+        deaths + 0 " workers ended"
+    if (missing)
+        fault("missing and not named lost:" missing)
+    if (doubled)
+        fault("more than once in the files:" doubled)
+    if (unsent)
+        fault("in the files but never sent:" unsent)
+    if (other)
+        fault("not a whole line:" other)
+    if (named > kills)
+        fault(named " lines named lost; a worker that is killed loses one at most")
+    if (deaths != kills)
+        fault(deaths + 0 " workers ended and not " kills)
+    exit faults > 0
+}
+
+function fault(what) {
+    print "self-test: failed: " what
+    faults++
+}
