@@ -83,6 +83,11 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
     steps::run(&workspace, steps)
 }
 
+/// Returns the step that boots the image, or says why it cannot run here.
+pub(crate) fn step(workspace: &Workspace) -> Step {
+    boot_step(workspace, Options::default(), default_busybox(&Options::default()))
+}
+
 /// Reads the command line; `None` where help is asked for.
 fn parse(mut args: lexopt::Parser) -> Result<Option<Options>, Failure> {
     let mut options = Options::default();
