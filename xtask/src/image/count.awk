@@ -24,16 +24,17 @@ FILENAME == ARGV[1] {
 
 END {
     for (number = 1; number <= sent; number++) {
-        count = times[number]
+        # Plus zero: in busybox, a copy of what is not set does not equal 0.
+        count = times[number] + 0
         delete times[number]
-        if (count > 0)
-            once++
-        if (count > 1)
-            doubled = doubled " " number
-        if (lost[number])
-            named++
+        once += count > 0
+        named += number in lost
+        if (count == 1 || count == 0 && number in lost)
+            accounted++
         else if (count == 0)
             missing = missing " " number
+        else
+            doubled = doubled " " number
     }
     for (number in times)
         unsent = unsent " " number
@@ -44,6 +45,8 @@ END {
         fault("missing and not named lost:" missing)
     if (doubled)
         fault("more than once in the files:" doubled)
+    if (accounted != sent)
+        fault(sent - accounted " lines are not accounted for")
     if (unsent)
         fault("in the files but never sent:" unsent)
     if (other)
