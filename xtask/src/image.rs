@@ -40,7 +40,7 @@ Options:
       --boot            boot the image in qemu and read what its test says; takes a few seconds
       --kernel FILE     boot this kernel [default: the newest /boot/vmlinuz-*; where there is none,
                         Debian's linux-image-cloud is downloaded to target/image, once]
-      --busybox FILE    put this static busybox into the image [default: /usr/bin/busybox]
+      --busybox FILE    put this static busybox into the image [default: /bin/busybox]
       --machine NAME    build for x86_64 or aarch64 [default: x86_64]
       --kvm             boot with KVM; without it qemu emulates the processor
   -h, --help            print this help
@@ -51,7 +51,7 @@ Exit codes: 0 the image is built, and its test passed or was skipped; 1 somethin
 /// Where the image and a kernel that was downloaded are.
 const FOLDER: &str = "target/image";
 const IMAGE: &str = "initramfs.cpio";
-const BUSYBOX: &str = "/usr/bin/busybox";
+const BUSYBOX: &str = "/bin/busybox";
 const NO_BUSYBOX: &str = "a shell and the test in the image: no static busybox for the machine (give --busybox FILE, or \
      install with: apt-get install busybox-static)";
 
