@@ -2,8 +2,8 @@
 #
 # Usage: awk -f count.awk -v sent=N -v kills=N STDERR LOG...
 #
-# The messages are "line: 1" to "line: N". A message may be missing if standard error says that it
-# is lost, which holds for at most the one that a worker was writing when it was killed.
+# The messages are "line: 1" to "line: N". A message may be missing if standard error names it as
+# lost: the one that a worker was writing when it was killed.
 
 FILENAME == ARGV[1] {
     print "stderr: " $0

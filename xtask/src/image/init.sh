@@ -79,7 +79,7 @@ say "init runs"
 /bin/busybox --install -s /bin
 mkdir "$DIR"
 
-# The only deadline: whatever waits for ever is ended by it.
+# The deadline of every wait below.
 (
     sleep "$SECONDS_AT_MOST"
     fail "not done after $SECONDS_AT_MOST s"
@@ -109,7 +109,7 @@ count() {
     awk -f /count.awk -v sent="$SENT" -v kills="$KILLS" "$STDERR" "$@"
 }
 
-# A count that does not notice a missing line is worth nothing, and each busybox has another awk.
+# First see the count fail: awk differs between versions of busybox.
 grep -hv " line: $SENT\$" "$DIR"/log* >/run/incomplete
 count /run/incomplete >/dev/null && fail "the count does not notice that line $SENT is missing"
 count "$DIR"/log* && say "passed"

@@ -27,8 +27,8 @@ pub(crate) struct Machine {
     pub(crate) no_kernel: &'static str,
 }
 
-/// Debian's kernels hang on a microvm with ACPI where there is no KVM, and cannot turn it off: a
-/// triple fault ends it.
+/// Without ACPI: under emulation Debian's kernels hang on a microvm that has it. `reboot=t` ends the
+/// machine by a triple fault, since it has no other reset.
 const X86_64: Machine = Machine {
     name: "x86_64",
     target: "x86_64-unknown-linux-musl",
