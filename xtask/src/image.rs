@@ -23,6 +23,8 @@ use lexopt::{
 use crate::{
     failure::Failure,
     steps::{self, Step},
+    tinylogd::{self, Symbols},
+    tools,
     workspace::Workspace,
 };
 use machine::{MACHINES, Machine};
@@ -132,6 +134,9 @@ fn boot_step(workspace: &Workspace, options: Options, busybox: Option<Vec<u8>>) 
     const NAME: &str = "image --boot";
     let machine = options.machine;
     let Some(busybox) = busybox else { return Step::skip(NAME, NO_BUSYBOX) };
+    if !tools::has_target(workspace, machine.target) {
+        return Step::skip(NAME, machine.no_target);
+    }
     if !machine.has_qemu() {
         return Step::skip(NAME, machine.no_qemu);
     }
@@ -151,7 +156,8 @@ fn build(
     machine: &Machine,
     busybox: Option<&[u8]>,
 ) -> Result<PathBuf, Failure> {
-    let program = executable::read(&program(workspace, machine)?, machine)?;
+    let folder = tinylogd::build(workspace, machine.target, Symbols::Stripped)?;
+    let program = executable::read(&folder.join("tinylogd"), machine)?;
     let entries = archive::entries(&program, busybox);
     let folder = workspace.root().join(FOLDER);
     let path = folder.join(IMAGE);
@@ -166,18 +172,6 @@ fn build(
     }
     println!("{:>9}  {FOLDER}/{IMAGE}", file.len());
     Ok(path)
-}
-
-/// Builds the daemon that is /bin/tinylogd in the image, and returns its path.
-fn program(workspace: &Workspace, machine: &Machine) -> Result<PathBuf, Failure> {
-    let target = machine.target;
-    let mut build = workspace.cargo(&["build", "--release", "--locked", "--target", target]);
-    build.args(["--config", "profile.release.strip=true", "--target-dir", "target"]);
-    build.args(["-p", "ipc-worker", "-F", "postcard", "--example", "logd"]);
-    let linker = target.to_uppercase().replace('-', "_");
-    build.env(format!("CARGO_TARGET_{linker}_LINKER"), "rust-lld");
-    steps::run_command(&mut build)?;
-    Ok(workspace.root().join("target").join(target).join("release/examples/logd"))
 }
 
 #[cfg(test)]

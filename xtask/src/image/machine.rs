@@ -23,6 +23,7 @@ pub(crate) struct Machine {
     processor: &'static str,
     /// Its part of the kernel's command line.
     append: &'static str,
+    pub(crate) no_target: &'static str,
     pub(crate) no_qemu: &'static str,
     pub(crate) no_kernel: &'static str,
 }
@@ -38,6 +39,7 @@ const X86_64: Machine = Machine {
     board: "microvm,acpi=off",
     processor: "qemu64",
     append: "console=ttyS0 reboot=t",
+    no_target: "image --boot (install with: rustup target add x86_64-unknown-linux-musl)",
     no_qemu: "image --boot (install with: apt-get install qemu-system-x86)",
     no_kernel: "image --boot: no kernel (give --kernel FILE, or install with: apt-get install \
                 linux-image-cloud-amd64)",
@@ -52,6 +54,7 @@ const AARCH64: Machine = Machine {
     board: "virt",
     processor: "cortex-a53",
     append: "console=ttyAMA0",
+    no_target: "image --boot (install with: rustup target add aarch64-unknown-linux-musl)",
     no_qemu: "image --boot (install with: apt-get install qemu-system-arm)",
     no_kernel: "image --boot: no kernel (give --kernel FILE, or install with: apt-get install \
                 linux-image-cloud-arm64)",

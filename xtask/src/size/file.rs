@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use object::{Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
+use elf::{
+    ElfBytes,
+    abi::{SHF_ALLOC, SHF_WRITE, SHT_NOBITS, STT_FUNC},
+    endian::AnyEndian,
+};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -24,18 +28,17 @@ impl Sizes {
         let bytes = read(path)?;
         let file = parse(path, &bytes)?;
         let mut sizes = Self { file: bytes.len() as u64, ..Self::default() };
-        for section in file.sections() {
-            match section.kind() {
-                SectionKind::Text | SectionKind::ReadOnlyData | SectionKind::ReadOnlyString => {
-                    sizes.text += section.size();
-                }
-                SectionKind::Data | SectionKind::ReadOnlyDataWithRel | SectionKind::Tls => {
-                    sizes.data += section.size();
-                }
-                SectionKind::UninitializedData | SectionKind::UninitializedTls => {
-                    sizes.bss += section.size();
-                }
-                _ => {}
+        for section in file.section_headers().into_iter().flatten() {
+            let has = |flag: u32| section.sh_flags & u64::from(flag) != 0;
+            if !has(SHF_ALLOC) {
+                continue;
+            }
+            if section.sh_type == SHT_NOBITS {
+                sizes.bss += section.sh_size;
+            } else if has(SHF_WRITE) {
+                sizes.data += section.sh_size;
+            } else {
+                sizes.text += section.sh_size;
             }
         }
         Ok(sizes)
@@ -53,10 +56,13 @@ pub(super) fn functions(path: &Path) -> Result<Vec<(String, u64)>, Failure> {
     let bytes = read(path)?;
     let file = parse(path, &bytes)?;
     let mut sizes = BTreeMap::<String, u64>::new();
-    for symbol in file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text) {
-        let name = symbol.name().unwrap_or("?");
+    let symbols = file.symbol_table().ok().flatten();
+    let (symbols, names) =
+        symbols.ok_or_else(|| Failure::Failed(format!("{} has no symbols", path.display())))?;
+    for symbol in symbols.iter().filter(|symbol| symbol.st_symtype() == STT_FUNC) {
+        let name = names.get(symbol.st_name as usize).unwrap_or("?");
         let name = format!("{:#}", rustc_demangle::demangle(name));
-        *sizes.entry(name).or_default() += symbol.size();
+        *sizes.entry(name).or_default() += symbol.st_size;
     }
     let mut functions: Vec<_> = sizes.into_iter().collect();
     functions.sort_by(|(name, size), (other, others)| others.cmp(size).then(name.cmp(other)));
@@ -67,8 +73,8 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(Failure::of(&format!("read {}", path.display())))
 }
 
-fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<object::File<'a>, Failure> {
-    object::File::parse(bytes)
+fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<ElfBytes<'a, AnyEndian>, Failure> {
+    ElfBytes::minimal_parse(bytes)
         .map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))
 }
 
