@@ -35,7 +35,7 @@ impl Identity {
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { build, service, fingerprint } = self;
-        write!(f, "service {service:?} {fingerprint:016x} of {build:?}")
+        write!(f, "service \"{service}\" {fingerprint:016x} of \"{build}\"")
     }
 }
 
@@ -50,6 +50,6 @@ pub struct Served {
 impl fmt::Display for Served {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (build, service) = (self.build.as_str(), self.service.as_str());
-        write!(f, "service {service:?} {:016x} of {build:?}", self.fingerprint)
+        write!(f, "service \"{service}\" {:016x} of \"{build}\"", self.fingerprint)
     }
 }

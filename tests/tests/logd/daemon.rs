@@ -48,6 +48,9 @@ pub(crate) fn longest() -> usize {
     if is_tiny() { 4 << 10 } else { 16 << 10 }
 }
 
+/// The intake that logd has without being told.
+const INTAKE: &str = "1048576";
+
 /// What only logd has.
 const LOGDS: [&str; 2] = ["--inline", "--stall"];
 
@@ -68,6 +71,10 @@ pub(crate) fn bare_command(home: &Home, arguments: &[&str]) -> Command {
     let [daemon, _] = PROGRAMS.get().unwrap();
     let mut command = Command::new(daemon);
     expect_known(arguments.iter().copied());
+    if is_tiny() {
+        // What comes later counts.
+        command.args(["--intake", INTAKE]);
+    }
     let arguments = arguments.iter().filter(|argument| !(is_tiny() && **argument == "--stats"));
     command.args(arguments).current_dir(home.path(".")).stdin(Stdio::null());
     command

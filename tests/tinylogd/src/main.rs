@@ -85,11 +85,11 @@ fn run(options: &Options, mut environment: Strings) -> Result<(), Failed> {
     let start = unsafe { Start::fork_raw(Server(disk)) };
     #[cfg(feature = "musl")]
     let start = Start::fork(Server(disk));
-    // Not by `map_err`, which would hold the worker's buffers a second time.
-    let started = Worker::start(start.restart(RESTART));
-    match started {
-        Ok(mut worker) => Daemon::new(&mut worker, sources, Nobody, [intake?, buffer?]).serve(),
-        Err(error) => Err(opening::not_started(options, &error)),
+    // It stays where it is: each move would touch as much of the stack again as its buffers take.
+    let mut started = Worker::start(start.restart(RESTART));
+    match &mut started {
+        Ok(worker) => Daemon::new(worker, sources, Nobody, [intake?, buffer?]).serve(),
+        Err(error) => Err(opening::not_started(options, error)),
     }
 }
 

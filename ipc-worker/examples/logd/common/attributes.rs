@@ -1,5 +1,7 @@
 //! Who may read a log: a new file is given what the one before it had.
 
+use core::ffi::CStr;
+
 use heapless::Vec;
 use rustix::fd::BorrowedFd;
 use rustix::fs::{
@@ -8,7 +10,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 /// Where an access control list is kept (acl(5)).
-const ACL: &str = "system.posix_acl_access";
+const ACL: &CStr = c"system.posix_acl_access";
 
 /// Bytes of a list, at most: 4 and 8 for each entry.
 const LONGEST: usize = 1024;

@@ -87,7 +87,7 @@ impl AsFd for Kernel {
 
 fn open_device() -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let device = open("/dev/kmsg", flags, Mode::empty())?;
+    let device = open(c"/dev/kmsg", flags, Mode::empty())?;
     if Instant::now().since(Instant::PAST) > BOOT {
         seek(&device, SeekFrom::End(0))?;
     }

@@ -73,7 +73,7 @@ impl Log {
 
     /// Returns whether this still is `log`, and was not renamed or replaced from outside.
     pub(crate) fn is_named(&self, dir: BorrowedFd<'_>) -> bool {
-        let found = (fstat(&self.fd), statat(dir, "log", flags(self.symlinks)));
+        let found = (fstat(&self.fd), statat(dir, c"log", flags(self.symlinks)));
         let number = |stat: Stat| (stat.st_dev, stat.st_ino);
         matches!(found, (Ok(ours), Ok(named)) if number(ours) == number(named))
     }
@@ -158,7 +158,7 @@ fn open_or_make(
     mode: Mode,
 ) -> Result<Option<(OwnedFd, bool)>, Errno> {
     // Looked at first, since opening a device can do something.
-    let must_make = match statat(dir, "log", flags(symlinks)) {
+    let must_make = match statat(dir, c"log", flags(symlinks)) {
         Ok(stat) => {
             check_kind(&stat)?;
             false
@@ -174,7 +174,7 @@ fn open_or_make(
     };
     let follow = if symlinks == Symlinks::Follow { OFlags::empty() } else { OFlags::NOFOLLOW };
     let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOCTTY | make | follow;
-    match retry_on_intr(|| openat(dir, "log", flags, mode)) {
+    match retry_on_intr(|| openat(dir, c"log", flags, mode)) {
         Ok(fd) => {
             check_kind(&fstat(&fd)?)?;
             Ok(Some((fd, must_make)))

@@ -1,5 +1,7 @@
 //! A standard stream that is written to without waiting.
 
+use core::ffi::CStr;
+
 use ipc_transport::{Instant, Interest, Watched, wait};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, fstat};
@@ -79,6 +81,8 @@ fn open_again(shared: BorrowedFd<'_>) -> Option<OwnedFd> {
     let mut path = Text::new(&mut room);
     path.put(b"/proc/self/fd/");
     path.put_number(u64::try_from(shared.as_raw_fd()).ok()?, 1);
+    path.put(b"\0");
+    let path = CStr::from_bytes_with_nul(path.bytes()).ok()?;
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    rustix::fs::open(path.bytes(), flags, Mode::empty()).ok()
+    rustix::fs::open(path, flags, Mode::empty()).ok()
 }

@@ -39,7 +39,7 @@ pub(crate) struct Lock {
 impl Place {
     pub(crate) fn open(path: &'static CStr) -> Result<Self, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let base = openat(CWD, ".", flags, Mode::empty())?;
+        let base = openat(CWD, c".", flags, Mode::empty())?;
         let dir = open(base.as_fd(), path)?;
         Ok(Self { base, path, dir, lock: None, vain: None })
     }
@@ -117,7 +117,7 @@ impl Lock {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
         for _ in 0..OPENS {
-            let fd = openat(dir, "lock", flags | OFlags::NONBLOCK, mode)?;
+            let fd = openat(dir, c"lock", flags | OFlags::NONBLOCK, mode)?;
             let stat = fstat(&fd)?;
             if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
                 return Err(Errno::NXIO);
@@ -137,7 +137,7 @@ impl Lock {
     fn is_named(&self, dir: BorrowedFd<'_>) -> bool {
         // Not by its number, which some file systems never give twice.
         let has_name = !self.had_name || fstat(&self.fd).is_ok_and(|stat| stat.st_nlink > 0);
-        has_name && statat(dir, "lock", AtFlags::SYMLINK_NOFOLLOW).is_ok()
+        has_name && statat(dir, c"lock", AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
     fn take(&mut self) -> Result<(), Errno> {

@@ -66,7 +66,7 @@ fn take_over(number: RawFd) -> Result<OwnedFd, Failed> {
 fn send(name: &CStr, word: &[u8]) -> Result<(), Errno> {
     let address = match name.to_bytes() {
         [b'@', hidden @ ..] => SocketAddrUnix::new_abstract_name(hidden),
-        path => SocketAddrUnix::new(path),
+        _ => SocketAddrUnix::new(name),
     }?;
     let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
