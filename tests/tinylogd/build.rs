@@ -23,7 +23,6 @@ fn main() {
         return;
     }
     if !is_linker {
-        println!("cargo::rustc-link-arg=-nostartfiles");
         println!("cargo::rustc-link-arg=-nostdlib");
     }
     for arg in ARGS.into_iter().chain([&*script]) {
