@@ -15,6 +15,7 @@ mod logd {
 }
 
 use core::ffi::CStr;
+use core::mem::MaybeUninit;
 use core::ptr;
 
 use ipc_barrier::process::reset_signals;
@@ -78,18 +79,19 @@ fn run(options: &Options, mut environment: Strings) -> Result<(), Failed> {
         CStr::from_bytes_with_nul(value).ok()
     });
     let (place, sources) = opening::open(options, socket, find)?;
-    let [lines, intake, buffer] = [disk::LINES, options.intake, MESSAGE].map(memory);
-    let disk = opening::disk(place, options, lines?, false);
+    let lines = memory(disk::LINES)?;
+    let memory = [memory(options.intake)?, memory(MESSAGE)?];
+    let disk = opening::disk(place, options, lines, false);
     #[cfg(not(feature = "musl"))]
     // SAFETY: this program has no C library and one thread, and starts none.
     let start = unsafe { Start::fork_raw(Server(disk)) };
     #[cfg(feature = "musl")]
     let start = Start::fork(Server(disk));
-    // It stays where it is: each move would touch as much of the stack again as its buffers take.
-    let mut started = Worker::start(start.restart(RESTART));
-    match &mut started {
-        Ok(worker) => Daemon::new(worker, sources, Nobody, [intake?, buffer?]).serve(),
-        Err(error) => Err(opening::not_started(options, error)),
+    // The daemon stops it, so that nothing is left to be dropped.
+    let mut place = MaybeUninit::uninit();
+    match Worker::start_in(&mut place, start.restart(RESTART)) {
+        Ok(worker) => Daemon::new(worker, sources, Nobody, memory).serve(),
+        Err(error) => Err(opening::not_started(options, &error)),
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Memory {
     pub(super) resident: u64,
     /// The same, with what is shared divided by the number of those that share it.
     pub(super) share: u64,
-    /// What no other process has and no file gives.
+    /// What no other process has: what its end gives back.
     pub(super) private: u64,
 }
 
@@ -49,7 +49,7 @@ impl Memory {
         Ok(Self {
             resident: number("Rss:")?,
             share: number("Pss:")?,
-            private: number("Anonymous:")?,
+            private: number("Private_Clean:")? + number("Private_Dirty:")?,
         })
     }
 

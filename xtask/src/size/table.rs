@@ -31,7 +31,10 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         let [main, worker] = [resident.main, resident.worker].map(memory);
         writeln!(out, "| {} | {} | {main} | {worker} |", program.name(), sizes.file)?;
     }
-    writeln!(out, "\nKiB: resident / proportional share / anonymous, which no file backs.")?;
+    writeln!(
+        out,
+        "\nKiB: resident / with what is shared divided among those that share it / of its own alone."
+    )?;
     writeln!(out, "\nThe largest functions of tinylogd, x86_64, in bytes:\n")?;
     for (name, bytes) in &report.functions {
         writeln!(out, "{bytes:>7}  {name}")?;
