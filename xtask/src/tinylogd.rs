@@ -20,6 +20,8 @@ const TIME: Duration = Duration::from_secs(60);
 /// The small programs beside the daemon: each ends with 0, or says by its status what failed.
 pub(crate) const EXAMPLES: [&str; 3] = ["barrier", "worker", "exec"];
 
+const HOST: &str = "x86_64-unknown-linux-gnu";
+
 /// A kind of machine that has start code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Machine {
@@ -44,7 +46,7 @@ impl Machine {
     /// Its targets, the best first. Without a C library they differ in nothing.
     const fn targets(self) -> &'static [&'static str] {
         match self {
-            Self::X86_64 => &["x86_64-unknown-linux-musl", "x86_64-unknown-linux-gnu"],
+            Self::X86_64 => &["x86_64-unknown-linux-musl", HOST],
             Self::Aarch64 => &["aarch64-unknown-linux-musl", "aarch64-unknown-linux-gnu"],
             Self::Arm => &["armv7-unknown-linux-musleabihf", "armv7-unknown-linux-gnueabihf"],
             Self::Riscv64 => &["riscv64gc-unknown-linux-musl", "riscv64gc-unknown-linux-gnu"],
@@ -75,7 +77,8 @@ pub(crate) fn cargo(workspace: &Workspace, args: &[&str]) -> Command {
     command
 }
 
-/// Builds all programs for a target with the linker that comes with Rust, and returns their folder.
+/// Builds all programs for a target, elsewhere with the linker that comes with Rust, and returns their
+/// folder.
 pub(crate) fn build(
     workspace: &Workspace,
     target: &str,
@@ -91,9 +94,12 @@ pub(crate) fn build(
     if symbols == Symbols::Kept {
         build.args(["--config", "profile.release.strip=false"]);
     }
-    let variable = format!("CARGO_TARGET_{}", target.to_uppercase().replace('-', "_"));
-    build.env(format!("{variable}_LINKER"), "rust-lld");
-    build.env(format!("{variable}_RUSTFLAGS"), "-Clink-self-contained=no");
+    // That of this machine links the build script, too.
+    if target != HOST {
+        let variable = format!("CARGO_TARGET_{}", target.to_uppercase().replace('-', "_"));
+        build.env(format!("{variable}_LINKER"), "rust-lld");
+        build.env(format!("{variable}_RUSTFLAGS"), "-Clink-self-contained=no");
+    }
     steps::run_command(&mut build)?;
     Ok(workspace.root().join(folder).join(target).join("release"))
 }
