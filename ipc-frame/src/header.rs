@@ -163,8 +163,8 @@ impl Header {
         fd_count: u16,
         fd_sequence: u32,
     ) -> Result<[u8; Self::SIZE], DecodeError> {
-        let header = Self { len, fd_count, fd_sequence, ..*self };
-        Ok(header.checked()?.encode())
+        let bytes = Self { len, fd_count, fd_sequence, ..*self }.encode();
+        Self::decode(&bytes).map(|_| bytes)
     }
 
     /// Returns the header's bytes, as `WIRE.md` specifies them.
@@ -193,40 +193,35 @@ impl Header {
     ///
     /// # Errors
     /// The peer's fault each time; see [`DecodeError`]. The bytes after it cannot be decoded.
-    #[inline]
+    #[inline(never)]
     pub fn decode(bytes: &[u8; Self::SIZE]) -> Result<Self, DecodeError> {
         let [kind] = take(bytes, field::KIND);
-        Self {
+        let kind = Kind::from_wire(kind).ok_or(DecodeError::UnknownKind { kind })?;
+        let header = Self {
             len: u32::from_le_bytes(take(bytes, field::LEN)),
-            kind: Kind::from_wire(kind).ok_or(DecodeError::UnknownKind { kind })?,
+            kind,
             flags: u8::from_le_bytes(take(bytes, field::FLAGS)),
             method: u16::from_le_bytes(take(bytes, field::METHOD)),
             id: u64::from_le_bytes(take(bytes, field::ID)),
             fd_count: u16::from_le_bytes(take(bytes, field::FD_COUNT)),
             reply_fds: u16::from_le_bytes(take(bytes, field::REPLY_FDS)),
             fd_sequence: u32::from_le_bytes(take(bytes, field::FD_SEQUENCE)),
-        }
-        .checked()
-    }
-
-    /// Checks the fields in the order of their offsets, as `WIRE.md` says.
-    #[inline]
-    fn checked(self) -> Result<Self, DecodeError> {
-        let kind = self.kind;
+        };
+        // In the order of their offsets, as `WIRE.md` says.
         for (offset, value, is_used, most) in [
-            (field::FLAGS, self.flags.into(), kind.asks(), RESENT.into()),
-            (field::METHOD, self.method.into(), kind.asks() || kind == Kind::Note, u64::MAX),
-            (field::ID, self.id, !matches!(kind, Kind::Ready | Kind::Failed), u64::MAX),
-            (field::FD_COUNT, self.fd_count.into(), kind.may_have_fds(), MAX_FDS.into()),
-            (field::REPLY_FDS, self.reply_fds.into(), kind == Kind::Request, MAX_FDS.into()),
-            (field::FD_SEQUENCE, self.fd_sequence.into(), self.fd_count > 0, u64::MAX),
+            (field::FLAGS, header.flags.into(), kind.asks(), RESENT.into()),
+            (field::METHOD, header.method.into(), kind.asks() || kind == Kind::Note, u64::MAX),
+            (field::ID, header.id, !matches!(kind, Kind::Ready | Kind::Failed), u64::MAX),
+            (field::FD_COUNT, header.fd_count.into(), kind.may_have_fds(), MAX_FDS.into()),
+            (field::REPLY_FDS, header.reply_fds.into(), kind == Kind::Request, MAX_FDS.into()),
+            (field::FD_SEQUENCE, header.fd_sequence.into(), header.fd_count > 0, u64::MAX),
         ] {
             let limit = if is_used { most } else { 0 };
             if value > limit {
                 return Err(DecodeError::FieldOverLimit { kind, offset, value, limit });
             }
         }
-        Ok(self)
+        Ok(header)
     }
 
     /// Writes the sequence number into a header that is already encoded.

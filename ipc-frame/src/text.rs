@@ -19,16 +19,9 @@ impl<const N: usize> Text<N> {
     };
 
     /// Copies as much of the text as fits.
-    #[expect(clippy::cast_possible_truncation, reason = "N is at most 255, checked above")]
     pub const fn new(text: &str) -> Self {
         let mut copy = Self::EMPTY;
-        let mut len = if text.len() < N { text.len() } else { N };
-        while !text.is_char_boundary(len) {
-            len -= 1;
-        }
-        let (source, _) = text.as_bytes().split_at(len);
-        copy.bytes.split_at_mut(len).0.copy_from_slice(source);
-        copy.len = len as u8;
+        copy.len = fill(&mut copy.bytes, text);
         copy
     }
 
@@ -41,6 +34,18 @@ impl<const N: usize> Text<N> {
     pub fn as_str(&self) -> &str {
         valid(self.bytes.get(..usize::from(self.len)).unwrap_or_default())
     }
+}
+
+/// Copies as much of the text as fits into at most 255 bytes, and returns how many it took.
+#[expect(clippy::cast_possible_truncation, reason = "there are at most 255 bytes")]
+const fn fill(bytes: &mut [u8], text: &str) -> u8 {
+    let mut len = if text.len() < bytes.len() { text.len() } else { bytes.len() };
+    while !text.is_char_boundary(len) {
+        len -= 1;
+    }
+    let (source, _) = text.as_bytes().split_at(len);
+    bytes.split_at_mut(len).0.copy_from_slice(source);
+    len as u8
 }
 
 /// As much as is valid UTF-8.

@@ -42,7 +42,7 @@ pub(crate) enum Way {
 
 impl<'fd> Calls<'fd> {
     /// Sends at most `limit` bytes, never none.
-    #[inline]
+    #[inline(never)] // Several callers.
     pub(crate) fn send(self, pieces: &[&[u8]], limit: usize, fds: &[BorrowedFd<'_>]) -> Moved {
         if fds.len() > MAX_FDS {
             return Err(TransportError::TooManyFds { count: fds.len() });
