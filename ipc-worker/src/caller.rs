@@ -106,12 +106,16 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     /// Returns the requests that were sent and not answered, in the order in which the worker runs
     /// them.
     pub(crate) fn sent(&self) -> impl Iterator<Item = UnderWay> {
-        let walk = |is_first| {
-            let mut at = self.outbox.first();
-            let list = core::iter::from_fn(move || self.next_under_way(&mut at));
-            list.filter(move |it| it.is_first == is_first && self.outbox.is_begun(it.frame))
-        };
-        walk(true).chain(walk(false))
+        let (mut is_first, mut at) = (true, self.outbox.first());
+        core::iter::from_fn(move || {
+            loop {
+                match self.next_under_way(&mut at) {
+                    None if is_first => (is_first, at) = (false, self.outbox.first()),
+                    Some(it) if it.is_first != is_first || !self.outbox.is_begun(it.frame) => {}
+                    found => return found,
+                }
+            }
+        })
     }
 
     /// Sends a request before all others, if nothing was sent to the worker yet.

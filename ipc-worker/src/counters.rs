@@ -98,6 +98,7 @@ impl Counters {
 }
 
 /// Adds to a count, which saturates.
+#[inline(never)] // Many callers.
 pub(crate) const fn add(count: &mut u64, more: u64) {
     *count = count.saturating_add(more);
 }

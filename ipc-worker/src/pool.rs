@@ -155,7 +155,7 @@ impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize>
             let index = (self.next + step) % N;
             let Some(found) = self.workers.get_mut(index).and_then(Worker::find) else { continue };
             self.next = (index + 1) % N;
-            return self.workers.get_mut(index).map(|worker| (index, worker.show(found)));
+            return Some((index, self.workers.get_mut(index)?.show(found)?));
         }
         None
     }

@@ -3,7 +3,7 @@
 mod calls;
 mod place;
 
-use core::{fmt, mem};
+use core::fmt;
 
 use ipc_barrier::process::Ended;
 use ipc_frame::Header;
@@ -13,12 +13,11 @@ use static_assertions::assert_impl_all;
 
 use crate::caller::Answer;
 use crate::counters::{Counters, add};
-use crate::event::{Event, GiveUp};
+use crate::event::Event;
 use crate::handler::{Reply, Request};
 use crate::ledger::{RequestId, Told};
 use crate::process::{Exec, Fork, Launch, Main};
 use crate::refusal::Refusal;
-use crate::start_error::StartError;
 
 /// A worker as main sees it, with at most `SLOTS` requests under way in `BYTES` bytes each way.
 ///
@@ -46,10 +45,8 @@ assert_impl_all!(Worker<u64, Exec<'static>, 4, 1024>: Send, Sync);
 pub(crate) enum Found<Tag> {
     Told(Told<Tag>),
     Note(Header),
-    Died(Ended),
-    NotStarted(StartError),
-    Started { resent: usize },
-    GaveUp(GiveUp),
+    /// What the worker's life has brought. It stays there until it is shown.
+    News,
 }
 
 impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOTS, BYTES> {
@@ -129,7 +126,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// Take events until there is none: further turns wait for that.
     pub fn next_event(&mut self) -> Option<Event<'_, Tag>> {
         let found = self.find()?;
-        Some(self.show(found))
+        self.show(found)
     }
 
     /// Finds the next event, and borrows nothing yet.
@@ -156,35 +153,28 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     }
 
     fn find_news(&mut self) -> Option<Found<Tag>> {
-        let life = &mut self.main.life;
-        if let Some(ended) = life.died.take() {
-            Some(Found::Died(ended))
-        } else if let Some(told) = self.main.caller.table.next_ended() {
-            Some(Found::Told(told))
-        } else if let Some(error) = life.not_started.take() {
-            Some(Found::NotStarted(error))
-        } else if mem::take(&mut life.started) {
-            Some(Found::Started { resent: mem::take(&mut life.resent) })
-        } else {
-            life.gave_up.take().map(Found::GaveUp)
+        let life = &self.main.life;
+        // A death is told before the outcomes that follow from it, and all else after them.
+        if life.died.is_none() {
+            if let Some(told) = self.main.caller.table.next_ended() {
+                return Some(Found::Told(told));
+            }
         }
+        life.has_news().then_some(Found::News)
     }
 
     /// Shows what was found, with what belongs to it.
-    pub(crate) fn show(&mut self, found: Found<Tag>) -> Event<'_, Tag> {
+    pub(crate) fn show(&mut self, found: Found<Tag>) -> Option<Event<'_, Tag>> {
         match found {
             Found::Told(told) => {
                 let (tag, outcome) = self.main.caller.outcome(told);
-                Event::Done { tag, outcome }
+                Some(Event::Done { tag, outcome })
             }
             Found::Note(header) => {
                 let (tag, note) = self.main.caller.note(header);
-                Event::Note { tag, note }
+                Some(Event::Note { tag, note })
             }
-            Found::Died(ended) => Event::Died(ended),
-            Found::NotStarted(error) => Event::NotStarted(error),
-            Found::Started { resent } => Event::Started { resent },
-            Found::GaveUp(reason) => Event::GaveUp(reason),
+            Found::News => self.main.life.next_news(),
         }
     }
 

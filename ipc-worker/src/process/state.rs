@@ -1,6 +1,6 @@
 //! Where a worker's life is: which process there is, and what becomes of it.
 
-use core::mem::MaybeUninit;
+use core::mem::{self, MaybeUninit};
 use core::time::Duration;
 
 use heapless::Vec;
@@ -15,7 +15,7 @@ use rustix::io;
 use rustix::process::{Pid, getpid};
 
 use crate::caller::Caller;
-use crate::event::GiveUp;
+use crate::event::{Event, GiveUp};
 use crate::identity::Identity;
 use crate::ledger::{Credit, Restart, Running, Supervisor, TimeLimit, Words};
 use crate::server::SHORTAGE;
@@ -197,6 +197,19 @@ impl Life {
     /// Returns whether it has brought something that main was not told.
     pub(crate) const fn has_news(&self) -> bool {
         self.died.is_some() || self.not_started.is_some() || self.started || self.gave_up.is_some()
+    }
+
+    /// Takes the next of that.
+    pub(crate) fn next_news<Tag>(&mut self) -> Option<Event<'_, Tag>> {
+        if let Some(ended) = self.died.take() {
+            Some(Event::Died(ended))
+        } else if let Some(error) = self.not_started.take() {
+            Some(Event::NotStarted(error))
+        } else if mem::take(&mut self.started) {
+            Some(Event::Started { resent: mem::take(&mut self.resent) })
+        } else {
+            self.gave_up.take().map(Event::GaveUp)
+        }
     }
 
     /// Lets a worker follow at the next turn, as if none had ended before.
