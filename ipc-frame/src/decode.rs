@@ -88,10 +88,12 @@ impl<const N: usize> Decoder<N> {
     /// As [`next_frame`](Self::next_frame).
     #[inline]
     pub fn advance(&mut self) -> Result<Option<Header>, DecodeError> {
-        let Some((header, len)) = self.peek()? else { return Ok(None) };
-        self.payload = self.start + Header::SIZE;
-        self.start += len;
-        Ok(Some(header))
+        let peeked = self.peek();
+        if let Ok(Some(header)) = &peeked {
+            self.payload = self.start + Header::SIZE;
+            self.start += whole_len(header);
+        }
+        peeked
     }
 
     /// Returns the payload of the frame that was given out last; empty after
@@ -106,8 +108,8 @@ impl<const N: usize> Decoder<N> {
         let mut rest = self.buffer.get(self.start..self.end).unwrap_or_default();
         core::iter::from_fn(move || {
             let position = self.received.wrapping_sub(rest.len() as u64);
-            let (header, len) = Self::first_of(rest).ok()??;
-            rest = rest.get(len..).unwrap_or_default();
+            let header = Self::first_of(rest).ok()??;
+            rest = rest.get(whole_len(&header)..).unwrap_or_default();
             Some((position, header))
         })
     }
@@ -135,24 +137,31 @@ impl<const N: usize> Decoder<N> {
         self.received
     }
 
-    /// The next frame's header and whole length, if all of it has arrived.
+    /// The next frame's header, if all of the frame has arrived.
     #[inline]
-    fn peek(&self) -> Result<Option<(Header, usize)>, DecodeError> {
+    fn peek(&self) -> Result<Option<Header>, DecodeError> {
         let pending = self.buffer.get(self.start..self.end).unwrap_or_default();
-        Ok(Self::first_of(pending)?.filter(|&(_, len)| len <= pending.len()))
-    }
-
-    /// The first frame's header and whole length, if the header has arrived.
-    #[inline]
-    fn first_of(bytes: &[u8]) -> Result<Option<(Header, usize)>, DecodeError> {
-        let Some(header) = bytes.first_chunk() else { return Ok(None) };
-        let header = Header::decode(header)?;
-        let capacity = N - Header::SIZE;
-        match usize::try_from(header.len()) {
-            Ok(len) if len <= capacity => Ok(Some((header, Header::SIZE + len))),
-            _ => Err(DecodeError::TooLong { len: header.len(), capacity }),
+        match Self::first_of(pending) {
+            Ok(Some(header)) if whole_len(&header) > pending.len() => Ok(None),
+            first => first,
         }
     }
+
+    /// The first frame's header, if it has arrived.
+    #[inline]
+    fn first_of(bytes: &[u8]) -> Result<Option<Header>, DecodeError> {
+        let Some(header) = bytes.first_chunk() else { return Ok(None) };
+        let header = Header::decode(header)?;
+        if whole_len(&header) > N {
+            return Err(DecodeError::TooLong { len: header.len(), capacity: N - Header::SIZE });
+        }
+        Ok(Some(header))
+    }
+}
+
+/// Bytes of a frame with its header.
+fn whole_len(header: &Header) -> usize {
+    usize::try_from(header.len()).map_or(usize::MAX, |len| len.saturating_add(Header::SIZE))
 }
 
 impl<const N: usize> Default for Decoder<N> {

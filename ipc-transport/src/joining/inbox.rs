@@ -141,9 +141,10 @@ impl<const BYTES: usize> Inbox<BYTES> {
             return Err(error);
         }
         let start = self.decoder.position();
-        let decoded = self.decoder.advance().map_err(InboxError::Decode);
-        let Some(header) = decoded.map_err(|error| self.joined.fail(error))? else {
-            return Ok(None);
+        let header = match self.decoder.advance() {
+            Ok(Some(header)) => header,
+            Ok(None) => return Ok(None),
+            Err(error) => return Err(self.joined.fail(InboxError::Decode(error))),
         };
         let lost = self.joined.joiner.frame(start, &header);
         self.joined.lost = lost.map_err(|error| self.joined.fail(error))?;
