@@ -17,6 +17,8 @@
 mod bare;
 mod child;
 mod closing;
+#[doc(hidden)]
+pub mod decimal;
 mod fork;
 #[cfg(feature = "libc")]
 mod posix;

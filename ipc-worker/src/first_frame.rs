@@ -62,7 +62,7 @@ pub(crate) fn read(
 /// it has a meaning only if that is ours.
 fn matches(payload: &[u8], ours: [u32; 3], expected: &'static Identity) -> Result<(), StartError> {
     let mut rest = payload;
-    for (what, ours) in ["version", "slots", "bytes"].into_iter().zip(ours) {
+    for (&what, &ours) in ["version", "slots", "bytes"].iter().zip(&ours) {
         let (theirs, after) = rest.split_first_chunk().ok_or(StartError::Malformed)?;
         let theirs = u32::from_le_bytes(*theirs);
         if theirs != ours {
@@ -86,8 +86,9 @@ fn served(bytes: &[u8]) -> Option<Served> {
     let (&[build_len], rest) = rest.split_first_chunk()?;
     let (build, service) = rest.split_at_checked(build_len.into())?;
     let (build, service) = (Text::from_bytes(build), Text::from_bytes(service));
-    let fits = build.as_str().len() + service.as_str().len() == rest.len();
-    fits.then_some(Served { build, service, fingerprint: u64::from_le_bytes(*fingerprint) })
+    let served = Served { build, service, fingerprint: u64::from_le_bytes(*fingerprint) };
+    let len = served.build.as_str().len() + served.service.as_str().len();
+    Some(served).filter(|_| len == rest.len())
 }
 
 fn decode(payload: &[u8]) -> Option<Reason> {
@@ -97,8 +98,7 @@ fn decode(payload: &[u8]) -> Option<Reason> {
     if text.len() != usize::from(text_len) {
         return None;
     }
-    let (stage, text) = (Text::<20>::from_bytes(stage), Text::<48>::from_bytes(text));
-    Some(Reason::new(stage.as_str(), Errno(i32::from_le_bytes(*errno)), text.as_str()))
+    Some(Reason::of_bytes(stage, Errno(i32::from_le_bytes(*errno)), text))
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use syscalls::{Sysno, syscall};
 
+use super::decimal;
+
 /// The first number that is neither standard input, output nor error.
 const FIRST: RawFd = 3;
 
@@ -29,7 +31,7 @@ const FIRST: RawFd = 3;
 pub fn detach_all_but(keep: &[RawFd]) -> Result<(), SystemError> {
     raise_limit(2);
     // No directory, or it would be a way to open files, and no program.
-    let dead = rustix::fs::open("/proc/self/stat", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+    let dead = rustix::fs::open(c"/proc/self/stat", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .map_err(SystemError::of("open /proc/self/stat"))?;
     let mut detached = 0;
     for_each_other(keep, |fd| {
@@ -144,19 +146,11 @@ fn for_each_other(
 fn table_size() -> Result<RawFd, SystemError> {
     const OPEN: &str = "open /proc/self/status";
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let status = rustix::fs::open("/proc/self/status", flags, Mode::empty())
+    let status = rustix::fs::open(c"/proc/self/status", flags, Mode::empty())
         .map_err(SystemError::of(OPEN))?;
     let mut buffer = [0; 1024];
     let len = rustix::io::read(&status, &mut buffer).map_err(SystemError::of("read"))?;
     let mut lines = buffer.get(..len).unwrap_or_default().split(|&byte| byte == b'\n');
-    let size = lines.find_map(|line| line.strip_prefix(b"FDSize:\t")).and_then(number);
-    size.ok_or(SystemError::of(OPEN)(Errno::NOENT))
-}
-
-/// Reads a decimal number.
-fn number(digits: &[u8]) -> Option<RawFd> {
-    digits.iter().try_fold(0, |number: RawFd, digit| {
-        let digit = digit.checked_sub(b'0').filter(|&digit| digit < 10)?;
-        number.checked_mul(10)?.checked_add(digit.into())
-    })
+    let size = lines.find_map(|line| line.strip_prefix(b"FDSize:\t")).and_then(decimal::number);
+    size.and_then(|size| RawFd::try_from(size).ok()).ok_or(SystemError::of(OPEN)(Errno::NOENT))
 }

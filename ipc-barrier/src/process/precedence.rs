@@ -30,7 +30,7 @@ pub fn give_up_precedence() {
     if getpriority_process(None).is_ok_and(|nice| nice < 0) {
         _ = setpriority_process(None, 0);
     }
-    let score = rustix::fs::open("/proc/self/oom_score_adj", OFlags::RDWR, Mode::empty());
+    let score = rustix::fs::open(c"/proc/self/oom_score_adj", OFlags::RDWR, Mode::empty());
     let Ok(score) = score else { return };
     let mut sign = [0];
     if rustix::io::pread(&score, &mut sign, 0).is_ok() && sign == *b"-" {

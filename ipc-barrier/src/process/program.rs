@@ -6,14 +6,16 @@
 use core::ffi::{CStr, c_char};
 use core::{fmt, ptr};
 
-use heapless::{String, Vec};
+use heapless::Vec;
 use ipc_transport::SystemError;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_getfd};
+use rustix::path::DecInt;
 use syscalls::{Errno, Sysno, syscall};
 
 use super::child::Ended;
+use super::decimal::joined;
 use super::fork::ForkError;
 use super::reason::{Reason, failed};
 use super::setup::{FDS, Setup, TOO_LONG};
@@ -66,7 +68,7 @@ pub(super) struct Ready<'a> {
     pub(super) file: Option<OwnedFd>,
     pub(super) ruleset: Option<OwnedFd>,
     path: &'a CStr,
-    path_of_file: String<PATH>,
+    path_of_file: Vec<u8, PATH>,
     args: Pointers,
     env: Option<Pointers>,
     inherited: *const *const c_char,
@@ -102,7 +104,7 @@ impl<'a> Ready<'a> {
             file,
             ruleset: ruleset.map(beside).transpose()?,
             path: program.name(),
-            path_of_file: heapless::format!("/proc/self/fd/{number}\0").unwrap_or_default(),
+            path_of_file: joined(&[b"/proc/self/fd/", DecInt::new(number).as_bytes(), b"\0"]),
             args: pointers(args, "arguments")?,
             env: setup.env.map(|env| pointers(env, "environment")).transpose()?,
             inherited,
@@ -111,7 +113,7 @@ impl<'a> Ready<'a> {
 
     /// Returns where the program is found; by an open file, in `/proc`.
     pub(super) fn path(&self) -> &CStr {
-        let of_file = CStr::from_bytes_with_nul(self.path_of_file.as_bytes()).unwrap_or_default();
+        let of_file = CStr::from_bytes_with_nul(&self.path_of_file).unwrap_or_default();
         if self.file.is_some() { of_file } else { self.path }
     }
 

@@ -45,6 +45,13 @@ impl Reason {
         Self { stage: Text::new(stage), errno, text: Text::new(text) }
     }
 
+    /// Makes a reason of bytes of unknown origin.
+    #[doc(hidden)]
+    #[inline(never)] // Many callers.
+    pub fn of_bytes(stage: &[u8], errno: Errno, text: &[u8]) -> Self {
+        Self { stage: Text::from_bytes(stage), errno, text: Text::from_bytes(text) }
+    }
+
     /// Makes a reason of an error, with a text that says what failed.
     ///
     /// The number of an [`Errno`], a [`SystemError`] or an `std::io::Error` is kept, and of
@@ -87,18 +94,14 @@ impl Reason {
     pub(crate) fn from_bytes(bytes: &[u8; REASON]) -> Self {
         let [a, b, c, d, texts @ ..] = bytes;
         let mut texts = texts.split(|&byte| byte == 0);
-        Self {
-            stage: Text::from_bytes(texts.next().unwrap_or_default()),
-            errno: Errno(i32::from_le_bytes([*a, *b, *c, *d])),
-            text: Text::from_bytes(texts.next().unwrap_or_default()),
-        }
+        let mut next = || texts.next().unwrap_or_default();
+        Self::of_bytes(next(), Errno(i32::from_le_bytes([*a, *b, *c, *d])), next())
     }
 }
 
 /// Says at which stage a call failed, or what it was called for; for `map_err`.
 pub(super) fn failed<E: Into<Errno>>(stage: &str, text: &[u8]) -> impl FnOnce(E) -> Reason {
-    let (stage, text) = (Text::new(stage), Text::from_bytes(text));
-    move |errno| Reason { stage, errno: errno.into(), text }
+    move |errno| Reason::of_bytes(stage.as_bytes(), errno.into(), text)
 }
 
 impl From<SystemError> for Reason {

@@ -8,6 +8,7 @@ use core::time::Duration;
 use ipc_transport::{Instant, Interest, SystemError, Watched, above_stdio, again_on_intr, wait};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::{Mode, OFlags};
+use rustix::path::DecInt;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::getpid;
 use syscalls::{Sysno, syscall};
@@ -16,12 +17,13 @@ use syscalls::{Sysno, syscall};
 use super::bare as system;
 use super::child::{Child, Ended};
 use super::closing::{close_all_at_exec, may_any_survive_exec};
+use super::decimal::joined;
 use super::fork::{Fork, exit, fork_raw};
 #[cfg(feature = "libc")]
 use super::posix as system;
 use super::program::{Program, Ready, SpawnError, duplicate_beside};
 use super::reason::{REASON, Reason, failed};
-use super::setup::{Setup, Steps};
+use super::setup::Setup;
 use super::signals::{NONE, block_signals, reset};
 use super::stat;
 
@@ -73,15 +75,16 @@ impl Setup<'_> {
         let (told, mut tell) = pipe_with(PipeFlags::CLOEXEC).map_err(SystemError::of("pipe2"))?;
         let told = above_stdio(told)?;
         tell = duplicate_beside(tell.as_fd(), self)?;
-        let landlock = ready.ruleset.as_ref().map(AsFd::as_fd);
-        let steps = Steps { landlock, ..self.steps.clone().unwrap_or_default() };
-        let parent = Some(getpid());
+        let (parent, landlock) = (Some(getpid()), ready.ruleset.as_ref().map(AsFd::as_fd));
         let blocked = block_signals()?;
         // SAFETY: the child makes nothing but system calls until it exits or becomes the program.
         let child = match unsafe { fork_raw() }? {
             Fork::Child(_guard) => {
-                let prepared = self.prepare(&ready.fds).and_then(|()| steps.take(parent));
-                let reason = prepared.map_or_else(|reason| reason, |()| ready.exec());
+                let mut done = self.prepare(&ready.fds);
+                if let (Ok(()), Some(steps)) = (&done, &self.steps) {
+                    done = steps.take(parent, landlock);
+                }
+                let reason = done.map_or_else(|reason| reason, |()| ready.exec());
                 // A parent that is gone needs no reason.
                 _ = rustix::io::write(&tell, &reason.to_bytes());
                 exit(NOT_STARTED)
@@ -131,8 +134,9 @@ fn started(mut child: Child, told: BorrowedFd<'_>, deadline: Instant) -> Result<
 fn ended_before_exec(child: &mut Child) -> Option<Ended> {
     /// PF_FORKNOEXEC of linux/sched.h.
     const NO_EXEC: u32 = 0x40;
-    let path = heapless::format!(32; "/proc/{}/stat", child.pid()).unwrap_or_default();
-    let stat = rustix::fs::open(path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let path = joined::<32>(&[b"/proc/", DecInt::new(child.pid()).as_bytes(), b"/stat\0"]);
+    let path = CStr::from_bytes_with_nul(&path).unwrap_or_default();
+    let stat = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     match stat.ok().and_then(|stat| stat::read(stat, &mut [0; stat::LEN]).map(|(_, flags)| flags)) {
         Some(flags) if flags & NO_EXEC == 0 => None,
         Some(_) => Some(child.wait_until(Instant::now() + END).unwrap_or(Ended::Unknown)),

@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "system calls that rustix lacks, or has only with a heap")]
 
 use heapless::Vec;
-use rustix::fd::AsRawFd;
+use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::io::Errno;
 use rustix::process::{
     Gid, Pid, Rlimit, Uid, chdir, chroot, getegid, geteuid, getgid, getppid, getuid,
@@ -36,13 +36,18 @@ impl Setup<'_> {
     /// The stage that failed, and why. The steps before it stay done, so the process should end.
     pub fn apply(&self) -> Result<(), Reason> {
         self.check()?;
-        self.steps.as_ref().map_or(Ok(()), |steps| steps.take(getppid()))
+        self.steps.as_ref().map_or(Ok(()), |steps| steps.take(getppid(), steps.landlock))
     }
 }
 
 impl Steps<'_> {
-    /// Takes all steps; `parent` must not be gone at that of its death.
-    pub(super) fn take(&self, parent: Option<Pid>) -> Result<(), Reason> {
+    /// Takes all steps; `parent` must not be gone at that of its death. The ruleset may have another
+    /// number by now.
+    pub(super) fn take(
+        &self,
+        parent: Option<Pid>,
+        landlock: Option<BorrowedFd<'_>>,
+    ) -> Result<(), Reason> {
         if self.session {
             setsid().map_err(failed("session", b"setsid"))?;
         } else if self.group {
@@ -78,7 +83,7 @@ impl Steps<'_> {
                 return Err(failed("parent death", b"getppid")(Errno::SRCH));
             }
         }
-        if let Some(ruleset) = self.landlock {
+        if let Some(ruleset) = landlock {
             // SAFETY: the call touches no memory.
             unsafe { syscall!(Sysno::landlock_restrict_self, ruleset.as_raw_fd(), 0) }
                 .map_err(syscalls::Errno::into_raw)

@@ -33,7 +33,7 @@ pub(crate) fn count() -> Result<usize, (Errno, Errno)> {
 /// Counts the threads in /proc, but those that belong to the kernel.
 fn listed() -> Result<usize, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let list = rustix::fs::open("/proc/self/task", flags, Mode::empty())?;
+    let list = rustix::fs::open(c"/proc/self/task", flags, Mode::empty())?;
     let mut buffer = [MaybeUninit::uninit(); 512];
     let mut entries = RawDir::new(&list, &mut buffer);
     let mut count = 0;
@@ -58,10 +58,12 @@ fn is_kernels(thread: &OwnedFd) -> bool {
     /// PF_IO_WORKER of linux/sched.h since 5.12. Before, virtual processors had the same bit, and
     /// an io_uring's threads did not show in the process.
     const IO_WORKER: u32 = 0x10;
-    let stat = openat(thread, "stat", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let stat = openat(thread, c"stat", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     let mut buffer = [0; stat::LEN];
     let read = stat.ok().and_then(|stat| stat::read(stat, &mut buffer));
-    read.is_some_and(|(start, flags)| start.contains(" (iou-") && flags & IO_WORKER != 0)
+    read.is_some_and(|(start, flags)| {
+        start.windows(6).any(|at| at == b" (iou-") && flags & IO_WORKER != 0
+    })
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ impl Launch for Exec<'_> {
             None => Program::Path(self.path),
         };
         let mark = Mark::new(policy.patience).text();
-        let mark = CStr::from_bytes_with_nul(mark.as_bytes()).unwrap_or_default();
+        let mark = CStr::from_bytes_with_nul(&mark).unwrap_or_default();
         let mut args: Vec<&CStr, ARGS> = Vec::new();
         for arg in [program.name(), mark].into_iter().chain(self.args.iter().copied()) {
             let too_many = SystemError { call: "exec", errno: E2BIG };

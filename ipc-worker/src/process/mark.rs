@@ -3,12 +3,14 @@
 use core::ffi::CStr;
 use core::time::Duration;
 
-use heapless::{String, format};
+use heapless::Vec;
+use ipc_barrier::process::decimal::{joined, number};
 use ipc_transport::Patience;
+use rustix::path::DecInt;
 use rustix::process::{Pid, getpid, getppid};
 
 /// What every mark begins with.
-const PREFIX: &str = "ipc-worker:";
+const PREFIX: &[u8] = b"ipc-worker:";
 
 /// Bytes of the longest mark, with the zero at its end.
 const SIZE: usize = 40;
@@ -28,9 +30,10 @@ impl Mark {
     }
 
     /// Returns it as text that ends with a zero.
-    pub(super) fn text(self) -> String<SIZE> {
-        let (main, spin) = (self.main.as_raw_nonzero(), self.spin.spin.as_micros());
-        format!("{PREFIX}{main}:{spin}\0").unwrap_or_default()
+    pub(super) fn text(self) -> Vec<u8, SIZE> {
+        let spin = u64::try_from(self.spin.spin.as_micros()).unwrap_or(u64::MAX);
+        let [main, spin] = [self.main.as_raw_pid().unsigned_abs().into(), spin].map(DecInt::new);
+        joined(&[PREFIX, main.as_bytes(), b":", spin.as_bytes(), b"\0"])
     }
 
     /// Reads an argument. `None` unless it was made by this process's parent, or by one that has
@@ -40,10 +43,12 @@ impl Mark {
     }
 
     fn read(argument: &CStr) -> Option<Self> {
-        let (main, spin) = argument.to_str().ok()?.strip_prefix(PREFIX)?.split_once(':')?;
-        let spin = Patience { spin: Duration::from_micros(spin.parse().ok()?) };
-        let main = main.parse().ok().filter(|&main| main > 0).and_then(Pid::from_raw)?;
-        Some(Self { main, spin })
+        let fields = argument.to_bytes().strip_prefix(PREFIX)?;
+        let (main, spin) =
+            fields.split_at_checked(fields.iter().position(|&byte| byte == b':')?)?;
+        let spin = Duration::from_micros(number(spin.get(1..)?)?);
+        let main = Pid::from_raw(i32::try_from(number(main)?).ok()?)?;
+        Some(Self { main, spin: Patience { spin } })
     }
 }
 
@@ -57,7 +62,7 @@ mod tests {
             let (main, spin) = (Pid::from_raw(main).unwrap(), Duration::from_micros(spin));
             let mark = Mark { main, spin: Patience { spin } };
             let text = mark.text();
-            assert_eq!(Mark::read(CStr::from_bytes_with_nul(text.as_bytes()).unwrap()), Some(mark));
+            assert_eq!(Mark::read(CStr::from_bytes_with_nul(&text).unwrap()), Some(mark));
         }
     }
 
