@@ -115,13 +115,24 @@ impl<L: Lane> Barrier<L> {
     }
 
     fn into_end<R: Role>(self) -> End<R, L> {
+        End::new(Rules::NEW, self.into_half(R::INDEX))
+    }
+
+    #[inline(never)] // Both sides.
+    fn into_half(self, index: usize) -> Half {
         let Self { fds: [to_child, to_parent, parent_own, child_own], memory, file, .. } = self;
-        let (outgoing, incoming, own) = match R::INDEX {
+        let (outgoing, incoming, own) = match index {
             0 => (to_child, to_parent, parent_own),
             _ => (to_parent, to_child, child_own),
         };
-        let [outgoing, incoming, own] = [outgoing, incoming, own].map(Held::from);
-        let (index, file, pidfd) = (R::INDEX, file.map(Held::from), None);
-        End::new(Rules::NEW, Half { index, outgoing, incoming, own, memory, file, pidfd })
+        Half {
+            index,
+            outgoing: outgoing.into(),
+            incoming: incoming.into(),
+            own: own.into(),
+            memory,
+            file: file.map(Held::from),
+            pidfd: None,
+        }
     }
 }

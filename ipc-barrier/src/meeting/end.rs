@@ -109,7 +109,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// # Errors
     /// [`MeetError::Ended`] and [`MeetError::Full`]. Nothing is placed, so no wait is for an answer
     /// to it.
-    #[inline]
+    #[inline(never)]
     pub fn place(&mut self) -> Result<(), MeetError> {
         if self.rules.is_open() {
             match L::post(&self.half, TOKEN) {
@@ -339,6 +339,7 @@ impl<R: Role, L: Lane> End<R, L> {
     }
 
     /// Waits; false where the deadline has passed.
+    #[inline(never)] // Several callers, which are the same code for both sides.
     fn wait_for(&mut self, goal: Goal, deadline: Instant) -> Result<bool, Unmet> {
         let mut looks = 0..LOOKS;
         loop {

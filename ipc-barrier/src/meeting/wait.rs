@@ -86,8 +86,10 @@ pub(crate) fn poll<'half, L: Mechanism, const N: usize>(
     deadline: Instant,
 ) -> Result<Vec<Watched<'half>, N>, SystemError> {
     let mut watched = Vec::new();
-    for (fd, interest) in halves.flat_map(Half::sources::<L>) {
-        _ = watched.push(Watched::new(fd.as_fd(), interest));
+    for half in halves {
+        for (fd, interest) in half.sources::<L>() {
+            _ = watched.push(Watched::new(fd.as_fd(), interest));
+        }
     }
     wait(&mut watched, Some(deadline))?;
     Ok(watched)
