@@ -151,11 +151,12 @@ impl<const N: usize> Decoder<N> {
     #[inline]
     fn first_of(bytes: &[u8]) -> Result<Option<Header>, DecodeError> {
         let Some(header) = bytes.first_chunk() else { return Ok(None) };
-        let header = Header::decode(header)?;
-        if whole_len(&header) > N {
-            return Err(DecodeError::TooLong { len: header.len(), capacity: N - Header::SIZE });
+        match Header::decode(header) {
+            Ok(header) if whole_len(&header) > N => {
+                Err(DecodeError::TooLong { len: header.len(), capacity: N - Header::SIZE })
+            }
+            decoded => decoded.map(Some),
         }
-        Ok(Some(header))
     }
 }
 

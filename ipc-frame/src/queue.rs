@@ -152,9 +152,11 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
             Header::stamp_fd_sequence(header, self.fd_sequence);
         }
         let (pieces, count) = self.pieces(next);
-        let sent = send(pieces.get(..count).unwrap_or_default(), with_fds)?;
-        self.sent(sent.unwrap_or(0));
-        Ok(sent)
+        let sent = send(pieces.get(..count).unwrap_or_default(), with_fds);
+        if let Ok(Some(len)) = sent {
+            self.sent(len);
+        }
+        sent
     }
 
     /// Sends the frame that was pushed last before all others; several that are pushed one after the

@@ -174,7 +174,7 @@ impl End {
     fn receive(&self, space: &mut [u8]) -> Moved {
         let calls = Calls { fd: self.fd.as_fd(), mode: Mode::NonBlocking };
         if self.is_socket {
-            return calls.receive(space);
+            return Ok(calls.receive(space)?.map(|received| received.len));
         }
         // The end is told by the read, after all that was written before it.
         let seen = look(Watched::new(calls.fd, Interest::Input)).map_err(TransportError::System)?;

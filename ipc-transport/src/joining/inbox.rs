@@ -3,7 +3,7 @@
 use ipc_frame::{Decoder, Header};
 use static_assertions::assert_impl_all;
 
-use crate::contract::{FdList, Fds, MAX_FDS, Moved, PassFds, Transport, TransportError};
+use crate::contract::{FdList, Fds, MAX_FDS, Moved, PassFds, Received, Transport, TransportError};
 use crate::joining::joiner::{FdsLost, InboxError, Joiner};
 
 /// What a receiving call came to.
@@ -79,7 +79,10 @@ impl<const BYTES: usize> Inbox<BYTES> {
     /// # Errors
     /// Those of the transport.
     pub fn receive(&mut self, transport: &mut impl Transport) -> Result<Arrived, TransportError> {
-        self.receive_by(0, |space, _| transport.receive(space))
+        self.receive_by(0, |space, _| {
+            let received = transport.receive(space);
+            received.map(|len| len.map(|len| Received { len, fds_truncated: false }))
+        })
     }
 
     /// Receives once, as much as there is room for, with at most `room` descriptors: the most
@@ -92,16 +95,14 @@ impl<const BYTES: usize> Inbox<BYTES> {
         transport: &mut impl PassFds,
         room: usize,
     ) -> Result<Arrived, TransportError> {
-        self.receive_by(room, |space, fds| {
-            Ok(transport.receive_with(space, fds)?.map(|received| received.len))
-        })
+        self.receive_by(room, |space, fds| transport.receive_with(space, fds))
     }
 
     #[inline]
     fn receive_by(
         &mut self,
         room: usize,
-        call: impl FnOnce(&mut [u8], &mut Fds<'_>) -> Moved,
+        call: impl FnOnce(&mut [u8], &mut Fds<'_>) -> Moved<Received>,
     ) -> Result<Arrived, TransportError> {
         let start = self.decoder.received();
         let (limit, room) = match self.joined.joiner.limit(start, self.decoder.headers()) {
@@ -117,14 +118,12 @@ impl<const BYTES: usize> Inbox<BYTES> {
         let held = self.joined.waiting.len();
         let mut fds = self.joined.waiting.tail(held, room);
         let answer = call(space, &mut fds);
-        if !matches!(answer, Ok(Some(_))) {
-            fds.clear();
+        if let Ok(Some(Received { len, .. })) = answer {
+            self.arrived(start, len);
+            return Ok(Arrived::Bytes(len));
         }
-        let Some(len) = answer? else {
-            return Ok(Arrived::WouldBlock);
-        };
-        self.arrived(start, len);
-        Ok(Arrived::Bytes(len))
+        fds.clear();
+        answer.map(|_| Arrived::WouldBlock)
     }
 
     /// Goes on to the next whole frame and returns its header; [`current`](Self::current) gives

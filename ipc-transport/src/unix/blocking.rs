@@ -51,9 +51,9 @@ impl<K: Kind> Carry for Blocking<'_, Unix<K>> {
         if let Some(Patience { spin }) = self.patience.filter(|it| !it.spin.is_zero()) {
             let end = Instant::now() + spin;
             loop {
-                let answer = self.socket.receive_fds(space, fds)?;
-                if answer.is_some() {
-                    return Ok(answer);
+                let answer = self.socket.receive_fds(space, fds);
+                if !matches!(answer, Ok(None)) {
+                    return answer;
                 }
                 if Instant::now() >= end {
                     break;

@@ -65,10 +65,10 @@ impl<'fd> Calls<'fd> {
 
     /// Receives bytes, none at the end; descriptors that came with them are dropped by the kernel.
     #[inline]
-    pub(crate) fn receive(self, space: &mut [u8]) -> Moved {
+    pub(crate) fn receive(self, space: &mut [u8]) -> Moved<Received> {
         self.repeat("recv", Way::Receive, |fd, mode| {
             rustix::net::recv(fd, &mut *space, RecvFlags::from_bits_retain(mode as u32))
-                .map(|(len, _)| len)
+                .map(|(len, _)| Received { len, fds_truncated: false })
         })
     }
 
@@ -88,14 +88,14 @@ impl<'fd> Calls<'fd> {
         let mut received = self.repeat("recvmsg", Way::Receive, |fd, mode| {
             let flags = RecvFlags::from_bits_retain(mode as u32) | packet | RecvFlags::CMSG_CLOEXEC;
             control.receive(fd, &mut slices, flags)
-        })?;
-        if let Some(Received { len, fds_truncated }) = &mut received {
+        });
+        if let Ok(Some(Received { len, fds_truncated })) = &mut received {
             control.arrived(|fd| {
                 let is_kept = *len > 0 && above_stdio(fd).is_ok_and(|fd| fds.push(fd).is_ok());
                 *fds_truncated |= !is_kept;
             });
         }
-        Ok(received)
+        received
     }
 
     /// Makes a call until it has an answer.

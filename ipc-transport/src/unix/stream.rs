@@ -42,14 +42,14 @@ impl Kind for Bytes {
             return Ok(None);
         }
         let received = match fds.room() {
-            0 => from.receive(space)?.map(|len| Received { len, fds_truncated: false }),
-            _ => from.receive_with([space], fds)?,
+            0 => from.receive(space),
+            _ => from.receive_with([space], fds),
         };
         match received {
             // The kernel gives all data first, then ECONNRESET where the peer left some of ours
             // unread, then the end.
-            Some(Received { len: 0, .. }) => Err(TransportError::Closed),
-            received => Ok(received),
+            Ok(Some(Received { len: 0, .. })) => Err(TransportError::Closed),
+            received => received,
         }
     }
 }
