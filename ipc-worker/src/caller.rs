@@ -25,8 +25,8 @@ const FDS: usize = MAX_FDS as usize;
 
 /// A worker's requests under way, their frames, and what comes back.
 ///
-/// The words of the worker that has the requests are an argument, since workers come and go; `None`
-/// while there is none.
+/// The words of the worker that has the requests are an argument, since workers come and go; there
+/// are none while there is none.
 #[derive(Debug)]
 pub struct Caller<Tag, const SLOTS: usize, const BYTES: usize> {
     pub(crate) table: Table<Tag, SLOTS>,
@@ -151,7 +151,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         &mut self,
         call: &Call<'_>,
         kind: Kind,
-        words: Option<Words<'_>>,
+        words: Words<'_>,
     ) -> Result<RequestId, Why> {
         self.forget_told();
         let len = call.body.encoded_len().map_err(|_| Why::Unencodable)?;
@@ -198,7 +198,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         self.last.earliest = self.last.earliest.min(request.deadline);
         self.last.has_limits |= call.time_limit.is_some();
         self.table.insert(request);
-        words.unwrap_or_default().offer(id);
+        words.offer(id);
         Ok(id)
     }
 }

@@ -96,7 +96,7 @@ fn run<const SLOTS: usize, const BYTES: usize>(seed: u64, seen: &mut Seen) -> u6
     while main.steps < RUN || (!gives_up && main.caller.table.under_way() > 0) {
         live(&mut main);
     }
-    main.caller.lose_all(None);
+    main.caller.lose_all(Words::default());
     main.account();
     while main.caller.table.ended() > 0 {
         main.take_outcome(Credit::default());

@@ -15,7 +15,7 @@ use crate::caller::Answer;
 use crate::counters::{Counters, add};
 use crate::event::Event;
 use crate::handler::{Reply, Request};
-use crate::ledger::{RequestId, Told};
+use crate::ledger::{RequestId, Told, Words};
 use crate::process::{Exec, Fork, Launch, Main};
 use crate::refusal::Refusal;
 
@@ -220,7 +220,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         while self.is_running() {
             self.go_on(Instant::NEVER, &mut on_event);
         }
-        self.main.caller.lose_all(None);
+        self.main.caller.lose_all(Words::default());
         self.go_on(Instant::PAST, &mut on_event);
         self.main.life.ended
     }

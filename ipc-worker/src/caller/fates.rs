@@ -9,7 +9,7 @@ use crate::ledger::{BrokenWord, Ending, How, RequestId, UnderWay, Words};
 
 impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     /// Gives a request up; returns false where it has its outcome already.
-    pub(crate) fn cancel(&mut self, id: RequestId, words: Option<Words<'_>>) -> bool {
+    pub(crate) fn cancel(&mut self, id: RequestId, words: Words<'_>) -> bool {
         let request = self.table.get(id);
         if let Some(request) = &request {
             self.take_back(request, words);
@@ -20,13 +20,13 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
 
     /// Ends the requests whose deadline has passed. Each turn asks for it, mostly in vain.
     #[inline]
-    pub(crate) fn expire(&mut self, now: Instant, words: Option<Words<'_>>) {
+    pub(crate) fn expire(&mut self, now: Instant, words: Words<'_>) {
         if now >= self.last.earliest {
             self.expire_due(now, words);
         }
     }
 
-    fn expire_due(&mut self, now: Instant, words: Option<Words<'_>>) {
+    fn expire_due(&mut self, now: Instant, words: Words<'_>) {
         self.last.earliest = Instant::NEVER;
         let mut at = self.outbox.first();
         while let Some(request) = self.next_under_way(&mut at) {
@@ -54,7 +54,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         let mut at = self.outbox.first();
         while let Some(request) = self.next_under_way(&mut at) {
             let was_sent = self.outbox.is_begun(request.frame);
-            let how = self.take_back(&request, Some(words));
+            let how = self.take_back(&request, words);
             let entry = self.table.entry(&request);
             match entry.and_then(|entry| entry.fate(how, was_sent)) {
                 Some(ending) => self.end(&request, ending),
@@ -65,7 +65,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     }
 
     /// Ends every request: no worker follows. The words are those of the last one.
-    pub(crate) fn lose_all(&mut self, words: Option<Words<'_>>) {
+    pub(crate) fn lose_all(&mut self, words: Words<'_>) {
         let mut at = self.outbox.first();
         while let Some(request) = self.next_under_way(&mut at) {
             let how = self.take_back(&request, words);
@@ -132,8 +132,8 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
 
     /// Takes a request back from the worker. What was never sent cannot have begun, whatever the
     /// words say.
-    fn take_back(&mut self, request: &UnderWay, words: Option<Words<'_>>) -> How {
-        let words = words.filter(|_| self.outbox.is_begun(request.frame)).unwrap_or_default();
+    fn take_back(&mut self, request: &UnderWay, words: Words<'_>) -> How {
+        let words = if self.outbox.is_begun(request.frame) { words } else { Words::default() };
         words.take_back(request.id).unwrap_or_else(|BrokenWord| {
             add(&mut self.last.counters.broken_words, 1);
             How::Running

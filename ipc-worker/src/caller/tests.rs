@@ -30,18 +30,14 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         &mut self,
         call: &Call<'_>,
         tag: Tag,
-        words: Option<Words<'_>>,
+        words: Words<'_>,
     ) -> Result<RequestId, Why> {
         let id = self.take(call, Kind::Request, words)?;
         self.table.tag(id, tag);
         Ok(id)
     }
 
-    pub(crate) fn send(
-        &mut self,
-        call: &Call<'_>,
-        words: Option<Words<'_>>,
-    ) -> Result<RequestId, Why> {
+    pub(crate) fn send(&mut self, call: &Call<'_>, words: Words<'_>) -> Result<RequestId, Why> {
         self.take(call, Kind::OneWay, words)
     }
 }
@@ -68,7 +64,7 @@ fn feed<const SLOTS: usize>(caller: &mut Small<SLOTS>, header: Header) {
 #[test]
 fn one_frame_frees_every_one_way_up_to_the_one_that_it_names() {
     let (page, mut caller) = (page(), Small::<4>::boxed());
-    let words = Some(Words(&page));
+    let words = Words(&page);
     let ids = [0; 3].map(|_| caller.send(&CALL, words).unwrap());
     caller.call(&CALL, 7, words).unwrap();
     assert!(!caller.has_room_for(0, 0) && !caller.last.regained);
@@ -86,7 +82,7 @@ fn one_frame_frees_every_one_way_up_to_the_one_that_it_names() {
 #[test]
 fn a_lie_about_what_was_not_sent_frees_nothing() {
     let mut caller = Small::<2>::boxed();
-    let id = caller.send(&CALL, None).unwrap();
+    let id = caller.send(&CALL, Words::default()).unwrap();
     feed(&mut caller, Header::done(id.to_wire()));
     feed(&mut caller, Header::refusal(id.to_wire()));
     assert_eq!((caller.table.one_ways(), caller.last.counters.stray_replies), (1, 2));
@@ -96,7 +92,7 @@ fn a_lie_about_what_was_not_sent_frees_nothing() {
 #[test]
 fn a_request_that_wants_an_outcome_is_not_freed_by_a_frame_for_one_ways() {
     let mut caller = Small::<2>::boxed();
-    let id = caller.call(&CALL, 7, None).unwrap();
+    let id = caller.call(&CALL, 7, Words::default()).unwrap();
     flush(&mut caller);
     feed(&mut caller, Header::done(id.to_wire()));
     assert_eq!((caller.table.in_use(), caller.last.counters.stray_replies), (1, 1));
@@ -105,7 +101,7 @@ fn a_request_that_wants_an_outcome_is_not_freed_by_a_frame_for_one_ways() {
 #[test]
 fn repro_asking_for_room_changes_nothing() {
     let (page, mut caller) = (page(), Small::<1>::boxed());
-    let words = Some(Words(&page));
+    let words = Words(&page);
     let state = || page.each_ref().map(|word| word.load(Relaxed));
     caller.send(&CALL, words).unwrap();
     flush(&mut caller);
@@ -119,7 +115,7 @@ fn repro_asking_for_room_changes_nothing() {
 #[test]
 fn a_deadline_gives_the_room_of_a_one_way_that_had_not_begun_back() {
     let (page, mut caller) = (page(), Small::<1>::boxed());
-    let (words, at) = (Some(Words(&page)), Instant::from_nanoseconds(5));
+    let (words, at) = (Words(&page), Instant::from_nanoseconds(5));
     caller.send(&CALL.deadline(at), words).unwrap();
     flush(&mut caller);
     assert!(!caller.last.regained && caller.send(&CALL, words).is_err(), "full");
@@ -132,7 +128,7 @@ fn a_deadline_gives_the_room_of_a_one_way_that_had_not_begun_back() {
 fn a_late_one_way_that_runs_is_counted_once_and_keeps_its_room_until_it_is_done() {
     for header in [Header::done, Header::refusal] {
         let (page, mut caller) = (page(), Small::<1>::boxed());
-        let (words, at) = (Some(Words(&page)), Instant::from_nanoseconds(5));
+        let (words, at) = (Words(&page), Instant::from_nanoseconds(5));
         let id = caller.send(&CALL.deadline(at), words).unwrap();
         flush(&mut caller);
         Words(&page).claim(id).unwrap();
@@ -149,11 +145,11 @@ fn a_late_one_way_that_runs_is_counted_once_and_keeps_its_room_until_it_is_done(
 fn repro_a_word_that_lies_about_what_was_not_sent_is_not_believed() {
     let (page, mut caller) = (page(), Small::<1>::boxed());
     let at = Instant::from_nanoseconds(5);
-    let id = caller.send(&CALL.deadline(at), Some(Words(&page))).unwrap();
+    let id = caller.send(&CALL.deadline(at), Words(&page)).unwrap();
     Words(&page).claim(id).unwrap().done();
     assert_eq!(caller.settle_fates(Words(&page)), 0, "kept, and not as one that was sent");
     assert_eq!(caller.table.one_ways(), 1);
-    caller.expire(at, Some(Words(&page)));
+    caller.expire(at, Words(&page));
     assert_eq!((caller.table.one_ways(), caller.last.counters.one_ways_expired), (0, 1));
 }
 
@@ -162,7 +158,8 @@ fn a_lost_request_is_given_back_whole_and_its_room_after_that() {
     let (page, mut caller) = (page(), Small::<1>::boxed());
     let null = File::open("/dev/null").unwrap();
     let fds = [null.as_fd(), null.as_fd()];
-    let id = caller.call(&Call::new(9, &[b"some ", b"bytes"]).fds(&fds), 7, None).unwrap();
+    let id =
+        caller.call(&Call::new(9, &[b"some ", b"bytes"]).fds(&fds), 7, Words::default()).unwrap();
     caller.offer_all(Words(&page));
     flush(&mut caller);
     Words(&page).claim(id).unwrap();
@@ -183,7 +180,7 @@ fn a_lost_request_is_given_back_whole_and_its_room_after_that() {
 fn a_request_that_begins_as_often_as_it_may_is_set_aside_with_its_bytes() {
     let (page, mut caller) = (page(), Small::<1>::boxed());
     let call = CALL.again(Again::UntilDone).tries(2);
-    let id = caller.call(&call, 7, None).unwrap();
+    let id = caller.call(&call, 7, Words::default()).unwrap();
     for resent in [1, 0] {
         caller.offer_all(Words(&page));
         flush(&mut caller);
@@ -213,10 +210,10 @@ impl Encode for Boaster {
 fn repro_a_message_that_boasts_of_its_length_is_not_taken() {
     let mut caller = Small::<1>::boxed();
     for len in [2, 300, usize::MAX] {
-        let why = caller.send(&Call::message(1, &Boaster(len)), None);
+        let why = caller.send(&Call::message(1, &Boaster(len)), Words::default());
         assert_eq!(why, Err(Why::Unencodable), "{len}");
     }
-    assert!(caller.send(&Call::message(1, &Boaster(1)), None).is_ok());
+    assert!(caller.send(&Call::message(1, &Boaster(1)), Words::default()).is_ok());
 }
 
 #[test]
@@ -224,18 +221,18 @@ fn what_was_sent_is_listed_as_the_worker_runs_it() {
     let (page, mut caller) = (page(), Small::<4>::boxed());
     let words = Words(&page);
     let sent = |caller: &Small<4>| caller.sent().map(|it| it.id).collect::<std::vec::Vec<_>>();
-    let again = caller.call(&CALL.again(Again::UntilDone), 0, Some(words)).unwrap();
+    let again = caller.call(&CALL.again(Again::UntilDone), 0, words).unwrap();
     flush(&mut caller);
     caller.settle_fates(words);
     caller.begin_anew();
     let first = [1, 2].map(|tag| {
-        let id = caller.call(&CALL, tag, Some(words)).unwrap();
+        let id = caller.call(&CALL, tag, words).unwrap();
         caller.send_first(id);
         id
     });
     assert!(sent(&caller).is_empty());
     flush(&mut caller);
-    let late = caller.call(&CALL, 3, Some(words)).unwrap();
+    let late = caller.call(&CALL, 3, words).unwrap();
     caller.send_first(late);
     flush(&mut caller);
     assert_eq!(sent(&caller), [first[0], first[1], again, late]);
@@ -251,14 +248,14 @@ fn deadlines_pass_once_and_in_order() {
     let mut caller = Small::<4>::boxed();
     let at = Instant::from_nanoseconds;
     for (tag, deadline) in [(1, at(30)), (2, at(10)), (3, Instant::NEVER), (4, at(10))] {
-        caller.call(&CALL.deadline(deadline), tag, None).unwrap();
+        caller.call(&CALL.deadline(deadline), tag, Words::default()).unwrap();
     }
     assert_eq!(caller.last.earliest, at(10));
-    caller.expire(at(9), None);
+    caller.expire(at(9), Words::default());
     assert_eq!(caller.table.ended(), 0);
-    caller.expire(at(10), None);
+    caller.expire(at(10), Words::default());
     assert_eq!((caller.last.earliest, caller.table.ended()), (at(30), 2));
-    caller.expire(at(30), None);
+    caller.expire(at(30), Words::default());
     assert_eq!(caller.last.earliest, Instant::NEVER);
     let told = || caller.table.next_ended().map(|told| (told.tag, told.ending));
     let told: std::vec::Vec<_> = core::iter::from_fn(told).collect();
@@ -271,12 +268,12 @@ fn repro_expiry_is_linear_in_the_slots() {
     let mut caller = Caller::<usize, SLOTS, { SLOTS * 64 }>::boxed();
     let at = Instant::from_nanoseconds(5);
     for tag in 0..SLOTS {
-        caller.call(&CALL.deadline(at), tag, None).unwrap();
+        caller.call(&CALL.deadline(at), tag, Words::default()).unwrap();
     }
     // Each call goes once over the requests under way, in milliseconds: with a walk for each of them
     // this lasts minutes.
     let limit = Instant::now() + Duration::from_secs(60);
-    caller.expire(at, None);
+    caller.expire(at, Words::default());
     assert!(Instant::now() < limit, "not linear");
     assert_eq!((caller.table.ended(), caller.last.earliest), (SLOTS, Instant::NEVER));
 }

@@ -10,7 +10,7 @@ use rustix::event::epoll;
 use super::state::{GRACE, Life, Main, Phase, Process, SOON};
 use crate::counters::add;
 use crate::event::GiveUp;
-use crate::ledger::{Overdue, Restart, Running};
+use crate::ledger::{Overdue, Restart, Running, Words};
 use crate::start_error::StartError;
 
 impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> {
@@ -29,7 +29,7 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
         if has_none || self.life.phase != Phase::Serving {
             return;
         }
-        let words = self.life.words().unwrap_or_default();
+        let words = self.life.words();
         let first = self.caller.sent().next().map(|request| {
             limit.time = limit.time.min(request.time_limit);
             (request.id, words.peek(request.id))
@@ -39,7 +39,7 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
             Overdue::Not => {}
             Overdue::AskToStop => {
                 // Its answer may wait for another one that runs.
-                let words = self.life.words().unwrap_or_default();
+                let words = self.life.words();
                 self.caller.sent().for_each(|request| words.ask_to_stop(request.id));
             }
             Overdue::Kill => {
@@ -127,13 +127,11 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
         let ended = self.life.ended.unwrap_or(Ended::Unknown);
         let dropped = self.life.credit().dropped();
         add(&mut self.caller.last.counters.notes_dropped, dropped.into());
-        if let Some(words) = self.life.words() {
-            if self.life.is_closing {
-                self.caller.lose_all(Some(words));
-            } else if self.life.failed.is_none() {
-                self.life.resent += self.caller.settle_fates(words);
-                self.life.died = Some(ended);
-            }
+        if self.life.is_closing {
+            self.caller.lose_all(self.life.words());
+        } else if self.life.failed.is_none() {
+            self.life.resent += self.caller.settle_fates(self.life.words());
+            self.life.died = Some(ended);
         }
         self.caller.begin_anew();
         // Before another is made, which would inherit what is still open.
@@ -166,7 +164,7 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
     }
 
     pub(super) fn give_up(&mut self, reason: GiveUp) {
-        self.caller.lose_all(None);
+        self.caller.lose_all(Words::default());
         self.life.phase = Phase::Stopped;
         self.life.gave_up = Some(reason);
     }

@@ -220,14 +220,17 @@ impl Life {
     }
 
     /// Returns the words of the worker that has the requests.
-    pub(crate) fn words(&self) -> Option<Words<'_>> {
-        self.process.as_ref().map(|process| Words::of_page(process.page.words()).0)
+    pub(crate) fn words(&self) -> Words<'_> {
+        self.page().0
     }
 
     /// Returns the credit of the worker whose notes come.
     pub(crate) fn credit(&self) -> Credit<'_> {
-        let page = self.process.as_ref().map_or(&[][..], |process| process.page.words());
-        Words::of_page(page).1
+        self.page().1
+    }
+
+    fn page(&self) -> (Words<'_>, Credit<'_>) {
+        Words::of_page(self.process.as_ref().map_or(&[], |process| process.page.words()))
     }
 
     /// Gives the reserve up, for a process that is to be made.

@@ -53,8 +53,8 @@ pub(super) struct World<'l, const SLOTS: usize, const BYTES: usize> {
 }
 
 impl<'l, const SLOTS: usize, const BYTES: usize> World<'l, SLOTS, BYTES> {
-    fn words(&self) -> Option<Words<'l>> {
-        self.link.as_ref().map(|_| self.words)
+    fn words(&self) -> Words<'l> {
+        self.link.as_ref().map_or(Words::default(), |_| self.words)
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -134,13 +134,13 @@ impl<'l, const SLOTS: usize, const BYTES: usize> World<'l, SLOTS, BYTES> {
 
     /// Asks whatever runs to stop, which changes nothing about its fate.
     fn ask_to_stop(&self) {
-        let words = self.words().unwrap_or_default();
+        let words = self.words();
         self.main.caller.sent().for_each(|request| words.ask_to_stop(request.id));
     }
 
     /// Checks that what begins was listed after all that are not done, and counts what went first.
     pub(super) fn check_order(&mut self, id: u64) {
-        let Some(words) = self.words() else { return };
+        let Some(words) = self.link.as_ref().map(|_| self.words) else { return };
         for request in self.main.caller.sent() {
             if request.id.to_wire() == id {
                 self.main.model.begun_first += u64::from(request.is_first);
