@@ -75,16 +75,16 @@ impl Setup<'_> {
         let (told, mut tell) = pipe_with(PipeFlags::CLOEXEC).map_err(SystemError::of("pipe2"))?;
         let told = above_stdio(told)?;
         tell = duplicate_beside(tell.as_fd(), self)?;
-        let (parent, landlock) = (Some(getpid()), ready.ruleset.as_ref().map(AsFd::as_fd));
+        let (parent, ruleset) = (Some(getpid()), ready.ruleset.as_ref().map(AsRawFd::as_raw_fd));
         let blocked = block_signals()?;
         // SAFETY: the child makes nothing but system calls until it exits or becomes the program.
         let child = match unsafe { fork_raw() }? {
             Fork::Child(_guard) => {
-                let mut done = self.prepare(&ready.fds);
-                if let (Ok(()), Some(steps)) = (&done, &self.steps) {
-                    done = steps.take(parent, landlock);
+                let mut prepared = self.prepare(&ready.fds);
+                if let (Ok(()), Some(steps)) = (&prepared, &self.steps) {
+                    prepared = steps.take(parent, ruleset);
                 }
-                let reason = done.map_or_else(|reason| reason, |()| ready.exec());
+                let reason = prepared.map_or_else(|reason| reason, |()| ready.exec());
                 // A parent that is gone needs no reason.
                 _ = rustix::io::write(&tell, &reason.to_bytes());
                 exit(NOT_STARTED)
@@ -133,7 +133,7 @@ fn started(mut child: Child, told: BorrowedFd<'_>, deadline: Instant) -> Result<
 /// Returns how a child has ended that never became the program.
 fn ended_before_exec(child: &mut Child) -> Option<Ended> {
     /// PF_FORKNOEXEC of linux/sched.h.
-    const NO_EXEC: u32 = 0x40;
+    const NO_EXEC: u64 = 0x40;
     let path = joined::<32>(&[b"/proc/", DecInt::new(child.pid()).as_bytes(), b"/stat\0"]);
     let path = CStr::from_bytes_with_nul(&path).unwrap_or_default();
     let stat = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());

@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "system calls that rustix lacks, or has only with a heap")]
 
 use heapless::Vec;
-use rustix::fd::{AsRawFd, BorrowedFd};
+use rustix::fd::{AsRawFd, RawFd};
 use rustix::io::Errno;
 use rustix::process::{
     Gid, Pid, Rlimit, Uid, chdir, chroot, getegid, geteuid, getgid, getppid, getuid,
@@ -36,18 +36,15 @@ impl Setup<'_> {
     /// The stage that failed, and why. The steps before it stay done, so the process should end.
     pub fn apply(&self) -> Result<(), Reason> {
         self.check()?;
-        self.steps.as_ref().map_or(Ok(()), |steps| steps.take(getppid(), steps.landlock))
+        let Some(steps) = &self.steps else { return Ok(()) };
+        steps.take(getppid(), steps.landlock.map(|ruleset| ruleset.as_raw_fd()))
     }
 }
 
 impl Steps<'_> {
     /// Takes all steps; `parent` must not be gone at that of its death. The ruleset may have another
     /// number by now.
-    pub(super) fn take(
-        &self,
-        parent: Option<Pid>,
-        landlock: Option<BorrowedFd<'_>>,
-    ) -> Result<(), Reason> {
+    pub(super) fn take(&self, parent: Option<Pid>, ruleset: Option<RawFd>) -> Result<(), Reason> {
         if self.session {
             setsid().map_err(failed("session", b"setsid"))?;
         } else if self.group {
@@ -83,9 +80,9 @@ impl Steps<'_> {
                 return Err(failed("parent death", b"getppid")(Errno::SRCH));
             }
         }
-        if let Some(ruleset) = landlock {
+        if let Some(ruleset) = ruleset {
             // SAFETY: the call touches no memory.
-            unsafe { syscall!(Sysno::landlock_restrict_self, ruleset.as_raw_fd(), 0) }
+            unsafe { syscall!(Sysno::landlock_restrict_self, ruleset, 0) }
                 .map_err(syscalls::Errno::into_raw)
                 .map_err(failed("landlock", b"landlock_restrict_self"))?;
         }

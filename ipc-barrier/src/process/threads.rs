@@ -57,7 +57,7 @@ fn listed() -> Result<usize, Errno> {
 fn is_kernels(thread: &OwnedFd) -> bool {
     /// PF_IO_WORKER of linux/sched.h since 5.12. Before, virtual processors had the same bit, and
     /// an io_uring's threads did not show in the process.
-    const IO_WORKER: u32 = 0x10;
+    const IO_WORKER: u64 = 0x10;
     let stat = openat(thread, c"stat", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     let mut buffer = [0; stat::LEN];
     let read = stat.ok().and_then(|stat| stat::read(stat, &mut buffer));
