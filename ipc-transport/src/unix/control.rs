@@ -64,10 +64,12 @@ impl ControlSpace {
             0 => 0,
             room => HEADER + room.min(MAX_FDS) * NUMBER,
         };
-        let bytes = self.bytes.get_mut(..self.len).unwrap_or_default();
-        bytes.fill(MaybeUninit::new(0));
+        let bytes = self.bytes.as_mut_ptr().cast::<u8>();
+        // Not by `fill`, a loop over single bytes where the compiler saves size.
+        // SAFETY: `len` is at most `LEN`, of which there are as many.
+        unsafe { bytes.write_bytes(0, self.len) };
         // SAFETY: all of these bytes are zero now.
-        unsafe { core::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len()) }
+        unsafe { core::slice::from_raw_parts_mut(bytes, self.len) }
     }
 
     /// Puts in the descriptors that are to be sent.
