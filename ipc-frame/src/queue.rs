@@ -153,9 +153,7 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         }
         let (pieces, count) = self.pieces(next);
         let sent = send(pieces.get(..count).unwrap_or_default(), with_fds);
-        if let Ok(Some(len)) = sent {
-            self.sent(len);
-        }
+        self.sent(sent.as_ref().map_or(0, |len| len.unwrap_or(0)));
         sent
     }
 
