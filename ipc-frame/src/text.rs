@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-/// A text of at most `N` bytes, kept in place and always valid UTF-8.
+/// A text of at most `N` bytes, kept in place and always read as valid UTF-8.
 ///
 /// What does not fit is cut at a character's boundary. `N` is at most 255.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,14 +20,18 @@ impl<const N: usize> Text<N> {
 
     /// Copies as much of the text as fits.
     pub const fn new(text: &str) -> Self {
-        let mut copy = Self::EMPTY;
-        copy.len = fill(&mut copy.bytes, text);
-        copy
+        let mut len = if text.len() < N { text.len() } else { N };
+        while !text.is_char_boundary(len) {
+            len -= 1;
+        }
+        Self::from_bytes(text.as_bytes().split_at(len).0)
     }
 
-    /// Copies as much as is valid UTF-8 from bytes of unknown origin.
-    pub fn from_bytes(bytes: &[u8]) -> Self {
-        Self::new(valid(bytes))
+    /// Copies as much as fits from bytes of unknown origin, whose valid beginning is the text.
+    pub const fn from_bytes(bytes: &[u8]) -> Self {
+        let mut copy = Self::EMPTY;
+        copy.len = fill(&mut copy.bytes, bytes);
+        copy
     }
 
     /// Returns the text.
@@ -36,15 +40,11 @@ impl<const N: usize> Text<N> {
     }
 }
 
-/// Copies as much of the text as fits into at most 255 bytes, and returns how many it took.
+/// Copies as much as fits into at most 255 bytes, and returns how many that were.
 #[expect(clippy::cast_possible_truncation, reason = "there are at most 255 bytes")]
-const fn fill(bytes: &mut [u8], text: &str) -> u8 {
-    let mut len = if text.len() < bytes.len() { text.len() } else { bytes.len() };
-    while !text.is_char_boundary(len) {
-        len -= 1;
-    }
-    let (source, _) = text.as_bytes().split_at(len);
-    bytes.split_at_mut(len).0.copy_from_slice(source);
+const fn fill(to: &mut [u8], from: &[u8]) -> u8 {
+    let len = if from.len() < to.len() { from.len() } else { to.len() };
+    to.split_at_mut(len).0.copy_from_slice(from.split_at(len).0);
     len as u8
 }
 
@@ -74,6 +74,7 @@ mod tests {
         assert_eq!(Text::<4>::new("abcdef").as_str(), "abcd");
         assert_eq!(Text::<4>::new("abcé").as_str(), "abc");
         assert_eq!(Text::<0>::new("a").as_str(), "");
+        assert_eq!(Text::<4>::new("abcé"), Text::<4>::new("abc"), "what was cut is not there");
     }
 
     #[test]

@@ -37,7 +37,7 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
     steps.push(Step::call("layers", layers::check));
     steps.extend(test::steps(workspace));
     steps.extend(around::steps(workspace, around::Suites::Quick, |_| true));
-    steps.push(size::step());
+    steps.push(size::step(workspace));
     steps.push(docs(workspace));
     steps.push(package::step(workspace));
     steps.extend(fewer_features(workspace));

@@ -98,7 +98,10 @@ pub(crate) fn build(
     if target != HOST {
         let variable = format!("CARGO_TARGET_{}", target.to_uppercase().replace('-', "_"));
         build.env(format!("{variable}_LINKER"), "rust-lld");
-        build.env(format!("{variable}_RUSTFLAGS"), "-Clink-self-contained=no");
+        build.env(
+            format!("{variable}_RUSTFLAGS"),
+            "-Clink-self-contained=no -Crelocation-model=static",
+        );
     }
     steps::run_command(&mut build)?;
     Ok(workspace.root().join(folder).join(target).join("release"))

@@ -153,7 +153,11 @@ pub(crate) fn a_hostile_first_frame_is_an_error_and_no_process_is_left() {
     let failed = hostile(&frame(Kind::Failed, &[5, 0, 0, 0, 1, 2, b'7', b'n', b'o']), sleep);
     assert_eq!(failed, StartError::Failed(Reason::new("7", Errno(5), "no")));
     let garbled = hostile(&frame(Kind::Failed, &[5, 0, 0, 0, 1, 2, 0xff, b'n', 0xff]), sleep);
-    assert_eq!(garbled, StartError::Failed(Reason::new("", Errno(5), "n")));
+    // What is no UTF-8 is not read.
+    let StartError::Failed(Reason { stage, errno, text, .. }) = garbled else {
+        panic!("{garbled:?}")
+    };
+    assert_eq!((stage.as_str(), errno, text.as_str()), ("", Errno(5), "n"));
 }
 
 pub(crate) fn a_child_that_dies_or_hangs_amid_its_first_frame_is_told_as_that() {

@@ -42,8 +42,7 @@ fn meet(deadline: Instant) -> Result<(), Failed> {
         }
         Fork::Parent(child) => child,
     };
-    let end = barrier.into_parent().watching(&child).map_err(|_| Failed::Barrier);
-    end?.place_and_sync_until(deadline).map_err(|_| Failed::Meet)?;
+    barrier.into_parent().place_and_sync_until(deadline).map_err(|_| Failed::Meet)?;
     match child.wait_until(deadline) {
         Some(Ended::Exited(0)) => Ok(()),
         _ => Err(Failed::Reap),

@@ -21,6 +21,8 @@ use core::ptr;
 use ipc_barrier::process::reset_signals;
 use ipc_worker::{Start, Worker};
 use rustix::fd::BorrowedFd;
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::{Errno, fcntl_getfd};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 use rustix::process::{Signal, geteuid};
 
@@ -48,11 +50,25 @@ impl Watch for Nobody {}
 
 /// Does what it was asked for. Returns the exit status.
 fn main(arguments: Strings, environment: Strings) -> i32 {
+    open_streams();
     match options::parse(arguments.skip(1), |_option| Ok(Known::No)) {
         Ok(Asked::Run(options)) => i32::from(run(&options, environment).is_err()),
         Ok(Asked::Version) => print(VERSION.as_bytes()),
         Ok(Asked::Help | Asked::Other) => print(help::TEXT),
         Err(Failed) => USAGE,
+    }
+}
+
+/// Opens what is closed of standard input, output and error, so that no other file has its number.
+#[expect(unsafe_code, reason = "streams by their numbers")]
+fn open_streams() {
+    for number in 0..3 {
+        // SAFETY: a number that is closed is an error, which is what the call is to tell.
+        let stream = unsafe { BorrowedFd::borrow_raw(number) };
+        if fcntl_getfd(stream) == Err(Errno::BADF) {
+            // It gets the lowest number, and keeps it. Without /dev it stays closed.
+            _ = open(c"/dev/null", OFlags::RDWR, Mode::empty()).map(core::mem::forget);
+        }
     }
 }
 

@@ -18,9 +18,6 @@ use core::ffi::{CStr, c_char};
 use core::panic::PanicInfo;
 
 use ipc_barrier::exit;
-use rustix::fd::BorrowedFd;
-use rustix::fs::{Mode, OFlags, open};
-use rustix::io::{Errno, fcntl_getfd};
 
 /// Exit status after a panic, as in any Rust program.
 const PANICKED: i32 = 101;
@@ -34,20 +31,7 @@ extern "C" fn enter(stack: *const usize) -> ! {
     // SAFETY: the kernel has put the number there.
     let count = unsafe { stack.read() };
     let arguments = stack.wrapping_add(1).cast();
-    open_streams();
     exit(crate::main(Strings(arguments), Strings(arguments.wrapping_add(count + 1))))
-}
-
-/// Opens what is closed of standard input, output and error, so that no other file has its number.
-fn open_streams() {
-    for number in 0..3 {
-        // SAFETY: a number that is closed is an error, which is what the call is to tell.
-        let stream = unsafe { BorrowedFd::borrow_raw(number) };
-        if fcntl_getfd(stream) == Err(Errno::BADF) {
-            // It gets the lowest number, and keeps it. Without /dev it stays closed.
-            _ = open(c"/dev/null", OFlags::RDWR, Mode::empty()).map(core::mem::forget);
-        }
-    }
 }
 
 impl Iterator for Strings {

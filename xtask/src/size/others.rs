@@ -18,7 +18,7 @@ use crate::{
 use super::file::Sizes;
 use super::memory::{self, Daemon, Memory, Resident};
 
-const MUSL: &str = "x86_64-unknown-linux-musl";
+pub(super) const MUSL: &str = "x86_64-unknown-linux-musl";
 
 /// A log daemon, for x86_64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
