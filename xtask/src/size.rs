@@ -4,6 +4,7 @@
 mod file;
 mod memory;
 mod others;
+mod parts;
 mod table;
 
 use std::path::PathBuf;
@@ -24,8 +25,8 @@ use others::{MUSL, Program};
 
 const HELP: &str = "\
 Builds tests/tinylogd for every machine that it has start code for and whose target is installed,
-and prints how large it is: the file, its sections, its memory after 10,000 messages, its ten largest
-functions; beside the same daemon with a C library, with the standard library, and busybox's
+and prints how large it is: the file, its sections, its memory after 10,000 messages, which part of
+the sources takes how much, and its ten largest functions; beside the same daemon with a C library, with the standard library, and busybox's
 syslogd. What is missing is skipped, and how to install it is said.
 
 Usage: cargo xtask size [OPTIONS]
@@ -119,6 +120,7 @@ struct Report {
     /// The daemon and the least that links the barrier, for each machine.
     machines: Vec<(Machine, &'static str, Sizes, Sizes)>,
     functions: Vec<(String, u64)>,
+    parts: Vec<(String, u64)>,
     programs: Vec<(Program, Sizes, Resident)>,
     skipped: Vec<String>,
 }
@@ -139,6 +141,7 @@ impl Report {
         }
         let target = Machine::X86_64.target(workspace).map_err(Failure::Failed)?;
         let folder = tinylogd::build(workspace, target, Symbols::Kept)?;
+        let parts = parts::parts(&folder.join("tinylogd"))?;
         let mut functions = file::functions(&folder.join("tinylogd"))?;
         functions.truncate(FUNCTIONS);
         let mut programs = Vec::new();
@@ -148,7 +151,7 @@ impl Report {
                 Err(missing) => skipped.push(missing),
             }
         }
-        Ok(Self { machines, functions, programs, skipped })
+        Ok(Self { machines, functions, parts, programs, skipped })
     }
 
     fn json(&self) -> Value {
@@ -165,9 +168,11 @@ impl Report {
             })
         };
         let function = |(name, bytes): &(String, u64)| json!({ "function": name, "bytes": bytes });
+        let part = |(name, bytes): &(String, u64)| json!({ "part": name, "bytes": bytes });
         json!({
             "machines": self.machines.iter().map(machine).collect::<Value>(),
             "programs": self.programs.iter().map(program).collect::<Value>(),
+            "parts": self.parts.iter().map(part).collect::<Value>(),
             "functions": self.functions.iter().map(function).collect::<Value>(),
             "skipped": self.skipped,
         })

@@ -93,6 +93,7 @@ pub(crate) fn build(
     build.args(["--target", target, "--target-dir", folder]);
     if symbols == Symbols::Kept {
         build.args(["--config", "profile.release.strip=false"]);
+        build.args(["--config", "profile.release.debug='line-tables-only'"]);
     }
     // That of this machine links the build script, too.
     if target != HOST {

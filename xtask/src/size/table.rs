@@ -35,6 +35,10 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         out,
         "\nKiB: resident / with what is shared divided among those that share it / of its own alone."
     )?;
+    writeln!(out, "\nThe code of tinylogd by where it comes from, x86_64, in bytes:\n")?;
+    for (name, bytes) in &report.parts {
+        writeln!(out, "{bytes:>7}  {name}")?;
+    }
     writeln!(out, "\nThe largest functions of tinylogd, x86_64, in bytes:\n")?;
     for (name, bytes) in &report.functions {
         writeln!(out, "{bytes:>7}  {name}")?;
