@@ -39,7 +39,7 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
     steps.extend(around::steps(workspace, around::Suites::Quick, |_| true));
     steps.push(size::step(workspace));
     steps.push(docs(workspace));
-    steps.push(package::step(workspace));
+    steps.extend(package::steps(workspace));
     steps.extend(fewer_features(workspace));
     steps.extend(bare_metal(workspace));
     steps.push(oldest_rust(workspace));

@@ -5,6 +5,7 @@ use crate::{
     failure::Failure,
     fuzz, image, miri,
     steps::{self, Step},
+    vendored,
     workspace::Workspace,
 };
 
@@ -13,10 +14,10 @@ Runs what takes too long for `cargo xtask ci`: a minute of fuzzing the decoder, 
 tests with a hundred times the races, a hundred million steps of the model of a worker's two sides,
 a thousand strikes against each crew of workers, the ticks of main beside hostile ones, main or a
 worker killed or refused at each of their system calls, logd's main and worker killed two hundred
-times each under load, ten million random messages for its lines, `cargo xtask image --boot`, and the
-tests in all surroundings of `cargo xtask around`. Every step runs, also after one that failed. A
-step whose tool is not installed is skipped; the end of the output lists these steps and how to
-install them.
+times each under load, ten million random messages for its lines, `cargo xtask image --boot`,
+tinylogd built with the settings of distributions, and the tests in all surroundings of
+`cargo xtask around`. Every step runs, also after one that failed. A step whose tool is not installed
+is skipped; the end of the output lists these steps and how to install them.
 
 Usage: cargo xtask deep
 
@@ -51,6 +52,7 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
         Step::command("logd, long", logd),
         Step::command("traffic, long", traffic),
         image::step(workspace),
+        vendored::long_step(workspace),
     ];
     steps.extend(around::steps(workspace, around::Suites::All, |_| true));
     steps

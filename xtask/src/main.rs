@@ -13,6 +13,7 @@ mod lines;
 mod miri;
 mod modules;
 mod package;
+mod packaging;
 mod process;
 mod size;
 mod source;
@@ -20,6 +21,7 @@ mod steps;
 mod test;
 mod tinylogd;
 mod tools;
+mod vendored;
 mod workspace;
 
 use std::process::ExitCode;
@@ -40,7 +42,7 @@ Verbs:
   ci       check everything before a change: format, lints, tests, docs, packages
   lines    count the code of each crate and compare it with its limit
   layers   look for files that import each other
-  package  test the crates as they would be published
+  package  test the crates as they would be published, and the log daemon as distributions build it
   size     build the log daemon without a C library, and say how large it is
   bench    measure beside bare system calls, and print the ratios
   fuzz     feed generated inputs to a decoder

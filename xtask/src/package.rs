@@ -1,4 +1,5 @@
-//! `cargo xtask package`: the crates as they would be published, tested away from the project.
+//! `cargo xtask package`: the crates as they would be published, and the log daemon as
+//! distributions build it, tested away from the project.
 
 use std::{
     fs,
@@ -11,8 +12,10 @@ use tempfile::TempDir;
 use crate::{
     failure::Failure,
     lines::LIMITS,
+    packaging,
     steps::{self, Step},
     tools::output,
+    vendored,
     workspace::Workspace,
 };
 
@@ -22,6 +25,10 @@ find each other but nothing else of the project, checks that each has its README
 builds each, and runs its tests with all features. Says that it skipped
 where cargo is older than 1.90, which cannot package a workspace.
 
+Compares the texts of docs/packaging with the package that they build. Then builds and installs
+tests/tinylogd from a copy of the sources with their dependencies, locked and offline, as Buildroot
+does, has it read the arguments that the texts give it, and sends it a message (x86_64 Linux only).
+
 Downloads the dependencies that are missing; everything after that is offline.
 
 Usage: cargo xtask package
@@ -29,7 +36,7 @@ Usage: cargo xtask package
 Options:
   -h, --help    print this help
 
-Exit codes: 0 all packages pass or the step was skipped, 1 something failed, 2 wrong arguments";
+Exit codes: 0 no step failed, 1 a step failed, 2 wrong arguments";
 
 /// The crates have the version of the workspace, as this one has.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -40,11 +47,19 @@ const FILES: [&str; 3] = ["README.md", "LICENSE-MIT", "LICENSE-APACHE"];
 
 /// Runs the verb.
 pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
-    steps::verb(args, HELP, |workspace| vec![step(workspace)])
+    steps::verb(args, HELP, steps)
 }
 
-/// Returns the step that packages and tests, or says why it cannot run here.
-pub(crate) fn step(workspace: &Workspace) -> Step {
+/// Returns what the verb runs.
+pub(crate) fn steps(workspace: &Workspace) -> Vec<Step> {
+    let mut steps = vec![step(workspace)];
+    steps.extend(packaging::steps(workspace));
+    steps.push(vendored::step(workspace));
+    steps
+}
+
+/// Returns the step that packages and tests the crates, or says why it cannot run here.
+fn step(workspace: &Workspace) -> Step {
     const NAME: &str = "package";
     let version = output(&mut workspace.cargo(&["--version"]));
     if version.as_deref().and_then(minor).is_some_and(|minor| minor >= OLDEST_CARGO) {
