@@ -14,15 +14,18 @@ use crate::waiting::clock::Instant;
 /// What a descriptor is watched for. Its end or an error is noticed in any case. For input and
 /// room alike watch it twice: then it shows which of them there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u16)]
+#[repr(u8)]
 pub enum Interest {
     /// Only that the other side is gone.
     End = 0,
     /// That there is something to read.
-    Input = PollFlags::IN.bits(),
+    Input = 1,
     /// That there is room to write.
-    Output = PollFlags::OUT.bits(),
+    Output = 4,
 }
+
+// As poll takes them: of 16 bits, with a sign or without one by the machine.
+const _: () = assert!(PollFlags::IN.bits() == 1 && PollFlags::OUT.bits() == 4);
 
 /// A descriptor to watch, and afterwards what was seen of it.
 #[derive(Debug)]
@@ -32,8 +35,7 @@ pub struct Watched<'fd>(PollFd<'fd>);
 impl<'fd> Watched<'fd> {
     /// Watches `fd` for `interest`.
     pub fn new(fd: BorrowedFd<'fd>, interest: Interest) -> Self {
-        let events = PollFlags::from_bits_retain(interest as u16);
-        Self(PollFd::from_borrowed_fd(fd, events))
+        Self(PollFd::from_borrowed_fd(fd, PollFlags::from_bits_retain((interest as u8).into())))
     }
 
     /// Returns whether anything was seen.
