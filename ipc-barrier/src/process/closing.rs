@@ -14,6 +14,9 @@ use super::decimal;
 /// The first number that is neither standard input, output nor error.
 const FIRST: RawFd = 3;
 
+/// The call that fails where `/proc` is not mounted.
+const STATUS: &str = "open /proc/self/status";
+
 /// Cuts every descriptor of the process off from its file, but 0, 1, 2 and those listed.
 ///
 /// Their numbers stay taken, so none of them comes to mean another file: whatever in this process
@@ -30,9 +33,10 @@ const FIRST: RawFd = 3;
 #[doc(alias = "O_PATH")]
 pub fn detach_all_but(keep: &[RawFd]) -> Result<(), SystemError> {
     raise_limit(2);
-    // No directory, or it would be a way to open files, and no program.
-    let dead = rustix::fs::open(c"/proc/self/stat", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-        .map_err(SystemError::of("open /proc/self/stat"))?;
+    // No directory, or it would be a way to open files, and no program; nor `stat`, in whose place
+    // qemu-user opens a file that can be written.
+    let dead = rustix::fs::open(c"/proc/self/status", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .map_err(SystemError::of(STATUS))?;
     let mut detached = 0;
     for_each_other(keep, |fd| {
         let (dead, number) = (dead.as_raw_fd(), fd.as_raw_fd());
@@ -144,13 +148,12 @@ fn for_each_other(
 /// Returns a number above every open one: the size of this process's table of descriptors, at most
 /// about twice the highest of them (proc(5)).
 fn table_size() -> Result<RawFd, SystemError> {
-    const OPEN: &str = "open /proc/self/status";
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let status = rustix::fs::open(c"/proc/self/status", flags, Mode::empty())
-        .map_err(SystemError::of(OPEN))?;
+        .map_err(SystemError::of(STATUS))?;
     let mut buffer = [0; 1024];
     let len = rustix::io::read(&status, &mut buffer).map_err(SystemError::of("read"))?;
     let mut lines = buffer.get(..len).unwrap_or_default().split(|&byte| byte == b'\n');
     let size = lines.find_map(|line| line.strip_prefix(b"FDSize:\t")).and_then(decimal::number);
-    size.and_then(|size| RawFd::try_from(size).ok()).ok_or(SystemError::of(OPEN)(Errno::NOENT))
+    size.and_then(|size| RawFd::try_from(size).ok()).ok_or(SystemError::of(STATUS)(Errno::NOENT))
 }
