@@ -11,6 +11,7 @@ pub mod fds;
 pub mod forked;
 pub mod fuse;
 pub mod memory;
+mod numbers;
 pub mod ptrace;
 pub mod random;
 pub mod seccomp;

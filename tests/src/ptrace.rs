@@ -2,6 +2,8 @@
 
 #![expect(unsafe_code, reason = "ptrace has no safe form")]
 
+use crate::numbers;
+
 // The numbers of linux/ptrace.h: C libraries differ in which of them they have, and in their types.
 /// Lets the parent trace this process.
 pub const TRACEME: usize = 0;
@@ -36,15 +38,19 @@ pub enum Call {
 /// Returns at which end of a system call a process is stopped (kernel 5.3).
 pub fn look(child: i32) -> Option<Call> {
     // The kernel's `struct ptrace_syscall_info`, and more: its first byte says what it tells, and
-    // after the places of the program and its stack comes the call's number or its result.
+    // after the places of the program and its stack comes the call's number with its arguments, or
+    // its result.
     let mut info = [0_u64; 16];
     let (len, address) = (size_of_val(&info), (&raw mut info).addr());
     if trace(GET_SYSCALL_INFO, child, len, address) <= 0 {
         return None;
     }
-    let [kind, _, _, number, ..] = info;
+    let [kind, _, _, number, argument, ..] = info;
     match kind.to_ne_bytes() {
-        [ENTERED, ..] => libc::c_long::try_from(number).ok().map(Call::Entered),
+        [ENTERED, ..] => {
+            let number = libc::c_long::try_from(number).ok()?;
+            Some(Call::Entered(numbers::meant(number, argument)))
+        }
         [LEFT, ..] => Some(Call::Left(number.cast_signed())),
         _ => None,
     }

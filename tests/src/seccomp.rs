@@ -5,6 +5,7 @@
 use std::io;
 
 use crate::cases::skip;
+use crate::numbers;
 
 /// What newer kernels have and sandboxes refuse; every crate must do without.
 pub const NEWER: [libc::c_long; 4] =
@@ -106,17 +107,32 @@ fn program(calls: &[libc::c_long], answer: u32) -> Vec<libc::sock_filter> {
         libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
         libc::BPF_RET | libc::BPF_K,
     );
-    // The call's number stands first in the filter's input.
+    let number = |call| u32::try_from(call).expect("calls are numbered from 0");
+    let is = |number: u32| statement(equal, number);
+    // The call's number stands first in the filter's input, and its first argument at 16.
     let mut program = vec![statement(load, 0)];
-    for (index, &call) in calls.iter().enumerate() {
-        // To the last statement: over the comparisons that are left and the permission.
-        let over = u8::try_from(calls.len() - index).expect("few calls");
-        let number = u32::try_from(call).expect("calls are numbered from 0");
-        program.push(libc::sock_filter { jt: over, ..statement(equal, number) });
+    program.extend(numbers::of(calls).map(number).map(is));
+    let asked: Vec<u32> = numbers::of_sockets(calls).collect();
+    if let Some(call) = numbers::SOCKETCALL.filter(|_| !asked.is_empty()) {
+        let over = jump(asked.len() + 1);
+        program.push(libc::sock_filter { jf: over, ..is(number(call)) });
+        program.push(statement(load, 16));
+        program.extend(asked.into_iter().map(is));
     }
     program.push(statement(give, libc::SECCOMP_RET_ALLOW));
+    // From what was asked for to the last statement.
+    let len = program.len();
+    for (index, statement) in program.iter_mut().enumerate() {
+        if u32::from(statement.code) == equal && statement.jf == 0 {
+            statement.jt = jump(len - 1 - index);
+        }
+    }
     program.push(statement(give, answer));
     program
+}
+
+fn jump(over: usize) -> u8 {
+    u8::try_from(over).expect("few calls")
 }
 
 fn filter(program: &mut [libc::sock_filter]) -> libc::sock_fprog {

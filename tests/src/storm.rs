@@ -44,7 +44,8 @@ impl Drop for Storm {
 }
 
 fn set_timer(period: Duration) {
-    let period = libc::timeval { tv_sec: 0, tv_usec: period.subsec_micros().into() };
+    let micros = i32::try_from(period.subsec_micros()).expect("below a million");
+    let period = libc::timeval { tv_sec: 0, tv_usec: micros.into() };
     let timer = libc::itimerval { it_interval: period, it_value: period };
     // SAFETY: the kernel only reads the timer.
     let result =

@@ -66,7 +66,7 @@ fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusa
     if request.method() == FAIL {
         let (call, errno) = request.bytes().split_first_chunk().unwrap();
         let errno = i32::from_le_bytes(errno.try_into().unwrap());
-        seccomp::refuse_at_first(i64::from_le_bytes(*call), errno, 1);
+        seccomp::refuse_at_first(libc::c_long::from_le_bytes(*call), errno, 1);
     }
     while let Some(fd) = request.take_fd() {
         reply.put_fd(fd)?;

@@ -189,18 +189,22 @@ pub(crate) fn a_number_that_is_dropped_in_the_worker_closes_no_other_file() {
 /// The scheduling policy, the nice value and the score against the out-of-memory killer.
 fn precedence() -> String {
     // SAFETY: the call touches no memory.
-    let policy = unsafe { libc::sched_getscheduler(0) };
+    let policy = unsafe { libc::syscall(libc::SYS_sched_getscheduler, 0) };
     let nice = rustix::process::getpriority_process(None).unwrap();
     let score = std::fs::read_to_string(proc("self/oom_score_adj")).unwrap();
     format!("{policy} {nice} {}", score.trim())
 }
 
+/// Sets the policy by the system call: musl's function refuses (sched_setscheduler(2)).
+fn set_policy(policy: i32, priority: i32) {
+    // SAFETY: the kernel reads one int, which lives for the call.
+    unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, policy, &raw const priority) };
+}
+
 pub(crate) fn a_worker_of_a_main_with_precedence_is_an_ordinary_process() {
-    let parameter = libc::sched_param { sched_priority: 1 };
     rustix::process::setpriority_process(None, -5).ok();
     std::fs::write(proc("self/oom_score_adj"), "-7").ok();
-    // SAFETY: the kernel reads the parameter.
-    unsafe { libc::sched_setscheduler(0, libc::SCHED_RR, &raw const parameter) };
+    set_policy(libc::SCHED_RR, 1);
     let own = precedence();
     if !own.starts_with("2 -5 ") {
         ipc_tests::cases::skip("precedence over others", "CAP_SYS_NICE");
@@ -212,9 +216,7 @@ pub(crate) fn a_worker_of_a_main_with_precedence_is_an_ordinary_process() {
     assert_eq!(text_of(call(&mut worker, PRECEDENCE, b"")), "0 0 0");
     assert_eq!(precedence(), own, "main keeps its own");
     rustix::process::setpriority_process(None, 5).unwrap();
-    let parameter = libc::sched_param { sched_priority: 0 };
-    // SAFETY: the kernel reads the parameter.
-    unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const parameter) };
+    set_policy(libc::SCHED_OTHER, 0);
     let mut worker = Worker::<u32, _>::start(Start::fork(own_state)).unwrap();
     assert_eq!(
         text_of(call(&mut worker, PRECEDENCE, b"")),
