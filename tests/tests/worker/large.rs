@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "running on another stack, and looking at it")]
 
+use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -79,7 +80,7 @@ fn note_depths<L: Launch>(worker: &mut Large<L>) {
 }
 
 /// A worker's whole life: calls, a death, another worker, and the stop.
-extern "C" fn live() {
+extern "C" fn live(_: *mut c_void) -> c_int {
     let mut place: Box<MaybeUninit<Large<_>>> = Box::new_uninit();
     let start = Start::fork(handle).restart(Restart::AT_ONCE);
     let worker = Worker::start_in(&mut place, start).unwrap();
@@ -103,6 +104,10 @@ extern "C" fn live() {
     USED[0].fetch_max(depth(), Ordering::Relaxed);
     // SAFETY: `start_in` has made it, and it is not used any more.
     unsafe { place.assume_init_drop() };
+    let [main, child] = [0, 1].map(|index| USED[index].load(Ordering::Relaxed));
+    println!("a large worker uses {main} bytes of stack in main, {child} in the child");
+    assert!(main <= PROMISED && child <= PROMISED, "main {main}, child {child}");
+    0
 }
 
 /// Maps a stack of so many bytes above a page that may not be touched, and paints it.
@@ -122,30 +127,23 @@ fn map(len: usize) {
     STACK[1].store(len, Ordering::Relaxed);
 }
 
-/// Runs the function on the stack that was mapped last.
-fn run_there(function: extern "C" fn()) {
-    let mut back = MaybeUninit::<libc::ucontext_t>::uninit();
-    let mut there = MaybeUninit::<libc::ucontext_t>::uninit();
-    // SAFETY: the call fills the context in.
-    assert_eq!(unsafe { libc::getcontext(there.as_mut_ptr()) }, 0);
-    // SAFETY: it was filled in.
-    let context = unsafe { there.assume_init_mut() };
-    context.uc_stack.ss_sp = STACK[0].load(Ordering::Relaxed) as *mut libc::c_void;
-    context.uc_stack.ss_size = STACK[1].load(Ordering::Relaxed);
-    context.uc_link = back.as_mut_ptr();
-    // SAFETY: the context has a stack that nothing else uses, and one to go back to.
-    unsafe { libc::makecontext(context, function, 0) };
-    // SAFETY: both contexts live until this returns.
-    assert_eq!(unsafe { libc::swapcontext(back.as_mut_ptr(), there.as_ptr()) }, 0);
+/// Runs the function in a child whose stack is the one that was mapped last (clone(2)).
+fn run_there(function: extern "C" fn(*mut c_void) -> c_int) {
+    let [start, len] = [0, 1].map(|index| STACK[index].load(Ordering::Relaxed));
+    let (top, nothing) = ((start + len) as *mut c_void, std::ptr::null_mut());
+    // SAFETY: this process has one thread, so that the child may do anything; the child has copies
+    // of the stack and of all else.
+    let child = unsafe { libc::clone(function, top, libc::SIGCHLD, nothing) };
+    let mut status = 0;
+    // SAFETY: the kernel writes the status into the variable.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "status {status:#x}");
 }
 
 pub(crate) fn repro_a_large_worker_needs_no_stack() {
     // First on a stack with enough room, to see how much is used, and then on one without.
-    map(1 << 20);
-    run_there(live);
-    let [main, child] = [0, 1].map(|index| USED[index].load(Ordering::Relaxed));
-    println!("a large worker uses {main} bytes of stack in main, {child} in the child");
-    assert!(main <= PROMISED && child <= PROMISED, "main {main}, child {child}");
-    map(PROMISED);
-    run_there(live);
+    for len in [1 << 20, PROMISED] {
+        map(len);
+        run_there(live);
+    }
 }
