@@ -1,7 +1,10 @@
-//! What a case may find around itself: sandboxes, namespaces, no /proc, closed standard streams.
+//! What a case may find around itself: sandboxes, namespaces, no /proc, closed standard streams,
+//! another machine.
 //! `IPC_TESTS_AROUND` names one of them; without it a case runs as it is.
 
 #![expect(unsafe_code, reason = "namespaces, mounts and descriptors by system calls")]
+
+mod left_out;
 
 use std::ffi::CString;
 use std::io::{self, Write};
@@ -14,6 +17,7 @@ use ipc_worker::{Exec, Start, SystemError};
 
 use crate::cases::skip;
 use crate::seccomp;
+use left_out::{LEFT_OUT, OF_C_LIBRARY};
 
 /// Names the surroundings.
 const AROUND: &str = "IPC_TESTS_AROUND";
@@ -25,137 +29,6 @@ const PROC: &str = "IPC_TESTS_PROC";
 /// What newer kernels have and sandboxes refuse, beside what `seccomp::NEWER` lists.
 const REFUSED: [libc::c_long; 4] =
     [libc::SYS_pidfd_open, libc::SYS_pidfd_send_signal, libc::SYS_close_range, libc::SYS_execveat];
-
-/// Cases that have threads or programs of the C library's, which starts none where clone3 answers
-/// EPERM: it answers ENOSYS to them.
-const OF_C_LIBRARY: &[&str] = &[
-    "a_page_that_is_scribbled_on",
-    "a_second_thread_is",
-    "an_upgrade_on_disk",
-    "beside_threads",
-    "by_hand_it_says",
-    "connect::two_programs_meet",
-    "container::",
-    "event_loops::",
-    "fork_safety::",
-    "heist::",
-    "logd::",
-    "repro_a_thread_that_lives",
-    "repro_the_c_librarys_own_signals",
-    "repro_the_kernels_own_threads",
-    "threads_are_counted",
-    "threads_are_still_counted",
-    "threads_that_note",
-    "what_a_worker_starts_itself",
-    "with_threads_and_under_kills",
-    "without_proc_unshare_alone_decides",
-];
-
-/// Cases that make no sense in some surroundings: which, why, and a part of `suite::case`.
-const LEFT_OUT: &[(&str, &str, &[&str])] = &[
-    (
-        "closed",
-        "what a process has opened at 0 to 2 counts as its standard streams",
-        &[
-            "every_descriptor_but_the_listed_is_closed",
-            "with_nothing_listed_only_the_standard_streams_stay",
-            "without_close_range_the_same_are_closed",
-            "a_detached_descriptor_keeps_its_number",
-            "repro_where_a_sandbox_refuses_prlimit",
-            "an_io_uring_is_unsendable",
-            "a_closed_connection_is_seen_at_once",
-            "the_child_keeps_only_its_own_descriptors",
-            "repro_an_end_keeps_its_pidfd_where_only",
-            "numbers_may_overlap",
-            "in_a_sandbox_without_the_newer_calls",
-            "a_start_that_lacks_a_descriptor",
-        ],
-    ),
-    (
-        "closed",
-        "it closes what is closed already",
-        &[
-            "with_standard_streams_closed",
-            "where_standard_streams_are_closed",
-            "with_closed_streams",
-            "descriptors_lie_above_the_standard_streams",
-            "readiness_is_told_at_the_descriptor",
-        ],
-    ),
-    (
-        "enosys, eperm",
-        "without a pidfd nothing shows that death",
-        &[
-            "every_answer_is_that_of_the_written_rules",
-            "repro_where_every_wait_is_refused",
-            "a_grandchild_that_holds_all_descriptors",
-            "tokens_before_a_death_that_a_pidfd_shows",
-            "a_broken_pidfd_is_an_abort",
-            "a_child_watches_its_parent",
-            "a_process_that_is_not_watched_any_more",
-            "a_wait_that_the_system_refuses",
-            "without_stats_an_idle_daemon_sleeps",
-        ],
-    ),
-    (
-        "enosys, eperm",
-        "what crosses an exec lies in a memfd",
-        &["a_barrier_lists_its_descriptors", "tokio_with_many_threads"],
-    ),
-    (
-        "enosys, eperm",
-        "neither the call nor /proc is left",
-        &["where_proc_is_missing", "where_proc_is_gone"],
-    ),
-    (
-        "noproc",
-        "only /proc counts threads, where unshare does not",
-        &[
-            "a_second_thread_is",
-            "where_a_sandbox_refuses_the_newer_calls",
-            "where_an_old_kernel_lacks_the_newer_calls",
-            "where_unshare_",
-            "where_proc_cannot_be_read_either",
-            "repro_the_kernels_own_threads",
-        ],
-    ),
-    (
-        "noproc",
-        "only /proc tells what is open and keeps numbers taken: it is closed, or stays",
-        &[
-            "without_close_range_the_same_are_closed",
-            "a_detached_descriptor_keeps_its_number",
-            "repro_where_a_sandbox_refuses_prlimit",
-            "in_a_sandbox_without_the_newer_calls",
-            "nothing_is_inherited_but_the_stream",
-            "with_standard_streams_closed_it_starts_and_restarts",
-            "a_number_of_mains_that_is_not_close_on_exec",
-            "repro_a_stale_number_never_means_another_file",
-            "numbers_that_stay_taken",
-            "a_number_that_is_dropped_in_the_worker",
-        ],
-    ),
-    (
-        "noproc",
-        "it wants a directory where nobody makes a file",
-        &["a_dir_that_cannot_be_used_is_an_error"],
-    ),
-    (
-        "noproc",
-        "only /proc tells a program that exits at once from one that never began",
-        &["a_filter_that_forbids_the_exec_is_told"],
-    ),
-    (
-        "noproc",
-        "the example program needs /proc: to start itself, or for its uid map",
-        &["container::", "heist::", "tokio_with_many_threads"],
-    ),
-    (
-        "pid1",
-        "what a worker leaves behind becomes a child of process 1, which is the case",
-        &["each_lie_hurts_only_its_worker"],
-    ),
-];
 
 /// Returns the path of a file of /proc, for the tests' own looks.
 pub fn proc(path: &str) -> String {
@@ -213,6 +86,8 @@ pub fn enter(case: &str) {
         "pid1" => be_process_1(),
         "noproc" => hide_proc(),
         "closed" => close_streams(),
+        // These are there already, from `cargo xtask cross`.
+        "i686" | "qemu" => Ok(()),
         other => Err(io::Error::other(format!("{AROUND}={other} is not known"))),
     };
     if let Err(error) = entered {

@@ -1,15 +1,15 @@
 //! Every transport, as two connected ends. Where they differ, it is the left one that dies.
 
-#![expect(unsafe_code, reason = "signal dispositions have no safe form")]
+#![expect(unsafe_code, reason = "signal dispositions and terminals by libc")]
 
 use std::io::pipe;
+use std::mem::MaybeUninit;
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use ipc_transport::{BytePair, Faults, Faulty, Loopback, LoopbackEnd, Seqpacket, Stream};
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 pub(crate) fn stream() -> (Stream, Stream) {
     Stream::pair().unwrap()
@@ -65,13 +65,24 @@ fn pty(mode: OFlags) -> (OwnedFd, OwnedFd) {
     let name = ptsname(&control, Vec::new()).unwrap();
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | mode;
     let terminal = rustix::fs::open(&name, flags, Mode::empty()).unwrap();
-    let mut attributes = tcgetattr(&terminal).unwrap();
-    attributes.make_raw();
-    tcsetattr(&terminal, OptionalActions::Now, &attributes).unwrap();
+    make_raw(terminal.as_raw_fd());
     if mode.contains(OFlags::NONBLOCK) {
         rustix::fs::fcntl_setfl(&control, OFlags::RDWR | OFlags::NONBLOCK).unwrap();
     }
     (terminal, control)
+}
+
+/// Not by rustix, whose request qemu-user does not know (`TCGETS2` of ioctl_tty(2)).
+fn make_raw(terminal: RawFd) {
+    let mut attributes = MaybeUninit::uninit();
+    // SAFETY: the call fills the attributes in.
+    assert_eq!(unsafe { libc::tcgetattr(terminal, attributes.as_mut_ptr()) }, 0);
+    // SAFETY: they were filled in.
+    let attributes = unsafe { attributes.assume_init_mut() };
+    // SAFETY: the call changes the attributes only.
+    unsafe { libc::cfmakeraw(attributes) };
+    // SAFETY: the call reads the attributes.
+    assert_eq!(unsafe { libc::tcsetattr(terminal, libc::TCSANOW, attributes) }, 0);
 }
 
 pub(crate) fn harmless<T>((left, right): (T, T)) -> (Faulty<T>, Faulty<T>) {
