@@ -1,7 +1,7 @@
 //! `cargo xtask deep`: what takes too long to run before every change.
 
 use crate::{
-    around,
+    around, cross,
     failure::Failure,
     fuzz, image, miri,
     steps::{self, Step},
@@ -16,8 +16,9 @@ a thousand strikes against each crew of workers, the ticks of main beside hostil
 worker killed or refused at each of their system calls, logd's main and worker killed two hundred
 times each under load, ten million random messages for its lines, `cargo xtask image --boot`,
 tinylogd built with the settings of distributions, and the tests in all surroundings of
-`cargo xtask around`. Every step runs, also after one that failed. A step whose tool is not installed
-is skipped; the end of the output lists these steps and how to install them.
+`cargo xtask around` and on all machines of `cargo xtask cross`. Every step runs, also after one that
+failed. A step whose tool is not installed is skipped; the end of the output lists these steps and how
+to install them.
 
 Usage: cargo xtask deep
 
@@ -55,5 +56,6 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
         vendored::long_step(workspace),
     ];
     steps.extend(around::steps(workspace, around::Suites::All, |_| true));
+    steps.extend(cross::steps(workspace, |_| true));
     steps
 }

@@ -3,6 +3,7 @@
 mod around;
 mod bench;
 mod ci;
+mod cross;
 mod deep;
 mod demo;
 mod failure;
@@ -48,7 +49,8 @@ Verbs:
   fuzz     feed generated inputs to a decoder
   miri     run the tests of ipc-frame in miri, which detects undefined behaviour
   image    build a system with a log daemon for a Linux kernel, which boots and tests itself
-  deep     run what takes too long for ci: a minute of fuzzing, miri, long tests, `around`
+  cross    run the tests on other machines: 32 bits, big-endian, ARM, RISC-V
+  deep     run what takes too long for ci: fuzzing, miri, long tests, `around`, `cross`, `image`
 
 Options:
   -h, --help    print this help; `cargo xtask VERB --help` prints that of a verb
@@ -83,6 +85,7 @@ fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
         Some(Value(verb)) if verb == "fuzz" => fuzz::run(args),
         Some(Value(verb)) if verb == "miri" => miri::run(args),
         Some(Value(verb)) if verb == "image" => image::run(args),
+        Some(Value(verb)) if verb == "cross" => cross::run(args),
         Some(Value(verb)) if verb == "deep" => deep::run(args),
         Some(Value(verb)) => Err(Failure::Arguments(format!("no verb {verb:?}"))),
         Some(other) => Err(other.unexpected().into()),

@@ -26,19 +26,27 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
 
 /// Returns the step that runs the tests, or says why it cannot run here.
 pub(crate) fn step(workspace: &Workspace) -> Step {
-    const NAME: &str = "miri";
+    step_with(workspace, "miri", &["--package", "ipc-transport"])
+}
+
+/// Returns the same step for a big-endian machine, and ipc-frame alone.
+pub(crate) fn big_endian(workspace: &Workspace) -> Step {
+    step_with(workspace, "miri s390x", &["--target", "s390x-unknown-linux-gnu"])
+}
+
+fn step_with(workspace: &Workspace, name: &'static str, args: &[&str]) -> Step {
     if !tools::has_nightly(workspace, None) {
-        return Step::skip(NAME, "miri (install with: rustup toolchain install nightly)");
+        return Step::skip(name, "miri (install with: rustup toolchain install nightly)");
     }
     if !tools::has_nightly(workspace, Some("miri")) {
         let why = "miri (install with: rustup component add --toolchain nightly miri rust-src)";
-        return Step::skip(NAME, why);
+        return Step::skip(name, why);
     }
-    let test = ["miri", "test", "--locked", "--package", "ipc-frame", "--package", "ipc-transport"];
     let features = ["--no-default-features", "--features", "ipc-frame/std,ipc-frame/postcard"];
-    let mut miri = tools::nightly(workspace, &test);
-    miri.args(features);
+    let mut miri =
+        tools::nightly(workspace, &["miri", "test", "--locked", "--package", "ipc-frame"]);
+    miri.args(args).args(features);
     // The golden vectors are read from a file.
     miri.env("MIRIFLAGS", "-Zmiri-disable-isolation");
-    Step::command(NAME, miri)
+    Step::command(name, miri)
 }

@@ -23,7 +23,7 @@ const LICENCES: [&str; 2] = ["LICENSE-MIT", "LICENSE-APACHE"];
 /// Returns the steps that check the texts by themselves.
 pub(crate) fn steps(workspace: &Workspace) -> [Step; 3] {
     let has = |tool| output(&mut workspace.command(tool, &["--version"])).is_some();
-    let tool = |name, tool, function, why| {
+    let tool = |name, tool, function: fn(&Workspace) -> Result<(), Failure>, why| {
         if has(tool) { Step::call(name, function) } else { Step::skip(name, why) }
     };
     [

@@ -17,12 +17,13 @@ pub(crate) struct Step {
     work: Work,
 }
 
-type Call = Box<dyn FnOnce(&Workspace) -> Result<(), Failure>>;
+/// What a step calls, and where it may say something for the table.
+type Call = dyn FnOnce(&Workspace, &mut String) -> Result<(), Failure>;
 
 enum Work {
     Command(Command),
-    Call(Call),
-    Skip(&'static str),
+    Call(Box<Call>),
+    Skip(String),
 }
 
 impl Step {
@@ -36,12 +37,20 @@ impl Step {
         name: &'static str,
         function: impl FnOnce(&Workspace) -> Result<(), Failure> + 'static,
     ) -> Self {
+        Self::call_that_remarks(name, move |workspace, _| function(workspace))
+    }
+
+    /// The same for a function that writes what the table is to say of it.
+    pub(crate) fn call_that_remarks(
+        name: &'static str,
+        function: impl FnOnce(&Workspace, &mut String) -> Result<(), Failure> + 'static,
+    ) -> Self {
         Self { name, work: Work::Call(Box::new(function)) }
     }
 
     /// A step that cannot run here; `why` says what it is and what would make it run.
-    pub(crate) fn skip(name: &'static str, why: &'static str) -> Self {
-        Self { name, work: Work::Skip(why) }
+    pub(crate) fn skip(name: &'static str, why: impl Into<String>) -> Self {
+        Self { name, work: Work::Skip(why.into()) }
     }
 }
 
@@ -75,10 +84,12 @@ pub(crate) fn run(workspace: &Workspace, steps: Vec<Step>) -> Result<(), Failure
     let rows: Vec<Row> = steps.into_iter().map(|step| Row::of(workspace, step)).collect();
     println!("\n{:28} {:8} {:>7}", "step", "result", "seconds");
     for row in &rows {
-        println!("{:28} {:8} {:>7.1}", row.name, row.ended.to_string(), row.time.as_secs_f64());
+        let (ended, seconds) = (row.ended.to_string(), row.time.as_secs_f64());
+        let line = format!("{:28} {ended:8} {seconds:>7.1}  {}", row.name, row.remark);
+        println!("{}", line.trim_end());
     }
     for row in &rows {
-        if let Ended::Skipped(why) = row.ended {
+        if let Ended::Skipped(why) = &row.ended {
             println!("skipped: {why}");
         }
     }
@@ -105,15 +116,17 @@ struct Row {
     name: &'static str,
     ended: Ended,
     time: Duration,
+    remark: String,
 }
 
 impl Row {
     fn of(workspace: &Workspace, step: Step) -> Self {
         println!("\n== {}", step.name);
         let start = Instant::now();
+        let mut remark = String::new();
         let ended = match step.work {
             Work::Command(mut command) => Ended::of(run_command(&mut command)),
-            Work::Call(function) => Ended::of(function(workspace)),
+            Work::Call(function) => Ended::of(function(workspace, &mut remark)),
             Work::Skip(why) => {
                 println!("skipped: {why}");
                 Ended::Skipped(why)
@@ -121,7 +134,7 @@ impl Row {
         };
         let time = start.elapsed();
         println!("== {}: {ended} in {:.1} s", step.name, time.as_secs_f64());
-        Self { name: step.name, ended, time }
+        Self { name: step.name, ended, time, remark }
     }
 }
 
@@ -129,7 +142,7 @@ impl Row {
 enum Ended {
     Passed,
     Failed,
-    Skipped(&'static str),
+    Skipped(String),
 }
 
 impl Ended {

@@ -15,12 +15,6 @@ pub(crate) fn output(command: &mut Command) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Returns whether Rust can build for a target here.
-pub(crate) fn has_target(workspace: &Workspace, target: &str) -> bool {
-    output(&mut workspace.command("rustc", &["--print", "sysroot"]))
-        .is_some_and(|root| Path::new(root.trim()).join("lib/rustlib").join(target).is_dir())
-}
-
 /// Returns the name of the oldest Rust that is promised to work, where it is installed.
 pub(crate) fn oldest_rust(workspace: &Workspace) -> Option<String> {
     let list = output(&mut workspace.command("rustup", &["toolchain", "list"]))?;
@@ -39,6 +33,19 @@ pub(crate) fn has_nightly(workspace: &Workspace, verb: Option<&str>) -> bool {
     let mut command = nightly(workspace, &[]);
     command.args(verb).arg("--version");
     output(&mut command).is_some()
+}
+
+/// Returns whether the standard library for a target is installed.
+pub(crate) fn has_target(workspace: &Workspace, target: &str) -> bool {
+    output(&mut workspace.command("rustc", &["--print", "sysroot"]))
+        .is_some_and(|root| Path::new(root.trim()).join("lib/rustlib").join(target).is_dir())
+}
+
+/// Returns whether nightly has the sources of the standard library.
+pub(crate) fn has_sources(workspace: &Workspace) -> bool {
+    let sysroot = ["run", "nightly", "rustc", "--print", "sysroot"];
+    output(&mut workspace.command("rustup", &sysroot))
+        .is_some_and(|root| Path::new(root.trim()).join("lib/rustlib/src/rust/library").is_dir())
 }
 
 /// Finds the oldest Rust that is promised to work in rustup's list: `1.87-…` or `1.87.0-…`.

@@ -35,8 +35,9 @@ pub fn detach_all_but(keep: &[RawFd]) -> Result<(), SystemError> {
     raise_limit(2);
     // No directory, or it would be a way to open files, and no program; nor `stat`, in whose place
     // qemu-user opens a file that can be written.
-    let dead = rustix::fs::open(c"/proc/self/status", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-        .map_err(SystemError::of(STATUS))?;
+    let dead =
+        rustix::fs::open(c"/proc/self/status", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+            .map_err(SystemError::of(STATUS))?;
     let mut detached = 0;
     for_each_other(keep, |fd| {
         let (dead, number) = (dead.as_raw_fd(), fd.as_raw_fd());
