@@ -1,4 +1,7 @@
-//! What differs between programs that are this daemon: sizes.
+//! What differs between programs that are this daemon: their names and sizes.
+
+/// What it says before each of its words on standard error.
+pub(crate) const PROGRAM: &str = "logd";
 
 /// Bytes of the longest message; longer ones are cut.
 pub(crate) const MESSAGE: usize = 16 << 10;

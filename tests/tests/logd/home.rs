@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::daemon::is_tiny;
+
 /// Longer than anything takes that does not hang.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -19,7 +21,7 @@ impl Home {
     /// Returns what the daemon has said on standard error, but for the system's own limit, which
     /// machines differ in.
     pub(crate) fn said(&self) -> String {
-        let said = String::from_utf8(read(&self.path("stderr"))).unwrap();
+        let said = in_words(read(&self.path("stderr")));
         said.split_inclusive('\n').filter(|line| !line.contains("max_dgram_qlen")).collect()
     }
 
@@ -108,6 +110,12 @@ pub(crate) fn lines(bytes: &[u8]) -> Vec<Line> {
             Line { time: time.to_owned(), kind: kind.to_owned(), text: text.to_owned() }
         })
         .collect()
+}
+
+/// Returns what a daemon has said, as logd says it, whatever its own name is.
+pub(crate) fn in_words(said: Vec<u8>) -> String {
+    let said = String::from_utf8(said).unwrap();
+    if is_tiny() { said.replace("tinylogd: ", "logd: ") } else { said }
 }
 
 /// Reads a file; one that is not there has nothing in it.

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use crate::check::check;
 use crate::daemon::{ARGUMENTS, Logd, bare_command, command};
 use crate::full::Small;
-use crate::home::{Home, eventually, read};
+use crate::home::{Home, eventually, in_words, read};
 use crate::tracer::Tracer;
 
 /// What both standard error and the log say.
@@ -94,7 +94,7 @@ pub(crate) fn a_second_daemon_leaves_mark_and_process_number_of_the_first() {
     let second = ["--socket", "other", "--dir", "logs", "--pid-file", "pid"];
     let output = bare_command(&home, &second).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8(output.stderr).unwrap();
+    let said = in_words(output.stderr);
     assert!(said.contains("another process writes to the log"), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
     assert_eq!(fs::read_link(home.dir().join("running")).unwrap(), mark);

@@ -14,7 +14,7 @@ use rustix::process::Signal;
 
 use crate::daemon::{Logd, command};
 use crate::full::let_go;
-use crate::home::{Home, eventually, read};
+use crate::home::{Home, eventually, in_words, read};
 use crate::tracer::Tracer;
 
 fn text(number: usize) -> String {
@@ -243,7 +243,7 @@ pub(crate) fn repro_what_is_no_regular_file_is_refused_and_stays() {
         let both = ["--socket", "socket", "--dir", "logs"];
         let mut child = command(&home, &[&both, follow].concat()).spawn().unwrap();
         let status = eventually("the daemon to end", || child.try_wait().unwrap());
-        let said = String::from_utf8(read(&home.path("stderr"))).unwrap();
+        let said = in_words(read(&home.path("stderr")));
         assert_eq!(status.code(), Some(1), "{said}");
         assert!(said.contains(why) && said.lines().count() == 1, "{said}");
         assert_eq!(read(&home.path("target")), b"half a line that is precious");
@@ -273,7 +273,7 @@ pub(crate) fn repro_a_file_system_without_locks_is_used_and_said_once() {
     logd.stop();
     check(&home, 0..40);
     assert!(home.numbers().len() > 2);
-    let said = String::from_utf8(read(&home.path("stderr"))).unwrap();
+    let said = in_words(read(&home.path("stderr")));
     assert_eq!(said.matches("the log is not locked").count(), 1, "{said}");
     assert!(said.contains("ENOLCK (37)"), "{said}");
 }

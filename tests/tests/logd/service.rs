@@ -17,7 +17,7 @@ use ipc_tests::cases::skip;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::daemon::{ARGUMENTS, Logd, command, is_tiny};
-use crate::home::{Home, eventually, read};
+use crate::home::{Home, eventually, in_words, read};
 
 /// It went on for a minute, and then all was lost.
 pub(crate) fn repro_a_worker_that_is_stopped_writes_all_at_the_end() {
@@ -192,7 +192,7 @@ pub(crate) fn readiness_is_told_at_the_descriptor_that_was_given() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(String::from_utf8(output.stderr).unwrap(), "logd: --ready-fd 99: EBADF (9)\n");
+    assert_eq!(in_words(output.stderr), "logd: --ready-fd 99: EBADF (9)\n");
 }
 
 pub(crate) fn systemd_is_told_of_the_start_and_of_the_stop() {
@@ -273,7 +273,7 @@ pub(crate) fn main_and_worker_become_the_user_that_was_named() {
         let mut command = command(&home, &[&ARGUMENTS[..], &arguments].concat());
         let output = command.stderr(Stdio::piped()).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
-        assert_eq!(String::from_utf8(output.stderr).unwrap(), expected);
+        assert_eq!(in_words(output.stderr), expected);
     }
 }
 

@@ -9,7 +9,7 @@ use rustix::fs::Mode;
 use rustix::process::{Signal, umask};
 
 use crate::daemon::{ARGUMENTS, Logd, command, knows, longest, name};
-use crate::home::{Home, eventually, read};
+use crate::home::{Home, eventually, in_words, read};
 
 /// Runs the daemon with arguments upon which it ends by itself; returns its status, what it
 /// has printed, and what it has said.
@@ -17,7 +17,7 @@ fn end_with(home: &Home, arguments: &[&str]) -> (Option<i32>, String, String) {
     let mut child = command(home, arguments).spawn().unwrap();
     let status = eventually("the daemon to end", || child.try_wait().unwrap());
     let [printed, said] = ["stdout", "stderr"].map(|name| read(&home.path(name)));
-    (status.code(), String::from_utf8(printed).unwrap(), String::from_utf8(said).unwrap())
+    (status.code(), String::from_utf8(printed).unwrap(), in_words(said))
 }
 
 /// Runs the daemon where it must fail with 1, naming what was wrong in one line.
@@ -85,7 +85,7 @@ pub(crate) fn wrong_arguments_exit_with_2_and_leave_no_socket() {
         let (status, printed, said) = end_with(&home, &arguments);
         assert_eq!((status, &*printed), (Some(2), ""), "{arguments:?}: {said}");
         assert!(said.starts_with("logd: ") && said.contains(word), "{arguments:?}: {said}");
-        assert!(said.ends_with("; try 'logd --help'\n"), "{said}");
+        assert!(said.ends_with(&format!("; try '{} --help'\n", name())), "{said}");
         assert!(!home.socket().exists(), "{arguments:?}");
         assert_eq!(home.numbers(), [], "{arguments:?}");
     }

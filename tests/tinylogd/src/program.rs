@@ -1,4 +1,7 @@
-//! The sizes of this daemon: small ones.
+//! The name and the sizes of this daemon: small ones.
+
+/// What it says before each of its words on standard error.
+pub(crate) const PROGRAM: &str = "tinylogd";
 
 /// Bytes of the longest message; longer ones are cut. Twice what RFC 5424 says that all should take.
 pub(crate) const MESSAGE: usize = 4 << 10;

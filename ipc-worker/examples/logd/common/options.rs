@@ -11,12 +11,10 @@ use super::log::Symlinks;
 use super::policy::WhenFull;
 use super::say::{Failed, fail};
 use super::words::Lossy;
-use crate::program::{INTAKE, MESSAGE};
+use crate::program::{INTAKE, MESSAGE, PROGRAM};
 
 /// Bytes of the intake, at least and at most: what long messages need, and what a system may have.
 const INTAKES: [u64; 2] = [4 * MESSAGE as u64, 1 << 30];
-const HINT: &str = "try 'logd --help'";
-
 /// What the command line asks for.
 pub(crate) enum Asked {
     Help,
@@ -116,7 +114,7 @@ pub(crate) fn parse<I: Iterator<Item = &'static CStr>>(
     // An empty name would bind an address of the kernel's choice, which nobody knows.
     for (path, option) in [(options.socket, "--socket PATH"), (options.dir, "--dir DIR")] {
         if path.is_empty() {
-            return Err(fail(format_args!("{option} is missing; {HINT}")));
+            return Err(fail(format_args!("{option} is missing; try '{PROGRAM} --help'")));
         }
     }
     Ok(Asked::Run(options))
@@ -181,6 +179,6 @@ impl<I: Iterator<Item = &'static CStr>> Arguments<I> {
     }
 
     fn wrong(&self, why: fmt::Arguments<'_>) -> Failed {
-        fail(format_args!("{} {why}; {HINT}", Lossy(self.option)))
+        fail(format_args!("{} {why}; try '{PROGRAM} --help'", Lossy(self.option)))
     }
 }

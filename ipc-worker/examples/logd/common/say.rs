@@ -12,6 +12,7 @@ use rustix::fd::BorrowedFd;
 use super::outlet::Outlet;
 use super::quiet::{Quiet, Unsaid};
 use super::words::Text;
+use crate::program::PROGRAM;
 
 /// Bytes of a line; what is longer is cut.
 const LINE: usize = 1024;
@@ -113,7 +114,7 @@ impl Voice {
         let mut room = [0; LINE];
         let mut line = Text::new(&mut room);
         // What does not fit is cut.
-        _ = write!(line, "logd: {text}");
+        _ = write!(line, "{PROGRAM}: {text}");
         let Some(unsaid) = self.quiet.may_say(line.bytes(), now) else { return };
         if !self.tell(unsaid) {
             self.quiet.put_back(unsaid, 1, now);
@@ -136,11 +137,11 @@ impl Voice {
         // It has room for both.
         _ = match (repeated, left_out) {
             (0, 0) => return true,
-            (_, 0) => write!(line, "logd: last line repeated (times: {repeated})"),
-            (0, _) => write!(line, "logd: lines left out: {left_out}"),
+            (_, 0) => write!(line, "{PROGRAM}: last line repeated (times: {repeated})"),
+            (0, _) => write!(line, "{PROGRAM}: lines left out: {left_out}"),
             _ => write!(
                 line,
-                "logd: last line repeated (times: {repeated}), lines left out: {left_out}"
+                "{PROGRAM}: last line repeated (times: {repeated}), lines left out: {left_out}"
             ),
         };
         self.outlet.put(line.ended())
