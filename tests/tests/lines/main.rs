@@ -18,6 +18,7 @@ mod logd {
 mod any;
 mod clients;
 mod inverse;
+mod kernel;
 mod times;
 mod waiting;
 

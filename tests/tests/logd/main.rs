@@ -60,6 +60,7 @@ ipc_tests::cases! { run =
     random_datagrams_leave_lines_that_check_calls_whole,
     trusted_names_the_sender_whatever_it_says,
     descriptors_that_clients_send_are_dropped,
+    messages_of_the_kernel_are_logged_if_that_is_asked_for,
     check_names_each_line_that_is_not_whole,
     check_reads_files_of_any_size_and_kind,
     a_directory_without_a_log_is_an_error,

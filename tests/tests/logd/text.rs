@@ -1,6 +1,7 @@
 //! What becomes of a datagram.
 
-use std::io::IoSlice;
+use std::fs;
+use std::io::{IoSlice, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::process::Command;
@@ -14,7 +15,7 @@ use rustix::process::{getgid, getuid};
 
 use crate::check::check;
 use crate::daemon::{Logd, longest};
-use crate::home::{Home, Line};
+use crate::home::{Home, Line, eventually};
 
 /// Sends messages to a daemon of their own and returns their lines.
 fn lines_of(messages: &[&[u8]]) -> Vec<Line> {
@@ -145,7 +146,7 @@ pub(crate) fn descriptors_that_clients_send_are_dropped() {
         let mut logd = Logd::start(&home, arguments);
         let count = || {
             let path = ipc_tests::around::proc(&format!("{}/fd", logd.pid().as_raw_nonzero()));
-            std::fs::read_dir(path).unwrap().count()
+            fs::read_dir(path).unwrap().count()
         };
         let client = logd.client();
         client.send(b"first").unwrap();
@@ -193,4 +194,22 @@ pub(crate) fn logger_of_util_linux_works() {
     for (line, kind) in lines.iter().zip([" test: hello", " test: [timeQuality "]) {
         assert!(line.text.contains(kind) && !line.text.contains("<20>"), "{lines:?}");
     }
+}
+
+/// What a program writes to the kernel's log has its own form, and is read back.
+pub(crate) fn messages_of_the_kernel_are_logged_if_that_is_asked_for() {
+    let Ok(mut kmsg) = fs::OpenOptions::new().read(true).write(true).open("/dev/kmsg") else {
+        skip("/dev/kmsg", "run as root");
+    };
+    let home = Home::new();
+    let mut logd = Logd::start(&home, &["--kernel"]);
+    let token = format!("ipc-tests[{}]: gr\u{fc}\u{df}e \\ \\x41", std::process::id());
+    kmsg.write_all(format!("<30>{token}\n").as_bytes()).unwrap();
+    let is_there = || home.bytes().windows(9).any(|part| part == b"ipc-tests");
+    eventually("the line", || is_there().then_some(()));
+    logd.stop();
+    let lines = home.lines();
+    let line = lines.iter().find(|line| line.text.starts_with("ipc-tests")).unwrap();
+    let expected = token.replace(r"\x", r"\x5cx");
+    assert_eq!((&*line.kind, &*line.text), ("daemon.info", &*expected));
 }

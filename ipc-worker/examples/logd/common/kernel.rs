@@ -96,7 +96,7 @@ fn open_device() -> Result<OwnedFd, Errno> {
 
 /// Makes `<PRIORITY>kernel: [SECONDS] TEXT` of `PRIORITY,NUMBER,MICROSECONDS,…;TEXT`. What a program
 /// has written to the device has a text of its own form.
-fn put_message(text: &mut Text<'_>, record: &[u8]) -> Option<()> {
+pub(crate) fn put_message(text: &mut Text<'_>, record: &[u8]) -> Option<()> {
     let line = record.split(|&byte| byte == b'\n').next()?;
     let len = line.iter().position(|&byte| byte == b';')?;
     let mut fields = line.get(..len)?.split(|&byte| byte == b',');
