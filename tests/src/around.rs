@@ -1,5 +1,5 @@
-//! What a case may find around itself: sandboxes, namespaces, no /proc, closed standard streams,
-//! another machine.
+//! What a case may find around itself: sandboxes, an old kernel, namespaces, no /proc, closed
+//! standard streams, another machine.
 //! `IPC_TESTS_AROUND` names one of them; without it a case runs as it is.
 
 #![expect(unsafe_code, reason = "namespaces, mounts and descriptors by system calls")]
@@ -83,6 +83,10 @@ pub fn enter(case: &str) {
     let entered = match around.as_str() {
         "enosys" => refuse(case, libc::ENOSYS),
         "eperm" => refuse(case, libc::EPERM),
+        "linux317" => {
+            seccomp::be_linux_3_17();
+            Ok(())
+        }
         "pid1" => be_process_1(),
         "noproc" => hide_proc(),
         "closed" => close_streams(),

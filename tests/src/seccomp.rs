@@ -4,6 +4,8 @@
 
 use std::io;
 
+use syscalls::Sysno;
+
 use crate::cases::skip;
 use crate::numbers;
 
@@ -14,9 +16,68 @@ pub const NEWER: [libc::c_long; 4] =
 /// Answers these system calls with `errno` from now on, in this thread and its children
 /// (seccomp(2)). Where the kernel has no filters the case is skipped aloud.
 pub fn refuse(calls: &[libc::c_long], errno: i32) {
-    if let Err(error) = install(calls, errno) {
+    install_or_skip(&rules(calls, with(errno)));
+}
+
+/// Makes the kernel look like Linux 3.17, which DESIGN.md promises to run on: it has none of the
+/// later calls, and knows none of the later flags and options that the crates, rustix or a C library
+/// may try and a filter can see.
+pub fn be_linux_3_17() {
+    install_or_skip(&linux_3_17());
+}
+
+fn linux_3_17() -> [Rule; 13] {
+    use libc::{BPF_JEQ as EQUAL, BPF_JGE as FROM, BPF_JSET as ANY_OF};
+    let invalid = |tests| Rule(tests, with(libc::EINVAL));
+    let option = |call| {
+        let socket = libc::SOL_SOCKET.unsigned_abs();
+        let tests = vec![is(call), argument(1, EQUAL, socket), argument(2, FROM, SO_INCOMING_CPU)];
+        Rule(tests, with(libc::ENOPROTOOPT))
+    };
+    let seals = libc::F_ADD_SEALS.unsigned_abs();
+    [
+        // glibc ends a process whose first thread has it and whose next one does not.
+        Rule(vec![is(Sysno::rseq.id().into())], libc::SECCOMP_RET_ALLOW),
+        Rule(vec![Test(0, FROM, number(FIRST_NEWER))], with(libc::ENOSYS)),
+        option(libc::SYS_getsockopt),
+        option(libc::SYS_setsockopt),
+        // Beyond CLOEXEC and ALLOW_SEALING; beyond four seals, and F_GET_SEALS.
+        invalid(vec![is(libc::SYS_memfd_create), argument(1, ANY_OF, !3)]),
+        invalid(vec![is(libc::SYS_fcntl), argument(1, EQUAL, seals), argument(2, ANY_OF, !15)]),
+        invalid(vec![is(libc::SYS_fcntl), argument(1, FROM, seals + 2)]),
+        // Beyond NOREPLACE and EXCHANGE.
+        invalid(vec![is(libc::SYS_renameat2), argument(4, ANY_OF, !3)]),
+        invalid(vec![is(libc::SYS_waitid), argument(0, EQUAL, libc::P_PIDFD)]),
+        // Beyond PR_GET_THP_DISABLE.
+        invalid(vec![is(libc::SYS_prctl), argument(0, FROM, 43)]),
+        // Cgroups and time.
+        invalid(vec![is(libc::SYS_unshare), argument(0, ANY_OF, 0x0200_0080)]),
+        // Beyond NONBLOCK and RANDOM.
+        invalid(vec![is(libc::SYS_getrandom), argument(2, ANY_OF, !3)]),
+        invalid(vec![is(libc::SYS_madvise), argument(2, EQUAL, libc::MADV_FREE.unsigned_abs())]),
+    ]
+}
+
+/// The first call of 3.18, which on every machine all later ones follow: those with times of 64 bits
+/// on machines of 32, too.
+#[cfg(not(target_arch = "x86"))]
+const FIRST_NEWER: libc::c_long = libc::SYS_bpf;
+/// Here the crates need 4.3, where sendmsg(2) came, and this is the first call of 4.4.
+#[cfg(target_arch = "x86")]
+const FIRST_NEWER: libc::c_long = libc::SYS_mlock2;
+
+/// The first option of 3.19, which all later ones follow.
+const SO_INCOMING_CPU: u32 = 49;
+
+fn install_or_skip(rules: &[Rule]) {
+    if let Err(error) = install(rules) {
         skip(&format!("seccomp filters: {error}"), "a kernel with CONFIG_SECCOMP_FILTER");
     }
+}
+
+/// The answer that is an error.
+fn with(errno: i32) -> u32 {
+    libc::SECCOMP_RET_ERRNO | errno.unsigned_abs()
 }
 
 /// Answers the first so many of a system call with `errno`, and lets the others through, in this
@@ -74,7 +135,7 @@ fn supervise(listener: libc::c_int, errno: i32, times: usize) {
 const CONTINUE: u32 = 1;
 
 fn listen(call: libc::c_long) -> io::Result<libc::c_int> {
-    let mut program = program(&[call], libc::SECCOMP_RET_USER_NOTIF);
+    let mut program = program(&rules(&[call], libc::SECCOMP_RET_USER_NOTIF));
     let filter = filter(&mut program);
     // SAFETY: no pointer is passed.
     check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
@@ -85,9 +146,8 @@ fn listen(call: libc::c_long) -> io::Result<libc::c_int> {
     i32::try_from(listener).ok().filter(|&fd| fd >= 0).ok_or_else(io::Error::last_os_error)
 }
 
-fn install(calls: &[libc::c_long], errno: i32) -> io::Result<()> {
-    let errno = u32::try_from(errno).expect("errors are positive");
-    let mut program = program(calls, libc::SECCOMP_RET_ERRNO | errno);
+fn install(rules: &[Rule]) -> io::Result<()> {
+    let mut program = program(rules);
     let filter = filter(&mut program);
     let mode = libc::SECCOMP_MODE_FILTER;
     // SAFETY: the kernel copies the filter, which lives beyond the call.
@@ -100,39 +160,58 @@ fn install(calls: &[libc::c_long], errno: i32) -> io::Result<()> {
     })
 }
 
-/// Gives the answer for these calls and permits all others.
-fn program(calls: &[libc::c_long], answer: u32) -> Vec<libc::sock_filter> {
-    let (load, equal, give) = (
+/// Gives each rule's answer where all of its tests hold, the first one's that does, and permits all
+/// other calls.
+fn program(rules: &[Rule]) -> Vec<libc::sock_filter> {
+    let (load, jump, give) = (
         libc::BPF_LD | libc::BPF_W | libc::BPF_ABS,
-        libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+        libc::BPF_JMP | libc::BPF_K,
         libc::BPF_RET | libc::BPF_K,
     );
-    let number = |call| u32::try_from(call).expect("calls are numbered from 0");
-    let is = |number: u32| statement(equal, number);
-    // The call's number stands first in the filter's input, and its first argument at 16.
-    let mut program = vec![statement(load, 0)];
-    program.extend(numbers::of(calls).map(number).map(is));
-    let asked: Vec<u32> = numbers::of_sockets(calls).collect();
-    if let Some(call) = numbers::SOCKETCALL.filter(|_| !asked.is_empty()) {
-        let over = jump(asked.len() + 1);
-        program.push(libc::sock_filter { jf: over, ..is(number(call)) });
-        program.push(statement(load, 16));
-        program.extend(asked.into_iter().map(is));
+    let mut program = Vec::new();
+    for Rule(tests, answer) in rules {
+        for (left, Test(at, kind, value)) in (0..tests.len()).rev().zip(tests) {
+            // Where it does not hold, over the tests that are left and the answer.
+            let over = u8::try_from(2 * left + 1).expect("few tests");
+            program.push(statement(load, *at));
+            program.push(libc::sock_filter { jf: over, ..statement(jump | kind, *value) });
+        }
+        program.push(statement(give, *answer));
     }
     program.push(statement(give, libc::SECCOMP_RET_ALLOW));
-    // From what was asked for to the last statement.
-    let len = program.len();
-    for (index, statement) in program.iter_mut().enumerate() {
-        if u32::from(statement.code) == equal && statement.jf == 0 {
-            statement.jt = jump(len - 1 - index);
-        }
-    }
-    program.push(statement(give, answer));
     program
 }
 
-fn jump(over: usize) -> u8 {
-    u8::try_from(over).expect("few calls")
+/// Tests of a call, and the answer where all of them hold.
+struct Rule(Vec<Test>, u32);
+
+/// Compares a word of the filter's input, by its offset there, in one of the ways of BPF.
+struct Test(u32, u32, u32);
+
+/// Gives the answer for these calls, also where they go by other numbers.
+fn rules(calls: &[libc::c_long], answer: u32) -> Vec<Rule> {
+    let named = numbers::of(calls).map(|call| vec![is(call)]);
+    let of_sockets = numbers::SOCKETCALL.into_iter().flat_map(|call| {
+        let asked = numbers::of_sockets(calls);
+        asked.map(move |asked| vec![is(call), argument(0, libc::BPF_JEQ, asked)])
+    });
+    named.chain(of_sockets).map(|tests| Rule(tests, answer)).collect()
+}
+
+/// The call's number stands first in the filter's input.
+fn is(call: libc::c_long) -> Test {
+    Test(0, libc::BPF_JEQ, number(call))
+}
+
+fn number(call: libc::c_long) -> u32 {
+    u32::try_from(call).expect("calls are numbered from 0")
+}
+
+/// Tests the lower half of an argument.
+fn argument(index: usize, kind: u32, value: u32) -> Test {
+    let half = if cfg!(target_endian = "big") { 4 } else { 0 };
+    let at = std::mem::offset_of!(libc::seccomp_data, args) + 8 * index + half;
+    Test(u32::try_from(at).expect("a short record"), kind, value)
 }
 
 fn filter(program: &mut [libc::sock_filter]) -> libc::sock_fprog {
@@ -146,4 +225,38 @@ fn statement(code: u32, k: u32) -> libc::sock_filter {
 
 fn check(result: libc::c_int) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use rustix::fs::{CWD, MemfdFlags, RenameFlags, memfd_create, renameat_with};
+    use rustix::io::Errno;
+    use rustix::net::sockopt::{set_socket_keepalive, socket_cookie};
+    use rustix::process::{PidfdFlags, getpid, pidfd_open};
+
+    #[test]
+    fn linux_3_17_knows_only_what_it_had() {
+        // A thread of its own, which alone has the filter.
+        std::thread::spawn(look_at_linux_3_17).join().unwrap();
+    }
+
+    fn look_at_linux_3_17() {
+        if let Err(error) = super::install(&super::linux_3_17()) {
+            println!("skipped: seccomp filters: {error} (install with: CONFIG_SECCOMP_FILTER)");
+            return;
+        }
+        assert_eq!(pidfd_open(getpid(), PidfdFlags::empty()).err(), Some(Errno::NOSYS));
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        assert!(memfd_create("old", flags).is_ok());
+        let newer = memfd_create("new", flags | MemfdFlags::NOEXEC_SEAL);
+        assert_eq!(newer.err(), Some(Errno::INVAL));
+        let socket = UnixDatagram::unbound().unwrap();
+        assert_eq!(set_socket_keepalive(&socket, true), Ok(()));
+        assert_eq!(socket_cookie(&socket), Err(Errno::NOPROTOOPT));
+        let rename = |flags| renameat_with(CWD, "/none", CWD, "/none-either", flags);
+        assert_eq!(rename(RenameFlags::NOREPLACE), Err(Errno::NOENT));
+        assert_eq!(rename(RenameFlags::WHITEOUT), Err(Errno::INVAL));
+    }
 }

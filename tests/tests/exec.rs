@@ -274,7 +274,7 @@ fn the_memory_is_sealed<L: Lane>() {
     let file = end.descriptors().last().unwrap();
     assert_eq!(rustix::fs::ftruncate(file, 0), Err(rustix::io::Errno::PERM));
     assert_eq!(rustix::fs::ftruncate(file, 1 << 20), Err(rustix::io::Errno::PERM));
-    let no_more = rustix::fs::SealFlags::FUTURE_WRITE;
+    let no_more = rustix::fs::SealFlags::WRITE;
     assert_eq!(rustix::fs::fcntl_add_seals(file, no_more), Err(rustix::io::Errno::PERM));
 }
 

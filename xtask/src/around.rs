@@ -17,6 +17,9 @@ Runs the tests across processes in other surroundings, all of them or those that
   enosys  a filter answers ENOSYS to pidfd_open, pidfd_send_signal, clone3, close_range, execveat
           and, but for what crosses an exec, memfd_create
   eperm   the same filter answers EPERM; but ENOSYS to a C library's clone3, where a test needs that
+  linux317
+          filters refuse what came after Linux 3.17, the oldest kernel that is supported: ENOSYS to
+          its calls, EINVAL or ENOPROTOOPT to its flags and options
   pid1    each case is process 1 of a PID namespace (needs root)
   noproc  /proc is empty (needs root)
   closed  descriptors 0 to 2 are closed
@@ -33,9 +36,10 @@ Options:
 Exit codes: 0 no step failed, 1 a step failed, 2 wrong arguments";
 
 /// The surroundings, and what their steps are called.
-const ALL: [(&str, &str); 5] = [
+const ALL: [(&str, &str); 6] = [
     ("enosys", "around enosys"),
     ("eperm", "around eperm"),
+    ("linux317", "around linux317"),
     ("pid1", "around pid1"),
     ("noproc", "around noproc"),
     ("closed", "around closed"),
