@@ -1,12 +1,13 @@
-//! What a case may find around itself: sandboxes, an old kernel, namespaces, no /proc, closed
-//! standard streams, another machine.
+//! What a case may find around itself: sandboxes, an old kernel, namespaces, no /proc, little in
+//! /dev, a read-only disk, closed standard streams, another machine.
 //! `IPC_TESTS_AROUND` names one of them; without it a case runs as it is.
 
 #![expect(unsafe_code, reason = "namespaces, mounts and descriptors by system calls")]
 
 mod left_out;
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
+use std::fs;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -25,6 +26,13 @@ const AROUND: &str = "IPC_TESTS_AROUND";
 static KEPT: AtomicI32 = AtomicI32::new(-1);
 /// Where /proc is for the tests themselves, if it is hidden from the crates.
 const PROC: &str = "IPC_TESTS_PROC";
+
+/// A directory to mount at, which is usually there and empty (hier(7)).
+const MOUNT_POINT: &str = "/mnt";
+
+/// What small systems have in /dev.
+const DEVICES: [&str; 9] =
+    ["null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "fuse"];
 
 /// What newer kernels have and sandboxes refuse, beside what `seccomp::NEWER` lists.
 const REFUSED: [libc::c_long; 4] =
@@ -89,6 +97,9 @@ pub fn enter(case: &str) {
         }
         "pid1" => be_process_1(),
         "noproc" => hide_proc(),
+        "readonly" => be_read_only(),
+        "noshm" => leave_little_of_dev(),
+        "fullshm" => fill_shm(),
         "closed" => close_streams(),
         // These are there already, from `cargo xtask cross`.
         "i686" | "qemu" => Ok(()),
@@ -122,7 +133,7 @@ fn be_process_1() -> io::Result<()> {
     match check(unsafe { libc::fork() })? {
         0 => {
             make_private()?;
-            mount("proc", Path::new("/proc"), 0)
+            mount("proc", "/proc", 0)
         }
         child => {
             let mut status = 0;
@@ -140,18 +151,61 @@ pub fn hide_proc() -> io::Result<()> {
     if std::env::var(PROC).is_ok() {
         return Ok(());
     }
-    // SAFETY: no memory is involved.
-    check(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
-    make_private()?;
+    be_in_a_namespace()?;
     let (proc, hidden) = (Path::new("/proc"), Path::new("/proc/of-the-tests"));
     let aside = tempfile::tempdir()?;
     mount("/proc", aside.path(), libc::MS_BIND)?;
     mount("tmpfs", proc, 0)?;
-    std::fs::create_dir(hidden)?;
-    mount(&aside.path().to_string_lossy(), hidden, libc::MS_MOVE)?;
+    fs::create_dir(hidden)?;
+    mount(aside.path(), hidden, libc::MS_MOVE)?;
     // SAFETY: this process has one thread.
     unsafe { std::env::set_var(PROC, hidden) };
     Ok(())
+}
+
+/// Makes the root file system read-only for this process and its children, as on many devices; what
+/// the tests make lies on another one, in memory.
+pub fn be_read_only() -> io::Result<()> {
+    be_in_a_namespace()?;
+    mount("tmpfs", MOUNT_POINT, 0)?;
+    // SAFETY: this process has one thread.
+    unsafe { std::env::set_var("TMPDIR", MOUNT_POINT) };
+    mount("none", "/", libc::MS_REMOUNT | libc::MS_BIND | libc::MS_RDONLY)
+}
+
+/// Leaves of /dev, for this process and its children, what small systems and containers have: no
+/// /dev/shm and no /dev/log.
+pub fn leave_little_of_dev() -> io::Result<()> {
+    be_in_a_namespace()?;
+    mount("tmpfs", MOUNT_POINT, 0)?;
+    for name in DEVICES {
+        let [from, to] = ["/dev", MOUNT_POINT].map(|dir| Path::new(dir).join(name));
+        if !from.exists() {
+            continue;
+        }
+        let made = if from.is_dir() { fs::create_dir(&to) } else { fs::write(&to, "") };
+        made?;
+        mount(&from, &to, libc::MS_BIND)?;
+    }
+    mount(MOUNT_POINT, "/dev", libc::MS_MOVE)
+}
+
+/// Fills /dev/shm, for this process and its children.
+pub fn fill_shm() -> io::Result<()> {
+    be_in_a_namespace()?;
+    let shm = Path::new("/dev/shm");
+    mount_with("tmpfs", shm, 0, c"size=4k,nr_inodes=3")?;
+    fs::write(shm.join("full"), [0; 4096])?;
+    match fs::write(shm.join("more"), "x") {
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),
+        other => Err(io::Error::other(format!("/dev/shm is not full: {other:?}"))),
+    }
+}
+
+/// Leaves nothing of /dev for this process and its children.
+pub fn hide_dev() -> io::Result<()> {
+    be_in_a_namespace()?;
+    mount("tmpfs", "/dev", 0)
 }
 
 /// What fails is still told, by a descriptor that no count sees.
@@ -173,18 +227,35 @@ fn close_streams() -> io::Result<()> {
     Ok(())
 }
 
+/// Mounts from now on for this process and its children only.
+fn be_in_a_namespace() -> io::Result<()> {
+    // SAFETY: no memory is involved.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
+    make_private()
+}
+
 fn make_private() -> io::Result<()> {
-    mount("none", Path::new("/"), libc::MS_REC | libc::MS_PRIVATE)
+    mount("none", "/", libc::MS_REC | libc::MS_PRIVATE)
 }
 
 /// Mounts, or moves or changes a mount, by the flags; the kind is named as what is mounted.
-fn mount(from: &str, to: &Path, flags: libc::c_ulong) -> io::Result<()> {
-    let (from, to) = (CString::new(from)?, CString::new(to.as_os_str().as_bytes())?);
-    // SAFETY: all are strings that end with a zero; the data may be null.
-    check(unsafe {
-        libc::mount(from.as_ptr(), to.as_ptr(), from.as_ptr(), flags, std::ptr::null())
-    })
-    .map(|_| ())
+fn mount(from: impl AsRef<Path>, to: impl AsRef<Path>, flags: libc::c_ulong) -> io::Result<()> {
+    mount_with(from, to, flags, c"")
+}
+
+/// The same, with options of the file system.
+fn mount_with(
+    from: impl AsRef<Path>,
+    to: impl AsRef<Path>,
+    flags: libc::c_ulong,
+    options: &CStr,
+) -> io::Result<()> {
+    let [from, to] = [from.as_ref(), to.as_ref()].map(|path| path.as_os_str().as_bytes());
+    let (from, to) = (CString::new(from)?, CString::new(to)?);
+    let options = options.as_ptr().cast();
+    // SAFETY: all are strings that end with a zero.
+    check(unsafe { libc::mount(from.as_ptr(), to.as_ptr(), from.as_ptr(), flags, options) })
+        .map(|_| ())
 }
 
 fn check(result: i32) -> io::Result<i32> {

@@ -22,6 +22,10 @@ Runs the tests across processes in other surroundings, all of them or those that
           its calls, EINVAL or ENOPROTOOPT to its flags and options
   pid1    each case is process 1 of a PID namespace (needs root)
   noproc  /proc is empty (needs root)
+  readonly
+          the root file system is read-only, and the tests have one in memory (needs root)
+  noshm   /dev has a few devices, but no /dev/shm and no /dev/log (needs root)
+  fullshm /dev/shm is full (needs root)
   closed  descriptors 0 to 2 are closed
 
 What cannot be had here is skipped. A case that makes no sense somewhere is left out there: its
@@ -30,20 +34,27 @@ output says why, and it counts as ignored. Every step runs, also after one that 
 Usage: cargo xtask around [OPTIONS] [NAME...]
 
 Options:
-      --quick   only the suites that take a few seconds, as `cargo xtask ci` does
+      --quick   only the suites that take a few seconds, as `cargo xtask ci` does (but for readonly,
+                noshm and fullshm)
   -h, --help    print this help
 
 Exit codes: 0 no step failed, 1 a step failed, 2 wrong arguments";
 
 /// The surroundings, and what their steps are called.
-const ALL: [(&str, &str); 6] = [
+const ALL: [(&str, &str); 9] = [
     ("enosys", "around enosys"),
     ("eperm", "around eperm"),
     ("linux317", "around linux317"),
     ("pid1", "around pid1"),
     ("noproc", "around noproc"),
+    ("readonly", "around readonly"),
+    ("noshm", "around noshm"),
+    ("fullshm", "around fullshm"),
     ("closed", "around closed"),
 ];
+
+/// Those that `cargo xtask ci` has no time for.
+const RARE: [&str; 3] = ["readonly", "noshm", "fullshm"];
 
 /// The suites that take a few seconds, and the others.
 const QUICK: &[&str] = &["exec", "execs", "fork", "pools", "several", "spawn"];
@@ -96,6 +107,11 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
     let steps =
         steps(&workspace, suites, |name| names.is_empty() || names.iter().any(|it| it == name));
     steps::run(&workspace, steps)
+}
+
+/// Returns whether `cargo xtask ci` is to run the suites there too.
+pub(crate) fn is_usual(name: &str) -> bool {
+    !RARE.contains(&name)
 }
 
 /// Returns a step for each of the surroundings that are chosen.
