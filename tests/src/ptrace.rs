@@ -11,6 +11,8 @@ pub const TRACEME: usize = 0;
 pub const POKE_USER: usize = 6;
 /// Lets the process go on.
 pub const CONTINUE: usize = 7;
+/// Lets the process go on, and traces it no longer.
+pub const DETACH: usize = 17;
 /// Lets the process go on to where it enters or leaves its next system call.
 pub const SYSCALL: usize = 24;
 /// Sets the options below.

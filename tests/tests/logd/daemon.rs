@@ -108,9 +108,19 @@ impl<'a> Logd<'a> {
 
     /// The same, or returns what a daemon that has ended before has said.
     pub(crate) fn try_spawn(home: &'a Home, command: &mut Command) -> Result<Self, String> {
+        Self::try_spawn_with(home, command, |_child| ())
+    }
+
+    /// The same, with what is to be done to it once it is executed.
+    pub(crate) fn try_spawn_with(
+        home: &'a Home,
+        command: &mut Command,
+        prepare: impl FnOnce(&Child),
+    ) -> Result<Self, String> {
         expect_known(command.get_args().filter_map(OsStr::to_str));
         let notices = is_tiny().then(|| notices(home, command)).flatten();
         let mut logd = Self { home, child: command.spawn().unwrap(), notices };
+        prepare(&logd.child);
         let is_ready = eventually("the daemon to be ready", || {
             let has_ended = !logd.is_running();
             let is_ready = logd.is_ready();

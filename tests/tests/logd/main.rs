@@ -17,6 +17,7 @@ mod intake;
 mod kills;
 mod load;
 mod marks;
+mod odd;
 mod others;
 mod service;
 mod start;
@@ -38,6 +39,7 @@ use full::*;
 use intake::*;
 use kills::*;
 use marks::*;
+use odd::*;
 use others::*;
 use service::*;
 use start::*;
@@ -173,4 +175,12 @@ ipc_tests::cases! { run =
     repro_an_idle_daemon_without_its_directory_ends_soon,
     repro_a_lock_that_was_removed_is_made_again,
     a_start_on_a_full_disk_says_it_when_there_is_room,
+    root_without_capabilities_is_enough,
+    root_without_capabilities_cannot_become_another_user,
+    root_without_capabilities_may_not_use_what_is_anothers,
+    a_directory_that_is_given_away_and_back_loses_nothing,
+    a_read_only_root_is_enough,
+    without_any_device_it_runs,
+    dev_log_is_made_where_there_is_none,
+    without_a_vdso_the_time_is_asked_of_the_kernel,
 }
