@@ -181,6 +181,7 @@ ipc_tests::cases! { run =
     a_directory_that_is_given_away_and_back_loses_nothing,
     a_read_only_root_is_enough,
     without_any_device_it_runs,
+    repro_with_closed_streams_and_no_device_its_words_go_into_no_file,
     dev_log_is_made_where_there_is_none,
     without_a_vdso_the_time_is_asked_of_the_kernel,
 }

@@ -11,12 +11,12 @@ use std::path::Path;
 use std::process::Command;
 
 use ipc_tests::around::{self, proc};
-use ipc_tests::cases::skip;
+use ipc_tests::cases::{leave_out, skip};
 use ipc_tests::ptrace;
 use rustix::fs::StatVfsMountFlags;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use crate::daemon::{ARGUMENTS, Logd, command};
+use crate::daemon::{ARGUMENTS, Logd, bare_command, command, is_tiny};
 use crate::home::{Home, eventually};
 
 /// Has a file for ten messages.
@@ -187,6 +187,34 @@ pub(crate) fn without_any_device_it_runs() {
     let mut command = command(&home, &ARGUMENTS);
     around(&mut command, around::hide_dev);
     runs(&home, command);
+}
+
+fn close_streams_without_dev() -> io::Result<()> {
+    around::hide_dev()?;
+    for fd in 0..3 {
+        // SAFETY: the program is about to be executed, and nothing uses them before.
+        unsafe { libc::close(fd) };
+    }
+    Ok(())
+}
+
+/// The directory had the number of standard error.
+pub(crate) fn repro_with_closed_streams_and_no_device_its_words_go_into_no_file() {
+    if !is_tiny() {
+        leave_out("the standard library ends a program that can open nothing at 0 to 2");
+    }
+    need_root();
+    let home = Home::new();
+    let mut command = bare_command(&home, &ARGUMENTS);
+    around(&mut command, close_streams_without_dev);
+    let mut logd = Logd::spawn(&home, &mut command);
+    write(&home, &logd, 0..1);
+    let target = |fd| fs::read_link(proc(&format!("{}/fd/{fd}", logd.pid()))).unwrap();
+    assert_eq!([0, 1, 2].map(target), ["/"; 3].map(Path::new), "what nobody can write to");
+    logd.replace_worker();
+    write(&home, &logd, 1..2);
+    logd.stop();
+    check(&home, 2);
 }
 
 /// The test's own /dev, so that the socket is nobody else's.

@@ -20,9 +20,8 @@ use core::ptr;
 
 use ipc_barrier::process::reset_signals;
 use ipc_worker::{Start, Worker};
-use rustix::fd::BorrowedFd;
+use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::fs::{Mode, OFlags, open};
-use rustix::io::{Errno, fcntl_getfd};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 use rustix::process::{Signal, geteuid};
 
@@ -60,15 +59,13 @@ fn main(arguments: Strings, environment: Strings) -> i32 {
 }
 
 /// Opens what is closed of standard input, output and error, so that no other file has its number.
-#[expect(unsafe_code, reason = "streams by their numbers")]
+/// Where there is no /dev/null it is what can be neither read nor written.
 fn open_streams() {
-    for number in 0..3 {
-        // SAFETY: a number that is closed is an error, which is what the call is to tell.
-        let stream = unsafe { BorrowedFd::borrow_raw(number) };
-        if fcntl_getfd(stream) == Err(Errno::BADF) {
-            // It gets the lowest number, and keeps it. Without /dev it stays closed.
-            _ = open(c"/dev/null", OFlags::RDWR, Mode::empty()).map(core::mem::forget);
-        }
+    let open = |path: &CStr, flags| open(path, flags, Mode::empty());
+    let any = || open(c"/dev/null", OFlags::RDWR).or_else(|_| open(c"/", OFlags::PATH));
+    // Each gets the lowest number, and keeps it; the first beyond is closed.
+    while let Some(stream) = any().ok().filter(|fd| fd.as_raw_fd() < 3) {
+        core::mem::forget(stream);
     }
 }
 
