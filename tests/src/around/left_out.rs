@@ -82,6 +82,11 @@ pub(super) const LEFT_OUT: &[(&str, &str, &[&str])] = &[
         &["where_proc_is_missing", "where_proc_is_gone"],
     ),
     (
+        "linux317",
+        "only pwritev2 writes without waiting to a pipe that the peer made wait",
+        &["page::a_full_bell_in_the_waiting_mode"],
+    ),
+    (
         "noproc",
         "only /proc counts threads, where unshare does not",
         &[

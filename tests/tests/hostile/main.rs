@@ -306,7 +306,7 @@ fn cut_page() -> Vec<i32> {
     let tried = [
         ftruncate(&*page, 0),
         ftruncate(&*page, 1 << 20),
-        fcntl_add_seals(&*page, SealFlags::FUTURE_WRITE),
+        fcntl_add_seals(&*page, SealFlags::WRITE),
     ];
     tried.iter().map(|it| it.map_or_else(|errno| errno.raw_os_error(), |()| 0)).collect()
 }
