@@ -18,7 +18,11 @@ use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_
 static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 
 const STAGES: [&str; 5] = ["fork", "namespaces", "uid map", "set-up", "exec"];
+/// In the words of the C library.
+#[cfg(not(target_env = "musl"))]
 const ON_PURPOSE: &str = "on purpose: Input/output error (os error 5)";
+#[cfg(target_env = "musl")]
+const ON_PURPOSE: &str = "on purpose: I/O error (os error 5)";
 
 /// A program that is not this one and comes to its own end.
 const FOREIGN: [&str; 3] = ["sh", "-c", "exit 7"];

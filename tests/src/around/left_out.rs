@@ -205,6 +205,11 @@ pub(super) const LEFT_OUT: &[(&str, &str, &[&str])] = &[
             "repro_an_open_file_is_a_program_where_proc_is_missing",
         ],
     ),
+    (
+        "qemu",
+        "qemu shares no memory with a child, by which glibc hears of an exec that has failed",
+        &["execs::a_program_that_is_missing_or_does_not_serve_is_told_as_that"],
+    ),
     ("qemu", "qemu lets nobody take in orphans", &["container::"]),
     ("qemu", "qemu lets nobody trace", &["walks::"]),
     (

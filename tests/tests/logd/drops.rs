@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, Signal, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, prlimit, setrlimit};
 
 use crate::daemon::Logd;
 use crate::full::{Small, send_too_much, text};
@@ -33,9 +33,10 @@ pub(crate) fn repro_a_limit_on_the_size_of_files_is_a_reason_to_rotate() {
 
 /// Nothing is gained by a new file then, and each older one would be lost for it.
 pub(crate) fn a_line_over_the_limit_on_files_rotates_nothing() {
-    limit_files(1000);
     let home = Home::new();
     let mut logd = Logd::start(&home, &["--when-full", "drop-oldest"]);
+    // Not for main, whose figures go into a file, too.
+    prlimit(logd.worker(), Resource::Fsize, limit(1000)).unwrap();
     let client = logd.client();
     for number in 0..10 {
         client.send(text(number).as_bytes()).unwrap();
@@ -51,7 +52,11 @@ pub(crate) fn a_line_over_the_limit_on_files_rotates_nothing() {
 
 fn limit_files(bytes: u64) {
     // For this case's process, and for all that it starts.
-    setrlimit(Resource::Fsize, Rlimit { current: Some(bytes), maximum: None }).unwrap();
+    setrlimit(Resource::Fsize, limit(bytes)).unwrap();
+}
+
+fn limit(bytes: u64) -> Rlimit {
+    Rlimit { current: Some(bytes), maximum: None }
 }
 
 /// Returns the texts of the daemon's own lines, without a priority in front.

@@ -195,7 +195,8 @@ pub(crate) fn a_half_line_of_a_killed_worker_is_cut_by_the_next() {
 
 /// Lets no half line be cut; the worker tries again as on a full disk.
 fn fail_cuts(small: &Small, logd: &Logd<'_>) -> Tracer {
-    let inject = ["trace=ftruncate", "inject=ftruncate:error=ENOSPC"];
+    // On 32-bit machines it has the other name.
+    let inject = ["trace=ftruncate,?ftruncate64", "inject=ftruncate,?ftruncate64:error=ENOSPC"];
     Tracer::attach(&small.home, logd.worker().unwrap(), &inject)
 }
 

@@ -25,7 +25,6 @@ pub(crate) const CALLS: &[Call] = &[
     (SYS_recvfrom, "recvfrom", RECEIVE),
     (SYS_recvmsg, "recvmsg", RECEIVE),
     (SYS_ioctl, "ioctl", &[EINVAL, ENOTTY, EBADF]),
-    (SYS_mmap, "mmap", &[ENOMEM, EAGAIN, ENFILE, EPERM, EACCES, ENODEV, EINVAL, EOVERFLOW]),
     (SYS_munmap, "munmap", &[EINVAL, ENOMEM]),
     (SYS_memfd_create, "memfd_create", &[EMFILE, ENFILE, ENOMEM, EINVAL, ENOSYS, EPERM]),
     (SYS_ftruncate, "ftruncate", &[EINTR, EFBIG, EIO, EPERM, EINVAL, EBADF]),
@@ -59,9 +58,10 @@ pub(crate) const CALLS: &[Call] = &[
     (SYS_pwrite64, "pwrite", &[EINTR, EAGAIN, EIO, ENOSPC, EPERM, EINVAL, ESPIPE]),
 ];
 
-/// Those that newer machines do not have.
+/// Those that newer machines do not have, or those of 32 bits.
 #[cfg(target_arch = "x86_64")]
 const OLDER: &[Call] = &[
+    (SYS_mmap, "mmap", &[ENOMEM, EAGAIN, ENFILE, EPERM, EACCES, ENODEV, EINVAL, EOVERFLOW]),
     (SYS_dup2, "dup2", &[EINTR, EBUSY, EMFILE, EINVAL, EBADF]),
     (
         SYS_open,

@@ -147,9 +147,12 @@ impl Build {
         if self.linker != "rust-lld" {
             command.env(variable("RUSTFLAGS"), "-C target-feature=+crt-static");
         }
-        // Not by an option: tests build examples, which must be for the same machine. Emulated, code
-        // that is not optimised at all takes ten times as long.
-        command.env("CARGO_BUILD_TARGET", self.target).env("CARGO_PROFILE_DEV_OPT_LEVEL", "1");
+        // Not by an option: tests build examples, which must be for the same machine.
+        command.env("CARGO_BUILD_TARGET", self.target);
+        if emulator.is_some() {
+            // Code that is not optimised at all takes ten times as long.
+            command.env("CARGO_PROFILE_DEV_OPT_LEVEL", "1");
+        }
         if self.target.starts_with("s390x") {
             // There `syscalls` asks for what only nightly had when it was released.
             command.env("RUSTC_BOOTSTRAP", "syscalls");
