@@ -14,6 +14,8 @@
 mod archive;
 mod demo;
 mod exploit;
+#[cfg_attr(target_endian = "big", path = "no_filter.rs")]
+mod filter;
 mod folder;
 mod options;
 mod parser;

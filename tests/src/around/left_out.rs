@@ -211,7 +211,7 @@ pub(super) const LEFT_OUT: &[(&str, &str, &[&str])] = &[
         &["execs::a_program_that_is_missing_or_does_not_serve_is_told_as_that"],
     ),
     ("qemu", "qemu lets nobody take in orphans", &["container::"]),
-    ("qemu", "qemu lets nobody trace", &["walks::"]),
+    ("qemu", "qemu lets nobody trace", &["walks::", "without_a_vdso"]),
     (
         "qemu",
         "qemu answers four bytes where a time-out is asked for",

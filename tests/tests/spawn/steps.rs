@@ -1,7 +1,7 @@
 //! The steps of a set-up: each works, each fails with its stage, and their order is their own.
 
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
@@ -243,7 +243,7 @@ fn ruleset() -> OwnedFd {
     // SAFETY: the kernel reads the eight bytes.
     let made =
         unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, &raw const handled, 8, 0) };
-    let Ok(number) = i32::try_from(made).map(|number| number.max(-1)) else { panic!() };
+    let number = RawFd::try_from(made).unwrap_or(-1);
     if number < 0 {
         let error = std::io::Error::last_os_error();
         cases::skip(&format!("landlock: {error}"), "a kernel from 5.13 on with lsm=landlock");
