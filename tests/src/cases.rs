@@ -5,12 +5,15 @@
 
 #![expect(unsafe_code, reason = "a process for each case needs fork and process groups")]
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Seek, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::stdio::{dup2_stderr, dup2_stdout};
 
 use crate::{around, deep};
 
@@ -37,17 +40,21 @@ pub struct Case {
 
 /// Lists functions as cases under their own names; or functions over a type, as cases for each of
 /// the types under the names given to these: `name: Type, other: OtherType => { case, … }`. The
-/// function that runs them is `main`, or what stands before an equals sign.
+/// function that runs them is `main`, or what stands before an equals sign. Cases that mostly wait
+/// run several `at once`.
 #[macro_export]
 macro_rules! cases {
     ($($($name:ident: $type:ty),+ => $list:tt)+) => {
         $crate::cases! { main = $($($name: $type),+ => $list)+ }
     };
     ($main:ident = $($($name:ident: $type:ty),+ => $list:tt)+) => {
+        $crate::cases! { $main, 1 at once = $($($name: $type),+ => $list)+ }
+    };
+    ($main:ident, $at_once:literal at once = $($($name:ident: $type:ty),+ => $list:tt)+) => {
         fn $main() -> std::process::ExitCode {
             let mut all = Vec::new();
             $($($crate::cases!(@add all, $name: $type, $list);)+)+
-            $crate::cases::run(&all)
+            $crate::cases::run(&all, $at_once)
         }
     };
     (@add $all:ident, $name:ident: $type:ty, { $($case:ident),* $(,)? }) => {
@@ -60,8 +67,12 @@ macro_rules! cases {
         $crate::cases! { main = $($case),* }
     };
     ($main:ident = $($case:ident),* $(,)?) => {
+        $crate::cases! { $main, 1 at once = $($case),* }
+    };
+    ($main:ident, $at_once:literal at once = $($case:ident),* $(,)?) => {
         fn $main() -> std::process::ExitCode {
-            $crate::cases::run(&[$($crate::cases::Case { name: stringify!($case), run: $case }),*])
+            let all = [$($crate::cases::Case { name: stringify!($case), run: $case }),*];
+            $crate::cases::run(&all, $at_once)
         }
     };
 }
@@ -81,8 +92,9 @@ pub fn leave_out(why: &str) -> ! {
     leave(SKIPPED)
 }
 
-/// Runs the cases whose names contain one of the arguments, all without arguments.
-pub fn run(cases: &[Case]) -> ExitCode {
+/// Runs the cases whose names contain one of the arguments, all without arguments; so many at once.
+/// Where these are several, what a case prints is shown when it has ended.
+pub fn run(cases: &[Case], at_once: usize) -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let filters: Vec<&String> = arguments.iter().filter(|word| !word.starts_with('-')).collect();
     if arguments.iter().any(|word| word == "--list") {
@@ -91,23 +103,42 @@ pub fn run(cases: &[Case]) -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    let mut chosen: Vec<&Case> = cases
-        .iter()
-        .filter(|case| {
-            filters.is_empty() || filters.iter().any(|filter| case.name.contains(filter.as_str()))
-        })
-        .collect();
+    let is_chosen = |case: &&Case| {
+        filters.is_empty() || filters.iter().any(|filter| case.name.contains(filter.as_str()))
+    };
+    let mut chosen: Vec<&Case> = cases.iter().filter(is_chosen).collect();
     let filtered = cases.len() - chosen.len();
     println!("\nrunning {} tests", chosen.len());
     let start = Instant::now();
     let (mut passed, mut skipped, mut failures) = (0, 0, Vec::new());
     // Surroundings that cannot be had are told once.
-    if around::is_asked_for() && run_one(&Case { name: NONE, run: || {} }) == Some(SKIPPED) {
+    if around::is_asked_for()
+        && Running::start(&Case { name: NONE, run: || {} }, false).wait() == Some(SKIPPED)
+    {
         skipped = chosen.len();
         chosen.clear();
     }
-    for case in &chosen {
-        let verdict = match run_one(case) {
+    // A case that fails in other surroundings is to be seen alone.
+    let at_once = if around::is_asked_for() { 1 } else { at_once };
+    let mut next = chosen.iter();
+    let mut running: Vec<Running<'_>> = Vec::new();
+    loop {
+        while running.len() < at_once {
+            let Some(case) = next.next() else { break };
+            running.push(Running::start(case, at_once > 1));
+        }
+        if running.is_empty() {
+            break;
+        }
+        let Some((at, status)) =
+            running.iter().enumerate().find_map(|(at, it)| Some((at, it.status()?)))
+        else {
+            std::thread::sleep(Duration::from_millis(2));
+            continue;
+        };
+        let ended = running.remove(at);
+        ended.show();
+        let verdict = match status {
             Some(PASSED) => {
                 passed += 1;
                 "ok"
@@ -117,15 +148,15 @@ pub fn run(cases: &[Case]) -> ExitCode {
                 "ignored"
             }
             Some(_) => {
-                failures.push(case.name);
+                failures.push(ended.name);
                 "FAILED"
             }
             None => {
-                failures.push(case.name);
+                failures.push(ended.name);
                 "FAILED (no end within the deadline)"
             }
         };
-        println!("test {} ... {verdict}", case.name);
+        println!("test {} ... {verdict}", ended.name);
     }
     if !failures.is_empty() {
         println!("\nfailures:\n    {}", failures.join("\n    "));
@@ -141,49 +172,86 @@ pub fn run(cases: &[Case]) -> ExitCode {
     if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs a case in a child and returns its status; `None` where it did not end in time.
-fn run_one(case: &Case) -> Option<i32> {
-    _ = std::io::stdout().flush();
-    // SAFETY: this program has one thread, so that the child may do anything.
-    match unsafe { libc::fork() } {
-        -1 => panic!("fork: {}", std::io::Error::last_os_error()),
-        0 => {
-            // SAFETY: no memory is involved. A group of its own lets a hang be killed whole.
-            unsafe { libc::setpgid(0, 0) };
-            // One that is killed by design leaves no file behind.
-            let none = Rlimit { current: Some(0), ..getrlimit(Resource::Core) };
-            _ = setrlimit(Resource::Core, none);
-            if let Some(why) = around::leaves_out(case.name).filter(|_| case.name != NONE) {
-                println!("left out here: {}, since {why}", case.name);
-                leave(SKIPPED);
-            }
-            around::enter(case.name);
-            let result = catch_unwind(AssertUnwindSafe(case.run));
-            leave(if result.is_ok() { PASSED } else { FAILED })
+/// A case that runs in a child.
+struct Running<'a> {
+    name: &'a str,
+    child: i32,
+    start: Instant,
+    /// What it prints, unless that goes where ours does.
+    output: Option<File>,
+}
+
+impl<'a> Running<'a> {
+    fn start(case: &'a Case, keeps_output: bool) -> Self {
+        _ = io::stdout().flush();
+        let output = keeps_output.then(|| {
+            let made = memfd_create("output", MemfdFlags::CLOEXEC);
+            File::from(made.unwrap_or_else(|error| panic!("memfd_create: {error}")))
+        });
+        // SAFETY: this program has one thread, so that the child may do anything.
+        let child = match unsafe { libc::fork() } {
+            -1 => panic!("fork: {}", io::Error::last_os_error()),
+            0 => run_one(case, output.as_ref()),
+            child => child,
+        };
+        Self { name: case.name, child, start: Instant::now(), output }
+    }
+
+    /// Returns the status that the case has ended with, and nothing inside where it did not end in
+    /// time; nothing while it runs.
+    fn status(&self) -> Option<Option<i32>> {
+        let mut status = 0;
+        // SAFETY: the kernel writes the status into the variable.
+        let waited = unsafe { libc::waitpid(self.child, &raw mut status, libc::WNOHANG) };
+        if waited == self.child {
+            let exited = libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status));
+            kill_group(self.child);
+            return Some(Some(exited.unwrap_or(FAILED)));
         }
-        child => wait(child),
+        if self.start.elapsed() > longest() {
+            kill_group(self.child);
+            // SAFETY: the status is not asked for.
+            unsafe { libc::waitpid(self.child, std::ptr::null_mut(), 0) };
+            return Some(None);
+        }
+        None
+    }
+
+    fn wait(&self) -> Option<i32> {
+        loop {
+            match self.status() {
+                Some(status) => return status,
+                None => std::thread::sleep(Duration::from_millis(2)),
+            }
+        }
+    }
+
+    /// Prints what the case has printed.
+    fn show(&self) {
+        let Some(mut output) = self.output.as_ref() else { return };
+        let copied = output.rewind().and_then(|()| io::copy(&mut output, &mut io::stdout()));
+        copied.unwrap_or_else(|error| panic!("what {} printed: {error}", self.name));
     }
 }
 
-fn wait(child: i32) -> Option<i32> {
-    let start = Instant::now();
-    loop {
-        let mut status = 0;
-        // SAFETY: the kernel writes the status into the variable.
-        let waited = unsafe { libc::waitpid(child, &raw mut status, libc::WNOHANG) };
-        if waited == child {
-            let exited = libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status));
-            kill_group(child);
-            return Some(exited.unwrap_or(FAILED));
-        }
-        if start.elapsed() > longest() {
-            kill_group(child);
-            // SAFETY: the status is not asked for.
-            unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
-            return None;
-        }
-        std::thread::sleep(Duration::from_millis(2));
+/// Runs a case in this process, which has just been made for it.
+fn run_one(case: &Case, output: Option<&File>) -> ! {
+    // SAFETY: no memory is involved. A group of its own lets a hang be killed whole.
+    unsafe { libc::setpgid(0, 0) };
+    if let Some(output) = output {
+        let both = dup2_stdout(output).and_then(|()| dup2_stderr(output));
+        both.unwrap_or_else(|error| panic!("dup2: {error}"));
     }
+    // One that is killed by design leaves no file behind.
+    let none = Rlimit { current: Some(0), ..getrlimit(Resource::Core) };
+    _ = setrlimit(Resource::Core, none);
+    if let Some(why) = around::leaves_out(case.name).filter(|_| case.name != NONE) {
+        println!("left out here: {}, since {why}", case.name);
+        leave(SKIPPED);
+    }
+    around::enter(case.name);
+    let result = catch_unwind(AssertUnwindSafe(case.run));
+    leave(if result.is_ok() { PASSED } else { FAILED })
 }
 
 /// Ends whatever the case has left behind.
@@ -193,6 +261,6 @@ fn kill_group(group: i32) {
 }
 
 fn leave(status: i32) -> ! {
-    _ = std::io::stdout().flush();
+    _ = io::stdout().flush();
     ipc_barrier::exit(status)
 }

@@ -250,5 +250,5 @@ fn main() -> ExitCode {
         descriptors_lie_above_the_standard_streams,
         what_cannot_be_written_to_is_the_systems_error,
     );
-    run(&list)
+    run(&list, 4)
 }

@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     run()
 }
 
-ipc_tests::cases! { run =
+ipc_tests::cases! { run, 4 at once =
     both_forms_become_one_line_that_ends_with_the_text_as_sent,
     a_time_of_now_is_written_once,
     what_is_over_long_is_cut_between_characters_and_its_line_says_so,

@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     cases()
 }
 
-ipc_tests::cases! { cases =
+ipc_tests::cases! { cases, 4 at once =
     fork: Forked, exec: Program => {
         unharmed_it_is_played_to_its_end,
         the_worker_is_killed_before_each_call,
