@@ -210,6 +210,15 @@ pub(super) const LEFT_OUT: &[(&str, &str, &[&str])] = &[
         "qemu shares no memory with a child, by which glibc hears of an exec that has failed",
         &["execs::a_program_that_is_missing_or_does_not_serve_is_told_as_that"],
     ),
+    (
+        if cfg!(target_endian = "big") { "qemu" } else { "none" },
+        "qemu swaps the bytes that an eventfd counts, and forgets it at an exec",
+        &[
+            "eventfd::both_sides_meet_beyond_exec",
+            "eventfd::a_reason_of_the_next_program",
+            "eventfd::what_was_placed_and_drained_before_exec",
+        ],
+    ),
     ("qemu", "qemu lets nobody take in orphans", &["container::"]),
     ("qemu", "qemu lets nobody trace", &["walks::", "without_a_vdso"]),
     (
