@@ -77,11 +77,19 @@ pub use {
     waiting::{Interest, Patience, Watched, wait},
 };
 
+#[cfg(feature = "ring")]
+pub use unix::ring::end::Ring;
+
+/// For the crates of this family only.
+#[cfg(feature = "ring")]
+#[doc(hidden)]
+pub use unix::ring::{end::RingEnd, link::RingLink, sender::RingSender, side::Side};
 /// For the crates of this family only.
 #[cfg(feature = "socket")]
 #[doc(hidden)]
 pub use {
     descriptor::{above_stdio, duplicate, open_stdio},
     memory::page::SharedPage,
+    unix::blocking::send_to,
     waiting::again_on_intr,
 };

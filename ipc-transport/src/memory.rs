@@ -1,4 +1,5 @@
-//! What works in memory: the loopback, the fault injector, and pages that processes share.
+//! What works in memory: the loopback, the fault injector, pages that processes share, and the ring in
+//! them.
 //!
 //! Nothing here may know frames or use a socket.
 
@@ -6,3 +7,5 @@ pub(crate) mod faulty;
 pub(crate) mod loopback;
 #[cfg(feature = "socket")]
 pub(crate) mod page;
+#[cfg(feature = "ring")]
+pub(crate) mod ring;

@@ -9,6 +9,8 @@ pub(crate) mod inherit;
 pub(crate) mod listen;
 mod options;
 pub(crate) mod peer;
+#[cfg(feature = "ring")]
+pub(crate) mod ring;
 pub(crate) mod seqpacket;
 pub(crate) mod socket;
 pub(crate) mod stream;

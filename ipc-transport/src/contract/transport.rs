@@ -95,6 +95,9 @@ pub enum TransportError {
         /// Bytes that there was room for.
         capacity: usize,
     },
+    /// A cursor or a length in shared memory that cannot be. The peer's fault, which writes there, and
+    /// final.
+    BrokenRing,
     /// Any other failure of the system.
     System(SystemError),
 }
@@ -117,6 +120,7 @@ impl fmt::Display for TransportError {
             Self::PacketTooLong { len, capacity } => {
                 write!(f, "a packet of {len} bytes, over the limit of {capacity}")
             }
+            Self::BrokenRing => f.write_str("the peer has spoilt the ring"),
             Self::System(error) => error.fmt(f),
         }
     }

@@ -3,7 +3,7 @@
 use rustix::fd::BorrowedFd;
 
 use crate::contract::{Carry, Fds, Moved, Received};
-use crate::unix::calls::Mode;
+use crate::unix::calls::{Calls, Mode};
 use crate::unix::socket::{Kind, Unix};
 use crate::waiting::{Instant, Patience};
 
@@ -14,18 +14,22 @@ use crate::waiting::{Instant, Patience};
 /// it may have been up to twice as long.
 #[derive(Debug)]
 pub struct Blocking<'a, S> {
-    socket: &'a mut S,
-    patience: Option<Patience>,
+    pub(super) socket: &'a mut S,
+    pub(super) patience: Option<Patience>,
 }
 
 impl<K: Kind> Unix<K> {
     /// Returns a view on the same socket whose calls wait for room and for bytes.
     pub const fn blocking(&mut self) -> Blocking<'_, Self> {
-        Blocking { socket: self, patience: Some(Patience::SLEEP) }
+        Blocking::new(self)
     }
 }
 
-impl<S> Blocking<'_, S> {
+impl<'a, S> Blocking<'a, S> {
+    pub(super) const fn new(socket: &'a mut S) -> Self {
+        Self { socket, patience: Some(Patience::SLEEP) }
+    }
+
     /// Lets receiving look for a while before it sleeps. That time comes before the one of
     /// `set_receive_timeout`. With `None` no call waits, as without this view: a program that
     /// decides this at run time needs only one type.
@@ -68,4 +72,12 @@ impl<K: Kind> Carry for Blocking<'_, Unix<K>> {
     fn holds(&self) -> bool {
         self.socket.holds()
     }
+}
+
+/// Sends on a socket whose receiving half another value has, and waits for room.
+///
+/// # Errors
+/// As [`Transport::send`](crate::Transport::send).
+pub fn send_to(socket: BorrowedFd<'_>, pieces: &[&[u8]]) -> Moved {
+    Calls { fd: socket, mode: Mode::Blocking }.send(pieces, usize::MAX, &[])
 }

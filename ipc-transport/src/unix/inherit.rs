@@ -2,8 +2,6 @@
 
 #![expect(unsafe_code, reason = "a number does not say who owns the descriptor")]
 
-use core::mem::ManuallyDrop;
-
 use rustix::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::io::{Errno, FdFlags};
 use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_type};
@@ -11,7 +9,7 @@ use rustix::net::{AddressFamily, getpeername};
 
 use crate::descriptor::{above_stdio, open_stdio};
 use crate::unix::listen::{Listener, SocketError, of};
-use crate::unix::socket::{Kind, Socket, Unix};
+use crate::unix::socket::Socket;
 
 /// Takes over the connected socket that the process was started with at a number, and makes it
 /// close-on-exec. One at 0, 1 or 2 is moved above, and `/dev/null` takes its place.
@@ -29,18 +27,6 @@ pub unsafe fn inherit<S: Socket>(number: RawFd) -> Result<S, SocketError> {
     getpeername(fd).map_err(of("getpeername"))?;
     // SAFETY: as above, and the descriptor is open.
     Ok(unsafe { taken(number) }?.into())
-}
-
-impl<K: Kind> Unix<K> {
-    /// Returns a second view of a socket that another value of this process owns.
-    ///
-    /// # Safety
-    /// It is a socket of the kind, and stays open as long as the view is used.
-    #[doc(hidden)]
-    pub unsafe fn lent(number: RawFd) -> ManuallyDrop<Self> {
-        // SAFETY: it is open, as the caller promises, and what is not dropped closes nothing.
-        ManuallyDrop::new(Self::new(unsafe { OwnedFd::from_raw_fd(number) }))
-    }
 }
 
 impl<S: Socket> Listener<S> {

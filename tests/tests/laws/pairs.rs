@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use ipc_transport::{BytePair, Faults, Faulty, Loopback, LoopbackEnd, Seqpacket, Stream};
+use ipc_transport::{BytePair, Faults, Faulty, Loopback, LoopbackEnd, Ring, Seqpacket, Stream};
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
@@ -21,6 +21,14 @@ pub(crate) fn seqpacket() -> (Seqpacket, Seqpacket) {
 
 pub(crate) fn seqpacket_of_small_packets() -> (Seqpacket<7>, Seqpacket<7>) {
     Seqpacket::pair().unwrap()
+}
+
+pub(crate) fn ring() -> (Ring, Ring) {
+    Ring::pair(32768).unwrap()
+}
+
+pub(crate) fn small_ring() -> (Ring, Ring) {
+    Ring::pair(2048).unwrap()
 }
 
 pub(crate) type End = LoopbackEnd<'static, 1000>;
@@ -95,6 +103,10 @@ pub(crate) fn faulty_stream() -> (Faulty<Stream>, Faulty<Stream>) {
 
 pub(crate) fn faulty_seqpacket() -> (Faulty<Seqpacket>, Faulty<Seqpacket>) {
     harmless(seqpacket())
+}
+
+pub(crate) fn faulty_ring() -> (Faulty<Ring>, Faulty<Ring>) {
+    harmless(ring())
 }
 
 pub(crate) fn faulty_loopback() -> (Faulty<End>, Faulty<End>) {

@@ -1,0 +1,57 @@
+//! One direction: where its cursors and its bytes lie.
+
+use core::sync::atomic::AtomicU32;
+
+use super::bytes::Bytes;
+use super::cursor::Cursor;
+
+/// Words from one cursor to the next: two lines of a cache, which some processors fetch together.
+const LINE: usize = 32;
+
+/// Chunks begin at multiples of so many bytes, and so long is what stands before their bytes.
+pub(super) const UNIT: u32 = 8;
+
+/// The bit of a chunk's word that tells of descriptors.
+pub(super) const WITH_FDS: u32 = 1 << 31;
+
+/// The peer has written a cursor or a length that cannot be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BrokenRing;
+
+/// One direction: where its producer and its consumer are, and the bytes between them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Track<'a> {
+    pub(crate) head: Cursor<'a>,
+    pub(crate) tail: Cursor<'a>,
+    pub(super) data: Bytes<'a>,
+}
+
+impl<'a> Track<'a> {
+    /// Returns how many words two tracks take, one for each direction, of at least so many bytes.
+    pub(crate) const fn page_len(bytes: usize) -> usize {
+        let bytes = if bytes < 64 { 64 } else { bytes };
+        match bytes.checked_next_power_of_two() {
+            Some(bytes) => 2 * (2 * LINE + bytes / size_of::<AtomicU32>()),
+            None => usize::MAX,
+        }
+    }
+
+    /// Returns the tracks of a page of [`page_len`](Self::page_len) words; `None` where it has
+    /// another length.
+    pub(crate) fn both(words: &'a [AtomicU32]) -> Option<[Self; 2]> {
+        let (one, other) = words.split_at(words.len() / 2);
+        Some([Self::of(one)?, Self::of(other)?])
+    }
+
+    fn of(words: &'a [AtomicU32]) -> Option<Self> {
+        let (head, rest) = words.split_at_checked(LINE)?;
+        let (tail, data) = rest.split_at_checked(LINE)?;
+        let data = Bytes::of(data)?;
+        Some(Self { head: Cursor(head.first()?), tail: Cursor(tail.first()?), data })
+    }
+}
+
+/// The next beginning of a chunk, from a position on.
+pub(super) const fn aligned(position: u32) -> u32 {
+    position.wrapping_add(UNIT - 1) & !(UNIT - 1)
+}

@@ -1,0 +1,266 @@
+//! Both halves, as a transport.
+
+use core::sync::atomic::AtomicU32;
+use core::time::Duration;
+
+use rustix::fd::BorrowedFd;
+use rustix::net::RecvFlags;
+
+use super::sender::{ATTEMPTS, RingSender, sleep};
+use super::side::{BELL, FDS, Side};
+use crate::contract::{Carry, Fds, Moved, Received, TransportError};
+use crate::memory::ring::consumer::{Consumer, Next};
+use crate::memory::ring::cursor::Asleep;
+use crate::memory::ring::track::Track;
+use crate::unix::calls::{Calls, Mode, Way};
+use crate::unix::socket::Kind;
+use crate::unix::stream::Bytes;
+use crate::waiting::{Instant, Patience};
+
+/// How long a receiver sleeps on a word before it sleeps at the socket: so late is the peer's end
+/// seen at the latest.
+const ON_WORD: Duration = Duration::from_millis(2);
+
+/// How long descriptors may lie in the socket before the bytes are there that they belong to.
+const UNCLAIMED: Duration = Duration::from_secs(1);
+
+/// Bytes of the socket that are looked at in one call.
+const BELLS: usize = 16;
+
+/// How often the word is looked at before the clock is.
+const LOOKS: usize = 64;
+
+/// What the receiving half keeps for itself.
+#[derive(Debug)]
+pub(super) struct RingInput {
+    consumer: Consumer,
+    /// The socket will show what comes next.
+    shows: bool,
+    /// The socket's end was seen.
+    closed: bool,
+    /// Since when descriptors lie in the socket that no bytes belong to yet.
+    unclaimed: Option<Instant>,
+}
+
+/// An end of a ring over its socket and its words. With patience its calls wait, as those of
+/// [`Blocking`](crate::Blocking).
+#[derive(Debug)]
+pub struct RingLink<'a> {
+    sender: RingSender<'a>,
+    input: &'a mut RingInput,
+    patience: Option<Patience>,
+}
+
+impl RingInput {
+    pub(super) const fn new() -> Self {
+        Self { consumer: Consumer::new(), shows: false, closed: false, unclaimed: None }
+    }
+
+    pub(super) fn holds(&self, words: &[AtomicU32], side: Side) -> bool {
+        side.tracks(words).is_some_and(|[_, track]| !self.consumer.is_empty(track))
+    }
+}
+
+impl<'a> RingLink<'a> {
+    #[inline]
+    pub(super) fn new(
+        sender: RingSender<'a>,
+        input: &'a mut RingInput,
+        patience: Option<Patience>,
+    ) -> Self {
+        Self { sender, input, patience }
+    }
+
+    /// Returns whether the socket will show what comes next. It will once a receive that does not
+    /// wait has taken all.
+    pub fn shows(&self) -> bool {
+        self.input.shows || self.sender.tracks.is_none()
+    }
+
+    /// Returns the sending half, for one that sends while nobody else does.
+    pub const fn sender(&self) -> RingSender<'a> {
+        self.sender
+    }
+
+    /// Does without the socket's showing what comes next, for a receive that is to wait.
+    #[inline]
+    pub fn stop_showing(&mut self) {
+        if let (true, Some([_, track])) = (self.input.shows, self.sender.tracks) {
+            // What has come meanwhile was shown, and is there.
+            self.sleep(track, Asleep::No);
+            self.input.shows = false;
+        }
+    }
+
+    /// Returns about how many bytes there are to receive, and not fewer.
+    pub fn waiting(&self) -> usize {
+        self.sender.tracks.map_or(0, |[_, track]| self.input.consumer.waiting(track))
+    }
+
+    fn mode(&self) -> Mode {
+        self.patience.map_or(Mode::NonBlocking, |_| Mode::Blocking)
+    }
+
+    fn calls(&self, mode: Mode) -> Calls<'a> {
+        Calls { fd: self.sender.socket, mode }
+    }
+
+    /// Sees to what the socket shows: bells are taken, the end is noted. Returns false where there
+    /// was nothing, in a call that waits for as long as that does.
+    #[inline(never)]
+    fn listen(&mut self, mode: Mode) -> Result<bool, TransportError> {
+        let mut space = [0; BELLS];
+        let seen = self.calls(mode).repeat("recv", Way::Receive, |fd, mode| {
+            let flags = RecvFlags::from_bits_retain(mode as u32) | RecvFlags::PEEK;
+            rustix::net::recv(fd, &mut space[..], flags).map(|(len, _)| len)
+        });
+        let len = match seen {
+            Ok(Some(0)) | Err(TransportError::Closed) => {
+                self.input.closed = true;
+                return Ok(true);
+            }
+            seen => match seen? {
+                Some(len) => len,
+                None => return Ok(false),
+            },
+        };
+        let seen = space.get(..len).unwrap_or_default();
+        let bells = seen.iter().take_while(|&&byte| byte == BELL).count();
+        if bells > 0 {
+            let bells = space.get_mut(..bells).unwrap_or_default();
+            _ = self.calls(Mode::NonBlocking).receive(bells)?;
+            return Ok(true);
+        }
+        if self.sender.is_over()? {
+            // It has ended before the bytes that it had these descriptors for.
+            self.input.closed = true;
+            return Ok(true);
+        }
+        // Its bytes are about to come.
+        let now = Instant::now();
+        let since = *self.input.unclaimed.get_or_insert(now);
+        let is_late = seen.first() != Some(&FDS) || now.since(since) > UNCLAIMED;
+        if is_late { Err(TransportError::BrokenRing) } else { Ok(true) }
+    }
+
+    /// Fetches the descriptors of the next bytes, which lie in the socket. Returns whether some found
+    /// no room. Where there are none the frame has lost them.
+    fn fetch(&mut self, fds: &mut Fds<'_>) -> Result<bool, TransportError> {
+        self.input.unclaimed = None;
+        let calls = self.calls(Mode::NonBlocking);
+        for _ in 0..ATTEMPTS {
+            let mut byte = [0];
+            let received = match fds.room() {
+                0 => calls.receive(&mut byte),
+                _ => calls.receive_with([&mut byte], fds),
+            };
+            match received {
+                Ok(Some(Received { len: 1, fds_truncated })) if byte == [FDS] => {
+                    return Ok(fds_truncated);
+                }
+                Ok(Some(Received { len: 1, .. })) => {}
+                Ok(_) | Err(TransportError::Closed) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Waits for something to read, or for the end, if it may; returns false where there is none.
+    /// Where it may not wait the socket will show what comes.
+    #[inline(never)]
+    fn wait(&mut self, track: Track<'_>) -> Result<bool, TransportError> {
+        let Some(Patience { spin }) = self.patience else {
+            self.listen(Mode::NonBlocking)?;
+            return Ok(self.input.closed || !self.show(track));
+        };
+        self.stop_showing();
+        let Some(end) = self.input.consumer.end() else { return Ok(true) };
+        let head = track.head;
+        if !spin.is_zero() {
+            let until = Instant::now() + spin;
+            loop {
+                for _ in 0..LOOKS {
+                    if head.position() != end {
+                        return Ok(true);
+                    }
+                    core::hint::spin_loop();
+                }
+                if Instant::now() >= until {
+                    break;
+                }
+            }
+        }
+        match self.sleep(track, Asleep::OnWord) {
+            Some(word) => _ = sleep(head, word, ON_WORD),
+            None => return Ok(true),
+        }
+        if self.sleep(track, Asleep::OnSocket).is_none() {
+            return Ok(true);
+        }
+        Ok(self.listen(Mode::Blocking)? || head.position() != end)
+    }
+
+    /// Lets the socket show what comes next. Returns false where there is something already.
+    #[inline]
+    fn show(&mut self, track: Track<'_>) -> bool {
+        self.input.shows = self.sleep(track, Asleep::OnSocket).is_some();
+        self.input.shows
+    }
+
+    /// Says how this side sleeps until there is more. `None` where there is something already.
+    #[inline]
+    fn sleep(&self, track: Track<'_>, how: Asleep) -> Option<u32> {
+        track.head.sleep(self.input.consumer.end()?, how)
+    }
+}
+
+impl Carry for RingLink<'_> {
+    #[inline]
+    fn send_fds(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
+        self.sender.send_in(self.mode(), pieces, fds)
+    }
+
+    fn receive_fds(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
+        let Some([_, track]) = self.sender.tracks else {
+            return Bytes.receive(self.calls(self.mode()), space, fds);
+        };
+        if space.is_empty() {
+            return Ok(None);
+        }
+        for _ in 0..ATTEMPTS {
+            let Some(next) = self.input.consumer.next(track)? else {
+                if self.input.closed {
+                    return Err(TransportError::Closed);
+                }
+                if !self.wait(track)? {
+                    return Ok(None);
+                }
+                continue;
+            };
+            let (mut fds_truncated, mut limit) = (false, usize::MAX);
+            if next == Next::WithFds {
+                fds_truncated = self.fetch(fds)?;
+                // No byte of a later call comes with them.
+                limit = self.input.consumer.fetched();
+            }
+            let limit = limit.min(space.len());
+            let space = space.get_mut(..limit).unwrap_or_default();
+            let (len, asleep) = self.input.consumer.take(track, space);
+            self.sender.wake(track.tail, asleep);
+            if self.patience.is_none() {
+                if self.input.shows {
+                    // The bell that came with the first of it.
+                    _ = self.calls(Mode::NonBlocking).receive(&mut [0]);
+                }
+                self.show(track);
+            }
+            return Ok(Some(Received { len, fds_truncated }));
+        }
+        Ok(None)
+    }
+
+    fn holds(&self) -> bool {
+        self.sender.tracks.is_some_and(|[_, track]| !self.input.consumer.is_empty(track))
+    }
+}
