@@ -91,11 +91,11 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         self.inbox.receive_with(transport, self.table.reply_fds().into())
     }
 
-    /// Reads the first frame of a new worker, once it is there.
+    /// Reads the first frame of a new worker, once it is there: whether it goes on over the ring.
     pub(crate) fn first_frame(
         &mut self,
         expected: &'static Identity,
-    ) -> Option<Result<(), StartError>> {
+    ) -> Option<Result<bool, StartError>> {
         let header = self.inbox.advance().transpose()?.map_err(|_| StartError::Malformed);
         Some(header.and_then(|header| {
             let payload = self.inbox.current().payload;

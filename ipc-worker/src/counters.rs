@@ -31,7 +31,7 @@ pub struct Counters {
     /// One-way requests that the handler has refused.
     pub one_ways_refused: u64,
     /// Frames that no worker sends: not decodable, out of sequence, or with more descriptors than
-    /// asked for. The worker was killed.
+    /// asked for; or what no worker writes to a ring. The worker was killed.
     pub broken_frames: u64,
     /// First frames that were not those of a worker, or of another one than main expects.
     pub wrong_first_frames: u64,

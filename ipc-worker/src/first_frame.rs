@@ -10,18 +10,20 @@ use crate::start_error::StartError;
 /// The version of what main and a worker say to each other.
 const VERSION: u32 = 1;
 
-/// Queues the first frame of a worker that is ready: the version, its slots, its bytes each way, and
-/// what it serves: the fingerprint, the length of the build's name, that name and the service's.
+/// Queues the first frame of a worker that is ready: the version, its slots, its bytes each way, whether it
+/// goes on over the ring, and what it serves: the fingerprint, the length of the build's name, that name and the service's.
 pub(crate) fn ready<const SLOTS: usize, const BYTES: usize>(
     outbox: &mut Outbox<BYTES, SLOTS>,
     identity: &Identity,
+    uses_ring: bool,
 ) {
     let numbers = numbers(SLOTS, BYTES).map(u32::to_le_bytes);
+    let uses_ring = [u8::from(uses_ring)];
     let Served { build, service, fingerprint } = &identity.served();
     let (build, service) = (build.as_str().as_bytes(), service.as_str().as_bytes());
     let build_len = [u8::try_from(build.len()).unwrap_or(0)];
     let fingerprint = fingerprint.to_le_bytes();
-    let pieces = [numbers.as_flattened(), &fingerprint, &build_len, build, service];
+    let pieces = [numbers.as_flattened(), &uses_ring, &fingerprint, &build_len, build, service];
     // It is the first frame in a queue of at least 256 bytes, like the next.
     _ = outbox.push(Header::ready(), &pieces);
 }
@@ -44,13 +46,13 @@ fn numbers(slots: usize, bytes: usize) -> [u32; 3] {
     [VERSION, slots, bytes]
 }
 
-/// Reads what a process has sent first, whatever that is.
+/// Reads what a process has sent first, whatever that is. Returns whether it goes on over the ring.
 pub(crate) fn read(
     kind: Kind,
     payload: &[u8],
     [slots, bytes]: [usize; 2],
     expected: &'static Identity,
-) -> Result<(), StartError> {
+) -> Result<bool, StartError> {
     match kind {
         Kind::Ready => matches(payload, numbers(slots, bytes), expected),
         Kind::Failed => Err(decode(payload).map_or(StartError::Malformed, StartError::Failed)),
@@ -60,7 +62,11 @@ pub(crate) fn read(
 
 /// Compares what a worker says of itself with what main is. The version comes first: what follows
 /// it has a meaning only if that is ours.
-fn matches(payload: &[u8], ours: [u32; 3], expected: &'static Identity) -> Result<(), StartError> {
+fn matches(
+    payload: &[u8],
+    ours: [u32; 3],
+    expected: &'static Identity,
+) -> Result<bool, StartError> {
     let mut rest = payload;
     for (&what, &ours) in ["version", "slots", "bytes"].iter().zip(&ours) {
         let (theirs, after) = rest.split_first_chunk().ok_or(StartError::Malformed)?;
@@ -70,7 +76,12 @@ fn matches(payload: &[u8], ours: [u32; 3], expected: &'static Identity) -> Resul
         }
         rest = after;
     }
-    check(served(rest).ok_or(StartError::Malformed)?, expected)
+    let (&[uses_ring @ (0 | 1)], rest) = rest.split_first_chunk().ok_or(StartError::Malformed)?
+    else {
+        return Err(StartError::Malformed);
+    };
+    check(served(rest).ok_or(StartError::Malformed)?, expected)?;
+    Ok(uses_ring == 1)
 }
 
 /// Compares what is served with what main expects, if it expects anything.
@@ -118,7 +129,7 @@ mod tests {
         outbox.frame(outbox.first().unwrap()).unwrap().payload().to_vec()
     }
 
-    fn first(kind: Kind, payload: &[u8]) -> Result<(), StartError> {
+    fn first(kind: Kind, payload: &[u8]) -> Result<bool, StartError> {
         read(kind, payload, [64, 4096], &Identity::NONE)
     }
 
@@ -145,12 +156,15 @@ mod tests {
     }
 
     fn ready_of<const SLOTS: usize, const BYTES: usize>() -> std::vec::Vec<u8> {
-        payload(|outbox: &mut Outbox<BYTES, SLOTS>| ready(outbox, &Identity::NONE))
+        payload(|outbox: &mut Outbox<BYTES, SLOTS>| ready(outbox, &Identity::NONE, false))
     }
 
     #[test]
     fn a_worker_that_is_ready_matches_main_or_says_in_what_it_does_not() {
-        assert_eq!(first(Kind::Ready, &ready_of::<64, 4096>()), Ok(()));
+        assert_eq!(first(Kind::Ready, &ready_of::<64, 4096>()), Ok(false));
+        let mut unsure = ready_of::<64, 4096>();
+        unsure[12] = 2;
+        assert_eq!(first(Kind::Ready, &unsure), Err(StartError::Malformed));
         let other = |what, ours, theirs| Err(StartError::Mismatch { what, ours, theirs });
         assert_eq!(first(Kind::Ready, &ready_of::<63, 4096>()), other("slots", 64, 63));
         assert_eq!(first(Kind::Ready, &ready_of::<64, 8192>()), other("bytes", 4096, 8192));
@@ -173,9 +187,9 @@ mod tests {
             Identity { service: "disc", ..DISK },
             Identity { fingerprint: 0xabd, ..DISK },
         ];
-        let frame = payload(|outbox: &mut Queue| ready(outbox, &DISK));
+        let frame = payload(|outbox: &mut Queue| ready(outbox, &DISK, true));
         let read = |frame: &[u8], expected| read(Kind::Ready, frame, [4, 256], expected);
-        assert_eq!((read(&frame, &DISK), read(&frame, &Identity::NONE)), (Ok(()), Ok(())));
+        assert_eq!((read(&frame, &DISK), read(&frame, &Identity::NONE)), (Ok(true), Ok(true)));
         for other in &OTHERS {
             let said = read(&frame, other).unwrap_err().to_string();
             assert!(
@@ -183,7 +197,7 @@ mod tests {
                 "{said}"
             );
         }
-        let frame = payload(|outbox: &mut Queue| ready(outbox, &LONG));
-        assert_eq!(read(&frame, &LONG), Ok(()));
+        let frame = payload(|outbox: &mut Queue| ready(outbox, &LONG, false));
+        assert_eq!(read(&frame, &LONG), Ok(false));
     }
 }

@@ -56,6 +56,8 @@ mod handler;
 mod identity;
 mod ledger;
 mod notes;
+#[cfg(feature = "ring")]
+mod over_ring;
 mod pool;
 mod process;
 #[cfg(feature = "log")]
@@ -87,8 +89,12 @@ pub use ipc_frame::{Decode, Encode, EncodeError, MessageError};
 pub use ipc_transport::{Errno, Instant, Patience, SystemError};
 pub use ledger::{Again, How, RequestId, Restart, TimeLimit};
 pub use notes::{last_words, note};
+#[cfg(all(feature = "std", feature = "ring"))]
+pub use over_ring::serve_over_ring;
+#[cfg(feature = "ring")]
+pub use over_ring::{OverRing, serve_over_ring_as};
 pub use pool::{Pool, PoolRequest};
-pub use process::{Exec, Fork, Inline, Launch, serve_as};
+pub use process::{Exec, Fork, Inline, Launch, Medium, OverSocket, serve_as};
 #[cfg(feature = "std")]
 pub use process::{is_worker, serve};
 #[cfg(feature = "log")]

@@ -1,4 +1,4 @@
-//! Notes from anywhere in a worker's process: its stream is in the one static of these crates.
+//! Notes from anywhere in a worker's process: what sends them is in the one static of these crates.
 
 #![expect(unsafe_code, reason = "a static refers to what the process keeps until its end")]
 
@@ -9,41 +9,52 @@ use core::sync::atomic::{
 };
 
 use ipc_frame::Header;
-use ipc_transport::Stream;
-use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::process::getpid;
 
 use crate::ledger::{Credit, CreditWords};
-use crate::server::{LAST_WORDS, Notes, Sender};
+use crate::server::{LAST_WORDS, Notes, Sender, Sent};
+
+/// What sends for all threads, one at a time, and waits for room.
+pub(crate) type Sending<'a> = &'a (dyn Fn(&[&[u8]]) -> Sent + Sync + 'a);
 
 /// What a worker's process notes by. A copy of it in a fork of the process is not used.
 struct Own {
     /// The process that this belongs to.
     pid: AtomicI32,
-    stream: AtomicI32,
+    sending: AtomicPtr<Sending<'static>>,
     credit: AtomicPtr<CreditWords>,
     sender: Sender,
 }
 
 static OWN: Own = Own {
     pid: AtomicI32::new(0),
-    stream: AtomicI32::new(-1),
+    sending: AtomicPtr::new(ptr::null_mut()),
     credit: AtomicPtr::new(ptr::null_mut()),
     sender: Sender::closed(),
 };
 
-/// Makes this process's notes go to a stream. None is sent before the sender that is returned was
-/// opened.
+/// Makes this process one whose notes are counted in the shared words. None is sent before
+/// [`open`].
 ///
 /// # Safety
-/// The stream is a [`Stream`]'s, and it and the shared words stay for as long as the process.
-pub(crate) unsafe fn begin(stream: BorrowedFd<'_>, credit: Credit<'_>) -> &'static Sender {
+/// The shared words stay for as long as the process.
+pub(crate) unsafe fn begin(credit: Credit<'_>) {
     OWN.sender.close();
-    OWN.stream.store(stream.as_raw_fd(), Relaxed);
+    OWN.sending.store(ptr::null_mut(), Relaxed);
     let words = credit.0.map_or(ptr::null_mut(), |words| ptr::from_ref(words).cast_mut());
     OWN.credit.store(words, Relaxed);
     // Pairs with the acquire of each note.
     OWN.pid.store(getpid().as_raw_nonzero().get(), Release);
+}
+
+/// Lets notes go out, for a worker of `bytes` bytes each way.
+///
+/// # Safety
+/// What sends them stays for as long as the process.
+pub(crate) unsafe fn open(sending: &Sending<'_>, bytes: usize) -> &'static Sender {
+    // Pairs with the acquire of each note.
+    OWN.sending.store(ptr::from_ref(sending).cast_mut().cast(), Release);
+    OWN.sender.open(bytes);
     &OWN.sender
 }
 
@@ -65,10 +76,12 @@ pub fn note(number: u16, bytes: &[u8]) -> bool {
     }
     // SAFETY: `begin` was promised that it stays, in this process.
     let credit = Credit(unsafe { OWN.credit.load(Relaxed).as_ref() });
-    // SAFETY: as above.
-    let mut stream = unsafe { Stream::lent(OWN.stream.load(Relaxed)) };
+    // SAFETY: `open` was promised that it stays, in this process.
+    let sending = unsafe { OWN.sending.load(Acquire).as_ref() };
+    // Without it the sender lets nobody send.
+    let by = |pieces: &[&[u8]]| sending.map_or(Ok(None), |sending| sending(pieces));
     let notes = Notes { sender: &OWN.sender, credit };
-    notes.send(&mut stream.blocking(), Header::note(number, Header::NO_REQUEST), bytes) == Ok(true)
+    notes.send(by, Header::note(number, Header::NO_REQUEST), bytes) == Ok(true)
 }
 
 /// Sends main a text as a last [`note`], whose number is [`Note::LAST_WORDS`](crate::Note::LAST_WORDS):

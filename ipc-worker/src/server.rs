@@ -17,7 +17,7 @@ use crate::ledger::{RequestId, Words};
 use crate::refusal::Refusal;
 
 pub(crate) use notes::{LAST_WORDS, Notes, Sender};
-pub(crate) use sending::{SHORTAGE, Served};
+pub(crate) use sending::{SHORTAGE, Sent, Served};
 use sending::{send, wait_out};
 
 /// A handler is quick if it takes no longer. Once the oldest unsent answer is older, it goes out
@@ -193,7 +193,9 @@ impl<T: PassFds, const SLOTS: usize, const BYTES: usize> Answers for Written<'_,
     }
 
     fn note(&mut self, header: Header, bytes: &[u8]) -> bool {
-        let sent = self.served.and_then(|()| self.notes.send(self.transport, header, bytes));
+        let transport = &mut *self.transport;
+        let by = |pieces: &[&[u8]]| transport.send(pieces);
+        let sent = self.served.and_then(|()| self.notes.send(by, header, bytes));
         self.served = sent.map(|_| ());
         sent == Ok(true)
     }
@@ -221,7 +223,7 @@ fn flush<const SLOTS: usize, const BYTES: usize>(
         outbox.retire_sent();
     }
     match finished.take() {
-        Some(id) => send(transport, Header::done(id), &[]),
+        Some(id) => send(|pieces| transport.send(pieces), Header::done(id), &[]),
         None => Ok(()),
     }
 }
@@ -237,7 +239,7 @@ fn refuse_next<const SLOTS: usize, const BYTES: usize>(
     outbox.retire(number);
     let mut text = [0; Refusal::SIZE];
     let len = Refusal::new(error.errno.0, Refusal::UNSENDABLE_FDS).encode(&mut text);
-    send(transport, header, text.get(..len).unwrap_or_default())
+    send(|pieces| transport.send(pieces), header, text.get(..len).unwrap_or_default())
 }
 
 /// Bytes that a reply may have in a worker of `bytes` bytes each way.

@@ -104,7 +104,9 @@ impl<'a> Start<Exec<'a>> {
     pub const fn exec(path: &'a CStr) -> Self {
         Self::new(Exec::at(path))
     }
+}
 
+impl<'a, M> Start<Exec<'a, M>> {
     /// Adds arguments, at most 62. The program's first ones are its name and a mark.
     #[must_use]
     pub const fn args(mut self, args: &'a [&'a CStr]) -> Self {

@@ -63,6 +63,13 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         self.main.life.is_running()
     }
 
+    /// Returns whether requests and replies go through a ring in shared memory at present: see
+    /// [`Start::over_ring`](crate::Start::over_ring).
+    #[cfg(feature = "ring")]
+    pub fn is_over_ring(&self) -> bool {
+        self.main.life.process.as_ref().is_some_and(|process| process.uses_ring)
+    }
+
     /// Returns how many requests there are, one-way ones among them.
     pub(crate) const fn in_use(&self) -> usize {
         self.main.caller.table.in_use()

@@ -6,6 +6,7 @@
 
 mod left_out;
 
+use crate::over::{self, Over};
 use std::ffi::{CStr, CString};
 use std::fs;
 use std::io::{self, Write};
@@ -49,12 +50,12 @@ pub fn is_kept(fd: RawFd) -> bool {
 }
 
 /// Starts this program again; by its path where the crates do not find /proc.
-pub fn start_self() -> Result<Start<Exec<'static>>, SystemError> {
+pub fn start_self() -> Result<Start<Exec<'static, Over>>, SystemError> {
     if std::env::var(PROC).is_err() {
-        return Start::exec_self();
+        return over::exec_self();
     }
     let path = CString::new(proc("self/exe")).expect("no zero");
-    Ok(Start::exec(Box::leak(path.into_boxed_c_str())))
+    Ok(over::exec(Box::leak(path.into_boxed_c_str())))
 }
 
 /// Returns whether surroundings are asked for that are still to be entered.

@@ -12,6 +12,7 @@ pub mod forked;
 pub mod fuse;
 pub mod memory;
 mod numbers;
+pub mod over;
 pub mod ptrace;
 pub mod random;
 pub mod seccomp;

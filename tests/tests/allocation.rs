@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+use ipc_tests::over;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -86,7 +87,7 @@ fn check(event: &Event<'_, u32>) -> u32 {
 }
 
 fn ten_thousand_requests_allocate_nothing_on_either_side() {
-    let mut worker = Worker::<u32, _>::start(Start::fork(handle)).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::fork(handle)).unwrap();
     let before = (Counting::count(), count_in(&mut worker, COUNT));
     run(&mut worker, 10_000);
     let after = (Counting::count(), count_in(&mut worker, COUNT));
@@ -102,7 +103,7 @@ fn requests_in_line_allocate_nothing() {
 }
 
 fn a_restart_allocates_nothing() {
-    let mut worker = Worker::<u32, _>::start(Start::fork(handle)).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::fork(handle)).unwrap();
     let before = Counting::count();
     let pid = rustix::process::Pid::from_raw(worker.pid().unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
@@ -125,7 +126,7 @@ fn a_restart_allocates_nothing() {
 
 /// The count would see an allocation in either process.
 fn the_count_sees_an_allocation() {
-    let mut worker = Worker::<u32, _>::start(Start::fork(handle)).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::fork(handle)).unwrap();
     let before = count_in(&mut worker, COUNT);
     worker.call_until(Call::new(ALLOCATE, &[b"x"]), 0, soon(), |_| ()).unwrap();
     assert!(count_in(&mut worker, COUNT) > before);

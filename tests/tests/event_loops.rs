@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use ipc_tests::over;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -11,7 +12,7 @@ use std::time::Duration;
 use ipc_tests::around::proc;
 use ipc_tests::forked::soon;
 use ipc_tests::{cases, example};
-use ipc_worker::{Call, Event, Instant, Refusal, Reply, Request, Start, Worker};
+use ipc_worker::{Call, Event, Instant, Refusal, Reply, Request, Worker};
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::process::{Pid, Signal, kill_process};
@@ -95,7 +96,7 @@ fn shows(epoll: &impl rustix::fd::AsFd, patience: Duration) -> bool {
 /// Also that the worker is gone, which shows together with its last replies.
 fn repro_edge_triggered_a_turn_tells_what_shows_no_more() {
     // Two replies fill main's room, so that one turn cannot take all.
-    let start = Start::fork(handle);
+    let start = over::fork(handle);
     let mut worker = Worker::<u32, _, 8, 256>::start(start).unwrap();
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
     let edge = epoll::EventFlags::IN | epoll::EventFlags::ET;
@@ -157,7 +158,7 @@ fn leaves_an_heir(_: &mut Request<'_>, _: &mut Reply<'_>) -> Result<(), Refusal>
 
 /// The edge had come before; the turn that sent the call looked no further, and nothing was due.
 fn repro_edge_triggered_a_call_hides_no_death() {
-    let mut worker = Worker::<u32, _>::start(Start::fork(leaves_an_heir)).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::fork(leaves_an_heir)).unwrap();
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
     let edge = epoll::EventFlags::IN | epoll::EventFlags::ET;
     epoll::add(&epoll, &worker, epoll::EventData::new_u64(0), edge).unwrap();

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking; a hostile worker writes to descriptors it does not own"
 )]
 
+use ipc_tests::over;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd};
 use std::os::unix::net::UnixStream;
@@ -18,7 +19,7 @@ use ipc_tests::{cases, fds};
 use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{
     Again, Call, Ended, Event, Handler, How, Instant, Launch, Outcome, Reason, Refusal, Reply,
-    Request, Restart, Start, Worker,
+    Request, Restart, Worker,
 };
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
@@ -82,7 +83,7 @@ fn soon() -> Instant {
 }
 
 fn worker(restart: Restart) -> Worker<u32, impl Launch> {
-    let start = Start::fork(handle).restart(restart);
+    let start = over::fork(handle).restart(restart);
     Worker::<u32, _>::start(start).unwrap()
 }
 
@@ -138,10 +139,11 @@ fn repro_requests_taken_back_while_there_is_no_room_leave_main_idle() {
 
 /// A worker of which main takes 4 KiB at a time: much less than its heirs keep in the socket.
 fn taken_little_by_little() -> Worker<u32, impl Launch, 16, 4096> {
-    Worker::start(Start::fork(handle)).unwrap()
+    Worker::start(over::fork(handle)).unwrap()
 }
 
 fn repro_an_heir_that_writes_on_does_not_hide_the_death() {
+    over::only_the_socket();
     let mut worker = taken_little_by_little();
     worker.try_call(Call::new(HEIR, &[]), 1).unwrap();
     let list = turn_until(&mut worker, "Started");
@@ -174,6 +176,7 @@ fn repro_a_request_that_had_begun_is_never_lost_as_not_begun() {
 }
 
 fn repro_a_worker_that_does_not_listen_is_replaced() {
+    over::only_the_socket();
     let mut worker = worker(Restart::STANDARD);
     worker.try_call(Call::new(DEAF, &[]), 1).unwrap();
     worker.turn(Instant::now());
@@ -238,7 +241,7 @@ impl Handler for Blocker {
 }
 
 fn repro_a_child_that_makes_the_counters_blocking_does_not_hold_main() {
-    let start = Start::fork(Blocker).ready_within(Duration::from_secs(2));
+    let start = over::fork(Blocker).ready_within(Duration::from_secs(2));
     let Err(error) = Worker::<u32, _>::start(start) else { panic!("it started") };
     assert_eq!(error, ipc_worker::StartError::Died(Ended::Exited(5)));
 }

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+use ipc_tests::over;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -16,7 +17,7 @@ use ipc_tests::forked::soon;
 use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{
     Again, Call, Event, Handler, Instant, Launch, Outcome, Pool, Reason, Refusal, Reply, Request,
-    Restart, Start, StartError, Why,
+    Restart, StartError, Why,
 };
 use rustix::pipe::pipe;
 use rustix::process::{Pid, Signal, kill_process};
@@ -39,7 +40,7 @@ fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusa
 }
 
 fn pool<const N: usize>() -> Pool<u32, impl Launch, N, 8, 4096> {
-    Pool::start(|_| Ok(Start::fork(handle).restart(Restart::AT_ONCE))).unwrap()
+    Pool::start(|_| Ok(over::fork(handle).restart(Restart::AT_ONCE))).unwrap()
 }
 
 /// An outcome: the worker, the tag and the reply's bytes, if it is one.
@@ -196,7 +197,7 @@ impl Handler for Third {
 
 fn a_pool_of_which_one_does_not_start_leaves_nothing() {
     let before = fds::open();
-    let started = Pool::<u32, _, 4>::start(|index| Ok(Start::fork(Third(index))));
+    let started = Pool::<u32, _, 4>::start(|index| Ok(over::fork(Third(index))));
     let Err(StartError::Failed(reason)) = started else { panic!("it started") };
     assert_eq!(reason.stage.as_str(), "third");
     assert_eq!(fds::open(), before);

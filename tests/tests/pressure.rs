@@ -7,6 +7,7 @@
     reason = "a test fails by panicking; a hostile worker writes to descriptors it does not own"
 )]
 
+use ipc_tests::over;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -16,9 +17,7 @@ use ipc_tests::traced::{Stretch, mark, stretches};
 use ipc_tests::wire::RawHeader;
 use ipc_tests::{cases, fds};
 use ipc_transport::{Interest, PassFds, Stream, TransportError, Watched, wait};
-use ipc_worker::{
-    Call, Event, Instant, Launch, Outcome, Refusal, Reply, Request, Restart, Start, Worker,
-};
+use ipc_worker::{Call, Event, Instant, Launch, Outcome, Refusal, Reply, Request, Restart, Worker};
 use rustix::net::sockopt::set_socket_send_buffer_size;
 
 const SMALL_BUFFER: u16 = 1;
@@ -164,7 +163,7 @@ impl Ledger {
 
 /// Both sides send as hard as they can for the time, with requests made from event arms.
 fn press<const S: usize, const B: usize>(time: Duration) {
-    let mut worker = Worker::<u64, _, S, B>::start(Start::fork(handle)).unwrap();
+    let mut worker = Worker::<u64, _, S, B>::start(over::fork(handle)).unwrap();
     let sockets = fds::open();
     for fd in sockets {
         // SAFETY: it was open a moment ago, and nobody else closes it.
@@ -210,7 +209,7 @@ fn both_sides_send_as_hard_as_they_can_and_none_waits_for_ever() {
 fn flooded(method: u16, reply_fds: u16) -> [Stretch; 2] {
     const TURNS: usize = 300;
     let list = stretches(|| {
-        let start = Start::fork(handle).restart(Restart::AT_ONCE);
+        let start = over::fork(handle).restart(Restart::AT_ONCE);
         let mut worker = Worker::<u64, _, 4, NARROW>::start(start).unwrap();
         let call = Call::new(method, &[]).reply_fds(reply_fds);
         worker.try_call(call, 0).unwrap();
@@ -257,6 +256,7 @@ const CALLS: usize = 4;
 const ASKS: usize = 1;
 
 fn a_flood_of_frames_does_not_hold_turn() {
+    over::only_the_socket();
     for method in [STRAYS, WORDS, GUESSES, BYTEWISE, NOTES] {
         let [turn, events] = flooded(method, 0);
         assert!(turn.calls <= CALLS && turn.received <= NARROW, "{method}: {turn:?}");
@@ -266,6 +266,7 @@ fn a_flood_of_frames_does_not_hold_turn() {
 }
 
 fn a_flood_of_garbage_does_not_hold_turn() {
+    over::only_the_socket();
     let [turn, events] = flooded(GARBAGE, 0);
     // The worker is replaced: a fork, its barrier and what is watched.
     assert!(turn.calls <= 64 && turn.received <= NARROW, "{turn:?}");
@@ -274,6 +275,7 @@ fn a_flood_of_garbage_does_not_hold_turn() {
 }
 
 fn a_flood_of_descriptors_does_not_hold_turn() {
+    over::only_the_socket();
     // The kernel drops those that no call allows.
     let [turn, events] = flooded(FDS, 0);
     assert!(turn.calls <= CALLS && turn.received <= NARROW, "{turn:?}");

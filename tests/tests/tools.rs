@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+use ipc_tests::over;
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use ipc_barrier::{Barrier, Fork, exit, fork};
 use ipc_tests::cases;
 use ipc_tests::cases::skip;
 use ipc_transport::{Interest, Watched, wait};
-use ipc_worker::{Call, Event, Instant, Launch, Outcome, Refusal, Reply, Request, Start, Worker};
+use ipc_worker::{Call, Event, Instant, Launch, Outcome, Refusal, Reply, Request, Worker};
 use std::os::fd::AsFd;
 
 /// Tells this program that it is the one to be traced: how, and how often.
@@ -186,7 +187,7 @@ fn main() -> std::process::ExitCode {
         at_a_barrier(rounds);
         return std::process::ExitCode::SUCCESS;
     }
-    let mut worker = Worker::<u64, _>::start(Start::fork(handle)).unwrap();
+    let mut worker = Worker::<u64, _>::start(over::fork(handle)).unwrap();
     match way.as_str() {
         "blocking" => blocking(&mut worker, rounds),
         _ => in_a_poll_loop(&mut worker, rounds),

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+use ipc_tests::over;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::os::fd::AsFd;
@@ -13,7 +14,7 @@ use ipc_tests::forked::{end_of, forked, soon};
 use ipc_tests::{fds, seccomp};
 use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{
-    Again, Call, Event, Instant, Launch, Outcome, Refusal, Reply, Request, Restart, Start, Worker,
+    Again, Call, Event, Instant, Launch, Outcome, Refusal, Reply, Request, Restart, Worker,
 };
 
 const PAGE: &str = include_str!("../../docs/ARCHITECTURE.md");
@@ -86,7 +87,7 @@ fn concerned(row: &Row, in_main: bool) -> &'static str {
         "receive" => libc::SYS_recvmsg,
         other => panic!("{other}"),
     };
-    let start = Start::fork(handle).restart(Restart::AT_ONCE);
+    let start = over::fork(handle).restart(Restart::AT_ONCE);
     let mut worker = Worker::<u32, _>::start(start).unwrap();
     let file = fds::file();
     let fds = [file.as_fd()];
@@ -142,6 +143,7 @@ fn told_until_done<L: Launch>(worker: &mut Worker<u32, L>) -> String {
 }
 
 fn compare(in_main: bool) {
+    over::only_the_socket();
     for row in rows().into_iter().filter(|row| in_main || row.concerns != "peer") {
         let mut tried = forked(|| {
             // For main a peer is a worker.

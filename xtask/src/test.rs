@@ -8,9 +8,9 @@ use crate::{
 };
 
 const HELP: &str = "\
-Runs all tests of the workspace, with all that the crates have. Then runs the static programs of
-tests/tinylogd, which have no C library, and the tests of the log daemon once more, with tinylogd
-(x86_64 Linux only). Every step runs, also after one that failed.
+Runs all tests of the workspace, with all that the crates have. Then runs those of workers once
+more, over the ring instead of the socket; the static programs of tests/tinylogd, which have no C
+library; and the tests of the log daemon once more, with tinylogd (x86_64 Linux only). Every step runs, also after one that failed.
 
 Usage: cargo xtask test
 
@@ -18,6 +18,21 @@ Options:
   -h, --help    print this help
 
 Exit codes: 0 no step failed, 1 a step failed, 2 wrong arguments";
+
+/// The suites that start workers.
+const OF_WORKERS: &[&str] = &[
+    "allocation",
+    "chaos",
+    "event_loops",
+    "execs",
+    "faults",
+    "hostile",
+    "pools",
+    "pressure",
+    "typed",
+    "walks",
+    "worker",
+];
 
 /// Runs the verb.
 pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
@@ -27,7 +42,11 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
 /// Returns what the verb runs.
 pub(crate) fn steps(workspace: &Workspace) -> Vec<Step> {
     let test = workspace.cargo(&["test", "--locked", "--workspace"]);
-    let mut steps = vec![Step::command("test", test)];
+    let mut over_ring = workspace.cargo(&["test", "--locked", "--package", "ipc-tests"]);
+    over_ring.args(["--features", "over-ring"]);
+    over_ring.args(OF_WORKERS.iter().flat_map(|suite| ["--test", suite]));
+    let over_ring = Step::command("test over the ring", over_ring);
+    let mut steps = vec![Step::command("test", test), over_ring];
     steps.extend(tinylogd::steps(workspace));
     steps
 }

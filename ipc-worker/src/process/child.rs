@@ -7,12 +7,13 @@ use ipc_barrier::process::{
     Reason, close_all_but, detach_all_but, exit, give_up_precedence, reset_signals,
 };
 use ipc_transport::{Errno, Inbox, Instant, Outbox, Patience, Stream, SystemError, open_stdio};
-use rustix::fd::{AsFd, AsRawFd, RawFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use rustix::process::Signal;
 
+use super::medium::Medium;
+use super::shared::Shared;
 use crate::first_frame;
 use crate::handler::Handler;
-use crate::ledger::{Credit, Words};
 use crate::notes;
 use crate::server::{Notes, Paces, Served, Server};
 
@@ -32,12 +33,12 @@ const IGNORED: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::PIPE, Signal::TE
 const OPEN: usize = 64;
 
 /// What a new process is given.
-pub(super) struct Given<'a, const SLOTS: usize, const BYTES: usize> {
+pub(super) struct Given<'a, M, const SLOTS: usize, const BYTES: usize> {
     /// Its end of the stream.
     pub(super) stream: Stream,
-    /// The words that it shares with main.
-    pub(super) words: Words<'a>,
-    pub(super) credit: Credit<'a>,
+    /// What it shares with main.
+    pub(super) shared: Shared<'a>,
+    pub(super) medium: M,
     pub(super) spin: Patience,
     pub(super) inbox: &'a mut Inbox<BYTES>,
     pub(super) outbox: &'a mut Outbox<BYTES, SLOTS>,
@@ -53,32 +54,37 @@ impl Drop for EndOnPanic {
     }
 }
 
-impl<const SLOTS: usize, const BYTES: usize> Given<'_, SLOTS, BYTES> {
+impl<M: Medium, const SLOTS: usize, const BYTES: usize> Given<'_, M, SLOTS, BYTES> {
     /// Sets the process up, says what became of that, and serves if it has worked. The process ends
     /// here.
     pub(super) fn serve<'h, H: Handler + 'h>(
         self,
         set_up: impl FnOnce(&Stream) -> Result<&'h mut H, Reason>,
     ) -> ! {
-        let Self { mut stream, words, credit, spin, inbox, outbox } = self;
+        let Self { mut stream, shared, mut medium, spin, inbox, outbox } = self;
+        let Shared { words, credit, ring } = shared;
         let _guard = EndOnPanic;
         // SAFETY: this is neither returned from nor unwound, so what it holds and is lent stays.
-        let sender = unsafe { notes::begin(stream.as_fd(), credit) };
+        unsafe { notes::begin(credit) };
         let ready = set_up(&stream);
         match &ready {
-            Ok(handler) => first_frame::ready(outbox, &handler.identity()),
+            Ok(handler) => first_frame::ready(outbox, &handler.identity(), !ring.is_empty()),
             Err(reason) => first_frame::failed(outbox, reason),
         }
-        let mut stream = stream.blocking().with(spin);
         // There is room for it in the empty socket. A main that is gone shows at the next receive.
-        _ = outbox.flush_with(&mut stream);
+        _ = outbox.flush_with(&mut medium.link(&mut stream, &[], Some(spin)));
         outbox.clear();
         let Ok(handler) = ready else { exit(SET_UP_FAILED) };
-        sender.open(BYTES);
+        // SAFETY: the stream stays open, as above.
+        let fd = unsafe { BorrowedFd::borrow_raw(stream.as_fd().as_raw_fd()) };
+        let mut link = medium.link(&mut stream, ring, Some(spin));
+        let sending = M::sender(&link, fd);
+        // SAFETY: as for the words.
+        let sender = unsafe { notes::open(&(&sending as notes::Sending<'_>), BYTES) };
         let notes = Notes { sender, credit };
         let (now, paces, finished) = (Instant::now, Paces::NEW, None);
         let mut server = Server { handler, words, inbox, outbox, notes, finished, now, paces };
-        match server.serve(&mut stream) {
+        match server.serve(&mut link) {
             Served::Finished => exit(0),
             Served::NotSettled => exit(NOT_SETTLED),
             Served::Broken => exit(BROKEN_STREAM),

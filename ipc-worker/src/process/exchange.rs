@@ -4,16 +4,21 @@ use core::time::Duration;
 
 use ipc_transport::{Arrived, Instant, Patience, TransportError};
 
-use super::state::{Life, Main, Phase, SLICE, SOON};
+use super::launch::Launch;
+use super::main::Main;
+use super::state::{Life, Phase, SLICE, SOON};
 use crate::counters::add;
 use crate::ledger::Ending;
 
 /// How often the process of a busy worker is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 
-impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> {
+impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> {
     /// Sends what is queued and receives once. With patience it waits for bytes, one slice of time.
     pub(super) fn exchange(&mut self, patience: Option<Patience>) {
+        if let (Some(_), Some(process)) = (patience, &mut self.life.process) {
+            process.stop_showing(&mut self.medium);
+        }
         let expects = self.caller.outbox.has_sent();
         let Some(sent) = self.send() else {
             // Replies that it has written are still taken.
@@ -25,13 +30,17 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
         let received = match patience {
             // Nothing can have been answered yet, so the call would mostly be in vain. What else
             // shows, a note or an end, may show no second time.
-            None if sent > 0 && !expects => {
+            None if sent > 0 && !expects && process.shows => {
                 self.life.has_more = true;
                 return;
             }
             // Something still waits to be sent, which comes first.
             Some(_) if process.watches_room || process.paused.is_some() => return,
-            _ => self.caller.receive(&mut process.link(patience)),
+            _ => {
+                let received = self.caller.receive(&mut process.link(&mut self.medium, patience));
+                process.see_what_shows(&mut self.medium);
+                received
+            }
         };
         self.life.has_more = matches!(received, Ok(Arrived::Bytes(_) | Arrived::TakeFrames));
         let brought = match received {
@@ -39,7 +48,11 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
             Ok(_) => false,
             Err(TransportError::Exhausted(_)) if self.is_patient() => false,
             // Replies were all received before this; an error says as much as an end.
-            Err(_) => return self.break_off(),
+            Err(error) => {
+                let is_lie = error == TransportError::BrokenRing;
+                add(&mut self.caller.last.counters.broken_frames, is_lie.into());
+                return self.break_off();
+            }
         };
         if matches!(received, Ok(Arrived::Bytes(_) | Arrived::WouldBlock)) {
             self.life.heard = self.life.now;
@@ -85,7 +98,8 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
         // What was waiting for room may have been taken back meanwhile.
         let mut watches_room = false;
         loop {
-            match self.caller.outbox.flush_with(&mut process.link(None)) {
+            let flushed = self.caller.outbox.flush_with(&mut process.link(&mut self.medium, None));
+            match flushed {
                 Ok(flushed) => {
                     sent += flushed.len;
                     watches_room = !flushed.complete;
@@ -127,8 +141,10 @@ impl Life {
         // Without a pidfd its end may show nowhere else.
         let pause = if self.phase == Phase::Leaving { SOON } else { SLICE };
         let look = process.child.pidfd().map_or(process.looked + pause, |_| Instant::NEVER);
+        let is_blind = !process.shows && !process.drained;
         match self.phase {
             Phase::Leaving if self.ended.is_some() => Instant::PAST,
+            Phase::Serving | Phase::Leaving if is_blind => Instant::PAST,
             Phase::Serving if has_unsent && !process.watches_room => Instant::PAST,
             Phase::Serving => look.min(self.running.due),
             _ => look.min(self.until),

@@ -1,6 +1,7 @@
 //! The launch by exec: the worker is a program that calls `serve`.
 
 use core::ffi::CStr;
+use core::marker::PhantomData;
 
 use heapless::Vec;
 use ipc_barrier::process::{Program, Setup};
@@ -10,10 +11,11 @@ use rustix::fs::{Mode, OFlags};
 
 use super::launch::Launch;
 use super::mark::Mark;
+use super::medium::{Medium, OverSocket};
 use super::serve::{PAGE, STREAM};
+use super::shared::Shared;
 use super::state::{Policy, Process, SLICE};
 use crate::caller::Caller;
-use crate::ledger::Words;
 use crate::start_error::StartError;
 
 /// Most arguments of a worker: its name, its mark, and its own.
@@ -25,17 +27,18 @@ const E2BIG: Errno = Errno(7);
 /// Starts a program that serves: see [`Start::exec_self`](crate::Start::exec_self) and
 /// [`Start::exec`](crate::Start::exec).
 #[derive(Debug)]
-pub struct Exec<'a> {
+pub struct Exec<'a, M = OverSocket> {
     /// The program's file, which stays the same whatever becomes of its path.
-    file: Option<OwnedFd>,
-    path: &'a CStr,
+    pub(crate) file: Option<OwnedFd>,
+    pub(crate) path: &'a CStr,
     pub(crate) args: &'a [&'a CStr],
     pub(crate) env: Option<&'a [&'a CStr]>,
+    pub(crate) medium: PhantomData<M>,
 }
 
 impl<'a> Exec<'a> {
     pub(crate) const fn at(path: &'a CStr) -> Self {
-        Self { file: None, path, args: &[], env: None }
+        Self { file: None, path, args: &[], env: None, medium: PhantomData }
     }
 
     pub(crate) fn this_program() -> Result<Self, SystemError> {
@@ -47,7 +50,9 @@ impl<'a> Exec<'a> {
     }
 }
 
-impl Launch for Exec<'_> {
+impl<M: Medium> Launch for Exec<'_, M> {
+    type Medium = M;
+
     /// The ends of a stream, the file of the words, duplicates of what the child is given, and where
     /// posix_spawn will not do a pipe that is moved.
     const DESCRIPTORS: usize = 10;
@@ -61,8 +66,8 @@ impl Launch for Exec<'_> {
         let (mut stream, theirs) = Stream::pair()?;
         stream.pass_rights(false);
         stream.set_receive_timeout(SLICE)?;
-        let (page, file) = SharedPage::with_file(Words::page_len(SLOTS))?;
-        caller.offer_all(Words::of_page(page.words()).0);
+        let (page, file) = SharedPage::with_file(Shared::len::<M>(SLOTS, BYTES))?;
+        caller.offer_all(Shared::of(page.words(), SLOTS).words);
         let program = match &self.file {
             Some(file) => Program::Open(file.as_fd()),
             None => Program::Path(self.path),
@@ -81,6 +86,6 @@ impl Launch for Exec<'_> {
             None => setup,
         };
         let child = setup.spawn(program, &args, deadline)?;
-        Ok(Some(Process::new(child, stream, page)))
+        Ok(Some(Process::new(child, stream, page, SLOTS)))
     }
 }

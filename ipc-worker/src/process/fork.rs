@@ -1,30 +1,36 @@
 //! The launch by fork: the worker is a copy of main.
 
+use core::marker::PhantomData;
+
 use ipc_barrier::process::{Fork as Side, ForkError, block_signals};
 use ipc_transport::{Instant, SharedPage, Stream};
 
 use super::child;
 use super::launch::Launch;
+use super::medium::{Medium, OverSocket};
+use super::shared::Shared;
 use super::state::{Policy, Process, SLICE};
 use crate::caller::Caller;
 use crate::handler::Handler;
-use crate::ledger::Words;
 use crate::start_error::StartError;
 
 /// Runs the handler in a forked process: see [`Start::fork`](crate::Start::fork).
 #[derive(Debug)]
-pub struct Fork<H> {
-    handler: H,
-    by: fn() -> Result<Side, ForkError>,
+pub struct Fork<H, M = OverSocket> {
+    pub(crate) handler: H,
+    pub(crate) by: fn() -> Result<Side, ForkError>,
+    pub(crate) medium: PhantomData<M>,
 }
 
 impl<H> Fork<H> {
     pub(crate) const fn new(by: fn() -> Result<Side, ForkError>, handler: H) -> Self {
-        Self { handler, by }
+        Self { handler, by, medium: PhantomData }
     }
 }
 
-impl<H: Handler> Launch for Fork<H> {
+impl<H: Handler, M: Medium> Launch for Fork<H, M> {
+    type Medium = M;
+
     /// In main the two ends of a stream and a pidfd, in the child two more.
     const DESCRIPTORS: usize = 5;
 
@@ -37,15 +43,15 @@ impl<H: Handler> Launch for Fork<H> {
         let (mut stream, theirs) = Stream::pair()?;
         stream.pass_rights(false);
         stream.set_receive_timeout(SLICE)?;
-        let page = SharedPage::new(Words::page_len(SLOTS))?;
-        let (words, credit) = Words::of_page(page.words());
-        caller.offer_all(words);
+        let page = SharedPage::new(Shared::len::<M>(SLOTS, BYTES))?;
+        let shared = Shared::of(page.words(), SLOTS);
+        caller.offer_all(shared.words);
         // Until the child has set its own signals: main's handlers must not run there.
         let blocked = block_signals()?;
         match (self.by)()? {
             Side::Parent(child) => {
                 drop(blocked);
-                Ok(Some(Process::new(child, stream, page)))
+                Ok(Some(Process::new(child, stream, page, SLOTS)))
             }
             Side::Child(guard) => {
                 // Main's own buffers are used again: the kernel copies only the pages that are
@@ -53,8 +59,9 @@ impl<H: Handler> Launch for Fork<H> {
                 let Caller { inbox, outbox, .. } = caller;
                 inbox.forget();
                 outbox.forget();
-                let spin = policy.patience;
-                let given = child::Given { stream: theirs, words, credit, spin, inbox, outbox };
+                let [_, worker] = M::ENDS;
+                let (medium, spin) = (worker(), policy.patience);
+                let given = child::Given { stream: theirs, shared, medium, spin, inbox, outbox };
                 // Because of the guard nothing unwinds past here.
                 let _guard = guard;
                 given.serve(|stream| child::set_up(stream, &mut self.handler))

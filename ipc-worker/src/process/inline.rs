@@ -7,6 +7,7 @@ use ipc_frame::{Header, Kind, MAX_FDS};
 use ipc_transport::{FdList, Fds, Instant};
 
 use super::launch::Launch;
+use super::medium::OverSocket;
 use super::state::{Policy, Process};
 use crate::caller::Caller;
 use crate::counters::add;
@@ -34,6 +35,8 @@ impl<H> Inline<H> {
 }
 
 impl<H: Handler> Launch for Inline<H> {
+    type Medium = OverSocket;
+
     const DESCRIPTORS: usize = 0;
 
     fn begin<Tag, const SLOTS: usize, const BYTES: usize>(

@@ -2,6 +2,7 @@
 
 use ipc_transport::Instant;
 
+use super::medium::Medium;
 use super::state::{Policy, Process};
 use crate::caller::Caller;
 use crate::refusal::Refusal;
@@ -16,6 +17,10 @@ pub trait Launch: Sized {
     /// Descriptors that a start needs at a time.
     #[doc(hidden)]
     const DESCRIPTORS: usize;
+
+    /// What carries its frames.
+    #[doc(hidden)]
+    type Medium: Medium;
 
     /// Makes a process that will send its first frame; or prepares to run requests in main. The
     /// caller is lent for its buffers, which a forked process uses again.

@@ -7,13 +7,15 @@ use ipc_barrier::process::Ended;
 use ipc_transport::{Arrived, Instant, TransportError};
 use rustix::event::epoll;
 
-use super::state::{GRACE, Life, Main, Phase, Process, SOON};
+use super::launch::Launch;
+use super::main::Main;
+use super::state::{GRACE, Life, Phase, Process, SOON};
 use crate::counters::add;
 use crate::event::GiveUp;
 use crate::ledger::{Overdue, Restart, Running, Words};
 use crate::start_error::StartError;
 
-impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> {
+impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> {
     /// Lets the process end by itself, and kills it at the deadline.
     #[inline(never)] // Many paths lead here.
     pub(super) fn begin_leaving(&mut self, kill_at: Instant) {
@@ -87,9 +89,10 @@ impl<Tag, L, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> 
         let is_over = self.life.ended.is_some();
         if !process.drained && !self.caller.inbox.has_frame() {
             if is_over && process.left.is_none() {
-                process.left = Some(process.stream.waiting());
+                process.left = Some(process.waiting(&mut self.medium));
             }
-            let received = self.caller.receive(&mut process.link(None));
+            let received = self.caller.receive(&mut process.link(&mut self.medium, None));
+            process.see_what_shows(&mut self.medium);
             self.life.has_more = true;
             let is_short = matches!(received, Err(TransportError::Exhausted(_)));
             if is_short && self.is_patient() {

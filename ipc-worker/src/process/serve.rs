@@ -16,8 +16,9 @@ use rustix::process::Pid;
 
 use super::child::{Given, be_ordinary};
 use super::mark::Mark;
+use super::medium::{Medium, OverSocket};
+use super::shared::Shared;
 use crate::handler::Handler;
-use crate::ledger::Words;
 
 /// Where a worker finds its end of the stream, and the file of the words that it shares with main.
 pub(super) const STREAM: RawFd = 3;
@@ -82,7 +83,7 @@ pub fn serve<H: Handler, const SLOTS: usize, const BYTES: usize>(
 
 /// The first argument after the program's name.
 #[cfg(feature = "std")]
-fn argument() -> Option<std::ffi::CString> {
+pub(crate) fn argument() -> Option<std::ffi::CString> {
     use std::os::unix::ffi::OsStringExt;
     let argument = std::env::args_os().nth(1)?;
     std::ffi::CString::new(argument.into_vec()).ok()
@@ -93,17 +94,27 @@ pub fn serve_as<H: Handler, const SLOTS: usize, const BYTES: usize>(
     argument: &CStr,
     make: impl FnOnce() -> Result<H, Reason>,
 ) -> ! {
+    serve_over::<OverSocket, H, SLOTS, BYTES>(argument, make)
+}
+
+pub(crate) fn serve_over<M: Medium, H: Handler, const SLOTS: usize, const BYTES: usize>(
+    argument: &CStr,
+    make: impl FnOnce() -> Result<H, Reason>,
+) -> ! {
     let Some((mark, stream, file)) = Mark::of_main(argument, is_given_by).and_then(given) else {
         say(b"this program is a worker: its main process starts it\n");
         exit(BY_HAND);
     };
-    let page = SharedPage::of_file(file.as_fd(), Words::page_len(SLOTS));
+    let map = |len| SharedPage::of_file(file.as_fd(), len);
+    // Main may have no ring.
+    let page = map(Shared::len::<M>(SLOTS, BYTES)).or_else(|_| map(Shared::len_alone(SLOTS)));
     let Ok(buffers) = buffers::<SLOTS, BYTES>() else { exit(super::child::SET_UP_FAILED) };
     let Buffers { inbox, outbox } = buffers;
-    let words = page.as_ref().map_or(&[][..], SharedPage::words);
-    let (words, credit) = Words::of_page(words);
+    let shared =
+        page.as_ref().map_or_else(|_| Shared::default(), |page| Shared::of(page.words(), SLOTS));
+    let [_, worker] = M::ENDS;
     let (inbox, outbox) = (Inbox::init(inbox), Outbox::init(outbox));
-    let given = Given { stream, words, credit, spin: mark.spin, inbox, outbox };
+    let given = Given { stream, shared, medium: worker(), spin: mark.spin, inbox, outbox };
     let mut made = None;
     given.serve(|_| {
         set_up(file, page.as_ref().err())?;

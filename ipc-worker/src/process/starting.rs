@@ -6,7 +6,9 @@ use ipc_barrier::process::Ended;
 use ipc_transport::{Arrived, TransportError};
 
 use super::launch::Launch;
-use super::state::{Main, Phase};
+use super::main::Main;
+use super::medium::Medium;
+use super::state::Phase;
 use crate::counters::add;
 use crate::start_error::StartError;
 
@@ -24,7 +26,11 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
                 self.life.phase = Phase::InMain;
                 return Ok(());
             }
-            Some(process) => self.life.adopt(process),
+            Some(process) => {
+                let [main, _] = L::Medium::ENDS;
+                self.medium = main();
+                self.life.adopt(process)
+            }
         };
         (self.life.phase, self.life.until) = (Phase::Starting, deadline);
         if let Err(error) = watched {
@@ -54,16 +60,20 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         process.looked = self.life.now;
         // Asked first: what it has written before its end is received after this.
         let ended = process.child.try_wait();
-        let received = self.caller.receive(&mut process.link(None));
+        let received = self.caller.receive(&mut process.link(&mut self.medium, None));
         self.life.has_more = matches!(received, Ok(Arrived::Bytes(_) | Arrived::TakeFrames));
         let error = match (self.caller.first_frame(self.life.policy.expected), received) {
-            (Some(Ok(())), _) => {
+            (Some(Ok(uses_ring)), _) if !uses_ring || process.has_ring() => {
+                process.uses_ring = uses_ring;
+                process.see_what_shows(&mut self.medium);
                 self.life.phase = Phase::Serving;
                 self.life.supervisor.started = self.life.now;
                 self.life.started = true;
                 return;
             }
-            (Some(Err(error)), _) => {
+            (Some(first), _) => {
+                // It goes on over a ring that there is not.
+                let error = first.err().unwrap_or(StartError::Malformed);
                 let is_lie = !matches!(error, StartError::Failed(_));
                 add(&mut self.caller.last.counters.wrong_first_frames, is_lie.into());
                 error

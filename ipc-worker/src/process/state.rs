@@ -6,15 +6,16 @@ use core::time::Duration;
 use heapless::Vec;
 use ipc_barrier::process::{Child, Ended};
 use ipc_transport::{
-    Blocking, Instant, Interest, Patience, SharedPage, Stream, SystemError, Watched, above_stdio,
-    duplicate, wait,
+    Instant, Interest, Patience, SharedPage, Stream, SystemError, Watched, above_stdio, duplicate,
+    wait,
 };
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io;
 use rustix::process::{Pid, getpid};
 
-use crate::caller::Caller;
+use super::medium::Medium;
+use super::shared::Shared;
 use crate::event::{Event, GiveUp};
 use crate::identity::Identity;
 use crate::ledger::{Credit, Restart, Running, Supervisor, TimeLimit, Words};
@@ -118,6 +119,11 @@ pub struct Process {
     pub(crate) child: Child,
     pub(super) stream: Stream,
     page: SharedPage,
+    slots: usize,
+    /// Frames go by the shared words: both sides have agreed.
+    pub(crate) uses_ring: bool,
+    /// The stream will show what comes next.
+    pub(super) shows: bool,
     /// It was asked for descriptors, and may send some.
     pub(super) passes_rights: bool,
     /// The socket was full, and is watched for room.
@@ -134,13 +140,6 @@ pub struct Process {
     pub(super) looked: Instant,
     /// Until when the system may be short of what a call needs, while it is.
     pub(super) shortage: Option<Instant>,
-}
-
-/// What main holds of a worker.
-pub(crate) struct Main<Tag, L, const SLOTS: usize, const BYTES: usize> {
-    pub(crate) launch: L,
-    pub(crate) life: Life,
-    pub(crate) caller: Caller<Tag, SLOTS, BYTES>,
 }
 
 impl Life {
@@ -221,16 +220,16 @@ impl Life {
 
     /// Returns the words of the worker that has the requests.
     pub(crate) fn words(&self) -> Words<'_> {
-        self.page().0
+        self.shared().words
     }
 
     /// Returns the credit of the worker whose notes come.
     pub(crate) fn credit(&self) -> Credit<'_> {
-        self.page().1
+        self.shared().credit
     }
 
-    fn page(&self) -> (Words<'_>, Credit<'_>) {
-        Words::of_page(self.process.as_ref().map_or(&[], |process| process.page.words()))
+    fn shared(&self) -> Shared<'_> {
+        self.process.as_ref().map_or_else(Shared::default, Process::shared)
     }
 
     /// Gives the reserve up, for a process that is to be made.
@@ -346,11 +345,14 @@ impl Drop for Life {
 
 impl Process {
     /// A process that was just made, with main's end of its stream and the words that it shares.
-    pub(super) const fn new(child: Child, stream: Stream, page: SharedPage) -> Self {
+    pub(super) const fn new(child: Child, stream: Stream, page: SharedPage, slots: usize) -> Self {
         Self {
             child,
             stream,
             page,
+            slots,
+            uses_ring: false,
+            shows: true,
             passes_rights: false,
             watches_room: false,
             drained: false,
@@ -364,12 +366,47 @@ impl Process {
 
     /// What its stream is watched for.
     const fn events(&self) -> EventFlags {
-        if self.watches_room { EventFlags::IN.union(EventFlags::OUT) } else { EventFlags::IN }
+        if self.watches_room && !self.uses_ring {
+            EventFlags::IN.union(EventFlags::OUT)
+        } else {
+            EventFlags::IN
+        }
     }
 
-    /// The stream as a transport that waits with patience, or not at all: one type for both, and
-    /// for the worker's side, so that there is one copy of what moves the bytes.
-    pub(super) fn link(&mut self, patience: Option<Patience>) -> Blocking<'_, Stream> {
-        self.stream.blocking().with(patience)
+    fn shared(&self) -> Shared<'_> {
+        Shared::of(self.page.words(), self.slots)
+    }
+
+    /// Returns whether there is a ring, which the worker may use.
+    pub(super) fn has_ring(&self) -> bool {
+        !self.shared().ring.is_empty()
+    }
+
+    /// The transport, which waits with patience or not at all.
+    pub(super) fn link<'a, M: Medium>(
+        &'a mut self,
+        medium: &'a mut M,
+        patience: Option<Patience>,
+    ) -> M::Link<'a> {
+        let Self { stream, page, slots, uses_ring, .. } = self;
+        let ring = if *uses_ring { Shared::of(page.words(), *slots).ring } else { &[] };
+        medium.link(stream, ring, patience)
+    }
+
+    /// Notes whether the stream will show what comes next, after a receive.
+    pub(super) fn see_what_shows<M: Medium>(&mut self, medium: &mut M) {
+        let shows = M::shows(&self.link(medium, None));
+        self.shows = shows;
+    }
+
+    /// Does without that, before a receive that is to wait.
+    pub(super) fn stop_showing<M: Medium>(&mut self, medium: &mut M) {
+        M::stop_showing(&mut self.link(medium, None));
+    }
+
+    /// Returns how many bytes wait to be received, and not fewer.
+    pub(super) fn waiting<M: Medium>(&mut self, medium: &mut M) -> usize {
+        let waiting = self.stream.waiting();
+        waiting.saturating_add(M::waiting(&self.link(medium, None)))
     }
 }

@@ -4,7 +4,8 @@ use ipc_transport::{Instant, Interest, Watched, wait};
 use rustix::fd::AsFd;
 
 use super::launch::Launch;
-use super::state::{Main, Phase, SLICE};
+use super::main::Main;
+use super::state::{Phase, SLICE};
 use crate::event::GiveUp;
 use crate::start_error::StartError;
 

@@ -5,11 +5,9 @@ use core::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
-use ipc_frame::Header;
-use ipc_transport::Transport;
-
-use super::sending::{Served, pause, send};
+use super::sending::{Sent, Served, pause, send};
 use crate::ledger::{Count, Credit};
+use ipc_frame::Header;
 
 /// The number of a worker's last words.
 pub(crate) const LAST_WORDS: u16 = u16::MAX;
@@ -94,12 +92,12 @@ pub(crate) struct Notes<'a> {
 }
 
 impl Notes<'_> {
-    /// Sends a note at once, past answers that wait to be settled, and waits only if the transport
+    /// Sends a note at once, past answers that wait to be settled, and waits only if the call
     /// does. Returns false where it was dropped: it is too long, there is no credit, or another
     /// thread sends. Last words have a credit besides, as large.
     pub(crate) fn send(
         self,
-        transport: &mut impl Transport,
+        by: impl FnMut(&[&[u8]]) -> Sent,
         header: Header,
         bytes: &[u8],
     ) -> Result<bool, Served> {
@@ -119,7 +117,7 @@ impl Notes<'_> {
         };
         sender.notes.store(sent.notes, Relaxed);
         sender.bytes.store(sent.bytes, Relaxed);
-        send(transport, header, bytes).inspect_err(|_| sender.state.store(BROKEN, Relaxed))?;
+        send(by, header, bytes).inspect_err(|_| sender.state.store(BROKEN, Relaxed))?;
         Ok(true)
     }
 }

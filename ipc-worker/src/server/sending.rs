@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use ipc_frame::Header;
-use ipc_transport::{Instant, Transport, TransportError};
+use ipc_transport::{Instant, TransportError};
 
 /// How long the system may be short of what a call needs, in main and in the worker, before the
 /// worker is given up.
@@ -23,9 +23,12 @@ pub(crate) enum Served {
     Broken,
 }
 
+/// What a sending call answers; see [`Transport::send`](ipc_transport::Transport::send).
+pub(crate) type Sent = Result<Option<usize>, TransportError>;
+
 /// Sends a frame past the queue, none of whose frames is half sent.
 pub(super) fn send(
-    transport: &mut impl Transport,
+    mut by: impl FnMut(&[&[u8]]) -> Sent,
     header: Header,
     payload: &[u8],
 ) -> Result<(), Served> {
@@ -34,7 +37,7 @@ pub(super) fn send(
     let (mut header, mut payload) = (&header[..], payload);
     let mut shortage = None;
     while !(header.is_empty() && payload.is_empty()) {
-        match transport.send(&[header, payload]) {
+        match by(&[header, payload]) {
             Ok(Some(sent)) => {
                 let of_payload = sent.saturating_sub(header.len());
                 payload = payload.get(of_payload..).unwrap_or_default();

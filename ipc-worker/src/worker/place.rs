@@ -6,7 +6,7 @@ use core::mem::MaybeUninit;
 
 use super::Worker;
 use crate::caller::Caller;
-use crate::process::{Launch, Life};
+use crate::process::{Launch, Life, Medium};
 use crate::refusal::Refusal;
 use crate::server::reply_capacity;
 use crate::start::Start;
@@ -68,6 +68,11 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         let at_launch = unsafe { &raw mut (*worker).main.launch };
         // SAFETY: the field lies within the memory, and holds nothing to be dropped.
         unsafe { at_launch.write(launch) };
+        let [main, _] = L::Medium::ENDS;
+        // SAFETY: as for the life.
+        let medium = unsafe { &raw mut (*worker).main.medium };
+        // SAFETY: as for the launch.
+        unsafe { medium.write(main()) };
         // SAFETY: every field was written.
         let worker = unsafe { place.assume_init_mut() };
         if let Err(error) = worker.main.start() {

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use ipc_barrier::{Eventfd, Page};
 use ipc_tests::speed::{Floor, Level, Plan, Subject, With, Work};
-use ipc_transport::{Seqpacket, Stream};
+use ipc_transport::{Ring, Seqpacket, Stream};
+use ipc_worker::{Fork, Start};
 use rustix::net::SocketType;
 
 use crate::bare::Bare;
@@ -43,6 +44,10 @@ pub(crate) fn subject(plan: &Plan, peer_cpu: usize) -> Box<dyn Contender> {
         (Level::Transport, Subject::Seqpacket) => {
             Box::new(Framed::<Seqpacket<PACKET>, SMALL>::start(plan, peer_cpu))
         }
+        (Level::Transport, Subject::Ring) if plan.size > 4096 => {
+            Box::new(Framed::<Ring, LARGE>::start(plan, peer_cpu))
+        }
+        (Level::Transport, Subject::Ring) => Box::new(Framed::<Ring, SMALL>::start(plan, peer_cpu)),
         (_, Subject::Bare) | (Level::Worker, Subject::Seqpacket) | (Level::Barrier, _) => {
             panic!("not there: {plan}")
         }
@@ -53,9 +58,17 @@ pub(crate) fn subject(plan: &Plan, peer_cpu: usize) -> Box<dyn Contender> {
             Box::new(Framed::<Stream, SMALL>::start(plan, peer_cpu))
         }
         (Level::Worker, Subject::Stream) if plan.size > 4096 => {
-            Box::new(Supervised::<LARGE>::start(plan, peer_cpu))
+            Box::new(Supervised::<_, LARGE>::start(plan, peer_cpu, |start| start))
         }
-        (Level::Worker, Subject::Stream) => Box::new(Supervised::<SMALL>::start(plan, peer_cpu)),
+        (Level::Worker, Subject::Stream) => {
+            Box::new(Supervised::<_, SMALL>::start(plan, peer_cpu, |start| start))
+        }
+        (Level::Worker, Subject::Ring) if plan.size > 4096 => {
+            Box::new(Supervised::<_, LARGE>::start(plan, peer_cpu, Start::<Fork<_>>::over_ring))
+        }
+        (Level::Worker, Subject::Ring) => {
+            Box::new(Supervised::<_, SMALL>::start(plan, peer_cpu, Start::<Fork<_>>::over_ring))
+        }
     }
 }
 
@@ -75,6 +88,7 @@ pub(crate) fn floor(plan: &Plan, peer_cpu: usize) -> Box<dyn Contender> {
         _ => {}
     }
     let socket = match (plan.subject, plan.floor) {
+        (Subject::Ring, _) => SocketType::STREAM,
         (Subject::Seqpacket, Floor::Calls | Floor::Rights | Floor::Spinning) => {
             SocketType::SEQPACKET
         }

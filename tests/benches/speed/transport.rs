@@ -10,7 +10,7 @@ use ipc_tests::counting::Counting;
 use ipc_tests::forked::forked;
 use ipc_tests::speed::{BATCH, Plan, Work};
 use ipc_transport::{
-    Blocking, FdList, Inbox, Outbox, PassFds, Patience, Seqpacket, Stream, TransportError,
+    Blocking, FdList, Inbox, Outbox, PassFds, Patience, Ring, Seqpacket, Stream, TransportError,
     duplicate,
 };
 
@@ -21,6 +21,8 @@ use crate::row_process::die_with_parent;
 const ECHO: u16 = 1;
 const COUNT: u16 = 2;
 const FRAMES: usize = 64;
+/// Bytes of a ring each way, at least as many as of the buffers.
+const RING: usize = 131_072;
 
 /// A transport that a row may be about.
 pub(crate) trait Socket: Sized {
@@ -50,6 +52,18 @@ impl<const PACKET: usize> Socket for Seqpacket<PACKET> {
 
     fn pair() -> (Self, Self) {
         Self::pair().unwrap()
+    }
+
+    fn waiting(&mut self, patience: Patience) -> Blocking<'_, Self> {
+        self.blocking().with(patience)
+    }
+}
+
+impl Socket for Ring {
+    type Waiting<'a> = Blocking<'a, Self>;
+
+    fn pair() -> (Self, Self) {
+        Self::pair(RING).unwrap()
     }
 
     fn waiting(&mut self, patience: Patience) -> Blocking<'_, Self> {

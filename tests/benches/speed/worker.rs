@@ -9,8 +9,8 @@ use ipc_tests::counting::Counting;
 use ipc_tests::speed::{BATCH, Plan, Work};
 use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{
-    Call, Event, Fork, Handler, Instant, Outcome, Patience, Reason, Refusal, Reply, Request, Start,
-    Worker,
+    Call, Event, Fork, Handler, Instant, Medium, Outcome, Patience, Reason, Refusal, Reply,
+    Request, Start, Worker,
 };
 
 use crate::contender::{Contender, Lap};
@@ -22,7 +22,7 @@ const SLOTS: usize = 64;
 
 /// Answers with the request's bytes, and with the count of allocations.
 #[derive(Clone)]
-struct Echo {
+pub(crate) struct Echo {
     cpu: usize,
 }
 
@@ -41,21 +41,25 @@ impl Handler for Echo {
     }
 }
 
-pub(crate) struct Supervised<const BYTES: usize> {
-    worker: Box<Worker<u64, Fork<Echo>, SLOTS, BYTES>>,
+pub(crate) struct Supervised<M: Medium, const BYTES: usize> {
+    worker: Box<Worker<u64, Fork<Echo, M>, SLOTS, BYTES>>,
     work: Work,
     payload: Vec<u8>,
     files: Vec<File>,
 }
 
-impl<const BYTES: usize> Supervised<BYTES> {
-    pub(crate) fn start(plan: &Plan, peer_cpu: usize) -> Self {
+impl<M: Medium, const BYTES: usize> Supervised<M, BYTES> {
+    pub(crate) fn start(
+        plan: &Plan,
+        peer_cpu: usize,
+        over: impl FnOnce(Start<Fork<Echo>>) -> Start<Fork<Echo, M>>,
+    ) -> Self {
         // On one processor there is nobody to spin for.
         let patience = match (plan.spin, plan.cpus) {
             (true, 2..) => Patience::SPIN,
             _ => Patience::SLEEP,
         };
-        let start = Start::fork(Echo { cpu: peer_cpu }).patience(patience);
+        let start = over(Start::fork(Echo { cpu: peer_cpu })).patience(patience);
         let worker = Worker::start(start).unwrap();
         Self {
             worker: Box::new(worker),
@@ -110,7 +114,7 @@ fn check(event: &Event<'_, u64>, len: usize) {
     }
 }
 
-impl<const BYTES: usize> Contender for Supervised<BYTES> {
+impl<M: Medium, const BYTES: usize> Contender for Supervised<M, BYTES> {
     fn run(&mut self, operations: usize, times: &mut Vec<u64>) {
         match self.work {
             Work::RoundTrip => self.blocking(operations, times),

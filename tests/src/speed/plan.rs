@@ -42,6 +42,8 @@ pub enum Subject {
     Stream,
     /// The pair of sockets that keeps packets apart.
     Seqpacket,
+    /// The ring in shared memory with a stream beside it.
+    Ring,
     /// A word for each direction and futex(2), which wakes whoever may wait; nothing shows a death.
     Futex,
     /// The same with a mark in the word for one who waits, so that nobody is woken in vain.
@@ -129,10 +131,9 @@ impl Plan {
         let mut plans = Vec::new();
         for cpus in [1, 2] {
             plans.push(Self::new(Work::RoundTrip, Subject::Bare, Level::Bare, cpus));
-            for subject in [Subject::Stream, Subject::Seqpacket] {
+            for subject in [Subject::Stream, Subject::Seqpacket, Subject::Ring] {
                 plans.extend(Self::of(subject, Level::Transport, cpus));
-                // The worker's socket is the stream.
-                if subject == Subject::Stream {
+                if subject != Subject::Seqpacket {
                     plans.extend(Self::of(subject, Level::Worker, cpus));
                 }
             }
@@ -229,6 +230,7 @@ impl fmt::Display for Subject {
             Self::Bare => "bare stream",
             Self::Stream => "stream",
             Self::Seqpacket => "seqpacket",
+            Self::Ring => "ring",
             Self::Futex => "raw futex",
             Self::MarkedFutex => "marked futex",
             Self::RawEventfd => "raw eventfd",

@@ -16,6 +16,7 @@ mod load;
 mod record;
 mod verdict;
 
+use ipc_tests::over::{self, Over};
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -136,16 +137,16 @@ fn settled<L>(start: Start<L>) -> Start<L> {
 }
 
 fn forked(home: &Path) -> Start<impl Launch + use<>> {
-    settled(Start::fork(Recorder::new(home)))
+    settled(over::fork(Recorder::new(home)))
 }
 
 /// The program is a link to this one, which the agents take away.
-fn program(home: &Path) -> Start<Exec<'static>> {
+fn program(home: &Path) -> Start<Exec<'static, Over>> {
     let text = |path: &Path| -> &'static CStr {
         Box::leak(CString::new(path.as_os_str().as_bytes()).unwrap().into_boxed_c_str())
     };
     agents::put_program(home);
-    let start = Start::exec(text(&agents::program(home)));
+    let start = over::exec(text(&agents::program(home)));
     settled(start.args(Box::leak(Box::new([text(home)]))))
 }
 
@@ -167,7 +168,7 @@ fn a_pool_of_three_programs_in_chaos() {
 
 fn main() -> ExitCode {
     if ipc_worker::is_worker() {
-        ipc_worker::serve::<_, SLOTS, BYTES>(|| {
+        over::serve::<_, SLOTS, BYTES>(|| {
             Ok(Recorder::new(Path::new(&std::env::args_os().nth(2).unwrap_or_default())))
         });
     }

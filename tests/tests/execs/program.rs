@@ -1,5 +1,6 @@
 //! What this program does when it is started as a worker, by its second argument.
 
+use ipc_tests::over;
 use ipc_worker::{Errno, Handler, Identity, Reason, Refusal, Reply, Request};
 use rustix::fd::BorrowedFd;
 
@@ -38,19 +39,19 @@ pub(crate) fn serve_if_asked() {
         return;
     }
     match word.as_str() {
-        "slots" => ipc_worker::serve::<_, 63, 32768>(|| Ok(handle)),
-        "many-slots" => ipc_worker::serve::<_, 5000, 32768>(|| Ok(handle)),
-        "bytes" => ipc_worker::serve::<_, 64, 4096>(|| Ok(handle)),
-        "named" => ipc_worker::serve::<_, 64, 32768>(|| Ok(Named { is_ready: true })),
-        "unprepared" => ipc_worker::serve::<_, 64, 32768>(|| Ok(Named { is_ready: false })),
-        "unmade" => ipc_worker::serve::<_, 64, 32768>(|| {
+        "slots" => over::serve::<_, 63, 32768>(|| Ok(handle)),
+        "many-slots" => over::serve::<_, 5000, 32768>(|| Ok(handle)),
+        "bytes" => over::serve::<_, 64, 4096>(|| Ok(handle)),
+        "named" => over::serve::<_, 64, 32768>(|| Ok(Named { is_ready: true })),
+        "unprepared" => over::serve::<_, 64, 32768>(|| Ok(Named { is_ready: false })),
+        "unmade" => over::serve::<_, 64, 32768>(|| {
             let error = Reason::new("parser", Errno(libc::ENOENT), "the tables");
             if error.errno.0 == 0 { Ok(handle) } else { Err(error) }
         }),
-        "panics" => ipc_worker::serve::<_, 64, 32768>(|| {
+        "panics" => over::serve::<_, 64, 32768>(|| {
             assert_eq!(std::env::args().count(), 0, "on purpose");
             Ok(handle)
         }),
-        _ => ipc_worker::serve::<_, 64, 32768>(|| Ok(crate::surroundings::look)),
+        _ => over::serve::<_, 64, 32768>(|| Ok(crate::surroundings::look)),
     }
 }

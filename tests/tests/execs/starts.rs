@@ -1,5 +1,6 @@
 //! How a worker by exec starts, and why it does not.
 
+use ipc_tests::over::{self, Over};
 use std::ffi::CStr;
 use std::fs;
 use std::process::{Command, Stdio};
@@ -15,7 +16,10 @@ use crate::handler::*;
 use crate::program::OTHER;
 
 /// Starts this program as the worker that the word names, which must fail.
-fn fails(word: &CStr, change: impl FnOnce(Start<Exec<'_>>) -> Start<Exec<'_>>) -> StartError {
+fn fails(
+    word: &CStr,
+    change: impl FnOnce(Start<Exec<'_, Over>>) -> Start<Exec<'_, Over>>,
+) -> StartError {
     let before = fds::open();
     let args = [word];
     let start = change(start_self().unwrap().args(&args));
@@ -51,13 +55,13 @@ pub(crate) fn another_size_or_service_names_both_sides() {
 
 pub(crate) fn a_program_that_is_missing_or_does_not_serve_is_told_as_that() {
     let before = fds::open();
-    let started = |path| Worker::<u32, _>::start(Start::exec(path)).unwrap_err();
+    let started = |path| Worker::<u32, _>::start(over::exec(path)).unwrap_err();
     let StartError::Failed(reason) = started(c"/nowhere/worker") else { panic!("another error") };
     let (stage, text) = (reason.stage.as_str(), reason.text.as_str());
     assert_eq!((stage, reason.errno.0, text), ("exec", libc::ENOENT, "/nowhere/worker"));
     assert_eq!(started(c"/bin/true"), StartError::Died(Ended::Exited(0)));
     let args = [c"600"];
-    let start = Start::exec(c"/bin/tail").args(&args).ready_within(Duration::from_millis(200));
+    let start = over::exec(c"/bin/tail").args(&args).ready_within(Duration::from_millis(200));
     let error = Worker::<u32, _>::start(start).unwrap_err();
     assert!(matches!(error, StartError::TimedOut | StartError::Died(_)), "{error}");
     assert_eq!(fds::open(), before);

@@ -13,6 +13,7 @@ mod liar;
 mod page;
 mod ticks;
 
+use ipc_tests::over::{self, Over};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -56,17 +57,17 @@ trait Starts {
 struct Forked;
 
 impl Starts for Forked {
-    type Launch = Fork<Liar>;
+    type Launch = Fork<Liar, Over>;
 
     fn start(home: &Path, _: &'static CStr) -> Start<Self::Launch> {
-        Start::fork(Liar::new(home))
+        over::fork(Liar::new(home))
     }
 }
 
 struct Program;
 
 impl Starts for Program {
-    type Launch = Exec<'static>;
+    type Launch = Exec<'static, Over>;
 
     fn start(home: &Path, word: &'static CStr) -> Start<Self::Launch> {
         let home = CString::new(home.as_os_str().as_bytes()).unwrap();
@@ -106,6 +107,7 @@ fn counted(counters: &Counters) -> Vec<&'static str> {
 }
 
 fn each_lie_hurts_only_its_worker_and_has_its_count<S: Starts>() {
+    over::only_the_socket();
     let home = tempfile::tempdir().unwrap();
     for (number, lie) in ALL.iter().enumerate() {
         println!("{}", lie.name);
@@ -149,6 +151,7 @@ fn each_lie_hurts_only_its_worker_and_has_its_count<S: Starts>() {
 
 /// The answers have come before main makes the request and sends it.
 fn what_answers_a_request_that_was_not_sent_is_a_stray<S: Starts>() {
+    over::only_the_socket();
     let home = tempfile::tempdir().unwrap();
     let mut worker = S::worker(home.path(), Restart::AT_ONCE);
     honest(&mut worker);
@@ -317,7 +320,7 @@ fn main() -> ExitCode {
         let home = args.next().unwrap_or_default();
         let refused =
             if args.next().is_some_and(|word| word == "cuts") { cut_page() } else { Vec::new() };
-        ipc_worker::serve::<_, SLOTS, BYTES>(|| Ok(Liar::refused(home, refused)));
+        over::serve::<_, SLOTS, BYTES>(|| Ok(Liar::refused(home, refused)));
     }
     cases()
 }

@@ -1,5 +1,6 @@
 //! Calls that go well, and those that are not taken.
 
+use ipc_tests::over::{self, Over};
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -14,8 +15,8 @@ use ipc_worker::{
 
 use crate::service::*;
 
-fn forked() -> Typed<Fork<Served>> {
-    Worker::start(Start::fork(disk::Server(Disk::default()))).unwrap()
+fn forked() -> Typed<Fork<Served, Over>> {
+    Worker::start(over::fork(disk::Server(Disk::default()))).unwrap()
 }
 
 fn inline() -> Typed<Inline<Served>> {
@@ -125,7 +126,7 @@ pub(crate) fn in_line_is_the_same() {
 pub(crate) fn the_worker_prepares_and_settles() {
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     let server = Disk { settled: Some(theirs.into()), ..Disk::default() };
-    let mut worker = Worker::<u32, _>::start(Start::fork(disk::Server(server))).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::fork(disk::Server(server))).unwrap();
     disk::nothing::call(&mut worker, 1).unwrap();
     reply(&mut worker, |_| ());
     let mut byte = [0];
@@ -193,7 +194,7 @@ pub(crate) fn a_function_may_see_its_request() {
 
 pub(crate) fn arguments_that_do_not_fit_are_not_taken_and_name_their_length() {
     let server = disk::Server(Disk::default());
-    let mut worker = Worker::<u32, _, 4, 512>::start(Start::fork(server)).unwrap();
+    let mut worker = Worker::<u32, _, 4, 512>::start(over::fork(server)).unwrap();
     let (first, second) = ("x".repeat(400), [b'y'; 100]);
     // 2 + 400 bytes, 1 + 100 bytes, 1 byte: over by 16.
     let not_taken = disk::joined::call(&mut worker, &first, &second, &0, 5).unwrap_err();
@@ -217,7 +218,7 @@ pub(crate) fn a_value_that_cannot_be_written_is_not_taken() {
 
 pub(crate) fn a_result_that_does_not_fit_or_cannot_be_written_is_a_refusal() {
     let server = disk::Server(Disk::default());
-    let mut worker = Worker::<u32, _, 4, 512>::start(Start::fork(server)).unwrap();
+    let mut worker = Worker::<u32, _, 4, 512>::start(over::fork(server)).unwrap();
     // A reply has 512 / 2 - 24 = 232 bytes, two of which say the length.
     disk::long::call(&mut worker, &230, 1).unwrap();
     assert_eq!(reply(&mut worker, |reply| disk::long::result(&reply)), Ok(vec![7; 230]));
@@ -233,7 +234,7 @@ pub(crate) fn one_handler_serves_two_services() {
                         answer: &mut ipc_worker::Reply<'_>| {
         both(&mut state, request, answer)
     };
-    let mut worker = Worker::<u32, _>::start(Start::fork_with(&[], handler)).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::fork_with(&[], handler)).unwrap();
     disk::nothing::call(&mut worker, 1).unwrap();
     reply(&mut worker, |reply| disk::nothing::result(&reply).unwrap());
     echo::echo::call(&mut worker, &i64::MIN, 2).unwrap();
@@ -261,7 +262,7 @@ pub(crate) fn repro_names_and_attributes_of_what_is_made_are_free() {
 }
 
 /// Asks the worker how often it has asked for memory.
-fn count_in(worker: &mut Typed<Fork<Served>>) -> usize {
+fn count_in(worker: &mut Typed<Fork<Served, Over>>) -> usize {
     disk::counted::call(worker, 0).unwrap();
     reply(worker, |reply| disk::counted::result(&reply).unwrap())
 }

@@ -1,7 +1,8 @@
 //! What a declaration says of a method beside its types.
 
 use ipc_tests::forked::soon;
-use ipc_worker::{Again, Call, Ended, Event, Handler, How, Instant, Outcome, Start, Worker};
+use ipc_tests::over;
+use ipc_worker::{Again, Call, Ended, Event, Handler, How, Instant, Outcome, Worker};
 
 use crate::service::*;
 
@@ -9,7 +10,7 @@ use crate::service::*;
 /// was lost in the end; `true` where it was set aside.
 fn deaths(call: Call<'_>) -> (u32, How, bool) {
     let server = disk::Server(Disk::default());
-    let mut worker = Worker::<u32, _>::start(Start::fork(server)).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::fork(server)).unwrap();
     worker.try_call(call, 1).unwrap();
     let (mut deaths, limit) = (0, soon());
     loop {
@@ -56,7 +57,7 @@ pub(crate) fn a_method_is_quick_or_slow_as_its_declaration_says() {
 
 pub(crate) fn a_tuple_with_an_array_is_a_result_without_descriptors() {
     let server = disk::Server(Disk::default());
-    let mut worker = Worker::<u32, _>::start(Start::fork(server)).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::fork(server)).unwrap();
     disk::pair::call(&mut worker, &7, 1).unwrap();
     assert_eq!(reply(&mut worker, |reply| disk::pair::result(&reply)), Ok((7, [7, 0])));
     assert_eq!(disk::pair::args(&7).call().reply_fds, 0);

@@ -1,5 +1,6 @@
 //! What a declaration's fingerprint stands for, and that it is compared when a worker starts.
 
+use ipc_tests::over;
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 
@@ -69,7 +70,7 @@ pub(crate) fn equal_declarations_have_one_fingerprint_and_others_another() {
 }
 
 pub(crate) fn a_worker_that_serves_what_main_expects_starts_and_another_is_named() {
-    let start = || Start::fork(disk::Server(Disk::default()));
+    let start = || over::fork(disk::Server(Disk::default()));
     let mut worker = Worker::<u32, _>::start(start().expects(&disk::IDENTITY)).unwrap();
     disk::nothing::call(&mut worker, 1).unwrap();
     reply(&mut worker, |reply| disk::nothing::result(&reply).unwrap());

@@ -1,5 +1,6 @@
 //! What may come from a main or a worker that was built from something else, or is hostile.
 
+use ipc_tests::over::{self, Over};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -11,8 +12,8 @@ use ipc_worker::{
 
 use crate::service::*;
 
-fn forked() -> Typed<Fork<Served>> {
-    Worker::start(Start::fork(disk::Server(Disk::default()))).unwrap()
+fn forked() -> Typed<Fork<Served, Over>> {
+    Worker::start(over::fork(disk::Server(Disk::default()))).unwrap()
 }
 
 fn inline() -> Typed<Inline<Served>> {
@@ -163,7 +164,7 @@ fn forged<L: Launch, R>(
 }
 
 pub(crate) fn a_wrong_reply_is_an_error_of_its_own() {
-    let mut worker = Worker::<u32, _>::start(Start::fork(forge)).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::fork(forge)).unwrap();
     let worker = &mut worker;
     let malformed = |error| BadReply::Message(error);
     let len = |reply: ipc_worker::ReplyView<'_>| disk::append::result(&reply);

@@ -54,6 +54,7 @@ pub(crate) const CALLS: &[Call] = &[
     (SYS_setpriority, "setpriority", &[EACCES, EPERM, EINVAL, ESRCH]),
     (SYS_close_range, "close_range", &[EINVAL, EMFILE, ENOMEM, ENOSYS, EPERM]),
     (SYS_getdents64, "getdents64", &[EINVAL, ENOENT, ENOTDIR, EBADF]),
+    (SYS_futex, "futex", &[EAGAIN, EINTR, ETIMEDOUT, EINVAL, EACCES, ENOMEM, ENOSYS, EPERM]),
     (SYS_write, "write", &[EINTR, EAGAIN, EIO, ENOSPC, EPIPE, EPERM, EINVAL]),
     (SYS_pwrite64, "pwrite", &[EINTR, EAGAIN, EIO, ENOSPC, EPERM, EINVAL, ESPIPE]),
 ];
@@ -138,6 +139,7 @@ pub(crate) const LEFT_OUT: &[(c_long, &str)] = &[
     (SYS_getppid, "it always succeeds"),
     (SYS_gettid, "it always succeeds"),
     (SYS_exit_group, "it does not return"),
+    (SYS_restart_syscall, "the kernel's own, which goes on with a wait"),
     (SYS_set_robust_list, "the C library's, in a forked child"),
     (SYS_openat, "the handler's, to open its record"),
 ];

@@ -2,6 +2,7 @@
 //! note, a death and a restart, and a stop with a request under way. All system calls between
 //! the marks are those of the crates.
 
+use ipc_tests::over::{self, Over};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -54,13 +55,13 @@ pub(crate) trait Starts {
 pub(crate) struct Forked;
 
 impl Starts for Forked {
-    type Launch = Fork<Writer>;
+    type Launch = Fork<Writer, Over>;
 
     fn start(
         _: &'static [&'static CStr],
         record: &'static Record,
     ) -> Result<Start<Self::Launch>, SystemError> {
-        Ok(Start::fork(Writer(record)))
+        Ok(over::fork(Writer(record)))
     }
 }
 
@@ -68,7 +69,7 @@ impl Starts for Forked {
 pub(crate) struct Program;
 
 impl Starts for Program {
-    type Launch = Exec<'static>;
+    type Launch = Exec<'static, Over>;
 
     fn start(
         path: &'static [&'static CStr],
@@ -84,7 +85,7 @@ pub(crate) fn serve_if_asked() {
     let mut arguments = std::env::args_os().skip(1);
     let is_one = arguments.next().is_some_and(|first| first.as_bytes().starts_with(b"ipc-worker:"));
     if ipc_worker::is_worker() {
-        ipc_worker::serve::<_, SLOTS, BYTES>(|| {
+        over::serve::<_, SLOTS, BYTES>(|| {
             let path = arguments.next().unwrap_or_default();
             Ok(Writer(map(path.as_ref())?))
         });

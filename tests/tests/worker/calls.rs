@@ -1,5 +1,6 @@
 //! Requests and their outcomes while nobody dies.
 
+use ipc_tests::over;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
@@ -210,7 +211,7 @@ pub(crate) fn requests_are_made_from_the_arms_of_events() {
 }
 
 pub(crate) fn what_is_not_taken_comes_back_with_its_reason() {
-    let mut worker = Worker::<u32, _, 2, 512>::start(Start::fork(handle)).unwrap();
+    let mut worker = Worker::<u32, _, 2, 512>::start(over::fork(handle)).unwrap();
     let long = [0; 600];
     let refused = worker.try_call(Call::new(ECHO, &[&long]), 5).unwrap_err();
     assert_eq!(refused, NotTaken { tag: 5, why: Why::TooLong { len: 600, capacity: 488 } });
@@ -344,7 +345,7 @@ pub(crate) fn a_batch_that_is_not_settled_is_lost_as_done() {
             Err(Refusal::new(5, "disk"))
         }
     }
-    let start = Start::fork(Unsettled).restart(Restart::NEVER);
+    let start = over::fork(Unsettled).restart(Restart::NEVER);
     let mut forked = Worker::<u32, _>::start(start).unwrap();
     let mut inline = Worker::<u32, _>::start(Start::inline(Unsettled)).unwrap();
     forked.try_call(Call::new(ECHO, &[]), 1).unwrap();
@@ -386,12 +387,12 @@ pub(crate) fn repro_a_reply_that_boasts_of_its_length_is_a_refusal() {
         }
         assert_eq!(call_in(&mut worker, 0, b"in step"), Told::Reply(0, b"in step".to_vec()));
     }
-    check(Worker::start(Start::fork(boast)));
+    check(Worker::start(over::fork(boast)));
     check(Worker::start(Start::inline(boast)));
 }
 
 pub(crate) fn repro_a_call_that_waits_for_room_keeps_its_own_deadline() {
-    let mut worker = Worker::<u32, _, 1, 256>::start(Start::fork(handle)).unwrap();
+    let mut worker = Worker::<u32, _, 1, 256>::start(over::fork(handle)).unwrap();
     worker.try_call(Call::new(UNTIL_CANCELLED, &[]), 1).unwrap();
     let own = Instant::now() + Duration::from_millis(50);
     let late = Instant::now() + Duration::from_secs(10);

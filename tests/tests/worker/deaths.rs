@@ -1,5 +1,6 @@
 //! Deaths, restarts and giving up.
 
+use ipc_tests::over;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,8 +10,8 @@ use std::time::Duration;
 use ipc_tests::fds;
 use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{
-    Again, Call, Ended, Handler, How, Instant, Launch, Refusal, Reply, Request, Restart, Start,
-    Why, Worker,
+    Again, Call, Ended, Handler, How, Instant, Launch, Refusal, Reply, Request, Restart, Why,
+    Worker,
 };
 
 use crate::handler::*;
@@ -40,7 +41,7 @@ pub(crate) fn a_panic_in_the_handler_ends_the_worker_and_never_reaches_mains_fra
     }
     let (mut reader, writer) = UnixStream::pair().unwrap();
     let tattle = Tattle(writer.into());
-    let start = Start::fork_with(&[tattle.0.as_fd()], handle);
+    let start = over::fork_with(&[tattle.0.as_fd()], handle);
     let mut worker = Worker::<u32, _>::start(start).unwrap();
     worker.try_call(Call::new(PANIC, &[]), 1).unwrap();
     let list = turn_until(&mut worker, |list| list.len() == 3);
@@ -53,8 +54,7 @@ pub(crate) fn a_panic_in_the_handler_ends_the_worker_and_never_reaches_mains_fra
 }
 
 pub(crate) fn what_begins_as_often_as_it_may_is_set_aside() {
-    let mut worker =
-        Worker::<u32, _>::start(Start::fork(handle).restart(Restart::AT_ONCE)).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::fork(handle).restart(Restart::AT_ONCE)).unwrap();
     let exit = Call::new(EXIT, &[]);
     for (call, tries) in [
         (exit.again(Again::UntilDone), 3),
@@ -107,7 +107,7 @@ pub(crate) fn what_was_done_without_its_answer_is_repeated_only_until_answered()
         (Again::UntilAnswered, 2, Told::Reply(1, b"answer".to_vec())),
         (Again::UntilAnswered, 3, Told::SetAside(1, How::Done)),
     ] {
-        let start = Start::fork(Unsettling { file: tempfile::tempfile().unwrap(), deaths });
+        let start = over::fork(Unsettling { file: tempfile::tempfile().unwrap(), deaths });
         let mut worker = Worker::<u32, _>::start(start.restart(Restart::AT_ONCE)).unwrap();
         worker.try_call(Call::new(ECHO, &[b"answer"]).again(again), 1).unwrap();
         let is_life = |told: &Told| matches!(told, Told::Died(_) | Told::Started(_));
@@ -118,7 +118,7 @@ pub(crate) fn what_was_done_without_its_answer_is_repeated_only_until_answered()
 }
 
 pub(crate) fn giving_up_ends_every_request() {
-    let mut worker = Worker::<u32, _>::start(Start::fork(handle).restart(Restart::NEVER)).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::fork(handle).restart(Restart::NEVER)).unwrap();
     for tag in 0..3 {
         let method = if tag == 0 { EXIT } else { ECHO };
         worker.try_call(Call::new(method, &[]), tag).unwrap();
@@ -139,8 +139,7 @@ pub(crate) fn giving_up_ends_every_request() {
 
 /// Appends numbered bytes, each by its own request, while the worker is killed again and again.
 pub(crate) fn killed_at_any_moment_each_request_has_one_outcome() {
-    let mut worker =
-        Worker::<u32, _>::start(Start::fork(handle).restart(Restart::AT_ONCE)).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::fork(handle).restart(Restart::AT_ONCE)).unwrap();
     let mut file = tempfile::tempfile().unwrap();
     let (total, mut next) = (400_u32, 0);
     let mut outcomes = vec![0; 400];
@@ -207,8 +206,7 @@ pub(crate) fn killed_at_any_moment_each_request_has_one_outcome() {
 }
 
 pub(crate) fn a_hundred_restarts_leave_nothing_behind() {
-    let mut worker =
-        Worker::<u32, _>::start(Start::fork(handle).restart(Restart::AT_ONCE)).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::fork(handle).restart(Restart::AT_ONCE)).unwrap();
     let before = fds::open().len();
     for round in 0..100 {
         worker.try_call(Call::new(EXIT, &[]), round).unwrap();
@@ -273,7 +271,7 @@ pub(crate) fn a_worker_that_breaks_the_protocol_is_replaced() {
             reply.put(b"honest")
         }
     }
-    let start = Start::fork(Liar { lies: true });
+    let start = over::fork(Liar { lies: true });
     let mut worker = Worker::<u32, _>::start(start).unwrap();
     worker.try_call(Call::new(EXIT, &[]), 1).unwrap();
     worker.try_call(Call::new(ECHO, &[]), 2).unwrap();

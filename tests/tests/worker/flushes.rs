@@ -1,5 +1,6 @@
 //! A handler that is about to block sends what is finished.
 
+use ipc_tests::over;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -57,7 +58,7 @@ impl Handler for Blocks {
 
 pub(crate) fn a_flush_sends_what_is_finished_and_leaves_the_reply() {
     let before = fds::open().len();
-    let mut worker = Worker::<u32, _, 8, 4096>::start(Start::fork(Blocks::default())).unwrap();
+    let mut worker = Worker::<u32, _, 8, 4096>::start(over::fork(Blocks::default())).unwrap();
     let started = fds::open().len();
     for round in 0..50_u8 {
         let (input, output) = pipe().unwrap();
@@ -101,7 +102,7 @@ pub(crate) fn a_flush_sends_what_is_finished_and_leaves_the_reply() {
 }
 
 pub(crate) fn a_flush_that_cannot_be_settled_ends_the_worker() {
-    let mut worker = Worker::<u32, _>::start(Start::fork(Blocks::default())).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::fork(Blocks::default())).unwrap();
     worker.try_call(Call::new(COUNT, &[b"one"]), 1).unwrap();
     worker.try_call(Call::new(FAIL, &[]), 2).unwrap();
     worker.try_call(Call::new(COUNT, &[b"three"]), 3).unwrap();

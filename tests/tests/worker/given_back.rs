@@ -1,5 +1,6 @@
 //! Requests that come back: lost with their worker, or never sent.
 
+use ipc_tests::over;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -7,8 +8,7 @@ use ipc_frame::Header;
 use ipc_tests::{cases::skip, fds};
 use ipc_transport::{PassFds, Stream, TransportError};
 use ipc_worker::{
-    Again, Call, Ended, Event, How, Instant, Launch, Outcome, Refusal, Reply, Request, Start,
-    Worker,
+    Again, Call, Ended, Event, How, Instant, Launch, Outcome, Refusal, Reply, Request, Worker,
 };
 
 use crate::handler::*;
@@ -33,7 +33,7 @@ pub(crate) fn repro_descriptors_that_nobody_asked_for_cannot_be_sent() {
     if !fds::pass_rights(probe.as_fd(), false) {
         skip("SO_PASSRIGHTS", "kernel 6.16");
     }
-    let mut worker = Worker::<u32, _>::start(Start::fork(sends_one_itself)).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::fork(sends_one_itself)).unwrap();
     let errno = i32::to_le_bytes;
     let mut list = Vec::new();
     worker.call_until(Call::new(ECHO, &[]), 0, soon(), |event| list.push(told(event))).unwrap();
@@ -134,6 +134,7 @@ pub(crate) fn a_worker_that_refuses_descriptors_makes_them_unsendable() {
 }
 
 pub(crate) fn a_reply_with_descriptors_that_nobody_allowed_ends_the_worker() {
+    over::only_the_socket();
     for beside in [0, 2] {
         let mut worker = worker();
         // As on kernels before 6.16.

@@ -1,5 +1,6 @@
 //! The handler that the cases ask, and what they are told.
 
+use ipc_tests::over;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -11,7 +12,7 @@ use ipc_tests::fds;
 use ipc_tests::wire::RawHeader;
 use ipc_transport::{Interest, PassFds, Stream, Watched, wait};
 use ipc_worker::{
-    Call, Ended, Event, How, Instant, Launch, Outcome, Refusal, Reply, Request, Start, Worker,
+    Call, Ended, Event, How, Instant, Launch, Outcome, Refusal, Reply, Request, Worker,
 };
 
 pub(crate) const ECHO: u16 = 1;
@@ -108,7 +109,7 @@ pub(crate) fn soon() -> Instant {
 }
 
 pub(crate) fn worker() -> Worker<u32, impl Launch> {
-    Worker::<u32, _>::start(Start::fork(handle)).unwrap()
+    Worker::<u32, _>::start(over::fork(handle)).unwrap()
 }
 
 /// What an event says, with nothing borrowed.

@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "signals, and a descriptor used by a number that was kept")]
 
+use ipc_tests::over;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd};
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
 use ipc_tests::around::proc;
 use ipc_tests::fds;
-use ipc_worker::{Call, Refusal, Reply, Request, Restart, Start, Worker};
+use ipc_worker::{Call, Refusal, Reply, Request, Restart, Worker};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::handler::*;
@@ -60,7 +61,7 @@ pub(crate) fn repro_a_stale_number_never_means_another_file() {
     let mut log = tempfile::tempfile().unwrap();
     LOGGER.set(log.try_clone().unwrap()).unwrap();
     let mut client = tempfile::tempfile().unwrap();
-    let mut worker = Worker::<u32, _>::start(Start::fork(own_state)).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::fork(own_state)).unwrap();
     for tag in 0..8 {
         worker.try_call(Call::new(LOG, &[]).fds(&[client.as_fd()]), tag).unwrap();
         let list = turn_until(&mut worker, |list| !list.is_empty());
@@ -79,7 +80,7 @@ pub(crate) fn numbers_that_stay_taken_leave_the_worker_its_share_of_descriptors(
     let open: Vec<File> = (0..200).map(|_| File::open("/dev/null").unwrap()).collect();
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: Some(256), maximum }).unwrap();
-    let mut worker = Worker::<u32, _>::start(Start::fork(own_state)).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::fork(own_state)).unwrap();
     let limit = text_of(call(&mut worker, LIMIT, b""));
     let current: u64 =
         limit.strip_prefix("Some(").unwrap().split(')').next().unwrap().parse().unwrap();
@@ -91,7 +92,7 @@ pub(crate) fn numbers_that_stay_taken_leave_the_worker_its_share_of_descriptors(
 pub(crate) fn where_numbers_cannot_be_kept_the_descriptors_are_closed() {
     let file = File::open("/dev/null").unwrap();
     ipc_tests::seccomp::refuse(&[libc::SYS_dup3], libc::EPERM);
-    let mut worker = Worker::<u32, _>::start(Start::fork(handle)).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::fork(handle)).unwrap();
     let open = text_of(call(&mut worker, OPEN_FDS, b""));
     assert_eq!(open.split(',').count(), 4, "0, 1, 2 and the socket: {open}");
     assert!(!open.contains(&format!(" {},", file.as_raw_fd())));
@@ -124,7 +125,7 @@ pub(crate) fn repro_mains_handlers_do_not_run_between_fork_and_set_up() {
     // SAFETY: the handler makes a system call only.
     unsafe { libc::signal(libc::SIGTERM, handler) };
     raise_in_children();
-    let mut worker = Worker::<u32, _>::start(Start::fork(handle)).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::fork(handle)).unwrap();
     assert!((&reader).read(&mut [0; 8]).is_err(), "main's handler ran in the child");
     assert!(matches!(call(&mut worker, ECHO, b"x"), Told::Reply(..)));
     raise_term();
@@ -133,7 +134,7 @@ pub(crate) fn repro_mains_handlers_do_not_run_between_fork_and_set_up() {
 
 pub(crate) fn repro_a_signal_between_fork_and_set_up_does_not_end_the_start() {
     raise_in_children();
-    let mut worker = Worker::<u32, _>::start(Start::fork(handle)).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::fork(handle)).unwrap();
     assert!(matches!(call(&mut worker, ECHO, b"x"), Told::Reply(..)));
 }
 
@@ -155,7 +156,7 @@ pub(crate) fn repro_a_worker_blocks_no_signal_and_ignores_those_that_are_for_mai
     unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, core::ptr::null_mut()) };
     // SAFETY: no handler is installed.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
-    let start = Start::fork(own_state).restart(Restart::AT_ONCE);
+    let start = over::fork(own_state).restart(Restart::AT_ONCE);
     let mut worker = Worker::<u32, _>::start(start).unwrap();
     let status = text_of(call(&mut worker, STATUS, b""));
     let of_libc = 0b111 << 31;
@@ -180,7 +181,7 @@ pub(crate) fn a_number_that_is_dropped_in_the_worker_closes_no_other_file() {
         reply.put(&[u8::from(alive)])
     }
     let file = File::open("/dev/null").unwrap();
-    let mut worker = Worker::<u32, _>::start(Start::fork(drops)).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::fork(drops)).unwrap();
     let number = file.as_raw_fd().to_le_bytes();
     let told = call(&mut worker, 1, &number);
     assert!(matches!(&told, Told::Reply(_, bytes) if bytes == &[1]), "{told:?}");
@@ -212,12 +213,12 @@ pub(crate) fn a_worker_of_a_main_with_precedence_is_an_ordinary_process() {
     if own.ends_with(" 0") {
         println!("skipped: a negative oom_score_adj (install with: CAP_SYS_RESOURCE)");
     }
-    let mut worker = Worker::<u32, _>::start(Start::fork(own_state)).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::fork(own_state)).unwrap();
     assert_eq!(text_of(call(&mut worker, PRECEDENCE, b"")), "0 0 0");
     assert_eq!(precedence(), own, "main keeps its own");
     rustix::process::setpriority_process(None, 5).unwrap();
     set_policy(libc::SCHED_OTHER, 0);
-    let mut worker = Worker::<u32, _>::start(Start::fork(own_state)).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::fork(own_state)).unwrap();
     assert_eq!(
         text_of(call(&mut worker, PRECEDENCE, b"")),
         "0 5 0",

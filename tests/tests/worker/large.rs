@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "running on another stack, and looking at it")]
 
+use ipc_tests::over;
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{
-    Call, Ended, Event, Instant, Launch, Outcome, Refusal, Reply, Request, Restart, Start, Worker,
+    Call, Ended, Event, Instant, Launch, Outcome, Refusal, Reply, Request, Restart, Worker,
 };
 
 use crate::handler::{ECHO, soon};
@@ -82,7 +83,7 @@ fn note_depths<L: Launch>(worker: &mut Large<L>) {
 /// A worker's whole life: calls, a death, another worker, and the stop.
 extern "C" fn live(_: *mut c_void) -> c_int {
     let mut place: Box<MaybeUninit<Large<_>>> = Box::new_uninit();
-    let start = Start::fork(handle).restart(Restart::AT_ONCE);
+    let start = over::fork(handle).restart(Restart::AT_ONCE);
     let worker = Worker::start_in(&mut place, start).unwrap();
     note_depths(worker);
     let long = vec![7; 1_000_000];

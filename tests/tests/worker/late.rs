@@ -1,11 +1,12 @@
 //! Cancels and deadlines: what had not begun never begins, and what comes late harms nothing.
 
+use ipc_tests::over;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use ipc_tests::fds;
 use ipc_transport::{Interest, Watched, wait};
-use ipc_worker::{Call, Counters, Ended, How, Instant, Start, Worker};
+use ipc_worker::{Call, Counters, Ended, How, Instant, Worker};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::handler::*;
@@ -44,7 +45,7 @@ pub(crate) fn what_was_taken_back_begins_in_no_later_worker_either() {
 pub(crate) fn repro_the_room_of_one_given_up_half_sent_is_told_of() {
     const LARGE: usize = 1 << 20;
     let mut place = Box::new_uninit();
-    let worker = Worker::<u32, _, 4, LARGE>::start_in(&mut place, Start::fork(handle)).unwrap();
+    let worker = Worker::<u32, _, 4, LARGE>::start_in(&mut place, over::fork(handle)).unwrap();
     let pid = Pid::from_raw(worker.pid().unwrap()).unwrap();
     kill_process(pid, Signal::STOP).unwrap();
     let bytes = vec![7; LARGE - 1000];

@@ -1,5 +1,6 @@
 //! What is wrong for a moment, or with one request, ends no worker.
 
+use ipc_tests::over;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use ipc_barrier::{Ended, Fork, exit, fork};
 use ipc_tests::cases::skip;
 use ipc_tests::forked::{end_of, forked};
 use ipc_tests::{fds, seccomp};
-use ipc_worker::{Call, Instant, Refusal, Reply, Request, Restart, Start, Worker};
+use ipc_worker::{Call, Instant, Refusal, Reply, Request, Restart, Worker};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::handler::*;
@@ -30,7 +31,7 @@ pub(crate) fn repro_a_reply_that_cannot_be_passed_is_a_refusal_in_its_place() {
     if fds::io_uring(0).is_none() {
         skip("an io_uring", "a kernel with io_uring, and the right to use it");
     }
-    let mut worker = Worker::<u32, _>::start(Start::fork(with_rings)).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::fork(with_rings)).unwrap();
     let pid = worker.pid();
     for round in 0..3 {
         for tag in 0..5 {
@@ -66,7 +67,7 @@ pub(crate) fn repro_a_slow_request_holds_no_finished_reply() {
 /// Kills the worker, and has a second thread there for a while.
 pub(crate) fn repro_a_thread_that_lives_for_a_while_delays_a_restart_only() {
     let restart = Restart::STANDARD.delay(Duration::from_millis(10));
-    let mut worker = Worker::<u32, _>::start(Start::fork(handle).restart(restart)).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::fork(handle).restart(restart)).unwrap();
     let (done, wait) = std::sync::mpsc::channel::<()>();
     let thread = std::thread::spawn(move || _ = wait.recv());
     kill(&worker);
@@ -157,10 +158,11 @@ fn without_memory(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<()
 
 /// A shortage that lasts ends the worker after 10 s, on either side. Both are tried at a time.
 pub(crate) fn a_shortage_that_lasts_ends_the_worker() {
+    over::only_the_socket();
     let begun = Instant::now();
     let mut in_main = forked(|| {
         let restart = Restart::NEVER;
-        let mut worker = Worker::<u32, _>::start(Start::fork(handle).restart(restart)).unwrap();
+        let mut worker = Worker::<u32, _>::start(over::fork(handle).restart(restart)).unwrap();
         seccomp::refuse(&[libc::SYS_recvfrom], libc::ENOMEM);
         worker.try_call(Call::new(ECHO, &[]), 1).unwrap();
         let mut turns = 0;
@@ -173,7 +175,7 @@ pub(crate) fn a_shortage_that_lasts_ends_the_worker() {
         assert!(turns < 20_000, "{turns} turns");
     });
     let mut in_the_worker = forked(|| {
-        let start = Start::fork(without_memory).restart(Restart::NEVER);
+        let start = over::fork(without_memory).restart(Restart::NEVER);
         let mut worker = Worker::<u32, _>::start(start).unwrap();
         worker.try_call(Call::new(NO_MEMORY, &[]), 1).unwrap();
         let list = turn_until(&mut worker, |list| list.len() >= 2);
@@ -186,6 +188,7 @@ pub(crate) fn a_shortage_that_lasts_ends_the_worker() {
 
 /// A filter that answers EINTR for ever holds no turn for ever.
 pub(crate) fn repro_an_interruption_without_end_holds_no_turn() {
+    over::only_the_socket();
     let mut held = forked(|| {
         let mut worker = worker();
         worker.try_call(Call::new(ECHO, &[b"x"]), 7).unwrap();
@@ -219,7 +222,7 @@ fn with_heirs(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Re
 
 /// When the process is looked at does not depend on what the socket brings.
 pub(crate) fn repro_a_trickle_hides_no_death_from_a_blocking_call() {
-    let mut worker = Worker::<u32, _>::start(Start::fork(with_heirs)).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::fork(with_heirs)).unwrap();
     let mut list = Vec::new();
     let deadline = soon();
     worker.call_until(Call::new(HEIR, &[]), 1, deadline, |event| list.push(told(event))).unwrap();
@@ -244,7 +247,7 @@ impl ipc_worker::Handler for Sleeper {
 
 /// However quick it was before, which is all that timing would know.
 pub(crate) fn what_its_handler_calls_slow_holds_no_finished_reply() {
-    let mut worker = Worker::<u32, _>::start(Start::fork(Sleeper)).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::fork(Sleeper)).unwrap();
     for tag in 0..60 {
         worker.try_call(Call::new(SLEEP_MS, &[&0_u64.to_le_bytes()]), tag).unwrap();
     }

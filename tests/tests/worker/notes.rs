@@ -1,5 +1,6 @@
 //! What a worker tells without being asked.
 
+use ipc_tests::over;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -130,7 +131,7 @@ fn forge(id: u64, fd_count: u16) {
 }
 
 fn worker() -> Worker<u32, impl Launch, 8, 4096> {
-    Worker::start(Start::fork(handle).restart(Restart::AT_ONCE)).unwrap()
+    Worker::start(over::fork(handle).restart(Restart::AT_ONCE)).unwrap()
 }
 
 /// Makes a call whose handler writes to the descriptor when it has done its notes.
@@ -270,6 +271,7 @@ pub(crate) fn notes_of_a_worker_that_dies_come_first_and_the_next_has_its_credit
 }
 
 pub(crate) fn forged_notes_are_harmless() {
+    over::only_the_socket();
     let mut worker = worker();
     // The slot of the second request, which is under way, and its generation; all others name none.
     let others = [0, 2, 9, 1 << 32, 1 << 33 | 1, u64::MAX, 0xffff, 1 << 61].map(u64::to_le_bytes);
@@ -349,7 +351,7 @@ pub(crate) fn threads_that_note_without_end_hold_no_request_and_cut_into_no_fram
     // The kernel takes such answers in pieces, with room for others between them.
     const LARGE: usize = 1 << 20;
     let mut place = Box::new_uninit();
-    let worker = Worker::<u32, _, 4, LARGE>::start_in(&mut place, Start::fork(handle)).unwrap();
+    let worker = Worker::<u32, _, 4, LARGE>::start_in(&mut place, over::fork(handle)).unwrap();
     worker.try_call(Call::new(THREADS, &[]), 1).unwrap();
     let (mut next, mut replies, mut counts) = (100, 0, [0_u32; 2]);
     let body: Vec<u8> = (0..300_000_u32).map(|at| at.to_le_bytes()[at as usize % 3]).collect();
@@ -422,7 +424,7 @@ impl Handler for Hasty {
 }
 
 pub(crate) fn a_note_is_sent_by_a_worker_that_is_ready_and_by_no_other_process() {
-    let mut worker = Worker::<u32, _, 8, 4096>::start(Start::fork(Hasty)).unwrap();
+    let mut worker = Worker::<u32, _, 8, 4096>::start(over::fork(Hasty)).unwrap();
     worker.try_call(Call::new(FORK, &[]), 1).unwrap();
     let list = turn_until(&mut worker, |list| list.len() >= 2);
     assert_eq!(list, [Told::Note(None, 7, b"in the worker".to_vec()), Told::Reply(1, vec![1])]);

@@ -1,5 +1,6 @@
 //! Requests without an outcome, and waiting for a request to be taken.
 
+use ipc_tests::over;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -116,7 +117,7 @@ pub(crate) fn one_ways_that_come_to_nothing_are_counted() {
 }
 
 pub(crate) fn a_one_way_begins_anew_up_to_the_limit_if_that_is_allowed() {
-    let start = Start::fork(handle).restart(Restart::AT_ONCE);
+    let start = over::fork(handle).restart(Restart::AT_ONCE);
     let mut worker = Worker::<u32, _>::start(start).unwrap();
     worker.try_send(Call::new(EXIT, &[]).again(Again::UntilDone)).unwrap();
     let list = turn_until(&mut worker, |list| list.len() == 6);
@@ -126,7 +127,7 @@ pub(crate) fn a_one_way_begins_anew_up_to_the_limit_if_that_is_allowed() {
 
 /// One slot, and nothing under way but one-ways: main sleeps until there is room again.
 pub(crate) fn room_that_one_ways_took_wakes_main_when_it_comes_back() {
-    let start = || Start::fork(handle);
+    let start = || over::fork(handle);
     let mut worker = Worker::<u32, _, 1, 256>::start(start()).unwrap();
     let mut sent = 0;
     while sent < 3000 {
@@ -208,7 +209,7 @@ pub(crate) fn one_ways_alone_are_settled_and_carry_descriptors() {
         (&file).seek(SeekFrom::Start(0)).unwrap();
         let noting = || Noting(file.try_clone().unwrap());
         send_one(Worker::<u32, _>::start(Start::inline(noting())).unwrap(), count);
-        send_one(Worker::<u32, _>::start(Start::fork(noting())).unwrap(), count);
+        send_one(Worker::<u32, _>::start(over::fork(noting())).unwrap(), count);
         assert_eq!(text(&file), format!("fds: {count};").repeat(2));
     }
     assert_eq!(fds::open().len(), before);
@@ -256,7 +257,7 @@ pub(crate) fn one_ways_in_line_are_run_in_order_and_counted() {
 }
 
 pub(crate) fn waiting_to_be_taken_gives_earlier_outcomes_meanwhile() {
-    let mut worker = Worker::<u32, _, 2, 256>::start(Start::fork(handle)).unwrap();
+    let mut worker = Worker::<u32, _, 2, 256>::start(over::fork(handle)).unwrap();
     let mut list = Vec::new();
     for tag in 0..200 {
         let bytes = [u8::try_from(tag).unwrap(); 60];
@@ -275,7 +276,7 @@ pub(crate) fn waiting_to_be_taken_gives_earlier_outcomes_meanwhile() {
 }
 
 pub(crate) fn waiting_to_be_taken_ends_at_the_deadline() {
-    let mut worker = Worker::<u32, _, 1, 256>::start(Start::fork(handle)).unwrap();
+    let mut worker = Worker::<u32, _, 1, 256>::start(over::fork(handle)).unwrap();
     let pid = Pid::from_raw(worker.pid().unwrap()).unwrap();
     kill_process(pid, Signal::STOP).unwrap();
     worker.try_call(Call::new(ECHO, &[]), 1).unwrap();

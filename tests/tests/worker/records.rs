@@ -1,5 +1,6 @@
 //! What the `log` crate is given in a worker.
 
+use ipc_tests::over;
 use ipc_worker::{
     Call, Event, Handler, Note, Reason, Refusal, Reply, Request, Start, Worker, log_notes,
 };
@@ -36,7 +37,7 @@ impl Handler for Logs {
 }
 
 pub(crate) fn records_of_the_log_crate_are_notes_with_level_target_and_text() {
-    let start = Start::fork(Logs { is_worker: true });
+    let start = over::fork(Logs { is_worker: true });
     let mut worker = Worker::<u32, _, 8, 4096>::start(start).unwrap();
     assert!(!log::log_enabled!(log::Level::Error), "main's own logger is left alone");
     let mut records = Vec::new();
@@ -60,7 +61,7 @@ pub(crate) fn records_of_the_log_crate_are_notes_with_level_target_and_text() {
 
 pub(crate) fn a_worker_that_logs_as_fast_as_it_can_answers_every_request() {
     let mut worker =
-        Worker::<u32, _, 8, 4096>::start(Start::fork(Logs { is_worker: true })).unwrap();
+        Worker::<u32, _, 8, 4096>::start(over::fork(Logs { is_worker: true })).unwrap();
     let (mut next, mut replies, mut lines) = (0, 0, 0);
     while replies < 500 {
         while next < 500 && worker.has_room() {

@@ -1,5 +1,6 @@
 //! The start of a worker, and what its process keeps.
 
+use ipc_tests::over;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
@@ -8,8 +9,8 @@ use ipc_frame::Kind;
 use ipc_tests::fds;
 use ipc_tests::wire::RawHeader;
 use ipc_worker::{
-    Call, Ended, Errno, Handler, How, Reason, Refusal, Reply, Request, Restart, Start, StartError,
-    Why, Worker,
+    Call, Ended, Errno, Handler, How, Reason, Refusal, Reply, Request, Restart, StartError, Why,
+    Worker,
 };
 use rustix::process::Signal;
 
@@ -18,7 +19,7 @@ use crate::handler::*;
 pub(crate) fn the_child_keeps_only_its_own_descriptors() {
     let file = File::open("/dev/null").unwrap();
     let kept = File::open("/dev/zero").unwrap();
-    let start = Start::fork_with(&[kept.as_fd()], handle);
+    let start = over::fork_with(&[kept.as_fd()], handle);
     let mut worker = Worker::<u32, _>::start(start).unwrap();
     worker.try_call(Call::new(OPEN_FDS, &[]), 1).unwrap();
     let list = turn_until(&mut worker, |list| !list.is_empty());
@@ -59,7 +60,7 @@ pub(crate) fn a_failing_set_up_arrives_with_stage_and_number() {
         }
     }
     let before = fds::open();
-    let started = Worker::<u32, _>::start(Start::fork(Unready));
+    let started = Worker::<u32, _>::start(over::fork(Unready));
     let Err(StartError::Failed(reason)) = started else { panic!("it started") };
     assert_eq!((reason.stage.as_str(), reason.errno.0), ("prepare", libc::EACCES));
     assert_eq!(reason.text.as_str(), "");
@@ -71,8 +72,8 @@ pub(crate) fn a_failing_set_up_arrives_with_stage_and_number() {
 pub(crate) fn too_many_descriptors_are_a_failure_of_that_stage() {
     let null = File::open("/dev/null").unwrap();
     let before = fds::open();
-    drop(Worker::<u32, _>::start(Start::fork_with(&[null.as_fd(); 63], handle)).unwrap());
-    let started = Worker::<u32, _>::start(Start::fork_with(&[null.as_fd(); 64], handle));
+    drop(Worker::<u32, _>::start(over::fork_with(&[null.as_fd(); 63], handle)).unwrap());
+    let started = Worker::<u32, _>::start(over::fork_with(&[null.as_fd(); 64], handle));
     let Err(StartError::Failed(reason)) = started else { panic!("it started") };
     assert_eq!((reason.stage.as_str(), reason.errno.0), ("descriptors", libc::EMFILE));
     assert_eq!(fds::open(), before);
@@ -103,7 +104,7 @@ fn hostile(first: &[u8], then: fn()) -> StartError {
 
 fn hostile_within(first: &[u8], then: fn(), within: Duration) -> StartError {
     let before = fds::open();
-    let start = Start::fork(Hostile { first: first.to_vec(), then });
+    let start = over::fork(Hostile { first: first.to_vec(), then });
     let start = start.ready_within(within);
     let Err(error) = Worker::<u32, _>::start(start) else { panic!("it started") };
     assert_eq!(fds::open(), before, "{error}");
@@ -196,7 +197,7 @@ impl Handler for Fading {
 pub(crate) fn a_restart_that_fails_is_told_with_its_reason() {
     let fading = Fading(tempfile::tempfile().unwrap());
     let restart = Restart::STANDARD.delay(Duration::ZERO).limit(2);
-    let mut worker = Worker::<u32, _>::start(Start::fork(fading).restart(restart)).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::fork(fading).restart(restart)).unwrap();
     worker.try_call(Call::new(ECHO, &[]), 1).unwrap();
     worker.try_call(Call::new(ECHO, &[]), 2).unwrap();
     let list = turn_until(&mut worker, |list| matches!(list.last(), Some(Told::GaveUp(_))));
@@ -224,7 +225,7 @@ pub(crate) fn a_start_that_hangs_is_killed_at_its_deadline() {
             Ok(())
         }
     }
-    let start = Start::fork(Hung).ready_within(Duration::from_millis(50));
+    let start = over::fork(Hung).ready_within(Duration::from_millis(50));
     let Err(error) = Worker::<u32, _>::start(start) else { panic!("it started") };
     assert_eq!(error, StartError::TimedOut);
     assert!(fds::children().is_empty(), "no process is left");
@@ -233,7 +234,7 @@ pub(crate) fn a_start_that_hangs_is_killed_at_its_deadline() {
 pub(crate) fn a_second_thread_is_a_clear_refusal() {
     let (done, wait) = std::sync::mpsc::channel::<()>();
     let thread = std::thread::spawn(move || _ = wait.recv());
-    let Err(error) = Worker::<u32, _>::start(Start::fork(handle)) else { panic!("it started") };
+    let Err(error) = Worker::<u32, _>::start(over::fork(handle)) else { panic!("it started") };
     assert_eq!(error.to_string(), "cannot fork with 2 threads; fork before starting others");
     drop(done);
     thread.join().unwrap();

@@ -1,5 +1,6 @@
 //! The ends that are wanted.
 
+use ipc_tests::over;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use ipc_barrier::Fork;
 use ipc_tests::fds;
-use ipc_worker::{Call, Ended, How, Instant, Start, Worker};
+use ipc_worker::{Call, Ended, How, Instant, Worker};
 
 use crate::handler::*;
 
@@ -43,7 +44,7 @@ pub(crate) fn a_worker_whose_main_is_killed_finishes_and_exits() {
     let mut main = match ipc_barrier::fork().unwrap() {
         Fork::Parent(child) => child,
         Fork::Child(_guard) => {
-            let start = Start::fork_with(&[ours.as_fd()], handle);
+            let start = over::fork_with(&[ours.as_fd()], handle);
             let mut worker = Worker::<u32, _>::start(start).unwrap();
             for byte in b"abcdefghij" {
                 let fds = [file.as_file().as_fd()];

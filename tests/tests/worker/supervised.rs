@@ -1,5 +1,6 @@
 //! Workers that are asked to stop, killed, revived, and told something first.
 
+use ipc_tests::over;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -9,8 +10,8 @@ use ipc_tests::cases::skip;
 use ipc_tests::{fds, fuse};
 use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{
-    Again, Call, Ended, Handler, How, Instant, Launch, Refusal, Reply, Request, Restart, Start,
-    TimeLimit, Worker,
+    Again, Call, Ended, Handler, How, Instant, Launch, Refusal, Reply, Request, Restart, TimeLimit,
+    Worker,
 };
 
 use crate::handler::*;
@@ -22,7 +23,7 @@ const PATIENT: TimeLimit = TimeLimit { grace: Duration::from_secs(20), ..LIMIT }
 const LONG: [u8; 8] = 600_000_u64.to_le_bytes();
 
 fn limited(limit: TimeLimit) -> Worker<u32, impl Launch> {
-    let start = Start::fork(handle).restart(Restart::AT_ONCE).time_limit(limit);
+    let start = over::fork(handle).restart(Restart::AT_ONCE).time_limit(limit);
     Worker::<u32, _>::start(start).unwrap()
 }
 
@@ -95,7 +96,7 @@ impl Handler for Quick {
 
 /// The answer that main waits for is not that of the handler which is to stop.
 pub(crate) fn repro_a_handler_that_holds_answers_back_is_asked_to_stop() {
-    let start = Start::fork(Quick).restart(Restart::AT_ONCE).time_limit(PATIENT);
+    let start = over::fork(Quick).restart(Restart::AT_ONCE).time_limit(PATIENT);
     let mut worker = Worker::<u32, _>::start(start).unwrap();
     worker.try_call(Call::new(ECHO, &[b"held"]), 1).unwrap();
     worker.try_call(Call::new(UNTIL_CANCELLED, &[]), 2).unwrap();
@@ -109,7 +110,7 @@ pub(crate) fn repro_a_handler_that_notes_without_end_is_killed_all_the_same() {
             request.note(1, b"still here");
         }
     }
-    let start = Start::fork(flood).restart(Restart::NEVER).time_limit(LIMIT);
+    let start = over::fork(flood).restart(Restart::NEVER).time_limit(LIMIT);
     let mut worker = Worker::<u32, _>::start(start).unwrap();
     worker.try_call(Call::new(ECHO, &[]), 1).unwrap();
     let (mut has_died, limit) = (false, soon());
@@ -123,7 +124,8 @@ pub(crate) fn repro_a_handler_that_notes_without_end_is_killed_all_the_same() {
         }
         assert!(Instant::now() < limit, "it is not killed");
         // So that each turn brings some.
-        wait(&mut [Watched::new(worker.as_fd(), Interest::Input)], Some(limit)).unwrap();
+        let next = worker.next_deadline().filter(|&next| next == Instant::PAST).unwrap_or(limit);
+        wait(&mut [Watched::new(worker.as_fd(), Interest::Input)], Some(next)).unwrap();
     }
 }
 
@@ -194,7 +196,7 @@ pub(crate) fn kill_ends_the_worker_and_waits_for_nothing() {
 
 pub(crate) fn a_worker_that_was_given_up_is_revived() {
     let before = fds::open().len();
-    let start = Start::fork(handle).restart(Restart::NEVER);
+    let start = over::fork(handle).restart(Restart::NEVER);
     let mut worker = Worker::<u32, _>::start(start).unwrap();
     let started = fds::open().len();
     for _ in 0..3 {
@@ -237,7 +239,7 @@ pub(crate) fn what_is_called_upon_a_start_goes_before_what_is_sent_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("order");
     let file = File::options().append(true).create(true).open(&path).unwrap();
-    let mut worker = Worker::<u32, _>::start(Start::fork(Noting(file))).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::fork(Noting(file))).unwrap();
     worker.try_call(Call::new(SLEEP_MS, &[b"s"]), 0).unwrap();
     for tag in 1..=3 {
         worker.try_call(Call::new(ECHO, &[b"r"]), tag).unwrap();
@@ -295,7 +297,7 @@ pub(crate) fn a_worker_that_cannot_be_killed_does_not_delay_the_next() {
         Err(error) => skip(&format!("a FUSE file system: {error}"), "root, and /dev/fuse"),
     };
     let before = fds::open().len();
-    let start = Start::fork(stat).restart(Restart::AT_ONCE).time_limit(LIMIT);
+    let start = over::fork(stat).restart(Restart::AT_ONCE).time_limit(LIMIT);
     let mut worker = Worker::<u32, _>::start(start).unwrap();
     let path = silent.file();
     let path = path.to_str().unwrap().as_bytes();

@@ -1,0 +1,115 @@
+//! Workers over a ring in shared memory.
+
+use core::ffi::CStr;
+use core::marker::PhantomData;
+use core::sync::atomic::AtomicU32;
+
+use ipc_barrier::process::Reason;
+use ipc_transport::{Patience, RingEnd, RingLink, Side, Stream};
+use rustix::fd::{AsFd, BorrowedFd};
+
+use crate::handler::Handler;
+#[cfg(feature = "std")]
+use crate::process::argument;
+use crate::process::{Exec, Fork, Medium, serve_over};
+use crate::server::Sent;
+use crate::start::Start;
+
+/// Frames go through a ring in shared memory, with the stream beside it for descriptors and for
+/// whoever waits: see [`Ring`](ipc_transport::Ring).
+#[derive(Debug)]
+pub struct OverRing(RingEnd);
+
+impl Medium for OverRing {
+    type Link<'a> = RingLink<'a>;
+
+    const ENDS: [fn() -> Self; 2] =
+        [|| Self(RingEnd::new(Side::First)), || Self(RingEnd::new(Side::Second))];
+
+    fn page_len(bytes: usize) -> usize {
+        RingEnd::page_len(bytes)
+    }
+
+    fn is_possible() -> bool {
+        RingEnd::is_possible()
+    }
+
+    #[inline]
+    fn link<'a>(
+        &'a mut self,
+        stream: &'a mut Stream,
+        words: &'a [AtomicU32],
+        patience: Option<Patience>,
+    ) -> Self::Link<'a> {
+        let stream: &Stream = stream;
+        self.0.link(stream.as_fd(), words, patience)
+    }
+
+    fn shows(link: &Self::Link<'_>) -> bool {
+        link.shows()
+    }
+
+    #[inline]
+    fn stop_showing(link: &mut Self::Link<'_>) {
+        link.stop_showing();
+    }
+
+    fn waiting(link: &Self::Link<'_>) -> usize {
+        link.waiting()
+    }
+
+    fn sender<'a>(
+        link: &Self::Link<'a>,
+        _stream: BorrowedFd<'a>,
+    ) -> impl Fn(&[&[u8]]) -> Sent + Sync + 'a
+    where
+        Self: 'a,
+    {
+        let sender = link.sender();
+        move |pieces| sender.send(pieces)
+    }
+}
+
+impl<H: Handler> Start<Fork<H>> {
+    /// Lets requests and replies go through a ring in shared memory instead of the socket, which
+    /// then carries descriptors and wakes who waits at it. A round trip takes about half as long, and
+    /// `BYTES` each way more memory are shared.
+    ///
+    /// Where the system refuses futex(2) to either side, the worker stays on the socket: see
+    /// [`Worker::is_over_ring`](crate::Worker::is_over_ring).
+    #[must_use]
+    pub fn over_ring(self) -> Start<Fork<H, OverRing>> {
+        let Fork { handler, by, .. } = self.launch;
+        Start { launch: Fork { handler, by, medium: PhantomData }, policy: self.policy }
+    }
+}
+
+impl<'a> Start<Exec<'a>> {
+    /// Lets requests and replies go through a ring, as [`over_ring`](Start::over_ring) of a fork
+    /// does. The program serves by [`serve_over_ring`](crate::serve_over_ring); with another one the
+    /// worker stays on the socket.
+    #[must_use]
+    pub fn over_ring(self) -> Start<Exec<'a, OverRing>> {
+        let Exec { file, path, args, env, .. } = self.launch;
+        let launch = Exec { file, path, args, env, medium: PhantomData };
+        Start { launch, policy: self.policy }
+    }
+}
+
+/// Serves as [`serve`](crate::serve) does, over a ring where main has one: see
+/// [`Start::over_ring`](crate::Start::over_ring). Otherwise over the socket.
+#[cfg(feature = "std")]
+pub fn serve_over_ring<H: Handler, const SLOTS: usize, const BYTES: usize>(
+    make: impl FnOnce() -> Result<H, Reason>,
+) -> ! {
+    let argument = argument().unwrap_or_default();
+    serve_over_ring_as::<H, SLOTS, BYTES>(&argument, make)
+}
+
+/// Serves as [`serve_over_ring`] does, for a program without std: see [`serve_as`](crate::serve_as).
+pub fn serve_over_ring_as<H: Handler, const SLOTS: usize, const BYTES: usize>(
+    argument: &CStr,
+    make: impl FnOnce() -> Result<H, Reason>,
+) -> ! {
+    serve_over::<OverRing, H, SLOTS, BYTES>(argument, make)
+}
