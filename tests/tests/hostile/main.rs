@@ -229,14 +229,14 @@ fn leave_nothing<L: Launch>(mut worker: Liars<L>, before: usize, name: &str) {
 
 /// The worker serves, and writes into the shared page at random meanwhile.
 fn a_page_that_is_scribbled_on_changes_fates_and_nothing_else<S: Starts>() {
-    const REQUESTS: u32 = 600;
+    let mut wanted = 600;
     let home = tempfile::tempdir().unwrap();
     let mut worker = S::worker(home.path(), Restart::AT_ONCE);
     honest(&mut worker);
     let (mut random, before) = (Random::new(), fds::open().len());
     let (file, limit) = (fds::file(), soon());
     let fds = [file.as_fd()];
-    let (mut next, mut heard) = (0, Heard::default());
+    let (mut next, mut heard) = (0_u32, Heard::default());
     loop {
         if random.one_in(20) {
             worker.kill();
@@ -246,11 +246,15 @@ fn a_page_that_is_scribbled_on_changes_fates_and_nothing_else<S: Starts>() {
             heard.note(event);
             heard.fds.clear();
         }
-        if heard.outcomes.len() == REQUESTS as usize {
-            break;
+        if heard.outcomes.len() == wanted as usize {
+            if worker.counters().broken_words > 0 {
+                break;
+            }
+            // Nothing of what was scribbled has hurt a request yet.
+            wanted += 100;
         }
         // There is room again after events.
-        while next < REQUESTS {
+        while next < wanted {
             // A request whose word says that main has it is never run, and never answered. On a
             // busy machine those that scribble must not all be too late.
             let (method, patience) = if next % 40 == 0 { (SCRIBBLE, 500) } else { (ECHO, 10) };
@@ -280,8 +284,8 @@ fn a_page_that_is_scribbled_on_changes_fates_and_nothing_else<S: Starts>() {
     }
     let counters = worker.counters();
     let replies = heard.outcomes.iter().filter(|(_, told)| matches!(told, Told::Reply(_))).count();
-    println!("{replies} of {REQUESTS} answered, {} deaths, {counters:?}", heard.deaths);
-    assert!(counters.broken_words > 0 && replies > 0, "nothing was scribbled: {counters:?}");
+    println!("{replies} of {wanted} answered, {} deaths, {counters:?}", heard.deaths);
+    assert!(replies > 0, "nothing was answered: {counters:?}");
     drop(file);
     worker.kill();
     Heard::until(&mut worker, |heard| heard.starts > 0);
