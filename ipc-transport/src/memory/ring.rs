@@ -11,6 +11,7 @@
 
 mod bytes;
 pub(crate) mod consumer;
+mod copy;
 pub(crate) mod cursor;
 pub(crate) mod producer;
 #[cfg(test)]

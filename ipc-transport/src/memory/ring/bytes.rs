@@ -2,6 +2,8 @@
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+use super::copy;
+
 /// Bytes of a word.
 const WORD: usize = size_of::<AtomicU32>();
 
@@ -50,10 +52,7 @@ impl<'a> Bytes<'a> {
                 word.store(u32::from_ne_bytes(old), Relaxed);
                 len
             } else {
-                for (word, chunk) in run.iter().zip(bytes.chunks_exact(WORD)) {
-                    let chunk = chunk.first_chunk().copied().unwrap_or_default();
-                    word.store(u32::from_ne_bytes(chunk), Relaxed);
-                }
+                copy::store(run, bytes.get(..run.len() * WORD).unwrap_or_default());
                 run.len() * WORD
             };
             bytes = bytes.get(len..).unwrap_or_default();
@@ -74,9 +73,7 @@ impl<'a> Bytes<'a> {
                 space.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
                 bytes.len().min(space.len())
             } else {
-                for (word, chunk) in run.iter().zip(space.chunks_exact_mut(WORD)) {
-                    chunk.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
-                }
+                copy::load(run, space.get_mut(..run.len() * WORD).unwrap_or_default());
                 run.len() * WORD
             };
             space = space.get_mut(len..).unwrap_or_default();
