@@ -254,7 +254,9 @@ mod tests {
         assert_eq!(newer.err(), Some(Errno::INVAL));
         let socket = UnixDatagram::unbound().unwrap();
         assert_eq!(set_socket_keepalive(&socket, true), Ok(()));
-        assert_eq!(socket_cookie(&socket), Err(Errno::NOPROTOOPT));
+        // There the option is behind a pointer (socketcall(2)), where no filter sees it.
+        let is_seen = cfg!(not(target_arch = "x86"));
+        assert!(!is_seen || socket_cookie(&socket) == Err(Errno::NOPROTOOPT));
         let rename = |flags| renameat_with(CWD, "/none", CWD, "/none-either", flags);
         assert_eq!(rename(RenameFlags::NOREPLACE), Err(Errno::NOENT));
         assert_eq!(rename(RenameFlags::WHITEOUT), Err(Errno::INVAL));
