@@ -45,8 +45,9 @@ impl Medium for OverRing {
         self.0.link(stream.as_fd(), words, patience)
     }
 
-    fn shows(link: &Self::Link<'_>) -> bool {
-        link.shows()
+    #[inline]
+    fn shows(&self) -> bool {
+        self.0.shows()
     }
 
     #[inline]

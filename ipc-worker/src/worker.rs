@@ -107,7 +107,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// shows nothing; in the past for at once, `None` for no such time.
     pub fn next_deadline(&self) -> Option<Instant> {
         let is_due = self.main.caller.has_answer() || self.main.caller.last.regained;
-        if is_due || self.main.life.has_news() {
+        if is_due || self.main.life.has_news() || self.main.life.is_blind() {
             return Some(Instant::PAST);
         }
         let next = self.main.life.deadline(self.main.caller.outbox.has_unsent());
@@ -235,7 +235,10 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// Waits until there is something to do, the deadline at the latest, does it, and gives the
     /// closure what has come.
     fn go_on(&mut self, deadline: Instant, on_event: &mut impl FnMut(Event<'_, Tag>)) {
-        let wake = self.next_deadline().map_or(deadline, |next| next.min(deadline));
+        let has_news = self.main.caller.has_answer() || self.main.life.has_news();
+        let has_news = has_news || self.main.caller.last.regained;
+        let next = self.main.life.deadline(false).min(self.main.caller.last.earliest);
+        let wake = if has_news { Instant::PAST } else { next.min(deadline) };
         self.main.caller.last.regained = false;
         self.main.life.now = Instant::now();
         self.main.wait(wake);

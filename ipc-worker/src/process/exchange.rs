@@ -38,7 +38,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
             Some(_) if process.watches_room || process.paused.is_some() => return,
             _ => {
                 let received = self.caller.receive(&mut process.link(&mut self.medium, patience));
-                process.see_what_shows(&mut self.medium);
+                process.see_what_shows(&self.medium);
                 received
             }
         };
@@ -126,6 +126,12 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
 }
 
 impl Life {
+    /// Returns whether the descriptor may not show what comes next: a turn sees to that.
+    pub(crate) fn is_blind(&self) -> bool {
+        let is_used = matches!(self.phase, Phase::Serving | Phase::Leaving);
+        self.process.as_ref().is_some_and(|it| is_used && !it.shows && !it.drained)
+    }
+
     /// Returns when the next turn is due at the latest.
     pub(crate) fn deadline(&self, has_unsent: bool) -> Instant {
         let Some(process) = &self.process else {
@@ -141,10 +147,8 @@ impl Life {
         // Without a pidfd its end may show nowhere else.
         let pause = if self.phase == Phase::Leaving { SOON } else { SLICE };
         let look = process.child.pidfd().map_or(process.looked + pause, |_| Instant::NEVER);
-        let is_blind = !process.shows && !process.drained;
         match self.phase {
             Phase::Leaving if self.ended.is_some() => Instant::PAST,
-            Phase::Serving | Phase::Leaving if is_blind => Instant::PAST,
             Phase::Serving if has_unsent && !process.watches_room => Instant::PAST,
             Phase::Serving => look.min(self.running.due),
             _ => look.min(self.until),

@@ -67,7 +67,7 @@ impl<M: Medium> Launch for Exec<'_, M> {
         stream.pass_rights(false);
         stream.set_receive_timeout(SLICE)?;
         let (page, file) = SharedPage::with_file(Shared::len::<M>(SLOTS, BYTES))?;
-        caller.offer_all(Shared::of(page.words(), SLOTS).words);
+        caller.offer_all(Shared::of(page.words(), Shared::len_alone(SLOTS)).words);
         let program = match &self.file {
             Some(file) => Program::Open(file.as_fd()),
             None => Program::Path(self.path),
@@ -86,6 +86,6 @@ impl<M: Medium> Launch for Exec<'_, M> {
             None => setup,
         };
         let child = setup.spawn(program, &args, deadline)?;
-        Ok(Some(Process::new(child, stream, page, SLOTS)))
+        Ok(Some(Process::new(child, stream, page, Shared::len_alone(SLOTS))))
     }
 }

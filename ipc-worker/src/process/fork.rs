@@ -44,14 +44,14 @@ impl<H: Handler, M: Medium> Launch for Fork<H, M> {
         stream.pass_rights(false);
         stream.set_receive_timeout(SLICE)?;
         let page = SharedPage::new(Shared::len::<M>(SLOTS, BYTES))?;
-        let shared = Shared::of(page.words(), SLOTS);
+        let shared = Shared::of(page.words(), Shared::len_alone(SLOTS));
         caller.offer_all(shared.words);
         // Until the child has set its own signals: main's handlers must not run there.
         let blocked = block_signals()?;
         match (self.by)()? {
             Side::Parent(child) => {
                 drop(blocked);
-                Ok(Some(Process::new(child, stream, page, SLOTS)))
+                Ok(Some(Process::new(child, stream, page, Shared::len_alone(SLOTS))))
             }
             Side::Child(guard) => {
                 // Main's own buffers are used again: the kernel copies only the pages that are

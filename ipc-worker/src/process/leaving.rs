@@ -92,7 +92,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
                 process.left = Some(process.waiting(&mut self.medium));
             }
             let received = self.caller.receive(&mut process.link(&mut self.medium, None));
-            process.see_what_shows(&mut self.medium);
+            process.see_what_shows(&self.medium);
             self.life.has_more = true;
             let is_short = matches!(received, Err(TransportError::Exhausted(_)));
             if is_short && self.is_patient() {

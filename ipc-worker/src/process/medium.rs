@@ -40,9 +40,9 @@ pub trait Medium: fmt::Debug + Sized {
         patience: Option<Patience>,
     ) -> Self::Link<'a>;
 
-    /// Returns whether the stream will show what comes next.
+    /// Returns whether the stream will show what comes next, where frames go by the words.
     #[doc(hidden)]
-    fn shows(_link: &Self::Link<'_>) -> bool {
+    fn shows(&self) -> bool {
         true
     }
 

@@ -110,8 +110,10 @@ pub(crate) fn serve_over<M: Medium, H: Handler, const SLOTS: usize, const BYTES:
     let page = map(Shared::len::<M>(SLOTS, BYTES)).or_else(|_| map(Shared::len_alone(SLOTS)));
     let Ok(buffers) = buffers::<SLOTS, BYTES>() else { exit(super::child::SET_UP_FAILED) };
     let Buffers { inbox, outbox } = buffers;
-    let shared =
-        page.as_ref().map_or_else(|_| Shared::default(), |page| Shared::of(page.words(), SLOTS));
+    let shared = page.as_ref().map_or_else(
+        |_| Shared::default(),
+        |page| Shared::of(page.words(), Shared::len_alone(SLOTS)),
+    );
     let [_, worker] = M::ENDS;
     let (inbox, outbox) = (Inbox::init(inbox), Outbox::init(outbox));
     let given = Given { stream, shared, medium: worker(), spin: mark.spin, inbox, outbox };

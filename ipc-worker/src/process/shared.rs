@@ -30,9 +30,10 @@ impl<'page> Shared<'page> {
         Self::len_alone(slots).saturating_add(of_ring)
     }
 
-    /// Returns what lies in a page of so many slots.
-    pub(super) fn of(page: &'page [AtomicU32], slots: usize) -> Self {
-        let (words, ring) = page.split_at_checked(Self::len_alone(slots)).unwrap_or_default();
+    /// Returns what lies in a page whose ring begins after [so many](Self::len_alone) words.
+    #[inline]
+    pub(super) fn of(page: &'page [AtomicU32], len_alone: usize) -> Self {
+        let (words, ring) = page.split_at_checked(len_alone).unwrap_or_default();
         let (words, credit) = Words::of_page(words);
         Self { words, credit, ring }
     }

@@ -65,7 +65,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         let error = match (self.caller.first_frame(self.life.policy.expected), received) {
             (Some(Ok(uses_ring)), _) if !uses_ring || process.has_ring() => {
                 process.uses_ring = uses_ring;
-                process.see_what_shows(&mut self.medium);
+                process.see_what_shows(&self.medium);
                 self.life.phase = Phase::Serving;
                 self.life.supervisor.started = self.life.now;
                 self.life.started = true;

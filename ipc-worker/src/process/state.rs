@@ -119,7 +119,8 @@ pub struct Process {
     pub(crate) child: Child,
     pub(super) stream: Stream,
     page: SharedPage,
-    slots: usize,
+    /// Words before those of the ring.
+    len_alone: usize,
     /// Frames go by the shared words: both sides have agreed.
     pub(crate) uses_ring: bool,
     /// The stream will show what comes next.
@@ -345,12 +346,17 @@ impl Drop for Life {
 
 impl Process {
     /// A process that was just made, with main's end of its stream and the words that it shares.
-    pub(super) const fn new(child: Child, stream: Stream, page: SharedPage, slots: usize) -> Self {
+    pub(super) const fn new(
+        child: Child,
+        stream: Stream,
+        page: SharedPage,
+        len_alone: usize,
+    ) -> Self {
         Self {
             child,
             stream,
             page,
-            slots,
+            len_alone,
             uses_ring: false,
             shows: true,
             passes_rights: false,
@@ -374,7 +380,7 @@ impl Process {
     }
 
     fn shared(&self) -> Shared<'_> {
-        Shared::of(self.page.words(), self.slots)
+        Shared::of(self.page.words(), self.len_alone)
     }
 
     /// Returns whether there is a ring, which the worker may use.
@@ -388,20 +394,21 @@ impl Process {
         medium: &'a mut M,
         patience: Option<Patience>,
     ) -> M::Link<'a> {
-        let Self { stream, page, slots, uses_ring, .. } = self;
-        let ring = if *uses_ring { Shared::of(page.words(), *slots).ring } else { &[] };
+        let Self { stream, page, len_alone, uses_ring, .. } = self;
+        let ring = if *uses_ring { Shared::of(page.words(), *len_alone).ring } else { &[] };
         medium.link(stream, ring, patience)
     }
 
     /// Notes whether the stream will show what comes next, after a receive.
-    pub(super) fn see_what_shows<M: Medium>(&mut self, medium: &mut M) {
-        let shows = M::shows(&self.link(medium, None));
-        self.shows = shows;
+    pub(super) fn see_what_shows(&mut self, medium: &impl Medium) {
+        self.shows = !self.uses_ring || medium.shows();
     }
 
     /// Does without that, before a receive that is to wait.
     pub(super) fn stop_showing<M: Medium>(&mut self, medium: &mut M) {
-        M::stop_showing(&mut self.link(medium, None));
+        if self.uses_ring && medium.shows() {
+            M::stop_showing(&mut self.link(medium, None));
+        }
     }
 
     /// Returns how many bytes wait to be received, and not fewer.

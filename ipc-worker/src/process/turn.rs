@@ -50,10 +50,11 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         self.life.fill_reserve();
     }
 
-    /// Waits for something to do, until `wake` at the latest, and does it.
+    /// Waits for something to do besides sending, until `wake` at the latest, and does it.
     pub(crate) fn wait(&mut self, wake: Instant) {
         let life = &self.life;
-        // One blocking call instead of a poll and a call, where its timeout fits.
+        // One blocking call instead of a poll and a call, where its timeout fits. What is queued is
+        // sent before.
         let can_block = life.phase == Phase::Serving
             && !life.started
             && life.process.as_ref().is_some_and(|it| !it.watches_room && it.paused.is_none())
@@ -62,7 +63,8 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
             self.caller.expire(self.life.now, life.words());
             return self.exchange(Some(life.policy.patience));
         }
-        if wake > self.life.now {
+        let wake = wake.min(life.deadline(self.caller.outbox.has_unsent()));
+        if wake > self.life.now && !life.is_blind() {
             // If the wait fails, the turn is early, which harms nothing.
             _ = wait(&mut [Watched::new(life.epoll.as_fd(), Interest::Input)], Some(wake));
         }

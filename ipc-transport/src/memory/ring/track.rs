@@ -36,14 +36,12 @@ impl<'a> Track<'a> {
         }
     }
 
-    /// Returns the tracks of a page of [`page_len`](Self::page_len) words; `None` where it has
-    /// another length.
-    pub(crate) fn both(words: &'a [AtomicU32]) -> Option<[Self; 2]> {
-        let (one, other) = words.split_at(words.len() / 2);
-        Some([Self::of(one)?, Self::of(other)?])
-    }
-
-    fn of(words: &'a [AtomicU32]) -> Option<Self> {
+    /// Returns a track of a page of [`page_len`](Self::page_len) words, the first or the second;
+    /// `None` where the page has another length.
+    #[inline]
+    pub(crate) fn of(words: &'a [AtomicU32], is_first: bool) -> Option<Self> {
+        let (first, second) = words.split_at(words.len() / 2);
+        let words = if is_first { first } else { second };
         let (head, rest) = words.split_at_checked(LINE)?;
         let (tail, data) = rest.split_at_checked(LINE)?;
         let data = Bytes::of(data)?;

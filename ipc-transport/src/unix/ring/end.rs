@@ -65,7 +65,7 @@ impl Ring {
     }
 
     /// Bounds how long a [`blocking`](Self::blocking) receive waits; see
-    /// [`Unix::set_receive_timeout`](crate::Unix::set_receive_timeout). It may be 2 ms longer.
+    /// [`Unix::set_receive_timeout`](crate::Unix::set_receive_timeout). It may be 20 ms longer.
     ///
     /// # Errors
     /// `EINVAL` for no time at all, `EDOM` for one out of range.
@@ -91,6 +91,13 @@ impl RingEnd {
     /// Returns whether the system lets processes sleep on a word and wake each other (futex(2)).
     pub fn is_possible() -> bool {
         futex::wake(&AtomicU32::new(0), futex::Flags::empty(), 1).is_ok()
+    }
+
+    /// Returns whether the socket will show what comes next. It will once a receive that does not
+    /// wait has taken all.
+    #[inline]
+    pub const fn shows(&self) -> bool {
+        self.input.shows()
     }
 
     /// Returns how many words a ring takes with so many bytes each way.

@@ -18,8 +18,9 @@ use crate::unix::stream::Bytes;
 use crate::waiting::{Instant, Patience};
 
 /// How long a receiver sleeps on a word before it sleeps at the socket: so late is the peer's end
-/// seen at the latest.
-const ON_WORD: Duration = Duration::from_millis(2);
+/// seen at the latest. Longer than a tick of the system's clock: an earlier timer has to be set in
+/// the processor, by 1 µs of each sleep in a virtual machine.
+const ON_WORD: Duration = Duration::from_millis(20);
 
 /// How long descriptors may lie in the socket before the bytes are there that they belong to.
 const UNCLAIMED: Duration = Duration::from_secs(1);
@@ -56,8 +57,12 @@ impl RingInput {
         Self { consumer: Consumer::new(), shows: false, closed: false, unclaimed: None }
     }
 
+    pub(super) const fn shows(&self) -> bool {
+        self.shows
+    }
+
     pub(super) fn holds(&self, words: &[AtomicU32], side: Side) -> bool {
-        side.tracks(words).is_some_and(|[_, track]| !self.consumer.is_empty(track))
+        side.incoming(words).is_some_and(|track| !self.consumer.is_empty(track))
     }
 }
 
@@ -71,12 +76,6 @@ impl<'a> RingLink<'a> {
         Self { sender, input, patience }
     }
 
-    /// Returns whether the socket will show what comes next. It will once a receive that does not
-    /// wait has taken all.
-    pub fn shows(&self) -> bool {
-        self.input.shows || self.sender.tracks.is_none()
-    }
-
     /// Returns the sending half, for one that sends while nobody else does.
     pub const fn sender(&self) -> RingSender<'a> {
         self.sender
@@ -85,7 +84,7 @@ impl<'a> RingLink<'a> {
     /// Does without the socket's showing what comes next, for a receive that is to wait.
     #[inline]
     pub fn stop_showing(&mut self) {
-        if let (true, Some([_, track])) = (self.input.shows, self.sender.tracks) {
+        if let (true, Some(track)) = (self.input.shows, self.incoming()) {
             // What has come meanwhile was shown, and is there.
             self.sleep(track, Asleep::No);
             self.input.shows = false;
@@ -94,7 +93,12 @@ impl<'a> RingLink<'a> {
 
     /// Returns about how many bytes there are to receive, and not fewer.
     pub fn waiting(&self) -> usize {
-        self.sender.tracks.map_or(0, |[_, track]| self.input.consumer.waiting(track))
+        self.incoming().map_or(0, |track| self.input.consumer.waiting(track))
+    }
+
+    #[inline]
+    fn incoming(&self) -> Option<Track<'a>> {
+        self.sender.side.incoming(self.sender.words)
     }
 
     fn mode(&self) -> Mode {
@@ -222,7 +226,7 @@ impl Carry for RingLink<'_> {
     }
 
     fn receive_fds(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
-        let Some([_, track]) = self.sender.tracks else {
+        let Some(track) = self.incoming() else {
             return Bytes.receive(self.calls(self.mode()), space, fds);
         };
         if space.is_empty() {
@@ -261,6 +265,6 @@ impl Carry for RingLink<'_> {
     }
 
     fn holds(&self) -> bool {
-        self.sender.tracks.is_some_and(|[_, track]| !self.input.consumer.is_empty(track))
+        self.input.holds(self.sender.words, self.sender.side)
     }
 }

@@ -18,27 +18,28 @@ use crate::waiting::{Interest, Watched, look};
 /// How often something is tried again that only a peer can undo each time, which means harm.
 pub(super) const ATTEMPTS: usize = 100;
 
-/// How long a sleep on a word lasts at most before the peer's end is looked for: at first, and later.
-const SOON: Duration = Duration::from_millis(2);
-const LATER: Duration = Duration::from_millis(100);
+/// How long a sleep for room lasts at most before the peer's end is looked for.
+const ON_WORD: Duration = Duration::from_millis(20);
 
 /// The sending half of one end. Whoever sends has it alone for that time.
 #[derive(Clone, Copy, Debug)]
 pub struct RingSender<'a> {
     pub(super) socket: BorrowedFd<'a>,
-    /// What this end writes, and what it reads. Without words the socket does all.
-    pub(super) tracks: Option<[Track<'a>; 2]>,
+    /// Without words the socket does all.
+    pub(super) words: &'a [AtomicU32],
+    pub(super) side: Side,
     out: &'a Producer,
 }
 
 impl<'a> RingSender<'a> {
-    pub(super) fn new(
+    #[inline]
+    pub(super) const fn new(
         socket: BorrowedFd<'a>,
         words: &'a [AtomicU32],
         side: Side,
         out: &'a Producer,
     ) -> Self {
-        Self { socket, tracks: side.tracks(words), out }
+        Self { socket, words, side, out }
     }
 
     /// Sends, and waits for room.
@@ -57,7 +58,7 @@ impl<'a> RingSender<'a> {
         if pieces.iter().all(|piece| piece.is_empty()) {
             return Ok(None);
         }
-        let Some([track, _]) = self.tracks else {
+        let Some(track) = self.side.outgoing(self.words) else {
             return Calls { fd: self.socket, mode }.send(pieces, usize::MAX, fds);
         };
         if !fds.is_empty() {
@@ -82,7 +83,7 @@ impl<'a> RingSender<'a> {
     /// will show when there is.
     #[inline(never)]
     fn wait_for_room(self, track: Track<'_>, mode: Mode) -> Result<bool, TransportError> {
-        let (mut attempts, mut slice) = (0, SOON);
+        let mut attempts = 0;
         while self.out.room(track, 1)? == 0 {
             let how = if mode == Mode::Blocking { Asleep::OnWord } else { Asleep::OnSocket };
             let asleep = track.tail.sleep(self.out.tail(), how);
@@ -90,10 +91,7 @@ impl<'a> RingSender<'a> {
                 return Err(TransportError::Closed);
             }
             match (mode, asleep) {
-                (Mode::Blocking, Some(word)) => {
-                    _ = sleep(track.tail, word, slice);
-                    slice = (slice + slice).min(LATER);
-                }
+                (Mode::Blocking, Some(word)) => _ = sleep(track.tail, word, ON_WORD),
                 (Mode::Blocking, None) => {}
                 (Mode::NonBlocking, None) if attempts < ATTEMPTS => attempts += 1,
                 (Mode::NonBlocking, _) => return Ok(false),

@@ -19,10 +19,15 @@ pub enum Side {
 }
 
 impl Side {
-    /// What this side writes, and what it reads.
+    /// What this side writes.
     #[inline]
-    pub(super) fn tracks(self, words: &[AtomicU32]) -> Option<[Track<'_>; 2]> {
-        let [one, other] = Track::both(words)?;
-        Some(if self == Self::First { [one, other] } else { [other, one] })
+    pub(super) fn outgoing(self, words: &[AtomicU32]) -> Option<Track<'_>> {
+        Track::of(words, self == Self::First)
+    }
+
+    /// What this side reads.
+    #[inline]
+    pub(super) fn incoming(self, words: &[AtomicU32]) -> Option<Track<'_>> {
+        Track::of(words, self == Self::Second)
     }
 }
