@@ -1,7 +1,7 @@
 //! `cargo xtask deep`: what takes too long to run before every change.
 
 use crate::{
-    around, cross,
+    around, count, cross,
     failure::Failure,
     fuzz, image, miri,
     steps::{self, Step},
@@ -10,7 +10,7 @@ use crate::{
 };
 
 const HELP: &str = "\
-Runs what takes too long for `cargo xtask ci`: a minute of fuzzing the decoder, miri, the barrier's
+Runs what takes too long for `cargo xtask ci`: a minute of fuzzing the decoder, miri, the counts of `cargo xtask count`, the barrier's
 tests with a hundred times the races, a hundred million steps of the model of a worker's two sides,
 a thousand strikes against each crew of workers, the ticks of main beside hostile ones, main or a
 worker killed or refused at each of their system calls, logd's main and worker killed two hundred
@@ -48,6 +48,7 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
     let mut steps = vec![
         fuzz::step(workspace, "fuzz decode", "decode", minute),
         miri::step(workspace),
+        count::step(workspace),
         Step::command("barrier, long", barrier),
         Step::command("workers in chaos, long", workers),
         Step::command("logd, long", logd),

@@ -3,6 +3,7 @@
 mod around;
 mod bench;
 mod ci;
+mod count;
 mod cross;
 mod deep;
 mod demo;
@@ -46,6 +47,7 @@ Verbs:
   package  test the crates as they would be published, and the log daemon as distributions build it
   size     build the log daemon without a C library, and say how large it is
   bench    measure beside bare system calls, and print the ratios
+  count    count the instructions of the hot path, and compare them with those on file
   fuzz     feed generated inputs to a decoder
   miri     run the tests of ipc-frame in miri, which detects undefined behaviour
   image    build a system with a log daemon for a Linux kernel, which boots and tests itself
@@ -76,6 +78,7 @@ fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
         Some(Value(verb)) if verb == "demo" => demo::run(args),
         Some(Value(verb)) if verb == "test" => test::run(args),
         Some(Value(verb)) if verb == "around" => around::run(args),
+        Some(Value(verb)) if verb == "count" => count::run(args),
         Some(Value(verb)) if verb == "ci" => ci::run(args),
         Some(Value(verb)) if verb == "lines" => lines::run(args),
         Some(Value(verb)) if verb == "layers" => layers::run(args),
