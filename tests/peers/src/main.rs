@@ -1,0 +1,119 @@
+//! The crates beside others that do the same work: `cargo xtask bench --peers`.
+//!
+//! A table is a work, such as a round trip of 64 bytes on one CPU. In each repetition all
+//! contenders do it in turn, in a new order, each in a process of its own that starts, warms up
+//! and is timed for a while. The ratio to the floor, which took part in the same repetition, is
+//! the result.
+
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a measurement fails so")]
+
+mod contender;
+mod costs;
+mod counting;
+#[path = "../../benches/speed/cpus.rs"]
+mod cpus;
+mod echo;
+mod launch;
+mod machine;
+mod memory;
+mod message;
+mod options;
+mod peers;
+mod print;
+mod race;
+mod results;
+mod single;
+mod work;
+
+use std::process::ExitCode;
+
+use crate::counting::Counting;
+use crate::cpus::Cpus;
+use crate::machine::Machine;
+use crate::options::Options;
+use crate::results::Results;
+use crate::work::Job;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn main() -> ExitCode {
+    peers::serve_if_asked();
+    peers::init_procspawn();
+    if launch::measure_if_asked() {
+        return ExitCode::SUCCESS;
+    }
+    let options = match Options::parse(lexopt::Parser::from_env()) {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("peers: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("peers: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<(), String> {
+    let results = match &options.from {
+        Some(path) => {
+            let text = std::fs::read_to_string(path);
+            let text = text.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+            serde_json::from_str(&text)
+                .map_err(|error| format!("{} is of no former run: {error}", path.display()))?
+        }
+        None => measured(options),
+    };
+    if let Some(path) = &options.json {
+        let text = serde_json::to_string_pretty(&results).expect("figures and words are JSON");
+        std::fs::write(path, text)
+            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn measured(options: &Options) -> Results {
+    let machine = Machine::this();
+    print::machine(&machine);
+    let mut results = Results {
+        machine,
+        is_quick: options.is_quick,
+        rows: Vec::new(),
+        costs: Vec::new(),
+        outsiders: Vec::new(),
+        skipped: Vec::new(),
+    };
+    let mut jobs = Job::all();
+    if Cpus::allowed().count() < 2 {
+        jobs.retain(|job| job.cpus == 1);
+        results.skipped.push("two CPUs (this process may use one only)".into());
+    }
+    let count = jobs.len();
+    for (index, job) in jobs.into_iter().enumerate() {
+        let table = race::measure(job, &options.filter, options.pace);
+        if !table.rows.is_empty() {
+            println!("\n[{:2}/{count}] {job}", index + 1);
+            print::rows(&table.rows);
+        }
+        results.rows.extend(table.rows);
+        results.outsiders.extend(table.outsiders);
+    }
+    if options.filter.is_empty() {
+        let has_strace = costs::has_strace();
+        if !has_strace {
+            results.skipped.push("system calls (install with: apt-get install strace)".into());
+        }
+        println!("\nof {}", costs::JOB);
+        let (costs, failed) = costs::measure(options.pace.counted, has_strace);
+        print::costs(&costs);
+        results.costs = costs;
+        results.outsiders.extend(failed);
+    }
+    print::absent(&results);
+    results
+}

@@ -1,0 +1,178 @@
+//! What is sent: the same bytes for every contender, checked on both sides.
+
+use std::borrow::Cow;
+
+use crate::contender::Trouble;
+
+/// The first byte says what the peer does with a message.
+pub(crate) mod kind {
+    /// It is sent back as it is.
+    pub(crate) const ECHO: u8 = 0;
+    /// It is counted.
+    pub(crate) const ONE_WAY: u8 = 1;
+    /// It is sent back with the count as its number.
+    pub(crate) const COUNT: u8 = 2;
+}
+
+/// Bytes of the kind and the number, which stand at the front; the number is also at the end.
+const FRONT: usize = 16;
+const BACK: usize = 8;
+
+/// The least size of a message.
+pub(crate) const LEAST: usize = FRONT + BACK;
+
+/// Up to this size every reply is compared as a whole, beyond it one of so many: all others by
+/// their numbers at both ends, so that a bench of copies does not become one of comparisons.
+const COMPARED: usize = 4096;
+const COMPARED_EVERY: u64 = 64;
+
+/// Main's message, with a new number each time.
+pub(crate) struct Message {
+    bytes: Vec<u8>,
+    number: u64,
+}
+
+impl Message {
+    pub(crate) fn new(size: usize) -> Self {
+        let bytes = (0..size.max(LEAST)).map(|index| (index * 31 % 251) as u8).collect();
+        Self { bytes, number: 0 }
+    }
+
+    /// Returns the bytes of the next message.
+    pub(crate) fn next(&mut self, kind: u8) -> &[u8] {
+        self.number += 1;
+        self.bytes[0] = kind;
+        put_number(&mut self.bytes, self.number);
+        &self.bytes
+    }
+
+    /// Returns the bytes of the last message.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Returns the number of the last message.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Checks that a reply has the bytes that were sent, with that number.
+    pub(crate) fn check(&self, reply: &[u8], number: u64) -> Result<(), Trouble> {
+        whole(reply.len(), self.bytes.len())?;
+        let (front, back) = numbers(reply);
+        if (front, back) != (number, number) {
+            return Err(Trouble::Failed(format!("the numbers {front} and {back}, not {number}")));
+        }
+        let is_compared = reply.len() <= COMPARED || number % COMPARED_EVERY == 1;
+        let middle = FRONT..reply.len() - BACK;
+        if is_compared && reply[middle.clone()] != self.bytes[middle] {
+            return Err(Trouble::Failed("a reply with other bytes".into()));
+        }
+        Ok(())
+    }
+}
+
+/// The peer's side.
+#[derive(Clone)]
+pub(crate) struct Service {
+    size: usize,
+    one_ways: u64,
+}
+
+impl Service {
+    pub(crate) fn new(size: usize) -> Self {
+        Self { size: size.max(LEAST), one_ways: 0 }
+    }
+
+    /// Returns the size of every message.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Checks a message and returns the reply, if there is one.
+    pub(crate) fn answer<'a>(
+        &mut self,
+        message: &'a [u8],
+    ) -> Result<Option<Cow<'a, [u8]>>, Trouble> {
+        whole(message.len(), self.size)?;
+        let (front, back) = numbers(message);
+        if front != back {
+            return Err(Trouble::Failed(format!("a message with the numbers {front} and {back}")));
+        }
+        match message[0] {
+            kind::ECHO => Ok(Some(message.into())),
+            kind::ONE_WAY => {
+                self.one_ways += 1;
+                Ok(None)
+            }
+            kind::COUNT => {
+                let mut reply = message.to_vec();
+                put_number(&mut reply, self.one_ways);
+                Ok(Some(reply.into()))
+            }
+            other => Err(Trouble::Failed(format!("a message of kind {other}"))),
+        }
+    }
+}
+
+/// Refuses what is not as long as it should be.
+pub(crate) fn whole(len: usize, size: usize) -> Result<(), Trouble> {
+    match len == size {
+        true => Ok(()),
+        false => Err(Trouble::Failed(format!("{len} bytes, not {size}"))),
+    }
+}
+
+fn put_number(message: &mut [u8], number: u64) {
+    let back = message.len() - BACK;
+    message[8..FRONT].copy_from_slice(&number.to_le_bytes());
+    message[back..].copy_from_slice(&number.to_le_bytes());
+}
+
+fn numbers(message: &[u8]) -> (u64, u64) {
+    let number = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes).unwrap_or_default();
+    (number(&message[8..FRONT]), number(&message[message.len() - BACK..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(service: &mut Service, message: &[u8]) -> Option<Vec<u8>> {
+        service.answer(message).unwrap().map(Cow::into_owned)
+    }
+
+    #[test]
+    fn an_echo_is_what_was_sent() {
+        let (mut message, mut service) = (Message::new(64), Service::new(64));
+        let mut bytes = reply(&mut service, message.next(kind::ECHO)).unwrap();
+        assert!(message.check(&bytes, 1).is_ok());
+        assert!(message.check(&bytes, 2).is_err(), "the reply to another message");
+        bytes[40] ^= 1;
+        assert!(message.check(&bytes, 1).is_err(), "a byte has changed");
+        assert!(message.check(&bytes[..63], 1).is_err(), "it is cut");
+    }
+
+    #[test]
+    fn one_ways_are_counted() {
+        let (mut message, mut service) = (Message::new(64), Service::new(64));
+        for _ in 0..3 {
+            assert_eq!(reply(&mut service, message.next(kind::ONE_WAY)), None);
+        }
+        let bytes = reply(&mut service, message.next(kind::COUNT)).unwrap();
+        assert!(message.check(&bytes, 3).is_ok());
+    }
+
+    #[test]
+    fn a_torn_message_is_refused() {
+        let (mut message, mut service) = (Message::new(64), Service::new(64));
+        let mut bytes = message.next(kind::ECHO).to_vec();
+        bytes[60] ^= 1;
+        assert!(service.answer(&bytes).is_err());
+        assert!(service.answer(&bytes[..32]).is_err());
+    }
+}

@@ -1,0 +1,162 @@
+//! ipc-transport: `Outbox` and `Inbox` over a `Stream`, both sides waiting in its calls.
+
+#![expect(unsafe_code, reason = "large buffers are made where they are")]
+
+use std::fs::File;
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
+
+use ipc_frame::{Header, Kind};
+use ipc_transport::{FdList, Inbox, Outbox, Patience, Stream, TransportError, duplicate};
+
+use crate::contender::{Contender, Peer, Task, Trouble, spins, split};
+use crate::echo::arrived;
+use crate::message::{Message, Service, kind, whole};
+use crate::work::{IN_FLIGHT, ONE_WAYS, Work};
+
+const METHOD: u16 = 1;
+const FRAMES: usize = 256;
+
+pub(crate) fn sleeping(task: Task) -> Result<Box<dyn Contender>, Trouble> {
+    start(task, Patience::SLEEP)
+}
+
+pub(crate) fn spinning(task: Task) -> Result<Box<dyn Contender>, Trouble> {
+    spins(task)?;
+    start(task, Patience::SPIN)
+}
+
+fn start(task: Task, patience: Patience) -> Result<Box<dyn Contender>, Trouble> {
+    // As much as is under way at once, and the headers.
+    match task.work.size() * task.work.in_round() {
+        _ if task.work == Work::Meet => Err(Trouble::Elsewhere),
+        ..=8192 => Framed::<32_768>::start(task, patience),
+        8193..=131_072 => Framed::<196_608>::start(task, patience),
+        _ => Framed::<5_242_880>::start(task, patience),
+    }
+}
+
+/// One side: a socket with its frames.
+struct End<const BYTES: usize> {
+    socket: Stream,
+    outbox: Box<Outbox<BYTES, FRAMES>>,
+    inbox: Box<Inbox<BYTES>>,
+    /// Descriptors that a frame of the other side may bring.
+    room: usize,
+    patience: Patience,
+}
+
+impl<const BYTES: usize> End<BYTES> {
+    fn new(socket: Stream, room: usize, patience: Patience) -> Self {
+        let (outbox, inbox) = (boxed(Outbox::init), boxed(Inbox::init));
+        Self { socket, outbox, inbox, room, patience }
+    }
+
+    fn flush(&mut self) -> Result<(), TransportError> {
+        let socket = &mut self.socket.blocking().with(self.patience);
+        while !self.outbox.flush_with(socket)?.complete {}
+        self.outbox.retire_sent();
+        Ok(())
+    }
+
+    fn receive(&mut self) -> Result<(), TransportError> {
+        let socket = &mut self.socket.blocking().with(self.patience);
+        self.inbox.receive_with(socket, self.room).map(|_| ())
+    }
+
+    /// Answers until the other side closes.
+    fn serve(mut self, work: Work) -> Result<(), Trouble> {
+        let mut service = Service::new(work.size());
+        loop {
+            while let Some(header) = self.inbox.advance()? {
+                let arrival = self.inbox.current();
+                whole(arrival.fds.len(), self.room)?;
+                if let Some(reply) = service.answer(arrival.payload)? {
+                    self.outbox.push(Header::reply(header.id()), &[&reply])?;
+                }
+            }
+            self.flush()?;
+            self.receive()?;
+        }
+    }
+}
+
+/// Makes a value in the heap without a moment on the stack, where a large one would not fit.
+fn boxed<T>(init: impl FnOnce(&mut MaybeUninit<T>) -> &mut T) -> Box<T> {
+    let mut place = Box::new_uninit();
+    init(&mut place);
+    // SAFETY: it has just been made there.
+    unsafe { place.assume_init() }
+}
+
+struct Framed<const BYTES: usize> {
+    end: End<BYTES>,
+    work: Work,
+    message: Message,
+    files: Vec<File>,
+    peer: Peer,
+}
+
+impl<const BYTES: usize> Framed<BYTES> {
+    fn start(task: Task, patience: Patience) -> Result<Box<dyn Contender>, Trouble> {
+        let count = if let Work::Fds { count } = task.work { count } else { 0 };
+        let (ours, theirs) = Stream::pair()?;
+        let ours = End::new(ours, 0, patience);
+        let theirs = End::<BYTES>::new(theirs, count, patience);
+        let (end, peer) = split(task, ours, theirs, |end| end.serve(task.work))?;
+        let files = (0..count).map(|_| File::open("/dev/null")).collect::<Result<_, _>>()?;
+        let message = Message::new(task.work.size());
+        Ok(Box::new(Self { end, work: task.work, message, files, peer }))
+    }
+
+    fn push(&mut self, kind: Kind) -> Result<(), Trouble> {
+        let (word, header) = match kind {
+            Kind::OneWay => (kind::ONE_WAY, Header::one_way(METHOD, 0)),
+            _ => (kind::ECHO, Header::request(METHOD, self.message.number() + 1)),
+        };
+        let outbox = &mut self.end.outbox;
+        if self.files.is_empty() {
+            outbox.push(header, &[self.message.next(word)])?;
+            return Ok(());
+        }
+        // A frame owns its descriptors.
+        let mut fds = FdList::<8>::new();
+        for file in &self.files {
+            _ = fds.fds().push(duplicate(file.as_fd())?);
+        }
+        outbox.push_with(header, &[self.message.next(word)], &mut fds.fds())?;
+        Ok(())
+    }
+
+    fn reply(&mut self, number: u64) -> Result<(), Trouble> {
+        while self.end.inbox.advance()?.is_none() {
+            self.end.receive()?;
+        }
+        self.message.check(self.end.inbox.current().payload, number)
+    }
+}
+
+impl<const BYTES: usize> Contender for Framed<BYTES> {
+    fn round(&mut self) -> Result<(), Trouble> {
+        if let Work::OneWay { .. } = self.work {
+            for _ in 0..ONE_WAYS {
+                self.push(Kind::OneWay)?;
+            }
+            let header = Header::request(METHOD, 0);
+            self.end.outbox.push(header, &[self.message.next(kind::COUNT)])?;
+            self.end.flush()?;
+            return self.reply(arrived(&self.message));
+        }
+        let count = if let Work::InFlight { .. } = self.work { IN_FLIGHT } else { 1 };
+        let first = self.message.number() + 1;
+        for _ in 0..count {
+            self.push(Kind::Request)?;
+        }
+        self.end.flush()?;
+        (first..=self.message.number()).try_for_each(|number| self.reply(number))
+    }
+
+    fn pid(&mut self) -> Option<i32> {
+        Some(self.peer.pid())
+    }
+}

@@ -1,0 +1,111 @@
+//! What is measured: kinds of work, on one CPU or on two.
+
+use std::fmt;
+
+/// Messages of one round of [`Work::InFlight`].
+pub(crate) const IN_FLIGHT: usize = 32;
+
+/// Messages of one round of [`Work::OneWay`], after which one request asks how many arrived.
+pub(crate) const ONE_WAYS: usize = 128;
+
+/// What is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// A message and its echo.
+    RoundTrip { size: usize },
+    /// 32 messages, then their 32 echoes.
+    InFlight { size: usize },
+    /// Messages without an answer.
+    OneWay { size: usize },
+    /// A message with so many descriptors, and its echo without any.
+    Fds { count: usize },
+    /// From nothing to a peer's first reply.
+    Spawn,
+    /// From the peer's SIGKILL to the next reply.
+    Kill,
+    /// Two processes that wait for each other.
+    Meet,
+}
+
+impl Work {
+    /// Bytes of a message.
+    pub(crate) const fn size(self) -> usize {
+        match self {
+            Self::RoundTrip { size } | Self::InFlight { size } | Self::OneWay { size } => size,
+            Self::Fds { .. } | Self::Spawn | Self::Kill | Self::Meet => 64,
+        }
+    }
+
+    /// Messages of a round.
+    pub(crate) const fn in_round(self) -> usize {
+        match self {
+            Self::InFlight { .. } => IN_FLIGHT,
+            Self::OneWay { .. } => ONE_WAYS,
+            _ => 1,
+        }
+    }
+}
+
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::RoundTrip { size } => write!(f, "round trip, {}", Bytes(size)),
+            Self::InFlight { size } => write!(f, "{IN_FLIGHT} in flight, {}", Bytes(size)),
+            Self::OneWay { size } => write!(f, "one-way, {}", Bytes(size)),
+            Self::Fds { count: 1 } => f.write_str("1 descriptor"),
+            Self::Fds { count } => write!(f, "{count} descriptors"),
+            Self::Spawn => f.write_str("spawn to first reply"),
+            Self::Kill => f.write_str("kill to next reply"),
+            Self::Meet => f.write_str("barrier"),
+        }
+    }
+}
+
+struct Bytes(usize);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            size if size >= 1 << 20 => write!(f, "{} MiB", size >> 20),
+            size if size >= 1 << 10 => write!(f, "{} KiB", size >> 10),
+            size => write!(f, "{size} B"),
+        }
+    }
+}
+
+/// One table: the same work by all that can do it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Job {
+    pub(crate) work: Work,
+    /// One CPU for both processes, or one each.
+    pub(crate) cpus: usize,
+}
+
+impl Job {
+    /// Returns all tables, the most wanted first.
+    pub(crate) fn all() -> Vec<Self> {
+        let (round_trip, in_flight) =
+            (|size| Work::RoundTrip { size }, |size| Work::InFlight { size });
+        let works = [
+            round_trip(64),
+            in_flight(64),
+            round_trip(4096),
+            round_trip(65536),
+            in_flight(4096),
+            Work::Fds { count: 1 },
+            Work::Fds { count: 8 },
+            Work::OneWay { size: 64 },
+            round_trip(4 << 20),
+            Work::Spawn,
+            Work::Kill,
+            Work::Meet,
+        ];
+        works.iter().flat_map(|&work| [1, 2].map(|cpus| Self { work, cpus })).collect()
+    }
+}
+
+impl fmt::Display for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {} {}", self.work, self.cpus, if self.cpus == 1 { "CPU" } else { "CPUs" })
+    }
+}
