@@ -21,6 +21,7 @@ mod options;
 mod peers;
 mod print;
 mod race;
+mod report;
 mod results;
 mod single;
 mod work;
@@ -73,6 +74,10 @@ fn run(options: &Options) -> Result<(), String> {
         let text = serde_json::to_string_pretty(&results).expect("figures and words are JSON");
         std::fs::write(path, text)
             .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    if let Some(folder) = &options.report {
+        report::write(&results, folder)
+            .map_err(|error| format!("cannot write to {}: {error}", folder.display()))?;
     }
     Ok(())
 }
