@@ -1,6 +1,9 @@
 //! `cargo xtask bench`: how fast it is beside the bare system calls.
 
-use std::path::{PathBuf, absolute};
+use std::{
+    path::{Path, PathBuf, absolute},
+    process::Command,
+};
 
 use lexopt::{
     Arg::{Long, Short},
@@ -19,16 +22,32 @@ two is the result. Prints a table with the goals, how noisy the machine was, and
 The full run takes a few minutes besides the build. On a busy machine the ratios still hold,
 roughly; the times do not.
 
+With --peers it measures the crates beside others that do the same work, instead: ipc-channel,
+interprocess, uds, sendfd, tokio, tokio-unix-ipc, iceoryx2 and procspawn. Round trips, requests in
+flight, descriptors, one-way messages, starts, restarts and barriers; then system calls (where
+strace is installed), allocations and memory. One that fails or hangs is reported and passed over.
+The first build takes some minutes, the full run about ten.
+
 Usage: cargo xtask bench [OPTIONS]
 
 Options:
-      --quick          shorter blocks: all rows within 30 s
+      --quick          shorter blocks: all rows within 30 s, with --peers within 2 minutes
       --json FILE      also write the rows to FILE
       --filter WORD    only rows whose name contains WORD, such as \"worker\" or \", 2 cpus\", or
-                       \"starts\" for the killed worker
+                       \"starts\" for the killed worker; with --peers such as \"uds\" or \", 2 CPUs\"
+      --peers          measure other crates too
+      --report         as --peers, and write tables and charts to docs/bench
+      --from FILE      with --report: measure nothing, report what --json wrote to FILE
   -h, --help           print this help
 
-Exit codes: 0 measured, even if a goal is missed; 1 a row failed; 2 wrong arguments";
+Exit codes: 0 measured, even if a goal is missed or another crate fails; 1 a row failed; 2 wrong
+arguments";
+
+/// The package of the race with other crates, a workspace of its own.
+pub(crate) const PEERS: &str = "tests/peers/Cargo.toml";
+
+/// The folder of the report.
+const REPORT: &str = "docs/bench";
 
 /// The bench of the killed worker.
 const STARTS: &str = "starts";
@@ -38,6 +57,18 @@ struct Options {
     quick: bool,
     json: Option<PathBuf>,
     filter: Option<String>,
+    race: Option<Race>,
+}
+
+/// What is made of the race with other crates.
+#[derive(Debug, PartialEq, Eq)]
+enum Race {
+    /// Printed.
+    Shown,
+    /// Printed, and reported.
+    Reported,
+    /// That of a former run, reported.
+    Former(PathBuf),
 }
 
 /// Runs the verb.
@@ -47,6 +78,9 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
         return Ok(());
     };
     let workspace = Workspace::find()?;
+    if let Some(race) = &options.race {
+        return steps::run_command(&mut peers(&workspace, &options, race)?);
+    }
     let bench = |name: &str| {
         let args = ["bench", "--locked", "-p", "ipc-tests", "--bench", name, "--"];
         let mut command = workspace.cargo(&args);
@@ -66,24 +100,61 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
     }
     if let Some(path) = options.json {
         // A bench runs in its own package's folder.
-        let path = absolute(path).map_err(Failure::of("find the current folder"))?;
-        command.arg("--json").arg(path);
+        command.arg("--json").arg(whole(&path)?);
     }
     steps::run_command(&mut command)
+}
+
+/// Returns the command that runs the race.
+fn peers(workspace: &Workspace, options: &Options, race: &Race) -> Result<Command, Failure> {
+    let args = ["run", "--release", "--locked", "--manifest-path", PEERS, "--"];
+    let mut command = workspace.cargo(&args);
+    command.args(options.quick.then_some("--quick"));
+    if let Some(filter) = &options.filter {
+        command.arg("--filter").arg(filter);
+    }
+    if let Some(path) = &options.json {
+        command.arg("--json").arg(whole(path)?);
+    }
+    if *race != Race::Shown {
+        command.arg("--report").arg(workspace.root().join(REPORT));
+    }
+    if let Race::Former(path) = race {
+        command.arg("--from").arg(whole(path)?);
+    }
+    Ok(command)
+}
+
+/// Returns a path that holds in every folder.
+fn whole(path: &Path) -> Result<PathBuf, Failure> {
+    absolute(path).map_err(Failure::of("find the current folder"))
 }
 
 impl Options {
     /// Reads the command line; `None` when it asks for help.
     fn parse(mut args: lexopt::Parser) -> Result<Option<Self>, Failure> {
         let mut options = Self::default();
+        let (mut peers, mut report, mut former) = (false, false, None);
         while let Some(arg) = args.next()? {
             match arg {
                 Long("help") | Short('h') => return Ok(None),
                 Long("quick") => options.quick = true,
                 Long("json") => options.json = Some(args.value()?.into()),
                 Long("filter") => options.filter = Some(args.value()?.string()?),
+                Long("peers") => peers = true,
+                Long("report") => report = true,
+                Long("from") => former = Some(args.value()?.into()),
                 other => return Err(other.unexpected().into()),
             }
+        }
+        options.race = match (report, former) {
+            (false, Some(_)) => return Err(Failure::Arguments("--from needs --report".into())),
+            (true, Some(path)) => Some(Race::Former(path)),
+            (true, None) => Some(Race::Reported),
+            (false, None) => peers.then_some(Race::Shown),
+        };
+        if report && options.filter.is_some() {
+            return Err(Failure::Arguments("a report has all rows: no --filter".into()));
         }
         Ok(Some(options))
     }
@@ -101,13 +172,28 @@ mod tests {
     fn options_are_read() {
         let options = parse(&["--quick", "--json=a", "--filter", "worker"]).unwrap().unwrap();
         let (json, filter) = (Some("a".into()), Some("worker".into()));
-        assert_eq!(options, Options { quick: true, json, filter });
+        assert_eq!(options, Options { quick: true, json, filter, race: None });
         assert_eq!(parse(&["-h"]).unwrap(), None);
     }
 
     #[test]
+    fn a_report_is_of_the_race() {
+        let race = |args| parse(args).unwrap().unwrap().race;
+        assert_eq!(race(&["--peers", "--filter=uds"]), Some(Race::Shown));
+        assert_eq!(race(&["--report"]), Some(Race::Reported));
+        assert_eq!(race(&["--peers", "--report", "--from", "a"]), Some(Race::Former("a".into())));
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused() {
-        for args in [["--slow", "x"], ["more", "--quick"], ["--quick", "--json"]] {
+        let refused = [
+            ["--slow", "x"],
+            ["more", "--quick"],
+            ["--quick", "--json"],
+            ["--peers", "--from=a"],
+            ["--report", "--filter=uds"],
+        ];
+        for args in refused {
             assert!(matches!(parse(&args), Err(Failure::Arguments(_))), "{args:?}");
         }
     }

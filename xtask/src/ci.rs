@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: all checks before a change is taken.
 
 use crate::{
-    around,
+    around, bench,
     failure::Failure,
     layers, lines, package, size,
     steps::{self, Step},
@@ -53,11 +53,13 @@ fn lints(workspace: &Workspace) -> Vec<Step> {
     clippy.args(["--all-features", "--", "-D", "warnings"]);
     let mut tiny_clippy = tinylogd::cargo(workspace, &["clippy", "--locked", "--release"]);
     tiny_clippy.args(["--bins", "--examples", "--", "-D", "warnings"]);
-    let fuzz_format = ["fmt", "--check", "--manifest-path", "ipc-frame/fuzz/Cargo.toml"];
+    let format = |manifest| workspace.cargo(&["fmt", "--check", "--manifest-path", manifest]);
     vec![
         Step::command("format", workspace.cargo(&["fmt", "--all", "--check"])),
         Step::command("format tests/tinylogd", tinylogd::cargo(workspace, &["fmt", "--check"])),
-        Step::command("format ipc-frame/fuzz", workspace.cargo(&fuzz_format)),
+        Step::command("format ipc-frame/fuzz", format("ipc-frame/fuzz/Cargo.toml")),
+        // Built by `cargo xtask bench --peers` only.
+        Step::command("format tests/peers", format(bench::PEERS)),
         Step::command("clippy", clippy),
         Step::command("clippy tests/tinylogd", tiny_clippy),
     ]
