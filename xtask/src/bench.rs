@@ -25,8 +25,9 @@ roughly; the times do not.
 With --peers it measures the crates beside others that do the same work, instead: ipc-channel,
 interprocess, uds, sendfd, tokio, tokio-unix-ipc, iceoryx2 and procspawn. Round trips, requests in
 flight, descriptors, one-way messages, starts, restarts and barriers; then system calls (where
-strace is installed), allocations and memory. One that fails or hangs is reported and passed over.
-The first build takes some minutes, the full run about ten.
+strace is installed), allocations and memory; without --quick also the size of the least program
+with each. One that fails or hangs is reported and passed over. The first build takes some minutes,
+the full run about twelve.
 
 Usage: cargo xtask bench [OPTIONS]
 
@@ -34,7 +35,8 @@ Options:
       --quick          shorter blocks: all rows within 30 s, with --peers within 2 minutes
       --json FILE      also write the rows to FILE
       --filter WORD    only rows whose name contains WORD, such as \"worker\" or \", 2 cpus\", or
-                       \"starts\" for the killed worker; with --peers such as \"uds\" or \", 2 CPUs\"
+                       \"starts\" for the killed worker; with --peers such as \"uds\", \", 2 CPUs\",
+                       \"costs\" or \"sizes\"
       --peers          measure other crates too
       --report         as --peers, and write tables and charts to docs/bench
       --from FILE      with --report: measure nothing, report what --json wrote to FILE

@@ -24,6 +24,7 @@ mod race;
 mod report;
 mod results;
 mod single;
+mod sizes;
 mod work;
 
 use std::process::ExitCode;
@@ -34,6 +35,13 @@ use crate::machine::Machine;
 use crate::options::Options;
 use crate::results::Results;
 use crate::work::Job;
+
+/// Messages of any size are measured.
+const LARGE: bool = true;
+
+/// What a filter may choose beside the rows of the race.
+const COSTS: &str = "costs";
+const SIZES: &str = "sizes";
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -90,6 +98,7 @@ fn measured(options: &Options) -> Results {
         is_quick: options.is_quick,
         rows: Vec::new(),
         costs: Vec::new(),
+        sizes: Vec::new(),
         outsiders: Vec::new(),
         skipped: Vec::new(),
     };
@@ -108,7 +117,7 @@ fn measured(options: &Options) -> Results {
         results.rows.extend(table.rows);
         results.outsiders.extend(table.outsiders);
     }
-    if options.filter.is_empty() {
+    if options.wants(COSTS) {
         let has_strace = costs::has_strace();
         if !has_strace {
             results.skipped.push("system calls (install with: apt-get install strace)".into());
@@ -118,6 +127,12 @@ fn measured(options: &Options) -> Results {
         print::costs(&costs);
         results.costs = costs;
         results.outsiders.extend(failed);
+    }
+    if options.wants(SIZES) && (!options.filter.is_empty() || !options.is_quick) {
+        println!("\nbytes of the least program, stripped");
+        let (sizes, failures) = sizes::measure();
+        results.sizes = sizes;
+        results.skipped.extend(failures);
     }
     print::absent(&results);
     results

@@ -54,4 +54,9 @@ impl Options {
         }
         Ok(options)
     }
+
+    /// Returns whether what is no row is chosen.
+    pub(crate) fn wants(&self, what: &str) -> bool {
+        self.filter.is_empty() || self.filter == what
+    }
 }

@@ -12,6 +12,7 @@ pub(crate) struct Results {
     pub(crate) is_quick: bool,
     pub(crate) rows: Vec<Row>,
     pub(crate) costs: Vec<Cost>,
+    pub(crate) sizes: Vec<Size>,
     /// Who did not do a work, and why.
     pub(crate) outsiders: Vec<Outsider>,
     /// What was not measured for want of a tool or a CPU.
@@ -64,6 +65,13 @@ pub(crate) struct Cost {
     pub(crate) allocations: f64,
     pub(crate) main: crate::memory::Memory,
     pub(crate) peer: crate::memory::Memory,
+}
+
+/// The least program with a contender, stripped.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Size {
+    pub(crate) name: String,
+    pub(crate) bytes: u64,
 }
 
 /// One that did not do a work.

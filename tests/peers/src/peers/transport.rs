@@ -9,6 +9,7 @@ use std::os::fd::AsFd;
 use ipc_frame::{Header, Kind};
 use ipc_transport::{FdList, Inbox, Outbox, Patience, Stream, TransportError, duplicate};
 
+use crate::LARGE;
 use crate::contender::{Contender, Peer, Task, Trouble, spins, split};
 use crate::echo::arrived;
 use crate::message::{Message, Service, kind, whole};
@@ -30,8 +31,8 @@ fn start(task: Task, patience: Patience) -> Result<Box<dyn Contender>, Trouble> 
     // As much as is under way at once, and the headers.
     match task.work.size() * task.work.in_round() {
         _ if task.work == Work::Meet => Err(Trouble::Elsewhere),
-        ..=8192 => Framed::<32_768>::start(task, patience),
-        8193..=131_072 => Framed::<196_608>::start(task, patience),
+        size if size <= 8192 || !LARGE => Framed::<32_768>::start(task, patience),
+        ..=131_072 => Framed::<196_608>::start(task, patience),
         _ => Framed::<5_242_880>::start(task, patience),
     }
 }

@@ -13,6 +13,7 @@ use ipc_worker::{
     Reply, Request, Restart, Start, Worker,
 };
 
+use crate::LARGE;
 use crate::contender::{Contender, Task, Trouble, spins};
 use crate::cpus::pin;
 use crate::echo::arrived;
@@ -40,8 +41,8 @@ pub(crate) fn spinning(task: Task) -> Result<Box<dyn Contender>, Trouble> {
 fn by_fork(task: Task, patience: Patience) -> Result<Box<dyn Contender>, Trouble> {
     let start = Start::fork(Answers::new(task)).patience(patience);
     match task.work.size() * task.work.in_round() {
-        ..=8192 => Supervised::<Fork<Answers>, SMALL>::start(task, start),
-        8193..=131_072 => Supervised::<Fork<Answers>, 393_216>::start(task, start),
+        size if size <= 8192 || !LARGE => Supervised::<Fork<Answers>, SMALL>::start(task, start),
+        ..=131_072 => Supervised::<Fork<Answers>, 393_216>::start(task, start),
         _ => Supervised::<Fork<Answers>, 12_582_912>::start(task, start),
     }
 }

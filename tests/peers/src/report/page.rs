@@ -7,7 +7,7 @@ use crate::costs;
 use crate::machine::Machine;
 use crate::peers::ALL;
 use crate::print::{joined, reasons};
-use crate::results::{Outsider, Results, Row};
+use crate::results::{Outsider, Results, Row, Size};
 
 pub(super) fn page(results: &Results, charts: &[&Chart]) -> String {
     let mut page = String::from(HEAD);
@@ -19,6 +19,9 @@ pub(super) fn page(results: &Results, charts: &[&Chart]) -> String {
     tables(&mut page, &results.rows);
     if !results.costs.is_empty() {
         costs(&mut page, results);
+    }
+    if !results.sizes.is_empty() {
+        sizes(&mut page, &results.sizes);
     }
     absent(&mut page, results);
     page
@@ -110,6 +113,16 @@ fn costs(page: &mut String, results: &Results) {
             "| {name} | {calls} | {allocations:.1} | {main_rss} | {main_pss} | {peer_rss} | \
              {peer_pss} |"
         );
+    }
+}
+
+fn sizes(page: &mut String, sizes: &[Size]) {
+    page.push_str(
+        "\n## The least program\n\nIt starts a peer and does one round: optimized for size, without \
+         unwinding, stripped, linked to the C library.\n\n| | bytes |\n|---|---:|\n",
+    );
+    for Size { name, bytes } in sizes {
+        _ = writeln!(page, "| {} | {bytes} |", bold(name));
     }
 }
 

@@ -1,0 +1,65 @@
+//! The least program with one contender, whose name is told when it is built: it starts the peer and
+//! does one round. Cargo.toml has a profile for it.
+
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a measurement fails so")]
+#![expect(dead_code, reason = "all but one contender")]
+
+mod contender;
+#[path = "../../benches/speed/cpus.rs"]
+mod cpus;
+mod echo;
+mod message;
+mod peers;
+mod work;
+
+use std::process::ExitCode;
+
+use crate::contender::{Contender, Entrant, Task, Trouble};
+use crate::work::Work;
+
+/// Messages are small here: buffers for others would be linked, too.
+const LARGE: bool = false;
+
+/// Named by a constant, so that the others are not linked.
+const ENTRANT: &Entrant = match option_env!("IPC_PEERS_ONLY") {
+    Some(name) => named(name),
+    None => named("bare stream"),
+};
+
+fn main() -> ExitCode {
+    // What a program that uses these begins with.
+    if const { is_same(ENTRANT.name, "procspawn") } {
+        peers::init_procspawn();
+    }
+    if const { is_same(ENTRANT.name, "ipc-worker, exec") } {
+        peers::serve_if_asked();
+    }
+    let task = |work| Task { work, cpus: 1, peer_cpu: 0 };
+    let started = match (ENTRANT.start)(task(Work::RoundTrip { size: 64 })) {
+        Err(Trouble::Elsewhere) => (ENTRANT.start)(task(Work::Meet)),
+        started => started,
+    };
+    match started.and_then(|mut contender: Box<dyn Contender>| contender.round()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Finds one by its name, at compile time.
+const fn named(name: &str) -> &'static Entrant {
+    let mut index = 0;
+    while !is_same(peers::ALL[index].name, name) {
+        index += 1;
+    }
+    &peers::ALL[index]
+}
+
+/// Compares names at compile time.
+const fn is_same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let mut index = 0;
+    while index < one.len() && index < other.len() && one[index] == other[index] {
+        index += 1;
+    }
+    index == one.len() && index == other.len()
+}
