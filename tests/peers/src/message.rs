@@ -21,7 +21,7 @@ const BACK: usize = 8;
 /// The least size of a message.
 pub(crate) const LEAST: usize = FRONT + BACK;
 
-/// Up to this size every reply is compared as a whole, beyond it one of so many: all others by
+/// Up to this size every message is compared as a whole, beyond it one of so many: all others by
 /// their numbers at both ends, so that a bench of copies does not become one of comparisons.
 const COMPARED: usize = 4096;
 const COMPARED_EVERY: u64 = 64;
@@ -34,8 +34,7 @@ pub(crate) struct Message {
 
 impl Message {
     pub(crate) fn new(size: usize) -> Self {
-        let bytes = (0..size.max(LEAST)).map(|index| (index * 31 % 251) as u8).collect();
-        Self { bytes, number: 0 }
+        Self { bytes: pattern(size), number: 0 }
     }
 
     /// Returns the bytes of the next message.
@@ -67,30 +66,25 @@ impl Message {
         if (front, back) != (number, number) {
             return Err(Trouble::Failed(format!("the numbers {front} and {back}, not {number}")));
         }
-        let is_compared = reply.len() <= COMPARED || number % COMPARED_EVERY == 1;
-        let middle = FRONT..reply.len() - BACK;
-        if is_compared && reply[middle.clone()] != self.bytes[middle] {
-            return Err(Trouble::Failed("a reply with other bytes".into()));
-        }
-        Ok(())
+        is_intact(reply, &self.bytes, number)
     }
 }
 
 /// The peer's side.
 #[derive(Clone)]
 pub(crate) struct Service {
-    size: usize,
+    pattern: Vec<u8>,
     one_ways: u64,
 }
 
 impl Service {
     pub(crate) fn new(size: usize) -> Self {
-        Self { size: size.max(LEAST), one_ways: 0 }
+        Self { pattern: pattern(size), one_ways: 0 }
     }
 
     /// Returns the size of every message.
     pub(crate) fn size(&self) -> usize {
-        self.size
+        self.pattern.len()
     }
 
     /// Checks a message and returns the reply, if there is one.
@@ -98,11 +92,12 @@ impl Service {
         &mut self,
         message: &'a [u8],
     ) -> Result<Option<Cow<'a, [u8]>>, Trouble> {
-        whole(message.len(), self.size)?;
+        whole(message.len(), self.size())?;
         let (front, back) = numbers(message);
         if front != back {
             return Err(Trouble::Failed(format!("a message with the numbers {front} and {back}")));
         }
+        is_intact(message, &self.pattern, front)?;
         match message[0] {
             kind::ECHO => Ok(Some(message.into())),
             kind::ONE_WAY => {
@@ -124,6 +119,20 @@ pub(crate) fn whole(len: usize, size: usize) -> Result<(), Trouble> {
     match len == size {
         true => Ok(()),
         false => Err(Trouble::Failed(format!("{len} bytes, not {size}"))),
+    }
+}
+
+fn pattern(size: usize) -> Vec<u8> {
+    (0..size.max(LEAST)).map(|index| (index * 31 % 251) as u8).collect()
+}
+
+/// Compares all bytes between the numbers.
+fn is_intact(message: &[u8], pattern: &[u8], number: u64) -> Result<(), Trouble> {
+    let is_compared = message.len() <= COMPARED || number % COMPARED_EVERY == 1;
+    let middle = FRONT..message.len() - BACK;
+    match is_compared && message[middle.clone()] != pattern[middle] {
+        true => Err(Trouble::Failed("a message with other bytes".into())),
+        false => Ok(()),
     }
 }
 
@@ -172,7 +181,11 @@ mod tests {
         let (mut message, mut service) = (Message::new(64), Service::new(64));
         let mut bytes = message.next(kind::ECHO).to_vec();
         bytes[60] ^= 1;
-        assert!(service.answer(&bytes).is_err());
-        assert!(service.answer(&bytes[..32]).is_err());
+        assert!(service.answer(&bytes).is_err(), "the numbers differ");
+        assert!(service.answer(&bytes[..32]).is_err(), "it is cut");
+        bytes[60] ^= 1;
+        assert!(service.answer(&bytes).is_ok());
+        bytes[40] ^= 1;
+        assert!(service.answer(&bytes).is_err(), "a byte has changed");
     }
 }
