@@ -59,6 +59,18 @@ pub(crate) const ALL: &[Entrant] = &[
         start: transport::spinning,
     },
     Entrant {
+        name: "ipc-transport, ring",
+        how: "`Outbox` and `Inbox` over a `Ring`, blocking",
+        package: Some("ipc-transport"),
+        start: transport::ring_sleeping,
+    },
+    Entrant {
+        name: "ipc-transport, ring, spinning",
+        how: "the same, with `Patience::SPIN`",
+        package: Some("ipc-transport"),
+        start: transport::ring_spinning,
+    },
+    Entrant {
         name: "ipc-worker",
         how: "`Start::fork`; `call_until`, `send_until`, and `try_call` with `turn` for 32 in flight",
         package: Some("ipc-worker"),
@@ -69,6 +81,18 @@ pub(crate) const ALL: &[Entrant] = &[
         how: "the same, with `Patience::SPIN`",
         package: Some("ipc-worker"),
         start: worker::spinning,
+    },
+    Entrant {
+        name: "ipc-worker, ring",
+        how: "`Start::over_ring`",
+        package: Some("ipc-worker"),
+        start: worker::ring_forked,
+    },
+    Entrant {
+        name: "ipc-worker, ring, spinning",
+        how: "the same, with `Patience::SPIN`",
+        package: Some("ipc-worker"),
+        start: worker::ring_spinning,
     },
     Entrant {
         name: "ipc-worker, exec",

@@ -1,4 +1,4 @@
-//! ipc-transport: `Outbox` and `Inbox` over a `Stream`, both sides waiting in its calls.
+//! ipc-transport: `Outbox` and `Inbox` over a `Stream` or a `Ring`, both sides waiting in its calls.
 
 #![expect(unsafe_code, reason = "large buffers are made where they are")]
 
@@ -7,7 +7,9 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 
 use ipc_frame::{Header, Kind};
-use ipc_transport::{FdList, Inbox, Outbox, Patience, Stream, TransportError, duplicate};
+use ipc_transport::{
+    FdList, Inbox, Outbox, PassFds, Patience, Ring, Stream, SystemError, TransportError, duplicate,
+};
 
 use crate::LARGE;
 use crate::contender::{Contender, Peer, Task, Trouble, spins, split};
@@ -19,27 +21,65 @@ const METHOD: u16 = 1;
 const FRAMES: usize = 256;
 
 pub(crate) fn sleeping(task: Task) -> Result<Box<dyn Contender>, Trouble> {
-    start(task, Patience::SLEEP)
+    start::<Stream>(task, Patience::SLEEP)
 }
 
 pub(crate) fn spinning(task: Task) -> Result<Box<dyn Contender>, Trouble> {
     spins(task)?;
-    start(task, Patience::SPIN)
+    start::<Stream>(task, Patience::SPIN)
 }
 
-fn start(task: Task, patience: Patience) -> Result<Box<dyn Contender>, Trouble> {
-    // As much as is under way at once, and the headers.
-    match task.work.size() * task.work.in_round() {
-        _ if task.work == Work::Meet => Err(Trouble::Elsewhere),
-        size if size <= 8192 || !LARGE => Framed::<32_768>::start(task, patience),
-        ..=131_072 => Framed::<196_608>::start(task, patience),
-        _ => Framed::<5_242_880>::start(task, patience),
+pub(crate) fn ring_sleeping(task: Task) -> Result<Box<dyn Contender>, Trouble> {
+    start::<Ring>(task, Patience::SLEEP)
+}
+
+pub(crate) fn ring_spinning(task: Task) -> Result<Box<dyn Contender>, Trouble> {
+    spins(task)?;
+    start::<Ring>(task, Patience::SPIN)
+}
+
+/// What carries the frames.
+trait Carrier: Sized + 'static {
+    /// Two ends, for frames of so many bytes at once.
+    fn pair(bytes: usize) -> Result<(Self, Self), SystemError>;
+
+    /// A view whose calls wait.
+    fn waiting(&mut self, patience: Patience) -> impl PassFds;
+}
+
+impl Carrier for Stream {
+    fn pair(_bytes: usize) -> Result<(Self, Self), SystemError> {
+        Self::pair()
+    }
+
+    fn waiting(&mut self, patience: Patience) -> impl PassFds {
+        self.blocking().with(patience)
     }
 }
 
-/// One side: a socket with its frames.
-struct End<const BYTES: usize> {
-    socket: Stream,
+impl Carrier for Ring {
+    fn pair(bytes: usize) -> Result<(Self, Self), SystemError> {
+        Self::pair(bytes)
+    }
+
+    fn waiting(&mut self, patience: Patience) -> impl PassFds {
+        self.blocking().with(patience)
+    }
+}
+
+fn start<C: Carrier>(task: Task, patience: Patience) -> Result<Box<dyn Contender>, Trouble> {
+    // As much as is under way at once, and the headers.
+    match task.work.size() * task.work.in_round() {
+        _ if task.work == Work::Meet => Err(Trouble::Elsewhere),
+        size if size <= 8192 || !LARGE => Framed::<C, 32_768>::start(task, patience),
+        ..=131_072 => Framed::<C, 196_608>::start(task, patience),
+        _ => Framed::<C, 5_242_880>::start(task, patience),
+    }
+}
+
+/// One side: its end with its frames.
+struct End<C, const BYTES: usize> {
+    socket: C,
     outbox: Box<Outbox<BYTES, FRAMES>>,
     inbox: Box<Inbox<BYTES>>,
     /// Descriptors that a frame of the other side may bring.
@@ -47,21 +87,21 @@ struct End<const BYTES: usize> {
     patience: Patience,
 }
 
-impl<const BYTES: usize> End<BYTES> {
-    fn new(socket: Stream, room: usize, patience: Patience) -> Self {
+impl<C: Carrier, const BYTES: usize> End<C, BYTES> {
+    fn new(socket: C, room: usize, patience: Patience) -> Self {
         let (outbox, inbox) = (boxed(Outbox::init), boxed(Inbox::init));
         Self { socket, outbox, inbox, room, patience }
     }
 
     fn flush(&mut self) -> Result<(), TransportError> {
-        let socket = &mut self.socket.blocking().with(self.patience);
+        let socket = &mut self.socket.waiting(self.patience);
         while !self.outbox.flush_with(socket)?.complete {}
         self.outbox.retire_sent();
         Ok(())
     }
 
     fn receive(&mut self) -> Result<(), TransportError> {
-        let socket = &mut self.socket.blocking().with(self.patience);
+        let socket = &mut self.socket.waiting(self.patience);
         self.inbox.receive_with(socket, self.room).map(|_| ())
     }
 
@@ -90,20 +130,20 @@ fn boxed<T>(init: impl FnOnce(&mut MaybeUninit<T>) -> &mut T) -> Box<T> {
     unsafe { place.assume_init() }
 }
 
-struct Framed<const BYTES: usize> {
-    end: End<BYTES>,
+struct Framed<C, const BYTES: usize> {
+    end: End<C, BYTES>,
     work: Work,
     message: Message,
     files: Vec<File>,
     peer: Peer,
 }
 
-impl<const BYTES: usize> Framed<BYTES> {
+impl<C: Carrier, const BYTES: usize> Framed<C, BYTES> {
     fn start(task: Task, patience: Patience) -> Result<Box<dyn Contender>, Trouble> {
         let count = if let Work::Fds { count } = task.work { count } else { 0 };
-        let (ours, theirs) = Stream::pair()?;
+        let (ours, theirs) = C::pair(BYTES)?;
         let ours = End::new(ours, 0, patience);
-        let theirs = End::<BYTES>::new(theirs, count, patience);
+        let theirs = End::<C, BYTES>::new(theirs, count, patience);
         let (end, peer) = split(task, ours, theirs, |end| end.serve(task.work))?;
         let files = (0..count).map(|_| File::open("/dev/null")).collect::<Result<_, _>>()?;
         let message = Message::new(task.work.size());
@@ -137,7 +177,7 @@ impl<const BYTES: usize> Framed<BYTES> {
     }
 }
 
-impl<const BYTES: usize> Contender for Framed<BYTES> {
+impl<C: Carrier, const BYTES: usize> Contender for Framed<C, BYTES> {
     fn round(&mut self) -> Result<(), Trouble> {
         if let Work::OneWay { .. } = self.work {
             for _ in 0..ONE_WAYS {

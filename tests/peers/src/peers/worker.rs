@@ -30,20 +30,35 @@ const SMALL: usize = 32_768;
 const LONG: Duration = Duration::from_secs(60);
 
 pub(crate) fn forked(task: Task) -> Result<Box<dyn Contender>, Trouble> {
-    by_fork(task, Patience::SLEEP)
+    by_fork(task, by(task).patience(Patience::SLEEP))
 }
 
 pub(crate) fn spinning(task: Task) -> Result<Box<dyn Contender>, Trouble> {
     spins(task)?;
-    by_fork(task, Patience::SPIN)
+    by_fork(task, by(task).patience(Patience::SPIN))
 }
 
-fn by_fork(task: Task, patience: Patience) -> Result<Box<dyn Contender>, Trouble> {
-    let start = Start::fork(Answers::new(task)).patience(patience);
+pub(crate) fn ring_forked(task: Task) -> Result<Box<dyn Contender>, Trouble> {
+    by_fork(task, by(task).over_ring().patience(Patience::SLEEP))
+}
+
+pub(crate) fn ring_spinning(task: Task) -> Result<Box<dyn Contender>, Trouble> {
+    spins(task)?;
+    by_fork(task, by(task).over_ring().patience(Patience::SPIN))
+}
+
+fn by(task: Task) -> Start<Fork<Answers>> {
+    Start::fork(Answers::new(task))
+}
+
+fn by_fork<L: Launch + 'static>(
+    task: Task,
+    start: Start<L>,
+) -> Result<Box<dyn Contender>, Trouble> {
     match task.work.size() * task.work.in_round() {
-        size if size <= 8192 || !LARGE => Supervised::<Fork<Answers>, SMALL>::start(task, start),
-        ..=131_072 => Supervised::<Fork<Answers>, 393_216>::start(task, start),
-        _ => Supervised::<Fork<Answers>, 12_582_912>::start(task, start),
+        size if size <= 8192 || !LARGE => Supervised::<L, SMALL>::start(task, start),
+        ..=131_072 => Supervised::<L, 393_216>::start(task, start),
+        _ => Supervised::<L, 12_582_912>::start(task, start),
     }
 }
 
