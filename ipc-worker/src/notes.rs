@@ -79,9 +79,9 @@ pub fn note(number: u16, bytes: &[u8]) -> bool {
     // SAFETY: `open` was promised that it stays, in this process.
     let sending = unsafe { OWN.sending.load(Acquire).as_ref() };
     // Without it the sender lets nobody send.
-    let by = |pieces: &[&[u8]]| sending.map_or(Ok(None), |sending| sending(pieces));
+    let mut by = |pieces: &[&[u8]]| sending.map_or(Ok(None), |sending| sending(pieces));
     let notes = Notes { sender: &OWN.sender, credit };
-    notes.send(by, Header::note(number, Header::NO_REQUEST), bytes) == Ok(true)
+    notes.send(&mut by, Header::note(number, Header::NO_REQUEST), bytes) == Ok(true)
 }
 
 /// Sends main a text as a last [`note`], whose number is [`Note::LAST_WORDS`](crate::Note::LAST_WORDS):

@@ -194,8 +194,8 @@ impl<T: PassFds, const SLOTS: usize, const BYTES: usize> Answers for Written<'_,
 
     fn note(&mut self, header: Header, bytes: &[u8]) -> bool {
         let transport = &mut *self.transport;
-        let by = |pieces: &[&[u8]]| transport.send(pieces);
-        let sent = self.served.and_then(|()| self.notes.send(by, header, bytes));
+        let mut by = |pieces: &[&[u8]]| transport.send(pieces);
+        let sent = self.served.and_then(|()| self.notes.send(&mut by, header, bytes));
         self.served = sent.map(|_| ());
         sent == Ok(true)
     }
@@ -223,7 +223,7 @@ fn flush<const SLOTS: usize, const BYTES: usize>(
         outbox.retire_sent();
     }
     match finished.take() {
-        Some(id) => send(|pieces| transport.send(pieces), Header::done(id), &[]),
+        Some(id) => send(&mut |pieces| transport.send(pieces), Header::done(id), &[]),
         None => Ok(()),
     }
 }
@@ -239,7 +239,7 @@ fn refuse_next<const SLOTS: usize, const BYTES: usize>(
     outbox.retire(number);
     let mut text = [0; Refusal::SIZE];
     let len = Refusal::new(error.errno.0, Refusal::UNSENDABLE_FDS).encode(&mut text);
-    send(|pieces| transport.send(pieces), header, text.get(..len).unwrap_or_default())
+    send(&mut |pieces| transport.send(pieces), header, text.get(..len).unwrap_or_default())
 }
 
 /// Bytes that a reply may have in a worker of `bytes` bytes each way.

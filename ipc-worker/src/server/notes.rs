@@ -97,7 +97,7 @@ impl Notes<'_> {
     /// thread sends. Last words have a credit besides, as large.
     pub(crate) fn send(
         self,
-        by: impl FnMut(&[&[u8]]) -> Sent,
+        by: &mut dyn FnMut(&[&[u8]]) -> Sent,
         header: Header,
         bytes: &[u8],
     ) -> Result<bool, Served> {

@@ -28,7 +28,7 @@ pub(crate) type Sent = Result<Option<usize>, TransportError>;
 
 /// Sends a frame past the queue, none of whose frames is half sent.
 pub(super) fn send(
-    mut by: impl FnMut(&[&[u8]]) -> Sent,
+    by: &mut dyn FnMut(&[&[u8]]) -> Sent,
     header: Header,
     payload: &[u8],
 ) -> Result<(), Served> {
