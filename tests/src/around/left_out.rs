@@ -77,6 +77,11 @@ pub(super) const LEFT_OUT: &[(&str, &str, &[&str])] = &[
         &["a_barrier_lists_its_descriptors", "tokio_with_many_threads"],
     ),
     (
+        "enosys, eperm",
+        "both ends of a ring in one process map a memfd",
+        &["laws::ring", "laws::small_ring", "laws::faulty_ring"],
+    ),
+    (
         "enosys, eperm, linux317",
         "neither the call nor /proc is left",
         &["where_proc_is_missing", "where_proc_is_gone"],
