@@ -19,6 +19,7 @@ mod moments;
 mod notes;
 mod one_ways;
 mod records;
+mod rings;
 mod starts;
 mod stops;
 mod supervised;
@@ -34,6 +35,7 @@ use moments::*;
 use notes::*;
 use one_ways::*;
 use records::*;
+use rings::*;
 use starts::*;
 use stops::*;
 use supervised::*;
@@ -149,4 +151,9 @@ ipc_tests::cases! {
     a_worker_that_was_given_up_is_revived,
     what_is_called_upon_a_start_goes_before_what_is_sent_again,
     a_worker_that_cannot_be_killed_does_not_delay_the_next,
+    a_worker_goes_over_the_ring_if_that_is_asked_for,
+    where_main_may_not_use_futex_all_stays_on_the_socket,
+    a_worker_that_takes_futex_from_itself_still_answers,
+    a_pool_goes_over_rings,
+    waiting_in_calls_and_at_the_descriptor_take_turns,
 }

@@ -1,0 +1,101 @@
+//! Over a ring: when both sides agree on it, and when they stay on the socket.
+
+use std::time::Duration;
+
+use ipc_tests::forked::{end_of, forked};
+use ipc_tests::seccomp;
+use ipc_worker::{
+    Call, Ended, Event, Handler, Instant, Launch, Outcome, Pool, Reason, Refusal, Reply, Request,
+    Start, Worker,
+};
+
+use crate::handler::*;
+
+/// Returns whether it goes over the ring, which must make no difference to an echo.
+fn goes_over_the_ring<L: Launch>(mut worker: Worker<u32, L>) -> bool {
+    assert_eq!(call(&mut worker, ECHO, b"hello"), Told::Reply(0, b"hello".to_vec()));
+    let is_over_ring = worker.is_over_ring();
+    worker.stop(soon(), |_| ());
+    assert!(!worker.is_over_ring(), "there is no worker");
+    is_over_ring
+}
+
+pub(crate) fn a_worker_goes_over_the_ring_if_that_is_asked_for() {
+    assert!(goes_over_the_ring(Worker::start(Start::fork(handle).over_ring()).unwrap()));
+    assert!(!goes_over_the_ring(Worker::start(Start::fork(handle)).unwrap()));
+}
+
+pub(crate) fn where_main_may_not_use_futex_all_stays_on_the_socket() {
+    for errno in [libc::ENOSYS, libc::EPERM] {
+        let mut main = forked(|| {
+            seccomp::refuse(&[libc::SYS_futex], errno);
+            assert!(!goes_over_the_ring(Worker::start(Start::fork(handle).over_ring()).unwrap()));
+        });
+        assert_eq!(end_of(&mut main), Ended::Exited(0));
+    }
+}
+
+/// Takes futex from itself once both have agreed, as a sandbox of its own may.
+struct Sandboxed;
+
+impl Handler for Sandboxed {
+    fn prepare(&mut self) -> Result<(), Reason> {
+        seccomp::refuse(&[libc::SYS_futex], libc::EPERM);
+        Ok(())
+    }
+
+    fn handle(&mut self, request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+        handle(request, reply)
+    }
+}
+
+/// It then sleeps at the socket, and main, which it cannot wake, wakes by itself.
+pub(crate) fn a_worker_that_takes_futex_from_itself_still_answers() {
+    let mut worker =
+        Worker::<u32, _>::start(Start::fork(Sandboxed).over_ring().patience(ONE_LOOK)).unwrap();
+    for _ in 0..5 {
+        assert_eq!(call(&mut worker, ECHO, b"hello"), Told::Reply(0, b"hello".to_vec()));
+        let mut replied = false;
+        let take = |event: Event<'_, u32>| {
+            replied |= matches!(event, Event::Done { outcome: Outcome::Reply(_), .. });
+        };
+        worker.call_until(Call::new(ECHO, &[b"again"]), 1, soon(), take).unwrap();
+        assert!(replied);
+    }
+}
+
+const ONE_LOOK: ipc_worker::Patience = ipc_worker::Patience { spin: Duration::from_nanos(1) };
+
+pub(crate) fn a_pool_goes_over_rings() {
+    let mut pool = Pool::<u32, _, 3>::start(|_| Ok(Start::fork(handle).over_ring())).unwrap();
+    assert!(pool.workers().iter().all(Worker::is_over_ring));
+    for tag in 0..9 {
+        pool.try_call(Call::new(ECHO, &[b"hello"]), tag).unwrap();
+    }
+    let (mut replies, limit) = (0, soon());
+    while replies < 9 {
+        pool.turn(Instant::now());
+        while let Some((_, event)) = pool.next_event() {
+            replies += u32::from(matches!(event, Event::Done { outcome: Outcome::Reply(_), .. }));
+        }
+        assert!(Instant::now() < limit, "{replies}");
+    }
+}
+
+/// Each change between waiting in a call and waiting at the descriptor, with notes that nobody asked
+/// for: nothing that comes is missed.
+pub(crate) fn waiting_in_calls_and_at_the_descriptor_take_turns() {
+    let mut worker = Worker::<u32, _>::start(Start::fork(handle).over_ring()).unwrap();
+    for number in 0..50_u32 {
+        let bytes = number.to_le_bytes();
+        let mut told = 0;
+        let count = |event: Event<'_, u32>| told += u32::from(matches!(event, Event::Done { .. }));
+        worker.call_until(Call::new(ECHO, &[&bytes]), number, soon(), count).unwrap();
+        assert_eq!(told, 1);
+        // Its note and its reply come while main waits at the descriptor.
+        worker.try_call(Call::new(NOTES, &[&bytes]), number).unwrap();
+        let list =
+            turn_until(&mut worker, |list| list.iter().any(|told| matches!(told, Told::Reply(..))));
+        assert!(list.len() >= 3, "{list:?}");
+    }
+}
