@@ -155,5 +155,5 @@ ipc_tests::cases! {
     where_main_may_not_use_futex_all_stays_on_the_socket,
     a_worker_that_takes_futex_from_itself_still_answers,
     a_pool_goes_over_rings,
-    waiting_in_calls_and_at_the_descriptor_take_turns,
+    the_descriptor_shows_what_comes_after_a_call_that_waited,
 }

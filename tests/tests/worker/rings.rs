@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use ipc_tests::forked::{end_of, forked};
 use ipc_tests::seccomp;
+use ipc_transport::{Interest, Watched, wait};
+use ipc_worker::fd::AsFd;
 use ipc_worker::{
     Call, Ended, Event, Handler, Instant, Launch, Outcome, Pool, Reason, Refusal, Reply, Request,
     Start, Worker,
@@ -82,20 +84,30 @@ pub(crate) fn a_pool_goes_over_rings() {
     }
 }
 
-/// Each change between waiting in a call and waiting at the descriptor, with notes that nobody asked
-/// for: nothing that comes is missed.
-pub(crate) fn waiting_in_calls_and_at_the_descriptor_take_turns() {
-    let mut worker = Worker::<u32, _>::start(Start::fork(handle).over_ring()).unwrap();
-    for number in 0..50_u32 {
-        let bytes = number.to_le_bytes();
-        let mut told = 0;
-        let count = |event: Event<'_, u32>| told += u32::from(matches!(event, Event::Done { .. }));
-        worker.call_until(Call::new(ECHO, &[&bytes]), number, soon(), count).unwrap();
-        assert_eq!(told, 1);
-        // Its note and its reply come while main waits at the descriptor.
-        worker.try_call(Call::new(NOTES, &[&bytes]), number).unwrap();
-        let list =
-            turn_until(&mut worker, |list| list.iter().any(|told| matches!(told, Told::Reply(..))));
-        assert!(list.len() >= 3, "{list:?}");
+/// Answers, and notes something a little later.
+fn handle_and_note(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+    std::thread::spawn(|| {
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(ipc_worker::note(3, b"later"));
+    });
+    reply.put(request.bytes())
+}
+
+/// What comes after a call that has waited is shown, though no turn was made since.
+pub(crate) fn the_descriptor_shows_what_comes_after_a_call_that_waited() {
+    let start = Start::fork(handle_and_note).over_ring();
+    let mut worker = Worker::<u32, _>::start(start).unwrap();
+    for number in 0..5 {
+        worker.call_until(Call::new(ECHO, &[b"x"]), number, soon(), |_| ()).unwrap();
+        let (mut is_noted, limit) = (false, soon());
+        while !is_noted {
+            let next = worker.next_deadline().map_or(limit, |next| next.min(limit));
+            wait(&mut [Watched::new(worker.as_fd(), Interest::Input)], Some(next)).unwrap();
+            assert!(Instant::now() < limit, "note {number} was not shown");
+            worker.turn(Instant::now());
+            while let Some(event) = worker.next_event() {
+                is_noted |= matches!(event, Event::Note { note, .. } if note.number() == 3);
+            }
+        }
     }
 }
