@@ -7,5 +7,5 @@ pub(crate) mod faulty;
 pub(crate) mod loopback;
 #[cfg(feature = "socket")]
 pub(crate) mod page;
-#[cfg(feature = "ring")]
+#[cfg(any(feature = "ring", all(loom, test)))]
 pub(crate) mod ring;

@@ -13,7 +13,12 @@ mod bytes;
 pub(crate) mod consumer;
 mod copy;
 pub(crate) mod cursor;
+#[cfg(test)]
+#[cfg(loom)]
+mod models;
 pub(crate) mod producer;
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests;
 pub(crate) mod track;
+mod words;

@@ -1,11 +1,13 @@
 //! Bytes in shared words, which wrap: copied in and out, and never lent.
 
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::Ordering::Relaxed;
+
+use super::words::AtomicU32;
 
 use super::copy;
 
 /// Bytes of a word.
-const WORD: usize = size_of::<AtomicU32>();
+const WORD: usize = size_of::<u32>();
 
 /// Words, a power of two of them.
 #[derive(Clone, Copy, Debug)]

@@ -1,9 +1,8 @@
 //! A cursor that the other side may sleep on, in one word.
 
-use core::sync::atomic::{
-    AtomicU32,
-    Ordering::{AcqRel, Acquire},
-};
+use core::sync::atomic::Ordering::{AcqRel, Acquire};
+
+use super::words::AtomicU32;
 
 /// How often a word is asked again that somebody else has changed meanwhile.
 const ATTEMPTS: usize = 100;

@@ -1,9 +1,8 @@
 //! One direction: where its cursors and its bytes lie.
 
-use core::sync::atomic::AtomicU32;
-
 use super::bytes::Bytes;
 use super::cursor::Cursor;
+use super::words::AtomicU32;
 
 /// Words from one cursor to the next: two lines of a cache, which some processors fetch together.
 const LINE: usize = 32;
@@ -31,7 +30,7 @@ impl<'a> Track<'a> {
     pub(crate) const fn page_len(bytes: usize) -> usize {
         let bytes = if bytes < 64 { 64 } else { bytes };
         match bytes.checked_next_power_of_two() {
-            Some(bytes) => 2 * (2 * LINE + bytes / size_of::<AtomicU32>()),
+            Some(bytes) => 2 * (2 * LINE + bytes / size_of::<u32>()),
             None => usize::MAX,
         }
     }
