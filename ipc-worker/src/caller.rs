@@ -5,6 +5,7 @@ mod answers;
 mod fates;
 mod place;
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests;
 
 use core::mem;

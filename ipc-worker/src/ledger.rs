@@ -4,9 +4,13 @@
 //! Everything here is pure. It makes no system call, reads no clock and holds no buffer: shared
 //! words and the present time come in as arguments.
 
+mod atomic;
 mod credit;
 mod fate;
 mod id;
+#[cfg(test)]
+#[cfg(loom)]
+mod models;
 mod overdue;
 mod restart;
 mod table;

@@ -70,6 +70,7 @@ pub mod service;
 mod start;
 mod start_error;
 #[cfg(test)]
+#[cfg(not(loom))]
 mod traffic;
 mod worker;
 

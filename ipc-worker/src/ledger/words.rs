@@ -1,7 +1,8 @@
 //! A word per request in shared memory: one compare-exchange gives it to main or to the worker.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::Ordering;
 
+use super::atomic::{AtomicU32, Mapped, of_page};
 use super::credit::{self, Credit};
 use super::fate::How;
 use super::id::RequestId;
@@ -44,9 +45,11 @@ impl<'page> Words<'page> {
     }
 
     /// Returns the words of a page and the credit that lies before them.
-    pub(crate) fn of_page(page: &'page [AtomicU32]) -> (Self, Credit<'page>) {
+    pub(crate) fn of_page(page: &'page [Mapped]) -> (Self, Credit<'page>) {
         let split = page.split_first_chunk();
-        split.map_or_else(Default::default, |(credit, words)| (Self(words), Credit(Some(credit))))
+        split.map_or_else(Default::default, |(credit, words)| {
+            (Self(of_page(words)), Credit(Some(credit)))
+        })
     }
 
     /// Offers a request to the worker; main does so before it is sent.
@@ -138,6 +141,7 @@ fn change(word: &AtomicU32, from: u32, to: u32) -> bool {
 }
 
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use super::*;
 

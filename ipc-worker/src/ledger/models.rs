@@ -1,0 +1,142 @@
+//! Models of a request's word for loom, which tries all that main and a worker can see of each
+//! other's words: `cargo xtask loom`.
+//!
+//! A worker that dies makes only the first of its steps. loom never lets a load see a later store,
+//! treats `SeqCst` accesses, of which the words have none, as weaker than they are, and the number of
+//! preemptions is bounded.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use loom::sync::Arc;
+use loom::thread;
+
+use super::atomic::AtomicU32;
+use super::fate::How;
+use super::id::RequestId;
+use super::words::Words;
+
+const ID: RequestId = RequestId { slot: 0, generation: RequestId::GENERATIONS - 1 };
+const NEXT: RequestId = RequestId { slot: 0, generation: 0 };
+
+/// What main wrote before it offered the request, and what the handler has done.
+const ASKED: u32 = 7;
+const ANSWERED: u32 = 8;
+
+struct Shared {
+    words: [AtomicU32; 1],
+    request: AtomicU32,
+    effect: AtomicU32,
+}
+
+impl Shared {
+    fn new() -> Arc<Self> {
+        let [word, request, effect] = [0; 3].map(AtomicU32::new);
+        Arc::new(Self { words: [word], request, effect })
+    }
+
+    fn words(&self) -> Words<'_> {
+        Words(&self.words)
+    }
+
+    fn offer(&self, id: RequestId) {
+        self.request.store(ASKED, Relaxed);
+        self.words().offer(id);
+    }
+
+    /// The first steps of a worker with a request. Returns how far it came.
+    fn work(&self, steps: usize) -> How {
+        if steps < 1 {
+            return How::NotBegun;
+        }
+        let Some(claim) = self.words().claim(ID) else { return How::NotBegun };
+        assert_eq!(self.request.load(Relaxed), ASKED, "what it claims it can read");
+        if steps > 1 {
+            self.effect.store(ANSWERED, Relaxed);
+        }
+        if steps < 3 {
+            return How::Running;
+        }
+        claim.done();
+        How::Done
+    }
+
+    /// Takes the request back, and checks what is said of it.
+    fn take_back(&self) -> How {
+        let how = self.words().take_back(ID).unwrap();
+        if how == How::Done {
+            assert_eq!(self.effect.load(Relaxed), ANSWERED, "what is done shows");
+        }
+        how
+    }
+}
+
+/// Main does something while a worker that dies after some steps is at work. Returns what each of
+/// them says.
+fn beside_a_worker(steps: usize, main: fn(&Shared) -> How, check: fn(main: How, worker: How)) {
+    loom::model(move || {
+        let shared = Shared::new();
+        let other = Arc::clone(&shared);
+        let worker = thread::spawn(move || other.work(steps));
+        shared.offer(ID);
+        let how = main(&shared);
+        check(how, worker.join().unwrap());
+    });
+}
+
+#[test]
+fn a_request_that_is_taken_back_is_the_workers_or_mains_and_never_both() {
+    for steps in 0..=3 {
+        beside_a_worker(steps, Shared::take_back, |main, worker| match main {
+            How::NotBegun => assert_eq!(worker, How::NotBegun, "it will never begin"),
+            How::Running => assert_ne!(worker, How::NotBegun),
+            How::Done => assert_eq!(worker, How::Done),
+        });
+    }
+}
+
+#[test]
+fn a_request_that_is_asked_to_stop_stays_the_workers() {
+    let stop_and_take_back = |shared: &Shared| {
+        shared.words().ask_to_stop(ID);
+        shared.take_back()
+    };
+    for steps in 0..=3 {
+        beside_a_worker(steps, stop_and_take_back, |main, worker| {
+            assert_eq!(main == How::NotBegun, worker == How::NotBegun);
+        });
+    }
+}
+
+#[test]
+fn the_fate_after_a_death_is_how_far_the_worker_came() {
+    for steps in 0..=3 {
+        loom::model(move || {
+            let shared = Shared::new();
+            let other = Arc::clone(&shared);
+            let worker = thread::spawn(move || other.work(steps));
+            shared.offer(ID);
+            shared.words().ask_to_stop(ID);
+            let peeked = shared.words().peek(ID);
+            let came = worker.join().unwrap();
+            assert_eq!(shared.take_back(), came);
+            assert!(peeked == came || peeked != How::Done, "{peeked:?} before {came:?}");
+        });
+    }
+}
+
+#[test]
+fn a_handler_that_finishes_late_leaves_the_next_request_alone() {
+    for steps in 0..=3 {
+        loom::model(move || {
+            let shared = Shared::new();
+            let other = Arc::clone(&shared);
+            let worker = thread::spawn(move || other.work(steps));
+            shared.offer(ID);
+            shared.take_back();
+            shared.offer(NEXT);
+            worker.join().unwrap();
+            assert_eq!(shared.words().peek(NEXT), How::NotBegun);
+            assert!(shared.words().claim(NEXT).is_some());
+        });
+    }
+}
