@@ -4,6 +4,7 @@
 //! way across exec, and a parent with several children. It may not start, end or reap a process:
 //! of the module `process` it uses reasons, and pidfds to watch.
 
+mod atomic;
 mod barrier;
 mod end;
 mod errors;
@@ -13,10 +14,14 @@ mod guarded;
 mod held;
 mod lane;
 mod memory;
+#[cfg(test)]
+#[cfg(loom)]
+mod models;
 mod page;
 mod rules;
 mod several;
 mod wait;
+mod word;
 
 pub use barrier::Barrier;
 pub use end::{ChildEnd, ChildSide, End, ParentEnd, ParentSide, Role};

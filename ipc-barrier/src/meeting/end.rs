@@ -157,7 +157,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// `Reason::new(stage, Errno(0), text)`.
     pub fn fail_with(&mut self, reason: &Reason) {
         if !self.rules.has_aborted {
-            leave(&self.half.memory, self.half.index, reason);
+            leave(self.half.words(), self.half.index, reason);
         }
         self.abort();
     }
@@ -352,8 +352,8 @@ impl<R: Role, L: Lane> End<R, L> {
             match look::<L>(&self.half, deadline) {
                 Ok(None) => return Ok(false),
                 Ok(Some(value)) => {
-                    let Half { memory, index, .. } = &self.half;
-                    self.rules.drained(value, || reason(memory, index ^ 1));
+                    let half = &self.half;
+                    self.rules.drained(value, || reason(half.words(), half.index ^ 1));
                 }
                 Err(Fault::Broken) => self.break_off(),
                 Err(Fault::Wait(error)) => return Err(Unmet::System(error)),

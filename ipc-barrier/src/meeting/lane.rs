@@ -1,10 +1,9 @@
 //! What a lane is: how one side's tokens and aborts reach the other. The rules say what they mean.
 
-use core::sync::atomic::AtomicU32;
-
 use ipc_transport::{Interest, SharedPage, SystemError};
 use rustix::fd::OwnedFd;
 
+use super::atomic::{self, AtomicU32};
 use super::held::Held;
 
 /// How tokens reach the other side: [`Page`](crate::Page) or [`Eventfd`](crate::Eventfd). Both
@@ -72,10 +71,16 @@ pub trait Mechanism {
 }
 
 impl Half {
+    /// The words that both sides map.
+    #[inline]
+    pub(crate) fn words(&self) -> &[AtomicU32] {
+        atomic::of_page(self.memory.words())
+    }
+
     /// The word that a side adds to and the other takes from.
     #[inline]
     pub(crate) fn word(&self, of: usize) -> Result<&AtomicU32, Fault> {
-        self.memory.words().get(of).ok_or(Fault::Broken)
+        self.words().get(of).ok_or(Fault::Broken)
     }
 
     /// All that the end needs.

@@ -2,10 +2,9 @@
 //! reason. A side is meant by its index, see [`Role`](super::end::Role). Whatever the peer may have
 //! written is input.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::Ordering;
 
-use ipc_transport::SharedPage;
-
+use super::atomic::AtomicU32;
 use crate::process::{REASON, Reason};
 
 /// Where the places begin: on the second cache line. The words that are added to share the first:
@@ -19,15 +18,15 @@ pub(crate) const WORDS: usize = PLACES + 2 * PLACE;
 const WRITTEN: u32 = 1;
 
 /// The place for a side's reason.
-fn place(page: &SharedPage, of: usize) -> &[AtomicU32] {
+fn place(page: &[AtomicU32], of: usize) -> &[AtomicU32] {
     let start = PLACES + of * PLACE;
-    page.words().get(start..start + PLACE).unwrap_or_default()
+    page.get(start..start + PLACE).unwrap_or_default()
 }
 
 /// Leaves a side's reason, which the other can read after the writer's death. The abort is posted
 /// after it, so the side that sees the abort reads all of the reason; the mark's release pairs with
 /// the acquire in [`reason`].
-pub(crate) fn leave(page: &SharedPage, of: usize, reason: &Reason) {
+pub(crate) fn leave(page: &[AtomicU32], of: usize, reason: &Reason) {
     let [mark, rest @ ..] = place(page, of) else {
         return;
     };
@@ -38,7 +37,7 @@ pub(crate) fn leave(page: &SharedPage, of: usize, reason: &Reason) {
 }
 
 /// Reads a side's reason. Whatever the peer wrote, the result is well formed.
-pub(crate) fn reason(page: &SharedPage, of: usize) -> Option<Reason> {
+pub(crate) fn reason(page: &[AtomicU32], of: usize) -> Option<Reason> {
     let (mark, rest) = place(page, of).split_first()?;
     if mark.load(Ordering::Acquire) != WRITTEN {
         return None;
@@ -51,8 +50,9 @@ pub(crate) fn reason(page: &SharedPage, of: usize) -> Option<Reason> {
 }
 
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
-    use ipc_transport::Errno;
+    use ipc_transport::{Errno, SharedPage};
 
     use super::*;
 
@@ -63,14 +63,14 @@ mod tests {
     #[test]
     fn a_reason_is_read_as_written() {
         let memory = memory();
-        assert_eq!(reason(&memory, 0), None);
+        assert_eq!(reason(memory.words(), 0), None);
         for stage in ["", "a", "ünï", "a name of twenty one"] {
             let long = "x".repeat(48);
             for (errno, text) in [(-1, "pivot_root of ünï"), (i32::MAX, ""), (0, long.as_str())] {
                 for of in [1, 0] {
                     let reason = Reason::new(stage, Errno(errno), text);
-                    leave(&memory, of, &reason);
-                    assert_eq!(super::reason(&memory, of), Some(reason));
+                    leave(memory.words(), of, &reason);
+                    assert_eq!(super::reason(memory.words(), of), Some(reason));
                 }
             }
         }
@@ -83,9 +83,9 @@ mod tests {
             for word in memory.words() {
                 word.store(value, Ordering::Relaxed);
             }
-            assert_eq!(reason(&memory, 0), None, "the mark is not ours");
-            place(&memory, 0)[0].store(WRITTEN, Ordering::Relaxed);
-            let reason = reason(&memory, 0).unwrap();
+            assert_eq!(reason(memory.words(), 0), None, "the mark is not ours");
+            place(memory.words(), 0)[0].store(WRITTEN, Ordering::Relaxed);
+            let reason = reason(memory.words(), 0).unwrap();
             assert_eq!(reason.stage.as_str().contains('a'), value == 0x61);
         }
     }

@@ -9,15 +9,8 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::held::Held;
 use super::lane::{Fault, Fds, Half, Mechanism};
-use super::rules::ABORT;
 use super::wait::write_now;
-
-/// The peer has aborted.
-const ABORTED: u32 = 1 << 31;
-/// The reader is about to sleep and wants the bell to be rung.
-const ASLEEP: u32 = 1 << 30;
-/// The bits that count tokens which were not taken; the most there can be.
-const TOKENS: u32 = ASLEEP - 1;
+use super::word::{self, ASLEEP, Posted};
 
 /// Words in a page that both sides map, and two pipes as bells, which are rung only for a side
 /// that is about to sleep: to place is a few instructions where nobody waits. The default.
@@ -57,43 +50,21 @@ impl Mechanism for Page {
 
     #[inline]
     fn post(half: &Half, value: u64) -> Result<bool, Fault> {
-        let word = half.word(half.index)?;
-        // Release: the side that takes the post sees what was written before it.
-        let found = word.load(Ordering::Relaxed);
-        let wake = || word.compare_exchange(ASLEEP, 1, Ordering::AcqRel, Ordering::Relaxed);
-        let before = match value {
-            ABORT => word.fetch_or(ABORTED, Ordering::AcqRel),
-            // One step where the other side sleeps, as it mostly does in a wait.
-            _ if found == ASLEEP && wake().is_ok() => return ring(&half.own).map(|()| true),
-            // Nobody else adds, so there is still room when this adds.
-            _ if found & TOKENS == TOKENS => return Ok(false),
-            _ => word.fetch_add(1, Ordering::AcqRel),
-        };
-        // The side that takes the mark away rings, so one mark is at most one ring.
-        if before & ASLEEP != 0 && word.fetch_and(!ASLEEP, Ordering::AcqRel) & ASLEEP != 0 {
+        let posted = word::post(half.word(half.index)?, value);
+        if posted == Posted::ToSleeper {
             ring(&half.own)?;
         }
-        Ok(true)
+        Ok(posted != Posted::Full)
     }
 
     #[inline]
     fn try_take(half: &Half) -> Result<u64, Fault> {
-        let word = half.word(half.index ^ 1)?;
-        // A swap takes the cache line from the peer, so look before.
-        if word.load(Ordering::Relaxed) & !ASLEEP == 0 {
-            return Ok(0);
-        }
-        // Acquire, to see what the peer wrote before it posted.
-        let taken = word.swap(0, Ordering::AcqRel);
-        Ok(u64::from(taken & TOKENS) + if taken & ABORTED == 0 { 0 } else { ABORT })
+        half.word(half.index ^ 1).map(word::take)
     }
 
     #[inline]
     fn arm(half: &Half) -> Result<bool, Fault> {
-        // Only an empty word is marked, in one step with the look at it: no post comes between.
-        let word = half.word(half.index ^ 1)?;
-        let marked = word.compare_exchange(0, ASLEEP, Ordering::AcqRel, Ordering::Relaxed);
-        Ok(matches!(marked, Ok(_) | Err(ASLEEP)))
+        half.word(half.index ^ 1).map(word::arm)
     }
 }
 
@@ -112,14 +83,16 @@ fn ring(bell: &Held) -> Result<(), Fault> {
 }
 
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use ipc_transport::{Instant, duplicate};
     use rustix::fd::AsFd;
 
     use super::*;
     use crate::meeting::memory::WORDS;
-    use crate::meeting::rules::TOKEN;
+    use crate::meeting::rules::{ABORT, TOKEN};
     use crate::meeting::wait::{look, read_now, sleep};
+    use crate::meeting::word::TOKENS;
 
     /// Both sides in one process.
     fn halves() -> [Half; 2] {
