@@ -3,15 +3,16 @@
 use crate::{
     around, count, cross,
     failure::Failure,
-    fuzz, image, miri,
+    fuzz, image, loom, miri,
     steps::{self, Step},
     vendored,
     workspace::Workspace,
 };
 
 const HELP: &str = "\
-Runs what takes too long for `cargo xtask ci`: a minute of fuzzing the decoder, miri, the counts of `cargo xtask count`, the barrier's
-tests with a hundred times the races, a hundred million steps of the model of a worker's two sides,
+Runs what takes too long for `cargo xtask ci`: a minute of fuzzing the decoder and the hostile peer of
+a ring, miri, loom, the counts of `cargo xtask count`, the barrier's tests with a hundred times the
+races, a hundred million steps of the model of a worker's two sides,
 a thousand strikes against each crew of workers, the ticks of main beside hostile ones, main or a
 worker killed or refused at each of their system calls, logd's main and worker killed two hundred
 times each under load, ten million random messages for its lines, `cargo xtask image --boot`,
@@ -56,6 +57,7 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
         image::step(workspace),
         vendored::long_step(workspace),
     ];
+    steps.extend(loom::steps(workspace));
     steps.extend(around::steps(workspace, around::Suites::All, |_| true));
     steps.extend(cross::steps(workspace, |_| true));
     steps

@@ -12,6 +12,7 @@ mod fuzz;
 mod image;
 mod layers;
 mod lines;
+mod loom;
 mod miri;
 mod modules;
 mod package;
@@ -49,6 +50,7 @@ Verbs:
   bench    measure beside bare system calls, and print the ratios
   count    count the instructions of the hot path, and compare them with those on file
   fuzz     feed generated inputs to a decoder
+  loom     run models of the words that processes share, in which loom tries all that they can see
   miri     run the tests of ipc-frame in miri, which detects undefined behaviour
   image    build a system with a log daemon for a Linux kernel, which boots and tests itself
   cross    run the tests on other machines: 32 bits, big-endian, ARM, RISC-V
@@ -86,6 +88,7 @@ fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
         Some(Value(verb)) if verb == "size" => size::run(args),
         Some(Value(verb)) if verb == "bench" => bench::run(args),
         Some(Value(verb)) if verb == "fuzz" => fuzz::run(args),
+        Some(Value(verb)) if verb == "loom" => loom::run(args),
         Some(Value(verb)) if verb == "miri" => miri::run(args),
         Some(Value(verb)) if verb == "image" => image::run(args),
         Some(Value(verb)) if verb == "cross" => cross::run(args),
