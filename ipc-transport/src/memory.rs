@@ -7,5 +7,5 @@ pub(crate) mod faulty;
 pub(crate) mod loopback;
 #[cfg(feature = "socket")]
 pub(crate) mod page;
-#[cfg(any(feature = "ring", all(loom, test)))]
+#[cfg(any(feature = "ring", test))]
 pub(crate) mod ring;

@@ -8,8 +8,8 @@ use crate::{
 };
 
 const HELP: &str = "\
-Runs the tests of ipc-frame, with all features, and of ipc-transport without sockets in miri, an
-interpreter that detects undefined behaviour. Needs nightly Rust with the components miri and
+Runs the tests of ipc-frame, with all features, and of ipc-transport without sockets, those of the
+ring's rules among them, in miri, an interpreter that detects undefined behaviour. Needs nightly Rust with the components miri and
 rust-src, and is skipped without them.
 
 Usage: cargo xtask miri

@@ -62,6 +62,8 @@ fn agrees_with_the_model(start: u32, seed: u64, steps: usize) {
         let next = consumer.next(track).unwrap();
         assert_eq!(next.is_none(), model.is_empty());
         assert_eq!(consumer.is_empty(track), model.is_empty());
+        let unread: usize = model.iter().map(|(bytes, _)| bytes.len()).sum();
+        assert!((unread..=BYTES).contains(&consumer.waiting(track)));
         let mut space = [0; 90];
         let mut limit = 1 + numbers.below(space.len() - 1);
         if next == Some(Next::WithFds) {
