@@ -13,13 +13,6 @@ const HELP: &str = "\
 Runs what takes too long for `cargo xtask ci`: a minute of fuzzing the decoder and the hostile peer of
 a ring, miri, loom, the counts of `cargo xtask count`, the barrier's tests with a hundred times the
 races, a hundred million steps of the model of a worker's two sides,
-a thousand strikes against each crew of workers, the ticks of main beside hostile ones, main or a
-worker killed or refused at each of their system calls, logd's main and worker killed two hundred
-times each under load, ten million random messages for its lines, `cargo xtask image --boot`,
-tinylogd built with the settings of distributions, and the tests in all surroundings of
-`cargo xtask around` and on all machines of `cargo xtask cross`. Every step runs, also after one that
-failed. A step whose tool is not installed is skipped; the end of the output lists these steps and how
-to install them.
 
 Usage: cargo xtask deep
 
@@ -48,6 +41,7 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
     traffic.args(["ipc-worker", "--lib", "--", "traffic"]).env("IPC_STEPS", "100000000");
     let mut steps = vec![
         fuzz::step(workspace, "fuzz decode", "decode", minute),
+        fuzz::step(workspace, "fuzz ring", "ring", minute),
         miri::step(workspace),
         count::step(workspace),
         Step::command("barrier, long", barrier),

@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: generated inputs for the decoders.
+//! `cargo xtask fuzz`: generated inputs for the decoders and the ring.
 
 use std::ffi::OsString;
 
@@ -15,7 +15,7 @@ use crate::{
 };
 
 const HELP: &str = "\
-Feeds a decoder with generated inputs, until a limit is reached or an input breaks it. Needs nightly
+Feeds a decoder, or the ring, with generated inputs, until a limit is reached or an input breaks it. Needs nightly
 Rust and cargo-fuzz, and is skipped without them.
 
 Usage: cargo xtask fuzz TARGET [OPTIONS]
@@ -23,6 +23,7 @@ Usage: cargo xtask fuzz TARGET [OPTIONS]
 Targets:
   decode    the decoder of frames, with bytes in pieces of any size
   join      frames in pieces of any size with any descriptors, as the joiner sees them
+  ring      both sides of a ring in shared memory, with a peer that writes anything anywhere
   text      the text of reasons and refusals
   typed     messages in the postcard format
 
@@ -37,7 +38,7 @@ ipc-frame/fuzz/artifacts.
 Exit codes: 0 no input broke the decoder or the run was skipped, 1 one did or the run failed,
 2 wrong arguments";
 
-const TARGETS: [&str; 4] = ["decode", "join", "text", "typed"];
+const TARGETS: [&str; 5] = ["decode", "join", "ring", "text", "typed"];
 const INPUTS: u64 = 10_000_000;
 /// Longer inputs are slower and find nothing new: the decoder under test holds 64 bytes.
 const LONGEST: &str = "-max_len=512";
