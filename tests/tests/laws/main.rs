@@ -16,6 +16,7 @@ mod hostile;
 mod modes;
 mod packets;
 mod pairs;
+mod rings;
 mod strays;
 
 use std::process::ExitCode;
@@ -261,6 +262,18 @@ fn main() -> ExitCode {
         a_packet_that_had_to_be_cut_is_an_error_with_its_numbers,
         packets_over_the_buffer_go_in_smaller_ones,
         a_blocking_receive_waits_for_a_packet_and_sees_the_end,
+    );
+    own!(list, rings:
+        cursors_that_cannot_be_break_the_ring,
+        lengths_that_cannot_be_break_the_ring,
+        socket_bytes_of_no_meaning_break_the_ring_after_what_was_sent,
+        descriptors_that_no_bytes_claim_break_the_ring_after_a_while,
+        bytes_without_the_descriptors_that_they_tell_of_come_alone,
+        a_flood_of_bells_costs_wake_ups_only,
+        a_peer_that_ends_amid_a_chunk_leaves_what_it_had_written,
+        a_peer_that_wakes_nobody_is_heard_all_the_same,
+        bits_that_tell_of_sleepers_change_no_bytes,
+        whatever_a_peer_does_ends_in_bytes_or_an_error,
     );
     own!(list, faults:
         lost_descriptors_are_told_and_the_next_frame_is_right,
