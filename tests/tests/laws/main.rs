@@ -270,6 +270,7 @@ fn main() -> ExitCode {
         descriptors_that_no_bytes_claim_break_the_ring_after_a_while,
         bytes_without_the_descriptors_that_they_tell_of_come_alone,
         a_flood_of_bells_costs_wake_ups_only,
+        repro_bells_do_not_hold_a_receive_over_its_time,
         a_peer_that_ends_amid_a_chunk_leaves_what_it_had_written,
         a_peer_that_wakes_nobody_is_heard_all_the_same,
         bits_that_tell_of_sleepers_change_no_bytes,

@@ -154,6 +154,16 @@ pub(crate) fn a_flood_of_bells_costs_wake_ups_only() {
     }
 }
 
+/// Each look at the socket takes at least 2 ms, of the five that this receive has; twice as long if
+/// it is woken for nothing.
+pub(crate) fn repro_bells_do_not_hold_a_receive_over_its_time() {
+    let mut ends = Ends::new();
+    assert_eq!(ends.peer_socket.send(&[&[b'b'; 4096]]), Ok(Some(4096)));
+    assert_eq!(ends.receive(MODES[1]), Ok(None));
+    let left = patiently(|| ends.socket.receive(&mut [0; 5000]).unwrap());
+    assert!(left > 4096 - 10 * 16, "{} bells were taken", 4096 - left);
+}
+
 pub(crate) fn a_peer_that_ends_amid_a_chunk_leaves_what_it_had_written() {
     for mode in MODES {
         let mut ends = Ends::new();

@@ -65,7 +65,8 @@ impl Ring {
     }
 
     /// Bounds how long a [`blocking`](Self::blocking) receive waits; see
-    /// [`Unix::set_receive_timeout`](crate::Unix::set_receive_timeout). It may be 20 ms longer.
+    /// [`Unix::set_receive_timeout`](crate::Unix::set_receive_timeout). It may be 20 ms longer, and
+    /// twice as long where the peer wakes this end for nothing.
     ///
     /// # Errors
     /// `EINVAL` for no time at all, `EDOM` for one out of range.

@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use rustix::fd::BorrowedFd;
 use rustix::net::RecvFlags;
+use rustix::net::sockopt::{Timeout, socket_timeout};
 
 use super::sender::{ATTEMPTS, RingSender, sleep};
 use super::side::{BELL, FDS, Side};
@@ -15,7 +16,7 @@ use crate::memory::ring::track::Track;
 use crate::unix::calls::{Calls, Mode, Way};
 use crate::unix::socket::Kind;
 use crate::unix::stream::Bytes;
-use crate::waiting::{Instant, Patience};
+use crate::waiting::{Instant, Interest, Patience, Watched, wait};
 
 /// How long a receiver sleeps on a word before it sleeps at the socket: so late is the peer's end
 /// seen at the latest. Longer than a tick of the system's clock: an earlier timer has to be set in
@@ -171,9 +172,14 @@ impl<'a> RingLink<'a> {
     }
 
     /// Waits for something to read, or for the end, if it may; returns false where there is none.
-    /// Where it may not wait the socket will show what comes.
+    /// Where it may not wait the socket will show what comes. One that was woken for nothing has a
+    /// deadline.
     #[inline(never)]
-    fn wait(&mut self, track: Track<'_>) -> Result<bool, TransportError> {
+    fn wait(
+        &mut self,
+        track: Track<'_>,
+        deadline: Option<Instant>,
+    ) -> Result<bool, TransportError> {
         let Some(Patience { spin }) = self.patience else {
             self.listen(Mode::NonBlocking)?;
             return Ok(self.input.closed || !self.show(track));
@@ -202,7 +208,21 @@ impl<'a> RingLink<'a> {
         if self.sleep(track, Asleep::OnSocket).is_none() {
             return Ok(true);
         }
-        Ok(self.listen(Mode::Blocking)? || head.position() != end)
+        let mode = match deadline {
+            None => Mode::Blocking,
+            Some(deadline) => {
+                let mut watched = [Watched::new(self.sender.socket, Interest::Input)];
+                wait(&mut watched, Some(deadline)).map_err(TransportError::System)?;
+                Mode::NonBlocking
+            }
+        };
+        Ok(self.listen(mode)? || head.position() != end)
+    }
+
+    /// Returns when a receive is to end that is woken for nothing now, if ever.
+    fn deadline(&self) -> Option<Instant> {
+        let timeout = socket_timeout(self.sender.socket, Timeout::Recv).unwrap_or_default();
+        timeout.map(|timeout| Instant::now() + timeout)
     }
 
     /// Lets the socket show what comes next. Returns false where there is something already.
@@ -232,12 +252,17 @@ impl Carry for RingLink<'_> {
         if space.is_empty() {
             return Ok(None);
         }
-        for _ in 0..ATTEMPTS {
+        let mut deadline = None;
+        for attempt in 0..ATTEMPTS {
             let Some(next) = self.input.consumer.next(track)? else {
                 if self.input.closed {
                     return Err(TransportError::Closed);
                 }
-                if !self.wait(track)? {
+                if attempt > 0 {
+                    deadline = deadline.or_else(|| self.deadline());
+                }
+                let is_late = deadline.is_some_and(|deadline| deadline <= Instant::now());
+                if is_late || !self.wait(track, deadline)? {
                     return Ok(None);
                 }
                 continue;
