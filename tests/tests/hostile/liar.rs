@@ -16,7 +16,7 @@ use ipc_worker::{Handler, Reason, Refusal, Reply, Request};
 use rustix::fd::BorrowedFd;
 use rustix::process::{Signal, getpid, kill_process};
 
-use crate::page;
+use crate::{page, ring};
 
 /// Returns its bytes, and its descriptors.
 pub(crate) const ECHO: u16 = 1;
@@ -72,8 +72,39 @@ const fn raw(kind: Kind) -> RawHeader {
 /// How many notes a flood brings.
 pub(crate) const NOTES: usize = 3000;
 
-/// Every lie that is told amid honest work.
-pub(crate) const ALL: &[Lie] = &[
+/// Returns every lie that is told amid honest work. Over the ring they are the last words of a worker.
+pub(crate) fn all() -> impl Iterator<Item = &'static Lie> {
+    let is_last = |lie: &Lie| !matches!(lie.own, Own::Reply | Own::Refused);
+    let over_ring = cfg!(feature = "over-ring");
+    let of_ring = OF_RING.iter().filter(move |_| over_ring);
+    ALL.iter().filter(move |lie| !over_ring || is_last(lie)).chain(of_ring)
+}
+
+/// Those that only a ring can be told.
+const OF_RING: &[Lie] = &[
+    lie("a head beyond the ring", Own::Lost, BROKEN, |_| sleep_after(|| ring::skip(4104))),
+    lie("a head before the tail", Own::Lost, BROKEN, |_| sleep_after(|| ring::skip(u32::MAX - 7))),
+    lie("a head amid eight bytes", Own::Lost, BROKEN, |_| sleep_after(|| ring::skip(12))),
+    lie("a length of nothing", Own::Lost, BROKEN, |_| sleep_after(|| ring::write_len(0))),
+    lie("a length over the head", Own::Lost, BROKEN, |_| sleep_after(|| ring::write_len(9))),
+    lie("a length of 2 GiB", Own::Lost, BROKEN, |_| sleep_after(|| ring::write_len(u32::MAX >> 1))),
+    lie("a byte that is no bell", Own::Lost, BROKEN, |_| sleep_after(|| ring::say(b"x"))),
+    lie("frames over the socket", Own::Lost, BROKEN, |_| sleep_after(|| ring::say(&REPLY.bytes()))),
+    lie("descriptors for no bytes", Own::Lost, BROKEN, |it| {
+        sleep_after(|| it.send_over_socket(&[b"f"], &[fds::file().as_fd()]));
+    }),
+    lie("bells for ever", Own::Lost, OVERDUE, |_| {
+        loop {
+            ring::say(b"b");
+        }
+    }),
+    lie("a death amid a chunk", Own::Lost, DEATH, |_| {
+        ring::write_len(8);
+        ipc_barrier::exit(3);
+    }),
+];
+
+const ALL: &[Lie] = &[
     lie("an id that was never given", Own::Reply, STRAY, |it| {
         it.say(RawHeader { id: u64::MAX, ..REPLY }, &[]);
     }),
@@ -217,6 +248,11 @@ fn sleep() {
     std::thread::sleep(Duration::from_secs(600));
 }
 
+fn sleep_after(tell: impl FnOnce()) {
+    tell();
+    sleep();
+}
+
 /// The handler.
 pub(crate) struct Liar {
     home: PathBuf,
@@ -224,6 +260,8 @@ pub(crate) struct Liar {
     refused: Vec<i32>,
     /// Descriptors that its replies have brought.
     sent: u32,
+    /// Main listens to the ring.
+    over_ring: bool,
 }
 
 impl Liar {
@@ -233,10 +271,13 @@ impl Liar {
 
     /// One that has tried to take the page away.
     pub(crate) fn refused(home: impl Into<PathBuf>, refused: Vec<i32>) -> Self {
-        Self { home: home.into(), refused, sent: 0 }
+        Self { home: home.into(), refused, sent: 0, over_ring: false }
     }
 
     fn write(&mut self, bytes: &[u8]) {
+        if self.over_ring {
+            return bytes.chunks(1000).for_each(|piece| ring::write(piece, false));
+        }
         let mut rest = bytes;
         while !rest.is_empty() {
             let Ok(len) = rustix::io::write(fds::own_socket(), rest) else { ipc_barrier::exit(0) };
@@ -262,8 +303,16 @@ impl Liar {
 
     fn send(&mut self, header: RawHeader, payload: &[u8], fds: &[BorrowedFd<'_>]) {
         let header = RawHeader { len: u32::try_from(payload.len()).unwrap(), ..header };
+        if self.over_ring {
+            self.send_over_socket(&[b"f"], fds);
+            return ring::write(&[&header.bytes(), payload].concat(), true);
+        }
+        self.send_over_socket(&[&header.bytes(), payload], fds);
+    }
+
+    fn send_over_socket(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) {
         let mut stream = Stream::from(fds::own_socket().try_clone_to_owned().unwrap());
-        stream.blocking().send_with(&[&header.bytes(), payload], fds).unwrap();
+        stream.blocking().send_with(pieces, fds).unwrap();
     }
 
     /// Sends a frame with so many descriptors, whatever its header says.
@@ -302,6 +351,7 @@ impl Handler for Liar {
     }
 
     fn handle(&mut self, request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+        self.over_ring = cfg!(feature = "over-ring");
         match request.method() {
             ECHO => {
                 reply.put(request.bytes())?;
@@ -323,7 +373,7 @@ impl Handler for Liar {
             }
             REFUSED => self.refused.iter().try_for_each(|errno| reply.put(&errno.to_le_bytes())),
             method => {
-                (ALL[usize::from(method - LIES)].tell)(self);
+                (all().nth(usize::from(method - LIES)).unwrap().tell)(self);
                 reply.put(LYING)
             }
         }

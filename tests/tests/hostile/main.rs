@@ -11,6 +11,7 @@
 mod heard;
 mod liar;
 mod page;
+mod ring;
 mod ticks;
 
 use ipc_tests::over::{self, Over};
@@ -30,11 +31,11 @@ use ipc_worker::{
 };
 
 use heard::{Heard, Told};
-use liar::{ALL, ECHO, FIRST, FIRST_FILE, GUESS, LIES, LYING, Liar, NOTES, Own, REFUSED, SCRIBBLE};
+use liar::{ECHO, FIRST, FIRST_FILE, GUESS, LIES, LYING, Liar, NOTES, Own, REFUSED, SCRIBBLE, all};
 use ticks::a_tick_beside_a_liar_and_beside_a_stranger;
 
 pub(crate) const SLOTS: usize = 8;
-const BYTES: usize = 4096;
+pub(crate) const BYTES: usize = 4096;
 
 /// How long a lie may take that ends in no other way.
 const LIMIT: Duration = Duration::from_millis(60);
@@ -107,9 +108,8 @@ fn counted(counters: &Counters) -> Vec<&'static str> {
 }
 
 fn each_lie_hurts_only_its_worker_and_has_its_count<S: Starts>() {
-    over::only_the_socket();
     let home = tempfile::tempdir().unwrap();
-    for (number, lie) in ALL.iter().enumerate() {
+    for (number, lie) in all().enumerate() {
         println!("{}", lie.name);
         let mut worker = S::worker(home.path(), Restart::AT_ONCE);
         honest(&mut worker);

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use ipc_tests::around::proc;
 use ipc_tests::random::Random;
 
-use crate::SLOTS;
+use crate::{SLOTS, ring};
 
 /// The state of a request whose handler runs, in the last bits of its word.
 const RUNNING: u32 = 2;
@@ -17,13 +17,25 @@ const STATE_BITS: u32 = 3;
 /// Words before those of the slots: the credit for notes.
 const CREDIT: usize = 3;
 
+/// Where the words of the ring begin.
+const RING: usize = (CREDIT + SLOTS).next_multiple_of(32);
+
 /// Returns the words of the slots.
 pub(crate) fn words() -> &'static [AtomicU32; SLOTS] {
     all().last_chunk().unwrap()
 }
 
-/// Finds the words by the names that shared memory has in /proc, after a fork and after an exec.
+/// Returns the words of the ring, where there is one.
+pub(crate) fn ring() -> &'static [AtomicU32; ring::LEN] {
+    mapped::<{ RING + ring::LEN }>().last_chunk().unwrap()
+}
+
 fn all() -> &'static [AtomicU32; CREDIT + SLOTS] {
+    mapped()
+}
+
+/// Finds the words by the names that shared memory has in /proc, after a fork and after an exec.
+fn mapped<const LEN: usize>() -> &'static [AtomicU32; LEN] {
     let maps = std::fs::read_to_string(proc("self/maps")).unwrap();
     let is_page = |line: &&str| {
         line.contains(" rw-s ") && ["ipc-page", "/dev/zero"].iter().any(|it| line.contains(it))
@@ -31,9 +43,9 @@ fn all() -> &'static [AtomicU32; CREDIT + SLOTS] {
     let line = maps.lines().find(is_page).unwrap();
     let start = line.split_once('-').unwrap().0;
     let address = usize::from_str_radix(start, 16).unwrap();
-    let words = std::ptr::with_exposed_provenance::<[AtomicU32; CREDIT + SLOTS]>(address);
-    // SAFETY: it is mapped as long as the process serves, is longer than this, and all access to it
-    // is atomic.
+    let words = std::ptr::with_exposed_provenance::<[AtomicU32; LEN]>(address);
+    // SAFETY: it is mapped as long as the process serves, is so long, with the ring where one is asked
+    // for, and all access to it is atomic.
     unsafe { &*words }
 }
 

@@ -11,7 +11,7 @@ use ipc_tests::forked::{end_of, forked};
 use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{Call, Event, Instant, Launch, Restart};
 
-use crate::liar::{ALL, FLOOD, LIES};
+use crate::liar::{FLOOD, LIES, all};
 use crate::{Liars, Starts};
 
 const PERIOD: Duration = Duration::from_millis(1);
@@ -57,7 +57,7 @@ fn stranger() {
 pub(crate) fn a_tick_beside_a_liar_and_beside_a_stranger<S: Starts>() {
     let home = tempfile::tempdir().unwrap();
     let number = |name: &str| {
-        let place = ALL.iter().position(|lie| lie.name == name).unwrap();
+        let place = all().position(|lie| lie.name == name).unwrap();
         LIES + u16::try_from(place).unwrap()
     };
     let lies = ["bytes that are no frame", "silence", "a stop"].map(|name| (name, number(name)));
