@@ -273,6 +273,8 @@ fn main() -> ExitCode {
         repro_bells_do_not_hold_a_receive_over_its_time,
         a_peer_that_ends_amid_a_chunk_leaves_what_it_had_written,
         a_peer_that_wakes_nobody_is_heard_all_the_same,
+        repro_a_bell_that_finds_no_memory_comes_later,
+        repro_a_receive_that_waits_rings_where_there_was_no_memory,
         bits_that_tell_of_sleepers_change_no_bytes,
         whatever_a_peer_does_ends_in_bytes_or_an_error,
     );

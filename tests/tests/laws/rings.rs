@@ -8,8 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use ipc_tests::fds::{self, Fds, file};
+use ipc_tests::seccomp::refuse_at_first;
 use ipc_transport::{
-    PassFds, Patience, RingEnd, RingLink, SharedPage, Side, Stream, Transport, TransportError,
+    Instant, Interest, PassFds, Patience, RingEnd, RingLink, SharedPage, Side, Stream, Transport,
+    TransportError, Watched, wait,
 };
 
 use crate::bytes::{Random, is_closed, patiently, send_all};
@@ -203,6 +205,37 @@ pub(crate) fn a_peer_that_wakes_nobody_is_heard_all_the_same() {
             assert_eq!(patiently(|| link.receive(&mut [0; 64]).unwrap()), 5);
         });
     }
+}
+
+/// The kernel has no memory for a bell, again and again. Both sides are called as by loops that heed
+/// the contract.
+fn a_bell_finds_no_memory(mode: Option<Patience>) {
+    let mut ends = Ends::new();
+    let Ends { own, socket, page, peer, peer_socket } = &mut ends;
+    let words = page.words();
+    let mut left = own.link(socket.as_fd(), words, mode);
+    let mut right = peer.link(peer_socket.as_fd(), words, None);
+    assert_eq!(right.receive(&mut [0; 64]), Ok(None));
+    refuse_at_first(libc::SYS_sendto, libc::ENOBUFS, 150);
+    assert_eq!(left.send(&[b"bytes"]), Ok(Some(5)));
+    patiently(|| {
+        assert_eq!(left.receive(&mut [0; 64]), Ok(None));
+        let mut watched = [Watched::new(peer_socket.as_fd(), Interest::Input)];
+        let shows = wait(&mut watched, Some(Instant::PAST)).unwrap();
+        assert!(shows || left.holds_input(), "this side would wait");
+        shows.then_some(())
+    });
+    assert_eq!(right.receive(&mut [0; 64]), Ok(Some(5)));
+    assert!(!left.holds_input());
+}
+
+pub(crate) fn repro_a_bell_that_finds_no_memory_comes_later() {
+    a_bell_finds_no_memory(None);
+}
+
+/// It has nobody who calls it again meanwhile.
+pub(crate) fn repro_a_receive_that_waits_rings_where_there_was_no_memory() {
+    a_bell_finds_no_memory(MODES[1]);
 }
 
 /// The bits that tell how this side sleeps are set and taken away all the time.

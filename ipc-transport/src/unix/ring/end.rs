@@ -1,6 +1,6 @@
 //! One end: its socket, its memory, and what it keeps for itself.
 
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::thread::futex;
@@ -40,6 +40,7 @@ assert_impl_all!(Ring: Send, Sync);
 pub struct RingEnd {
     side: Side,
     out: Producer,
+    owes: AtomicBool,
     input: RingInput,
 }
 
@@ -86,7 +87,7 @@ impl Ring {
 impl RingEnd {
     /// A new end. Its words are zero.
     pub const fn new(side: Side) -> Self {
-        Self { side, out: Producer::new(), input: RingInput::new() }
+        Self { side, out: Producer::new(), owes: AtomicBool::new(false), input: RingInput::new() }
     }
 
     /// Returns whether the system lets processes sleep on a word and wake each other (futex(2)).
@@ -97,8 +98,8 @@ impl RingEnd {
     /// Returns whether the socket will show what comes next. It will once a receive that does not
     /// wait has taken all.
     #[inline]
-    pub const fn shows(&self) -> bool {
-        self.input.shows()
+    pub fn shows(&self) -> bool {
+        self.input.shows() && !self.owes.load(Relaxed)
     }
 
     /// Returns how many words a ring takes with so many bytes each way.
@@ -115,8 +116,8 @@ impl RingEnd {
         words: &'a [AtomicU32],
         patience: Option<Patience>,
     ) -> RingLink<'a> {
-        let Self { side, out, input } = self;
-        RingLink::new(RingSender::new(socket, words, *side, out), input, patience)
+        let Self { side, out, owes, input } = self;
+        RingLink::new(RingSender::new(socket, words, *side, out, owes), input, patience)
     }
 }
 
@@ -138,7 +139,8 @@ impl Carry for Ring {
     }
 
     fn holds(&self) -> bool {
-        self.end.input.holds(self.page.words(), self.end.side)
+        let RingEnd { side, owes, input, .. } = &self.end;
+        owes.load(Relaxed) || input.holds(self.page.words(), *side)
     }
 }
 

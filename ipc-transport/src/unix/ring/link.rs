@@ -185,6 +185,7 @@ impl<'a> RingLink<'a> {
             return Ok(self.input.closed || !self.show(track));
         };
         self.stop_showing();
+        self.sender.ring_again();
         let Some(end) = self.input.consumer.end() else { return Ok(true) };
         let head = track.head;
         if !spin.is_zero() {
@@ -205,7 +206,7 @@ impl<'a> RingLink<'a> {
             Some(word) => _ = sleep(head, word, ON_WORD),
             None => return Ok(true),
         }
-        if self.sleep(track, Asleep::OnSocket).is_none() {
+        if self.sender.owes() || self.sleep(track, Asleep::OnSocket).is_none() {
             return Ok(true);
         }
         let mode = match deadline {
@@ -252,6 +253,7 @@ impl Carry for RingLink<'_> {
         if space.is_empty() {
             return Ok(None);
         }
+        self.sender.ring_again();
         let mut deadline = None;
         for attempt in 0..ATTEMPTS {
             let Some(next) = self.input.consumer.next(track)? else {
@@ -290,6 +292,6 @@ impl Carry for RingLink<'_> {
     }
 
     fn holds(&self) -> bool {
-        self.input.holds(self.sender.words, self.sender.side)
+        self.input.holds(self.sender.words, self.sender.side) || self.sender.owes()
     }
 }

@@ -1,6 +1,6 @@
 //! The sending half.
 
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use core::time::Duration;
 
 use rustix::fd::BorrowedFd;
@@ -29,6 +29,8 @@ pub struct RingSender<'a> {
     pub(super) words: &'a [AtomicU32],
     pub(super) side: Side,
     out: &'a Producer,
+    /// The other side sleeps at the socket, and there was no memory for a bell.
+    owes: &'a AtomicBool,
 }
 
 impl<'a> RingSender<'a> {
@@ -38,8 +40,9 @@ impl<'a> RingSender<'a> {
         words: &'a [AtomicU32],
         side: Side,
         out: &'a Producer,
+        owes: &'a AtomicBool,
     ) -> Self {
-        Self { socket, words, side, out }
+        Self { socket, words, side, out, owes }
     }
 
     /// Sends, and waits for room.
@@ -61,6 +64,7 @@ impl<'a> RingSender<'a> {
         let Some(track) = self.side.outgoing(self.words) else {
             return Calls { fd: self.socket, mode }.send(pieces, usize::MAX, fds);
         };
+        self.ring_again();
         if !fds.is_empty() {
             // They go first: once the bytes are seen, they are there.
             let calls = Calls { fd: self.socket, mode };
@@ -90,6 +94,7 @@ impl<'a> RingSender<'a> {
             if asleep.is_some() && self.is_over()? {
                 return Err(TransportError::Closed);
             }
+            self.ring_again();
             match (mode, asleep) {
                 (Mode::Blocking, Some(word)) => _ = sleep(track.tail, word, ON_WORD),
                 (Mode::Blocking, None) => {}
@@ -117,15 +122,28 @@ impl<'a> RingSender<'a> {
         }
     }
 
-    /// Lets the other side's socket show input. Where it is full it does already.
+    /// Lets the other side's socket show input. Where it is full it does already; where the system is
+    /// short of memory, a later call rings.
     #[inline(never)]
     fn ring(self) {
         let calls = Calls { fd: self.socket, mode: Mode::NonBlocking };
-        for _ in 0..ATTEMPTS {
-            if !matches!(calls.send(&[&[BELL]], 1, &[]), Err(TransportError::Exhausted(_))) {
-                break;
-            }
+        if matches!(calls.send(&[&[BELL]], 1, &[]), Err(TransportError::Exhausted(_))) {
+            self.owes.store(true, Relaxed);
         }
+    }
+
+    /// Rings where there was no memory for it.
+    #[inline]
+    pub(super) fn ring_again(self) {
+        if self.owes() && self.owes.swap(false, Relaxed) {
+            self.ring();
+        }
+    }
+
+    /// Returns whether another call is to ring: the caller must not wait.
+    #[inline]
+    pub(super) fn owes(self) -> bool {
+        self.owes.load(Relaxed)
     }
 }
 
