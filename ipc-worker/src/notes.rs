@@ -50,8 +50,8 @@ pub(crate) unsafe fn begin(credit: Credit<'_>) {
 /// Lets notes go out, for a worker of `bytes` bytes each way.
 ///
 /// # Safety
-/// What sends them stays for as long as the process.
-pub(crate) unsafe fn open(sending: &Sending<'_>, bytes: usize) -> &'static Sender {
+/// What sends them stays for as long as the process, and not only as the sender that is returned.
+pub(crate) unsafe fn open<'a>(sending: &'a Sending<'a>, bytes: usize) -> &'a Sender {
     // Pairs with the acquire of each note.
     OWN.sending.store(ptr::from_ref(sending).cast_mut().cast(), Release);
     OWN.sender.open(bytes);

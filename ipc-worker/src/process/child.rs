@@ -79,8 +79,9 @@ impl<M: Medium, const SLOTS: usize, const BYTES: usize> Given<'_, M, SLOTS, BYTE
         let fd = unsafe { BorrowedFd::borrow_raw(stream.as_fd().as_raw_fd()) };
         let mut link = medium.link(&mut stream, ring, Some(spin));
         let sending = M::sender(&link, fd);
-        // SAFETY: as for the words.
-        let sender = unsafe { notes::open(&(&sending as notes::Sending<'_>), BYTES) };
+        let sending: notes::Sending<'_> = &sending;
+        // SAFETY: as for the words: it is a variable of this frame, which stays.
+        let sender = unsafe { notes::open(&sending, BYTES) };
         let notes = Notes { sender, credit };
         let (now, paces, finished) = (Instant::now, Paces::NEW, None);
         let mut server = Server { handler, words, inbox, outbox, notes, finished, now, paces };

@@ -279,7 +279,7 @@ mod tests {
         let count = names.len();
         names.dedup();
         assert_eq!(names.len(), count);
-        let first = "32 in flight, seqpacket, transport, 64 B, 0 fds, 1 cpus, spin off, \
+        let first = "32 in flight, ring, transport, 64 B, 0 fds, 1 cpus, spin off, \
                      beside batched stream";
         assert_eq!(names.first().map(String::as_str), Some(first));
     }
