@@ -73,7 +73,7 @@ fn docs(workspace: &Workspace) -> Step {
 }
 
 /// One command per crate, since features of crates built together are joined.
-fn fewer_features(workspace: &Workspace) -> [Step; 4] {
+fn fewer_features(workspace: &Workspace) -> [Step; 5] {
     let check = |package| {
         workspace.cargo(&["check", "--locked", "--no-default-features", "--package", package])
     };
@@ -87,6 +87,7 @@ fn fewer_features(workspace: &Workspace) -> [Step; 4] {
         Step::command("ipc-worker, no features", check("ipc-worker")),
         Step::command("ipc-worker, postcard alone", alone("postcard")),
         Step::command("ipc-worker, log alone", alone("log")),
+        Step::command("ipc-worker, ring alone", alone("ring")),
     ]
 }
 

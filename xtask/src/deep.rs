@@ -35,6 +35,11 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
     workers
         .args(["ipc-tests", "--test", "chaos", "--test", "hostile", "--test", "walks"])
         .env("IPC_TESTS_DEEP", "1");
+    let mut over_ring = workspace.cargo(&test);
+    over_ring
+        .args(["ipc-tests", "--features", "over-ring"])
+        .args(["--test", "chaos", "--test", "hostile", "--test", "walks"])
+        .env("IPC_TESTS_DEEP", "1");
     let mut logd = workspace.cargo(&test);
     logd.args(["ipc-tests", "--test", "logd", "--test", "lines"]).env("IPC_TESTS_DEEP", "1");
     let mut traffic = workspace.cargo(&test);
@@ -46,6 +51,7 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
         count::step(workspace),
         Step::command("barrier, long", barrier),
         Step::command("workers in chaos, long", workers),
+        Step::command("the same over the ring", over_ring),
         Step::command("logd, long", logd),
         Step::command("traffic, long", traffic),
         image::step(workspace),

@@ -19,7 +19,7 @@ Options:
 
 Exit codes: 0 no step failed, 1 a step failed, 2 wrong arguments";
 
-/// The suites that start workers.
+/// The suites that start workers; `deep` has `walks`, too.
 const OF_WORKERS: &[&str] = &[
     "allocation",
     "chaos",
@@ -30,7 +30,6 @@ const OF_WORKERS: &[&str] = &[
     "pools",
     "pressure",
     "typed",
-    "walks",
     "worker",
 ];
 
