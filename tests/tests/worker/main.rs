@@ -40,7 +40,7 @@ use starts::*;
 use stops::*;
 use supervised::*;
 
-ipc_tests::cases! {
+ipc_tests::cases! { main, 4 at once =
     blocking_call_gets_its_reply,
     handler_runs_in_another_process,
     replies_come_in_request_order,
