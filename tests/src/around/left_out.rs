@@ -148,6 +148,7 @@ pub(super) const LEFT_OUT: &[(&str, &str, &[&str])] = &[
             "descriptors_that_clients_send_are_dropped",
             "repro_a_receiver_holds_no_more_than_it_has_room_for",
             "repro_exactly_the_room_is_filled",
+            "rings::whatever_a_peer_does",
         ],
     ),
     (
@@ -233,6 +234,10 @@ pub(super) const LEFT_OUT: &[(&str, &str, &[&str])] = &[
             "repro_a_storm_of_signals_prolongs_no_blocking_receive",
             "a_blocking_receive_without_time_out_waits_through_signals",
             "repro_blocking_calls_wait_whatever_the_mode_of_the_description",
+            "rings::socket_bytes_of_no_meaning",
+            "rings::descriptors_that_no_bytes_claim",
+            "rings::a_flood_of_bells",
+            "rings::repro_bells_do_not_hold",
         ],
     ),
     (
