@@ -180,6 +180,8 @@ pub(super) const LEFT_OUT: &[(&str, &str, &[&str])] = &[
             "repro_a_shortage_of_memory_in_main_ends_no_worker",
             "a_shortage_that_lasts_ends_the_worker",
             "repro_an_interruption_without_end_holds_no_turn",
+            "where_main_may_not_use_futex",
+            "a_worker_that_takes_futex_from_itself",
             "heist::",
         ],
     ),
