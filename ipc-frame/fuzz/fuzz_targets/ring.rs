@@ -12,6 +12,7 @@ use libfuzzer_sys::fuzz_target;
 mod ring {
     mod bytes;
     pub(crate) mod consumer;
+    mod copy;
     pub(crate) mod cursor;
     pub(crate) mod producer;
     pub(crate) mod track;
@@ -67,7 +68,7 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn of(words: &'a [AtomicU32]) -> Self {
-        let [track, _] = Track::both(words).unwrap();
+        let track = Track::of(words, true).unwrap();
         let (producer, consumer) = (Producer::new(), Consumer::new());
         Self { track, producer, consumer, calls: VecDeque::new(), next_byte: 0, is_harmed: false }
     }

@@ -30,6 +30,7 @@ impl Consumer {
     }
 
     #[cfg(test)]
+    #[cfg(not(loom))]
     pub(super) fn starting_at(position: u32) -> Self {
         Self { position, head: position, ..Self::new() }
     }

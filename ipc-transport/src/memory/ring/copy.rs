@@ -1,19 +1,20 @@
 //! Copies between shared words and this process's own memory. Each byte is read and written once,
 //! whatever another process does to the words meanwhile.
 
-#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[cfg(all(target_arch = "x86_64", not(miri), not(all(loom, test))))]
 pub(super) use machine::{load, store};
-#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+#[cfg(not(all(target_arch = "x86_64", not(miri), not(all(loom, test)))))]
 pub(super) use portable::{load, store};
 
 /// By the processor's own copy, some five times as fast as word by word. The compiler's is not for
 /// memory that others write: it may read it again later, in the place of the copy.
-#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[cfg(all(target_arch = "x86_64", not(miri), not(all(loom, test))))]
 mod machine {
     #![expect(unsafe_code, reason = "one instruction")]
 
     use core::arch::asm;
-    use core::sync::atomic::AtomicU32;
+
+    use super::super::words::AtomicU32;
 
     /// Copies as many bytes as both have into the words.
     #[inline]
@@ -48,14 +49,16 @@ mod machine {
     }
 }
 
-/// Word by word.
-#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+/// Word by word: on other processors, and where one looks at each access.
+#[cfg(not(all(target_arch = "x86_64", not(miri), not(all(loom, test)))))]
 mod portable {
-    use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    use core::sync::atomic::Ordering::Relaxed;
+
+    use super::super::words::AtomicU32;
 
     /// Copies as many whole words as both have into the words.
     pub(in super::super) fn store(words: &[AtomicU32], bytes: &[u8]) {
-        for (word, chunk) in words.iter().zip(bytes.chunks_exact(size_of::<AtomicU32>())) {
+        for (word, chunk) in words.iter().zip(bytes.chunks_exact(size_of::<u32>())) {
             let chunk = chunk.first_chunk().copied().unwrap_or_default();
             word.store(u32::from_ne_bytes(chunk), Relaxed);
         }
@@ -63,7 +66,7 @@ mod portable {
 
     /// Copies as many whole words as both have out of the words.
     pub(in super::super) fn load(words: &[AtomicU32], space: &mut [u8]) {
-        for (word, chunk) in words.iter().zip(space.chunks_exact_mut(size_of::<AtomicU32>())) {
+        for (word, chunk) in words.iter().zip(space.chunks_exact_mut(size_of::<u32>())) {
             chunk.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
         }
     }

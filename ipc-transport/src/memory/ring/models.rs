@@ -105,7 +105,7 @@ impl Both {
     }
 
     fn track(&self) -> Track<'_> {
-        Track::both(&self.words).unwrap()[0]
+        Track::of(&self.words, true).unwrap()
     }
 
     fn write(&self, way: Way) {

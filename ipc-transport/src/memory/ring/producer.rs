@@ -27,6 +27,7 @@ impl Producer {
     }
 
     #[cfg(test)]
+    #[cfg(not(loom))]
     pub(super) fn starting_at(position: u32) -> Self {
         Self { head: position.into(), tail: position.into() }
     }
