@@ -276,6 +276,7 @@ fn main() -> ExitCode {
         repro_a_bell_that_finds_no_memory_comes_later,
         repro_a_receive_that_waits_rings_where_there_was_no_memory,
         bits_that_tell_of_sleepers_change_no_bytes,
+        a_peer_that_moves_and_makes_no_room_breaks_the_ring,
         whatever_a_peer_does_ends_in_bytes_or_an_error,
     );
     own!(list, faults:

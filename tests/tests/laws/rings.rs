@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::thread;
 use std::time::Duration;
 
+use ipc_tests::cases;
 use ipc_tests::fds::{self, Fds, file};
 use ipc_tests::seccomp::refuse_at_first;
 use ipc_transport::{
@@ -279,6 +280,32 @@ pub(crate) fn bits_that_tell_of_sleepers_change_no_bytes() {
         });
         assert!(received == stream, "other bytes");
     }
+}
+
+/// A peer that goes on and back and makes no room: the send that waits ends, and does not turn for
+/// ever.
+pub(crate) fn a_peer_that_moves_and_makes_no_room_breaks_the_ring() {
+    if thread::available_parallelism().is_ok_and(|cpus| cpus.get() < 2) {
+        cases::skip("a peer that moves during a call", "a second CPU");
+    }
+    let mut ends = Ends::new();
+    while ends.link(None).0.send(&[&[1; 100]]).unwrap().is_some() {}
+    let Ends { own, socket, page, .. } = &mut ends;
+    let (words, is_over) = (page.words(), AtomicBool::new(false));
+    let answer = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Relaxed) {
+                // Eight bytes are too few for a chunk.
+                words[TAIL].store(8, Release);
+                words[TAIL].store(0, Release);
+            }
+        });
+        let mut link = own.link(socket.as_fd(), words, MODES[1]);
+        let answer = link.send(&[&[1; 100]]);
+        is_over.store(true, Relaxed);
+        answer
+    });
+    assert_eq!(answer, Err(TransportError::BrokenRing));
 }
 
 /// Any word, any byte and any descriptor, at any time: whatever is answered, each call ends, and no

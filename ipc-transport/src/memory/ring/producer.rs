@@ -6,7 +6,7 @@ use super::cursor::Asleep;
 use super::track::{BrokenRing, Track, UNIT, WITH_FDS, aligned};
 
 /// What the writing side keeps for itself: how far it has come, and how far it knows the other side to
-/// have come. Who writes has it alone for that time; it may be another thread the next time.
+/// have come. Only one thread may write at a time, and any thread may be the next.
 #[derive(Debug, Default)]
 pub(crate) struct Producer {
     head: AtomicU32,

@@ -18,11 +18,6 @@ use crate::unix::socket::Kind;
 use crate::unix::stream::Bytes;
 use crate::waiting::{Instant, Interest, Patience, Watched, wait};
 
-/// How long a receiver sleeps on a word before it sleeps at the socket: so late is the peer's end
-/// seen at the latest. Longer than a tick of the system's clock: an earlier timer has to be set in
-/// the processor, by 1 µs of each sleep in a virtual machine.
-const ON_WORD: Duration = Duration::from_millis(20);
-
 /// How long descriptors may lie in the socket before the bytes are there that they belong to.
 const UNCLAIMED: Duration = Duration::from_secs(1);
 
@@ -171,7 +166,7 @@ impl<'a> RingLink<'a> {
         Ok(false)
     }
 
-    /// Waits for something to read, or for the end, if it may; returns false where there is none.
+    /// Waits for something to read, or for the end, if it may; returns false if nothing came.
     /// Where it may not wait the socket will show what comes. One that was woken for nothing has a
     /// deadline.
     #[inline(never)]
@@ -203,7 +198,7 @@ impl<'a> RingLink<'a> {
             }
         }
         match self.sleep(track, Asleep::OnWord) {
-            Some(word) => _ = sleep(head, word, ON_WORD),
+            Some(word) => _ = sleep(head, word),
             None => return Ok(true),
         }
         if self.sender.owes() || self.sleep(track, Asleep::OnSocket).is_none() {

@@ -18,10 +18,12 @@ use crate::waiting::{Interest, Watched, look};
 /// How often something is tried again that only a peer can undo each time, which means harm.
 pub(super) const ATTEMPTS: usize = 100;
 
-/// How long a sleep for room lasts at most before the peer's end is looked for.
+/// How long a sleep on a word lasts at most before the peer's end is looked for at the socket. Longer
+/// than a tick of the system's clock: an earlier timer has to be set in the processor, which costs 1 µs
+/// of each sleep in a virtual machine.
 const ON_WORD: Duration = Duration::from_millis(20);
 
-/// The sending half of one end. Whoever sends has it alone for that time.
+/// The sending half of one end. Only one thread may send at a time.
 #[derive(Clone, Copy, Debug)]
 pub struct RingSender<'a> {
     pub(super) socket: BorrowedFd<'a>,
@@ -87,7 +89,7 @@ impl<'a> RingSender<'a> {
     /// will show when there is.
     #[inline(never)]
     fn wait_for_room(self, track: Track<'_>, mode: Mode) -> Result<bool, TransportError> {
-        let mut attempts = 0;
+        let mut moves = 0;
         while self.out.room(track, 1)? == 0 {
             let how = if mode == Mode::Blocking { Asleep::OnWord } else { Asleep::OnSocket };
             let asleep = track.tail.sleep(self.out.tail(), how);
@@ -96,10 +98,11 @@ impl<'a> RingSender<'a> {
             }
             self.ring_again();
             match (mode, asleep) {
-                (Mode::Blocking, Some(word)) => _ = sleep(track.tail, word, ON_WORD),
-                (Mode::Blocking, None) => {}
-                (Mode::NonBlocking, None) if attempts < ATTEMPTS => attempts += 1,
-                (Mode::NonBlocking, _) => return Ok(false),
+                (Mode::Blocking, Some(word)) => _ = sleep(track.tail, word),
+                (Mode::NonBlocking, Some(_)) => return Ok(false),
+                // A peer that reads makes room by the second time that it goes on.
+                (_, None) if moves < ATTEMPTS => moves += 1,
+                (_, None) => return Err(TransportError::BrokenRing),
             }
         }
         Ok(true)
@@ -153,9 +156,9 @@ impl From<BrokenRing> for TransportError {
     }
 }
 
-/// Sleeps until the word is another one, or woken, for at most so long (futex(2)). The other side is
-/// another process, so that the word is no private one.
-pub(super) fn sleep(cursor: Cursor<'_>, word: u32, longest: Duration) -> Result<(), Errno> {
-    let longest = longest.try_into().ok();
+/// Sleeps until the word changes or the other side wakes it, for at most [`ON_WORD`] (futex(2)). The
+/// other side is another process, so the futex is not a private one.
+pub(super) fn sleep(cursor: Cursor<'_>, word: u32) -> Result<(), Errno> {
+    let longest = ON_WORD.try_into().ok();
     futex::wait(cursor.word(), futex::Flags::empty(), word, longest.as_ref())
 }
