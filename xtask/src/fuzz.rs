@@ -1,6 +1,6 @@
 //! `cargo xtask fuzz`: generated inputs for the decoders and the ring.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, process::Command};
 
 use lexopt::{
     Arg::{Long, Short, Value},
@@ -15,8 +15,8 @@ use crate::{
 };
 
 const HELP: &str = "\
-Feeds a decoder, or the ring, with generated inputs, until a limit is reached or an input breaks it. Needs nightly
-Rust and cargo-fuzz, and is skipped without them.
+Feeds a decoder, or the ring, with generated inputs, until a limit is reached or an input breaks it.
+Needs nightly Rust and cargo-fuzz, and is skipped without them.
 
 Usage: cargo xtask fuzz TARGET [OPTIONS]
 
@@ -65,6 +65,16 @@ pub(crate) fn run(args: Parser) -> Result<(), Failure> {
     let workspace = Workspace::find()?;
     let step = step(&workspace, "fuzz", target, limits);
     steps::run(&workspace, vec![step])
+}
+
+/// Returns a step that only checks whether the targets build.
+pub(crate) fn check(workspace: &Workspace) -> Step {
+    const NAME: &str = "fuzz, check";
+    if tools::output(Command::new("c++").arg("--version")).is_none() {
+        return Step::skip(NAME, "check of the fuzz targets (install with: apt-get install g++)");
+    }
+    let check = ["check", "--locked", "--manifest-path", "ipc-frame/fuzz/Cargo.toml"];
+    Step::command(NAME, workspace.cargo(&check))
 }
 
 /// Returns the step that feeds the target, or says why it cannot run here.

@@ -1,6 +1,6 @@
 //! `cargo xtask loom`: models of what processes do to each other's words.
 
-use std::env;
+use std::{env, process::Command};
 
 use crate::{
     failure::Failure,
@@ -32,19 +32,38 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
     steps::verb(args, HELP, steps)
 }
 
+/// The crates that have models, and the features to build them with.
+const MODELS: [(&str, &str, &[&str]); 3] = [
+    // The sockets beside the ring know no other words than the processor's.
+    ("loom ring", "ipc-transport", &["--no-default-features"]),
+    ("loom barrier", "ipc-barrier", &[]),
+    ("loom worker", "ipc-worker", &[]),
+];
+
 /// Returns a step for each crate that has models.
 pub(crate) fn steps(workspace: &Workspace) -> Vec<Step> {
-    let models = |name, package, features: &[&str]| {
-        let mut test = workspace.cargo(&["test", "--locked", "--release", "--lib", "--package"]);
-        test.arg(package).args(features).args(["--", "models::"]);
-        let asked = |name: &str| name == PREEMPTIONS && env::var_os(name).is_some();
-        test.envs(SETTINGS.into_iter().filter(|(name, _)| !asked(name)));
+    let step = |(name, package, features): (&'static str, &str, &[&str])| {
+        let mut test = cargo(workspace, &["test", "--release"], package, features);
+        test.args(["--", "models::"]);
         Step::command(name, test)
     };
-    vec![
-        // The sockets beside the ring know no other words than the processor's.
-        models("loom ring", "ipc-transport", &["--no-default-features"]),
-        models("loom barrier", "ipc-barrier", &[]),
-        models("loom worker", "ipc-worker", &[]),
-    ]
+    MODELS.map(step).into()
+}
+
+/// Returns a step that only checks whether the models build.
+pub(crate) fn check() -> Step {
+    Step::call("loom, check", |workspace| {
+        MODELS.iter().try_for_each(|(_, package, features)| {
+            let verb = ["check", "--profile", "test"];
+            steps::run_command(&mut cargo(workspace, &verb, package, features))
+        })
+    })
+}
+
+fn cargo(workspace: &Workspace, verb: &[&str], package: &str, features: &[&str]) -> Command {
+    let mut cargo = workspace.cargo(verb);
+    cargo.args(["--locked", "--lib", "--package", package]).args(features);
+    let asked = |name: &str| name == PREEMPTIONS && env::var_os(name).is_some();
+    cargo.envs(SETTINGS.into_iter().filter(|(name, _)| !asked(name)));
+    cargo
 }
