@@ -10,8 +10,9 @@ use crate::start_error::StartError;
 /// The version of what main and a worker say to each other.
 const VERSION: u32 = 1;
 
-/// Queues the first frame of a worker that is ready: the version, its slots, its bytes each way, whether it
-/// goes on over the ring, and what it serves: the fingerprint, the length of the build's name, that name and the service's.
+/// Queues the first frame of a worker that is ready: the version, its slots, its bytes each way,
+/// whether it goes on over the ring, and what it serves: the fingerprint, the length of the build's
+/// name, that name and the service's.
 pub(crate) fn ready<const SLOTS: usize, const BYTES: usize>(
     outbox: &mut Outbox<BYTES, SLOTS>,
     identity: &Identity,

@@ -236,7 +236,7 @@ impl<'a> Running<'a> {
 
 /// Runs a case in this process, which has just been made for it.
 fn run_one(case: &Case, output: Option<&File>) -> ! {
-    // SAFETY: no memory is involved. A group of its own lets a hang be killed whole.
+    // SAFETY: no memory is involved. A separate group lets a hang be killed whole.
     unsafe { libc::setpgid(0, 0) };
     if let Some(output) = output {
         let both = dup2_stdout(output).and_then(|()| dup2_stderr(output));

@@ -45,7 +45,7 @@ Options:
 Exit codes: 0 measured, even if a goal is missed or another crate fails; 1 a row failed; 2 wrong
 arguments";
 
-/// The package of the race with other crates, a workspace of its own.
+/// The package of the race with other crates, a separate workspace.
 pub(crate) const PEERS: &str = "tests/peers/Cargo.toml";
 
 /// The folder of the report.

@@ -10,7 +10,7 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use crate::cpus::pin;
 use crate::work::Work;
 
-/// Why there is no figure.
+/// Why a figure is missing.
 #[derive(Debug)]
 pub(crate) enum Trouble {
     /// This entry of the table is not about this work, which goes without saying.

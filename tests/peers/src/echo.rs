@@ -11,8 +11,8 @@ use crate::work::{IN_FLIGHT, ONE_WAYS, Work};
 pub(crate) trait End {
     fn send(&mut self, message: &[u8]) -> Result<(), Trouble>;
 
-    /// Receives a message into the buffer, which has the size that both sides know. One that
-    /// arrives in memory of its own may take the buffer's place.
+    /// Receives a message into the buffer, which has the size that both sides know. One that arrives
+    /// in other memory may take the buffer's place.
     fn receive(&mut self, buffer: &mut Vec<u8>) -> Result<(), Trouble>;
 
     fn send_fds(&mut self, _: &[u8], _: &[BorrowedFd<'_>]) -> Result<(), Trouble> {

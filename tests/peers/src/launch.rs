@@ -1,4 +1,4 @@
-//! Starts a measurement in a process of its own and ends it, with all of its peers, at its limit.
+//! Starts a measurement in a separate process and ends it, with all of its peers, at its limit.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};

@@ -1,7 +1,7 @@
 //! The crates beside others that do the same work: `cargo xtask bench --peers`.
 //!
 //! A table is a work, such as a round trip of 64 bytes on one CPU. In each repetition all
-//! contenders do it in turn, in a new order, each in a process of its own that starts, warms up
+//! contenders do it in turn, in a new order, each in a separate process that starts, warms up
 //! and is timed for a while. The ratio to the floor, which took part in the same repetition, is
 //! the result.
 

@@ -55,7 +55,7 @@ impl Options {
         Ok(options)
     }
 
-    /// Returns whether what is no row is chosen.
+    /// Returns whether the parts other than rows are chosen.
     pub(crate) fn wants(&self, what: &str) -> bool {
         self.filter.is_empty() || self.filter == what
     }

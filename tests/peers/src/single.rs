@@ -1,4 +1,4 @@
-//! One measurement, in a process of its own: a contender, a work, a while.
+//! One measurement, in a separate process: a contender, a work, a while.
 
 use std::time::{Duration, Instant};
 

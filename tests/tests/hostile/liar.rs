@@ -88,7 +88,7 @@ const OF_RING: &[Lie] = &[
     lie("a length of nothing", Own::Lost, BROKEN, |_| sleep_after(|| ring::write_len(0))),
     lie("a length over the head", Own::Lost, BROKEN, |_| sleep_after(|| ring::write_len(9))),
     lie("a length of 2 GiB", Own::Lost, BROKEN, |_| sleep_after(|| ring::write_len(u32::MAX >> 1))),
-    lie("a byte that is no bell", Own::Lost, BROKEN, |_| sleep_after(|| ring::say(b"x"))),
+    lie("a byte that means nothing", Own::Lost, BROKEN, |_| sleep_after(|| ring::say(b"x"))),
     lie("frames over the socket", Own::Lost, BROKEN, |_| sleep_after(|| ring::say(&REPLY.bytes()))),
     lie("descriptors for no bytes", Own::Lost, BROKEN, |it| {
         sleep_after(|| it.send_over_socket(&[b"f"], &[fds::file().as_fd()]));

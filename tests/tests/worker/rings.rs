@@ -18,7 +18,7 @@ fn goes_over_the_ring<L: Launch>(mut worker: Worker<u32, L>) -> bool {
     assert_eq!(call(&mut worker, ECHO, b"hello"), Told::Reply(0, b"hello".to_vec()));
     let is_over_ring = worker.is_over_ring();
     worker.stop(soon(), |_| ());
-    assert!(!worker.is_over_ring(), "there is no worker");
+    assert!(!worker.is_over_ring(), "it has stopped");
     is_over_ring
 }
 
@@ -37,7 +37,7 @@ pub(crate) fn where_main_may_not_use_futex_all_stays_on_the_socket() {
     }
 }
 
-/// Takes futex from itself once both have agreed, as a sandbox of its own may.
+/// Takes futex from itself once both have agreed, as a sandbox may.
 struct Sandboxed;
 
 impl Handler for Sandboxed {
