@@ -67,6 +67,7 @@ pub use waiting::Instant;
 #[cfg(feature = "socket")]
 pub use {
     bytes::byte_pair::BytePair,
+    memory::shared_bytes::SharedBytes,
     unix::blocking::Blocking,
     unix::inherit::inherit,
     unix::listen::{Listener, SocketError, connect},

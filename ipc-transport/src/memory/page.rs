@@ -85,12 +85,7 @@ impl SharedPage {
     /// shrink (which would kill all processes that map it, `SIGBUS`), `EINVAL` from `fstat` where
     /// it is too short; `ENOMEM`.
     pub fn of_file(file: BorrowedFd<'_>, count: usize) -> Result<Self, SystemError> {
-        let seals = fcntl_get_seals(file).map_err(SystemError::of("fcntl F_GET_SEALS"))?;
-        if !seals.contains(SEALS) {
-            return Err(SystemError::of("fcntl F_GET_SEALS")(Errno::PERM));
-        }
-        let stat = fstat(file).map_err(SystemError::of("fstat"))?;
-        if u64::try_from(stat.st_size).unwrap_or(0) < len(count) as u64 {
+        if bytes_of(file)? < len(count) as u64 {
             return Err(SystemError::of("fstat")(Errno::INVAL));
         }
         // SAFETY: the kernel chooses the address, so no memory in use is replaced; the file is
@@ -99,6 +94,15 @@ impl SharedPage {
             mmap(core::ptr::null_mut(), len(count), PROTECTION, MapFlags::SHARED, file, 0)
         };
         Self::mapped(mapped, count)
+    }
+
+    /// Maps all of a file, as [`of_file`](Self::of_file) does.
+    ///
+    /// # Errors
+    /// As [`of_file`](Self::of_file); also `EINVAL` where it is empty.
+    pub fn of_whole_file(file: BorrowedFd<'_>) -> Result<Self, SystemError> {
+        let count = bytes_of(file)? / size_of::<u32>() as u64;
+        Self::of_file(file, usize::try_from(count).unwrap_or(usize::MAX))
     }
 
     fn mapped(start: Result<*mut c_void, Errno>, count: usize) -> Result<Self, SystemError> {
@@ -127,4 +131,14 @@ impl Drop for SharedPage {
 /// Bytes of so many words; where no slice may be so long, more than can be mapped.
 fn len(count: usize) -> usize {
     Layout::array::<AtomicU32>(count).map_or(usize::MAX, |layout| layout.size())
+}
+
+/// Bytes of a file that cannot shrink.
+fn bytes_of(file: BorrowedFd<'_>) -> Result<u64, SystemError> {
+    let seals = fcntl_get_seals(file).map_err(SystemError::of("fcntl F_GET_SEALS"))?;
+    if !seals.contains(SEALS) {
+        return Err(SystemError::of("fcntl F_GET_SEALS")(Errno::PERM));
+    }
+    let stat = fstat(file).map_err(SystemError::of("fstat"))?;
+    Ok(u64::try_from(stat.st_size).unwrap_or(0))
 }

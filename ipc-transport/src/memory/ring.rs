@@ -11,7 +11,6 @@
 
 mod bytes;
 pub(crate) mod consumer;
-mod copy;
 pub(crate) mod cursor;
 #[cfg(test)]
 #[cfg(loom)]
@@ -21,4 +20,3 @@ pub(crate) mod producer;
 #[cfg(not(loom))]
 mod tests;
 pub(crate) mod track;
-mod words;

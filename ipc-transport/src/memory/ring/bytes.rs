@@ -2,9 +2,8 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use super::words::AtomicU32;
-
-use super::copy;
+use crate::memory::copy;
+use crate::memory::words::AtomicU32;
 
 /// Bytes of a word.
 const WORD: usize = size_of::<u32>();
@@ -40,54 +39,15 @@ impl<'a> Bytes<'a> {
     }
 
     /// Copies bytes in, from a position on. There is room for them.
-    pub(super) fn write(self, at: u32, mut bytes: &[u8]) {
-        let mut place = self.place(at);
-        while !bytes.is_empty() {
-            let offset = place % WORD;
-            let run = if offset == 0 { self.run(place, bytes.len()) } else { &[] };
-            let len = if run.is_empty() {
-                let Some(word) = self.slot(place) else { return };
-                let mut old = word.load(Relaxed).to_ne_bytes();
-                let space = old.get_mut(offset..).unwrap_or_default();
-                let len = space.len().min(bytes.len());
-                space.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-                word.store(u32::from_ne_bytes(old), Relaxed);
-                len
-            } else {
-                copy::store(run, bytes.get(..run.len() * WORD).unwrap_or_default());
-                run.len() * WORD
-            };
-            bytes = bytes.get(len..).unwrap_or_default();
-            place += len;
-        }
+    pub(super) fn write(self, at: u32, bytes: &[u8]) {
+        let len = copy::store(self.0, self.place(at), bytes);
+        copy::store(self.0, 0, bytes.get(len..).unwrap_or_default());
     }
 
     /// Copies bytes out, from a position on.
-    pub(super) fn read(self, at: u32, mut space: &mut [u8]) {
-        let mut place = self.place(at);
-        while !space.is_empty() {
-            let offset = place % WORD;
-            let run = if offset == 0 { self.run(place, space.len()) } else { &[] };
-            let len = if run.is_empty() {
-                let Some(word) = self.slot(place) else { return };
-                let word = word.load(Relaxed).to_ne_bytes();
-                let bytes = word.get(offset..).unwrap_or_default();
-                space.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-                bytes.len().min(space.len())
-            } else {
-                copy::load(run, space.get_mut(..run.len() * WORD).unwrap_or_default());
-                run.len() * WORD
-            };
-            space = space.get_mut(len..).unwrap_or_default();
-            place += len;
-        }
-    }
-
-    /// The whole words from a place on for so many bytes, up to the end.
-    #[inline]
-    fn run(self, place: usize, len: usize) -> &'a [AtomicU32] {
-        let words = self.0.get(place / WORD % self.0.len()..).unwrap_or_default();
-        words.get(..len / WORD).unwrap_or(words)
+    pub(super) fn read(self, at: u32, space: &mut [u8]) {
+        let len = copy::load(self.0, self.place(at), space);
+        copy::load(self.0, 0, space.get_mut(len..).unwrap_or_default());
     }
 
     #[inline]

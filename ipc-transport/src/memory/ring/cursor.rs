@@ -2,7 +2,7 @@
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire};
 
-use super::words::AtomicU32;
+use crate::memory::words::AtomicU32;
 
 /// How often a word is asked again that somebody else has changed meanwhile.
 const ATTEMPTS: usize = 100;

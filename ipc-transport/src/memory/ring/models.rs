@@ -18,7 +18,7 @@ use super::consumer::{Consumer, Next};
 use super::cursor::{Asleep, Cursor};
 use super::producer::Producer;
 use super::track::Track;
-use super::words::AtomicU32;
+use crate::memory::words::AtomicU32;
 
 /// Twice as many as there is room for, so that each side waits for the other.
 const BYTES: u8 = 128;

@@ -2,7 +2,7 @@
 
 use super::bytes::Bytes;
 use super::cursor::Cursor;
-use super::words::AtomicU32;
+use crate::memory::words::AtomicU32;
 
 /// Words from one cursor to the next: two lines of a cache, which some processors fetch together.
 const LINE: usize = 32;

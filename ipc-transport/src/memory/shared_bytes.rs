@@ -1,0 +1,156 @@
+//! Bytes that another process may change at any time: copied, and never lent.
+
+#![expect(unsafe_code, reason = "the kernel is given a pointer, since a slice must not be made")]
+
+use core::fmt;
+use core::sync::atomic::AtomicU32;
+
+use rustix::fd::{AsFd, AsRawFd};
+use rustix::io::Errno;
+use syscalls::{Sysno, syscall};
+
+use super::copy;
+use crate::contract::SystemError;
+
+/// How often a call is made again that a signal has interrupted.
+const ATTEMPTS: usize = 10_000;
+
+/// Bytes in memory that other processes may write at the same time.
+///
+/// They are copied out before anybody looks at them, or moved between the memory and a file by the
+/// kernel alone. There is no slice of them, since its bytes might change while it exists.
+#[derive(Clone, Copy)]
+pub struct SharedBytes<'a> {
+    words: &'a [AtomicU32],
+    len: usize,
+}
+
+impl<'a> SharedBytes<'a> {
+    /// Takes the first `len` bytes of the words, or all if there are fewer.
+    pub fn new(words: &'a [AtomicU32], len: usize) -> Self {
+        Self { words, len: len.min(size_of_val(words)) }
+    }
+
+    /// Returns how many bytes there are.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Returns whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Copies bytes out, from byte `offset` on, as many as there are and `space` has room for.
+    /// Returns how many.
+    pub fn read_at(&self, offset: usize, space: &mut [u8]) -> usize {
+        let len = space.len().min(self.len.saturating_sub(offset));
+        copy::load(self.words, offset, space.get_mut(..len).unwrap_or_default())
+    }
+
+    /// Copies bytes in, from byte `offset` on, as many as there is room for. Returns how many.
+    pub fn write_at(&self, offset: usize, bytes: &[u8]) -> usize {
+        let len = bytes.len().min(self.len.saturating_sub(offset));
+        copy::store(self.words, offset, bytes.get(..len).unwrap_or_default())
+    }
+
+    /// Writes all bytes to a file, at its offset (write(2)). The kernel reads them where they are:
+    /// nothing is copied by this process. It waits as write(2) does.
+    ///
+    /// # Errors
+    /// Those of write(2), once some bytes may be written.
+    pub fn write_to(&self, fd: impl AsFd) -> Result<(), SystemError> {
+        let done = self.transfer(Sysno::write, &fd).map_err(SystemError::of("write"))?;
+        // A file that takes nothing and says so by no error.
+        if done < self.len { Err(SystemError::of("write")(Errno::IO)) } else { Ok(()) }
+    }
+
+    /// Reads from a file, at its offset, up to its end or until there is no more room (read(2)).
+    /// Returns how many bytes were read. It waits as read(2) does.
+    ///
+    /// # Errors
+    /// Those of read(2), once some bytes may be read.
+    pub fn read_from(&self, fd: impl AsFd) -> Result<usize, SystemError> {
+        self.transfer(Sysno::read, &fd).map_err(SystemError::of("read"))
+    }
+
+    /// Makes the call until all bytes are moved, or none are.
+    fn transfer(&self, call: Sysno, fd: &impl AsFd) -> Result<usize, Errno> {
+        let start = self.words.as_ptr().cast_mut().cast::<u8>();
+        let (mut done, mut attempts) = (0, 0);
+        while done < self.len {
+            let (at, rest) = (start.wrapping_add(done), self.len - done);
+            // SAFETY: the kernel reads or writes `rest` bytes at `at`, which lie within the words;
+            // atomics may be written through a shared reference.
+            match unsafe { syscall!(call, fd.as_fd().as_raw_fd(), at, rest) } {
+                Ok(0) => break,
+                Ok(len) => done += len.min(rest),
+                Err(syscalls::Errno::EINTR) if attempts < ATTEMPTS => attempts += 1,
+                Err(error) => return Err(Errno::from_raw_os_error(error.into_raw())),
+            }
+        }
+        Ok(done)
+    }
+}
+
+impl fmt::Debug for SharedBytes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedBytes").field("len", &self.len).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::{Read, Seek, SeekFrom, Write};
+
+    use super::*;
+
+    #[test]
+    fn what_lies_beyond_the_length_is_neither_read_nor_written() {
+        let words: [AtomicU32; 4] = core::array::from_fn(|_| AtomicU32::new(u32::MAX));
+        let bytes = SharedBytes::new(&words, 10);
+        assert_eq!((bytes.write_at(7, b"abcdef"), bytes.write_at(11, b"x")), (3, 0));
+        assert_eq!(bytes.write_at(usize::MAX, b"x"), 0);
+        let (mut all, mut part) = ([0; 16], [0; 16]);
+        assert_eq!(SharedBytes::new(&words, 99).read_at(0, &mut all), 16);
+        assert_eq!(&all, b"\xff\xff\xff\xff\xff\xff\xffabc\xff\xff\xff\xff\xff\xff");
+        assert_eq!((bytes.read_at(8, &mut part), &part[..3]), (2, &b"bc\0"[..]));
+    }
+
+    #[test]
+    fn the_kernel_moves_bytes_to_a_file_and_back() {
+        let words: [AtomicU32; 4] = core::array::from_fn(|_| AtomicU32::new(0));
+        let bytes = SharedBytes::new(&words, 13);
+        let mut file = tempfile();
+        file.write_all(b"0123456789abcdef").unwrap();
+        file.seek(SeekFrom::Start(1)).unwrap();
+        assert_eq!(bytes.read_from(&file), Ok(13));
+        assert_eq!(bytes.read_from(&file), Ok(2), "up to the end");
+        file.seek(SeekFrom::Start(0)).unwrap();
+        bytes.write_to(&file).unwrap();
+        let mut written = std::vec::Vec::new();
+        file.seek(SeekFrom::Start(0)).unwrap();
+        file.read_to_end(&mut written).unwrap();
+        assert_eq!(written, b"ef3456789abcddef");
+    }
+
+    #[test]
+    fn the_error_of_the_call_is_told() {
+        let words = [AtomicU32::new(0)];
+        let bytes = SharedBytes::new(&words, 4);
+        let full = File::options().read(true).write(true).open("/dev/full").unwrap();
+        assert_eq!(bytes.write_to(&full).unwrap_err().errno.0, Errno::NOSPC.raw_os_error());
+        let read_only = File::open("/dev/null").unwrap();
+        let error = bytes.write_to(&read_only).unwrap_err();
+        assert_eq!((error.call, error.errno.0), ("write", Errno::BADF.raw_os_error()));
+        let directory = File::open("/").unwrap();
+        assert_eq!(bytes.read_from(&directory).unwrap_err().call, "read");
+    }
+
+    /// A file without a name.
+    fn tempfile() -> File {
+        let flags = rustix::fs::MemfdFlags::CLOEXEC;
+        rustix::fs::memfd_create("test", flags).unwrap().into()
+    }
+}
