@@ -35,6 +35,8 @@ pub struct Call<'a> {
     pub time_limit: Option<Duration>,
     /// By which worker of a [`Pool`](crate::Pool) it is to be run.
     pub key: Option<u64>,
+    /// What is put into the block of shared memory that the request is lent, if it is lent one.
+    pub block: Option<&'a [&'a [u8]]>,
 }
 
 impl<'a> Call<'a> {
@@ -42,8 +44,9 @@ impl<'a> Call<'a> {
     /// sent one after the other.
     pub const fn new(method: u16, pieces: &'a [&'a [u8]]) -> Self {
         let (body, again) = (Body::Pieces(pieces), Again::IfNotBegun);
-        let (reply_fds, deadline, time_limit, key) = (0, None, None, None);
-        Self { method, body, fds: &[], reply_fds, deadline, again, tries: TRIES, time_limit, key }
+        let (fds, reply_fds, deadline, time_limit) = (&[], 0, None, None);
+        let (tries, key, block) = (TRIES, None, None);
+        Self { method, body, fds, reply_fds, deadline, again, tries, time_limit, key, block }
     }
 
     /// The same with a message, which is written straight into the queue.
@@ -97,6 +100,18 @@ impl<'a> Call<'a> {
     #[must_use]
     pub const fn key(self, key: u64) -> Self {
         Self { key: Some(key), ..self }
+    }
+
+    /// Lends the request a block of shared memory for large payloads, with these pieces in it, one
+    /// after the other; it may be empty. The handler finds it in
+    /// [`Request::block`](crate::Request::block), and may put its reply into it. The worker is started
+    /// with [`Start::blocks`](crate::Start::blocks).
+    ///
+    /// The block is free again when the outcome was told, and the handler, if it was running then, has
+    /// returned or died. A request that is sent again has the block as its last worker has left it.
+    #[must_use]
+    pub const fn block(self, pieces: &'a [&'a [u8]]) -> Self {
+        Self { block: Some(pieces), ..self }
     }
 }
 
@@ -161,9 +176,9 @@ impl<Tag: fmt::Debug> core::error::Error for NotTaken<Tag> {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Why {
-    /// All slots, bytes or places for descriptors are in use. There is room again after events.
+    /// All slots, bytes, places for descriptors or blocks are in use. There is room again after events.
     Full,
-    /// The bytes are longer than a request may ever be.
+    /// The bytes are longer than a request may ever be, or those of its block than a block is.
     TooLong {
         /// Bytes of the request.
         len: usize,
@@ -181,6 +196,9 @@ pub enum Why {
     },
     /// A descriptor could not be duplicated: mostly `EMFILE`.
     NoFdLeft(SystemError),
+    /// It is to be lent a block, and the worker was started without
+    /// [`Start::blocks`](crate::Start::blocks).
+    NoBlocks,
     /// The worker was stopped or given up.
     Stopped,
 }
@@ -197,6 +215,9 @@ impl fmt::Display for Why {
                 write!(f, "a request with {count} descriptors, over the limit of {capacity}")
             }
             Self::NoFdLeft(error) => write!(f, "a descriptor cannot be duplicated: {error}"),
+            Self::NoBlocks => {
+                f.write_str("a request with a block, of a worker without Start::blocks")
+            }
             Self::Stopped => f.write_str("the worker is stopped"),
         }
     }

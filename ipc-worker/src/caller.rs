@@ -79,9 +79,14 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     pub(crate) fn has_room_for(&self, len: usize, fd_count: usize) -> bool {
         let has_room = self.table.next_id().is_some() && self.outbox.has_room_for(len, fd_count);
         if !has_room {
-            self.last.wants_room.store(true, Relaxed);
+            self.lacks_room();
         }
         has_room
+    }
+
+    /// Notes that the program was told that room is lacking.
+    pub(crate) fn lacks_room(&self) {
+        self.last.wants_room.store(true, Relaxed);
     }
 
     /// Receives once, with room for as many descriptors as a reply under way may bring.

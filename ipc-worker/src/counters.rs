@@ -10,7 +10,8 @@ use crate::call::Why;
 pub struct Counters {
     /// Requests that were not taken since there was no room: [`Why::Full`].
     pub full: u64,
-    /// Requests that were not taken since they are too long: [`Why::TooLong`].
+    /// Requests that were not taken since they are too long, or are to be lent a block of a worker
+    /// without blocks: [`Why::TooLong`], [`Why::NoBlocks`].
     pub too_long: u64,
     /// Requests that were not taken since they have too many descriptors: [`Why::TooManyFds`].
     pub too_many_fds: u64,
@@ -87,7 +88,7 @@ impl Counters {
     pub(crate) const fn not_taken(&mut self, why: Why) {
         let count = match why {
             Why::Full => &mut self.full,
-            Why::TooLong { .. } => &mut self.too_long,
+            Why::TooLong { .. } | Why::NoBlocks => &mut self.too_long,
             Why::TooManyFds { .. } => &mut self.too_many_fds,
             Why::NoFdLeft(_) => &mut self.no_fd_left,
             Why::Stopped => &mut self.stopped,

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use ipc_barrier::process::Ended;
 use ipc_frame::{Decode, MAX_FDS, MessageError};
-use ipc_transport::{Arrival, Fds, FdsLost, SystemError};
+use ipc_transport::{Arrival, Fds, FdsLost, SharedBytes, SystemError};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::ledger::How;
@@ -126,6 +126,7 @@ pub struct Lost<'a> {
     pub(crate) method: u16,
     pub(crate) bytes: &'a [u8],
     pub(crate) fds: Fds<'a>,
+    pub(crate) block: Option<SharedBytes<'a>>,
 }
 
 impl<'a> Lost<'a> {
@@ -137,6 +138,12 @@ impl<'a> Lost<'a> {
     /// Returns its bytes, the pieces joined.
     pub const fn bytes(&self) -> &'a [u8] {
         self.bytes
+    }
+
+    /// Returns what it was given in its [block](crate::Call::block), if it was lent one. A handler that
+    /// had it may have changed the bytes.
+    pub const fn block(&self) -> Option<SharedBytes<'a>> {
+        self.block
     }
 
     /// Returns its descriptors, in order: duplicates of those that the caller gave. They are closed
@@ -155,12 +162,19 @@ impl<'a> Lost<'a> {
 #[derive(Debug)]
 pub struct ReplyView<'a> {
     pub(crate) arrival: Arrival<'a>,
+    pub(crate) block: Option<SharedBytes<'a>>,
 }
 
 impl<'a> ReplyView<'a> {
     /// Returns the handler's bytes.
     pub const fn bytes(&self) -> &'a [u8] {
         self.arrival.payload
+    }
+
+    /// Returns what the handler has put into the request's [block](crate::Call::block), if it was lent
+    /// one. Copy out what is needed before it is looked at: a hostile worker may go on changing it.
+    pub const fn block(&self) -> Option<SharedBytes<'a>> {
+        self.block
     }
 
     /// Reads the bytes as a message, which may borrow from them.

@@ -9,7 +9,7 @@ use ipc_transport::Fds;
 use rustix::fd::{BorrowedFd, OwnedFd};
 
 use crate::identity::Identity;
-use crate::ledger::Claim;
+use crate::ledger::{Block, Claim};
 use crate::refusal::Refusal;
 
 /// What runs in the worker, one request at a time, and may block.
@@ -126,6 +126,7 @@ pub struct Request<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) fds: Fds<'a>,
     pub(crate) claim: Option<Claim<'a>>,
+    pub(crate) block: Option<Block<'a>>,
     pub(crate) answers: Shared<'a>,
 }
 
@@ -161,6 +162,12 @@ impl<'a> Request<'a> {
     pub fn take_fds<const N: usize>(&mut self) -> Result<[OwnedFd; N], Refusal> {
         const { assert!(N <= MAX_FDS as usize, "a request carries at most 253 descriptors") };
         self.fds.take_all().ok_or(Refusal::WRONG_FDS)
+    }
+
+    /// Returns the block of shared memory that the request was lent, if it was lent one: see
+    /// [`Call::block`](crate::Call::block).
+    pub const fn block(&self) -> Option<Block<'a>> {
+        self.block
     }
 
     /// Returns whether the request was sent to another worker before, whose handler had not

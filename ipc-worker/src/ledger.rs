@@ -1,9 +1,10 @@
 //! What is known of each request, and what follows from it: ids, the words that main and a worker
-//! share, the table, fates, what runs too long, and the restart policy.
+//! share, blocks, the table, fates, what runs too long, and the restart policy.
 //!
 //! Everything here is pure. It makes no system call, reads no clock and holds no buffer: shared
 //! words and the present time come in as arguments.
 
+mod arena;
 mod atomic;
 mod credit;
 mod fate;
@@ -16,6 +17,8 @@ mod restart;
 mod table;
 mod words;
 
+pub use arena::Block;
+pub(crate) use arena::{Arena, Geometry, Hold, PAGE};
 pub(crate) use credit::{Count, Credit, CreditWords};
 pub use fate::{Again, How};
 pub(crate) use fate::{Ending, UnderWay};

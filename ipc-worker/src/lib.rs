@@ -47,6 +47,7 @@
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+mod blocks;
 mod call;
 mod caller;
 mod counters;
@@ -74,6 +75,7 @@ mod start_error;
 mod traffic;
 mod worker;
 
+pub use blocks::{Blocks, Lend, NoBlocks};
 pub use call::{Body, Call, NotTaken, Why};
 pub use counters::Counters;
 pub use event::{BadReply, Event, GiveUp, Lost, Note, Outcome, ReplyView};
@@ -87,8 +89,8 @@ pub use ipc_frame::Postcard;
 #[doc(no_inline)]
 pub use ipc_frame::{Decode, Encode, EncodeError, MessageError};
 #[doc(no_inline)]
-pub use ipc_transport::{Errno, Instant, Patience, SystemError};
-pub use ledger::{Again, How, RequestId, Restart, TimeLimit};
+pub use ipc_transport::{Errno, Instant, Patience, SharedBytes, SystemError};
+pub use ledger::{Again, Block, How, RequestId, Restart, TimeLimit};
 pub use notes::{last_words, note};
 #[cfg(all(feature = "std", feature = "ring"))]
 pub use over_ring::serve_over_ring;

@@ -11,7 +11,7 @@ use rustix::fd::{AsFd, BorrowedFd};
 use crate::handler::Handler;
 #[cfg(feature = "std")]
 use crate::process::argument;
-use crate::process::{Exec, Fork, Medium, serve_over};
+use crate::process::{Exec, Fork, Medium, OverSocket, serve_over};
 use crate::server::Sent;
 use crate::start::Start;
 
@@ -71,7 +71,7 @@ impl Medium for OverRing {
     }
 }
 
-impl<H: Handler> Start<Fork<H>> {
+impl<H: Handler, B> Start<Fork<H, OverSocket, B>> {
     /// Lets requests and replies go through a ring in shared memory. The socket then carries only
     /// descriptors and wake-ups. On one CPU a round trip takes about two thirds of the time; the two
     /// sides share `2 × BYTES` more memory.
@@ -82,20 +82,20 @@ impl<H: Handler> Start<Fork<H>> {
     /// Where the system refuses futex(2) to either side, the worker stays on the socket: see
     /// [`Worker::is_over_ring`](crate::Worker::is_over_ring).
     #[must_use]
-    pub fn over_ring(self) -> Start<Fork<H, OverRing>> {
-        let Fork { handler, by, .. } = self.launch;
-        Start { launch: Fork { handler, by, medium: PhantomData }, policy: self.policy }
+    pub fn over_ring(self) -> Start<Fork<H, OverRing, B>> {
+        let Fork { handler, by, blocks, .. } = self.launch;
+        Start { launch: Fork { handler, by, medium: PhantomData, blocks }, policy: self.policy }
     }
 }
 
-impl<'a> Start<Exec<'a>> {
+impl<'a, B> Start<Exec<'a, OverSocket, B>> {
     /// Lets requests and replies go through a ring, as [`over_ring`](Start::over_ring) of a fork
     /// does. The program serves by [`serve_over_ring`](crate::serve_over_ring); with another one the
     /// worker stays on the socket.
     #[must_use]
-    pub fn over_ring(self) -> Start<Exec<'a, OverRing>> {
-        let Exec { file, path, args, env, .. } = self.launch;
-        let launch = Exec { file, path, args, env, medium: PhantomData };
+    pub fn over_ring(self) -> Start<Exec<'a, OverRing, B>> {
+        let Exec { file, path, args, env, blocks, .. } = self.launch;
+        let launch = Exec { file, path, args, env, medium: PhantomData, blocks };
         Start { launch, policy: self.policy }
     }
 }

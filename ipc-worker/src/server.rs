@@ -12,8 +12,9 @@ use ipc_transport::{
     Fds, FdsLost, Inbox, Instant, Outbox, PassFds, Room, SystemError, TransportError,
 };
 
+use crate::blocks::View;
 use crate::handler::{Answers, Handler, Reply, Request};
-use crate::ledger::{RequestId, Words};
+use crate::ledger::{Block, Claim, Hold, RequestId, Words};
 use crate::refusal::Refusal;
 
 pub(crate) use notes::{LAST_WORDS, Notes, Sender};
@@ -30,9 +31,10 @@ const OFTEN: u8 = 16;
 const FDS: usize = MAX_FDS as usize;
 
 /// What a worker of `BYTES` bytes each way needs to serve.
-pub(crate) struct Server<'a, H, const SLOTS: usize, const BYTES: usize> {
+pub(crate) struct Server<'a, H, V, const SLOTS: usize, const BYTES: usize> {
     pub(crate) handler: &'a mut H,
     pub(crate) words: Words<'a>,
+    pub(crate) blocks: V,
     pub(crate) inbox: &'a mut Inbox<BYTES>,
     pub(crate) outbox: &'a mut Outbox<BYTES, SLOTS>,
     pub(crate) notes: Notes<'a>,
@@ -58,7 +60,7 @@ impl Paces {
     }
 }
 
-impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BYTES> {
+impl<H: Handler, V: View, const SLOTS: usize, const BYTES: usize> Server<'_, H, V, SLOTS, BYTES> {
     /// Serves until main closes. The transport's calls wait.
     pub(crate) fn serve(&mut self, transport: &mut impl PassFds) -> Served {
         let mut shortage = None;
@@ -115,10 +117,23 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
     }
 
     fn run(&mut self, header: &Header, transport: &mut impl PassFds) -> Result<(), Served> {
-        let Some(claim) = RequestId::from_wire(header.id()).and_then(|id| self.words.claim(id))
-        else {
-            return Ok(());
-        };
+        let Some(id) = RequestId::from_wire(header.id()) else { return Ok(()) };
+        let blocks = self.blocks;
+        let block = blocks.of(id);
+        let hold = block.and_then(|block| block.hold());
+        let Some(claim) = Hold::claim(hold, self.words, id) else { return Ok(()) };
+        let ran = self.run_claimed(header, claim, block, transport);
+        _ = hold.map(Hold::release);
+        ran
+    }
+
+    fn run_claimed(
+        &mut self,
+        header: &Header,
+        claim: Claim<'_>,
+        block: Option<Block<'_>>,
+        transport: &mut impl PassFds,
+    ) -> Result<(), Served> {
         let room = self.outbox.reserve(reply_capacity(BYTES), header.reply_fds().into());
         let room = room.map_err(|_| Served::Broken)?;
         let finished = &mut self.finished;
@@ -130,6 +145,7 @@ impl<H: Handler, const SLOTS: usize, const BYTES: usize> Server<'_, H, SLOTS, BY
             bytes: arrival.payload,
             fds: arrival.fds,
             claim: Some(claim),
+            block,
             answers: &written,
         };
         let (answer, len) = answer(self.handler, &mut request, arrival.fds_lost);

@@ -7,6 +7,7 @@ use ipc_transport::{Patience, SystemError};
 #[cfg(feature = "libc")]
 use rustix::fd::BorrowedFd;
 
+use crate::blocks::Blocks;
 use crate::handler::{Handler, Holding, Reply, Request};
 use crate::identity::Identity;
 use crate::ledger::{Restart, TimeLimit};
@@ -106,7 +107,7 @@ impl<'a> Start<Exec<'a>> {
     }
 }
 
-impl<'a, M> Start<Exec<'a, M>> {
+impl<'a, M, B> Start<Exec<'a, M, B>> {
     /// Adds arguments, at most 62. The program's first ones are its name and a mark.
     #[must_use]
     pub const fn args(mut self, args: &'a [&'a CStr]) -> Self {
@@ -129,6 +130,67 @@ impl<H: Handler> Start<Inline<H>> {
     /// a program that catches it, what had run since the last settling is lost.
     pub fn inline(handler: H) -> Self {
         Self::new(Inline::new(handler))
+    }
+}
+
+impl<H: Handler, M> Start<Fork<H, M>> {
+    /// Lets requests be lent blocks of shared memory for large payloads, by
+    /// [`Call::block`](crate::Call::block): `N` blocks of at least `len` bytes, rounded up to pages of
+    /// 4 KiB. A payload then is copied once on its way to the handler, and once on its way back, and
+    /// not through `BYTES`.
+    ///
+    /// The memory is mapped once, at the first start, and stays the same for all later workers. A page
+    /// of it takes memory once it was used. A hostile worker can change the bytes of any block at any
+    /// time, and nothing else.
+    ///
+    /// ```
+    /// use ipc_worker::{Call, Event, Instant, Outcome, Refusal, Reply, Request, Start, Worker};
+    ///
+    /// fn upper(request: &mut Request<'_>, _: &mut Reply<'_>) -> Result<(), Refusal> {
+    ///     let block = request.block().ok_or(Refusal::new(1, "no block"))?;
+    ///     let mut bytes = [0; 5];
+    ///     let len = block.bytes().read_at(0, &mut bytes);
+    ///     bytes.make_ascii_uppercase();
+    ///     block.space().write_at(0, &bytes);
+    ///     block.reply(len)
+    /// }
+    ///
+    /// let start = Start::fork(upper).blocks::<2>(4 << 20);
+    /// let mut worker = Worker::<(), _>::start(start)?;
+    /// let call = Call::new(1, &[]).block(&[b"he", b"llo"]);
+    /// worker.call_until(call, (), Instant::NEVER, |event| {
+    ///     let Event::Done { outcome: Outcome::Reply(reply), .. } = event else { panic!("{event:?}") };
+    ///     let mut bytes = [0; 5];
+    ///     reply.block().map(|block| block.read_at(0, &mut bytes));
+    ///     assert_eq!(&bytes, b"HELLO");
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn blocks<const N: usize>(self, len: usize) -> Start<Fork<H, M, Blocks<N>>> {
+        let Fork { handler, by, medium, .. } = self.launch;
+        let blocks = Blocks::new(len, false);
+        Start { launch: Fork { handler, by, medium, blocks }, policy: self.policy }
+    }
+}
+
+impl<'a, M> Start<Exec<'a, M>> {
+    /// Lets requests be lent blocks of shared memory, as [`blocks`](Start::blocks) of a fork does. The
+    /// memory is a sealed file: memfd_create(2), kernel 3.17.
+    #[must_use]
+    pub fn blocks<const N: usize>(self, len: usize) -> Start<Exec<'a, M, Blocks<N>>> {
+        let Exec { file, path, args, env, medium, .. } = self.launch;
+        let blocks = Blocks::new(len, true);
+        Start { launch: Exec { file, path, args, env, medium, blocks }, policy: self.policy }
+    }
+}
+
+impl<H: Handler> Start<Inline<H>> {
+    /// Lets requests be lent blocks, as [`blocks`](Start::blocks) of a fork does.
+    #[must_use]
+    pub fn blocks<const N: usize>(self, len: usize) -> Start<Inline<H, Blocks<N>>> {
+        let launch = Inline::with_blocks(self.launch.handler, Blocks::new(len, false));
+        Start { launch, policy: self.policy }
     }
 }
 

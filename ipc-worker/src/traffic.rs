@@ -22,6 +22,7 @@ use self::far::{Killed, Line, Work};
 use self::model::{Model, Refused, Told};
 use self::near::{Main, World};
 use self::random::{CLOCK, Random, now};
+use crate::blocks::NoBlocks;
 use crate::caller::Caller;
 use crate::counters::Counters;
 use crate::ledger::{Credit, How, Words};
@@ -54,9 +55,10 @@ fn live<const SLOTS: usize, const BYTES: usize>(main: &mut Main<SLOTS, BYTES>) {
     let world = RefCell::new(World { main, link, words, credit, is_killed: false });
     let (mut inbox, mut outbox) = (Inbox::new(), Outbox::new());
     let served = catch_unwind(AssertUnwindSafe(|| {
-        let mut server = Server::<_, SLOTS, BYTES> {
+        let mut server = Server::<_, _, SLOTS, BYTES> {
             handler: &mut Work(&world),
             words,
+            blocks: NoBlocks,
             inbox: &mut inbox,
             outbox: &mut outbox,
             notes: Notes { sender: &sender, credit },

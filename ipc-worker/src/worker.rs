@@ -11,11 +11,12 @@ use ipc_transport::{Instant, Outbox};
 use rustix::fd::{AsFd, BorrowedFd};
 use static_assertions::assert_impl_all;
 
+use crate::blocks::Lend;
 use crate::caller::Answer;
 use crate::counters::{Counters, add};
 use crate::event::Event;
 use crate::handler::{Reply, Request};
-use crate::ledger::{RequestId, Told, Words};
+use crate::ledger::{Ending, RequestId, Told, Words};
 use crate::process::{Exec, Fork, Launch, Main};
 use crate::refusal::Refusal;
 
@@ -174,7 +175,10 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     pub(crate) fn show(&mut self, found: Found<Tag>) -> Option<Event<'_, Tag>> {
         match found {
             Found::Told(told) => {
-                let (tag, outcome) = self.main.caller.outcome(told);
+                let Main { launch, caller, .. } = &mut self.main;
+                let is_reply = told.ending == Ending::Replied;
+                let block = launch.blocks().returned(told.frame, is_reply);
+                let (tag, outcome) = caller.outcome(told, block);
                 Some(Event::Done { tag, outcome })
             }
             Found::Note(header) => {

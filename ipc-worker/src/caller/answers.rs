@@ -2,6 +2,7 @@
 //! notes.
 
 use ipc_frame::{FrameNumber, Header, Kind};
+use ipc_transport::SharedBytes;
 
 use super::{Answer, Caller};
 use crate::counters::add;
@@ -47,6 +48,8 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
                 _ => {
                     add(&mut self.last.counters.stray_replies, 1);
                     add(&mut self.last.counters.stray_fds, header.fd_count().into());
+                    // Its handler may have held a block.
+                    self.room_is_back();
                 }
             }
         }
@@ -75,17 +78,21 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
 
     /// Returns the outcome that was found last, with what belongs to it.
     #[inline]
-    pub(crate) fn outcome(&mut self, told: Told<Tag>) -> (Tag, Outcome<'_>) {
+    pub(crate) fn outcome<'a>(
+        &'a mut self,
+        told: Told<Tag>,
+        block: Option<SharedBytes<'a>>,
+    ) -> (Tag, Outcome<'a>) {
         let outcome = match told.ending {
             Ending::Replied => {
                 let arrival = self.inbox.current();
                 let is_short = arrival.fds_lost.is_some();
                 add(&mut self.last.counters.replies_without_fds, is_short.into());
-                Outcome::Reply(ReplyView { arrival })
+                Outcome::Reply(ReplyView { arrival, block })
             }
             Ending::Refused => Outcome::Refused(Refusal::decode(self.inbox.current().payload)),
-            Ending::Lost(how) => Outcome::Lost(self.give_back(told.frame, how)),
-            Ending::SetAside(how) => Outcome::SetAside(self.give_back(told.frame, how)),
+            Ending::Lost(how) => Outcome::Lost(self.give_back(told.frame, how, block)),
+            Ending::SetAside(how) => Outcome::SetAside(self.give_back(told.frame, how, block)),
             Ending::Unsendable(error) => Outcome::Unsendable(error),
             Ending::DeadlinePassed => Outcome::DeadlinePassed,
             Ending::Cancelled => Outcome::Cancelled,
@@ -100,12 +107,17 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         (tag, Note { number: header.method(), bytes: self.inbox.current().payload })
     }
 
-    fn give_back(&mut self, frame: FrameNumber, how: How) -> Lost<'_> {
+    fn give_back<'a>(
+        &'a mut self,
+        frame: FrameNumber,
+        how: How,
+        block: Option<SharedBytes<'a>>,
+    ) -> Lost<'a> {
         self.last.frame = Some(frame);
         self.outbox.take_fds_of_withdrawn(frame, &mut self.last.fds.fds());
         let frame = self.outbox.frame(frame);
         let (method, bytes) =
             frame.map_or((0, &[][..]), |frame| (frame.header().method(), frame.payload()));
-        Lost { how, method, bytes, fds: self.last.fds.fds() }
+        Lost { how, method, bytes, fds: self.last.fds.fds(), block }
     }
 }

@@ -167,7 +167,7 @@ fn a_lost_request_is_given_back_whole_and_its_room_after_that() {
     caller.begin_anew();
     assert!(!caller.has_room_for(0, 0), "its bytes wait to be told");
     let answer = caller.table.next_ended().unwrap();
-    let (7, Outcome::Lost(mut lost)) = caller.outcome(answer) else { panic!() };
+    let (7, Outcome::Lost(mut lost)) = caller.outcome(answer, None) else { panic!() };
     assert_eq!((lost.how, lost.method(), lost.bytes()), (How::Running, 9, &b"some bytes"[..]));
     assert_eq!(lost.fds().count(), 2);
     assert!(lost.take_fd().is_some());
@@ -189,7 +189,7 @@ fn a_request_that_begins_as_often_as_it_may_is_set_aside_with_its_bytes() {
         caller.begin_anew();
     }
     let answer = caller.table.next_ended().unwrap();
-    let (7, Outcome::SetAside(lost)) = caller.outcome(answer) else { panic!() };
+    let (7, Outcome::SetAside(lost)) = caller.outcome(answer, None) else { panic!() };
     assert_eq!((lost.how, lost.bytes()), (How::Running, &b"bytes"[..]));
 }
 

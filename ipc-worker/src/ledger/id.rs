@@ -13,6 +13,11 @@ impl RequestId {
     /// Generations wrap at this: the rest of a shared word.
     pub(super) const GENERATIONS: u32 = 1 << (u32::BITS - Self::STATE_BITS);
 
+    /// Returns its slot, which no other request has at the same time.
+    pub(crate) const fn slot(self) -> u16 {
+        self.slot
+    }
+
     /// Returns the id as a frame carries it.
     #[inline]
     pub(crate) fn to_wire(self) -> u64 {

@@ -7,9 +7,11 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
+use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 
+use super::arena::Hold;
 use super::atomic::AtomicU32;
 use super::fate::How;
 use super::id::RequestId;
@@ -26,12 +28,16 @@ struct Shared {
     words: [AtomicU32; 1],
     request: AtomicU32,
     effect: AtomicU32,
+    held: AtomicU32,
+    /// The bytes of a block, which no two use at the same time.
+    block: UnsafeCell<u32>,
 }
 
 impl Shared {
     fn new() -> Arc<Self> {
-        let [word, request, effect] = [0; 3].map(AtomicU32::new);
-        Arc::new(Self { words: [word], request, effect })
+        let [word, request, effect, held] = [0; 4].map(AtomicU32::new);
+        let block = UnsafeCell::new(ASKED);
+        Arc::new(Self { words: [word], request, effect, held, block })
     }
 
     fn words(&self) -> Words<'_> {
@@ -137,6 +143,35 @@ fn a_handler_that_finishes_late_leaves_the_next_request_alone() {
             worker.join().unwrap();
             assert_eq!(shared.words().peek(NEXT), How::NotBegun);
             assert!(shared.words().claim(NEXT).is_some());
+        });
+    }
+}
+
+#[test]
+fn a_block_is_lent_to_no_other_request_while_its_handler_may_look_at_it() {
+    for steps in 0..=2 {
+        loom::model(move || {
+            let shared = Shared::new();
+            shared.offer(ID);
+            let other = Arc::clone(&shared);
+            let worker = thread::spawn(move || {
+                let hold = Hold(&other.held);
+                if steps < 1 {
+                    return;
+                }
+                if Hold::claim(Some(hold), other.words(), ID).is_some() {
+                    other.block.with(|_bytes| ());
+                    if steps > 1 {
+                        hold.release();
+                    }
+                }
+            });
+            shared.take_back();
+            if Hold(&shared.held).is_free() {
+                shared.block.with_mut(|_bytes| ());
+            }
+            worker.join().unwrap();
+            assert!(steps < 2 || Hold(&shared.held).is_free(), "it is free in the end");
         });
     }
 }

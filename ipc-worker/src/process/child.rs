@@ -12,6 +12,7 @@ use rustix::process::Signal;
 
 use super::medium::Medium;
 use super::shared::Shared;
+use crate::blocks::View;
 use crate::first_frame;
 use crate::handler::Handler;
 use crate::notes;
@@ -33,12 +34,14 @@ const IGNORED: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::PIPE, Signal::TE
 const OPEN: usize = 64;
 
 /// What a new process is given.
-pub(super) struct Given<'a, M, const SLOTS: usize, const BYTES: usize> {
+pub(super) struct Given<'a, M, V, const SLOTS: usize, const BYTES: usize> {
     /// Its end of the stream.
     pub(super) stream: Stream,
     /// What it shares with main.
     pub(super) shared: Shared<'a>,
     pub(super) medium: M,
+    /// The blocks of requests.
+    pub(super) blocks: V,
     pub(super) spin: Patience,
     pub(super) inbox: &'a mut Inbox<BYTES>,
     pub(super) outbox: &'a mut Outbox<BYTES, SLOTS>,
@@ -54,14 +57,14 @@ impl Drop for EndOnPanic {
     }
 }
 
-impl<M: Medium, const SLOTS: usize, const BYTES: usize> Given<'_, M, SLOTS, BYTES> {
+impl<M: Medium, V: View, const SLOTS: usize, const BYTES: usize> Given<'_, M, V, SLOTS, BYTES> {
     /// Sets the process up, says what became of that, and serves if it has worked. The process ends
     /// here.
     pub(super) fn serve<'h, H: Handler + 'h>(
         self,
         set_up: impl FnOnce(&Stream) -> Result<&'h mut H, Reason>,
     ) -> ! {
-        let Self { mut stream, shared, mut medium, spin, inbox, outbox } = self;
+        let Self { mut stream, shared, mut medium, blocks, spin, inbox, outbox } = self;
         let Shared { words, credit, ring } = shared;
         let _guard = EndOnPanic;
         // SAFETY: this is neither returned from nor unwound, so what it holds and is lent stays.
@@ -84,7 +87,8 @@ impl<M: Medium, const SLOTS: usize, const BYTES: usize> Given<'_, M, SLOTS, BYTE
         let sender = unsafe { notes::open(&sending, BYTES) };
         let notes = Notes { sender, credit };
         let (now, paces, finished) = (Instant::now, Paces::NEW, None);
-        let mut server = Server { handler, words, inbox, outbox, notes, finished, now, paces };
+        let mut server =
+            Server { handler, words, blocks, inbox, outbox, notes, finished, now, paces };
         match server.serve(&mut link) {
             Served::Finished => exit(0),
             Served::NotSettled => exit(NOT_SETTLED),

@@ -12,9 +12,10 @@ use rustix::fs::{Mode, OFlags};
 use super::launch::Launch;
 use super::mark::Mark;
 use super::medium::{Medium, OverSocket};
-use super::serve::{PAGE, STREAM};
+use super::serve::{BLOCKS, PAGE, STREAM};
 use super::shared::Shared;
 use super::state::{Policy, Process, SLICE};
+use crate::blocks::{Lend, NoBlocks};
 use crate::caller::Caller;
 use crate::start_error::StartError;
 
@@ -27,18 +28,19 @@ const E2BIG: Errno = Errno(7);
 /// Starts a program that serves: see [`Start::exec_self`](crate::Start::exec_self) and
 /// [`Start::exec`](crate::Start::exec).
 #[derive(Debug)]
-pub struct Exec<'a, M = OverSocket> {
+pub struct Exec<'a, M = OverSocket, B = NoBlocks> {
     /// The program's file, which stays the same whatever becomes of its path.
     pub(crate) file: Option<OwnedFd>,
     pub(crate) path: &'a CStr,
     pub(crate) args: &'a [&'a CStr],
     pub(crate) env: Option<&'a [&'a CStr]>,
     pub(crate) medium: PhantomData<M>,
+    pub(crate) blocks: B,
 }
 
 impl<'a> Exec<'a> {
     pub(crate) const fn at(path: &'a CStr) -> Self {
-        Self { file: None, path, args: &[], env: None, medium: PhantomData }
+        Self { file: None, path, args: &[], env: None, medium: PhantomData, blocks: NoBlocks }
     }
 
     pub(crate) fn this_program() -> Result<Self, SystemError> {
@@ -50,12 +52,21 @@ impl<'a> Exec<'a> {
     }
 }
 
-impl<M: Medium> Launch for Exec<'_, M> {
+impl<M: Medium, B: Lend> Launch for Exec<'_, M, B> {
     type Medium = M;
+    type Blocks = B;
 
     /// The ends of a stream, the file of the words, duplicates of what the child is given, and where
     /// posix_spawn will not do a pipe that is moved.
-    const DESCRIPTORS: usize = 10;
+    const DESCRIPTORS: usize = 11;
+
+    fn blocks(&self) -> &B {
+        &self.blocks
+    }
+
+    fn blocks_mut(&mut self) -> &mut B {
+        &mut self.blocks
+    }
 
     fn begin<Tag, const SLOTS: usize, const BYTES: usize>(
         &mut self,
@@ -72,7 +83,8 @@ impl<M: Medium> Launch for Exec<'_, M> {
             Some(file) => Program::Open(file.as_fd()),
             None => Program::Path(self.path),
         };
-        let mark = Mark::new(policy.patience).text();
+        let blocks = self.blocks.file();
+        let mark = Mark::new(policy.patience, blocks.is_some()).text();
         let mark = CStr::from_bytes_with_nul(&mark).unwrap_or_default();
         let mut args: Vec<&CStr, ARGS> = Vec::new();
         for arg in [program.name(), mark].into_iter().chain(self.args.iter().copied()) {
@@ -81,6 +93,10 @@ impl<M: Medium> Launch for Exec<'_, M> {
         }
         // No signal is for it before it has its own settings, as in a forked worker.
         let setup = Setup::new().blocked().fd(theirs.as_fd(), STREAM).fd(file.as_fd(), PAGE);
+        let setup = match blocks {
+            Some(file) => setup.fd(file, BLOCKS),
+            None => setup,
+        };
         let setup = match self.env {
             Some(env) => setup.env(env),
             None => setup,

@@ -10,29 +10,40 @@ use super::launch::Launch;
 use super::medium::{Medium, OverSocket};
 use super::shared::Shared;
 use super::state::{Policy, Process, SLICE};
+use crate::blocks::{Lend, NoBlocks};
 use crate::caller::Caller;
 use crate::handler::Handler;
 use crate::start_error::StartError;
 
 /// Runs the handler in a forked process: see [`Start::fork`](crate::Start::fork).
 #[derive(Debug)]
-pub struct Fork<H, M = OverSocket> {
+pub struct Fork<H, M = OverSocket, B = NoBlocks> {
     pub(crate) handler: H,
     pub(crate) by: fn() -> Result<Side, ForkError>,
     pub(crate) medium: PhantomData<M>,
+    pub(crate) blocks: B,
 }
 
 impl<H> Fork<H> {
     pub(crate) const fn new(by: fn() -> Result<Side, ForkError>, handler: H) -> Self {
-        Self { handler, by, medium: PhantomData }
+        Self { handler, by, medium: PhantomData, blocks: NoBlocks }
     }
 }
 
-impl<H: Handler, M: Medium> Launch for Fork<H, M> {
+impl<H: Handler, M: Medium, B: Lend> Launch for Fork<H, M, B> {
     type Medium = M;
+    type Blocks = B;
 
     /// In main the two ends of a stream and a pidfd, in the child two more.
     const DESCRIPTORS: usize = 5;
+
+    fn blocks(&self) -> &B {
+        &self.blocks
+    }
+
+    fn blocks_mut(&mut self) -> &mut B {
+        &mut self.blocks
+    }
 
     fn begin<Tag, const SLOTS: usize, const BYTES: usize>(
         &mut self,
@@ -61,7 +72,9 @@ impl<H: Handler, M: Medium> Launch for Fork<H, M> {
                 outbox.forget();
                 let [_, worker] = M::ENDS;
                 let (medium, spin) = (worker(), policy.patience);
-                let given = child::Given { stream: theirs, shared, medium, spin, inbox, outbox };
+                let blocks = self.blocks.view();
+                let given =
+                    child::Given { stream: theirs, shared, medium, blocks, spin, inbox, outbox };
                 // Because of the guard nothing unwinds past here.
                 let _guard = guard;
                 given.serve(|stream| child::set_up(stream, &mut self.handler))

@@ -9,11 +9,12 @@ use ipc_transport::{FdList, Fds, Instant};
 use super::launch::Launch;
 use super::medium::OverSocket;
 use super::state::{Policy, Process};
+use crate::blocks::{Lend, NoBlocks, View};
 use crate::caller::Caller;
 use crate::counters::add;
 use crate::first_frame;
 use crate::handler::{Answers, Handler, Request};
-use crate::ledger::{Ending, How};
+use crate::ledger::{Ending, How, RequestId};
 use crate::refusal::Refusal;
 use crate::server::answer;
 use crate::start_error::StartError;
@@ -22,22 +23,38 @@ const FDS: usize = MAX_FDS as usize;
 
 /// Runs the handler in main itself: see [`Start::inline`](crate::Start::inline).
 #[derive(Debug)]
-pub struct Inline<H> {
-    handler: H,
+pub struct Inline<H, B = NoBlocks> {
+    pub(crate) handler: H,
+    pub(crate) blocks: B,
     /// Descriptors that came with replies since the inbox was reset.
     sequence: u32,
 }
 
 impl<H> Inline<H> {
     pub(crate) const fn new(handler: H) -> Self {
-        Self { handler, sequence: 0 }
+        Self::with_blocks(handler, NoBlocks)
     }
 }
 
-impl<H: Handler> Launch for Inline<H> {
+impl<H, B> Inline<H, B> {
+    pub(crate) const fn with_blocks(handler: H, blocks: B) -> Self {
+        Self { handler, blocks, sequence: 0 }
+    }
+}
+
+impl<H: Handler, B: Lend> Launch for Inline<H, B> {
     type Medium = OverSocket;
+    type Blocks = B;
 
     const DESCRIPTORS: usize = 0;
+
+    fn blocks(&self) -> &B {
+        &self.blocks
+    }
+
+    fn blocks_mut(&mut self) -> &mut B {
+        &mut self.blocks
+    }
 
     fn begin<Tag, const SLOTS: usize, const BYTES: usize>(
         &mut self,
@@ -77,8 +94,8 @@ impl<H: Handler> Launch for Inline<H> {
 
 /// A batch that is not settled. Dropping it loses it: where the handler panics and the program
 /// goes on all the same, none of it is told as done, and none of it runs again.
-struct Batch<'a, H, Tag, const SLOTS: usize, const BYTES: usize> {
-    inline: &'a mut Inline<H>,
+struct Batch<'a, H, B, Tag, const SLOTS: usize, const BYTES: usize> {
+    inline: &'a mut Inline<H, B>,
     caller: &'a mut Caller<Tag, SLOTS, BYTES>,
     /// The last one-way request that the handler has finished.
     finished: Option<u64>,
@@ -86,7 +103,9 @@ struct Batch<'a, H, Tag, const SLOTS: usize, const BYTES: usize> {
     runs: bool,
 }
 
-impl<H: Handler, Tag, const SLOTS: usize, const BYTES: usize> Batch<'_, H, Tag, SLOTS, BYTES> {
+impl<H: Handler, B: Lend, Tag, const SLOTS: usize, const BYTES: usize>
+    Batch<'_, H, B, Tag, SLOTS, BYTES>
+{
     /// Runs the handler for the next request. Returns false where none is left or nothing fits.
     fn run_next(&mut self) -> bool {
         let Caller { inbox, outbox, .. } = &mut *self.caller;
@@ -105,9 +124,12 @@ impl<H: Handler, Tag, const SLOTS: usize, const BYTES: usize> Batch<'_, H, Tag, 
             let (fds_of_reply, fd_limit) = (&mut reply_fds, header.reply_fds().into());
             let noted = Noted { space: notes, len: 0, dropped: 0 };
             let written = RefCell::new(Written { space, fds: fds_of_reply, fd_limit, noted });
+            let Inline { handler, blocks, .. } = &mut *self.inline;
+            let view = blocks.view();
+            let block = RequestId::from_wire(header.id()).and_then(|id| view.of(id));
             let mut request =
-                Request { header: *header, bytes, fds, claim: None, answers: &written };
-            let answer = answer(&mut self.inline.handler, &mut request, None);
+                Request { header: *header, bytes, fds, claim: None, block, answers: &written };
+            let answer = answer(handler, &mut request, None);
             let Written { noted: Noted { len, dropped, .. }, .. } = written.into_inner();
             (header.kind(), answer, len, dropped)
         });
@@ -191,7 +213,9 @@ impl Answers for Written<'_> {
     }
 }
 
-impl<H, Tag, const SLOTS: usize, const BYTES: usize> Drop for Batch<'_, H, Tag, SLOTS, BYTES> {
+impl<H, B, Tag, const SLOTS: usize, const BYTES: usize> Drop
+    for Batch<'_, H, B, Tag, SLOTS, BYTES>
+{
     fn drop(&mut self) {
         self.caller.inbox.reset();
         self.inline.sequence = 0;

@@ -4,6 +4,7 @@ use ipc_transport::Instant;
 
 use super::medium::Medium;
 use super::state::{Policy, Process};
+use crate::blocks::Lend;
 use crate::caller::Caller;
 use crate::refusal::Refusal;
 use crate::start_error::StartError;
@@ -21,6 +22,16 @@ pub trait Launch: Sized {
     /// What carries its frames.
     #[doc(hidden)]
     type Medium: Medium;
+
+    /// What its requests may be lent.
+    #[doc(hidden)]
+    type Blocks: Lend;
+
+    #[doc(hidden)]
+    fn blocks(&self) -> &Self::Blocks;
+
+    #[doc(hidden)]
+    fn blocks_mut(&mut self) -> &mut Self::Blocks;
 
     /// Makes a process that will send its first frame; or prepares to run requests in main. The
     /// caller is lent for its buffers, which a forked process uses again.

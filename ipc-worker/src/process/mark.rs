@@ -13,7 +13,7 @@ use rustix::process::{Pid, getpid, getppid};
 const PREFIX: &[u8] = b"ipc-worker:";
 
 /// Bytes of the longest mark, with the zero at its end.
-const SIZE: usize = 40;
+const SIZE: usize = 56;
 
 /// A mark names the process that has started the worker, so that what the worker starts itself is
 /// not taken for one.
@@ -21,19 +21,22 @@ const SIZE: usize = 40;
 pub(super) struct Mark {
     pub(super) main: Pid,
     pub(super) spin: Patience,
+    /// Main gives a third descriptor: the memory of blocks.
+    pub(super) has_blocks: bool,
 }
 
 impl Mark {
     /// The mark of this process's workers.
-    pub(super) fn new(spin: Patience) -> Self {
-        Self { main: getpid(), spin }
+    pub(super) fn new(spin: Patience, has_blocks: bool) -> Self {
+        Self { main: getpid(), spin, has_blocks }
     }
 
     /// Returns it as text that ends with a zero.
     pub(super) fn text(self) -> Vec<u8, SIZE> {
         let spin = u64::try_from(self.spin.spin.as_micros()).unwrap_or(u64::MAX);
         let [main, spin] = [self.main.as_raw_pid().unsigned_abs().into(), spin].map(DecInt::new);
-        joined(&[PREFIX, main.as_bytes(), b":", spin.as_bytes(), b"\0"])
+        let blocks = if self.has_blocks { &b":blocks\0"[..] } else { b"\0" };
+        joined(&[PREFIX, main.as_bytes(), b":", spin.as_bytes(), blocks])
     }
 
     /// Reads an argument. `None` unless it was made by this process's parent, or by one that has
@@ -44,11 +47,13 @@ impl Mark {
 
     fn read(argument: &CStr) -> Option<Self> {
         let fields = argument.to_bytes().strip_prefix(PREFIX)?;
+        let without = fields.strip_suffix(b":blocks");
+        let (fields, has_blocks) = (without.unwrap_or(fields), without.is_some());
         let (main, spin) =
             fields.split_at_checked(fields.iter().position(|&byte| byte == b':')?)?;
         let spin = Duration::from_micros(number(spin.get(1..)?)?);
         let main = Pid::from_raw(i32::try_from(number(main)?).ok()?)?;
-        Some(Self { main, spin: Patience { spin } })
+        Some(Self { main, spin: Patience { spin }, has_blocks })
     }
 }
 
@@ -58,9 +63,9 @@ mod tests {
 
     #[test]
     fn a_mark_is_read_as_it_was_written() {
-        for (main, spin) in [(1, 0), (i32::MAX, 0), (77, u64::MAX)] {
+        for (main, spin) in [(1, 0), (i32::MAX, 0), (i32::MAX, u64::MAX)] {
             let (main, spin) = (Pid::from_raw(main).unwrap(), Duration::from_micros(spin));
-            let mark = Mark { main, spin: Patience { spin } };
+            let mark = Mark { main, spin: Patience { spin }, has_blocks: main.as_raw_pid() > 1 };
             let text = mark.text();
             assert_eq!(Mark::read(CStr::from_bytes_with_nul(&text).unwrap()), Some(mark));
         }
@@ -71,7 +76,14 @@ mod tests {
         for text in [c"", c"ipc-worker:", c"ipc-worker:1", c"ipc-worker:0:0", c"ipc-worker:-1:0"] {
             assert_eq!(Mark::read(text), None, "{text:?}");
         }
-        for text in [c"ipc-worker:1:", c"ipc-worker:1:x", c"--help", c"ipc-worker:1:0:0", c"\xff"] {
+        for text in [
+            c"ipc-worker:1:",
+            c"ipc-worker:1:x",
+            c"--help",
+            c"ipc-worker:1:0:0",
+            c":blocks",
+            c"\xff",
+        ] {
             assert_eq!(Mark::read(text), None, "{text:?}");
         }
         // Nobody's parent is process 2³¹ − 1.

@@ -19,10 +19,13 @@ use super::mark::Mark;
 use super::medium::{Medium, OverSocket};
 use super::shared::Shared;
 use crate::handler::Handler;
+use crate::ledger::Arena;
 
 /// Where a worker finds its end of the stream, and the file of the words that it shares with main.
 pub(super) const STREAM: RawFd = 3;
 pub(super) const PAGE: RawFd = 4;
+/// The file of the blocks, where the mark says so.
+pub(super) const BLOCKS: RawFd = 5;
 
 /// The status of a program that was started by hand, that of sysexits.h for wrong usage.
 const BY_HAND: i32 = 64;
@@ -116,10 +119,16 @@ pub(crate) fn serve_over<M: Medium, H: Handler, const SLOTS: usize, const BYTES:
     );
     let [_, worker] = M::ENDS;
     let (inbox, outbox) = (Inbox::init(inbox), Outbox::init(outbox));
-    let given = Given { stream, shared, medium: worker(), spin: mark.spin, inbox, outbox };
+    let arena = mark.has_blocks.then(map_blocks).transpose();
+    let words = arena.as_ref().map_or(&[][..], |page| page.as_ref().map_or(&[], SharedPage::words));
+    let (medium, blocks) = (worker(), Arena::of_page(words));
+    let given = Given { stream, shared, medium, blocks, spin: mark.spin, inbox, outbox };
     let mut made = None;
     given.serve(|_| {
         set_up(file, page.as_ref().err())?;
+        if let Err(error) = &arena {
+            return Err(Reason::new("blocks", error.errno, error.call));
+        }
         let handler = made.insert(make()?);
         handler.prepare()?;
         Ok(handler)
@@ -151,6 +160,13 @@ fn given(mark: Mark) -> Option<(Mark, Stream, OwnedFd)> {
     let file = unsafe { OwnedFd::from_raw_fd(PAGE) };
     fcntl_setfd(&file, FdFlags::CLOEXEC).ok()?;
     Some((mark, stream, file))
+}
+
+/// Maps the file that main has put at its number.
+fn map_blocks() -> Result<SharedPage, SystemError> {
+    // SAFETY: main, whose mark says so, put it there for this call to take.
+    let file = unsafe { OwnedFd::from_raw_fd(BLOCKS) };
+    SharedPage::of_whole_file(file.as_fd())
 }
 
 /// Makes an ordinary process of this one, with nothing inherited but the stream.

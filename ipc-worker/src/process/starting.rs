@@ -9,6 +9,7 @@ use super::launch::Launch;
 use super::main::Main;
 use super::medium::Medium;
 use super::state::Phase;
+use crate::blocks::Lend;
 use crate::counters::add;
 use crate::start_error::StartError;
 
@@ -20,6 +21,10 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
     pub(super) fn launch(&mut self) -> Result<(), StartError> {
         self.life.open_reserve();
         let deadline = self.life.now + self.life.policy.ready_within;
+        // The kernel may still move bytes for a process that was killed and has not ended.
+        let is_alone = self.life.unreaped.is_empty();
+        let holds = |id| self.caller.table.holds(id);
+        self.launch.blocks_mut().begin(SLOTS, is_alone, &holds)?;
         let made = self.launch.begin(&self.life.policy, deadline, &mut self.caller);
         let watched = match made? {
             None => {

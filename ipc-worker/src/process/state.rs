@@ -40,7 +40,7 @@ const FAREWELL: Duration = Duration::from_millis(20);
 const UNREAPED: usize = 4;
 
 /// The most descriptors that any launch needs at a time.
-const RESERVE: usize = 10;
+const RESERVE: usize = 11;
 
 /// Descriptors of them that a process goes on using: main's end of the stream and the pidfd.
 const IN_USE: usize = 2;

@@ -222,7 +222,7 @@ impl<const SLOTS: usize, const BYTES: usize> Main<SLOTS, BYTES> {
         let Some(answer) = answer else {
             return;
         };
-        let (number, outcome) = caller.outcome(answer);
+        let (number, outcome) = caller.outcome(answer, None);
         let told = match outcome {
             Outcome::Reply(reply) => {
                 model.reply_fds += read_reply(number, reply);

@@ -4,10 +4,11 @@ use ipc_frame::Kind;
 use ipc_transport::Instant;
 
 use super::Worker;
+use crate::blocks::Lend;
 use crate::call::{Call, NotTaken, Why};
 use crate::event::Event;
 use crate::ledger::RequestId;
-use crate::process::Launch;
+use crate::process::{Launch, Main};
 
 impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOTS, BYTES> {
     /// Returns whether a request of up to a quarter of `BYTES` without descriptors would be
@@ -145,7 +146,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     ) -> Result<RequestId, Why> {
         loop {
             let taken = match self.is_running() {
-                true => self.main.caller.take(call, kind, self.main.life.words()),
+                true => self.take(call, kind),
                 false => Err(Why::Stopped),
             };
             if taken != Err(Why::Full) || Instant::now() >= deadline {
@@ -153,5 +154,15 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
             }
             self.go_on(deadline, &mut on_event);
         }
+    }
+
+    fn take(&mut self, call: &Call<'_>, kind: Kind) -> Result<RequestId, Why> {
+        let Main { launch, life, caller, .. } = &mut self.main;
+        let block = launch.blocks().find(call.block, &|id| caller.table.holds(id));
+        let block = block.inspect_err(|_| caller.lacks_room())?;
+        let id = caller.take(call, kind, life.words())?;
+        let frame = caller.table.get(id).map(|request| request.frame);
+        launch.blocks_mut().lend(block, call.block, id, frame);
+        Ok(id)
     }
 }

@@ -11,3 +11,7 @@ use ipc_worker::{Launch, Worker};
 pub(crate) fn worker() -> Worker<u32, impl Launch> {
     Worker::<u32, _>::start(start_self().unwrap()).unwrap()
 }
+
+pub(crate) fn lending() -> Worker<u32, impl Launch> {
+    Worker::<u32, _>::start(start_self().unwrap().blocks::<2>(BLOCK)).unwrap()
+}

@@ -8,6 +8,8 @@
 )]
 #![allow(dead_code, reason = "of the cases of forked workers only those for any launch are run")]
 
+#[path = "../worker/blocks.rs"]
+mod blocks;
 #[path = "../worker/calls.rs"]
 mod calls;
 #[path = "../worker/deaths.rs"]
@@ -29,6 +31,7 @@ mod surroundings;
 
 use std::process::ExitCode;
 
+use blocks::*;
 use calls::*;
 use deaths::*;
 use given_back::*;
@@ -82,4 +85,12 @@ ipc_tests::cases! { cases =
     an_ordinary_process_whatever_main_is,
     with_standard_streams_closed_it_starts_and_restarts,
     with_threads_and_under_kills_every_request_has_one_outcome,
+    a_block_carries_bytes_to_the_handler_and_back,
+    a_file_is_written_from_a_block_and_read_into_it,
+    what_no_block_holds_is_not_taken,
+    a_block_is_its_handlers_until_that_has_returned,
+    the_blocks_of_a_dead_worker_come_back,
+    what_is_sent_again_has_its_block_as_the_dead_worker_left_it,
+    a_lost_request_brings_its_block_back,
+    one_ways_have_blocks_too,
 }

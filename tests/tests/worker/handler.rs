@@ -2,7 +2,7 @@
 
 use ipc_tests::over;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -32,6 +32,14 @@ pub(crate) const GIVE_FDS: u16 = 14;
 pub(crate) const NO_RIGHTS: u16 = 15;
 pub(crate) const UNASKED_FD: u16 = 16;
 pub(crate) const NOTES: u16 = 17;
+/// Those of blocks.
+pub(crate) const ADD_ONE: u16 = 18;
+pub(crate) const TO_FILE_AND_BACK: u16 = 19;
+pub(crate) const LOOK_LATER: u16 = 20;
+pub(crate) const SPOIL_AND_EXIT: u16 = 21;
+
+/// Bytes of each of two blocks.
+pub(crate) const BLOCK: usize = 1 << 20;
 
 pub(crate) fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
     match request.method() {
@@ -95,6 +103,52 @@ pub(crate) fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result
             std::thread::sleep(Duration::from_millis(2));
             Ok(())
         }
+        ADD_ONE => {
+            let block = request.block().ok_or(Refusal::new(1, "no block"))?;
+            let (bytes, mut at, mut piece) = (block.bytes(), 0, [0; 1000]);
+            loop {
+                let len = bytes.read_at(at, &mut piece);
+                if len == 0 {
+                    break;
+                }
+                piece.iter_mut().for_each(|byte| *byte = byte.wrapping_add(1));
+                assert_eq!(block.space().write_at(at, &piece[..len]), len);
+                at += len;
+            }
+            reply.put(&at.to_le_bytes())?;
+            block.reply(at)
+        }
+        TO_FILE_AND_BACK => {
+            let block = request.block().ok_or(Refusal::new(1, "no block"))?;
+            let mut file = File::from(request.take_fd().ok_or(Refusal::new(1, "no fd"))?);
+            block.bytes().write_to(&file).map_err(std::io::Error::from)?;
+            file.rewind()?;
+            let len = block.space().read_from(&file).map_err(std::io::Error::from)?;
+            block.reply(len)
+        }
+        // Says that it has begun, and looks at its block when it is told to.
+        LOOK_LATER => {
+            let block = request.block().ok_or(Refusal::new(1, "no block"))?;
+            let mut gate = UnixStream::from(request.take_fd().ok_or(Refusal::new(1, "no fd"))?);
+            gate.write_all(b"b")?;
+            gate.read_exact(&mut [0])?;
+            let mut bytes = vec![0; block.bytes().len()];
+            block.bytes().read_at(0, &mut bytes);
+            gate.write_all(&bytes)?;
+            Ok(())
+        }
+        SPOIL_AND_EXIT if !request.is_resent() => {
+            let block = request.block().ok_or(Refusal::new(1, "no block"))?;
+            block.reply(BLOCK)?;
+            block.space().write_at(1, b"!");
+            ipc_barrier::exit(3);
+        }
+        SPOIL_AND_EXIT => {
+            let block = request.block().ok_or(Refusal::new(1, "no block"))?;
+            let mut bytes = vec![0; block.bytes().len()];
+            block.bytes().read_at(0, &mut bytes);
+            reply.put(&bytes)
+        }
         NOTES => {
             let sent = request.note(1, request.bytes()) && ipc_worker::note(2, request.bytes());
             let said = ipc_worker::last_words("last words");
@@ -110,6 +164,11 @@ pub(crate) fn soon() -> Instant {
 
 pub(crate) fn worker() -> Worker<u32, impl Launch> {
     Worker::<u32, _>::start(over::fork(handle)).unwrap()
+}
+
+/// A worker with two blocks.
+pub(crate) fn lending() -> Worker<u32, impl Launch> {
+    Worker::<u32, _>::start(over::fork(handle).blocks::<2>(BLOCK)).unwrap()
 }
 
 /// What an event says, with nothing borrowed.

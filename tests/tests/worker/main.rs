@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod blocks;
 mod calls;
 mod deaths;
 mod flushes;
@@ -24,6 +25,7 @@ mod starts;
 mod stops;
 mod supervised;
 
+use blocks::*;
 use calls::*;
 use deaths::*;
 use flushes::*;
@@ -156,4 +158,13 @@ ipc_tests::cases! { main, 4 at once =
     a_worker_that_takes_futex_from_itself_still_answers,
     a_pool_goes_over_rings,
     the_descriptor_shows_what_comes_after_a_call_that_waited,
+    a_block_carries_bytes_to_the_handler_and_back,
+    a_file_is_written_from_a_block_and_read_into_it,
+    what_no_block_holds_is_not_taken,
+    a_block_is_its_handlers_until_that_has_returned,
+    the_blocks_of_a_dead_worker_come_back,
+    what_is_sent_again_has_its_block_as_the_dead_worker_left_it,
+    a_lost_request_brings_its_block_back,
+    one_ways_have_blocks_too,
+    blocks_in_line_are_lent_too,
 }

@@ -1,0 +1,182 @@
+//! Blocks of shared memory: they carry bytes, and no two requests have one at the same time.
+
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+
+use ipc_worker::{
+    Again, Call, Ended, Event, How, Instant, Launch, Outcome, SharedBytes, Start, Why, Worker,
+};
+
+use crate::handler::*;
+
+fn all(bytes: SharedBytes<'_>) -> Vec<u8> {
+    let mut all = vec![0; bytes.len()];
+    assert_eq!(bytes.read_at(0, &mut all), all.len());
+    all
+}
+
+/// Makes a call, and returns what the reply has in its block.
+fn reply_of<L: Launch>(worker: &mut Worker<u32, L>, call: Call<'_>) -> Vec<u8> {
+    let mut replied = None;
+    let take = |event: Event<'_, u32>| match event {
+        Event::Done { outcome: Outcome::Reply(reply), .. } => {
+            replied = Some(reply.block().map(all))
+        }
+        other => panic!("{other:?}"),
+    };
+    worker.call_until(call, 0, soon(), take).unwrap();
+    replied.unwrap().unwrap()
+}
+
+fn carries_bytes<L: Launch>(mut worker: Worker<u32, L>) {
+    for len in [0, 1, 3, 4095, 4096, 70_001, BLOCK] {
+        let sent: Vec<u8> = (0..=250_u8).cycle().take(len).collect();
+        let (one, other) = sent.split_at(len / 3);
+        let expected: Vec<u8> = sent.iter().map(|byte| byte + 1).collect();
+        let came = reply_of(&mut worker, Call::new(ADD_ONE, &[]).block(&[one, other]));
+        assert!(came == expected, "{len}: {}", came.len());
+    }
+    // Without a block there is none, also where its slot had one before.
+    assert_eq!(call(&mut worker, ADD_ONE, b""), Told::Refused(0, 1));
+    // A reply has none of the bytes of a request before.
+    let came = reply_of(&mut worker, Call::new(ECHO, &[]).block(&[b"hello"]));
+    assert_eq!(came, b"");
+    let counters = worker.counters();
+    assert_eq!(counters.stray_replies, 0);
+    worker.stop(soon(), |_| ());
+}
+
+pub(crate) fn a_block_carries_bytes_to_the_handler_and_back() {
+    carries_bytes(lending());
+}
+
+pub(crate) fn blocks_in_line_are_lent_too() {
+    carries_bytes(Worker::start(Start::inline(handle).blocks::<2>(BLOCK)).unwrap());
+}
+
+pub(crate) fn a_file_is_written_from_a_block_and_read_into_it() {
+    let mut worker = lending();
+    let file = tempfile::tempfile().unwrap();
+    let fds = [file.as_fd()];
+    let sent = vec![7; 300_000];
+    let pieces = [&sent[..]];
+    let call = Call::new(TO_FILE_AND_BACK, &[]).fds(&fds).block(&pieces);
+    assert!(reply_of(&mut worker, call) == sent);
+    assert_eq!(file.metadata().unwrap().len(), 300_000);
+}
+
+pub(crate) fn what_no_block_holds_is_not_taken() {
+    let mut worker = lending();
+    let long = vec![0; BLOCK + 1];
+    let why = worker.try_call(Call::new(ECHO, &[]).block(&[&long]), 1).unwrap_err().why;
+    assert_eq!(why, Why::TooLong { len: BLOCK + 1, capacity: BLOCK });
+    for tag in 0..2 {
+        worker.try_call(Call::new(ECHO, &[]).block(&[]), tag).unwrap();
+    }
+    let why = worker.try_call(Call::new(ECHO, &[]).block(&[]), 2).unwrap_err().why;
+    assert_eq!(why, Why::Full);
+    worker.try_call(Call::new(ECHO, &[]), 3).unwrap();
+    turn_until(&mut worker, |list| list.len() == 3);
+    worker.try_call(Call::new(ECHO, &[]).block(&[]), 4).unwrap();
+    let mut without = worker_without();
+    let why = without.try_call(Call::new(ECHO, &[]).block(&[]), 1).unwrap_err().why;
+    assert_eq!(why, Why::NoBlocks);
+}
+
+fn worker_without() -> Worker<u32, impl Launch> {
+    worker()
+}
+
+/// Begins a request whose handler holds its block until the gate is written to.
+fn hold<L: Launch>(worker: &mut Worker<u32, L>, tag: u32) -> (ipc_worker::RequestId, UnixStream) {
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let fds = [theirs.as_fd()];
+    let call = Call::new(LOOK_LATER, &[]).fds(&fds).block(&[b"held"]);
+    let id = worker.try_call(call, tag).unwrap();
+    worker.turn(Instant::now());
+    ours.read_exact(&mut [0]).unwrap();
+    (id, ours)
+}
+
+pub(crate) fn a_block_is_its_handlers_until_that_has_returned() {
+    let mut worker = lending();
+    let (id, mut gate) = hold(&mut worker, 1);
+    assert!(worker.cancel(id));
+    assert_eq!(turn_until(&mut worker, |list| list.len() == 1), [Told::Cancelled(1)]);
+    // The slot of the one that was given up is used again, and its block is not.
+    worker.try_call(Call::new(ADD_ONE, &[]).block(&[b"other"]), 2).unwrap();
+    let why = worker.try_call(Call::new(ADD_ONE, &[]).block(&[b"third"]), 3).unwrap_err().why;
+    assert_eq!(why, Why::Full);
+    gate.write_all(b"g").unwrap();
+    let mut seen = [0; 4];
+    gate.read_exact(&mut seen).unwrap();
+    assert_eq!(&seen, b"held");
+    assert_eq!(turn_until(&mut worker, |list| list.len() == 1).len(), 1);
+    // Both blocks are free again.
+    for tag in [4, 5] {
+        worker.try_call(Call::new(ADD_ONE, &[]).block(&[b"other"]), tag).unwrap();
+    }
+}
+
+pub(crate) fn the_blocks_of_a_dead_worker_come_back() {
+    let mut worker = lending();
+    for _ in 0..3 {
+        let (id, _gate) = hold(&mut worker, 1);
+        worker.cancel(id);
+        worker.try_call(Call::new(ECHO, &[]).block(&[b"waits"]), 2).unwrap();
+        worker.kill();
+        let list = turn_until(&mut worker, |list| list.contains(&Told::Reply(2, Vec::new())));
+        assert_eq!(
+            list,
+            [
+                Told::Cancelled(1),
+                Told::Died(Ended::Killed(9)),
+                Told::Started(0),
+                Told::Reply(2, Vec::new())
+            ]
+        );
+    }
+}
+
+pub(crate) fn what_is_sent_again_has_its_block_as_the_dead_worker_left_it() {
+    let mut worker = lending();
+    let call = Call::new(SPOIL_AND_EXIT, &[]).block(&[b"bytes"]).again(Again::UntilDone);
+    let mut list = Vec::new();
+    worker
+        .call_until(call, 1, soon(), |event| {
+            if let Event::Done { outcome: Outcome::Reply(reply), .. } = &event {
+                assert_eq!(reply.block().map(|block| block.len()), Some(0), "the dead one's reply");
+            }
+            list.push(told(event));
+        })
+        .unwrap();
+    let replied = Told::Reply(1, b"b!tes".to_vec());
+    assert_eq!(list, [Told::Died(Ended::Exited(3)), Told::Started(1), replied]);
+}
+
+pub(crate) fn a_lost_request_brings_its_block_back() {
+    let mut worker = lending();
+    let mut given_back = None;
+    worker
+        .call_until(Call::new(SPOIL_AND_EXIT, &[]).block(&[b"bytes"]), 1, soon(), |event| {
+            if let Event::Done { outcome: Outcome::Lost(lost), .. } = event {
+                assert_eq!(lost.how, How::Running);
+                given_back = lost.block().map(all);
+            }
+        })
+        .unwrap();
+    assert_eq!(given_back.unwrap(), b"b!tes", "as long as it was given");
+}
+
+pub(crate) fn one_ways_have_blocks_too() {
+    let mut worker = lending();
+    let file = tempfile::tempfile().unwrap();
+    let fds = [file.as_fd()];
+    for _ in 0..20 {
+        let call = Call::new(TO_FILE_AND_BACK, &[]).fds(&fds).block(&[b"one-way"]);
+        worker.send_until(call, soon(), |event| panic!("{event:?}")).unwrap();
+    }
+    worker.stop(soon(), |event| panic!("{event:?}"));
+    assert_eq!(file.metadata().unwrap().len(), 7 * 20);
+}
