@@ -14,7 +14,7 @@ const PAGE_SIZE: usize = PAGE * size_of::<u32>();
 
 /// What requests may be lent: [`NoBlocks`] or [`Blocks`]. No other crate can add one.
 ///
-/// It is a type, so that a program links only what it uses.
+/// It is a type, so that a program links only what it uses. Without blocks all of this does nothing.
 pub trait Lend: fmt::Debug {
     /// The worker's view of the blocks.
     #[doc(hidden)]
@@ -22,70 +22,13 @@ pub trait Lend: fmt::Debug {
     where
         Self: 'a;
 
-    /// Sees to the memory, which is mapped once, and to what the next worker finds in it: the blocks
-    /// of the requests that `holds` knows. What the last worker's handler held is free again, unless
-    /// a process may still be there that uses it.
-    #[doc(hidden)]
-    fn begin(
-        &mut self,
-        slots: usize,
-        is_alone: bool,
-        holds: &dyn Fn(RequestId) -> bool,
-    ) -> Result<(), SystemError>;
-
     #[doc(hidden)]
     fn view(&self) -> Self::View<'_>;
 
-    /// The file of the memory, for a program that does not inherit it.
+    /// Prepares the memory for the next worker, and maps it at the first one. Requests that `holds`
+    /// knows keep their blocks. A block that the last worker's handler held is free again, unless a
+    /// process that was killed may still exist.
     #[doc(hidden)]
-    fn file(&self) -> Option<BorrowedFd<'_>> {
-        None
-    }
-
-    /// Returns a free block for such a payload, if it is to have one.
-    #[doc(hidden)]
-    fn find(
-        &self,
-        payload: Option<&[&[u8]]>,
-        holds: &dyn Fn(RequestId) -> bool,
-    ) -> Result<Option<usize>, Why>;
-
-    /// Lends that block, or none, to the request that was just taken.
-    #[doc(hidden)]
-    fn lend(
-        &mut self,
-        block: Option<usize>,
-        payload: Option<&[&[u8]]>,
-        id: RequestId,
-        frame: Option<FrameNumber>,
-    );
-
-    /// Returns what came back in the block of a request: the reply, or what it was given.
-    #[doc(hidden)]
-    fn returned(&self, frame: FrameNumber, is_reply: bool) -> Option<SharedBytes<'_>>;
-}
-
-/// What a worker finds of the blocks.
-pub trait View: Copy + fmt::Debug {
-    /// Returns the block of a request.
-    #[doc(hidden)]
-    fn of(&self, id: RequestId) -> Option<Block<'_>>;
-}
-
-/// Requests are lent no blocks.
-#[derive(Clone, Copy, Debug)]
-pub struct NoBlocks;
-
-impl View for NoBlocks {
-    #[inline]
-    fn of(&self, _id: RequestId) -> Option<Block<'_>> {
-        None
-    }
-}
-
-impl Lend for NoBlocks {
-    type View<'a> = Self;
-
     fn begin(
         &mut self,
         _slots: usize,
@@ -95,10 +38,14 @@ impl Lend for NoBlocks {
         Ok(())
     }
 
-    fn view(&self) -> Self {
-        *self
+    /// The file of the memory, for a program that does not inherit it.
+    #[doc(hidden)]
+    fn file(&self) -> Option<BorrowedFd<'_>> {
+        None
     }
 
+    /// Returns a free block for such a payload, if it is to have one.
+    #[doc(hidden)]
     #[inline]
     fn find(
         &self,
@@ -108,6 +55,8 @@ impl Lend for NoBlocks {
         payload.map_or(Ok(None), |_| Err(Why::NoBlocks))
     }
 
+    /// Lends that block, or none, to the request that was just taken.
+    #[doc(hidden)]
     #[inline]
     fn lend(
         &mut self,
@@ -118,9 +67,35 @@ impl Lend for NoBlocks {
     ) {
     }
 
+    /// Returns what came back in the block of a request: the reply, or what it was given.
+    #[doc(hidden)]
     #[inline]
     fn returned(&self, _frame: FrameNumber, _is_reply: bool) -> Option<SharedBytes<'_>> {
         None
+    }
+}
+
+/// What a worker finds of the blocks.
+pub trait View: Copy + fmt::Debug {
+    /// Returns the block of a request.
+    #[doc(hidden)]
+    #[inline]
+    fn of(&self, _id: RequestId) -> Option<Block<'_>> {
+        None
+    }
+}
+
+/// Requests are lent no blocks.
+#[derive(Clone, Copy, Debug)]
+pub struct NoBlocks;
+
+impl View for NoBlocks {}
+
+impl Lend for NoBlocks {
+    type View<'a> = Self;
+
+    fn view(&self) -> Self {
+        *self
     }
 }
 

@@ -22,7 +22,7 @@ Exit codes: 0 every crate is within its limit, 1 a crate is over it or a file ca
 /// The crates, each with the most lines of code that it may have: what it has, and hardly more.
 /// A limit follows when a crate gets smaller.
 pub(crate) const LIMITS: [(&str, usize); 4] =
-    [("ipc-frame", 875), ("ipc-transport", 3140), ("ipc-barrier", 2118), ("ipc-worker", 4758)];
+    [("ipc-frame", 875), ("ipc-transport", 3220), ("ipc-barrier", 2118), ("ipc-worker", 5244)];
 
 /// Runs the verb.
 pub(crate) fn run(mut args: lexopt::Parser) -> Result<(), Failure> {

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod blocks;
 mod heard;
 mod liar;
 mod page;
@@ -30,6 +31,7 @@ use ipc_worker::{
     Again, Call, Counters, Exec, Fork, How, Instant, Launch, Restart, Start, TimeLimit, Worker,
 };
 
+use blocks::what_is_written_over_blocks_spoils_bytes_and_nothing_else;
 use heard::{Heard, Told};
 use liar::{ECHO, FIRST, FIRST_FILE, GUESS, LIES, LYING, Liar, NOTES, Own, REFUSED, SCRIBBLE, all};
 use ticks::a_tick_beside_a_liar_and_beside_a_stranger;
@@ -340,5 +342,7 @@ ipc_tests::cases! { cases =
     forked: Forked => {
         one_that_is_never_ready_is_counted_and_the_next_one_serves,
         a_tick_beside_a_liar_and_beside_a_stranger,
+        what_is_written_over_blocks_spoils_bytes_and_nothing_else,
     }
+
 }

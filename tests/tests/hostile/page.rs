@@ -34,19 +34,35 @@ fn all() -> &'static [AtomicU32; CREDIT + SLOTS] {
     mapped()
 }
 
-/// Finds the words by the names that shared memory has in /proc, after a fork and after an exec.
 fn mapped<const LEN: usize>() -> &'static [AtomicU32; LEN] {
+    shared().next().unwrap().first_chunk().unwrap()
+}
+
+/// Returns the words of the largest memory that is shared.
+pub(crate) fn largest() -> &'static [AtomicU32] {
+    shared().max_by_key(|words| words.len()).unwrap()
+}
+
+/// Finds shared words by the names that their memory has in /proc, after a fork and after an exec.
+fn shared() -> impl Iterator<Item = &'static [AtomicU32]> {
     let maps = std::fs::read_to_string(proc("self/maps")).unwrap();
     let is_page = |line: &&str| {
         line.contains(" rw-s ") && ["ipc-page", "/dev/zero"].iter().any(|it| line.contains(it))
     };
-    let line = maps.lines().find(is_page).unwrap();
-    let start = line.split_once('-').unwrap().0;
-    let address = usize::from_str_radix(start, 16).unwrap();
-    let words = std::ptr::with_exposed_provenance::<[AtomicU32; LEN]>(address);
-    // SAFETY: it is mapped as long as the process serves, is so long, with the ring where one is asked
-    // for, and all access to it is atomic.
-    unsafe { &*words }
+    let ranges: Vec<_> = maps.lines().filter(is_page).map(range).collect();
+    ranges.into_iter().map(|(start, end)| {
+        let words = std::ptr::with_exposed_provenance::<AtomicU32>(start);
+        // SAFETY: so much is mapped, as long as the process serves, and all access to it is atomic.
+        unsafe { std::slice::from_raw_parts(words, (end - start) / size_of::<AtomicU32>()) }
+    })
+}
+
+/// The addresses at the begin of a line.
+fn range(line: &str) -> (usize, usize) {
+    let (start, rest) = line.split_once('-').unwrap();
+    let end = rest.split_once(' ').unwrap().0;
+    let address = |text| usize::from_str_radix(text, 16).unwrap();
+    (address(start), address(end))
 }
 
 /// Returns the id of the request that the handler runs, as frames carry it.
