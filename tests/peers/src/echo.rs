@@ -96,7 +96,7 @@ impl<E: End> Contender for Echo<E> {
                 self.end.send(self.message.next(kind::ECHO))?;
                 self.reply(self.message.number())
             }
-            Work::Meet => Err(Trouble::Elsewhere),
+            Work::Meet | Work::Large { .. } => Err(Trouble::Elsewhere),
         }
     }
 

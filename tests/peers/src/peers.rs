@@ -4,6 +4,7 @@ mod bare;
 mod iceoryx;
 mod interprocess;
 mod ipc_channel;
+mod large;
 mod meeting;
 mod procspawn;
 mod ring;
@@ -93,6 +94,18 @@ pub(crate) const ALL: &[Entrant] = &[
         how: "the same, with `Patience::SPIN`",
         package: Some("ipc-worker"),
         start: worker::ring_spinning,
+    },
+    Entrant {
+        name: "ipc-worker, large",
+        how: "`Start::fork`, with `BYTES` for a payload of 4 MiB; the receiver looks at both ends of it",
+        package: Some("ipc-worker"),
+        start: large::by_socket,
+    },
+    Entrant {
+        name: "ipc-worker, blocks",
+        how: "`Start::blocks`: main copies it in, the handler looks at it in place; on its way back the handler copies it in and main out",
+        package: Some("ipc-worker"),
+        start: large::in_blocks,
     },
     Entrant {
         name: "ipc-worker, exec",

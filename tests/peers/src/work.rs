@@ -17,6 +17,8 @@ pub(crate) enum Work {
     InFlight { size: usize },
     /// Messages without an answer.
     OneWay { size: usize },
+    /// A large message to the peer, or one to main, and a small one the other way.
+    Large { size: usize, to_main: bool },
     /// A message with so many descriptors, and its echo without any.
     Fds { count: usize },
     /// From nothing to a peer's first reply.
@@ -31,7 +33,8 @@ impl Work {
     /// Bytes of a message.
     pub(crate) const fn size(self) -> usize {
         match self {
-            Self::RoundTrip { size } | Self::InFlight { size } | Self::OneWay { size } => size,
+            Self::RoundTrip { size } | Self::InFlight { size } => size,
+            Self::OneWay { size } | Self::Large { size, .. } => size,
             Self::Fds { .. } | Self::Spawn | Self::Kill | Self::Meet => 64,
         }
     }
@@ -52,6 +55,8 @@ impl fmt::Display for Work {
             Self::RoundTrip { size } => write!(f, "round trip, {}", Bytes(size)),
             Self::InFlight { size } => write!(f, "{IN_FLIGHT} in flight, {}", Bytes(size)),
             Self::OneWay { size } => write!(f, "one-way, {}", Bytes(size)),
+            Self::Large { size, to_main: false } => write!(f, "to the worker, {}", Bytes(size)),
+            Self::Large { size, to_main: true } => write!(f, "to main, {}", Bytes(size)),
             Self::Fds { count: 1 } => f.write_str("1 descriptor"),
             Self::Fds { count } => write!(f, "{count} descriptors"),
             Self::Spawn => f.write_str("spawn to first reply"),
@@ -96,6 +101,8 @@ impl Job {
             Work::Fds { count: 8 },
             Work::OneWay { size: 64 },
             round_trip(4 << 20),
+            Work::Large { size: 4 << 20, to_main: false },
+            Work::Large { size: 4 << 20, to_main: true },
             Work::Spawn,
             Work::Kill,
             Work::Meet,

@@ -38,7 +38,7 @@ fn start(task: Task, reader: Reader) -> Result<Box<dyn Contender>, Trouble> {
     match task.work {
         Work::Fds { .. } => return Err(Trouble::LeftOut("passes no descriptors")),
         Work::Kill => return Err(Trouble::LeftOut("a reader that sleeps is not told of a death")),
-        Work::Meet => return Err(Trouble::Elsewhere),
+        Work::Meet | Work::Large { .. } => return Err(Trouble::Elsewhere),
         _ => {}
     }
     let name = format!("ipc-peers-{}-{}", std::process::id(), fastrand::u64(..));

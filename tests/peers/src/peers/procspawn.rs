@@ -19,7 +19,7 @@ pub(crate) fn start(task: Task) -> Result<Box<dyn Contender>, Trouble> {
     match task.work {
         Work::Fds { .. } => return Err(Trouble::LeftOut("passes only ipc-channel's handles")),
         Work::OneWay { .. } => return Err(Trouble::LeftOut("answers every call")),
-        Work::Meet => return Err(Trouble::Elsewhere),
+        Work::Meet | Work::Large { .. } => return Err(Trouble::Elsewhere),
         _ => {}
     }
     let pool = Pool::new(1)?;

@@ -26,7 +26,7 @@ type Stream = Framed<tokio::net::UnixStream, LengthDelimitedCodec>;
 pub(crate) fn start(task: Task) -> Result<Box<dyn Contender>, Trouble> {
     match task.work {
         Work::Fds { .. } => return Err(Trouble::LeftOut("passes no descriptors")),
-        Work::Meet => return Err(Trouble::Elsewhere),
+        Work::Meet | Work::Large { .. } => return Err(Trouble::Elsewhere),
         _ => {}
     }
     let (ours, theirs) = UnixStream::pair()?;

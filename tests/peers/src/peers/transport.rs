@@ -70,7 +70,7 @@ impl Carrier for Ring {
 fn start<C: Carrier>(task: Task, patience: Patience) -> Result<Box<dyn Contender>, Trouble> {
     // As much as is under way at once, and the headers.
     match task.work.size() * task.work.in_round() {
-        _ if task.work == Work::Meet => Err(Trouble::Elsewhere),
+        _ if matches!(task.work, Work::Meet | Work::Large { .. }) => Err(Trouble::Elsewhere),
         size if size <= 8192 || !LARGE => Framed::<C, 32_768>::start(task, patience),
         ..=131_072 => Framed::<C, 196_608>::start(task, patience),
         _ => Framed::<C, 5_242_880>::start(task, patience),

@@ -122,7 +122,7 @@ struct Supervised<L: Launch, const BYTES: usize> {
 
 impl<L: Launch + 'static, const BYTES: usize> Supervised<L, BYTES> {
     fn start(task: Task, start: Start<L>) -> Result<Box<dyn Contender>, Trouble> {
-        if task.work == Work::Meet {
+        if matches!(task.work, Work::Meet | Work::Large { .. }) {
             return Err(Trouble::Elsewhere);
         }
         let mut place = Box::new_uninit();
