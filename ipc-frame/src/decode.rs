@@ -1,10 +1,11 @@
-//! Bytes arrive in any pieces; whole frames come out, borrowed from the buffer they arrived in.
+//! The incremental decoder: bytes arrive in pieces, whole frames come out. Frames borrow from the
+//! decoder's buffer.
 
 use core::fmt;
 
 use crate::header::{DecodeError, Header};
 
-/// A frame that lies in the buffer of a decoder or a queue.
+/// A frame in the buffer of a decoder or a queue.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
     pub(crate) header: Header,
@@ -17,27 +18,28 @@ impl<'a> Frame<'a> {
         &self.header
     }
 
-    /// Returns the payload, for as long as the buffer is borrowed.
+    /// Returns the payload. It is valid as long as the buffer is borrowed.
     pub const fn payload(&self) -> &'a [u8] {
         self.payload
     }
 }
 
-/// Turns a stream of bytes into frames, in a buffer of `N` bytes: the longest frame has a header
-/// and a payload of `N` bytes together.
+/// Turns a stream of bytes into frames, in a buffer of `N` bytes. The longest frame has `N` bytes,
+/// header included.
 ///
-/// Read into [`space`](Self::space), pass the count to [`filled`](Self::filled), then take frames
-/// until there are no more. A length over the limit is refused as soon as the header is there.
+/// Read into [`space`](Self::space), pass the number of bytes to [`filled`](Self::filled), then
+/// call [`next_frame`](Self::next_frame) until it returns `None`. A payload that is too long is
+/// refused as soon as its header has arrived.
 ///
-/// A value whose bytes are all zero is the empty decoder, equal to [`new`](Self::new).
+/// All-zero bytes are a valid empty decoder, the same as [`new`](Self::new) returns.
 pub struct Decoder<const N: usize> {
     buffer: [u8; N],
-    /// Where the bytes begin that were not yet given out, and where they end.
+    /// The pending bytes: those that were not returned yet.
     start: usize,
     end: usize,
-    /// Where the payload of the frame given out last begins; it ends at `start`.
+    /// Where the payload of the last returned frame begins. It ends at `start`.
     payload: usize,
-    /// Bytes ever put into the buffer.
+    /// Bytes put into the buffer so far.
     received: u64,
 }
 
@@ -49,10 +51,10 @@ impl<const N: usize> Decoder<N> {
         Self { buffer: [0; N], start: 0, end: 0, payload: 0, received: 0 }
     }
 
-    /// Returns the room for further bytes.
+    /// Returns the free part of the buffer, to read into.
     ///
-    /// Ends the frame given out last. The room is never empty while no whole frame is pending.
-    /// Pending bytes may be moved to the front, each at most once per frame.
+    /// This discards the last returned frame. The space is never empty unless a whole frame is
+    /// pending. The call may move pending bytes to the front, each at most once per frame.
     pub fn space(&mut self) -> &mut [u8] {
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
@@ -63,26 +65,26 @@ impl<const N: usize> Decoder<N> {
         self.buffer.get_mut(self.end..).unwrap_or_default()
     }
 
-    /// Counts `len` bytes that were put at the start of [`space`](Self::space). A `len` over the
-    /// space's length counts as its length.
+    /// Adds the `len` bytes that were written to the start of [`space`](Self::space). A `len` over
+    /// the space's length is capped at that length.
     pub fn filled(&mut self, len: usize) {
         let len = len.min(N - self.end);
         self.end += len;
         self.received = self.received.wrapping_add(len as u64);
     }
 
-    /// Returns the next whole frame, or `None` while its end has not yet arrived.
+    /// Returns the next whole frame, or `None` if it has not fully arrived.
     ///
     /// # Errors
-    /// The sender's fault each time. The stream cannot be decoded any further: every later call
-    /// fails with the same error. Close the connection and [`reset`](Self::reset) the decoder.
+    /// See [`DecodeError`]. The sender is at fault, and every later call fails with the same error.
+    /// Close the connection and [`reset`](Self::reset) the decoder.
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, DecodeError> {
         let header = self.advance()?;
         Ok(header.map(|header| Frame { header, payload: self.payload() }))
     }
 
-    /// Takes the next whole frame and returns its header; [`payload`](Self::payload) then returns
-    /// its bytes. For callers that must decide before they borrow.
+    /// Takes the next whole frame and returns its header. [`payload`](Self::payload) then returns
+    /// its payload. Use this to decide on the header without borrowing the decoder.
     ///
     /// # Errors
     /// As [`next_frame`](Self::next_frame).
@@ -96,14 +98,14 @@ impl<const N: usize> Decoder<N> {
         peeked
     }
 
-    /// Returns the payload of the frame that was given out last; empty after
-    /// [`space`](Self::space).
+    /// Returns the payload of the last returned frame. Empty after [`space`](Self::space).
     pub fn payload(&self) -> &[u8] {
         self.buffer.get(self.payload..self.start).unwrap_or_default()
     }
 
-    /// Returns the whole headers that are pending, each with where in the stream it begins. The
-    /// payload of the last may still be on its way. Ends before a header that is refused.
+    /// Returns the pending headers that have fully arrived, each with its position in the stream in
+    /// bytes. The payload of the last may still be incomplete. Stops before a header that is
+    /// refused.
     pub fn headers(&self) -> impl Iterator<Item = (u64, Header)> {
         let mut rest = self.buffer.get(self.start..self.end).unwrap_or_default();
         core::iter::from_fn(move || {
@@ -119,7 +121,7 @@ impl<const N: usize> Decoder<N> {
         !matches!(self.peek(), Ok(None))
     }
 
-    /// Drops all bytes, for a new connection.
+    /// Drops all bytes and any error, for a new connection.
     pub fn reset(&mut self) {
         self.start = 0;
         self.end = 0;
@@ -127,17 +129,17 @@ impl<const N: usize> Decoder<N> {
         self.received = 0;
     }
 
-    /// Returns where in the stream the next frame begins, in bytes since the first.
+    /// Returns the position in the stream, in bytes, at which the next frame begins.
     pub const fn position(&self) -> u64 {
         self.received.wrapping_sub((self.end - self.start) as u64)
     }
 
-    /// Returns how many bytes were ever put in.
+    /// Returns how many bytes have arrived since the decoder was made or reset.
     pub const fn received(&self) -> u64 {
         self.received
     }
 
-    /// The next frame's header, if all of the frame has arrived.
+    /// The next frame's header, if the whole frame has arrived.
     #[inline]
     fn peek(&self) -> Result<Option<Header>, DecodeError> {
         let pending = self.buffer.get(self.start..self.end).unwrap_or_default();
@@ -160,7 +162,7 @@ impl<const N: usize> Decoder<N> {
     }
 }
 
-/// Bytes of a frame with its header.
+/// Length of a frame with its header.
 fn whole_len(header: &Header) -> usize {
     usize::try_from(header.len()).map_or(usize::MAX, |len| len.saturating_add(Header::SIZE))
 }
@@ -196,7 +198,7 @@ mod tests {
         bytes
     }
 
-    /// Feeds the pieces one by one and returns every frame's id and payload.
+    /// Feeds the pieces one by one, and returns the id and payload of each frame.
     fn decode<const N: usize>(pieces: &[&[u8]]) -> Vec<(u64, Vec<u8>)> {
         let mut decoder = Decoder::<N>::new();
         let mut frames = Vec::new();
@@ -204,7 +206,7 @@ mod tests {
             while !piece.is_empty() {
                 let space = decoder.space();
                 let len = piece.len().min(space.len());
-                assert!(len > 0, "space is never empty after frames were taken");
+                assert!(len > 0, "space is never empty once the frames are taken");
                 space[..len].copy_from_slice(&piece[..len]);
                 decoder.filled(len);
                 piece = &piece[len..];
@@ -217,13 +219,13 @@ mod tests {
         frames
     }
 
-    /// Every cut and every pair of cuts of three frames, in a buffer that just holds the longest.
+    /// Every cut and every pair of cuts of three frames, in a buffer that just fits the longest.
     #[test]
     fn every_pair_of_cuts_gives_the_same_frames() {
         let stream = [frame(1, b"one"), frame(2, b""), frame(3, b"a longer one")].concat();
         let expected =
             Vec::from([(1, b"one".to_vec()), (2, Vec::new()), (3, b"a longer one".to_vec())]);
-        // An interpreter is some hundred times slower: it tries some of the first cuts only.
+        // Miri is some hundred times slower, so it tries few of the first cuts.
         for first in (0..=stream.len()).step_by(if cfg!(miri) { 29 } else { 1 }) {
             for second in first..=stream.len() {
                 let pieces = [&stream[..first], &stream[first..second], &stream[second..]];
@@ -246,7 +248,7 @@ mod tests {
         assert_eq!(decoder.next_frame().unwrap_err(), error, "the error stays");
     }
 
-    /// The last header's payload is cut off; then comes a header that is refused.
+    /// Streams whose last payload is cut off, and one with a header that is refused.
     #[test]
     fn pending_headers_come_with_their_positions() {
         let stream = [frame(1, b"one"), frame(2, b""), frame(3, b"cut")].concat();

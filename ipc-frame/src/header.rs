@@ -1,14 +1,14 @@
-//! The header: its table of offsets, little-endian, its constructors, and what decoding refuses.
+//! The header: the table of offsets, the constructors, and the checks of decoding.
 
 use core::fmt;
 
 use crate::kind::Kind;
 
-/// Most descriptors that one frame carries: the kernel's `SCM_MAX_FD`
-/// (unix(7); a message with 254 fails with `EINVAL`).
+/// Most descriptors that one frame carries: the kernel's `SCM_MAX_FD`. A sendmsg(2) with 254 fails
+/// with `EINVAL` (unix(7)).
 pub const MAX_FDS: u16 = 253;
 
-/// Offsets of the fields. Lengths are derived from this table alone.
+/// Offsets of the fields. All lengths follow from this table.
 mod field {
     pub(super) const LEN: usize = 0;
     pub(super) const KIND: usize = LEN + 4;
@@ -28,9 +28,9 @@ const RESENT: u8 = 1;
 
 /// The fixed part of every frame, [`Header::SIZE`] bytes on the wire.
 ///
-/// One constructor for each [`Kind`] takes the fields that the kind uses; all others are zero. The
-/// length of the payload, the descriptors and their sequence are filled in where a frame is
-/// pushed or sent.
+/// Each [`Kind`] has one constructor, which takes the fields that the kind uses. All other fields
+/// are zero. Pushing a frame fills in the length of the payload and the number of descriptors, and
+/// sending it fills in their sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     len: u32,
@@ -44,10 +44,10 @@ pub struct Header {
 }
 
 impl Header {
-    /// Bytes of a header on the wire.
+    /// Length in bytes of a header on the wire.
     pub const SIZE: usize = field::END;
 
-    /// The id of a note that belongs to no request. A request may have any other.
+    /// The id of a note that belongs to no request. Requests may use any other id.
     pub const NO_REQUEST: u64 = u64::MAX;
 
     const fn new(kind: Kind, method: u16, id: u64) -> Self {
@@ -59,17 +59,17 @@ impl Header {
         Self::new(Kind::Request, method, id)
     }
 
-    /// The header of a request without an answer. The id is for the sender's own use.
+    /// The header of a one-way: a request without an answer. The id is for the sender's own use.
     pub const fn one_way(method: u16, id: u64) -> Self {
         Self::new(Kind::OneWay, method, id)
     }
 
-    /// The header of the reply to the request with that id.
+    /// The header of the reply to the request with this id.
     pub const fn reply(id: u64) -> Self {
         Self::new(Kind::Reply, 0, id)
     }
 
-    /// The header of the refusal of the request with that id.
+    /// The header of the refusal of the request with this id.
     pub const fn refusal(id: u64) -> Self {
         Self::new(Kind::Refusal, 0, id)
     }
@@ -84,26 +84,26 @@ impl Header {
         Self::new(Kind::Failed, 0, 0)
     }
 
-    /// The header that tells that the one-way with that id is done, and every one before it.
+    /// The header that says that the one-way with this id is done, and every one-way before it.
     pub const fn done(id: u64) -> Self {
         Self::new(Kind::Done, 0, id)
     }
 
-    /// The header of a note: its number, which the program chooses, and the id of the request that
-    /// it belongs to, [`NO_REQUEST`](Self::NO_REQUEST) for none.
+    /// The header of a note. The program chooses the number. The id is that of the request that the
+    /// note belongs to, or [`NO_REQUEST`](Self::NO_REQUEST).
     pub const fn note(number: u16, id: u64) -> Self {
         Self::new(Kind::Note, number, id)
     }
 
-    /// Lets the reply to this request bring up to `count` descriptors, at most [`MAX_FDS`]: none
-    /// unless allowed. Headers of other kinds are returned unchanged.
+    /// Allows the reply to this request to carry up to `count` descriptors, capped at [`MAX_FDS`].
+    /// The default is none. Has no effect on other kinds.
     #[must_use]
     pub const fn allowing(self, count: u16) -> Self {
         let limit = if matches!(self.kind, Kind::Request) { MAX_FDS } else { 0 };
         Self { reply_fds: if count < limit { count } else { limit }, ..self }
     }
 
-    /// Returns how many bytes of payload follow the header.
+    /// Returns the length of the payload in bytes.
     #[expect(clippy::len_without_is_empty, reason = "a length on the wire, not a container's")]
     pub const fn len(&self) -> u32 {
         self.len
@@ -119,7 +119,7 @@ impl Header {
         self.method
     }
 
-    /// Returns the id that joins an answer or a note to its request.
+    /// Returns the id that matches an answer or a note to its request.
     pub const fn id(&self) -> u64 {
         self.id
     }
@@ -129,13 +129,13 @@ impl Header {
         self.fd_count
     }
 
-    /// Returns the most descriptors that the reply to this request may bring.
+    /// Returns how many descriptors the reply to this request may carry at most.
     pub const fn reply_fds(&self) -> u16 {
         self.reply_fds
     }
 
-    /// Returns how many descriptors were announced before this frame's on the same connection,
-    /// wrapping; zero in a frame without descriptors.
+    /// Returns how many descriptors were announced before this frame in the same direction of the
+    /// connection, wrapping. Zero in a frame without descriptors.
     pub const fn fd_sequence(&self) -> u32 {
         self.fd_sequence
     }
@@ -145,18 +145,17 @@ impl Header {
         self.flags & RESENT != 0
     }
 
-    /// The same header for a frame that is new: its length and count filled in, the rest as if
-    /// it had never been sent.
+    /// The same header for a new frame: length and count filled in, no trace of an earlier send.
     pub(crate) const fn of_new_frame(self, len: u32, fd_count: u16) -> Self {
         Self { len, flags: 0, fd_count, fd_sequence: 0, ..self }
     }
 
-    /// Returns the bytes of a header that is written without a [`Queue`](crate::Queue): for a
-    /// payload of `len` bytes and `fd_count` descriptors, before which `fd_sequence` others were
-    /// announced on the connection.
+    /// Encodes a header without a [`Queue`](crate::Queue), for a payload of `len` bytes and
+    /// `fd_count` descriptors. `fd_sequence` is how many descriptors were announced before on the
+    /// connection, and zero if `fd_count` is zero.
     ///
     /// # Errors
-    /// The rule that a receiver would refuse it by.
+    /// The error with which a receiver would refuse the header.
     pub fn encode_with(
         &self,
         len: u32,
@@ -175,8 +174,8 @@ impl Header {
         bytes
     }
 
-    /// Writes the header's bytes in place. Copying them right after they were written field by
-    /// field would stall the processor.
+    /// Writes the header's bytes in place. To write field by field and then copy would stall the
+    /// processor (store forwarding).
     #[inline]
     pub(crate) fn encode_into(&self, bytes: &mut [u8; Self::SIZE]) {
         put(bytes, field::LEN, self.len.to_le_bytes());
@@ -189,10 +188,10 @@ impl Header {
         put(bytes, field::FD_SEQUENCE, self.fd_sequence.to_le_bytes());
     }
 
-    /// Reads a header from the bytes of a peer.
+    /// Decodes a header from a peer. Any bytes are safe.
     ///
     /// # Errors
-    /// The peer's fault each time; see [`DecodeError`]. The bytes after it cannot be decoded.
+    /// See [`DecodeError`]. The peer is at fault, and the bytes after the header cannot be decoded.
     #[inline(never)]
     pub fn decode(bytes: &[u8; Self::SIZE]) -> Result<Self, DecodeError> {
         let [kind] = take(bytes, field::KIND);
@@ -207,7 +206,7 @@ impl Header {
             reply_fds: u16::from_le_bytes(take(bytes, field::REPLY_FDS)),
             fd_sequence: u32::from_le_bytes(take(bytes, field::FD_SEQUENCE)),
         };
-        // In the order of their offsets, as `WIRE.md` says.
+        // In the order of the offsets, as `WIRE.md` specifies.
         for (offset, value, is_used, most) in [
             (field::FLAGS, header.flags.into(), kind.asks(), RESENT.into()),
             (field::METHOD, header.method.into(), kind.asks() || kind == Kind::Note, u64::MAX),
@@ -224,12 +223,12 @@ impl Header {
         Ok(header)
     }
 
-    /// Writes the sequence number into a header that is already encoded.
+    /// Writes the sequence number into an encoded header.
     pub(crate) fn stamp_fd_sequence(bytes: &mut [u8], fd_sequence: u32) {
         put(bytes, field::FD_SEQUENCE, fd_sequence.to_le_bytes());
     }
 
-    /// Marks a frame whose header is already encoded as sent before, where its kind has the flag.
+    /// Sets the flag `RESENT` in an encoded header, if its kind has that flag.
     pub(crate) fn stamp_resent(bytes: &mut [u8]) {
         let [kind] = take(bytes, field::KIND);
         if Kind::from_wire(kind).is_some_and(Kind::asks) {
@@ -238,8 +237,8 @@ impl Header {
     }
 }
 
-/// Reads a field. The offsets come from a table, never from a peer, so that there are as many
-/// bytes.
+/// Reads a field. The offset comes from the table, never from a peer, so the field is always inside
+/// the header.
 #[inline]
 fn take<const WIDTH: usize>(bytes: &[u8], at: usize) -> [u8; WIDTH] {
     bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; WIDTH])
@@ -253,32 +252,32 @@ fn put<const WIDTH: usize>(bytes: &mut [u8], at: usize, field: [u8; WIDTH]) {
     }
 }
 
-/// A header that is not accepted. The sender is at fault. The bytes after it cannot be decoded:
+/// Why a header is refused. The sender is at fault. The bytes after the header cannot be decoded:
 /// close the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// The kind is none of [`Kind`]'s.
+    /// The byte is not the number of a [`Kind`].
     UnknownKind {
         /// The byte as received.
         kind: u8,
     },
-    /// A field holds more than it may, which is zero where frames of this kind do not use it.
+    /// A field exceeds its limit. The limit is zero if frames of this kind do not use the field.
     FieldOverLimit {
         /// The frame's kind.
         kind: Kind,
-        /// Where in the header the field begins.
+        /// The field's offset in the header, in bytes.
         offset: usize,
-        /// What it holds.
+        /// The field's value.
         value: u64,
-        /// The most that it may hold.
+        /// The highest value allowed.
         limit: u64,
     },
-    /// The payload is longer than the decoder's buffer can hold.
+    /// The payload is too long for the decoder's buffer.
     TooLong {
-        /// Bytes of payload announced.
+        /// Length of the payload in bytes, as announced.
         len: u32,
-        /// Bytes of payload that fit.
+        /// Longest payload in bytes that fits.
         capacity: usize,
     },
 }
@@ -286,12 +285,12 @@ pub enum DecodeError {
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownKind { kind } => write!(f, "unknown kind of frame {kind}"),
+            Self::UnknownKind { kind } => write!(f, "cannot decode a frame of unknown kind {kind}"),
             Self::FieldOverLimit { kind, offset, value, limit } => {
-                write!(f, "{value} at offset {offset} of a {kind} frame, over the limit of {limit}")
+                write!(f, "a {kind} frame holds {value} at offset {offset}: the limit is {limit}")
             }
             Self::TooLong { len, capacity } => {
-                write!(f, "a payload of {len} bytes, over the capacity of {capacity}")
+                write!(f, "cannot decode a payload of {len} bytes: the capacity is {capacity}")
             }
         }
     }
@@ -315,8 +314,8 @@ mod tests {
         0x34, 0x12, // method 0x1234
         0x03, 0x00, 0x00, 0x00, 0x02, 0x00, 0x00, 0x00, // id 0x2_0000_0003
         0x02, 0x00, // two descriptors
-        0x03, 0x00, // its reply may bring three
-        0x07, 0x00, 0x00, 0x00, // seven were sent before
+        0x03, 0x00, // its reply may carry three
+        0x07, 0x00, 0x00, 0x00, // seven were announced before
     ];
 
     fn golden() -> Header {
@@ -336,10 +335,10 @@ mod tests {
         assert_eq!(Header::decode(&GOLDEN), Ok(golden()));
     }
 
-    /// An interpreter is some hundred times slower: it looks at some bytes only, 0 and 255 included.
+    /// Miri is some hundred times slower, so it tries few bytes, including 0 and 255.
     const STEP: usize = if cfg!(miri) { 51 } else { 1 };
 
-    /// Whatever one byte is changed to, the header is refused or encodes to those same bytes.
+    /// After any change of one byte, the header is refused or encodes to the same bytes.
     #[test]
     fn header_accepts_only_what_it_would_write() {
         for kind in Kind::ALL {
@@ -373,7 +372,7 @@ mod tests {
         assert_eq!(change(16, 0), over(20, 7, 0));
     }
 
-    /// Each field by itself, in each kind: accepted where `WIRE.md` says so, else refused.
+    /// Each field alone, in each kind: accepted if `WIRE.md` allows it, otherwise refused.
     #[test]
     fn header_refuses_what_its_kind_does_not_use() {
         for kind in Kind::ALL {

@@ -1,4 +1,4 @@
-//! The kinds of frames, and the fields that each of them uses.
+//! The kinds of frames, and which fields each kind uses.
 
 use core::fmt;
 
@@ -7,30 +7,31 @@ use core::fmt;
 #[non_exhaustive]
 #[repr(u8)]
 pub enum Kind {
-    /// Asks the peer to run a method and to answer.
+    /// Asks the peer to run a method and answer.
     Request = 1,
     /// Asks the peer to run a method without an answer. The id is for the sender's own use.
     OneWay = 2,
     /// The answer to a request.
     Reply = 3,
-    /// The refusal of a request: a code and a short text.
+    /// Says that a request was not done: a code and a short text.
     Refusal = 4,
-    /// The first frame of a worker that is ready. The payload says what it is.
+    /// The first frame of a worker that is ready. The payload identifies the worker.
     Ready = 5,
-    /// The first frame of a worker whose set-up failed. The payload says where.
+    /// The first frame of a worker whose set-up failed. The payload says at which stage.
     Failed = 6,
-    /// Tells that the one-way with this id is done, and every one before it.
+    /// Says that the one-way with this id is done, and every one-way before it.
     Done = 7,
-    /// What a worker tells without being asked. The id names the request that it belongs to.
+    /// A message that a worker sends without a request. The id names the request that it belongs
+    /// to, if any.
     Note = 8,
 }
 
-/// Their names, in the same order.
+/// The names of the kinds, in the same order.
 const NAMES: [&str; 8] =
     ["request", "one-way", "reply", "refusal", "ready", "failed", "done", "note"];
 
 impl Kind {
-    /// Every kind, in the order of their numbers, which start at 1.
+    /// Every kind, in the order of its number. Numbers start at 1.
     pub(crate) const ALL: [Self; 8] = [
         Self::Request,
         Self::OneWay,
@@ -42,8 +43,7 @@ impl Kind {
         Self::Note,
     ];
 
-    /// Whether frames of this kind ask for something, and have the flag of a frame that was sent
-    /// before.
+    /// Whether frames of this kind ask the peer to run a method. Only these have the flag `RESENT`.
     pub(crate) const fn asks(self) -> bool {
         matches!(self, Self::Request | Self::OneWay)
     }

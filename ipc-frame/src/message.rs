@@ -1,6 +1,6 @@
-//! Typed messages in payloads: written in place, read with borrowed fields.
+//! Typed messages in payloads: encoded in place, decoded with borrowed fields.
 //!
-//! A format is an implementation of [`Encode`] and [`Decode`]. With the feature `postcard`,
+//! A format is a type that implements [`Encode`] and [`Decode`]. With the feature `postcard`,
 //! `Postcard` implements both for every serde type.
 
 use core::fmt;
@@ -8,7 +8,7 @@ use core::fmt;
 /// A message that can be written into a payload.
 ///
 /// # Examples
-/// A custom format, which borrows what it reads:
+/// A custom format whose decoded message borrows from the payload:
 /// ```
 /// use ipc_frame::{Decode, Decoder, Encode, EncodeError, Header, MessageError, Queue};
 ///
@@ -67,42 +67,42 @@ pub trait Encode {
     /// Writes the message to the start of `space` and returns how many bytes it took.
     ///
     /// # Errors
-    /// See [`EncodeError`]; what `space` holds is unspecified then.
+    /// See [`EncodeError`]. The contents of `space` are then unspecified.
     fn encode(&self, space: &mut [u8]) -> Result<usize, EncodeError>;
 }
 
 #[cfg(test)]
 static_assertions::assert_obj_safe!(Encode);
 
-/// A message whose longest form is known at compile time. No part of the interface: `service!` of
-/// ipc-worker checks with it that arguments and results fit.
+/// A message whose longest encoding is known at compile time. Not part of the public API: the
+/// `service!` macro of ipc-worker uses it to check that arguments and results fit.
 #[doc(hidden)]
 pub trait MaxLen: Encode {
-    /// Bytes of the longest message of this type.
+    /// Length in bytes of the longest message of this type.
     const MAX_LEN: usize;
 }
 
 /// A message that can be read from a payload, with fields that may borrow from it.
 pub trait Decode<'a>: Sized {
-    /// Reads the message that is the whole of `payload`.
+    /// Decodes the message, which must fill all of `payload`.
     ///
     /// # Errors
-    /// See [`MessageError`]; any bytes at all may come.
+    /// See [`MessageError`]. The payload may hold any bytes.
     fn decode(payload: &'a [u8]) -> Result<Self, MessageError>;
 }
 
-/// A message that was not written. The sending program is at fault.
+/// Why a message was not encoded. The sending program is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EncodeError {
-    /// The message is longer than the room for it.
+    /// The message is longer than the space given.
     TooLong {
         /// Bytes of the message.
         len: usize,
         /// Bytes that fit.
         capacity: usize,
     },
-    /// The format has no way to write this value, or the value itself refused.
+    /// The format cannot represent this value, or the value's own serializer failed.
     Unencodable,
 }
 
@@ -110,21 +110,21 @@ impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLong { len, capacity } => {
-                write!(f, "a message of {len} bytes, over the capacity of {capacity}")
+                write!(f, "cannot encode a message of {len} bytes: the capacity is {capacity}")
             }
-            Self::Unencodable => f.write_str("a value that the message's format cannot write"),
+            Self::Unencodable => f.write_str("cannot encode a value: its format does not allow it"),
         }
     }
 }
 
 impl core::error::Error for EncodeError {}
 
-/// A payload that is not a message of the expected type. The sender is at fault, or its build
-/// differs. Only this frame is concerned; the frames after it can still be read.
+/// Why a payload is not a message of the expected type. The sender is at fault, or its build
+/// differs. Only this frame is affected: later frames can still be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MessageError {
-    /// The payload ends within the message.
+    /// The payload ends inside the message.
     Truncated {
         /// Bytes of payload.
         len: usize,
@@ -136,7 +136,7 @@ pub enum MessageError {
         /// Bytes of the message.
         used: usize,
     },
-    /// The bytes have no meaning for this type.
+    /// The bytes do not decode to this type.
     Malformed {
         /// Bytes of payload.
         len: usize,
@@ -146,13 +146,11 @@ pub enum MessageError {
 impl fmt::Display for MessageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Truncated { len } => write!(f, "a message cut off after {len} bytes"),
+            Self::Truncated { len } => write!(f, "message truncated after {len} bytes"),
             Self::LeftOver { len, used } => {
-                write!(f, "a message of {used} bytes in a payload of {len}")
+                write!(f, "bytes left over: the message has {used} bytes, its payload {len}")
             }
-            Self::Malformed { len } => {
-                write!(f, "{len} bytes, not a message of the expected type")
-            }
+            Self::Malformed { len } => write!(f, "{len} bytes do not decode to the expected type"),
         }
     }
 }

@@ -9,11 +9,10 @@ use crate::message::{Decode, Encode, EncodeError, MaxLen, MessageError};
 /// A message of a serde type, in version 1 of the postcard format
 /// (<https://postcard.jamesmunns.com/wire-format>).
 ///
-/// Strings and bytes can be borrowed from the payload (`&str`, `&[u8]`). Nothing is allocated
-/// except by types that allocate themselves.
+/// `&str` and `&[u8]` borrow from the payload. Decoding allocates only if the type itself does.
 ///
-/// Do not decode a recursive type (one that contains a `Box` of itself) from an untrusted peer: it
-/// is read as deep as the bytes say, up to one level per byte, and may overflow the stack.
+/// Do not decode a recursive type (one that contains a `Box` of itself) from an untrusted peer. The
+/// peer chooses the depth, up to one level per byte, and can overflow the stack.
 ///
 /// # Examples
 /// ```

@@ -1,4 +1,4 @@
-//! Outgoing frames, kept until they are retired, so that they can be sent again.
+//! The outgoing queue. It keeps frames until they are retired, so that they can be sent again.
 
 use core::fmt;
 use core::ops::Range;
@@ -13,32 +13,32 @@ pub use frames::FrameNumber;
 use frames::{Entry, Frames};
 pub use reservation::{PushError, Reservation};
 
-/// Most pieces that are offered at a time.
+/// Most pieces that one send is offered.
 const PIECES: usize = 8;
 
 /// A queue of at most `FRAMES` frames in a ring of `BYTES` bytes.
 ///
 /// [`push`](Self::push) adds a frame, [`send_with`](Self::send_with) sends it, and
-/// [`retire`](Self::retire) removes it. Until it is retired it can be sent again after
-/// [`rewind`](Self::rewind). Each frame lies in one piece, so a frame that does not fit before the
-/// end of the ring leaves those bytes unused. An empty queue always takes a frame of `BYTES` bytes.
+/// [`retire`](Self::retire) removes it. Until it is retired, it can be sent again after a
+/// [`rewind`](Self::rewind). Each frame is contiguous, so one that does not fit before the end of
+/// the ring leaves those bytes unused. An empty queue always takes a frame of `BYTES` bytes.
 ///
-/// A value whose bytes are all zero is the empty queue, equal to [`new`](Self::new).
+/// All-zero bytes are a valid empty queue, the same as [`new`](Self::new) returns.
 pub struct Queue<const BYTES: usize, const FRAMES: usize> {
     bytes: [u8; BYTES],
     frames: Frames<FRAMES>,
-    /// The frame that is sent next, and how much of it went out already. Sending does not pass
-    /// over it, unless it is half sent.
+    /// The frame to send next, and how many of its bytes are sent. The cursor never rests on a
+    /// frame that is to be skipped, unless that frame is half sent.
     cursor: u64,
     offset: usize,
-    /// Frames that go out before all others, and where sending goes on after them.
+    /// Frames to send before all others, and where sending continues after them.
     urgent: Range<u64>,
     after_urgent: u64,
     fd_sequence: u32,
 }
 
 impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
-    /// Bytes of payload in the longest frame that the queue takes.
+    /// Longest payload in bytes that the queue takes.
     pub const CAPACITY: usize = BYTES - Header::SIZE;
 
     /// An empty queue.
@@ -50,20 +50,20 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         Self { bytes, frames, cursor, offset: 0, urgent, after_urgent, fd_sequence: 0 }
     }
 
-    /// Appends a frame without descriptors whose payload is the pieces, one after the other.
+    /// Appends a frame without descriptors. Its payload is the pieces, one after the other.
     ///
     /// # Errors
-    /// Nothing is appended then: [`PushError::TooLong`] for a frame that never fits,
-    /// [`PushError::Full`] for one that fits once others are retired.
+    /// [`PushError::TooLong`] if the frame can never fit, [`PushError::Full`] if it fits once other
+    /// frames are retired. The queue is unchanged.
     pub fn push(&mut self, header: Header, pieces: &[&[u8]]) -> Result<FrameNumber, PushError> {
         self.push_with_fds(header, 0, pieces)
     }
 
-    /// Appends a frame as [`push`](Self::push) does, with `fd_count` descriptors that the caller
-    /// keeps and sends together with it; see [`send_with`](Self::send_with).
+    /// Appends a frame as [`push`](Self::push) does, with `fd_count` descriptors. The caller keeps
+    /// the descriptors and sends them with the frame; see [`send_with`](Self::send_with).
     ///
     /// # Errors
-    /// As [`push`](Self::push), and then [`PushError::TooManyFds`].
+    /// As [`push`](Self::push), and [`PushError::TooManyFds`].
     pub fn push_with_fds(
         &mut self,
         header: Header,
@@ -81,10 +81,10 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         self.commit(reservation, header, fd_count, len)
     }
 
-    /// Finds room for a payload of up to `len` bytes that is to be written in place, with
-    /// [`payload_mut`](Self::payload_mut), before [`commit`](Self::commit) appends the frame.
+    /// Reserves room for a payload of up to `len` bytes. Write the payload in place with
+    /// [`payload_mut`](Self::payload_mut), then append the frame with [`commit`](Self::commit).
     ///
-    /// Frames may be sent and retired meanwhile. Appending another frame ends the reservation.
+    /// Frames may be sent and retired in between. Appending another frame ends the reservation.
     ///
     /// # Errors
     /// As [`push`](Self::push).
@@ -92,18 +92,18 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         Ok(Reservation { number: self.frames.next, start: self.room_for(len)?, len })
     }
 
-    /// Returns the room for the payload; no bytes where the reservation has ended.
+    /// Returns the room for the payload. It is empty if the reservation has ended.
     pub fn payload_mut(&mut self, reservation: &Reservation) -> &mut [u8] {
         let place = self.place_of(*reservation).and_then(|place| self.bytes.get_mut(place));
         place.and_then(|place| place.get_mut(Header::SIZE..)).unwrap_or_default()
     }
 
-    /// Appends the frame, with `fd_count` descriptors and with the first `len` bytes of the room
-    /// as its payload. A `len` over the room counts as all of it.
+    /// Appends the reserved frame with `fd_count` descriptors. Its payload is the first `len` bytes
+    /// of the room. A `len` over the room is capped at the room.
     ///
     /// # Errors
-    /// Nothing is appended then: [`PushError::TooManyFds`], or [`PushError::Full`] where the
-    /// reservation has ended.
+    /// [`PushError::TooManyFds`], or [`PushError::Full`] if the reservation has ended. The queue is
+    /// unchanged.
     pub fn commit(
         &mut self,
         reservation: Reservation,
@@ -118,29 +118,29 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         let end = start.saturating_add(Header::SIZE).saturating_add(len).min(limit);
         let place = self.bytes.get_mut(start..end).unwrap_or_default();
         if let Some((place, payload)) = place.split_first_chunk_mut() {
-            // The queue's capacity fits in 31 bits, which its constructor checks.
+            // The constructor checks that the capacity fits in 31 bits.
             let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
             header.of_new_frame(len, fd_count).encode_into(place);
         }
         Ok(self.frames.push(Entry { start, end, fd_count, ..Entry::NONE }))
     }
 
-    /// Returns whether a frame with a payload of `len` bytes would be taken now.
+    /// Returns whether a frame with a payload of `len` bytes fits now.
     pub fn has_room_for(&self, len: usize) -> bool {
         self.room_for(len).is_ok()
     }
 
-    /// Offers the next bytes to `send`, in pieces, which returns how many of them it took, or
-    /// `None` if it would block. Returns what `send` returned, and `Ok(None)` if there is nothing
+    /// Offers the next bytes to `send`, in at most 8 pieces. `send` returns how many bytes it took,
+    /// or `None` if it would block. This call returns the same, or `Ok(None)` if there is nothing
     /// to send.
     ///
-    /// Where descriptors go with the first byte, `send` gets the number of their frame too. That
-    /// frame is stamped with their sequence. Frames without any may follow in the same pieces; the
-    /// next frame with descriptors waits for the next call. Frames that lie side by side are one
-    /// piece. Frames that are retired or withdrawn are passed over unless they are half sent.
+    /// If descriptors must go with the first byte, `send` also gets the number of their frame, and
+    /// the frame's header gets their sequence. Frames without descriptors may follow in the same
+    /// call. The next frame with descriptors waits for the next call. Adjacent frames form one
+    /// piece. Retired and withdrawn frames are skipped, unless they are half sent.
     ///
     /// # Errors
-    /// Only those of `send`; nothing counts as sent then.
+    /// The error of `send`. Nothing counts as sent.
     pub fn send_with<E>(
         &mut self,
         send: impl FnOnce(&[&[u8]], Option<FrameNumber>) -> Result<Option<usize>, E>,
@@ -157,10 +157,11 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         sent
     }
 
-    /// Sends the frame that was pushed last before all others; several that are pushed one after the
-    /// other go out in their order. It keeps its place where that cannot be: any byte went out since
-    /// the last [`rewind`](Self::rewind), or other frames were pushed in between. Returns whether it
-    /// goes out first.
+    /// Moves the frame that was pushed last ahead of all others. Returns whether it did. To move
+    /// several, call it after each push; they keep their order.
+    ///
+    /// The frame keeps its place if any byte of a kept frame was sent since the last
+    /// [`rewind`](Self::rewind), or if other frames were pushed in between.
     pub fn send_first(&mut self, number: FrameNumber) -> bool {
         let FrameNumber(number) = number;
         let is_next = self.urgent.is_empty() || self.urgent.end == number;
@@ -176,29 +177,29 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         true
     }
 
-    /// Returns the first frame that was not sent at all; `None` where a frame is half sent.
+    /// Returns the next frame to send. `None` if there is none, or if a frame is half sent.
     pub fn next_unsent(&self) -> Option<(FrameNumber, Frame<'_>)> {
         let number = Some(FrameNumber(self.cursor)).filter(|_| self.offset == 0)?;
         Some((number, self.frame(number)?))
     }
 
-    /// Counts the frame that [`next_unsent`](Self::next_unsent) returned as sent: it was handed
-    /// over by other means than bytes.
+    /// Marks the frame that [`next_unsent`](Self::next_unsent) returned as sent. Use it for a frame
+    /// that was delivered by other means than bytes.
     pub fn pass_unsent(&mut self) {
         if self.offset == 0 {
             self.pass();
         }
     }
 
-    /// Counts everything as sent: the receiver is gone.
+    /// Marks all frames as sent. Use it when the receiver is gone.
     pub fn discard_unsent(&mut self) {
         while self.has_unsent() {
             self.pass();
         }
     }
 
-    /// Retires a frame whose outcome is known. Its room is free once those before it are retired
-    /// too. A number that names no frame of the queue is ignored.
+    /// Retires a frame whose outcome is known. Its room becomes free once all earlier frames are
+    /// retired too. A number that is not in the queue is ignored.
     pub fn retire(&mut self, number: FrameNumber) {
         if let Some(entry) = self.frames.get_mut(number.0) {
             entry.retired = true;
@@ -206,7 +207,7 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         self.settle();
     }
 
-    /// Retires every frame that is sent.
+    /// Retires every frame that was sent.
     pub fn retire_sent(&mut self) {
         for number in (self.frames.first..self.frames.next).map(FrameNumber) {
             if self.is_sent(number) {
@@ -215,8 +216,8 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         }
     }
 
-    /// Stops a frame from being sent, now and after [`rewind`](Self::rewind), unless it is half
-    /// sent. It keeps its bytes, its room and its place until it is retired.
+    /// Stops a frame from being sent, now and after a [`rewind`](Self::rewind). A half-sent frame
+    /// is finished first. The frame keeps its bytes, room and place until it is retired.
     pub fn withdraw(&mut self, number: FrameNumber) {
         if let Some(entry) = self.frames.get_mut(number.0) {
             entry.withdrawn = true;
@@ -224,15 +225,15 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         self.settle();
     }
 
-    /// Drops all frames. Their numbers name no frame from then on.
+    /// Drops all frames. Their numbers become invalid and are not used again.
     pub fn clear(&mut self) {
         self.frames.first = self.frames.next;
         self.rewind();
     }
 
-    /// Starts again for another receiver: all kept frames that are not withdrawn count as unsent,
-    /// and the descriptors' sequence starts at zero. Requests of which any byte had gone out are
-    /// marked as sent before; see [`Header::is_resent`].
+    /// Starts over for another receiver. All kept frames that are not withdrawn become unsent, and
+    /// the descriptors' sequence restarts at zero. Requests and one-ways of which any byte was sent
+    /// are marked as sent before; see [`Header::is_resent`].
     pub fn rewind(&mut self) {
         for number in self.frames.first..self.frames.next {
             let Some(entry) = self.frames.get_mut(number) else { break };
@@ -248,14 +249,14 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         self.settle();
     }
 
-    /// Returns whether any byte of the frame went out since the last [`rewind`](Self::rewind), or
-    /// the frame is not kept any more.
+    /// Returns whether any byte of the frame was sent since the last [`rewind`](Self::rewind). Also
+    /// true for a frame that is no longer kept.
     pub fn is_begun(&self, number: FrameNumber) -> bool {
         self.kept(number.0).is_none_or(|entry| entry.begun)
     }
 
-    /// Returns whether all of the frame went out since the last [`rewind`](Self::rewind), or the
-    /// frame is not kept any more.
+    /// Returns whether the whole frame was sent since the last [`rewind`](Self::rewind). Also true
+    /// for a frame that is no longer kept.
     pub fn is_sent(&self, number: FrameNumber) -> bool {
         let is_half_sent = number.0 == self.cursor && self.offset > 0;
         self.kept(number.0).is_none_or(|entry| entry.begun && !is_half_sent)
@@ -263,18 +264,18 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
 
     /// Returns whether there is something to send.
     pub const fn has_unsent(&self) -> bool {
-        // Sending does not pass over what the cursor points at.
+        // The cursor only rests on a frame that is to be sent.
         self.cursor < self.frames.next
     }
 
-    /// Returns whether any byte of a kept frame went out since the last [`rewind`](Self::rewind).
+    /// Returns whether any byte of a kept frame was sent since the last [`rewind`](Self::rewind).
     pub fn has_sent(&self) -> bool {
-        // No frame was sent beyond these.
+        // No frame beyond these was sent.
         let mut reached = self.frames.first..=self.cursor.max(self.urgent.end);
         reached.any(|number| self.kept(number).is_some_and(|entry| entry.begun))
     }
 
-    /// Returns the first frame that is kept: pushed and not retired. A walk copies no list:
+    /// Returns the first kept frame: one that was pushed and not retired. To visit all of them:
     ///
     /// ```
     /// # let mut queue = ipc_frame::Queue::<256, 4>::new();
@@ -290,8 +291,7 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         self.kept_from(0)
     }
 
-    /// Returns the kept frame that was pushed next after `number`, which need not be kept itself
-    /// any more.
+    /// Returns the first kept frame that was pushed after `number`. `number` itself may be retired.
     pub fn next_after(&self, number: FrameNumber) -> Option<FrameNumber> {
         self.kept_from(number.0 + 1)
     }
@@ -305,7 +305,7 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
     pub fn frame(&self, number: FrameNumber) -> Option<Frame<'_>> {
         let entry = self.kept(number.0)?;
         let (header, payload) = self.bytes.get(entry.start..entry.end)?.split_first_chunk()?;
-        // A header of the queue's own is always accepted.
+        // Headers in the queue always decode.
         Some(Frame { header: Header::decode(header).ok()?, payload })
     }
 
@@ -318,13 +318,13 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         numbers.find(|&number| self.kept(number).is_some()).map(FrameNumber)
     }
 
-    /// Where a frame with such a payload would start.
+    /// Where a frame with a payload of `len` bytes would start.
     fn room_for(&self, len: usize) -> Result<usize, PushError> {
         if len > Self::CAPACITY {
             return Err(PushError::TooLong { len, capacity: Self::CAPACITY });
         }
         let Frames { first, next, .. } = self.frames;
-        // In an empty queue there are neither.
+        // An empty queue has neither a front nor a back.
         let front = self.frames.get(first).map_or(0, |entry| entry.start);
         let back = self.frames.get(next.wrapping_sub(1)).unwrap_or(&Entry::NONE);
         let free =
@@ -334,15 +334,14 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         Ok(room.ok_or(PushError::Full)?.start)
     }
 
-    /// Where the frame of a reservation lies, unless it has ended. Room only grows until a frame is
-    /// appended.
+    /// The place of a reserved frame; `None` if the reservation has ended. Until a frame is
+    /// appended, room only grows.
     fn place_of(&self, Reservation { number, start, len }: Reservation) -> Option<Range<usize>> {
         let end = start + Header::SIZE + len;
         (number == self.frames.next && end <= BYTES).then_some(start..end)
     }
 
-    /// The bytes from the cursor on, up to the next frame with descriptors, and the number of
-    /// pieces.
+    /// The bytes from the cursor to the next frame with descriptors, and the number of pieces.
     fn pieces(&self, next: Entry) -> ([&[u8]; PIECES], usize) {
         let is_urgent = self.urgent.contains(&self.cursor);
         let end = if is_urgent { self.urgent.end } else { self.frames.next };
@@ -366,7 +365,7 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         (pieces, count)
     }
 
-    /// Moves the cursor over `len` bytes that went out.
+    /// Moves the cursor past `len` bytes that were sent.
     fn sent(&mut self, mut len: usize) {
         while len > 0 {
             let Some(entry) = self.frames.get_mut(self.cursor) else { break };
@@ -384,7 +383,7 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         }
     }
 
-    /// Counts the frame at the cursor as sent.
+    /// Marks the frame at the cursor as sent.
     fn pass(&mut self) {
         if let Some(entry) = self.frames.get_mut(self.cursor) {
             entry.begun = true;
@@ -393,7 +392,8 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         self.settle();
     }
 
-    /// Passes over what is sent or not to be sent, and frees the room of what is retired in front.
+    /// Moves the cursor past frames that are not to be sent, and frees the retired frames at the
+    /// front.
     fn settle(&mut self) {
         while self.offset == 0 && self.frames.get(self.cursor).is_some_and(Entry::is_passed_over) {
             self.cursor += 1;

@@ -1,10 +1,11 @@
-//! A short text in a fixed buffer, for reasons and refusals.
+//! A short text in a fixed buffer. Reasons and refusals use it.
 
 use core::fmt;
 
-/// A text of at most `N` bytes, kept in place and always read as valid UTF-8.
+/// A text of at most `N` bytes, stored inline. It always reads as valid UTF-8.
 ///
-/// What does not fit is cut at a character's boundary. `N` is at most 255.
+/// A longer text is cut at a character boundary. `N` is at most 255, which is checked at compile
+/// time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Text<const N: usize> {
     len: u8,
@@ -12,7 +13,7 @@ pub struct Text<const N: usize> {
 }
 
 impl<const N: usize> Text<N> {
-    /// The text of no bytes.
+    /// The empty text.
     pub const EMPTY: Self = {
         assert!(N <= 255, "a Text holds at most 255 bytes");
         Self { len: 0, bytes: [0; N] }
@@ -27,7 +28,8 @@ impl<const N: usize> Text<N> {
         Self::from_bytes(text.as_bytes().split_at(len).0)
     }
 
-    /// Copies as much as fits from bytes of unknown origin, whose valid beginning is the text.
+    /// Copies as much as fits from untrusted bytes. The text ends before the first byte that is not
+    /// valid UTF-8.
     pub const fn from_bytes(bytes: &[u8]) -> Self {
         let mut copy = Self::EMPTY;
         copy.len = fill(&mut copy.bytes, bytes);
@@ -40,7 +42,7 @@ impl<const N: usize> Text<N> {
     }
 }
 
-/// Copies as much as fits into at most 255 bytes, and returns how many that were.
+/// Copies as much as fits into at most 255 bytes, and returns the number of bytes copied.
 #[expect(clippy::cast_possible_truncation, reason = "there are at most 255 bytes")]
 const fn fill(to: &mut [u8], from: &[u8]) -> u8 {
     let len = if from.len() < to.len() { from.len() } else { to.len() };
@@ -48,7 +50,7 @@ const fn fill(to: &mut [u8], from: &[u8]) -> u8 {
     len as u8
 }
 
-/// As much as is valid UTF-8.
+/// The valid UTF-8 at the start.
 fn valid(bytes: &[u8]) -> &str {
     bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid())
 }
@@ -74,11 +76,11 @@ mod tests {
         assert_eq!(Text::<4>::new("abcdef").as_str(), "abcd");
         assert_eq!(Text::<4>::new("abcé").as_str(), "abc");
         assert_eq!(Text::<0>::new("a").as_str(), "");
-        assert_eq!(Text::<4>::new("abcé"), Text::<4>::new("abc"), "what was cut is not there");
+        assert_eq!(Text::<4>::new("abcé"), Text::<4>::new("abc"), "cut bytes do not count");
     }
 
     #[test]
-    fn text_keeps_what_is_valid_of_foreign_bytes() {
+    fn text_keeps_the_valid_start_of_untrusted_bytes() {
         assert_eq!(Text::<8>::from_bytes(b"ab\xffcd").as_str(), "ab");
         assert_eq!(Text::<8>::from_bytes("né".as_bytes()).as_str(), "né");
     }

@@ -10,13 +10,13 @@ use crate::{Decoder, Kind};
 
 const DOCUMENT: &str = include_str!("../WIRE.md");
 
-/// The limit that the document gives its receiver, and a header.
+/// The receiver's payload limit in the document, plus a header.
 const BYTES: usize = 40 + 24;
 
-/// An interpreter is some hundred times slower: it tries some lengths of pieces only.
+/// Miri is some hundred times slower, so it tries few lengths of pieces.
 const STEP: usize = if cfg!(miri) { 40 } else { 1 };
 
-/// Returns the rows of the fenced blocks of that name, each split into its columns.
+/// Returns the rows of the fenced blocks of this name, split into columns.
 fn rows(block: &str) -> Vec<Vec<String>> {
     let fence = std::format!("```{block}");
     let mut rows = Vec::new();
@@ -32,7 +32,7 @@ fn rows(block: &str) -> Vec<Vec<String>> {
     rows
 }
 
-/// Feeds the bytes in pieces of `len` and returns what they mean.
+/// Feeds the bytes in pieces of `len` bytes and returns their meaning.
 fn decode(bytes: &[u8], len: usize) -> Meaning {
     let mut decoder = Decoder::<BYTES>::new();
     let mut meaning = Meaning::default();
@@ -67,7 +67,7 @@ fn take(decoder: &mut Decoder<BYTES>, meaning: &mut Meaning) {
 }
 
 #[test]
-fn every_vector_means_what_the_document_says_however_it_is_cut() {
+fn every_vector_has_the_documented_meaning_however_it_is_cut() {
     for row in rows("vectors") {
         let [name, hex, meaning] = &row[..] else { panic!("not three columns: {row:?}") };
         let bytes = bytes(hex);
@@ -78,7 +78,7 @@ fn every_vector_means_what_the_document_says_however_it_is_cut() {
 }
 
 #[test]
-fn every_vector_is_written_as_its_bytes() {
+fn every_vector_encodes_to_its_bytes() {
     for row in rows("vectors") {
         let [name, hex, meaning] = &row[..] else { panic!("not three columns: {row:?}") };
         let (frames, complete) = meaning::encode(meaning);
@@ -114,7 +114,7 @@ fn names_of_vectors_are_unique() {
 
 #[cfg(feature = "postcard")]
 #[test]
-fn every_typed_vector_is_written_and_read_as_the_document_says() {
+fn every_typed_vector_encodes_and_decodes_as_documented() {
     use crate::{Decode, Encode, Postcard};
     use std::fmt::Debug;
 

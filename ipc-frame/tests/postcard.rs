@@ -1,4 +1,4 @@
-//! Serde types through a queue, a decoder and back, whatever their values.
+//! Serde types of any value go through a queue and a decoder unchanged.
 
 use std::io::{self, Read as _};
 
@@ -48,7 +48,7 @@ fn level(name: &str) -> impl Strategy<Value = Level<'_>> {
 }
 
 fn config() -> ProptestConfig {
-    // An interpreter is some hundred times slower, and has no files to keep failures in.
+    // Miri is some hundred times slower, and has no files to store failures in.
     let cases = if cfg!(miri) { 4 } else { 2000 };
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
@@ -57,7 +57,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn borrowed_fields_come_back_as_they_went(
+    fn borrowed_fields_survive_a_round_trip(
         number: u64,
         offset: i32,
         text in ".{0,60}",
@@ -78,7 +78,7 @@ proptest! {
     }
 
     #[test]
-    fn room_that_is_too_small_is_an_error_with_its_numbers(
+    fn too_little_room_is_an_error_with_both_numbers(
         text in ".{0,60}",
         capacity in 0_usize..200,
     ) {
@@ -110,7 +110,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_comes_is_a_message_or_an_error(payload in proptest::collection::vec(any::<u8>(), 0..64)) {
+    fn any_payload_is_a_message_or_an_error(payload in proptest::collection::vec(any::<u8>(), 0..64)) {
         if let Ok(message) = Postcard::<Line<'_>>::decode(&payload) {
             prop_assert!(message.encoded_len().unwrap() <= payload.len());
         }
@@ -130,14 +130,14 @@ fn value_that_serde_cannot_write_is_refused() {
 }
 
 #[test]
-fn bytes_without_a_meaning_are_malformed() {
+fn bytes_that_do_not_decode_are_malformed() {
     assert_eq!(Postcard::<bool>::decode(&[2]), Err(MessageError::Malformed { len: 1 }));
     assert_eq!(Postcard::<&str>::decode(&[1, 0xff]), Err(MessageError::Malformed { len: 2 }));
     assert_eq!(Postcard::<Level<'_>>::decode(&[9]), Err(MessageError::Malformed { len: 1 }));
 }
 
 #[test]
-fn the_bound_is_known_when_the_program_is_compiled() {
+fn the_bound_is_known_at_compile_time() {
     const { assert!(<Postcard<(u64, u32)>>::MAX_LEN == 15) };
 }
 

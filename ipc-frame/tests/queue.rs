@@ -1,9 +1,9 @@
-//! The queue beside a simple model of it: a list of all frames ever pushed.
+//! The queue compared with a simple model: a list of all frames ever pushed.
 
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "a test fails by panicking; its helpers are outside of the tests' functions"
+    reason = "tests fail by panicking; these helpers are outside the test functions"
 )]
 
 use std::convert::Infallible;
@@ -20,7 +20,7 @@ enum Step {
         fd_count: usize,
         len: usize,
     },
-    /// Pushes a frame that goes out before all others.
+    /// Pushes a frame that is sent before all others.
     Urgent {
         len: usize,
     },
@@ -31,7 +31,7 @@ enum Step {
     Send {
         limit: usize,
     },
-    /// Frames are counted from the newest, gone ones too.
+    /// Counts back from the newest frame, including retired ones.
     Retire {
         back: usize,
     },
@@ -51,14 +51,14 @@ struct Item {
     header: Header,
     fd_count: u16,
     len: usize,
-    /// Bytes that went out, header included.
+    /// Bytes sent, header included.
     sent: usize,
     begun: bool,
     done: bool,
     resent: bool,
     withdrawn: bool,
     retired: bool,
-    /// It goes out first, until it has gone out once.
+    /// It is sent first, until it has been sent once.
     is_urgent: bool,
 }
 
@@ -81,9 +81,9 @@ struct Beside {
     items: Vec<Item>,
     decoder: Decoder<BYTES>,
     fd_sequence: u32,
-    /// The room, the header of its frame, and how many items there were.
+    /// The room, the header of its frame, and how many items existed then.
     reserved: Option<(Reservation, Header, usize)>,
-    /// How many items there were after the last urgent one.
+    /// How many items existed after the last urgent one.
     urgent_end: usize,
 }
 
@@ -181,7 +181,7 @@ impl Beside {
         });
     }
 
-    /// The room is as it was written unless a frame was appended.
+    /// The room still holds what was written, unless a frame was appended.
     fn commit(&mut self) {
         let Some((room, header, items)) = self.reserved.take() else { return };
         let payload = self.queue.payload_mut(&room);
@@ -238,7 +238,7 @@ impl Beside {
             assert_eq!(header.is_resent(), item.resent);
             assert_eq!(frame.payload(), item.payload());
         }
-        assert!(rest.is_empty(), "nothing but the frames to be sent");
+        assert!(rest.is_empty(), "only the frames to be sent");
     }
 
     fn rewind(&mut self) {
@@ -255,12 +255,12 @@ impl Beside {
         self.queue.rewind();
     }
 
-    /// What is to be sent, in the order of sending.
+    /// The items to send, in order.
     fn order(&self) -> Vec<usize> {
         let items = self.items.iter().enumerate().filter(|(_, item)| item.is_to_be_sent());
         let (mut urgent, others): (Vec<_>, Vec<_>) =
             items.partition(|(_, item)| item.is_urgent || item.is_half_sent());
-        // One that is half sent is the first whatever it is.
+        // A half-sent item always comes first.
         urgent.sort_by_key(|(_, item)| !item.is_half_sent());
         urgent.extend(others);
         urgent.into_iter().map(|(index, _)| index).collect()
@@ -323,7 +323,7 @@ fn rare_step() -> impl Strategy<Value = Step> {
 }
 
 fn config() -> ProptestConfig {
-    // An interpreter is some hundred times slower, and has no files to keep failures in.
+    // Miri is some hundred times slower, and has no files to store failures in.
     let cases = if cfg!(miri) { 4 } else { 1000 };
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }

@@ -1,4 +1,5 @@
-//! The decoder, fed with any bytes in any pieces, beside a reader that has all bytes at once.
+//! Feeds the decoder any bytes in any pieces, and compares it with a reader that has all bytes at
+//! once.
 
 #![no_main]
 
@@ -9,12 +10,13 @@ use libfuzzer_sys::fuzz_target;
 #[allow(dead_code, reason = "the tests use all of it")]
 mod wire;
 
-/// Small, so that frames of the greatest length, and of one byte more, are found soon.
+/// Small, so that the fuzzer soon finds frames of the greatest length and of one byte more.
 const BYTES: usize = 64;
 const CAPACITY: usize = BYTES - Header::SIZE;
 
 fuzz_target!(|input: &[u8]| {
-    // The first byte says how many say how long the pieces are; the rest is the stream.
+    // The first byte is the number of lengths that follow, the lengths are those of the pieces, and
+    // the rest is the stream.
     let Some((&count, input)) = input.split_first() else { return };
     let (pieces, stream) = input.split_at(input.len().min(usize::from(count % 16)));
     let mut decoder = Decoder::<BYTES>::new();
@@ -23,7 +25,7 @@ fuzz_target!(|input: &[u8]| {
     let mut lens = pieces.iter().cycle();
     while !rest.is_empty() {
         let space = decoder.space();
-        assert!(!space.is_empty(), "there is room as long as no whole frame is pending");
+        assert!(!space.is_empty(), "there is room while no whole frame is pending");
         let len = lens.next().map_or(usize::MAX, |len| usize::from(*len).max(1));
         let len = len.min(rest.len()).min(space.len());
         space[..len].copy_from_slice(&rest[..len]);
@@ -35,7 +37,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// Takes all frames of what has arrived; both must find the same.
+/// Takes all frames that have arrived. Both readers must find the same.
 fn take(decoder: &mut Decoder<BYTES>, reader: &mut Reader<'_>, arrived: usize) -> Result<(), ()> {
     loop {
         assert_eq!(decoder.received(), arrived as u64);
@@ -59,7 +61,7 @@ fn take(decoder: &mut Decoder<BYTES>, reader: &mut Reader<'_>, arrived: usize) -
     }
 }
 
-/// Whatever comes after an error, it is the same for ever.
+/// After an error, further bytes change nothing.
 fn stays(decoder: &mut Decoder<BYTES>, error: DecodeError) {
     for _ in 0..3 {
         assert!(decoder.has_frame());
@@ -86,8 +88,8 @@ impl<'a> Reader<'a> {
             return Ok(None);
         };
         let header = Header::decode(bytes)?;
-        assert_eq!(header.encode(), *bytes, "a header can be written in one way only");
-        assert_eq!(by_hand(&header), *bytes, "an accepted header says what its bytes say");
+        assert_eq!(header.encode(), *bytes, "a header has exactly one encoding");
+        assert_eq!(by_hand(&header), *bytes, "an accepted header has the fields of its bytes");
         if header.len() > CAPACITY as u32 {
             return Err(DecodeError::TooLong { len: header.len(), capacity: CAPACITY });
         }
@@ -100,7 +102,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Writes a header without the crate's help.
+/// Encodes a header without the crate.
 fn by_hand(header: &Header) -> [u8; Header::SIZE] {
     let raw = wire::RawHeader {
         len: header.len(),

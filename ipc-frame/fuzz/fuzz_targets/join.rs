@@ -1,4 +1,4 @@
-//! Any frames in any pieces with any descriptors into what joins them.
+//! Feeds the joiner any frames in any pieces with any descriptors.
 
 #![no_main]
 
@@ -21,7 +21,7 @@ fuzz_target!(|input: &[u8]| {
             None => usize::MAX,
             Some(len) => usize::try_from(len).unwrap(),
         };
-        // One in four does not keep to the limit.
+        // One receive in four ignores the limit.
         let most = if len % 4 == 3 { usize::MAX } else { most };
         let space = run.decoder.space();
         let len = usize::from(len / 4).min(most).min(rest.len()).min(space.len());
@@ -34,7 +34,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// Makes frames of three bytes each: right ones, wrong ones, and bytes that are no frame.
+/// Makes a frame from every three bytes: a valid one, an invalid one, or bytes that are not a frame.
 fn stream(script: &[u8]) -> Vec<u8> {
     let (mut stream, mut sequence) = (Vec::new(), 0);
     for frame in script.chunks_exact(3) {
@@ -58,7 +58,7 @@ fn stream(script: &[u8]) -> Vec<u8> {
     stream
 }
 
-/// The descriptors are counted only.
+/// Descriptors are only counted.
 #[derive(Default)]
 struct Run {
     decoder: Decoder<BYTES>,

@@ -1,4 +1,4 @@
-//! The two sides of a ring, between whose calls a hostile peer writes anything anywhere.
+//! The two sides of a ring. Between their calls, a hostile peer writes anything anywhere.
 
 #![no_main]
 
@@ -24,10 +24,10 @@ use ring::cursor::{Asleep, Cursor};
 use ring::producer::Producer;
 use ring::track::Track;
 
-/// Small, so that positions come around soon.
+/// Small, so that positions soon wrap around the ring.
 const BYTES: usize = 64;
 
-/// Words to the tail, and to the data.
+/// The tail's word, and the first word of the data.
 const TAIL: usize = 32;
 const DATA: usize = 64;
 
@@ -42,11 +42,11 @@ fuzz_target!(|input: &[u8]| {
             2 | 3 => run.take(usize::from(a)),
             4 => run.reader_sleeps(a),
             5 => run.writer_sleeps(a),
-            // Harmless: a side that is awake is woken.
+            // Harmless: this wakes a side that is awake.
             6 => _ = words[if a & 1 == 0 { 0 } else { TAIL }].fetch_or(value >> 30, Relaxed),
             _ => {
                 let place = [0, TAIL, DATA + usize::from(what >> 4)][usize::from(what >> 3) % 3];
-                // Values that can be are more interesting.
+                // Plausible values find more.
                 let value = if d & 1 == 0 { u32::from(a) } else { value };
                 words[place].store(value, Relaxed);
                 run.is_harmed = true;
@@ -59,10 +59,10 @@ struct Run<'a> {
     track: Track<'a>,
     producer: Producer,
     consumer: Consumer,
-    /// Calls of the writer: their bytes, and whether they had descriptors.
+    /// The writer's calls: their bytes, and whether they carried descriptors.
     calls: VecDeque<(Vec<u8>, bool)>,
     next_byte: u8,
-    /// A word was written that an honest side would not have written.
+    /// The peer wrote a word that an honest side would not write.
     is_harmed: bool,
 }
 
@@ -103,14 +103,14 @@ impl<'a> Run<'a> {
             assert!(self.is_harmed || first == Some(true));
         }
         let (taken, _) = self.consumer.take(self.track, &mut space[..len]);
-        assert!(taken <= len.min(2 * BYTES), "what was left, and once around");
+        assert!(taken <= len.min(2 * BYTES), "what was left, and once around the ring");
         assert!(space[len..].iter().all(|byte| *byte == 0xee), "beyond the space");
         if !self.is_harmed {
             assert_eq!(space[..taken], self.expected(len));
         }
     }
 
-    /// The bytes up to the next descriptors.
+    /// The bytes before the next descriptors.
     fn expected(&mut self, len: usize) -> Vec<u8> {
         let mut expected = Vec::new();
         while let Some((bytes, false)) = self.calls.front_mut() {
@@ -134,7 +134,7 @@ impl<'a> Run<'a> {
         self.sleeps(self.track.tail, self.producer.tail(), how);
     }
 
-    /// A side that sleeps at a position is told of by the publish that follows.
+    /// The next publish reports a side that sleeps at the published position.
     fn sleeps(&self, cursor: Cursor<'_>, position: u32, how: u8) {
         let how = [Asleep::No, Asleep::OnWord, Asleep::OnSocket][usize::from(how) % 3];
         let is_there = cursor.position() == position;

@@ -1,4 +1,4 @@
-//! A text of any bytes: always valid, never longer than its room, and a prefix of what came.
+//! A text from any bytes is valid UTF-8, not longer than its capacity, and a prefix of the input.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A message of any bytes: refused, or written again as a message that means the same.
+//! Any payload is refused, or decodes to a message that encodes and decodes to the same value.
 
 #![no_main]
 
@@ -40,7 +40,8 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// Numbers have more than one form, and only the shortest is written.
+/// The input may be longer than the encoding: a number has several encodings, and the crate writes
+/// the shortest.
 fn again(message: &Postcard<Record<'_>>, input: &[u8]) {
     let mut space = [0; 4096];
     let len = message.encoded_len().expect("a length");

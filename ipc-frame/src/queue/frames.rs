@@ -1,19 +1,19 @@
-//! The frames of a queue by their numbers: where each lies, and how far it has come.
+//! The list of frames in a queue: where each lies in the bytes, and its state.
 
-/// The number of a frame in its queue, in the order of pushing. No number comes twice, also after
-/// [`Queue::clear`](crate::Queue::clear).
+/// The number of a frame in its queue, in the order of pushing. Numbers are never reused, not even
+/// after [`Queue::clear`](crate::Queue::clear).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameNumber(pub(super) u64);
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
-    /// Where in the queue's bytes the frame lies.
+    /// Where the frame lies in the queue's bytes.
     pub(super) start: usize,
     pub(super) end: usize,
     pub(super) fd_count: u16,
-    /// A byte of it went out since the last rewind, or it counts as sent.
+    /// A byte of it was sent since the last rewind, or it is marked as sent.
     pub(super) begun: bool,
-    /// It is not sent any more, but keeps its place.
+    /// It must not be sent, but keeps its place.
     pub(super) withdrawn: bool,
     pub(super) retired: bool,
 }
@@ -22,14 +22,15 @@ impl Entry {
     pub(super) const NONE: Self =
         Self { start: 0, end: 0, fd_count: 0, begun: false, withdrawn: false, retired: false };
 
-    /// Whether sending passes over it, unless it is half sent: it is sent already, or not to be.
+    /// Whether sending skips it: it is sent already or must not be sent. A half-sent frame is never
+    /// skipped; the caller checks that.
     pub(super) const fn is_passed_over(&self) -> bool {
         self.retired || self.withdrawn || self.begun
     }
 }
 
-/// At most `N` entries, from number `first` to the one before `next`. All bytes zero is the empty
-/// list.
+/// At most `N` entries, with the numbers from `first` up to but not including `next`. All-zero
+/// bytes are the empty list.
 pub(super) struct Frames<const N: usize> {
     entries: [Entry; N],
     pub(super) first: u64,
@@ -50,7 +51,7 @@ impl<const N: usize> Frames<N> {
         self.entries.get_mut(place)
     }
 
-    /// Appends an entry. The list is not full.
+    /// Appends an entry. The list must not be full.
     pub(super) fn push(&mut self, entry: Entry) -> FrameNumber {
         let number = self.next;
         self.next += 1;

@@ -1,8 +1,8 @@
-//! Room in a queue for a payload that is written in place, and why a frame is not taken.
+//! Room in a queue for a payload that is written in place, and why a push fails.
 
 use core::fmt;
 
-/// Room in a queue for one frame: see [`Queue::reserve`](crate::Queue::reserve). Dropping it
+/// Room in a queue for one frame; see [`Queue::reserve`](crate::Queue::reserve). Dropping it
 /// appends nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reservation {
@@ -12,24 +12,24 @@ pub struct Reservation {
     pub(super) len: usize,
 }
 
-/// A frame that was not appended. The queue is as it was.
+/// Why a frame was not appended. The queue is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PushError {
-    /// The payload is longer than the queue's whole capacity.
+    /// The payload does not fit even in an empty queue.
     TooLong {
-        /// Bytes of payload asked for.
+        /// Length of the payload in bytes.
         len: usize,
-        /// Bytes of payload that fit in the empty queue.
+        /// Longest payload in bytes that fits in an empty queue.
         capacity: usize,
     },
-    /// There is no room until frames are retired.
+    /// The queue is full until frames are retired.
     Full,
-    /// More descriptors than a frame of its kind carries.
+    /// A frame of this kind cannot carry this many descriptors.
     TooManyFds {
-        /// The number asked for.
+        /// The number of descriptors.
         count: usize,
-        /// [`MAX_FDS`](crate::MAX_FDS), or zero where the kind carries none.
+        /// [`MAX_FDS`](crate::MAX_FDS), or zero if the kind carries none.
         limit: u16,
     },
 }
@@ -38,11 +38,11 @@ impl fmt::Display for PushError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLong { len, capacity } => {
-                write!(f, "a payload of {len} bytes, over the queue's capacity of {capacity}")
+                write!(f, "cannot queue a payload of {len} bytes: the capacity is {capacity}")
             }
-            Self::Full => f.write_str("the queue is full"),
+            Self::Full => f.write_str("the queue is full; send and retire frames first"),
             Self::TooManyFds { count, limit } => {
-                write!(f, "a frame with {count} descriptors, over the limit of {limit}")
+                write!(f, "cannot queue a frame with {count} descriptors: the limit is {limit}")
             }
         }
     }

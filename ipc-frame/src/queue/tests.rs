@@ -1,4 +1,4 @@
-//! Single rules of the queue. `tests/queue.rs` compares it with a model.
+//! One rule of the queue per test. `tests/queue.rs` compares the queue with a model.
 
 use super::*;
 use crate::decode::Decoder;
@@ -10,7 +10,8 @@ use std::vec::Vec as StdVec;
 
 assert_impl_all!(Queue<64, 2>: Send, Sync);
 
-/// Sends up to `limit` bytes into the decoder; returns the bytes taken and who had fds.
+/// Sends up to `limit` bytes to `wire`. Returns how many were sent, and the frame whose descriptors
+/// went along.
 fn send<const B: usize, const F: usize>(
     queue: &mut Queue<B, F>,
     limit: usize,
@@ -38,7 +39,7 @@ fn ids(wire: &[u8]) -> StdVec<u64> {
 }
 
 #[test]
-fn rewind_sends_again_what_is_not_retired() {
+fn rewind_resends_what_is_not_retired() {
     let mut queue = Queue::<256, 4>::new();
     let header = |id| Header::request(1, id);
     let first = queue.push(header(1), &[b"a"]).unwrap();
@@ -88,7 +89,7 @@ fn a_half_sent_frame_is_finished_although_retired() {
 }
 
 #[test]
-fn a_retired_frame_that_was_not_sent_never_is() {
+fn a_frame_retired_before_it_is_sent_is_never_sent() {
     let mut queue = Queue::<256, 4>::new();
     queue.push(Header::request(1, 1), &[]).unwrap();
     let second = queue.push(Header::request(1, 2), &[]).unwrap();
@@ -112,8 +113,8 @@ fn push_tells_too_long_from_full() {
     queue.push(header, &[&[0; 40]]).unwrap();
 }
 
-/// Whatever is taken, a receiver accepts it: all constructors, with counts on both sides of the
-/// limit.
+/// A receiver accepts every frame that the queue takes: all constructors, with counts below and
+/// above the limit.
 #[test]
 fn repro_a_queued_header_is_always_accepted() {
     for count in [0, 1, 2, 252, 253, 254, 255, 65_535, 65_536, usize::MAX] {
@@ -158,9 +159,9 @@ fn repro_a_queued_header_is_always_accepted() {
     }
 }
 
-/// A header that was received is pushed as that of a new frame.
+/// Pushing a received header makes a new frame of it.
 #[test]
-fn a_received_header_claims_nothing_of_the_frame_it_came_with() {
+fn a_received_header_is_pushed_without_its_old_length_and_descriptors() {
     let mut queue = Queue::<64, 2>::new();
     let mut bytes = Header::request(1, 2).encode_with(9, 3, 7).unwrap();
     Header::stamp_resent(&mut bytes);
@@ -183,7 +184,7 @@ fn a_payload_ends_with_its_room() {
 }
 
 #[test]
-fn repro_a_number_from_before_clear_names_no_frame() {
+fn repro_a_number_from_before_clear_is_not_in_the_queue() {
     let mut queue = Queue::<64, 2>::new();
     let old = queue.push(Header::reply(1), &[]).unwrap();
     queue.clear();

@@ -1,4 +1,4 @@
-//! What a vector's bytes mean, in the words of the document.
+//! The meaning of a vector's bytes, in the terms of the document.
 
 use core::fmt;
 use std::format;
@@ -7,8 +7,8 @@ use std::vec::Vec;
 
 use crate::{DecodeError, Frame, Header, Kind};
 
-/// Makes the function that writes an error as the document does, and the list of all of them: a
-/// variant without a name does not compile, and a name without a vector fails a test.
+/// Makes a function that writes an error as the document does, and the list of all such texts. A
+/// variant without a text does not compile, and a text without a vector fails a test.
 macro_rules! errors {
     ($all:ident, $function:ident($error:ty) { $($pattern:pat => $text:literal,)* }) => {
         const $all: &[&str] = &[$($text),*];
@@ -34,7 +34,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     texts.into_iter().flatten().filter_map(|text| text.split(' ').next())
 }
 
-/// The frames so far, and what ended them.
+/// The frames so far, and how they ended.
 #[derive(Default)]
 pub(super) struct Meaning {
     parts: Vec<String>,
@@ -98,7 +98,7 @@ fn text(frame: &Frame<'_>) -> String {
     words.join(" ")
 }
 
-/// Writes the frames of a meaning, and tells whether they are all of it.
+/// Encodes the frames of a meaning. Returns whether the meaning has nothing else.
 pub(super) fn encode(meaning: &str) -> (Vec<u8>, bool) {
     let mut bytes = Vec::new();
     for part in meaning.split(" ; ") {
@@ -152,7 +152,7 @@ fn number(text: &str) -> u64 {
     }
 }
 
-/// Returns the bytes of hexadecimal text, with or without blanks.
+/// Reads hexadecimal text, with or without spaces.
 pub(super) fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<char> = hex.chars().filter(|char| !char.is_whitespace()).collect();
     digits
