@@ -1,4 +1,31 @@
-//! fork, and a barrier at which parent and child meet after it.
+//! `fork`, and a barrier that synchronizes parent and child after it. For Linux.
+//!
+//! The parent waits until the child is set up, or learns at which step and why the set-up failed:
+//!
+//! ```
+//! use core::time::Duration;
+//! use ipc_barrier::{Barrier, Ended, Fork, Instant, exit, fork};
+//!
+//! # fn set_up() -> Result<(), std::io::Error> { Ok(()) }
+//! let barrier = Barrier::new()?;
+//! match fork()? {
+//!     Fork::Child(_guard) => {
+//!         let mut end = barrier.into_child();
+//!         if let Err(error) = set_up() {
+//!             end.fail("set up", &error, ""); // the parent reads stage, errno and text
+//!             exit(1);
+//!         }
+//!         exit(end.place().is_err().into()); // a real child goes on instead
+//!     }
+//!     Fork::Parent(mut child) => {
+//!         let deadline = Instant::now() + Duration::from_secs(5);
+//!         let mut end = barrier.into_parent().watching(&child)?;
+//!         end.place_and_sync_until(deadline)?; // an error has the child's stage and errno
+//!         assert_eq!(child.wait(), Ended::Exited(0));
+//!     }
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! ```text
 //!            Barrier::new()
@@ -6,41 +33,27 @@
 //!               fork()
 //!        ┌─────────┴─────────┐
 //!   into_parent()       into_child()      each side: place, sync, abort, fail
-//!     ParentEnd ◀───────▶ ChildEnd        a side that exits is noticed
+//!     ParentEnd ◀───────▶ ChildEnd        each side notices when the other exits
 //! ```
 //!
-//! Each side *places* tokens and *syncs* to wait until the other has placed as many. A side that
-//! aborts, fails with a [`Reason`], exits or is killed releases the other at once. Nothing here
-//! allocates, locks or panics, so every call is safe between fork and exec.
+//! Each side *places* tokens, and *syncs* to wait until the other side has placed the same number.
+//! A side that aborts, fails with a [`Reason`], exits or is killed releases the other at once. No
+//! call allocates, locks or panics, so all calls are safe between fork and exec.
 //!
-//! ```no_run
-//! use core::time::Duration;
-//! use ipc_barrier::{Barrier, Fork, Instant, exit, fork};
+//! The module [`process`] forks, starts other programs and waits for children. The items that a
+//! program with a barrier needs are re-exported here, and so is the clock of ipc-transport.
 //!
-//! # fn set_up() -> Result<(), std::io::Error> { Ok(()) }
-//! let deadline = Instant::now() + Duration::from_secs(5);
-//! let barrier = Barrier::new()?;
-//! match fork()? {
-//!     Fork::Child(_guard) => {
-//!         let mut end = barrier.into_child();
-//!         if let Err(error) = set_up() {
-//!             end.fail("set up", &error, "");
-//!             exit(1);
-//!         }
-//!         exit(end.place().is_err().into());
-//!     }
-//!     Fork::Parent(child) => {
-//!         let mut end = barrier.into_parent().watching(&child)?;
-//!         end.place_and_sync_until(deadline)?; // says at which stage the child failed, and why
-//!     }
-//! }
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
+//! # Features
 //!
-//! The module [`process`] has all that concerns processes; what a program with a barrier needs of
-//! it, and of the clock, is re-exported here.
+//! | feature | default | adds | pulls in |
+//! |---|---|---|---|
+//! | `std` | yes | `libc`; reasons from `std::io::Error`; std's descriptor types | `std` |
+//! | `libc` | by `std` | the safe `fork`; `posix_spawn` inside [`process::Setup::spawn`] | `libc` |
+//!
+//! Without `libc` only the unsafe [`fork_raw`] remains. The crate is always `no_std`.
 
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(any(feature = "std", test))]
 extern crate std;
@@ -57,5 +70,5 @@ pub use meeting::{
 #[cfg(feature = "libc")]
 pub use process::fork;
 pub use process::{Child, Ended, Fork, ForkError, Guard, Reason, exit, fork_raw};
-/// Descriptors: `OwnedFd`, `BorrowedFd`, `AsFd` and the others, which with `std` are std's types.
+/// Descriptor types: `OwnedFd`, `BorrowedFd`, `AsFd` and others. With `std` these are std's types.
 pub use rustix::fd;

@@ -1,8 +1,8 @@
 //! The barrier: two processes that wait for each other.
 //!
-//! Here belong the rules (pure), the lanes that carry tokens, the two ends and their waits, the
-//! way across exec, and a parent with several children. It may not start, end or reap a process:
-//! of the module `process` it uses reasons, and pidfds to watch.
+//! This module holds the rules (pure), the lanes that carry tokens, the two ends and their waits,
+//! the export across exec, and the calls for a parent with several children. It must not start, end
+//! or reap a process. From the module `process` it uses reasons, and pidfds to watch.
 
 mod atomic;
 mod barrier;

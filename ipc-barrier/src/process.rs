@@ -1,7 +1,6 @@
-//! Processes: fork, the child and its end, other programs, and how a set-up step's failure is told.
+//! Processes: fork, exec, waiting for a child, and the reason why a set-up step failed.
 //!
-//! Here belongs what concerns one process and its child, whatever they do afterwards. It may not
-//! know the barrier: nothing in this module imports from the rest of the crate.
+//! This module works without a barrier, and imports nothing from the rest of the crate.
 //!
 //! ```
 //! use ipc_barrier::process::{Ended, Fork, exit, fork};
@@ -9,7 +8,7 @@
 //! match fork() {
 //!     Ok(Fork::Child(_guard)) => exit(7),
 //!     Ok(Fork::Parent(mut child)) => assert_eq!(child.wait(), Ended::Exited(7)),
-//!     Err(error) => eprintln!("{error}"), // a second thread, or no resources
+//!     Err(error) => eprintln!("{error}"), // a second thread, or too few resources
 //! }
 //! ```
 
@@ -42,7 +41,7 @@ pub use precedence::give_up_precedence;
 pub use program::{Program, SpawnError};
 pub(crate) use reason::REASON;
 pub use reason::Reason;
-/// What a process may use (setrlimit(2)), and signals (signal(7)).
+/// Resources that can be limited (setrlimit(2)), and signals (signal(7)).
 pub use rustix::process::{Resource, Signal};
 pub use setup::{Instruction, Setup};
 pub use signals::{BlockedSignals, block_signals, reset_signals};

@@ -174,8 +174,8 @@ impl Header {
         bytes
     }
 
-    /// Writes the header's bytes in place. To write field by field and then copy would stall the
-    /// processor (store forwarding).
+    /// Writes the header's bytes in place. Writing field by field and then copying the bytes would
+    /// stall the processor (store forwarding).
     #[inline]
     pub(crate) fn encode_into(&self, bytes: &mut [u8; Self::SIZE]) {
         put(bytes, field::LEN, self.len.to_le_bytes());

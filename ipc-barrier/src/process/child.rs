@@ -1,4 +1,4 @@
-//! A child process: its number, its pidfd and its end.
+//! A child process: its pid, its pidfd, and how it ends.
 
 use core::fmt;
 use core::time::Duration;
@@ -11,15 +11,15 @@ use rustix::process::{
     pidfd_send_signal, test_kill_process, waitid, waitpid,
 };
 
-/// How a process has ended (waitid(2)).
+/// How a process ended (waitid(2)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ended {
     /// It exited with this status, 0 to 255.
     Exited(u8),
-    /// A signal killed it; the number is the signal's (signal(7)).
+    /// This signal killed it (signal(7)).
     Killed(u8),
-    /// Its status is lost: another part of the program had waited for it, or the program ignores
+    /// Its status is lost: another part of the program waited for it, or the program ignores
     /// `SIGCHLD`.
     Unknown,
 }
@@ -34,16 +34,16 @@ impl fmt::Display for Ended {
                     if is_sys { " (SIGSYS: a system call that its filter forbids)" } else { "" };
                 write!(f, "killed by signal {signal}{why}")
             }
-            Self::Unknown => f.write_str("ended; its status was taken by another wait"),
+            Self::Unknown => f.write_str("ended with an unknown status: another wait took it"),
         }
     }
 }
 
-/// A child that this process forked. Dropping it neither kills nor waits: a child that nobody waits
-/// for stays a zombie until this process ends.
+/// A child of this process. Dropping it neither kills nor waits. A child that nobody waits for
+/// stays a zombie until this process ends.
 ///
-/// Where the kernel has pidfds (5.3) all calls go through one, so they never reach another process
-/// with the same number. Elsewhere they use the number, and only until the child was waited for.
+/// On kernels with pidfds (5.3), all calls use the pidfd, so they never reach another process that
+/// got the same pid. On older kernels they use the pid, and only until the child is reaped.
 #[derive(Debug)]
 pub struct Child {
     pid: Pid,
@@ -54,41 +54,42 @@ pub struct Child {
 impl Child {
     /// Takes charge of a child that was just forked and that nobody has waited for.
     pub(crate) fn new(pid: Pid) -> Self {
-        // Where it is refused, unknown, or no descriptor is left, the number has to do.
+        // Without a pidfd (old kernel, filter, no descriptor left), the calls use the pid.
         let pidfd = pidfd_open(pid.as_raw_nonzero().get()).ok();
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         let looked = pidfd.as_ref().map(|pidfd| waitid(WaitId::PidFd(pidfd.as_fd()), look));
         if let Some(Err(Errno::CHILD)) = looked {
-            // It was reaped elsewhere, and the number is another process's by now.
+            // It was reaped elsewhere, and the pid may belong to another process now.
             return Self { pid, pidfd: None, ended: Some(Ended::Unknown) };
         }
         Self { pid, pidfd, ended: None }
     }
 
-    /// Returns the process number. Once the child was waited for, another process may get it.
+    /// Returns the pid. Once the child is reaped, another process may get the same pid.
     pub const fn pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
 
-    /// Returns the descriptor that becomes readable at the child's end (pidfd_open(2), kernel
-    /// 5.3). `None` where the kernel has no pidfds, a filter refuses them, or no descriptor was
-    /// left at the fork.
+    /// Returns the pidfd, which becomes readable when the child ends (pidfd_open(2), kernel 5.3).
+    /// `None` if the kernel has no pidfds, a filter refuses them, or no descriptor was left at the
+    /// fork.
     pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
         self.pidfd.as_ref().map(AsFd::as_fd)
     }
 
-    /// Kills the child (`SIGKILL`), unless it has ended already. It does not wait: a process in
+    /// Kills the child (`SIGKILL`), unless it has already ended. Does not wait: a process in
     /// uninterruptible sleep ends later.
     ///
     /// # Errors
-    /// `EPERM` where the child has other privileges by now; it runs on, and may be killed again.
+    /// `EPERM` if the child has changed its privileges. The child keeps running, and the call may
+    /// be repeated.
     pub fn kill(&mut self) -> Result<(), SystemError> {
-        // A child whose status is lost may still run: another process may be its parent by now.
+        // A child whose status is lost may still run: it may have another parent now.
         if matches!(self.try_wait(), Some(Ended::Exited(_) | Ended::Killed(_))) {
             return Ok(());
         }
         let sent = match self.pidfd().map(|pidfd| pidfd_send_signal(pidfd, Signal::KILL)) {
-            // Not waited for yet, so the number is still the child's.
+            // The child was not reaped yet, so it still has this pid.
             None | Some(Err(Errno::PERM | Errno::NOSYS)) if self.ended.is_none() => {
                 kill_process(self.pid, Signal::KILL)
             }
@@ -100,8 +101,8 @@ impl Child {
         }
     }
 
-    /// Returns how the child has ended, or `None` while it runs or is stopped. Never waits. It
-    /// reaps the child (waitid(2)): later calls give the same answer from memory.
+    /// Returns how the child ended, or `None` while it runs or is stopped. Never waits. Reaps a
+    /// child that has ended (waitid(2)). Later calls return the stored answer.
     pub fn try_wait(&mut self) -> Option<Ended> {
         if self.ended.is_none() {
             self.ended = self.ask(WaitOptions::NOHANG);
@@ -109,16 +110,18 @@ impl Child {
         self.ended
     }
 
-    /// Waits for the child's end, without a deadline, and reaps it.
+    /// Waits until the child ends, without a timeout, and reaps it.
     pub fn wait(&mut self) -> Ended {
         self.ended = self.ended.or_else(|| self.ask(WaitOptions::empty()));
-        // Where that was interrupted, or cannot wait.
+        // That call may have been interrupted, or may be unable to wait.
         self.wait_until(Instant::NEVER).unwrap_or(Ended::Unknown)
     }
 
-    /// Waits for the child's end until the deadline, and reaps it; `None` where it still runs then.
-    /// Without a pidfd it looks every 2 ms, and also while somebody who traces the child (ptrace(2))
-    /// keeps it from being reaped.
+    /// Waits until the child ends or the deadline passes. Reaps a child that has ended, and returns
+    /// `None` for one that still runs.
+    ///
+    /// Without a pidfd, it checks every 2 ms. It also does so while a tracer (ptrace(2)) keeps the
+    /// child from being reaped.
     pub fn wait_until(&mut self, deadline: Instant) -> Option<Ended> {
         let mut shown = false;
         loop {
@@ -127,26 +130,26 @@ impl Child {
             if ended.is_some() || now >= deadline {
                 return ended;
             }
-            // Once it has shown the end, it tells nothing more.
+            // Once the pidfd has shown the end, polling it again tells nothing new.
             let pidfd = self.pidfd().filter(|_| !shown);
             let mut watched = pidfd.map(|pidfd| Watched::new(pidfd, Interest::Input));
-            // Without a descriptor to wait on, look again and again.
+            // Without a descriptor to poll, check repeatedly.
             let often = deadline.min(now + Duration::from_millis(2));
             let until = if watched.is_some() { deadline } else { often };
             match wait(watched.as_mut_slice(), Some(until)) {
                 Ok(is_ready) => shown |= is_ready,
-                // The system cannot wait for descriptors, but for a time.
+                // The system cannot poll descriptors, but it can still sleep.
                 Err(_) => _ = wait(&mut [], Some(often)),
             }
         }
     }
 
     fn ask(&self, options: WaitOptions) -> Option<Ended> {
-        // Both calls have the same bits for what is common to them.
+        // Both calls share these option bits.
         let by_id = WaitIdOptions::EXITED | WaitIdOptions::from_bits_retain(options.bits());
         let answer = match self.pidfd().map(|pidfd| waitid(WaitId::PidFd(pidfd), by_id)) {
-            // Kernel 5.3 has pidfds, but waitid takes none yet; a filter may refuse the call, which
-            // says nothing of the child.
+            // Kernel 5.3 has pidfds, but its waitid does not accept one. A filter may refuse the
+            // call, which says nothing about the child.
             None | Some(Err(Errno::INVAL | Errno::PERM | Errno::NOSYS)) => {
                 let told = waitpid(Some(self.pid), options);
                 told.map(|it| ended(it?.1.exit_status(), it?.1.terminating_signal()))
@@ -155,15 +158,16 @@ impl Child {
         };
         match answer {
             Ok(ended) => ended,
-            // Only a call that waits can truly be interrupted.
+            // Only a call that waits can be interrupted. From others, a filter returns this errno.
             Err(Errno::INTR) if !options.contains(WaitOptions::NOHANG) => None,
-            // What a filter answers says nothing of the child. Without a pidfd nothing else does.
+            // A filter's errno says nothing about the child. Without a pidfd, ECHILD must be
+            // believed.
             Err(Errno::CHILD) if self.pidfd.is_none() => Some(Ended::Unknown),
             Err(_refused_or_not_ours) => self.is_gone().then_some(Ended::Unknown),
         }
     }
 
-    /// Returns whether the child has ended, where its status cannot be asked for.
+    /// Returns whether the child has ended, when its status is not available.
     #[cold]
     fn is_gone(&self) -> bool {
         let Some(pidfd) = self.pidfd() else {
@@ -173,30 +177,30 @@ impl Child {
     }
 }
 
-/// `watching(&child)`: `None` where the child has no pidfd.
+/// For `watching(&child)`. `None` if the child has no pidfd.
 impl<'fd> From<&'fd Child> for Option<BorrowedFd<'fd>> {
     fn from(child: &'fd Child) -> Self {
         child.pidfd()
     }
 }
 
-/// How a child has ended by its status or signal. One with neither was stopped by a tracer.
+/// How a child ended, from its status or signal. A child with neither was stopped by a tracer.
 fn ended(status: Option<i32>, signal: Option<i32>) -> Option<Ended> {
     let number = |value: i32| u8::try_from(value).unwrap_or(u8::MAX);
     let exited = status.map(|status| Ended::Exited(number(status)));
     exited.or_else(|| signal.map(|signal| Ended::Killed(number(signal))))
 }
 
-/// Opens the descriptor of a process that was not forked here, the parent for example
-/// (pidfd_open(2), kernel 5.3); close-on-exec and above 2.
+/// Opens a pidfd for a process that this crate did not fork, such as the parent (pidfd_open(2),
+/// kernel 5.3). It is close-on-exec and above 2.
 ///
-/// The number may belong to another process by now, unless it is that of a child that nobody has
-/// waited for. To watch the parent, compare getppid(2) with its number after this call: as long as
-/// they are equal, the descriptor is the parent's.
+/// The pid may belong to another process by now, unless it is the pid of a child that nobody has
+/// reaped. To watch the parent, compare getppid(2) with `pid` after this call. If they are equal,
+/// the descriptor is the parent's.
 ///
 /// # Errors
-/// `ESRCH` where the process does not exist, `ENOSYS` or `EPERM` where pidfds are unknown or refused,
-/// `EMFILE`.
+/// `ESRCH` if there is no such process, `EINVAL` if `pid` is not positive, `ENOSYS` or `EPERM` if
+/// pidfds are unknown or refused, `EMFILE`.
 pub fn pidfd_open(pid: i32) -> Result<OwnedFd, SystemError> {
     let pid = Pid::from_raw(pid).filter(|_| pid > 0).ok_or(Errno::INVAL);
     let pidfd = pid.and_then(|pid| process::pidfd_open(pid, PidfdFlags::empty()));

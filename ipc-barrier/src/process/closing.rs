@@ -1,6 +1,6 @@
-//! Which descriptors a child keeps, and what becomes of the numbers of the others.
+//! Which descriptors a child keeps, and how the others are closed or detached.
 
-#![expect(unsafe_code, reason = "closing descriptors by number, which nobody else can")]
+#![expect(unsafe_code, reason = "descriptors are closed by number, without their owners")]
 
 use ipc_transport::SystemError;
 use rustix::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -11,30 +11,29 @@ use syscalls::{Sysno, syscall};
 
 use super::decimal;
 
-/// The first number that is neither standard input, output nor error.
+/// The first descriptor after standard input, output and error.
 const FIRST: RawFd = 3;
 
-/// The call that fails where `/proc` is not mounted.
+/// The call that fails if `/proc` is not mounted.
 const STATUS: &str = "open /proc/self/status";
 
-/// Cuts every descriptor of the process off from its file, but 0, 1, 2 and those listed.
+/// Detaches every descriptor of the process from its file, except 0, 1, 2 and those listed.
 ///
-/// Their numbers stay taken, so none of them comes to mean another file: whatever in this process
-/// still uses one, such as a global logger, gets `EBADF` and harms no file that was opened since.
-/// Each becomes a close-on-exec descriptor that can only name a file (O_PATH of open(2)). The soft
-/// limit of open descriptors is raised by as many, up to the hard limit.
+/// The numbers stay taken, so none is reused for another file. Code that still uses one, such as a
+/// global logger, gets `EBADF` and cannot damage a file that was opened later. Each number becomes
+/// a close-on-exec `O_PATH` descriptor (open(2)). The soft limit of open descriptors is raised by
+/// the number of detached ones, up to the hard limit.
 ///
-/// It takes two system calls for each descriptor and one for each number that is free below the
-/// highest.
+/// Costs two system calls for each open descriptor, and one for each free number below the highest.
 ///
 /// # Errors
-/// `ENOENT` and the like where `/proc` is not mounted, `EMFILE` where two further descriptors are
-/// over the hard limit. Some descriptors may be cut off by then, none is closed.
+/// `ENOENT` or a similar errno if `/proc` is not mounted, `EMFILE` if two more descriptors exceed
+/// the hard limit. Some descriptors may already be detached; none is closed.
 #[doc(alias = "O_PATH")]
 pub fn detach_all_but(keep: &[RawFd]) -> Result<(), SystemError> {
     raise_limit(2);
-    // No directory, or it would be a way to open files, and no program; nor `stat`, in whose place
-    // qemu-user opens a file that can be written.
+    // Not a directory, which could be used to open files, and not a program. Not `stat` either:
+    // qemu-user replaces it by a file that can be written.
     let dead =
         rustix::fs::open(c"/proc/self/status", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
             .map_err(SystemError::of(STATUS))?;
@@ -42,7 +41,7 @@ pub fn detach_all_but(keep: &[RawFd]) -> Result<(), SystemError> {
     for_each_other(keep, |fd| {
         let (dead, number) = (dead.as_raw_fd(), fd.as_raw_fd());
         if number != dead {
-            // SAFETY: the call touches no memory; a value that owns the number goes on owning it.
+            // SAFETY: the call touches no memory. A value that owns the number still owns it.
             unsafe { syscall!(Sysno::dup3, dead, number, OFlags::CLOEXEC.bits()) }
                 .map_err(|error| SystemError::of("dup3")(error.into_raw()))?;
             detached += 1;
@@ -53,11 +52,11 @@ pub fn detach_all_but(keep: &[RawFd]) -> Result<(), SystemError> {
     Ok(())
 }
 
-/// Raises the soft limit of open descriptors, up to the hard one. Where a sandbox refuses that, fewer
-/// can be opened.
+/// Raises the soft limit of open descriptors, up to the hard limit. A sandbox may refuse this. Then
+/// fewer descriptors can be opened.
 fn raise_limit(by: u64) {
-    // The kernel's `struct rlimit64`, whose highest value is no limit (prlimit(2)). The call that
-    // rustix has panics where a sandbox refuses it.
+    // The kernel's `struct rlimit64`; the highest value means no limit (prlimit(2)). rustix's call
+    // panics if a sandbox refuses it.
     let mut limit = [0_u64; 2];
     let nofile = Resource::Nofile as usize;
     // SAFETY: the kernel writes two numbers of 64 bits, and reads none.
@@ -69,31 +68,31 @@ fn raise_limit(by: u64) {
     }
 }
 
-/// Closes every descriptor of the process but 0, 1, 2 and those listed.
+/// Closes every descriptor of the process, except 0, 1, 2 and those listed.
 ///
-/// It asks the kernel to (close_range(2), kernel 5.9). Where that is refused or unknown it asks for
-/// each number up to the highest that is open, never up to the limit.
+/// Uses close_range(2) (kernel 5.9). If that is refused or unknown, it tries each number up to the
+/// highest open one, never up to the limit.
 ///
 /// # Errors
-/// `ENOENT` and the like where neither way is open; some may be closed then.
+/// `ENOENT` or a similar errno if `/proc` is needed and not mounted. Some descriptors may already
+/// be closed.
 ///
 /// # Safety
-/// Nothing in this process uses a descriptor that is closed here afterwards, nor drops a value
-/// that owns one. A forked child that soon calls exec can promise that; for one that goes on with
-/// its parent's code there is [`detach_all_but`].
+/// Afterwards, nothing in this process may use a closed descriptor, or drop a value that owns one.
+/// A forked child that soon calls exec can ensure this. For a child that continues with its
+/// parent's code, use [`detach_all_but`].
 pub unsafe fn close_all_but(keep: &[RawFd]) -> Result<(), SystemError> {
     close_gaps(keep).or_else(|_unknown_or_refused| {
         for_each_other(keep, |fd| {
-            // SAFETY: that nobody uses the descriptor any more is the caller's promise.
+            // SAFETY: the caller promises that nothing uses the descriptor any more.
             unsafe { rustix::io::close(fd.as_raw_fd()) };
             Ok(())
         })
     })
 }
 
-/// Marks every descriptor from 3 on close-on-exec: it asks the kernel to (close_range(2), since
-/// 5.11), or else each number up to the highest that is open. Where neither way is open, some stay
-/// as they are.
+/// Marks every descriptor from 3 on close-on-exec, by close_range(2) (kernel 5.11), or one by one
+/// up to the highest open number. Without either, some descriptors stay unchanged.
 pub(super) fn close_all_at_exec() {
     const CLOSE_RANGE_CLOEXEC: usize = 4;
     // SAFETY: the call touches no memory and closes nothing now.
@@ -105,7 +104,7 @@ pub(super) fn close_all_at_exec() {
     }
 }
 
-/// Returns whether a descriptor from 3 on may stay open at exec, as where `/proc` does not tell.
+/// Returns whether a descriptor from 3 on may stay open at exec. True if `/proc` cannot be read.
 pub(super) fn may_any_survive_exec() -> bool {
     let mut any = false;
     let asked = for_each_other(&[], |fd| {
@@ -118,11 +117,11 @@ pub(super) fn may_any_survive_exec() -> bool {
 fn close_gaps(keep: &[RawFd]) -> Result<(), syscalls::Errno> {
     let mut first = FIRST;
     loop {
-        // The list is short, so that looking for the next one beats sorting it.
+        // The list is short, so a search for the next one beats sorting.
         let kept = keep.iter().copied().filter(|&kept| kept >= first).min().unwrap_or(RawFd::MAX);
         if first < kept {
-            // SAFETY: the call reads and writes no memory; that nobody uses the descriptors is what
-            // the caller of `close_all_but` promises.
+            // SAFETY: the call touches no memory. The caller of `close_all_but` promises that
+            // nothing uses the descriptors.
             unsafe { syscall!(Sysno::close_range, first, kept - 1, 0) }?;
         }
         let Some(next) = kept.checked_add(1) else { return Ok(()) };
@@ -130,14 +129,14 @@ fn close_gaps(keep: &[RawFd]) -> Result<(), syscalls::Errno> {
     }
 }
 
-/// Calls `act` with each descriptor that is open, but 0, 1, 2 and those to be kept. Asking for each up
-/// to the highest takes a fraction of the time that the list in `/proc/self/fd` takes.
+/// Calls `act` with each open descriptor, except 0, 1, 2 and those to keep. Trying each number up
+/// to the highest takes a fraction of the time of reading `/proc/self/fd`.
 fn for_each_other(
     keep: &[RawFd],
     mut act: impl FnMut(BorrowedFd<'_>) -> Result<(), SystemError>,
 ) -> Result<(), SystemError> {
     for number in (FIRST..table_size()?).filter(|number| !keep.contains(number)) {
-        // SAFETY: a number that is closed is an error, which is what the call is to tell.
+        // SAFETY: the call only asks whether the number is open.
         let fd = unsafe { BorrowedFd::borrow_raw(number) };
         if fcntl_getfd(fd).is_ok() {
             act(fd)?;
@@ -146,8 +145,8 @@ fn for_each_other(
     Ok(())
 }
 
-/// Returns a number above every open one: the size of this process's table of descriptors, at most
-/// about twice the highest of them (proc(5)).
+/// Returns a number above every open descriptor: the size of this process's descriptor table, at
+/// most about twice the highest descriptor (proc(5)).
 fn table_size() -> Result<RawFd, SystemError> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let status = rustix::fs::open(c"/proc/self/status", flags, Mode::empty())

@@ -1,8 +1,8 @@
-//! Short texts with numbers in them. The formatter of `core` takes 3 KB of code for them.
+//! Short texts with numbers in them. The formatter of `core` would take 3 KB of code.
 
 use heapless::Vec;
 
-/// Joins pieces of text, as many as fit.
+/// Joins pieces of text. Pieces that do not fit are left out.
 pub fn joined<const N: usize>(pieces: &[&[u8]]) -> Vec<u8, N> {
     let mut text = Vec::new();
     for piece in pieces {
@@ -11,7 +11,7 @@ pub fn joined<const N: usize>(pieces: &[&[u8]]) -> Vec<u8, N> {
     text
 }
 
-/// Reads a number: digits and nothing else.
+/// Parses a number that has only digits.
 pub fn number(digits: &[u8]) -> Option<u64> {
     let read = |number: u64, digit: &u8| {
         let digit = digit.checked_sub(b'0').filter(|&digit| digit < 10)?;
@@ -33,7 +33,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_text_is_no_number() {
+    fn other_text_is_not_a_number() {
         for text in ["", "-1", "1 ", ":", "x", "18446744073709551616"] {
             assert_eq!(number(text.as_bytes()), None, "{text:?}");
         }

@@ -1,4 +1,4 @@
-//! fork, through the C library where there is one, else by the system call.
+//! fork, by the C library if one is linked, otherwise by the system call.
 
 #![expect(unsafe_code, reason = "fork and exit are calls without a safe form")]
 
@@ -15,33 +15,32 @@ use super::threads;
 /// The signal that the parent receives when the child ends (signal(7)).
 const SIGCHLD: usize = 17;
 
-/// The first arguments of clone: flags and no stack, the other way round on s390 (clone(2)).
+/// The first arguments of clone: flags and stack. s390x has them in reverse order (clone(2)).
 const CLONE: [usize; 2] = if cfg!(target_arch = "s390x") { [0, SIGCHLD] } else { [SIGCHLD, 0] };
 
-/// In which of the two processes the program goes on (fork(2)).
+/// Which of the two processes this is (fork(2)).
 #[derive(Debug)]
 pub enum Fork {
-    /// In the child. Keep the guard until the child exits or calls exec.
+    /// The child. Keep the guard until the child exits or calls exec.
     Child(Guard),
-    /// In the parent.
+    /// The parent.
     Parent(Child),
 }
 
 /// Forks through the C library, so that it can reset its locks and its cached thread id (fork(3)).
 ///
-/// It refuses where there is a second thread: only the forking thread goes on in the child, and
-/// a lock that another thread holds, such as the allocator's, would stay held for ever.
+/// It fails if the process has a second thread. Only the forking thread continues in the child, so
+/// a lock that another thread holds, such as the allocator's, would never be released there.
 ///
-/// The parent's buffers are copied too: flush before, and leave the child by
-/// [`exit`](super::exit) or exec.
+/// The child also gets copies of the parent's unwritten buffers. Flush them before the fork, and
+/// leave the child by [`exit`](super::exit) or exec.
 ///
-/// It finds out about threads by `unshare(CLONE_VM)`, which fails if there is a second one and has
-/// no effect otherwise (unshare(2)). Where that fails it counts in `/proc/self/task`, without the
-/// threads that the kernel has made for an io_uring: they run no code of the program.
+/// To look for threads it calls `unshare(CLONE_VM)`, which fails beside a second thread and
+/// otherwise has no effect (unshare(2)). If that fails, it counts the entries of `/proc/self/task`.
+/// It does not count the kernel's threads for io_uring, which run no code of the program.
 ///
 /// # Errors
-/// [`ForkError::Threads`] and [`ForkError::ThreadsUnknown`] before anything was forked; `EAGAIN`
-/// and `ENOMEM` from the kernel. Nothing has changed, and it may be tried again.
+/// See [`ForkError`]. Nothing was forked, and the call may be repeated.
 #[doc(alias = "CLONE_VM")]
 #[cfg(feature = "libc")]
 pub fn fork() -> Result<Fork, ForkError> {
@@ -52,26 +51,27 @@ pub fn fork() -> Result<Fork, ForkError> {
     if count != 1 {
         return Err(ForkError::Threads { count });
     }
-    // SAFETY: there is one thread, so the child may do whatever the parent may.
+    // SAFETY: there is one thread, so the child may do anything that the parent may.
     let pid = unsafe { libc::fork() };
     if pid < 0 {
         // SAFETY: the call has no precondition.
         let errno = unsafe { libc::__errno_location() };
-        // SAFETY: it points at this thread's error number, which fork has just set.
+        // SAFETY: it points to this thread's errno, which fork has just set.
         let errno = unsafe { *errno };
         return Err(ForkError::System(SystemError::of("fork")(errno)));
     }
     Ok(sides(pid))
 }
 
-/// Forks by the system call itself (clone(2)). It tells no C library and counts no threads.
+/// Forks by the bare system call (clone(2)). It does not involve a C library, and does not look for
+/// threads.
 ///
 /// # Errors
-/// `EAGAIN` and `ENOMEM` from the kernel. Nothing has changed.
+/// [`ForkError::System`]: `EAGAIN` or `ENOMEM`. Nothing was forked, and the call may be repeated.
 ///
 /// # Safety
-/// The program has no C library and one thread; or the child only makes system calls and then
-/// exits or calls exec.
+/// Either the program has no C library and only one thread, or the child makes nothing but system
+/// calls until it exits or calls exec.
 pub unsafe fn fork_raw() -> Result<Fork, ForkError> {
     // SAFETY: without CLONE_VM the child has separate memory; the caller promises the rest.
     let pid = unsafe { syscall!(Sysno::clone, CLONE[0], CLONE[1], 0, 0, 0) }
@@ -86,20 +86,21 @@ fn sides(pid: i32) -> Fork {
     }
 }
 
-/// Ends the child when it is dropped: by a panic, by `?`, or at the end of its scope.
+/// Ends the child when it is dropped: by a panic, by `?`, or at the end of the scope. The child
+/// leaves by `_exit` with status 101.
 ///
-/// Without it a child could unwind into the frames of its parent's program, run the parent's
-/// destructors and go on as a second parent. It ends the child by `_exit` with status 101.
+/// Without it a child could unwind into the parent's stack frames, run the parent's destructors and
+/// continue as a second parent.
 ///
-/// Take it by `match`, as `Fork::Child(_guard)`: in a `let … else`, the guard is dropped before the
-/// `else` block begins.
+/// Bind it in a `match`, as `Fork::Child(_guard)`. A `let … else` drops the guard before the `else`
+/// block begins.
 #[derive(Debug)]
 #[must_use = "dropping the guard ends the child"]
 pub struct Guard(());
 
 impl Guard {
-    /// Gives the guard up: the child goes on as an independent program. From then on, a child that
-    /// unwinds or returns runs the code of its parent's frames.
+    /// Disarms the guard: the child continues as an independent program. A child that then unwinds
+    /// or returns runs the code of the parent's frames.
     pub fn disarm(self) {
         core::mem::forget(self);
     }
@@ -111,7 +112,7 @@ impl Drop for Guard {
     }
 }
 
-/// Ends this process at once (_exit(2)): it runs no exit handlers and flushes no buffers. The
+/// Ends this process at once, without exit handlers and without flushing buffers (_exit(2)). The
 /// parent sees the lowest 8 bits of the status.
 #[doc(alias = "_exit")]
 pub fn exit(status: i32) -> ! {
@@ -121,24 +122,24 @@ pub fn exit(status: i32) -> ! {
     }
 }
 
-/// Why the fork failed. Nothing has changed, and the fork may be tried again.
+/// Why a fork failed. Nothing was forked, and the call may be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ForkError {
-    /// The process has more than one thread. Fork before starting the others.
+    /// The process has more than one thread. Fork before starting other threads.
     Threads {
-        /// How many there are.
+        /// How many threads the process has.
         count: usize,
     },
-    /// The number of threads is unknown: `unshare` fails and `/proc` cannot be read. Mount `/proc`,
-    /// or allow `unshare`.
+    /// The number of threads is unknown: `unshare` failed and `/proc` cannot be read. Mount
+    /// `/proc`, or allow `unshare`.
     ThreadsUnknown {
-        /// How `unshare` fails: `EINVAL`, as where there is a second thread, or as a filter says.
+        /// The error of `unshare`: `EINVAL`, as beside a second thread, or what a filter returns.
         unshare: Errno,
-        /// How reading `/proc/self/task` fails.
+        /// The error of reading `/proc/self/task`.
         proc: Errno,
     },
-    /// The system refuses: too many processes (`EAGAIN`) or too little memory (`ENOMEM`).
+    /// The system call failed: too many processes (`EAGAIN`) or too little memory (`ENOMEM`).
     System(SystemError),
 }
 
@@ -146,12 +147,12 @@ impl fmt::Display for ForkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Threads { count } => {
-                write!(f, "cannot fork with {count} threads; fork before starting others")
+                write!(f, "cannot fork: this process has {count} threads; fork before starting any")
             }
             Self::ThreadsUnknown { unshare, proc } => write!(
                 f,
-                "cannot fork: the number of threads is unknown, since unshare fails with {unshare} \
-                 and /proc/self/task with {proc}; mount /proc"
+                "cannot fork: cannot count threads: unshare failed with {unshare}, /proc/self/task \
+                 with {proc}; mount /proc"
             ),
             Self::System(error) => error.fmt(f),
         }

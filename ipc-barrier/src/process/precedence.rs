@@ -1,4 +1,4 @@
-//! What puts a process before others, which a child of a daemon should not have.
+//! Scheduling and out-of-memory priorities, which a child of a daemon should not inherit.
 
 #![expect(unsafe_code, reason = "scheduling policies by system calls that rustix lacks")]
 
@@ -10,15 +10,15 @@ use syscalls::{Sysno, syscall};
 const FIFO: usize = 1;
 const ROUND_ROBIN: usize = 2;
 const ORDINARY: usize = 0;
-/// The policy is not inherited any more: of a child nothing is asked by that.
+/// A flag, not a policy: children do not inherit the policy.
 const RESET_ON_FORK: usize = 0x4000_0000;
 
-/// Makes this process an ordinary one, if it came before others: a real-time policy becomes
-/// `SCHED_OTHER`, a negative nice value 0, a negative score against the out-of-memory killer 0
-/// (sched(7), nice(2), proc(5)). For a forked child, which would otherwise keep its parent from its
-/// duties, or outlive it when memory runs out.
+/// Gives up this process's priority over others. A real-time policy becomes `SCHED_OTHER`, a
+/// negative nice value becomes 0, and so does a negative `oom_score_adj` (sched(7), nice(2),
+/// proc(5)).
 ///
-/// The kernel allows that to every process. What a sandbox refuses stays as it is.
+/// Call it in a forked child. Otherwise the child could starve its parent, or outlive it when
+/// memory runs out. Any process may do this. Values that a sandbox protects stay unchanged.
 pub fn give_up_precedence() {
     // SAFETY: the call touches no memory.
     let policy = unsafe { syscall!(Sysno::sched_getscheduler, 0) };

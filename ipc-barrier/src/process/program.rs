@@ -1,5 +1,5 @@
-//! A program to be executed, with its arguments and its environment as the kernel takes them, and
-//! why it does not run.
+//! A program to execute, with its arguments and environment in the kernel's form, and the errors of
+//! starting one.
 
 #![expect(unsafe_code, reason = "exec by system calls, which take pointers")]
 
@@ -20,29 +20,30 @@ use super::fork::ForkError;
 use super::reason::{Reason, failed};
 use super::setup::{FDS, Setup, TOO_LONG};
 
-/// Most arguments, and most variables of an environment.
+/// Most arguments, and most environment variables.
 const MOST: usize = 64;
 
-/// Descriptors that a program is given, with three standard streams.
+/// Most descriptors that a program is given, including the three standard streams.
 const GIVEN: usize = FDS + 3;
 
-/// Bytes of the longest path of a descriptor, with the zero at its end.
+/// Length of the longest `/proc` path of a descriptor, with its final zero.
 const PATH: usize = 32;
 
-/// A program to be started. A path becomes one by `into`.
+/// A program to start. `into` converts a path.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Program<'a> {
-    /// By its path, as execve(2) takes it: `PATH` is not searched.
+    /// By its path, as for execve(2). `PATH` is not searched.
     Path(&'a CStr),
-    /// By an open file, which stays the same program whatever becomes of its path (execveat(2),
-    /// kernel 3.19, or `/proc/self/fd`: either suffices). One opened with `O_PATH` will do. Not for
-    /// a script: its interpreter would have to open what exec has closed.
+    /// By an open file, so a replaced path does not change the program. Needs execveat(2) (kernel
+    /// 3.19) or `/proc/self/fd`. A file opened with `O_PATH` suffices. Not for scripts: the
+    /// interpreter would have to open a descriptor that exec has closed.
     Open(BorrowedFd<'a>),
 }
 
 impl<'a> Program<'a> {
-    /// Returns its path, which is the usual first argument; `/proc/self/exe` for an open file.
+    /// Returns the program's path, which is the usual first argument. For an open file it is
+    /// `/proc/self/exe`.
     pub const fn name(&self) -> &'a CStr {
         match *self {
             Self::Path(path) => path,
@@ -57,14 +58,14 @@ impl<'a> From<&'a CStr> for Program<'a> {
     }
 }
 
-/// Pointers to strings, and a null pointer at their end.
+/// Pointers to strings, and a final null pointer.
 type Pointers = Vec<*const c_char, { MOST + 1 }>;
 
-/// A program and what it is given, ready for a child that makes nothing but system calls.
+/// A program with all that it is given, prepared for a child that makes nothing but system calls.
 pub(super) struct Ready<'a> {
     /// The program's descriptors, each with the number that it will have.
     pub(super) fds: Vec<(OwnedFd, RawFd), GIVEN>,
-    /// The program's file, and the ruleset, which lie beside these numbers.
+    /// The program's file, and the ruleset. Neither has one of these numbers.
     pub(super) file: Option<OwnedFd>,
     pub(super) ruleset: Option<OwnedFd>,
     path: &'a CStr,
@@ -75,7 +76,7 @@ pub(super) struct Ready<'a> {
 }
 
 impl<'a> Ready<'a> {
-    /// Prepares a program, which has the `inherited` environment if the set-up says none.
+    /// Prepares a program. It gets the `inherited` environment if the set-up sets none.
     pub(super) fn new(
         setup: &'a Setup<'_>,
         program: Program<'a>,
@@ -84,7 +85,7 @@ impl<'a> Ready<'a> {
     ) -> Result<Self, SpawnError> {
         let beside = |fd| duplicate_beside(fd, setup);
         let mut fds = Vec::new();
-        // There is room for them all.
+        // `GIVEN` has room for all of them.
         for number in (0..3).filter(|&number| !setup.has_number(number) && !survives(number)) {
             let null = rustix::fs::open(c"/dev/null", OFlags::RDWR, Mode::empty());
             let null = null.map_err(failed("standard streams", b"open /dev/null"))?;
@@ -111,7 +112,7 @@ impl<'a> Ready<'a> {
         })
     }
 
-    /// Returns where the program is found; by an open file, in `/proc`.
+    /// Returns the path to execute. For an open file it is in `/proc`.
     pub(super) fn path(&self) -> &CStr {
         let of_file = CStr::from_bytes_with_nul(&self.path_of_file).unwrap_or_default();
         if self.file.is_some() { of_file } else { self.path }
@@ -122,17 +123,18 @@ impl<'a> Ready<'a> {
         [self.args.as_ptr(), self.env.as_ref().map_or(self.inherited, |env| env.as_ptr())]
     }
 
-    /// Becomes the program; returns only where that has failed, and why.
+    /// Executes the program. Returns only on failure, with the reason.
     pub(super) fn exec(&self) -> Reason {
-        /// Of linux/fcntl.h.
+        /// From linux/fcntl.h.
         const AT_EMPTY_PATH: usize = 0x1000;
         let ([args, env], empty, path) = (self.lists(), c"".as_ptr(), self.path().as_ptr());
         let mut failed = Err(Errno::ENOSYS);
         if let Some(file) = self.file.as_ref().map(AsRawFd::as_raw_fd) {
-            // SAFETY: the lists end with a null pointer, the strings with a zero; all are borrowed.
+            // SAFETY: the lists end with a null pointer, the strings with a zero, and all of them
+            // outlive the call.
             failed = unsafe { syscall!(Sysno::execveat, file, empty, args, env, AT_EMPTY_PATH) };
         }
-        // A filter may permit the older call only.
+        // A filter may permit only the older call.
         if matches!(failed, Err(Errno::ENOSYS | Errno::EPERM)) {
             // SAFETY: as above.
             failed = unsafe { syscall!(Sysno::execve, path, args, env) };
@@ -140,7 +142,7 @@ impl<'a> Ready<'a> {
         self.failed(failed.map_or_else(Errno::into_raw, |_| 0))
     }
 
-    /// Says why an exec has failed.
+    /// Makes the reason for a failed exec.
     pub(super) fn failed(&self, errno: i32) -> Reason {
         failed("exec", self.path().to_bytes())(errno)
     }
@@ -153,15 +155,15 @@ fn pointers(strings: &[&CStr], what: &str) -> Result<Pointers, Reason> {
     Ok(strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect())
 }
 
-/// Returns whether a number is open beyond an exec. At 0 to 2 a process that was started with them
-/// closed may have files that do not.
+/// Returns whether a descriptor stays open at exec. In a process that was started with 0 to 2
+/// closed, these numbers may be files that do not.
 fn survives(number: RawFd) -> bool {
-    // SAFETY: the number is only asked about; that it may not be open is the question.
+    // SAFETY: the call only asks whether the number is open.
     let flags = fcntl_getfd(unsafe { BorrowedFd::borrow_raw(number) });
     flags.is_ok_and(|flags| !flags.contains(FdFlags::CLOEXEC))
 }
 
-/// Duplicates a descriptor, close-on-exec, to a number above 2 that the program is not given.
+/// Duplicates a descriptor, close-on-exec, to a number above 2 that the set-up does not use.
 pub(super) fn duplicate_beside(
     fd: BorrowedFd<'_>,
     setup: &Setup<'_>,
@@ -176,23 +178,23 @@ pub(super) fn duplicate_beside(
     }
 }
 
-/// Why a program was not started. Nothing runs, and neither a zombie nor a descriptor is left; the
-/// start may be tried again.
+/// Why a program was not started. Nothing runs, and no zombie or descriptor is left, except as
+/// [`TimedOut`](Self::TimedOut) says. The call may be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SpawnError {
-    /// This process lacks a descriptor (`EMFILE`), or a sandbox refuses what is needed before the
-    /// fork. Close some, or raise `RLIMIT_NOFILE`.
+    /// A call before the fork failed. For `EMFILE`, close descriptors or raise `RLIMIT_NOFILE`.
+    /// Otherwise a sandbox refuses the call.
     System(SystemError),
-    /// There are too many processes, or too little memory. That passes.
+    /// There are too many processes, or too little memory. Try again later.
     Fork(ForkError),
-    /// A step of the set-up or the exec failed; the reason says which, and why.
+    /// A step of the set-up or the exec failed. The reason says which step, and why.
     Failed(Reason),
-    /// The child did not come to its exec by the deadline. It was killed; if it sleeps in the
-    /// kernel, it ends when that lets it, and stays a zombie then.
+    /// The child did not reach its exec by the deadline, and was killed. If it is in
+    /// uninterruptible sleep, it ends later and stays a zombie.
     TimedOut,
-    /// The child ended in its set-up without a word: killed by a filter (`SIGSYS`), a limit, or
-    /// somebody else.
+    /// The child ended during its set-up without reporting an error: a filter (`SIGSYS`), a limit
+    /// or another process killed it.
     Died(Ended),
 }
 
@@ -217,17 +219,16 @@ impl From<Reason> for SpawnError {
 impl fmt::Display for SpawnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::System(error) => write!(f, "cannot start a program: {error}"),
-            Self::Fork(error) => write!(f, "cannot start a program: {error}; try again later"),
-            Self::Failed(reason) => write!(f, "the program was not started: {reason}"),
+            Self::System(error) => write!(f, "cannot start the program: {error}"),
+            Self::Fork(error) => write!(f, "cannot start the program: {error}; try again later"),
+            Self::Failed(reason) => write!(f, "cannot start the program: {reason}"),
             Self::TimedOut => f.write_str(
-                "the program was not started by the deadline; allow more time, or look at its file \
+                "the program did not start by the deadline; allow more time, or check its file \
                  system",
             ),
-            Self::Died(ended) => write!(
-                f,
-                "the child {ended} before it became the program; look at its filter and its limits"
-            ),
+            Self::Died(ended) => {
+                write!(f, "the child ended before its exec ({ended}); check its filter and limits")
+            }
         }
     }
 }

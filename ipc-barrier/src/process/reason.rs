@@ -7,57 +7,57 @@ use heapless::String;
 use ipc_frame::Text;
 use ipc_transport::{Errno, SystemError};
 
-/// Bytes of a stage's name.
+/// Longest name of a stage, in bytes.
 pub(crate) const NAME: usize = 20;
 
-/// The stage of an error that says none itself.
+/// The stage of an error that names none.
 const PREPARE: &str = "prepare";
 
-/// Bytes of text in a reason.
+/// Longest text of a reason, in bytes.
 pub(crate) const TEXT: usize = 48;
 
-/// Why a set-up step failed: the step, the kernel's number, and a short text.
+/// Why a set-up step failed: the stage, the errno, and a short text.
 ///
-/// An error of the system becomes one by `?`, of the stage "prepare".
+/// `?` converts an error of the system into a reason with the stage "prepare".
 ///
-/// One that comes from another process is well formed, whatever that process wrote, but need not
-/// be true.
+/// A reason from another process is always well formed, whatever that process wrote. It need not be
+/// true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reason {
-    /// The step that failed: a name or number, at most 20 bytes of UTF-8, cut at a character.
+    /// The stage that failed: a name or number, at most 20 bytes of UTF-8. Longer names are cut.
     pub stage: Text<NAME>,
-    /// The kernel's number; zero if there is none.
+    /// The errno; zero for none.
     pub errno: Errno,
-    /// What failed: at most 48 bytes of UTF-8, cut at a character.
+    /// What failed: at most 48 bytes of UTF-8. Longer texts are cut.
     pub text: Text<TEXT>,
 }
 
-/// Bytes of a reason in a pipe: the number, and both texts with a zero after each.
+/// Length in bytes of an encoded reason: the errno, and both texts with a zero after each.
 pub(crate) const REASON: usize = 4 + NAME + TEXT + 2;
 
-/// A wait that fails returns one in its error.
+/// Errors of waits contain a reason, so it must stay small.
 const _: () = assert!(size_of::<Reason>() <= 80);
 
 impl Reason {
-    /// Makes a reason of its parts; the number is zero if there is none.
+    /// Makes a reason from its parts. Use `Errno(0)` for no errno.
     pub const fn new(stage: &str, errno: Errno, text: &str) -> Self {
         Self { stage: Text::new(stage), errno, text: Text::new(text) }
     }
 
-    /// Makes a reason of bytes of unknown origin.
+    /// Makes a reason from untrusted bytes.
     #[doc(hidden)]
     #[inline(never)] // Many callers.
     pub fn of_bytes(stage: &[u8], errno: Errno, text: &[u8]) -> Self {
         Self { stage: Text::from_bytes(stage), errno, text: Text::from_bytes(text) }
     }
 
-    /// Makes a reason of an error, with a text that says what failed.
+    /// Makes a reason from an error, with a text that says what failed.
     ///
-    /// The number of an [`Errno`], a [`SystemError`] or an `std::io::Error` is kept, and of
-    /// rustix's `Errno` with the feature `std`; without `std` convert it into an
-    /// [`Errno`]. An error without a number is added to the text as its `Display` writes it, which
-    /// allocates only if that does.
+    /// The errno of an [`Errno`], a [`SystemError`], an `std::io::Error` or a rustix `Errno` is
+    /// kept. The last two need the feature `std`: without it, convert rustix's into an [`Errno`].
+    /// If the error has no errno, its `Display` text is appended to `text`. That allocates only if
+    /// the `Display` impl does.
     ///
     /// ```
     /// use ipc_barrier::{Errno, Reason};
@@ -79,9 +79,9 @@ impl Reason {
         reason
     }
 
-    /// Writes the reason down for another process.
+    /// Encodes the reason for another process.
     pub(crate) fn to_bytes(self) -> [u8; REASON] {
-        // A zero ends each of the two, so there is none within.
+        // A zero ends each text, so zeros inside are dropped.
         let [stage, text] = [self.stage.as_str(), self.text.as_str()]
             .map(|text| text.bytes().filter(|&byte| byte != 0).chain([0]));
         let mut bytes = [0; REASON];
@@ -90,7 +90,7 @@ impl Reason {
         bytes
     }
 
-    /// Reads what another process wrote; whatever that was, the result is well formed.
+    /// Decodes what another process wrote. Any bytes give a well-formed reason.
     pub(crate) fn from_bytes(bytes: &[u8; REASON]) -> Self {
         let [a, b, c, d, texts @ ..] = bytes;
         let mut texts = texts.split(|&byte| byte == 0);
@@ -99,7 +99,7 @@ impl Reason {
     }
 }
 
-/// Says at which stage a call failed, or what it was called for; for `map_err`.
+/// Makes a reason from the stage, and a text that names the call or its argument; for `map_err`.
 pub(super) fn failed<E: Into<Errno>>(stage: &str, text: &[u8]) -> impl FnOnce(E) -> Reason {
     move |errno| Reason::of_bytes(stage.as_bytes(), errno.into(), text)
 }
@@ -149,13 +149,13 @@ fn errno_of_std(error: &(dyn Error + 'static)) -> Option<Errno> {
     io.map(Errno).or_else(|| error.downcast_ref::<rustix::io::Errno>().map(|&error| error.into()))
 }
 
-/// Without std neither of its errors exists, and rustix's is not an error.
+/// Without std there is no `io::Error`, and rustix's `Errno` does not implement `Error`.
 #[cfg(not(feature = "std"))]
 fn errno_of_std(_error: &(dyn Error + 'static)) -> Option<Errno> {
     None
 }
 
-/// Keeps what fits. A value that fails to write itself leaves what it wrote before.
+/// Keeps what fits. If a `Display` impl fails, the text that it wrote until then is kept.
 fn cut<const N: usize>(text: fmt::Arguments<'_>) -> Text<N> {
     let mut cut = Cut(String::<N>::new());
     _ = cut.write_fmt(text);
@@ -206,11 +206,11 @@ mod tests {
         let error: Box<dyn Error> = "bad config".into();
         assert_eq!(told(&*error, "start"), "stage step: start: bad config");
         let why = told(&ForkError::Threads { count: 3 }, "");
-        assert!(why.starts_with("stage step: cannot fork with 3 threads; "), "{why}");
+        assert!(why.starts_with("stage step: cannot fork: this process has 3 threads"), "{why}");
     }
 
     #[test]
-    fn a_reason_is_read_as_it_was_written() {
+    fn a_reason_survives_a_round_trip() {
         for (stage, text) in [("", ""), ("ids", "ünï"), ("a name of twenty one", &"x".repeat(TEXT))]
         {
             let reason = Reason::new(stage, Errno(-1), text);

@@ -1,4 +1,4 @@
-//! What a child is given and gives up before it becomes a program, as data.
+//! The set-up of a child before its exec, as data.
 
 use core::ffi::CStr;
 
@@ -14,25 +14,25 @@ use super::signals::{ALL, Mask, NONE};
 pub(super) const FDS: usize = 16;
 /// Most resource limits.
 const LIMITS: usize = 16;
-/// What a list is that has too many (E2BIG).
+/// The errno for a list that is too long (E2BIG).
 pub(super) const TOO_LONG: Errno = Errno(7);
 
-/// An instruction of a filter for system calls, as the kernel takes it: `struct sock_filter` of
-/// linux/filter.h (seccomp(2)).
+/// One instruction of a system call filter: the kernel's `struct sock_filter` of linux/filter.h
+/// (seccomp(2)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Instruction {
-    /// What it does.
+    /// The operation.
     pub code: u16,
-    /// How many instructions are passed over where a comparison is true.
+    /// How many instructions to skip if a comparison is true.
     pub jt: u8,
-    /// How many instructions are passed over where it is false.
+    /// How many instructions to skip if a comparison is false.
     pub jf: u8,
-    /// Its operand.
+    /// The operand.
     pub k: u32,
 }
 
-/// What is done between the descriptors and the exec.
+/// The steps between the descriptors and the exec.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Steps<'a> {
     pub(super) session: bool,
@@ -49,17 +49,17 @@ pub(super) struct Steps<'a> {
     pub(super) filter: Option<&'a [Instruction]>,
 }
 
-/// The set-up of a process, as data: [`spawn`](Self::spawn) starts another program with it, and
-/// [`apply`](Self::apply) sets up the process that calls it.
+/// The set-up of a process, as data. [`spawn`](Self::spawn) starts another program with it, and
+/// [`apply`](Self::apply) applies it to the calling process.
 ///
-/// The order of the calls here does not matter, the steps have their own. Each has the name by
-/// which a [`Reason`] tells of its failure:
+/// The steps always run in the order of this table, whatever the order of the calls. If a step
+/// fails, the [`Reason`] has its name as the stage:
 ///
 /// | stage | what happens |
 /// |---|---|
-/// | signals | all have their default action, and none is blocked, or all are ([`blocked`](Self::blocked)) |
-/// | standard streams | those of 0, 1 and 2 that are closed are `/dev/null` |
-/// | descriptors | all others are closed at exec, except those [given](Self::fd) |
+/// | signals | all get their default action; none is blocked, or all are ([`blocked`](Self::blocked)) |
+/// | standard streams | closed ones of 0, 1 and 2 become `/dev/null` |
+/// | descriptors | [given](Self::fd) ones get their numbers; exec closes all others |
 /// | session | [`session`](Self::session) or [`group`](Self::group) |
 /// | name | [`name`](Self::name) |
 /// | limits | [`limit`](Self::limit) |
@@ -88,25 +88,26 @@ pub struct Setup<'a> {
     pub(super) mask: Mask,
     /// The steps between the descriptors and the exec, if there are any.
     pub(super) steps: Option<Steps<'a>>,
-    /// The list that was too long.
+    /// The error for a list that was too long.
     pub(super) too_long: Option<Reason>,
 }
 
 impl<'a> Setup<'a> {
-    /// Makes a set-up of the steps that are always taken: signals, standard streams, descriptors.
-    #[expect(clippy::new_without_default, reason = "nothing is a choice here, not a default")]
+    /// Makes a set-up with the steps that are always taken: signals, standard streams, descriptors.
+    #[expect(clippy::new_without_default, reason = "an empty set-up is a choice, not a default")]
     pub const fn new() -> Self {
         Self { env: None, fds: Vec::new(), mask: NONE, steps: None, too_long: None }
     }
 
-    /// Sets the program's environment, at most 64 of `NAME=value`. Without this it inherits that of
-    /// the C library, which no other thread may change meanwhile; without a C library it has none.
+    /// Sets the program's environment: at most 64 strings of the form `NAME=value`. Without this
+    /// call, the program inherits the environment of the C library, which no other thread may
+    /// change during the start. Without a C library, the environment is empty.
     pub fn env(self, env: &'a [&'a CStr]) -> Self {
         Self { env: Some(env), ..self }
     }
 
-    /// Gives the program a descriptor under this number (dup2(2)); 0, 1 and 2 are its standard
-    /// streams. At most 16; of two with the same number the later one counts.
+    /// Gives the program a descriptor under this number (dup2(2)). 0, 1 and 2 are its standard
+    /// streams. At most 16 descriptors. If two have the same number, the later one counts.
     pub fn fd(mut self, fd: BorrowedFd<'a>, number: RawFd) -> Self {
         if self.fds.push((fd, number)).is_err() {
             self.too_long = Some(Reason::new("descriptors", TOO_LONG, "more than 16"));
@@ -114,11 +115,12 @@ impl<'a> Setup<'a> {
         self
     }
 
-    /// Keeps every signal blocked over the exec, until the program unblocks them (sigprocmask(2)).
-    /// For a program that knows of it: no signal ends it before it has its own settings.
+    /// Keeps all signals blocked across the exec, until the program unblocks them (sigprocmask(2)).
+    /// So no signal can end the program before it has its own settings. The program must expect it.
     ///
-    /// Such a program must also close or [detach](super::detach_all_but) what it inherits: without
-    /// a further step, the descriptors of this process that lack close-on-exec stay open.
+    /// The program must also close or [detach](super::detach_all_but) inherited descriptors: unless
+    /// the set-up has a further step, descriptors of this process that lack close-on-exec stay
+    /// open.
     pub fn blocked(self) -> Self {
         Self { mask: ALL, ..self }
     }
@@ -128,21 +130,21 @@ impl<'a> Setup<'a> {
         self.with(|steps| steps.session = true)
     }
 
-    /// Makes the process the leader of a new process group (setpgid(2)), unless it is to lead a
-    /// session. A terminal's signals reach one group only.
+    /// Makes the process the leader of a new process group (setpgid(2)). [`session`](Self::session)
+    /// includes this. A terminal's signals reach only one group.
     pub fn group(self) -> Self {
         self.with(|steps| steps.group = true)
     }
 
-    /// Names the process, of which the kernel keeps 15 bytes (PR_SET_NAME of prctl(2)). An exec
-    /// names it after the program's file, so this is for [`apply`](Self::apply).
+    /// Sets the process's name, of which the kernel keeps 15 bytes (PR_SET_NAME of prctl(2)). An
+    /// exec replaces it by the name of the program's file, so use this with [`apply`](Self::apply).
     pub fn name(self, name: &'a CStr) -> Self {
         self.with(|steps| steps.name = Some(name))
     }
 
-    /// Limits a resource, softly and hard, in its own unit; `u64::MAX` is no limit (setrlimit(2)).
-    /// At most 16. A memory limit that is too low for the program ends it with a signal after the
-    /// exec has worked.
+    /// Sets the soft and hard limit of a resource, in the resource's unit (setrlimit(2)).
+    /// `u64::MAX` means no limit. At most 16 limits. If a memory limit is too low for the program,
+    /// a signal kills it after a successful exec.
     pub fn limit(mut self, resource: Resource, max: u64) -> Self {
         if self.steps.get_or_insert_default().limits.push((resource, max)).is_err() {
             self.too_long = Some(Reason::new("limits", TOO_LONG, "more than 16"));
@@ -150,47 +152,49 @@ impl<'a> Setup<'a> {
         self
     }
 
-    /// Changes the root directory, and the working directory to it (chroot(2)); the program is then
-    /// looked for in there, unless it is an [open file](super::Program::Open). Needs CAP_SYS_CHROOT.
+    /// Changes the root directory, and makes it the working directory (chroot(2)). The program's
+    /// path is then relative to the new root; an [open file](super::Program::Open) is not affected.
+    /// Needs CAP_SYS_CHROOT.
     pub fn root(self, directory: &'a CStr) -> Self {
         self.with(|steps| steps.root = Some(directory))
     }
 
-    /// Changes the working directory, as seen from the new root (chdir(2)).
+    /// Changes the working directory (chdir(2)). The path is resolved inside the new root, if any.
     pub fn directory(self, directory: &'a CStr) -> Self {
         self.with(|steps| steps.directory = Some(directory))
     }
 
     /// Sets the real, effective and saved user and group, and the supplementary groups, at most 64
-    /// (setgroups(2), setresgid(2), setresuid(2)). They are looked at afterwards, since a sandbox
-    /// may answer calls that it does not make: other ids than these are a failure (`EPERM`).
+    /// (setgroups(2), setresgid(2), setresuid(2)). The result is checked, because a sandbox may
+    /// report success without making a call. Wrong ids fail with `EPERM`.
     pub fn ids(self, uid: u32, gid: u32, groups: &'a [u32]) -> Self {
         self.with(|steps| steps.ids = Some((uid, gid, groups)))
     }
 
-    /// Keeps set-user-ID programs and file capabilities from giving rights (prctl(2)).
+    /// Stops set-user-ID programs and file capabilities from granting privileges (prctl(2)).
     #[doc(alias = "PR_SET_NO_NEW_PRIVS")]
     pub fn no_new_privs(self) -> Self {
         self.with(|steps| steps.no_new_privs = true)
     }
 
-    /// Sends the process this signal when its parent ends (PR_SET_PDEATHSIG of prctl(2)): the
-    /// thread that has called [`spawn`](Self::spawn), which must therefore live on. A parent that
-    /// is gone already is a failure (`ESRCH`). A set-user-ID program does not get the signal.
+    /// Sends the process this signal when its parent ends (PR_SET_PDEATHSIG of prctl(2)). "Parent"
+    /// means the thread that called [`spawn`](Self::spawn), so keep that thread alive. Fails with
+    /// `ESRCH` if the parent is already gone. A set-user-ID program does not get the signal.
     #[doc(alias = "PR_SET_PDEATHSIG")]
     pub fn parent_death(self, signal: Signal) -> Self {
         self.with(|steps| steps.parent_death = Some(signal))
     }
 
-    /// Restricts the process by a ruleset (landlock(7), kernel 5.13), which must let it execute the
-    /// program. Needs [`no_new_privs`](Self::no_new_privs) or CAP_SYS_ADMIN.
+    /// Restricts the process by a ruleset (landlock(7), kernel 5.13). The ruleset must permit the
+    /// exec of the program. Needs [`no_new_privs`](Self::no_new_privs) or CAP_SYS_ADMIN.
     pub fn landlock(self, ruleset: BorrowedFd<'a>) -> Self {
         self.with(|steps| steps.landlock = Some(ruleset))
     }
 
-    /// Filters the system calls (seccomp(2)), at most 4096 instructions. The filter must permit
-    /// execve, or execveat for an open file; and write and exit_group, or a failure of the exec
-    /// shows only as the child's death. Needs [`no_new_privs`](Self::no_new_privs) or CAP_SYS_ADMIN.
+    /// Installs a system call filter (seccomp(2)) of at most 4096 instructions. The filter must
+    /// permit execve, or execveat for an open file. It should also permit write and exit_group, or
+    /// a failed exec shows only as the child's death. Needs [`no_new_privs`](Self::no_new_privs) or
+    /// CAP_SYS_ADMIN.
     #[doc(alias = "seccomp")]
     pub fn filter(self, program: &'a [Instruction]) -> Self {
         self.with(|steps| steps.filter = Some(program))
@@ -201,7 +205,7 @@ impl<'a> Setup<'a> {
         self
     }
 
-    /// Fails where a list was too long.
+    /// Fails if a list was too long.
     pub(super) fn check(&self) -> Result<(), Reason> {
         self.too_long.map_or(Ok(()), Err)
     }

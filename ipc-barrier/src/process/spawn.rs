@@ -1,6 +1,6 @@
-//! The start of a program: by posix_spawn where that can do it, else by fork, set-up and exec.
+//! Starts a program: by posix_spawn if it can do everything asked, otherwise by fork and exec.
 
-#![expect(unsafe_code, reason = "a fork beside threads, and descriptors at given numbers")]
+#![expect(unsafe_code, reason = "a fork beside threads, and dup3 to given numbers")]
 
 use core::ffi::CStr;
 use core::time::Duration;
@@ -27,31 +27,33 @@ use super::setup::Setup;
 use super::signals::{NONE, block_signals, reset};
 use super::stat;
 
-/// How long a child that was killed, or has failed, may take to end.
+/// How long a killed or failed child may take to end.
 const END: Duration = Duration::from_secs(1);
 
-/// The status of a child whose set-up failed, which nobody sees.
+/// The exit status of a child whose set-up failed. Nobody sees it.
 const NOT_STARTED: i32 = 127;
 
 impl Setup<'_> {
-    /// Starts another program, and returns once its exec has worked (execve(2)). `args` are all of
-    /// its arguments, its name first, at most 64.
+    /// Starts another program, and returns once its exec has succeeded (execve(2)). `args` are all
+    /// arguments, starting with the program's name; at most 64.
     ///
-    /// It may be called beside other threads. The child is made by clone(2) and makes nothing but
-    /// system calls, with all signals blocked until it has its own settings. Where a C library is
-    /// linked, and signals, streams and descriptors are all there is to set, posix_spawn(3) does
-    /// it: it takes memory from the C library for the time of the call, and its cost does not grow
-    /// with the memory of this process. Any other step makes it a fork, whose cost does, and so does
-    /// a descriptor of this process that lacks close-on-exec, or `/proc` where it is missing.
+    /// Safe to call beside other threads. The child is made by clone(2) and makes nothing but
+    /// system calls. All signals stay blocked in it until it has its own settings.
     ///
-    /// Exec closes every descriptor but 0 to 2 and those given. On kernels before 5.11 without
-    /// `/proc`, those that lack close-on-exec stay open.
+    /// If a C library is linked and the set-up has only signals, streams and descriptors,
+    /// posix_spawn(3) starts the program. It allocates inside the C library, and its cost does not
+    /// grow with the memory of this process. In all other cases the call forks, and the cost of a
+    /// fork does grow. Those cases are: any further step, a descriptor of this process that lacks
+    /// close-on-exec, and a missing `/proc`.
     ///
-    /// The deadline counts for what comes after the clone. A program that is killed right after its
-    /// exec was started all the same, as far as `/proc` is there to tell.
+    /// Exec closes every descriptor except 0 to 2 and those given. On kernels before 5.11 without
+    /// `/proc`, descriptors that lack close-on-exec stay open.
+    ///
+    /// The deadline covers the time after the clone. A program that is killed right after its exec
+    /// counts as started, provided that `/proc` is mounted.
     ///
     /// # Errors
-    /// See [`SpawnError`]. A failure of the set-up or the exec is a [`Reason`] with its stage.
+    /// See [`SpawnError`]. If the set-up or the exec failed, its [`Reason`] names the stage.
     #[doc(alias = "posix_spawn")]
     #[doc(alias = "exec")]
     pub fn spawn<'p>(
@@ -62,7 +64,7 @@ impl Setup<'_> {
     ) -> Result<Child, SpawnError> {
         self.check()?;
         let ready = Ready::new(self, program.into(), args, system::environment())?;
-        // A program of our own leaves what it inherits alone.
+        // A program that starts with signals blocked handles inherited descriptors itself.
         if self.steps.is_none() && (self.mask != NONE || !may_any_survive_exec()) {
             if let Some(child) = system::spawn(&ready, self.mask)? {
                 return Ok(child);
@@ -85,7 +87,7 @@ impl Setup<'_> {
                     prepared = steps.take(parent, ruleset);
                 }
                 let reason = prepared.map_or_else(|reason| reason, |()| ready.exec());
-                // A parent that is gone needs no reason.
+                // This fails if the parent is gone, and then nobody needs the reason.
                 _ = rustix::io::write(&tell, &reason.to_bytes());
                 exit(NOT_STARTED)
             }
@@ -95,12 +97,12 @@ impl Setup<'_> {
         started(child, told.as_fd(), deadline)
     }
 
-    /// Sets signals, streams and descriptors, in the child.
+    /// Sets up signals, streams and descriptors, in the child.
     fn prepare(&self, fds: &[(OwnedFd, RawFd)]) -> Result<(), Reason> {
         reset(&[], self.mask).map_err(|error| Reason::new("signals", error.errno, error.call))?;
         close_all_at_exec();
         for (fd, number) in fds {
-            // SAFETY: the call touches no memory; what owned the number is not used in this process.
+            // SAFETY: the call touches no memory. The child does not use what owned the number.
             unsafe { syscall!(Sysno::dup3, fd.as_raw_fd(), *number, 0) }
                 .map_err(syscalls::Errno::into_raw)
                 .map_err(failed("descriptors", b"dup3"))?;
@@ -109,13 +111,13 @@ impl Setup<'_> {
     }
 }
 
-/// Waits until the child has become the program, or has told why not.
+/// Waits until the child has become the program, or has reported why not.
 fn started(mut child: Child, told: BorrowedFd<'_>, deadline: Instant) -> Result<Child, SpawnError> {
     let mut bytes = [0; REASON];
     let error = match wait(&mut [Watched::new(told, Interest::Input)], Some(deadline)) {
         Ok(false) => SpawnError::TimedOut,
         Ok(true) => match again_on_intr(|| rustix::io::read(told, &mut bytes)) {
-            // Closed by the exec, or by the child's end.
+            // The exec or the child's end closed the pipe.
             Ok(0) => match ended_before_exec(&mut child) {
                 None => return Ok(child),
                 Some(ended) => SpawnError::Died(ended),
@@ -130,7 +132,7 @@ fn started(mut child: Child, told: BorrowedFd<'_>, deadline: Instant) -> Result<
     Err(error)
 }
 
-/// Returns how a child has ended that never became the program.
+/// Returns how a child ended, if it never became the program.
 fn ended_before_exec(child: &mut Child) -> Option<Ended> {
     /// PF_FORKNOEXEC of linux/sched.h.
     const NO_EXEC: u64 = 0x40;
@@ -140,7 +142,7 @@ fn ended_before_exec(child: &mut Child) -> Option<Ended> {
     match stat.ok().and_then(|stat| stat::read(stat, &mut [0; stat::LEN]).map(|(_, flags)| flags)) {
         Some(flags) if flags & NO_EXEC == 0 => None,
         Some(_) => Some(child.wait_until(Instant::now() + END).unwrap_or(Ended::Unknown)),
-        // A program that a signal ends so soon has hardly begun either.
+        // Unknown. A child that a signal killed so soon has probably not reached its exec.
         None => child.try_wait().filter(|ended| matches!(ended, Ended::Killed(_))),
     }
 }

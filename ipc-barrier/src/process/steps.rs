@@ -1,6 +1,6 @@
-//! The steps of a set-up, in their order.
+//! The steps of a set-up, in order.
 
-#![expect(unsafe_code, reason = "system calls that rustix lacks, or has only with a heap")]
+#![expect(unsafe_code, reason = "system calls that rustix lacks, or offers only with a heap")]
 
 use heapless::Vec;
 use rustix::fd::{AsRawFd, RawFd};
@@ -20,20 +20,22 @@ use super::setup::{Instruction, Setup, Steps, TOO_LONG};
 /// Most supplementary groups.
 const GROUPS: usize = 64;
 
-/// Asks for groups of 32 bits.
+/// The call that returns group ids of 32 bits.
 #[cfg(any(target_arch = "arm", target_arch = "sparc", target_arch = "x86"))]
 const GETGROUPS: Sysno = Sysno::getgroups32;
 #[cfg(not(any(target_arch = "arm", target_arch = "sparc", target_arch = "x86")))]
 const GETGROUPS: Sysno = Sysno::getgroups;
 
 impl Setup<'_> {
-    /// Sets this process up, from its session to its filter; signals, streams and descriptors stay
-    /// as they are. For a program of our own after its exec, and best for one that has one thread:
-    /// ids, the death signal, landlock and the filter are those of the calling thread, and of
-    /// threads that it starts later.
+    /// Applies the steps from `session` to `filter` to this process. Signals, streams and
+    /// descriptors stay unchanged.
+    ///
+    /// Call it while the process has one thread, for example right after exec. Ids, the death
+    /// signal, landlock and the filter apply only to the calling thread, and to threads that it
+    /// starts later.
     ///
     /// # Errors
-    /// The stage that failed, and why. The steps before it stay done, so the process should end.
+    /// The stage that failed, and why. Earlier steps are not undone, so the process should exit.
     pub fn apply(&self) -> Result<(), Reason> {
         self.check()?;
         let Some(steps) = &self.steps else { return Ok(()) };
@@ -42,8 +44,8 @@ impl Setup<'_> {
 }
 
 impl Steps<'_> {
-    /// Takes all steps; `parent` must not be gone at that of its death. The ruleset may have another
-    /// number by now.
+    /// Takes all steps. The step "parent death" fails if `parent` is gone. The ruleset is passed
+    /// separately because its descriptor may have another number by now.
     pub(super) fn take(&self, parent: Option<Pid>, ruleset: Option<RawFd>) -> Result<(), Reason> {
         if self.session {
             setsid().map_err(failed("session", b"setsid"))?;
@@ -75,7 +77,7 @@ impl Steps<'_> {
         if let Some(signal) = self.parent_death {
             let set = set_parent_process_death_signal(Some(signal));
             set.map_err(failed("parent death", b"prctl"))?;
-            // Where it is outside of this process's pid namespace it has no number here.
+            // A parent outside this process's pid namespace has no pid here.
             if getppid().is_some_and(|now| Some(now) != parent) {
                 return Err(failed("parent death", b"getppid")(Errno::SRCH));
             }
@@ -90,8 +92,8 @@ impl Steps<'_> {
     }
 }
 
-/// Sets the ids of this thread, and looks whether they are set: a sandbox may answer a call that it
-/// does not make. One call sets the saved id too, which nothing can see.
+/// Sets the ids of this thread, and checks the result: a sandbox may report success without making
+/// the call. The same calls set the saved ids, which are not checked.
 fn take_ids(uid: Uid, gid: Gid, groups: &[u32]) -> Result<(), Reason> {
     if groups.len() > GROUPS {
         return Err(failed("ids", b"more than 64 groups")(TOO_LONG));
@@ -101,7 +103,7 @@ fn take_ids(uid: Uid, gid: Gid, groups: &[u32]) -> Result<(), Reason> {
     set_thread_res_gid(gid, gid, gid).map_err(failed("ids", b"setresgid"))?;
     set_thread_res_uid(uid, uid, uid).map_err(failed("ids", b"setresuid"))?;
     let mut found = [0_u32; GROUPS];
-    // SAFETY: the kernel writes at most as many as there is room for.
+    // SAFETY: the kernel writes at most `GROUPS` ids.
     let count = unsafe { syscall!(GETGROUPS, GROUPS, found.as_mut_ptr()) };
     let found = count.ok().and_then(|count| found.get(..count)).unwrap_or(&[u32::MAX]);
     let has_groups = found.len() == groups.len() && groups.iter().all(|id| found.contains(id));
@@ -117,15 +119,15 @@ fn take_ids(uid: Uid, gid: Gid, groups: &[u32]) -> Result<(), Reason> {
     Ok(())
 }
 
-/// Installs a filter for system calls (seccomp(2)).
+/// Installs a system call filter (seccomp(2)).
 fn install(filter: &[Instruction]) -> Result<(), Reason> {
     const SET_MODE_FILTER: usize = 1;
     /// `struct sock_fprog`.
     #[repr(C)]
     struct Program(u16, *const Instruction);
-    // A longer one is refused as this is (EINVAL).
+    // The kernel refuses this length too (EINVAL).
     let program = Program(u16::try_from(filter.len()).unwrap_or(u16::MAX), filter.as_ptr());
-    // SAFETY: the kernel reads the structure and as many instructions as it says, which are there.
+    // SAFETY: the kernel reads the structure and the instructions that it describes.
     unsafe { syscall!(Sysno::seccomp, SET_MODE_FILTER, 0, &raw const program) }
         .map_err(syscalls::Errno::into_raw)
         .map_err(failed("filter", b"seccomp"))

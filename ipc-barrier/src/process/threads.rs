@@ -1,4 +1,4 @@
-//! Whether the process has one thread only: a forked child that goes on to run code needs that.
+//! Counts the threads of the process: a fork whose child runs arbitrary code needs exactly one.
 
 #![expect(unsafe_code, reason = "rustix marks unshare as unsafe, for flags not used here")]
 
@@ -11,26 +11,26 @@ use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use super::stat;
 
-/// Of linux/sched.h; rustix does not list it.
+/// From linux/sched.h; rustix does not list it.
 const CLONE_VM: u32 = 0x100;
 
-/// Kernels before 4.3 may answer EINVAL while somebody reads /proc/PID; it passes.
+/// Kernels before 4.3 may return EINVAL while another process reads /proc/PID, so retry.
 const ATTEMPTS: usize = 8;
 
-/// Returns how many threads the process has; or why unshare and /proc cannot tell.
+/// Returns how many threads the process has, or the errors of unshare and of reading /proc.
 ///
-/// `unshare(CLONE_VM)` has no effect but to answer whether the calling thread is the only one.
-/// Where a filter refuses it or it fails, as it always does under qemu-user and beside the kernel's
-/// own threads of an io_uring, /proc tells.
+/// `unshare(CLONE_VM)` has no effect except to report whether the calling thread is the only one.
+/// If a filter refuses it, or if it fails, /proc decides. It always fails under qemu-user, and
+/// beside the kernel's threads for io_uring.
 pub(crate) fn count() -> Result<usize, (Errno, Errno)> {
-    // SAFETY: what unshare may make unsafe is CLONE_FILES, which is not asked for.
+    // SAFETY: unshare is unsafe only with CLONE_FILES, which is not set.
     let ask = |_| unsafe { unshare_unsafe(UnshareFlags::from_bits_retain(CLONE_VM)) };
     let told = (0..ATTEMPTS).map(ask).find(|told| *told != Err(Errno::INVAL));
     let Err(unshare) = told.unwrap_or(Err(Errno::INVAL)) else { return Ok(1) };
     listed().map_err(|proc| (unshare, proc))
 }
 
-/// Counts the threads in /proc, but those that belong to the kernel.
+/// Counts the threads in /proc, except those of the kernel.
 fn listed() -> Result<usize, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let list = rustix::fs::open(c"/proc/self/task", flags, Mode::empty())?;
@@ -44,7 +44,7 @@ fn listed() -> Result<usize, Errno> {
         }
         match openat(&list, entry.file_name(), flags, Mode::empty()) {
             Ok(thread) => count += usize::from(!is_kernels(&thread)),
-            // It has ended meanwhile.
+            // The thread has ended in the meantime.
             Err(Errno::NOENT) => {}
             Err(error) => return Err(error),
         }
@@ -52,11 +52,12 @@ fn listed() -> Result<usize, Errno> {
     if count == 0 { Err(Errno::NOENT) } else { Ok(count) }
 }
 
-/// Returns whether a thread is an io_uring's: it never runs code of this program, holds no lock of
-/// it, and is not copied by fork. What cannot be told is a thread of the program.
+/// Returns whether a thread belongs to io_uring. Such a thread never runs code of the program,
+/// holds none of its locks, and is not copied by fork. An unreadable thread counts as the
+/// program's.
 fn is_kernels(thread: &OwnedFd) -> bool {
-    /// PF_IO_WORKER of linux/sched.h since 5.12. Before, virtual processors had the same bit, and
-    /// an io_uring's threads did not show in the process.
+    /// PF_IO_WORKER of linux/sched.h, since 5.12. Before that, the bit meant a virtual processor,
+    /// and threads of io_uring did not appear in the process.
     const IO_WORKER: u64 = 0x10;
     let stat = openat(thread, c"stat", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     let mut buffer = [0; stat::LEN];
@@ -72,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_second_thread_is_seen_and_counted() {
-        // The test harness itself runs every test in a thread beside the main one.
+        // The test harness runs each test in a second thread.
         assert!(count().unwrap() >= 2);
     }
 }
