@@ -1,4 +1,4 @@
-//! The barrier before the fork, which both processes inherit.
+//! The barrier before the fork. Both processes inherit it.
 
 use core::marker::PhantomData;
 
@@ -12,12 +12,13 @@ use super::memory::WORDS;
 use super::page::Page;
 use super::rules::Rules;
 
-/// A barrier before the fork. Each process turns its copy into its own end.
+/// A barrier before the fork. After the fork, each process turns its copy into its end.
 ///
-/// A third process may drop its copy, or exit with it, without any effect on the two. One of the
-/// two that does so without taking its role is [`Unmet::Gone`](crate::Unmet::Gone) for the other.
+/// If one of the two drops its copy or exits without taking a role, the other sees
+/// [`Unmet::Gone`](crate::Unmet::Gone). A third process may drop its copy, or exit, without any
+/// effect.
 ///
-/// A barrier that was not split can neither place nor abort:
+/// A barrier that was not split cannot place or abort:
 ///
 /// ```compile_fail
 /// let barrier = ipc_barrier::Barrier::new()?;
@@ -31,7 +32,7 @@ use super::rules::Rules;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A process takes one role only, since that consumes the barrier:
+/// Taking a role consumes the barrier, so a process takes only one:
 ///
 /// ```compile_fail,E0382
 /// let barrier = ipc_barrier::Barrier::new()?;
@@ -56,18 +57,19 @@ pub struct Barrier<L = Page> {
 }
 
 impl Barrier {
-    /// Opens a barrier on the lane [`Page`]: four descriptors, close-on-exec and above 2, and
-    /// one shared page (pipe(2), mmap(2); any kernel). An end keeps three of the descriptors.
+    /// Opens a barrier on the lane [`Page`]: four descriptors (pipe(2)) and one shared page
+    /// (mmap(2)). The descriptors are close-on-exec and above 2. Each end keeps three of them.
+    /// Works on any kernel.
     ///
     /// # Errors
-    /// `EMFILE`, `ENFILE` and `ENOMEM`; whatever was opened until then is closed.
+    /// `EMFILE`, `ENFILE` or `ENOMEM`. Nothing stays open.
     pub fn new() -> Result<Self, SystemError> {
         Self::open()
     }
 }
 
 impl<L: Lane> Barrier<L> {
-    /// Opens a barrier on any lane, as [`new`](Barrier::new) does on the default one.
+    /// Opens a barrier on any lane, as [`new`](Barrier::new) does on the default lane.
     ///
     /// ```
     /// let mut end = ipc_barrier::Barrier::<ipc_barrier::Eventfd>::open()?.into_parent();
@@ -81,12 +83,12 @@ impl<L: Lane> Barrier<L> {
         Self::on(SharedPage::new(WORDS)?, None)
     }
 
-    /// Opens a barrier whose ends can be [exported](End::export) to a program after exec: its
-    /// memory is a sealed memfd (memfd_create(2), kernel 3.17), a fifth descriptor, which each end
-    /// keeps as its fourth.
+    /// Opens a barrier whose ends can be [exported](End::export) to the program after an exec. Its
+    /// memory is a sealed memfd (memfd_create(2), kernel 3.17): a fifth descriptor of the barrier,
+    /// and a fourth of each end.
     ///
     /// # Errors
-    /// As [`new`](Barrier::new), and `ENOSYS` or `EPERM` where memfds are unknown or refused.
+    /// As [`new`](Barrier::new), and `ENOSYS` or `EPERM` if memfds are unknown or refused.
     pub fn open_for_exec() -> Result<Self, SystemError> {
         let (memory, file) = SharedPage::with_file(WORDS)?;
         Self::on(memory, Some(file))
@@ -97,19 +99,19 @@ impl<L: Lane> Barrier<L> {
     }
 
     /// Returns the descriptors that a process must keep open to take a role later: four, and a
-    /// fifth where the barrier was opened for exec.
+    /// fifth if the barrier was opened for exec.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.fds.iter().chain(&self.file).map(AsFd::as_fd)
     }
 
-    /// Becomes the parent's end and closes what belongs to the child. Only after this can the
-    /// child's death show; call it in the process that goes on as the parent, after fork.
+    /// Turns the barrier into the parent's end, and closes the child's descriptors. Call it in the
+    /// parent after the fork. Before this call, the parent cannot see the child's death.
     pub fn into_parent(self) -> ParentEnd<L> {
         self.into_end()
     }
 
-    /// Becomes the child's end and closes what belongs to the parent. Only after this can the
-    /// parent's death show; call it in the child, as its first step.
+    /// Turns the barrier into the child's end, and closes the parent's descriptors. Call it in the
+    /// child, as the first step. Before this call, the child cannot see the parent's death.
     pub fn into_child(self) -> ChildEnd<L> {
         self.into_end()
     }
@@ -118,7 +120,7 @@ impl<L: Lane> Barrier<L> {
         End::new(Rules::NEW, self.into_half(R::INDEX))
     }
 
-    #[inline(never)] // Both sides.
+    #[inline(never)] // Both sides share this code.
     fn into_half(self, index: usize) -> Half {
         let Self { fds: [to_child, to_parent, parent_own, child_own], memory, file, .. } = self;
         let (outgoing, incoming, own) = match index {

@@ -1,5 +1,4 @@
-//! One side of a barrier: its places, its waits, and what it knows of the peer. Which side it is, is a
-//! type.
+//! One side of a barrier: placing, waiting, and what it knows about the peer. The side is a type.
 
 use core::error::Error;
 use core::fmt;
@@ -20,29 +19,31 @@ use super::rules::{ABORT, Goal, Rules, TOKEN};
 use super::wait::{look, read_bell, read_now};
 use crate::process::Reason;
 
-/// Looks that tell all there is at one moment: tokens first, rings, and the end behind them. Once a
-/// deadline has passed there are no more: a peer that places without end always has news.
+/// How many looks find everything that has happened so far: tokens, then rings, then the peer's
+/// end. After the deadline there are no further looks, because a peer that places tokens without
+/// end always has news.
 const LOOKS: usize = 3;
 
-/// How soon to look again where the system cannot wait.
+/// How soon to look again if the system cannot poll.
 const RETRY: Duration = Duration::from_millis(2);
 
-/// The parent's end. Only ends of parents can be given to [`sync_all`](crate::sync_all).
+/// The parent's end. [`sync_all`](crate::sync_all) takes only these.
 pub type ParentEnd<L = Page> = End<ParentSide, L>;
 
 /// The child's end.
 pub type ChildEnd<L = Page> = End<ChildSide, L>;
 
-/// One process's end of a barrier. Dropping it, exiting or calling exec is an abort that queues
-/// behind the tokens placed before.
+/// One process's end of a barrier.
 ///
-/// Nothing of the peer is noticed until a call looks for it. Waiting calls have three forms: plain
-/// (no timeout), `_until` (a deadline) and `try_` (never waits). To run out of time breaks nothing.
-/// No call fails because of a signal (EINTR), and none allocates, locks or panics. Descriptors that
-/// turn out not to work count as an abort of both sides. No wait is met once this side or the peer
-/// has aborted, or the peer is gone and all its tokens are drained.
+/// Waiting calls come in three forms: plain (no timeout), `_until` (deadline) and `try_` (never
+/// waits). A timeout breaks nothing: repeat the call. No call fails with `EINTR`, and none
+/// allocates, locks or panics. News from the peer is noticed only during a call.
 ///
-/// An end is not split again:
+/// Dropping an end, exiting or calling exec tells the peer that this side is gone, after all tokens
+/// that it placed. No wait succeeds once a side has aborted, or the peer is gone and all its tokens
+/// are drained. If a descriptor does not work, both sides count as aborted.
+///
+/// An end cannot be split again:
 ///
 /// ```compile_fail,E0599
 /// let mut end = ipc_barrier::Barrier::new()?.into_parent();
@@ -64,7 +65,7 @@ pub struct End<R, L = Page> {
     kind: PhantomData<(R, L)>,
 }
 
-// A side is only a name, so what is true of one end is true of both.
+// A side is only a marker type, so this holds for both ends.
 assert_impl_all!(ParentEnd: Send, Sync);
 
 impl<R: Role, L: Lane> End<R, L> {
@@ -72,15 +73,16 @@ impl<R: Role, L: Lane> End<R, L> {
         Self { rules, half, watch: None, kind: PhantomData }
     }
 
-    /// Also watches the peer's process, by a duplicate of its pidfd: for a peer whose descriptors
-    /// another process holds too, so its death does not close them. What the peer placed before its
-    /// death counts, even if it was killed before it could wake this side.
+    /// Also watches the peer's process, through a duplicate of its pidfd. This notices the peer's
+    /// death even if another process holds the peer's descriptors open. Tokens that the peer placed
+    /// before its death count, even if it was killed before it could wake this side.
     ///
-    /// Takes a [`&Child`](crate::process::Child), or a borrowed pidfd of any origin: of clone3(2),
-    /// or of [`pidfd_open`](crate::process::pidfd_open) for a child that libc forked or for the
-    /// parent. A child without a pidfd (before kernel 5.3) adds nothing. The process watched
-    /// before, if any, is not watched any more, and a descriptor of [`watch`](Self::watch) is
-    /// closed: ask for it again.
+    /// Takes a [`&Child`](crate::process::Child), or a borrowed pidfd from any source: from
+    /// clone3(2), or from [`pidfd_open`](crate::process::pidfd_open) for the parent or for a child
+    /// that libc forked. A child without a pidfd (before kernel 5.3) changes nothing.
+    ///
+    /// A second call replaces the watched process. Each call closes the descriptor of
+    /// [`watch`](Self::watch): call `watch` again.
     ///
     /// ```
     /// use ipc_barrier::{Barrier, fd::AsFd, process::pidfd_open};
@@ -91,7 +93,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// ```
     ///
     /// # Errors
-    /// `EMFILE`. The end is dropped, which is an abort to the peer.
+    /// `EMFILE`. The end is dropped, so the peer sees this side as gone.
     pub fn watching<'fd>(
         mut self,
         process: impl Into<Option<BorrowedFd<'fd>>>,
@@ -101,14 +103,15 @@ impl<R: Role, L: Lane> End<R, L> {
         Ok(self)
     }
 
-    /// Places a token. Never blocks. A death that was not noticed yet does not count.
+    /// Places a token. Never blocks. Succeeds even if the peer has died, unless an earlier call
+    /// noticed that.
     ///
-    /// At most 1,073,741,823 tokens may be unread on the lane [`Page`], and more than can be placed
-    /// one by one on [`Eventfd`](crate::Eventfd).
+    /// On the lane [`Page`], at most 1,073,741,823 tokens may be unread. The lane
+    /// [`Eventfd`](crate::Eventfd) has no limit that can be reached.
     ///
     /// # Errors
-    /// [`MeetError::Ended`] and [`MeetError::Full`]. Nothing is placed, so no wait is for an answer
-    /// to it.
+    /// [`MeetError::Ended`] or [`MeetError::Full`]. The token is not placed, so no wait expects an
+    /// answer to it.
     #[inline(never)]
     pub fn place(&mut self) -> Result<(), MeetError> {
         if self.rules.is_open() {
@@ -124,8 +127,8 @@ impl<R: Role, L: Lane> End<R, L> {
         Err(MeetError::Ended(self.rules.unmet()))
     }
 
-    /// Aborts: the peer's waits end, also those for tokens that it has not read yet. Posted once;
-    /// never waits. Returns whether the peer is not known to have ended its part.
+    /// Aborts: ends all waits of the peer, even if tokens are still unread. Never waits. A second
+    /// call does nothing. Returns false if the peer is already known to have aborted or gone.
     pub fn abort(&mut self) -> bool {
         if self.rules.abort() && L::post(&self.half, ABORT).is_err() {
             self.rules.broken();
@@ -138,8 +141,9 @@ impl<R: Role, L: Lane> End<R, L> {
     }
 
     /// Aborts with a reason: the stage (a name or number), the error, and a text that says what
-    /// failed. The peer can read it even after this process has ended. See [`Reason::from_error`]
-    /// for what is kept of the error. After an abort it does nothing.
+    /// failed. The peer can read the reason even after this process has ended.
+    /// [`Reason::from_error`] says what is kept of the error. After an abort, this call does
+    /// nothing.
     ///
     /// ```
     /// use ipc_barrier::{Barrier, Errno};
@@ -153,7 +157,7 @@ impl<R: Role, L: Lane> End<R, L> {
         self.fail_with(&Reason::from_error(stage, error, text));
     }
 
-    /// Aborts with a reason, as [`fail`](Self::fail) does. One without an error is
+    /// Aborts with a reason, as [`fail`](Self::fail) does. For a reason without an error, use
     /// `Reason::new(stage, Errno(0), text)`.
     pub fn fail_with(&mut self, reason: &Reason) {
         if !self.rules.has_aborted {
@@ -162,53 +166,53 @@ impl<R: Role, L: Lane> End<R, L> {
         self.abort();
     }
 
-    /// Returns whether this side has aborted, or its descriptors turned out not to work.
+    /// Returns whether this side has aborted, or a descriptor does not work.
     pub const fn has_aborted(&self) -> bool {
         self.rules.has_aborted
     }
 
-    /// Returns how the peer has ended its part, as far as earlier calls have noticed. Makes no
-    /// system call.
+    /// Returns how the peer left, if an earlier call has noticed it. Makes no system call.
     pub const fn peer_abort(&self) -> Option<PeerAbort> {
         self.rules.peer
     }
 
-    /// Returns the descriptors that a child must keep open for this end: three, a fourth where the
-    /// barrier was opened for exec, and those of [`watching`](Self::watching) and
+    /// Returns the descriptors that this end needs, for a child that closes all others: three, a
+    /// fourth if the barrier was opened for exec, and those of [`watching`](Self::watching) and
     /// [`watch`](Self::watch).
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.half.descriptors().chain(&self.watch).map(AsFd::as_fd)
     }
 
-    /// Returns one descriptor for an event loop; opened by the first call and the same from then
-    /// on, until [`watching`](Self::watching) (epoll(7)). It stays readable once the peer is gone.
+    /// Returns one descriptor for an event loop (an epoll(7) instance). The first call opens it,
+    /// and later calls return the same one until [`watching`](Self::watching) is called.
     ///
-    /// It is readable when a `try_` call may have news that came since the end was made or since
-    /// the last [`arm`](Self::arm).
+    /// It becomes readable when there is news since the end was made or since the last
+    /// [`arm`](Self::arm). Then make a `try_` call. Once the peer is gone, it stays readable.
     ///
     /// # Errors
-    /// `EMFILE`, `ENFILE`, `ENOMEM`, `ENOSPC`; the end is as it was.
+    /// `EMFILE`, `ENFILE`, `ENOMEM` or `ENOSPC`. The end is unchanged.
     pub fn watch(&mut self) -> Result<BorrowedFd<'_>, SystemError> {
         let watch = self.watch.take().map_or_else(|| self.open_watch(), Ok)?;
         let watch: &Held = self.watch.insert(watch);
         Ok(watch.as_fd())
     }
 
-    /// Makes the descriptor of [`watch`](Self::watch) show what comes next. Call it after a
-    /// `try_` call that was not met, before waiting for the descriptor.
+    /// Makes the descriptor of [`watch`](Self::watch) show the next news. Call it after a `try_`
+    /// call that was not met, before you wait for the descriptor.
     ///
-    /// Returns false where news has come already: repeat the `try_` call. On the lane
-    /// [`Eventfd`](crate::Eventfd) it has nothing to do.
+    /// Returns false if news has already arrived: repeat the `try_` call. On the lane
+    /// [`Eventfd`](crate::Eventfd) it does nothing and returns true.
     pub fn arm(&mut self) -> bool {
         let armed = read_bell::<L>(&self.half, read_now).and_then(|_| L::arm(&self.half));
         armed.inspect_err(|_| self.break_off()).unwrap_or(false)
     }
 
-    /// Waits until every token of this side has been answered by one of the peer's; met at once
-    /// where none is unanswered.
+    /// Waits until the peer has answered every token of this side with one of its tokens. Returns
+    /// at once if none is unanswered.
     ///
     /// # Errors
-    /// [`Unmet::Aborted`], also after an abort of this side itself, and [`Unmet::Gone`].
+    /// [`Unmet::Aborted`] (also after an abort of this side), [`Unmet::Gone`], or
+    /// [`Unmet::System`].
     pub fn sync(&mut self) -> Result<(), Unmet> {
         self.met(Rules::SYNC, Instant::NEVER)
     }
@@ -221,7 +225,7 @@ impl<R: Role, L: Lane> End<R, L> {
         self.met(Rules::SYNC, deadline)
     }
 
-    /// Looks whether [`sync`](Self::sync) is met; false for not yet.
+    /// Returns whether [`sync`](Self::sync) is met now. Never waits.
     ///
     /// # Errors
     /// As [`sync`](Self::sync).
@@ -229,8 +233,8 @@ impl<R: Role, L: Lane> End<R, L> {
         self.wait_for(Rules::SYNC, Instant::PAST)
     }
 
-    /// Waits until one more token of this side has been answered; met at once, without a system
-    /// call, where none is unanswered.
+    /// Waits until the peer has answered one more token of this side. Returns at once, without a
+    /// system call, if none is unanswered.
     ///
     /// # Errors
     /// As [`sync`](Self::sync).
@@ -246,7 +250,7 @@ impl<R: Role, L: Lane> End<R, L> {
         self.met(self.rules.sync_next(), deadline)
     }
 
-    /// Looks whether [`sync_next`](Self::sync_next) is met; false for not yet.
+    /// Returns whether [`sync_next`](Self::sync_next) is met now. Never waits.
     ///
     /// # Errors
     /// As [`sync`](Self::sync).
@@ -254,8 +258,8 @@ impl<R: Role, L: Lane> End<R, L> {
         self.wait_for(self.rules.sync_next(), Instant::PAST)
     }
 
-    /// Waits until at least one token of the peer is newly drained, whatever this side placed.
-    /// One drain takes all pending tokens, so two of them may satisfy only one such wait.
+    /// Waits for at least one new token of the peer, however many this side has placed. The wait
+    /// takes all pending tokens, so two tokens may satisfy only one such wait.
     ///
     /// # Errors
     /// As [`sync`](Self::sync).
@@ -271,7 +275,7 @@ impl<R: Role, L: Lane> End<R, L> {
         self.met(self.rules.wait_next(), deadline)
     }
 
-    /// Looks whether [`wait_next`](Self::wait_next) is met; false for not yet.
+    /// Returns whether [`wait_next`](Self::wait_next) is met now. Never waits.
     ///
     /// # Errors
     /// As [`sync`](Self::sync).
@@ -282,7 +286,7 @@ impl<R: Role, L: Lane> End<R, L> {
     /// Places a token and waits as [`sync`](Self::sync).
     ///
     /// # Errors
-    /// See [`MeetError`]. Where the token is not placed it does not wait.
+    /// See [`MeetError`]. If the token cannot be placed, the call does not wait.
     pub fn place_and_sync(&mut self) -> Result<(), MeetError> {
         self.place()?;
         self.sync().map_err(MeetError::Unmet)
@@ -291,32 +295,32 @@ impl<R: Role, L: Lane> End<R, L> {
     /// Places a token and waits as [`sync_until`](Self::sync_until).
     ///
     /// # Errors
-    /// As [`place_and_sync`](Self::place_and_sync). At the deadline the token is placed, so
-    /// [`sync_until`](Self::sync_until) goes on waiting.
+    /// As [`place_and_sync`](Self::place_and_sync). After [`Unmet::TimedOut`] the token stays
+    /// placed, so call [`sync_until`](Self::sync_until) to continue waiting.
     pub fn place_and_sync_until(&mut self, deadline: Instant) -> Result<(), MeetError> {
         self.place()?;
         self.sync_until(deadline).map_err(MeetError::Unmet)
     }
 
-    /// Waits until the peer has aborted, exited or closed, and returns how; tokens on the way are
-    /// swallowed. Allowed after an abort of this side.
+    /// Waits until the peer aborts, exits or closes its end, and returns which. Takes and ignores
+    /// tokens. May be called after an abort of this side.
     pub fn wait_abort(&mut self) -> PeerAbort {
-        // Without a deadline the wait ends only when the peer's end is known.
+        // Without a deadline, the wait ends only once the peer has left.
         self.wait_abort_until(Instant::NEVER).unwrap_or(PeerAbort::Gone)
     }
 
-    /// Waits as [`wait_abort`](Self::wait_abort), until a deadline; `None` where it has passed
-    /// first.
+    /// Waits as [`wait_abort`](Self::wait_abort), until a deadline. Returns `None` if the deadline
+    /// passes first.
     pub fn wait_abort_until(&mut self, deadline: Instant) -> Option<PeerAbort> {
-        // Met where the peer's end is known afterwards, and else out of time.
+        // Whether it was met shows in `peer_abort`. An error means that the system cannot poll.
         while self.wait_for(Goal::PeerAbort, deadline).is_err() && deadline > Instant::now() {
-            // The system cannot wait for descriptors, but for a time.
+            // It can still sleep.
             _ = wait(&mut [], Some(Instant::now() + RETRY));
         }
         self.peer_abort()
     }
 
-    /// Looks whether the peer has ended its part; `None` while it has not.
+    /// Returns how the peer left, or `None` if it has not. Never waits.
     pub fn try_wait_abort(&mut self) -> Option<PeerAbort> {
         self.wait_abort_until(Instant::PAST)
     }
@@ -338,8 +342,8 @@ impl<R: Role, L: Lane> End<R, L> {
         if self.wait_for(goal, deadline)? { Ok(()) } else { Err(Unmet::TimedOut) }
     }
 
-    /// Waits; false where the deadline has passed.
-    #[inline(never)] // Several callers, which are the same code for both sides.
+    /// Waits. Returns false if the deadline has passed.
+    #[inline(never)] // Many callers; both sides share this code.
     fn wait_for(&mut self, goal: Goal, deadline: Instant) -> Result<bool, Unmet> {
         let mut looks = 0..LOOKS;
         loop {
@@ -361,7 +365,7 @@ impl<R: Role, L: Lane> End<R, L> {
         }
     }
 
-    /// Gives up descriptors that do not work. The peer is told as far as they still do.
+    /// Gives up after a descriptor failed. Tells the peer, if the descriptors still allow it.
     fn break_off(&mut self) {
         self.abort();
         self.rules.broken();
@@ -376,14 +380,14 @@ pub enum ParentSide {}
 #[derive(Debug)]
 pub enum ChildSide {}
 
-/// Which side an [`End`](crate::End) is of: [`ParentSide`] or [`ChildSide`].
+/// The side of an [`End`](crate::End): [`ParentSide`] or [`ChildSide`]. The trait is sealed.
 pub trait Role: Sealed {}
 
 impl<R: Sealed> Role for R {}
 
-/// What a role means.
+/// The properties of a role.
 pub trait Sealed {
-    /// Its place where both sides are listed.
+    /// The side's index in lists of both sides.
     const INDEX: usize;
 }
 

@@ -1,4 +1,4 @@
-//! What placing and waiting answer.
+//! The errors of placing and waiting.
 
 use core::fmt;
 
@@ -6,12 +6,12 @@ use ipc_transport::SystemError;
 
 use crate::process::Reason;
 
-/// How the peer has ended its part.
+/// How the peer left the barrier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerAbort {
-    /// It has aborted, or the descriptors turned out not to work; with its reason, if it gave one.
+    /// It aborted, with its reason if it gave one. Also returned if a descriptor does not work.
     Aborted(Option<Reason>),
-    /// It has exited, was killed, has called exec or has closed its end.
+    /// It exited, was killed, called exec, or closed its end.
     Gone,
 }
 
@@ -30,24 +30,24 @@ impl fmt::Display for PeerAbort {
     }
 }
 
-/// Why a wait was not met. After the first two nothing can be met or placed any more, and only
-/// [`wait_abort`](crate::End::wait_abort) still tells something; after the others everything goes
-/// on.
+/// Why a wait was not met. `Aborted` and `Gone` are final: every later wait and place fails, and
+/// only [`wait_abort`](crate::End::wait_abort) is still useful. After the others, the barrier still
+/// works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unmet {
-    /// A side has aborted, or the descriptors turned out not to work; with the peer's reason, if
-    /// it gave one.
+    /// One of the sides aborted, or a descriptor does not work. Contains the peer's reason, if it
+    /// gave one.
     Aborted(Option<Reason>),
-    /// The peer has exited, was killed, has called exec or has closed its end, and all tokens that
-    /// it had placed were taken before.
+    /// The peer exited, was killed, called exec, or closed its end. All its tokens were taken
+    /// before.
     Gone,
-    /// The deadline has passed. Nothing is broken: tokens that were placed stay placed, and the
-    /// wait may be repeated.
+    /// The deadline has passed. Nothing is broken: placed tokens stay placed, and the wait may be
+    /// repeated.
     TimedOut,
-    /// The system cannot wait: `ENOMEM`, or `EINVAL` where a sandbox has set the limit of open
-    /// descriptors lower than those to be polled (poll(2)). The peer is not concerned, and the wait
-    /// may be repeated. A wait without a deadline and without a pidfd does not poll.
+    /// poll(2) failed: `ENOMEM`, or `EINVAL` if a sandbox has set `RLIMIT_NOFILE` lower than the
+    /// number of descriptors to poll. The peer is not affected, and the wait may be repeated. On
+    /// the lane `Page`, a wait without a deadline and without a pidfd does not poll.
     System(SystemError),
 }
 
@@ -55,7 +55,7 @@ impl fmt::Display for Unmet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Aborted(Some(reason)) => write!(f, "the peer failed: {reason}"),
-            Self::Aborted(None) => f.write_str("aborted"),
+            Self::Aborted(None) => f.write_str("this side or the peer has aborted"),
             Self::Gone => f.write_str("the peer is gone"),
             Self::TimedOut => f.write_str("the deadline has passed"),
             Self::System(error) => write!(f, "cannot wait for the peer: {error}"),
@@ -65,25 +65,25 @@ impl fmt::Display for Unmet {
 
 impl core::error::Error for Unmet {}
 
-/// Why a call that places, waits or does both has failed: which of the two, and how. See [`Unmet`]
-/// for what is possible afterwards.
+/// Why a call that places, waits, or does both has failed. [`Unmet`] says what is possible
+/// afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MeetError {
-    /// The token was not placed, since as many are unread as fit; nothing was waited for. There is
-    /// room when the peer has taken some.
+    /// The token was not placed, because too many are unread. The call did not wait. There is room
+    /// again when the peer has taken some.
     Full,
-    /// The token was not placed, since an abort or the peer's end is already known here.
+    /// The token was not placed, because a side has aborted or the peer is known to be gone.
     Ended(Unmet),
-    /// The wait was not met; the token, if the call placed one, stays placed.
+    /// The wait was not met. If the call placed a token, the token stays placed.
     Unmet(Unmet),
 }
 
 impl fmt::Display for MeetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Full => f.write_str("cannot place: too many tokens are unread"),
-            Self::Ended(unmet) => write!(f, "cannot place: {unmet}"),
+            Self::Full => f.write_str("cannot place a token: too many are unread"),
+            Self::Ended(unmet) => write!(f, "cannot place a token: {unmet}"),
             Self::Unmet(unmet) => unmet.fmt(f),
         }
     }

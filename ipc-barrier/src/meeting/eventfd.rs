@@ -1,4 +1,4 @@
-//! The lane of event counters: one for each direction, and a pipe whose ends show death.
+//! The lane of eventfds: one for each direction, and a pipe whose ends show the peer's death.
 
 use ipc_transport::{SharedPage, SystemError, above_stdio};
 use rustix::event::{EventfdFlags, eventfd};
@@ -7,16 +7,14 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use super::lane::{Fault, Fds, Half, Mechanism};
 use super::wait::{read_now, tried};
 
-/// Two event counters (eventfd(2)) and a pipe that carries no data: what is posted is in the
-/// kernel at once, and nobody has to [`arm`](crate::End::arm) anything. Each post and each look is
-/// a system call. Reasons go through a shared page on this lane too.
+/// A lane of two eventfds (eventfd(2)) and a pipe that carries no data.
 ///
-/// The descriptor to watch stays readable until the news is taken, without
-/// [`arm`](crate::End::arm).
+/// Each post and each look is a system call. The descriptor of [`watch`](crate::End::watch) stays
+/// readable until the news is taken, so [`arm`](crate::End::arm) is not needed. Reasons go through
+/// a shared page, as on the lane [`Page`](crate::Page).
 ///
-/// It is for peers that are trusted. Both sides share the mode in which the kernel writes to a
-/// counter without waiting: a peer that changes the mode and fills the counter makes
-/// [`place`](crate::End::place) wait.
+/// Use it only with a trusted peer. Both sides share the counters' `O_NONBLOCK`. A peer that clears
+/// it and fills a counter makes [`place`](crate::End::place) wait.
 #[derive(Debug)]
 pub enum Eventfd {}
 
@@ -42,7 +40,7 @@ impl Mechanism for Eventfd {
     fn try_take(half: &Half) -> Result<u64, Fault> {
         let mut value = [0; 8];
         match read_now(&half.incoming, &mut value)? {
-            // A counter at zero cannot be read: what reads as zero is not a counter.
+            // A counter at zero is not readable, so a zero means that this is not a counter.
             Some(8) if value != [0; 8] => Ok(u64::from_ne_bytes(value)),
             Some(_) => Err(Fault::Broken),
             None => Ok(0),

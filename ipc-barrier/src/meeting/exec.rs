@@ -1,4 +1,4 @@
-//! A barrier beyond exec: an end is handed to the next program as a line of text.
+//! A barrier across exec: an end is handed to the next program as a line of text.
 
 #![expect(unsafe_code, reason = "a descriptor's number does not say who owns it")]
 
@@ -18,16 +18,17 @@ use super::rules::Rules;
 /// The first word of an exported end: the format and its version.
 const FORMAT: &str = "ipc-barrier-3";
 
-/// Descriptors of an end: three of the lane, the memory's, and perhaps a pidfd.
+/// Most descriptors of an end: three of the lane, the memory, and a pidfd.
 const FDS: usize = 5;
 
-/// An end that is ready for exec: its descriptors stay open across exec while this lives.
+/// An end that is ready for exec. While this value lives, its descriptors stay open across exec.
 ///
-/// Its text (`Display`) is at most 120 bytes of ASCII without spaces, for an argument or an
-/// environment variable of the next program, which takes the end over by [`End::import`]. If
-/// exec fails, drop this: the descriptors are close-on-exec again, and the end goes on.
+/// Its text (`Display`) is at most 120 bytes of ASCII without spaces. Pass it to the next program
+/// in an argument or an environment variable; that program takes over the end with [`End::import`].
+/// If exec fails, drop this value: the descriptors become close-on-exec again, and the end still
+/// works.
 ///
-/// The end is borrowed meanwhile, so it cannot change after the text was made:
+/// The end stays borrowed, so it cannot change after the text was made:
 ///
 /// ```compile_fail,E0499
 /// # use ipc_barrier::{Barrier, Page};
@@ -41,7 +42,7 @@ const FDS: usize = 5;
 /// ```
 /// # use ipc_barrier::{Barrier, Page};
 /// let mut end = Barrier::<Page>::open_for_exec()?.into_child();
-/// let exported = end.export()?.to_string(); // ended: the text alone keeps nothing open
+/// let exported = end.export()?.to_string(); // the borrow ends: the text alone keeps nothing open
 /// end.abort();
 /// drop(exported);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -50,12 +51,12 @@ const FDS: usize = 5;
 pub struct Exported<'end, R: Role, L: Lane>(&'end End<R, L>);
 
 impl<R: Role, L: Lane> End<R, L> {
-    /// Prepares this end for exec (close-on-exec off, fcntl(2)). The barrier must have been
-    /// [opened for exec](crate::Barrier::open_for_exec). A pidfd that is
-    /// [watched](End::watching) goes with it; the descriptor of [`watch`](Self::watch)
-    /// does not.
+    /// Prepares this end for exec: turns close-on-exec off (fcntl(2)). The barrier must have been
+    /// [opened for exec](crate::Barrier::open_for_exec). A [watched](End::watching) pidfd goes
+    /// along. The descriptor of [`watch`](Self::watch) does not.
     ///
-    /// A process that another thread forks meanwhile inherits the descriptors over its exec too.
+    /// If another thread starts a program at the same time, that program inherits the descriptors
+    /// too.
     ///
     /// ```no_run
     /// # #[cfg(feature = "std")] {
@@ -73,43 +74,45 @@ impl<R: Role, L: Lane> End<R, L> {
     /// ```
     ///
     /// # Errors
-    /// [`ExecError::Ended`] and [`ExecError::NotForExec`]; [`ExecError::System`] where the
-    /// descriptors are broken. The end is as it was.
+    /// [`ExecError::Ended`], [`ExecError::NotForExec`], or [`ExecError::System`] if a descriptor is
+    /// broken. The end is unchanged.
     pub fn export(&mut self) -> Result<Exported<'_, R, L>, ExecError> {
         if !self.rules.is_open() {
             return Err(ExecError::Ended);
         }
         self.half.file.as_ref().ok_or(ExecError::NotForExec)?;
-        // Made first: dropping it undoes a failure in the middle.
+        // Made first, so that a failure halfway is undone by its drop.
         let exported = Exported(self);
         set(&exported.0.half, FdFlags::empty())?;
         Ok(exported)
     }
 
-    /// Takes over an end that the program before exec has exported, with all that it had placed
-    /// and drained. Its descriptors are close-on-exec again. The text may be anything: a text that
-    /// is not of an end of this role and lane is refused.
+    /// Takes over an end that the program before exec has exported. The end keeps its count of
+    /// placed and drained tokens. Its descriptors are close-on-exec again. Any text is accepted as
+    /// input; one that was not exported by an end of this role and lane is refused.
     ///
-    /// The descriptor of [`watch`](Self::watch) shows what comes from now on. A `try_` call finds
-    /// what came before.
+    /// The descriptor of [`watch`](Self::watch) shows only later news. Make a `try_` call to find
+    /// earlier news.
     ///
     /// # Errors
-    /// See [`ExecError`]. The descriptors stay as they were.
+    /// See [`ExecError`].
     ///
     /// # Safety
-    /// Nothing else in this process owns the descriptors that the text names, now or later. That
-    /// is so for a text that [`export`](Self::export) made before exec, imported once.
+    /// Nothing else in this process may own the descriptors that the text names, now or later. This
+    /// holds for a text that [`export`](Self::export) made before exec, if it is imported only
+    /// once.
     pub unsafe fn import(text: &str) -> Result<Self, ExecError> {
         let (ahead, numbers) = parse(text, L::NAME, R::INDEX).ok_or(ExecError::Malformed)?;
         for &number in &numbers {
-            // SAFETY: the number is only asked about; the caller promises that nobody closes it.
+            // SAFETY: the call only asks about the number. The caller promises that nothing closes
+            // it.
             let fd = unsafe { BorrowedFd::borrow_raw(number) };
             fcntl_getfd(fd).map_err(|_| ExecError::NotOpen { number })?;
         }
         let [outgoing, incoming, own, file, pidfd @ ..] = numbers.as_slice() else {
             return Err(ExecError::Malformed);
         };
-        // SAFETY: it is open, and stays so by the caller's promise.
+        // SAFETY: it is open, and the caller promises that it stays open.
         let memory = SharedPage::of_file(unsafe { BorrowedFd::borrow_raw(*file) }, WORDS);
         let memory = memory.map_err(ExecError::System)?;
         let take = |number: &RawFd| {
@@ -120,8 +123,8 @@ impl<R: Role, L: Lane> End<R, L> {
         let (file, pidfd) = (Some(take(file)), pidfd.first().map(take));
         let half = Half { index: R::INDEX, outgoing, incoming, own, memory, file, pidfd };
         set(&half, FdFlags::CLOEXEC)?;
-        // As in a new barrier: the first post shows to a side that watches. A look finds what has
-        // come already, and a failure here.
+        // As in a new barrier: the first post shows to a side that watches. The next look finds
+        // earlier posts, and reports a failure of this call.
         _ = L::arm(&half);
         Ok(Self::new(Rules { ahead, ..Rules::NEW }, half))
     }
@@ -134,7 +137,7 @@ fn set(half: &Half, flags: FdFlags) -> Result<(), ExecError> {
 
 impl<R: Role, L: Lane> Drop for Exported<'_, R, L> {
     fn drop(&mut self) {
-        // It worked the other way round; nothing can be done about broken descriptors here.
+        // Nothing can be done about a failure here.
         _ = set(&self.0.half, FdFlags::CLOEXEC);
     }
 }
@@ -147,8 +150,8 @@ impl<R: Role, L: Lane> fmt::Display for Exported<'_, R, L> {
     }
 }
 
-/// Reads a text that may be anything: the tokens ahead, and the descriptors. `None` where it is not
-/// of an end on this lane and side.
+/// Parses an untrusted text: the tokens ahead, and the descriptors. `None` if it is not of an end
+/// on this lane and side.
 fn parse(text: &str, lane: &str, side: usize) -> Option<(i64, Vec<RawFd, FDS>)> {
     let mut parts = text.split(':');
     if parts.next()? != FORMAT || parts.next()? != lane || parts.next()?.parse() != Ok(side) {
@@ -163,34 +166,34 @@ fn parse(text: &str, lane: &str, side: usize) -> Option<(i64, Vec<RawFd, FDS>)> 
     Some((ahead, numbers))
 }
 
-/// Why an end was not exported or imported. No descriptor was closed or taken, except after a
-/// failure of fcntl(2) in the last step of an import: then they are closed.
+/// Why an end was not exported or imported. No descriptor was closed or taken over. The one
+/// exception is a failed fcntl(2) at the end of an import, which closes them all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExecError {
-    /// A side is known to have ended its part, so the next program could do nothing with the end.
+    /// One side has already aborted or gone, so the next program could do nothing with the end.
     Ended,
-    /// The barrier was not opened for exec, so its memory would not survive one.
+    /// The barrier was not opened for exec, so its memory would not survive an exec.
     NotForExec,
     /// The text was not produced by an export, is truncated, or is of an end on another lane or of
     /// the other side.
     Malformed,
-    /// A descriptor that the text names is not open: it was closed before exec or by it.
+    /// A descriptor that the text names is not open. It was closed before exec or by it.
     NotOpen {
-        /// Its number.
+        /// The descriptor.
         number: RawFd,
     },
-    /// A failure of the system, also for a descriptor that is not what the text says.
+    /// A system call failed. Also returned if a descriptor is not of the kind that the text claims.
     System(SystemError),
 }
 
 impl fmt::Display for ExecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ended => f.write_str("the barrier has ended"),
-            Self::NotForExec => f.write_str("the barrier was not opened for exec"),
-            Self::Malformed => f.write_str("the text is not that of this side's exported end"),
-            Self::NotOpen { number } => write!(f, "descriptor {number} is not open"),
+            Self::Ended => f.write_str("cannot export: the barrier has ended"),
+            Self::NotForExec => f.write_str("cannot export: open the barrier with open_for_exec"),
+            Self::Malformed => f.write_str("cannot import: the text is not of this side and lane"),
+            Self::NotOpen { number } => write!(f, "cannot import: descriptor {number} is not open"),
             Self::System(error) => error.fmt(f),
         }
     }
@@ -207,7 +210,7 @@ mod tests {
     use crate::{Barrier, ChildEnd, Page, ParentEnd};
 
     #[test]
-    fn a_text_gives_back_what_the_end_knew() {
+    fn a_text_keeps_the_state_of_the_end() {
         let mut end = Barrier::<Page>::open_for_exec().unwrap().into_parent();
         assert!(end.place().is_ok() && end.place().is_ok());
         let exported = end.export().unwrap();
@@ -225,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_text_has_the_length_that_is_promised() {
+    fn the_longest_text_has_at_most_the_documented_length() {
         let number = i32::MAX;
         let numbers = format!(":{number}").repeat(FDS);
         let text = format!("{FORMAT}:eventfd:0:{}{numbers}", i64::MIN);
@@ -233,12 +236,12 @@ mod tests {
     }
 
     #[test]
-    fn every_text_that_is_not_one_is_refused() {
+    fn every_other_text_is_refused() {
         let mut end = Barrier::<Page>::open_for_exec().unwrap().into_child();
         let text = end.export().unwrap().to_string();
         assert!(parse(&text, "page", 1).is_some());
         for len in 0..text.len() {
-            // SAFETY: it is refused before anything is taken.
+            // SAFETY: the text is refused before anything is taken over.
             assert!(unsafe { ChildEnd::<Page>::import(&text[..len]) }.is_err(), "{len}");
         }
         for (lane, side) in [("eventfd", 1), ("page", 0)] {
@@ -261,13 +264,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_open_or_no_memory_is_refused_and_stays() {
+    fn a_descriptor_that_is_closed_or_not_the_memory_is_refused() {
         let mut end = Barrier::<Page>::open_for_exec().unwrap().into_parent();
         let text = end.export().unwrap().to_string();
         let number = end.half.own.as_fd().as_raw_fd();
         let file = end.half.file.as_ref().unwrap().as_fd().as_raw_fd();
         let closed = text.replace(&format!(":{number}:"), ":1000000:");
-        // SAFETY: it is refused before anything is taken.
+        // SAFETY: the text is refused before anything is taken over.
         let error = unsafe { ParentEnd::<Page>::import(&closed) }.unwrap_err();
         assert_eq!(error, ExecError::NotOpen { number: 1_000_000 });
         let swapped = text.replace(&format!("{number}:{file}"), &format!("{file}:{number}"));

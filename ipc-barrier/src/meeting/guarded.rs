@@ -1,4 +1,4 @@
-//! A child's end that tells the parent of a child that fails without saying so.
+//! A child's end that reports to the parent if the child panics or returns.
 
 use core::ops::{Deref, DerefMut};
 
@@ -9,10 +9,10 @@ use super::lane::Lane;
 use super::page::Page;
 use crate::process::{Guard, Reason};
 
-/// A child's end and the guard of its process, which end together: by a panic, by `?`, or at the
-/// end of their scope the child fails with the stage "child", and then exits with status 101.
+/// A child's end together with the guard of its process. When it is dropped (by a panic, by `?`, or
+/// at the end of its scope), the child fails with the stage "child" and then exits with status 101.
 ///
-/// [`exit`](crate::exit) and exec say nothing of that kind: to the parent the child is gone.
+/// [`exit`](crate::exit) and exec do not report this: the parent sees only that the child is gone.
 ///
 /// ```
 /// use ipc_barrier::{Barrier, Fork, exit, fork};
@@ -25,7 +25,7 @@ use crate::process::{Guard, Reason};
 /// match fork()? {
 ///     Fork::Child(guard) => {
 ///         let mut end = barrier.into_child().guarded(guard);
-///         set_up()?; // the parent learns that the child has returned
+///         set_up()?; // the parent learns that the child returned
 ///         exit(end.place().is_err().into());
 ///     }
 ///     Fork::Parent(_child) => {
@@ -44,7 +44,7 @@ pub struct Guarded<L: Lane = Page> {
 }
 
 impl<L: Lane> ChildEnd<L> {
-    /// Joins the end with the guard of the child's process; see [`Guarded`].
+    /// Combines the end with the guard of the child's process; see [`Guarded`].
     pub const fn guarded(self, guard: Guard) -> Guarded<L> {
         Guarded { end: self, _guard: guard }
     }

@@ -1,15 +1,15 @@
-//! A descriptor of an end, which somebody may have closed behind the end's back.
+//! A descriptor of an end. Other code may have closed it by mistake.
 
-#![expect(unsafe_code, reason = "whether a descriptor is closed is decided when it is dropped")]
+#![expect(unsafe_code, reason = "the drop decides whether to close the descriptor")]
 
 use core::mem::ManuallyDrop;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::fstat;
 
-/// A descriptor that is closed when it is dropped, unless it is closed already, and its number
-/// perhaps another file's by now. That breaks an end. std would abort the program where it notices.
-/// Event counters cannot be told apart: they all are one file (anon_inode).
+/// A descriptor that is closed when it is dropped, unless other code has closed it already and its
+/// number may now be another file. std aborts the program if it notices such a double close; here
+/// the end merely breaks. Eventfds cannot be distinguished: all of them share one inode.
 #[derive(Debug)]
 pub(crate) struct Held {
     fd: ManuallyDrop<OwnedFd>,
@@ -31,13 +31,13 @@ impl AsFd for Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if file(&self.fd).is_some_and(|now| Some(now) == self.file) {
-            // SAFETY: it is not used afterwards.
+            // SAFETY: the descriptor is not used afterwards.
             unsafe { ManuallyDrop::drop(&mut self.fd) };
         }
     }
 }
 
-/// Which file it is, if it is open.
+/// Which file the descriptor is, if it is open.
 fn file(fd: &OwnedFd) -> Option<(u64, u64)> {
     fstat(fd).ok().map(|stat| (stat.st_dev, stat.st_ino))
 }

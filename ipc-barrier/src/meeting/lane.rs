@@ -1,4 +1,5 @@
-//! What a lane is: how one side's tokens and aborts reach the other. The rules say what they mean.
+//! The interface of a lane: how one side's tokens and aborts reach the other. The rules define what
+//! they mean.
 
 use ipc_transport::{Interest, SharedPage, SystemError};
 use rustix::fd::OwnedFd;
@@ -7,64 +8,65 @@ use super::atomic::{self, AtomicU32};
 use super::held::Held;
 
 /// How tokens reach the other side: [`Page`](crate::Page) or [`Eventfd`](crate::Eventfd). Both
-/// follow the same rules, and both ends of a barrier use the same lane. The trait is sealed.
+/// follow the same rules. Both ends of a barrier use the same lane. The trait is sealed.
 pub trait Lane: Mechanism {}
 
 impl<L: Mechanism> Lane for L {}
 
-/// The four descriptors of a lane: what carries to the child and to the parent, which both sides
-/// keep, and then the parent's and the child's own, whose closing shows to the other.
+/// The four descriptors of a lane. The first carries to the child and the second to the parent;
+/// both sides keep these. The third belongs to the parent and the fourth to the child; when one
+/// closes, the other side sees it.
 pub(crate) type Fds = [OwnedFd; 4];
 
-/// Descriptors of one end that are waited for, at most.
+/// Most descriptors that a wait of one end polls.
 pub(crate) const SOURCES: usize = 3;
 
 /// One side's part of a lane.
 #[derive(Debug)]
 pub struct Half {
-    /// This side's place where both are listed, see [`Role`](super::end::Role).
+    /// This side's index in lists of both sides; see [`Role`](super::end::Role).
     pub(crate) index: usize,
     pub(crate) outgoing: Held,
     pub(crate) incoming: Held,
     pub(crate) own: Held,
     pub(crate) memory: SharedPage,
-    /// The file that the memory is of, where it has to outlive an exec.
+    /// The memory's file, if the memory must outlive an exec.
     pub(crate) file: Option<Held>,
-    /// Another source of the peer's end.
+    /// The peer's pidfd, which also shows the peer's death.
     pub(crate) pidfd: Option<Held>,
 }
 
-/// Why nothing was posted or seen.
+/// Why a post or a look failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The descriptors do not work.
+    /// A descriptor does not work.
     Broken,
-    /// The call that waits has failed, which says nothing of the peer.
+    /// The waiting call failed. This says nothing about the peer.
     Wait(SystemError),
 }
 
-/// What a lane does. Nothing waits.
+/// The operations of a lane. None of them waits.
 pub trait Mechanism {
     /// The lane's name in exported text.
     const NAME: &'static str;
 
-    /// Whether the kernel counts what is posted: [`try_take`](Self::try_take) is a system call, and
-    /// the peer's end shows at [`Half::own`]. Else [`Half::incoming`] is a bell, which shows that end
-    /// too, and holds no token.
+    /// Whether the kernel counts the posts. If so, [`try_take`](Self::try_take) is a system call,
+    /// and [`Half::own`] shows the peer's death. Otherwise [`Half::incoming`] is a bell: it also
+    /// shows the peer's death, and holds no tokens.
     const IS_COUNTER: bool;
 
-    /// Opens the descriptors, and initialises the memory.
+    /// Opens the descriptors and initializes the memory.
     fn open(memory: &SharedPage) -> Result<Fds, SystemError>;
 
-    /// Posts to the peer a [`TOKEN`](super::rules::TOKEN) or an [`ABORT`](super::rules::ABORT).
-    /// Returns false where one more token does not fit.
+    /// Posts a [`TOKEN`](super::rules::TOKEN) or an [`ABORT`](super::rules::ABORT) to the peer.
+    /// Returns false if there is no room for another token.
     fn post(half: &Half, value: u64) -> Result<bool, Fault>;
 
-    /// Takes everything that the peer has posted, which may be nothing.
+    /// Takes everything that the peer has posted, perhaps nothing.
     fn try_take(half: &Half) -> Result<u64, Fault>;
 
-    /// Makes [`Half::incoming`] show the peer's next post. Returns false where it has posted
-    /// already.
+    /// Makes [`Half::incoming`] show the peer's next post. Returns false if the peer has already
+    /// posted.
     fn arm(_half: &Half) -> Result<bool, Fault> {
         Ok(true)
     }
@@ -77,19 +79,20 @@ impl Half {
         atomic::of_page(self.memory.words())
     }
 
-    /// The word that a side adds to and the other takes from.
+    /// The word to which the side `of` adds.
     #[inline]
     pub(crate) fn word(&self, of: usize) -> Result<&AtomicU32, Fault> {
         self.words().get(of).ok_or(Fault::Broken)
     }
 
-    /// All that the end needs.
+    /// All descriptors of the end.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = &Held> {
         let lane = [&self.outgoing, &self.incoming, &self.own];
         lane.into_iter().chain(&self.file).chain(&self.pidfd)
     }
 
-    /// What shows the peer's posts, first, and its end.
+    /// The descriptors to poll: first the one that shows the peer's posts, then those that show its
+    /// end.
     pub(crate) fn sources<L: Mechanism>(&self) -> impl Iterator<Item = (&Held, Interest)> {
         let end = L::IS_COUNTER.then_some((&self.own, Interest::End));
         let pidfd = self.pidfd.iter().map(|pidfd| (pidfd, Interest::Input));

@@ -1,17 +1,17 @@
-//! What both sides map: a word of the page lane for each direction, and a place for each side's
-//! reason. A side is meant by its index, see [`Role`](super::end::Role). Whatever the peer may have
-//! written is input.
+//! The memory that both sides map: a word for each direction (for the lane `Page`), and a place for
+//! each side's reason. A side is given by its index; see [`Role`](super::end::Role). Everything in
+//! it is untrusted input.
 
 use core::sync::atomic::Ordering;
 
 use super::atomic::AtomicU32;
 use crate::process::{REASON, Reason};
 
-/// Where the places begin: on the second cache line. The words that are added to share the first:
-/// a side takes a token and gives one while it has that line, which so travels there and back once
-/// in a round, not twice.
+/// Where the places begin: on the second cache line. Both directions' words share the first line. A
+/// side that takes a token and places one needs only this line, so the line moves once in each
+/// direction per round, not twice.
 const PLACES: usize = 16;
-/// Words of one side's place: a mark, and the reason with a byte in each word; rounded up to whole
+/// Words of one side's place: a mark, then the reason with one byte per word. Rounded up to whole
 /// cache lines.
 const PLACE: usize = (1 + REASON).next_multiple_of(16);
 pub(crate) const WORDS: usize = PLACES + 2 * PLACE;
@@ -23,9 +23,9 @@ fn place(page: &[AtomicU32], of: usize) -> &[AtomicU32] {
     page.get(start..start + PLACE).unwrap_or_default()
 }
 
-/// Leaves a side's reason, which the other can read after the writer's death. The abort is posted
-/// after it, so the side that sees the abort reads all of the reason; the mark's release pairs with
-/// the acquire in [`reason`].
+/// Writes a side's reason. The other side can read it even after the writer's death. The abort is
+/// posted afterwards, so a side that sees the abort reads the whole reason. The mark's release
+/// pairs with the acquire in [`reason`].
 pub(crate) fn leave(page: &[AtomicU32], of: usize, reason: &Reason) {
     let [mark, rest @ ..] = place(page, of) else {
         return;
@@ -36,7 +36,7 @@ pub(crate) fn leave(page: &[AtomicU32], of: usize, reason: &Reason) {
     mark.store(WRITTEN, Ordering::Release);
 }
 
-/// Reads a side's reason. Whatever the peer wrote, the result is well formed.
+/// Reads a side's reason. It is well formed, whatever the peer wrote.
 pub(crate) fn reason(page: &[AtomicU32], of: usize) -> Option<Reason> {
     let (mark, rest) = place(page, of).split_first()?;
     if mark.load(Ordering::Acquire) != WRITTEN {
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_the_peer_wrote_reading_it_is_harmless() {
+    fn reading_is_harmless_whatever_the_peer_wrote() {
         for value in [u32::MAX, 0x0000_00ff, 0x6161_6161, 0x61] {
             let memory = memory();
             for word in memory.words() {

@@ -1,9 +1,11 @@
-//! Models of the lane in memory for loom, which tries all that the two sides can see of each other's
-//! words: `cargo xtask loom`.
+//! Models of the lane in memory, for loom: `cargo xtask loom`. loom tries every order in which the
+//! two sides can see each other's words.
 //!
-//! A bell is a count under a lock, and no wait has a deadline: a lost wake-up is a deadlock, which
-//! loom reports. loom never lets a load see a later store, treats `SeqCst` accesses, of which the
-//! words have none, as weaker than they are, and the number of preemptions is bounded.
+//! A bell is a count under a lock, and no wait has a deadline. So a lost wake-up is a deadlock,
+//! which loom reports.
+//!
+//! Limits of loom: a load never sees a later store, and the number of preemptions is bounded.
+//! `SeqCst` is weaker in loom than in reality, but the words do not use it.
 
 use core::sync::atomic::Ordering::Relaxed;
 use std::vec::Vec;
@@ -19,7 +21,7 @@ use super::rules::{ABORT, GONE, Rules, TOKEN};
 use super::word::{ASLEEP, Posted, arm, post, take};
 use crate::process::Reason;
 
-/// Rings that may be unread at any time, see [`Page`](super::page::Page).
+/// Most unread rings at any time; see [`Page`](super::page::Page).
 const RINGS: usize = 3;
 
 /// One direction: the word, and its bell.
@@ -57,13 +59,13 @@ impl Lane {
         }
     }
 
-    /// The writer ends.
+    /// Ends the writer.
     fn close(&self) {
         self.bell().is_closed = true;
         self.rung.notify_one();
     }
 
-    /// As [`look`](super::wait::look) to no deadline.
+    /// As [`look`](super::wait::look) without a deadline.
     fn look(&self) -> u64 {
         let early = take(&self.word);
         if early != 0 {
@@ -83,7 +85,7 @@ impl Lane {
         if taken == 0 { shown } else { taken }
     }
 
-    /// The same to a deadline that passes at once: the mark stays.
+    /// The same with a deadline that passes at once: the mark stays.
     fn look_in_vain(&self) -> u64 {
         let early = take(&self.word);
         if early == 0 {
@@ -93,7 +95,7 @@ impl Lane {
     }
 }
 
-/// Runs one side in a thread and the other one here.
+/// Runs one side in a second thread and the other in this one.
 fn two<T: Send + Sync + 'static>(new: fn() -> T, one: fn(&T), other: fn(&T)) {
     loom::model(move || {
         let both = Arc::new(new());
@@ -104,7 +106,7 @@ fn two<T: Send + Sync + 'static>(new: fn() -> T, one: fn(&T), other: fn(&T)) {
     });
 }
 
-/// A side that posts tokens and ends, and one that takes them.
+/// One side posts tokens and ends, the other takes them.
 struct OneWay {
     lane: Lane,
     /// Written before each token.
@@ -124,7 +126,7 @@ impl OneWay {
         self.lane.close();
     }
 
-    /// Ends between its last post and the ring for it.
+    /// Ends between the last post and the ring for it.
     fn post_all_and_die(&self) {
         let [first, last] = &self.places;
         first.store(1, Relaxed);
@@ -134,7 +136,7 @@ impl OneWay {
         self.lane.close();
     }
 
-    /// Takes all until the end.
+    /// Takes all tokens until the writer's end.
     fn take_all(&self, mut look: impl FnMut(&Lane) -> u64) {
         let mut taken = 0;
         loop {
@@ -172,7 +174,7 @@ fn waits_that_run_out_of_time_lose_no_wake_up() {
     });
 }
 
-/// One side's syncs, by the rules.
+/// Syncs twice, as one side, by the rules.
 fn sync_twice(out: &Lane, incoming: &Lane) {
     let mut rules = Rules::NEW;
     for _ in 0..2 {

@@ -1,4 +1,4 @@
-//! The lane in memory: a word for each direction, and a pipe for each as its bell.
+//! The lane in shared memory: for each direction a word, and a pipe as its bell.
 
 use core::sync::atomic::Ordering;
 
@@ -12,25 +12,29 @@ use super::lane::{Fault, Fds, Half, Mechanism};
 use super::wait::write_now;
 use super::word::{self, ASLEEP, Posted};
 
-/// Words in a page that both sides map, and two pipes as bells, which are rung only for a side
-/// that is about to sleep: to place is a few instructions where nobody waits. The default.
+/// The default lane: words in a page that both sides map, and two pipes as bells.
 ///
-/// Both sides keep the reading end of each bell open, so nobody writes to a pipe without a reader
-/// (`SIGPIPE`, pipe(7)). Each side alone holds the end that rings the other's bell; its closing
-/// shows the side's end. Writing ends do not block and reading ends do, so that a wait without a
-/// deadline is one read(2).
+/// A side rings the other's bell only if the other is about to sleep. If nobody waits, placing a
+/// token costs a few instructions and no system call. At most 1,073,741,823 tokens may be unread.
 ///
-/// **Rings are bounded.** A side marks itself as asleep right before it sleeps, and the peer that
-/// takes the mark away rings once. A sleep that finds rings reads them all. One that runs out of
-/// time leaves its mark; the ring for it, if a look finds the token first, is read by the next
-/// sleep. So at most three rings are unread at any time: for that mark, for the next one, and one
-/// that the peer had still to write when its token was taken. An honest peer cannot fill the pipe.
+/// Both sides keep the read end of each bell open, so no write hits a pipe without a reader
+/// (`SIGPIPE`, pipe(7)). Each side alone holds the write end that rings the other's bell. When it
+/// closes, the other side sees that this side is gone. Write ends are non-blocking and read ends
+/// are blocking, so that a wait without a deadline is one read(2).
 ///
-/// At most 1,073,741,823 tokens may be unread. Whatever the peer writes into the page or does to
-/// the pipes, no call of this side waits longer than it was asked to. Before kernel 6.4, or under a
-/// filter that refuses preadv2(2), that holds for a peer that leaves this side's bell alone.
+/// **Rings are bounded.** A side marks itself as asleep right before it sleeps. The peer that
+/// clears the mark rings once. A sleep that finds rings reads all of them. A sleep that runs out of
+/// time leaves its mark; if a later look finds the token first, the next sleep reads the ring for
+/// that mark. So at most three rings are unread at any time: one for that mark, one for the next
+/// mark, and one that the peer had not yet written when its token was taken. An honest peer cannot
+/// fill the pipe.
 ///
-/// The descriptor to watch shows the peer's next post after [`arm`](crate::End::arm).
+/// **A hostile peer cannot delay this side.** Whatever it writes into the page or does to the
+/// pipes, no call waits longer than its deadline. Before kernel 6.4, or under a filter that refuses
+/// preadv2(2), this holds only if the peer does not read this side's bell.
+///
+/// The descriptor of [`watch`](crate::End::watch) shows the peer's next post after
+/// [`arm`](crate::End::arm).
 #[derive(Debug)]
 pub enum Page {}
 
@@ -39,7 +43,8 @@ impl Mechanism for Page {
     const IS_COUNTER: bool = false;
 
     fn open(memory: &SharedPage) -> Result<Fds, SystemError> {
-        // Marked from the start: the first post rings, for a side that watches and never armed.
+        // Marked from the start, so that the first post rings for a side that watches but never
+        // arms.
         for word in memory.words().iter().take(2) {
             word.store(ASLEEP, Ordering::Relaxed);
         }
@@ -68,7 +73,7 @@ impl Mechanism for Page {
     }
 }
 
-/// Opens a bell: the end that is read, and the end that rings.
+/// Opens a bell: the read end, and the write end that rings it.
 fn bell() -> Result<(OwnedFd, OwnedFd), SystemError> {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(SystemError::of("pipe2"))?;
     let (reader, writer) = (above_stdio(reader)?, above_stdio(writer)?);
@@ -78,7 +83,7 @@ fn bell() -> Result<(OwnedFd, OwnedFd), SystemError> {
 
 #[inline]
 fn ring(bell: &Held) -> Result<(), Fault> {
-    // A full pipe shows input already.
+    // A full pipe is readable already.
     write_now(bell, &[0]).map(drop)
 }
 
@@ -160,14 +165,14 @@ mod tests {
         rustix::io::ioctl_fionread(&half.incoming).unwrap()
     }
 
-    /// A wait whose deadline has passed, with at most one spurious wake-up.
+    /// A wait whose deadline has already passed, with at most one spurious wake-up.
     fn runs_out(half: &Half) {
         let mut looks = (0..2).map(|_| look::<Page>(half, Instant::from_nanoseconds(1)));
-        assert!(looks.any(|seen| seen == Ok(None)), "rings are not read");
+        assert!(looks.any(|seen| seen == Ok(None)), "rings were left unread");
     }
 
-    /// A wait runs out, and a look finds the token; the next wait marks, and the peer posts before
-    /// it sleeps: two rings for one sleep.
+    /// A wait times out, and a look finds the token. The next wait marks, and the peer posts before
+    /// that wait sleeps: two rings for one sleep.
     #[test]
     fn repro_waits_that_run_out_leave_few_rings() {
         let [parent, child] = halves();
@@ -184,8 +189,8 @@ mod tests {
         }
     }
 
-    /// As above, with a peer that takes the mark away and rings only once the side has marked
-    /// itself again.
+    /// As above, with a peer that clears the mark and rings only after the side has marked itself
+    /// again.
     #[test]
     fn rings_that_come_late_do_not_add_up() {
         let [parent, child] = halves();

@@ -1,21 +1,22 @@
-//! The barrier's rules: what tokens, aborts and ends mean. No system call, no time.
+//! The barrier's rules: the meaning of tokens, aborts and the peer's end. No system calls, no
+//! clock.
 
 use super::errors::{PeerAbort, Unmet};
 use crate::process::Reason;
 
-/// A token, as a value that is posted.
+/// The value that is posted for a token.
 pub(crate) const TOKEN: u64 = 1;
 
-/// An abort, as a value that is posted. Drained tokens count up to it.
+/// The value that is posted for an abort. Smaller drained values are numbers of tokens.
 pub(crate) const ABORT: u64 = 1 << 62;
 
-/// The peer's exit, as a value drained, alone and after all else.
+/// The value that is drained once the peer is gone: alone, and after everything else.
 pub(crate) const GONE: u64 = 1 << 63;
 
-/// What a wait is for.
+/// The goal of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Goal {
-    /// My side is ahead by at most this many tokens.
+    /// This side is ahead by at most this many tokens.
     Ahead(i64),
     /// The peer has aborted or is gone.
     PeerAbort,
@@ -24,37 +25,37 @@ pub(crate) enum Goal {
 /// One side's view.
 #[derive(Debug)]
 pub(crate) struct Rules {
-    /// Tokens that I placed, less those of the peer that I have drained.
+    /// Tokens that this side placed, minus tokens of the peer that it drained.
     pub(crate) ahead: i64,
     pub(crate) has_aborted: bool,
-    /// How the peer has ended its part, with the reason that it gave until then.
+    /// How the peer left, if it did.
     pub(crate) peer: Option<PeerAbort>,
 }
 
 impl Rules {
     pub(crate) const NEW: Self = Self { ahead: 0, has_aborted: false, peer: None };
 
-    /// The goal of a sync: every token of mine has been answered.
+    /// The goal of a sync: every token of this side has been answered.
     pub(crate) const SYNC: Goal = Goal::Ahead(0);
 
-    /// Returns whether a token of mine may be posted: not after an abort of either side.
+    /// Returns whether this side may post a token: no side has aborted, and the peer is not gone.
     #[inline]
     pub(crate) const fn is_open(&self) -> bool {
         !self.has_aborted && self.peer.is_none()
     }
 
-    /// Counts a token of mine that was posted.
+    /// Counts a token that this side posted.
     #[inline]
     pub(crate) const fn placed(&mut self) {
         self.ahead = self.ahead.saturating_add(1);
     }
 
-    /// Returns whether an abort of mine is to be posted: once.
+    /// Aborts this side. Returns whether to post the abort: only the first time.
     pub(crate) fn abort(&mut self) -> bool {
         !core::mem::replace(&mut self.has_aborted, true)
     }
 
-    /// Notes a value drained from the peer, whose reason is asked for where it is an abort.
+    /// Notes a value drained from the peer. Reads the peer's reason if the value is an abort.
     #[inline]
     pub(crate) fn drained(&mut self, value: u64, reason: impl FnOnce() -> Option<Reason>) {
         match value {
@@ -65,7 +66,7 @@ impl Rules {
         }
     }
 
-    /// Notes that the descriptors do not work: both sides count as aborted.
+    /// Notes that a descriptor does not work: both sides count as aborted.
     pub(crate) const fn broken(&mut self) {
         self.has_aborted = true;
         self.peer = Some(PeerAbort::Aborted(None));
@@ -81,7 +82,7 @@ impl Rules {
         Goal::Ahead(self.ahead.saturating_sub(1))
     }
 
-    /// Returns whether a wait is met; an error where it never will be.
+    /// Returns whether a goal is met, or an error if it can never be met.
     #[inline]
     pub(crate) fn is_met(&self, goal: Goal) -> Result<bool, Unmet> {
         match goal {
@@ -91,7 +92,7 @@ impl Rules {
         }
     }
 
-    /// Why nothing can be placed or met any more.
+    /// Why nothing more can be placed or met.
     pub(crate) fn unmet(&self) -> Unmet {
         match self.peer {
             Some(PeerAbort::Gone) if self.has_aborted => Unmet::Aborted(None),
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn my_abort_is_posted_once_and_stops_my_places() {
+    fn an_abort_is_posted_once_and_stops_placing() {
         let mut rules = after(0, &[]);
         assert!(rules.abort());
         assert!(!rules.abort());

@@ -1,4 +1,4 @@
-//! One parent with several children: the calls that concern all of them.
+//! One parent with several children: calls over all their barriers.
 
 use core::fmt;
 
@@ -10,19 +10,19 @@ use super::lane::{Lane, SOURCES};
 use super::rules::Rules;
 use super::wait::poll;
 
-/// Children that are waited for at one time. Those after them have their turn as these are met.
+/// Children that one poll waits for. Later ones follow as these are met.
 const WINDOW: usize = 16;
-/// Descriptors that are watched for them.
+/// Most descriptors in one poll.
 const WATCHED: usize = WINDOW * SOURCES;
 
-/// Which child is missing, and why. Each end is as after a wait for it alone: those that were met
-/// stay met, and after [`Unmet::TimedOut`] the call may be repeated for the rest.
+/// Which child is missing, and why. Each end is in the same state as after a wait for it alone.
+/// Waits that were met stay met. After [`Unmet::TimedOut`], repeat the call to wait for the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Missing {
-    /// Its place in the slice.
+    /// The child's index in the slice.
     pub index: usize,
-    /// What is known of it.
+    /// Why it is missing.
     pub why: MeetError,
 }
 
@@ -34,23 +34,23 @@ impl fmt::Display for Missing {
 
 impl core::error::Error for Missing {}
 
-/// Places a token with each child, also after one that is missing. Never blocks.
+/// Places a token with each child, and continues after a failure. Never blocks.
 ///
 /// # Errors
-/// The first child that got no token, and why: [`MeetError::Ended`] or [`MeetError::Full`].
+/// The first child that got no token: [`MeetError::Ended`] or [`MeetError::Full`].
 pub fn place_all<L: Lane>(ends: &mut [ParentEnd<L>]) -> Result<(), Missing> {
     let all = ends.iter_mut().enumerate();
     let placed = all.map(|(index, end)| end.place().map_err(|why| Missing { index, why }));
     placed.fold(Ok(()), Result::and)
 }
 
-/// Waits until every token of the parent has been answered by each of the children, as
-/// [`End::sync`](crate::End::sync) does for one.
+/// Waits until every child has answered all the parent's tokens, as [`End::sync`](crate::End::sync)
+/// does for one child.
 ///
-/// A child that aborts or is gone is noticed while others are waited for. Of more than 16 children,
-/// those beyond the first 16 unmet are looked at when these are met.
+/// A child that aborts or dies is noticed while the call waits for others. With more than 16
+/// children, the call watches 16 at a time, in order.
 ///
-/// The ends are the parent's, all on one lane:
+/// All ends must be the parent's, and on one lane:
 ///
 /// ```compile_fail,E0308
 /// fn meet(ends: &mut [ipc_barrier::ChildEnd]) -> Result<(), ipc_barrier::Missing> {
@@ -87,7 +87,7 @@ pub fn place_all<L: Lane>(ends: &mut [ParentEnd<L>]) -> Result<(), Missing> {
 /// ```
 ///
 /// # Errors
-/// The child that is missing. The ends stay as they are: to sync again waits for the rest.
+/// The child that is missing. Sync again to wait for the rest.
 pub fn sync_all<L: Lane>(ends: &mut [ParentEnd<L>]) -> Result<(), Missing> {
     sync_all_until(ends, Instant::NEVER)
 }
@@ -95,7 +95,7 @@ pub fn sync_all<L: Lane>(ends: &mut [ParentEnd<L>]) -> Result<(), Missing> {
 /// Waits as [`sync_all`], until a deadline.
 ///
 /// # Errors
-/// The child that is missing; of several that have not answered in time, the first.
+/// The child that is missing. If several have not answered in time, the first of them.
 pub fn sync_all_until<L: Lane>(
     ends: &mut [ParentEnd<L>],
     deadline: Instant,
@@ -119,9 +119,9 @@ pub fn sync_all_until<L: Lane>(
     }
 }
 
-/// Looks at one child, and arms it where it has not answered.
+/// Checks one child, and arms its end if the child has not answered.
 fn is_met<L: Lane>(end: &mut ParentEnd<L>, deadline: Instant) -> Result<bool, Unmet> {
-    // A child that places without end always has news.
+    // The deadline also ends this for a child that places tokens without end.
     while !end.try_sync()? {
         if end.arm() || deadline <= Instant::now() {
             return Ok(false);

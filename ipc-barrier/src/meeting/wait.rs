@@ -1,5 +1,6 @@
-//! Looking at the peer, and sleeping for it: a blocking read, or one poll and a read. Other reads and
-//! writes never wait, whatever the file's mode: the peer shares the mode and may have changed it.
+//! Looking at the peer, and sleeping until it acts: a blocking read, or one poll and a read. No
+//! other read or write waits. They do not rely on the file's O_NONBLOCK, because the peer shares it
+//! and may have changed it.
 
 use heapless::Vec;
 use ipc_transport::{Instant, Interest, SystemError, Watched, again_on_intr, wait};
@@ -12,11 +13,11 @@ use super::held::Held;
 use super::lane::{Fault, Half, Mechanism, SOURCES};
 use super::rules::GONE;
 
-/// Rings that one read takes; an honest peer leaves at most three.
+/// Most rings that one read takes. An honest peer leaves at most three.
 const RINGS: usize = 64;
 
-/// Looks at the peer, and sleeps at most once for it, until a deadline: then it returns `None`.
-/// Else it returns what was drained, perhaps nothing, for [`Rules`](super::rules::Rules).
+/// Looks at the peer, and sleeps at most once, until a deadline. Returns `None` after the deadline.
+/// Otherwise returns the drained value, perhaps zero, for [`Rules`](super::rules::Rules).
 pub(crate) fn look<L: Mechanism>(half: &Half, deadline: Instant) -> Result<Option<u64>, Fault> {
     let early = if L::IS_COUNTER { 0 } else { L::try_take(half)? };
     if early != 0 {
@@ -28,21 +29,21 @@ pub(crate) fn look<L: Mechanism>(half: &Half, deadline: Instant) -> Result<Optio
     let Some(shown) = sleep::<L>(half, deadline)? else {
         return Ok(None);
     };
-    // A death is believed only after what was posted before it is taken.
+    // Take what was posted before the peer's death, before reporting the death.
     let taken = L::try_take(half)?;
     Ok(Some(if taken == 0 { shown } else { taken }))
 }
 
-/// Sleeps once, and leaves nothing in the bell that has been shown. Returns what it means if nothing
-/// was posted: [`GONE`], or zero; `None` where the deadline has passed.
+/// Sleeps once, and reads all rings of the bell. If nothing was posted, the result is what the
+/// sleep showed: [`GONE`] or zero. `None` if the deadline has passed.
 pub(crate) fn sleep<L: Mechanism>(half: &Half, deadline: Instant) -> Result<Option<u64>, Fault> {
-    // Where the bell shows everything, a read does without a poll, which a sandbox may make fail.
+    // If the bell shows everything, a read suffices. A poll may fail in a sandbox.
     if half.pidfd.is_none() && !L::IS_COUNTER {
         if deadline == Instant::PAST {
             return read_bell::<L>(half, read_now);
         }
         if deadline == Instant::NEVER {
-            // It does not wait where the peer has changed the mode that both share.
+            // It does not wait if the peer has made the shared pipe non-blocking.
             let read = |fd: &Held, room: &mut [u8]| moved(retry_on_intr(|| read(fd, &mut *room)));
             if let Some(shown) = read_bell::<L>(half, read)? {
                 return Ok(Some(shown));
@@ -56,18 +57,18 @@ pub(crate) fn sleep<L: Mechanism>(half: &Half, deadline: Instant) -> Result<Opti
     if watched.iter().any(Watched::is_broken) {
         return Err(Fault::Broken);
     }
-    // The first is the bell; its closing is the end.
+    // The first is the bell. If it is closed, the peer is gone.
     let is_over = watched.first().is_some_and(Watched::is_over);
     if is_over || watched.iter().skip(1).any(Watched::is_ready) {
         return Ok(Some(GONE));
     }
-    // What the bell tells of an end behind the rings, the next look sees.
+    // If the bell closes behind the rings, the next look sees that.
     read_bell::<L>(half, read_now)?;
     Ok(Some(0))
 }
 
-/// Reads all rings of the bell, so that it shows later posts only. Returns what this means if nothing
-/// was posted: [`GONE`], or zero; `None` where nothing is to be read.
+/// Reads all rings of the bell, so that it shows only later posts. If nothing was posted, the
+/// result is what the bell showed: [`GONE`] or zero. `None` if there was nothing to read.
 #[inline]
 pub(super) fn read_bell<L: Mechanism>(
     half: &Half,
@@ -80,7 +81,7 @@ pub(super) fn read_bell<L: Mechanism>(
     Ok(rings.map(|rings| if rings == 0 { GONE } else { 0 }))
 }
 
-/// Polls the [sources](Half::sources) of some ends, of which there are at most `N`.
+/// Polls the [sources](Half::sources) of some ends, at most `N` descriptors.
 pub(crate) fn poll<'half, L: Mechanism, const N: usize>(
     halves: impl Iterator<Item = &'half Half>,
     deadline: Instant,
@@ -95,18 +96,18 @@ pub(crate) fn poll<'half, L: Mechanism, const N: usize>(
     Ok(watched)
 }
 
-/// The offset that means the file's own position (preadv2(2)).
+/// The offset that means the file's current position: −1 (preadv2(2)).
 const OWN: u64 = u64::MAX;
 
-/// Reads what there is; `None` where there is nothing.
+/// Reads what is there. `None` if there is nothing.
 ///
-/// Where the kernel cannot (pipes: before 6.4) or a filter refuses, it polls first and then reads:
-/// a peer that takes in between what was seen can make that wait.
+/// Before kernel 6.4 (for pipes), or if a filter refuses the call, it polls and then reads. A
+/// hostile peer that empties the pipe in between can make that read wait.
 pub(super) fn read_now(fd: &Held, buffer: &mut [u8]) -> Result<Option<usize>, Fault> {
     tried(|| match preadv2(fd, &mut [IoSliceMut::new(buffer)], OWN, ReadWriteFlags::NOWAIT) {
         Err(error) if !is_known(error) => {
             let mut watched = [Watched::new(fd.as_fd(), Interest::Input)];
-            // A poll that fails must not be treated as empty: something may have been shown.
+            // A failed poll must not be treated as empty.
             let is_there = wait(&mut watched, Some(Instant::PAST)).map_err(|_| error)?;
             if is_there { read(fd, &mut *buffer) } else { Err(Errno::AGAIN) }
         }
@@ -114,8 +115,8 @@ pub(super) fn read_now(fd: &Held, buffer: &mut [u8]) -> Result<Option<usize>, Fa
     })
 }
 
-/// Writes as far as there is room; `None` where there is none. Where the kernel cannot or a filter
-/// refuses, the file's mode decides.
+/// Writes as much as there is room for. `None` if there is no room. If the kernel lacks the flag or
+/// a filter refuses the call, the write waits unless the file is non-blocking.
 pub(super) fn write_now(fd: &Held, bytes: &[u8]) -> Result<Option<usize>, Fault> {
     tried(|| match pwritev2(fd, &[IoSlice::new(bytes)], OWN, ReadWriteFlags::NOWAIT) {
         Err(error) if !is_known(error) => rustix::io::write(fd, bytes),
@@ -123,12 +124,12 @@ pub(super) fn write_now(fd: &Held, bytes: &[u8]) -> Result<Option<usize>, Fault>
     })
 }
 
-/// Makes a call that does not wait; `None` where it would have to.
+/// Makes a call that does not wait. `None` if it would have to.
 pub(super) fn tried(call: impl FnMut() -> Result<usize, Errno>) -> Result<Option<usize>, Fault> {
     moved(again_on_intr(call))
 }
 
-/// What a call has moved; `None` where it would wait and the file's mode forbids it.
+/// How many bytes a call moved. `None` for `EAGAIN`.
 fn moved(result: Result<usize, Errno>) -> Result<Option<usize>, Fault> {
     match result {
         Ok(len) => Ok(Some(len)),
@@ -137,7 +138,7 @@ fn moved(result: Result<usize, Errno>) -> Result<Option<usize>, Fault> {
     }
 }
 
-/// Whether the error is about the descriptor, not about the call.
+/// Whether the error is about the descriptor, and does not mean that the call is unavailable.
 fn is_known(error: Errno) -> bool {
     !matches!(error, Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM | Errno::INVAL)
 }
