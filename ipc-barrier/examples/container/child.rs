@@ -1,4 +1,4 @@
-//! The child: its namespaces, its set-up, and the exec of the program.
+//! The child: new namespaces, set-up, and the exec of the program.
 
 #![expect(unsafe_code, reason = "rustix marks unshare as unsafe, for a flag not used here")]
 
@@ -18,18 +18,17 @@ use rustix::thread::{
 use crate::options::Options;
 use crate::side::{EXEC, FAILED, FORK, Failure, NAMESPACES, SET_UP, Side, Trouble, UID_MAP, Voice};
 
-/// What fails where the program cannot be executed.
+/// What a failure says if the program cannot be executed.
 pub(crate) const EXECUTE: &str = "exec of the program";
 
-/// Which new namespaces the child has.
+/// Which new namespaces the child got.
 #[derive(Clone, Copy, Debug)]
 struct Own {
     hostname: bool,
     mounts: bool,
 }
 
-/// Goes through the stages and becomes the program. Returns the status to exit with where that
-/// has failed.
+/// Goes through the stages and executes the program. Returns the exit status if that fails.
 pub(crate) fn run(mut side: Side<'_, ChildSide>) -> u8 {
     let failure = match prepare(&mut side) {
         Ok(()) => execute(&mut side),
@@ -41,7 +40,7 @@ pub(crate) fn run(mut side: Side<'_, ChildSide>) -> u8 {
 
 fn prepare(side: &mut Side<'_, ChildSide>) -> Result<(), Failure> {
     let options = side.options;
-    // Its parent handles some. Standard error may be closed.
+    // The parent has handlers. SIGPIPE is ignored because standard error may be closed.
     side.stage(FORK, |_| {
         reset_signals(&[Signal::PIPE.as_raw()])
             .map_err(|error| Trouble::at(error.call)(error.errno))
@@ -51,11 +50,12 @@ fn prepare(side: &mut Side<'_, ChildSide>) -> Result<(), Failure> {
     side.stage(SET_UP, |voice| set_up(voice, options, own))
 }
 
-/// Leaves the parent's session and namespaces, the users' first: it permits the others.
+/// Leaves the parent's session and namespaces. The user namespace comes first: it permits the
+/// others.
 fn enter(voice: &Voice) -> Result<Own, Trouble> {
     setsid().map_err(Trouble::at("setsid"))?;
     let unshare = |what, flag| {
-        // SAFETY: what unshare may make unsafe is CLONE_FILES, which is not asked for.
+        // SAFETY: unshare is unsafe only with CLONE_FILES, which is not set.
         voice.permitted(what, unsafe { unshare_unsafe(flag) })
     };
     unshare("unshare of the users", UnshareFlags::NEWUSER)?;
@@ -65,7 +65,7 @@ fn enter(voice: &Voice) -> Result<Own, Trouble> {
     })
 }
 
-/// Changes what is the child's own, and gives up what the program is not to have.
+/// Sets up what the child has alone, and drops privileges.
 fn set_up(voice: &Voice, options: &Options, own: Own) -> Result<(), Trouble> {
     if own.hostname {
         let set = rustix::system::sethostname(options.hostname.as_bytes());
@@ -77,8 +77,8 @@ fn set_up(voice: &Voice, options: &Options, own: Own) -> Result<(), Trouble> {
     }
     let dir = CString::new(options.dir.as_os_str().as_bytes());
     let dir = dir.map_err(|_| Trouble { what: "working directory", errno: Errno(0) })?;
-    // Until now the barrier shows the parent's death; a program may know nothing of it. Without new
-    // privileges even root gains no capability at exec.
+    // Until now the barrier has shown the parent's death. The program may not know the barrier, so
+    // it gets a signal instead. With no_new_privs, not even root gains capabilities at exec.
     let setup = Setup::new().directory(&dir).no_new_privs().parent_death(Signal::KILL);
     setup.apply().map_err(|reason| match reason.stage.as_str() {
         "directory" => Trouble { what: "working directory", errno: reason.errno },
@@ -90,10 +90,10 @@ fn set_up(voice: &Voice, options: &Options, own: Own) -> Result<(), Trouble> {
     set_capabilities(None, none).map_err(Trouble::at("capabilities"))
 }
 
-/// Becomes the program; returns only where that has failed.
+/// Executes the program. Returns only on failure.
 fn execute(side: &mut Side<'_, ChildSide>) -> Failure {
     let trouble = match side.options.command.split_first() {
-        // One that knows nothing of the barrier: its end goes at exec.
+        // This program does not know the barrier, so the end closes at exec.
         Some((program, arguments)) => match side.misbehave(EXEC) {
             Ok(()) => Trouble::at(EXECUTE)(Command::new(program).args(arguments).exec()),
             Err(trouble) => trouble,
@@ -103,7 +103,7 @@ fn execute(side: &mut Side<'_, ChildSide>) -> Failure {
     side.fail(EXEC, trouble)
 }
 
-/// Executes this program again, with the end handed over.
+/// Executes this program again, and hands over the end.
 fn execute_self(side: &mut Side<'_, ChildSide>) -> Trouble {
     let exported = match side.end.export() {
         Ok(exported) => exported,
@@ -117,6 +117,6 @@ fn execute_self(side: &mut Side<'_, ChildSide>) -> Trouble {
     if let Some(plan) = side.options.plan.filter(|plan| !plan.parent) {
         command.args([plan.misdeed.option(), &plan.stage.to_string()]);
     }
-    // Where this fails, `exported` is dropped and the end goes on.
+    // If this fails, `exported` is dropped and the end still works.
     Trouble::at(EXECUTE)(command.exec())
 }

@@ -1,5 +1,5 @@
-//! container: starts a program in new namespaces, in five stages at which parent and child
-//! meet, and says at which stage a start has failed.
+//! container: starts a program in new namespaces. Parent and child meet after each of five stages,
+//! and report at which stage a start failed.
 //!
 //! ```text
 //!   parent                      stage           child
@@ -7,7 +7,7 @@
 //!                               2 namespaces ── setsid, unshare
 //!   /proc/PID/uid_map ───────── 3 uid map
 //!                               4 set-up ────── host name, mounts, directory, privileges
-//!                               5 exec ──────── the program, which meets the parent if it can
+//!                               5 exec ──────── the program, which may meet the parent too
 //! ```
 
 mod child;

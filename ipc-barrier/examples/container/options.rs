@@ -14,15 +14,15 @@ container - start a program in new namespaces, in five stages
 
 Usage: container [options] [PROGRAM [ARGUMENT…]]
 
-The parent and its child meet after each stage: 1 fork, 2 namespaces (session, users, host name,
+The parent and its child meet after each stage: 1 fork, 2 namespaces (session, user, host name,
 mounts), 3 uid map (written by the parent), 4 set-up (host name, mounts, directory, privileges),
-5 exec. What is not permitted here is said, and the start goes on without it. Without PROGRAM this
-program itself is executed, and says from there that it is ready, or why it is not.
+5 exec. Steps that are not permitted are reported and skipped. Without PROGRAM, this program
+executes itself, then reports that it is ready or why it is not.
 
-  --hostname NAME      the host name inside (default container)
-  --dir PATH           the working directory inside (default /)
-  --deadline MS        how long a stage may take (default 5000)
-  --help
+  --hostname NAME      the host name inside (default: container)
+  --dir PATH           the working directory inside (default: /)
+  --deadline MS        time limit for each stage, in milliseconds (default: 5000)
+  -h, --help           print this help
 
 To see what a failure looks like:
   --fail STAGE         the child fails in this stage
@@ -31,19 +31,22 @@ To see what a failure looks like:
   --die-parent STAGE   the parent kills itself in this stage
   --stop STAGE         the child stops itself (SIGSTOP), so that the deadline passes
 
-SIGHUP, SIGINT and SIGTERM are passed on to PROGRAM, which decides what they mean; those that come
-during the start reach it afterwards.
+SIGHUP, SIGINT and SIGTERM are forwarded to PROGRAM. Signals that arrive during the start are
+forwarded afterwards.
 
-Exit status: that of PROGRAM, or 128 and the signal's number where one has ended it; 125 when the
-start has failed or the arguments are wrong, 126 when PROGRAM cannot be executed, 127 when there is
-no such program. A PROGRAM that is killed between its set-up and exec counts as one that ran.
+Exit status:
+  that of PROGRAM, or 128 plus the signal's number if a signal killed it
+  125 if the start failed or the arguments are wrong
+  126 if PROGRAM cannot be executed
+  127 if PROGRAM was not found
+A PROGRAM that is killed between its set-up and its exec counts as started.
 ";
 
 /// What the command line asks for.
 pub(crate) enum Asked {
     Help,
     Start(Options),
-    /// To be the program, after exec.
+    /// To run as the program, after exec.
     Inside(Options, Handed),
 }
 
@@ -54,18 +57,18 @@ pub(crate) struct Options {
     pub(crate) dir: PathBuf,
     pub(crate) limit: Duration,
     pub(crate) plan: Option<Plan>,
-    /// The program and its arguments; none stands for this one.
+    /// The program and its arguments. Empty for this program itself.
     pub(crate) command: Vec<OsString>,
 }
 
-/// What the child hands to this same program over exec.
+/// What the child hands to this same program across exec.
 pub(crate) struct Handed {
-    /// Its end of the barrier.
+    /// The end of the barrier, exported.
     pub(crate) end: String,
     pub(crate) start: Instant,
 }
 
-/// What is to go wrong on purpose.
+/// A failure on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) parent: bool,
@@ -81,7 +84,7 @@ pub(crate) enum Misdeed {
 }
 
 impl Misdeed {
-    /// The option by which the child does it.
+    /// The option that makes the child do it.
     pub(crate) const fn option(self) -> &'static str {
         match self {
             Self::Fail => "--fail",
@@ -115,7 +118,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
             Long("die") => options.plan = plan(false, Misdeed::Die, parser.value()?)?,
             Long("die-parent") => options.plan = plan(true, Misdeed::Die, parser.value()?)?,
             Long("stop") => options.plan = plan(false, Misdeed::Stop, parser.value()?)?,
-            // Only for this program itself.
+            // Internal: this program passes these to itself.
             Long("inside") => end = Some(parser.value()?.string()?),
             Long("since") => start = Some(Instant::from_nanoseconds(parser.value()?.parse()?)),
             Long("help") | Short('h') => return Ok(Asked::Help),
@@ -134,10 +137,10 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
 
 fn stage(text: &str) -> Result<u16, &'static str> {
     let number = text.parse().ok().filter(|number| (1..=EXEC).contains(number));
-    number.ok_or("a stage from 1 to 5 is needed")
+    number.ok_or("expected a stage from 1 to 5")
 }
 
 fn milliseconds(text: &str) -> Result<Duration, &'static str> {
     let number = text.parse().ok().filter(|&number: &u32| number > 0);
-    number.map(|number| Duration::from_millis(number.into())).ok_or("milliseconds are needed")
+    number.map(|number| Duration::from_millis(number.into())).ok_or("milliseconds must be over 0")
 }

@@ -1,4 +1,4 @@
-//! The program after exec: takes the end of the barrier over and says that it is ready.
+//! The program after exec: takes over the end of the barrier, and reports that it is ready.
 
 #![expect(unsafe_code, reason = "a descriptor's number does not say who owns it")]
 
@@ -11,14 +11,14 @@ use rustix::thread::capabilities;
 use crate::options::{Handed, Options};
 use crate::side::{EXEC, FAILED, Side, Trouble, Voice};
 
-/// Meets the parent, and returns the status to exit with.
+/// Meets the parent, and returns the exit status.
 pub(crate) fn run(options: &Options, handed: &Handed) -> u8 {
     let voice = Voice { who: "program", start: handed.start };
-    // SAFETY: only this program gives itself this option, once, by exec.
+    // SAFETY: only this program passes itself this option, once, at exec.
     let end = match unsafe { ChildEnd::import(&handed.end) } {
         Ok(end) => end,
         Err(error) => {
-            voice.say(format_args!("the barrier is not here: {error}"));
+            voice.say(format_args!("cannot take over the barrier: {error}"));
             return FAILED;
         }
     };
@@ -31,7 +31,7 @@ pub(crate) fn run(options: &Options, handed: &Handed) -> u8 {
     }
 }
 
-/// Says where it finds itself.
+/// Reports its surroundings.
 fn look_around(voice: &Voice) -> Result<(), Trouble> {
     let name = rustix::system::uname();
     let dir = std::env::current_dir().map_err(Trouble::at("working directory"))?;

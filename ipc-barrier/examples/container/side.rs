@@ -1,4 +1,4 @@
-//! One side of a start: its end of the barrier, its part of each stage, and what it says.
+//! One side of a start: its end of the barrier, its part of each stage, and its messages.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -18,7 +18,7 @@ pub(crate) const EXEC: u16 = 5;
 /// Exit status when the start has failed.
 pub(crate) const FAILED: u8 = 125;
 
-/// What failed: the call or the thing, and the kernel's number.
+/// What failed: the call or the object, and the errno.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Trouble {
     pub(crate) what: &'static str,
@@ -26,7 +26,7 @@ pub(crate) struct Trouble {
 }
 
 impl Trouble {
-    /// Names what an error came from; for `map_err`.
+    /// Says what an error came from; for `map_err`.
     pub(crate) fn at<E: Into<Errno>>(what: &'static str) -> impl FnOnce(E) -> Self {
         move |error| Self { what, errno: error.into() }
     }
@@ -41,13 +41,13 @@ pub(crate) struct Failure {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Why {
-    /// This side's own part of it failed.
+    /// This side's part failed.
     Own(Trouble),
-    /// The other side did not come.
+    /// The other side did not arrive.
     Unmet(Unmet),
 }
 
-/// Says what goes on, a line at a time and each in one write: two processes share the terminal.
+/// Writes messages, each line in one write, because two processes share the terminal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Voice {
     pub(crate) who: &'static str,
@@ -59,11 +59,12 @@ impl Voice {
     pub(crate) fn say(&self, text: fmt::Arguments<'_>) {
         let seconds = Instant::now().since(self.start).as_secs_f64();
         let line = format!("{seconds:.6} {}: {text}\n", self.who);
-        // Nobody may be there to read it.
+        // Standard error may be closed.
         _ = io::stderr().write_all(line.as_bytes());
     }
 
-    /// Answers whether something was done, and says so where it is not permitted.
+    /// Returns whether a step was done. Reports a step that is not permitted, which is not an
+    /// error.
     pub(crate) fn permitted<E: Into<Errno>>(
         &self,
         what: &'static str,
@@ -76,13 +77,13 @@ impl Voice {
         if !is_refusal(trouble.errno) {
             return Err(trouble);
         }
-        self.say(format_args!("not permitted here: {trouble}; goes on without"));
+        self.say(format_args!("not permitted here: {trouble}; continuing without it"));
         Ok(false)
     }
 }
 
-/// Whether it is what sandboxes and kernels without a feature answer: EPERM, ENOENT (no /proc),
-/// EACCES, EINVAL (no such namespaces), ENOSPC (as many as may be), ENOSYS.
+/// Whether a sandbox, or a kernel without the feature, may return this errno: EPERM, ENOENT (no
+/// /proc), EACCES, EINVAL (no such namespaces), ENOSPC (too many namespaces), ENOSYS.
 fn is_refusal(errno: Errno) -> bool {
     matches!(errno.0, 1 | 2 | 13 | 22 | 28 | 38)
 }
@@ -96,7 +97,7 @@ pub(crate) struct Side<'a, R> {
 }
 
 impl<R: Role> Side<'_, R> {
-    /// Does this side's part of a stage and then meets the other side.
+    /// Does this side's part of a stage, then meets the other side.
     pub(crate) fn stage<T>(
         &mut self,
         stage: u16,
@@ -115,13 +116,13 @@ impl<R: Role> Side<'_, R> {
         Ok(done)
     }
 
-    /// Tells the other side what has failed here.
+    /// Tells the other side what failed here.
     pub(crate) fn fail(&mut self, stage: u16, trouble: Trouble) -> Failure {
         self.end.fail(stage, &trouble.errno, trouble.what);
         Failure { stage, why: Why::Own(trouble) }
     }
 
-    /// Does what the command line wants this side to do wrong.
+    /// Fails on purpose, if the command line says so.
     pub(crate) fn misbehave(&self, stage: u16) -> Result<(), Trouble> {
         let is_parent = self.voice.who == PARENT;
         let Some(plan) = self.options.plan else { return Ok(()) };

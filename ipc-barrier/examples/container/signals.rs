@@ -1,4 +1,4 @@
-//! The signals that the parent passes on to its program.
+//! The signals that the parent forwards to its program.
 
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -9,17 +9,18 @@ use ipc_barrier::{Child, Ended, Instant};
 use ipc_transport::{Interest, Watched, wait};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// What a terminal or a service manager sends to the parent alone: the program leads a session.
+/// A terminal or a service manager sends these to the parent only, because the program leads a
+/// separate session.
 const FORWARDED: [Signal; 3] = [Signal::HUP, Signal::INT, Signal::TERM];
 
-/// How often a child without a pidfd is looked at.
+/// How often to check a child without a pidfd.
 const OFTEN: Duration = Duration::from_millis(20);
 
-/// Signals that have arrived, each on a socket into which its handler writes.
+/// For each signal, the socket to which its handler writes.
 pub(crate) struct Signals([UnixStream; FORWARDED.len()]);
 
 impl Signals {
-    /// Handles them from now on: one that comes before the program runs is kept for it.
+    /// Installs the handlers. Signals that arrive before the program runs are kept for it.
     pub(crate) fn handle() -> io::Result<Self> {
         let [hup, int, term] = FORWARDED.map(|signal| {
             let (read, write) = UnixStream::pair()?;
@@ -30,14 +31,14 @@ impl Signals {
         Ok(Self([hup?, int?, term?]))
     }
 
-    /// Waits for the program's end, and passes on what arrives.
+    /// Forwards signals until the program ends.
     pub(crate) fn forward_until_end(&self, child: &mut Child) -> Ended {
         loop {
             if let Some(ended) = child.try_wait() {
                 return ended;
             }
             for (mut arrived, signal) in self.0.iter().zip(FORWARDED) {
-                // Nobody has waited for the child yet, so the number is its own.
+                // The child was not reaped yet, so it still has this pid.
                 if let (Ok(1..), Some(pid)) =
                     (arrived.read(&mut [0; 64]), Pid::from_raw(child.pid()))
                 {

@@ -1,4 +1,4 @@
-//! The parent: starts the child, writes its maps, and waits for its end.
+//! The parent: starts the child, writes its id maps, and waits until it ends.
 
 use std::fs::{OpenOptions, read_link};
 use std::io::{self, Write};
@@ -15,16 +15,16 @@ use crate::side::{
 };
 use crate::signals::Signals;
 
-/// How long a killed child may need to end.
+/// How long a killed child may take to end.
 const KILLED: Duration = Duration::from_secs(10);
 
-/// Starts the child, and returns the status to exit with.
+/// Starts the child, and returns the exit status.
 pub(crate) fn run(options: &Options) -> u8 {
     let voice = Voice { who: PARENT, start: Instant::now() };
     let signals = match Signals::handle() {
         Ok(signals) => signals,
         Err(error) => {
-            voice.say(format_args!("signals: {error}"));
+            voice.say(format_args!("cannot handle signals: {error}"));
             return FAILED;
         }
     };
@@ -42,14 +42,14 @@ pub(crate) fn run(options: &Options) -> u8 {
     }
 }
 
-/// Forks; the outer failure is one where there is no child.
+/// Forks. The outer error means that there is no child.
 fn start(options: &Options, voice: Voice) -> Result<(Child, Result<(), Failure>), Failure> {
     let no_child = |trouble| Failure { stage: FORK, why: Why::Own(trouble) };
-    // The memory has to outlive an exec where this program itself is the next.
+    // If this program executes itself, the barrier's memory must survive the exec.
     let barrier =
         if options.command.is_empty() { Barrier::open_for_exec() } else { Barrier::open() };
     let barrier = barrier.map_err(|error| no_child(Trouble::at(error.call)(error.errno)))?;
-    // The parent's handlers are not to run in the child. What comes meanwhile is for the program.
+    // The parent's handlers must not run in the child. Signals that arrive now are kept.
     let blocked = block_signals();
     let _blocked = blocked.map_err(|error| no_child(Trouble::at(error.call)(error.errno)))?;
     match fork() {
@@ -61,7 +61,7 @@ fn start(options: &Options, voice: Voice) -> Result<(Child, Result<(), Failure>)
             let watching = barrier.into_parent().watching(&child);
             let met = match watching {
                 Ok(end) => meet(Side { end, voice, options }, &child),
-                // The child sees that the end is gone.
+                // The end is dropped, so the child sees that the parent is gone.
                 Err(error) => Err(no_child(Trouble::at(error.call)(error.errno))),
             };
             Ok((child, met))
@@ -80,7 +80,7 @@ fn meet(mut side: Side<'_, ParentSide>, child: &Child) -> Result<(), Failure> {
     side.stage(UID_MAP, |voice| map_ids(voice, child.pid()))?;
     side.stage(SET_UP, |_| Ok(()))?;
     match side.stage(EXEC, |_| Ok(())) {
-        // A program that knows nothing of the barrier closes it by its exec.
+        // If the program does not know the barrier, its exec closes the end.
         Err(Failure { why: Why::Unmet(Unmet::Gone), .. }) if !side.options.command.is_empty() => {
             side.voice.say(format_args!("the program runs"));
             Ok(())
@@ -89,14 +89,13 @@ fn meet(mut side: Side<'_, ParentSide>, child: &Child) -> Result<(), Failure> {
     }
 }
 
-/// Makes the child root in its own users' namespace, as which nobody else is known there
-/// (user_namespaces(7)).
+/// Makes the child root in its user namespace, and maps no other user (user_namespaces(7)).
 fn map_ids(voice: &Voice, pid: i32) -> Result<(), Trouble> {
     const USERS: &str = "uid map";
     let users = |process: &str| read_link(format!("/proc/{process}/ns/user"));
     match users("self").and_then(|ours| Ok(ours == users(&pid.to_string())?)) {
         Ok(true) => {
-            voice.say(format_args!("no users' namespace, so no uid map"));
+            voice.say(format_args!("no user namespace, so no uid map"));
             return Ok(());
         }
         Ok(false) => {}
@@ -119,9 +118,9 @@ fn map_ids(voice: &Voice, pid: i32) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// Lets the child end by itself, or kills it.
+/// Waits until the child ends by itself, or kills it.
 fn end(voice: Voice, options: &Options, child: &mut Child) {
-    // One that is stopped or sleeps hears of nothing, so that only its kill helps.
+    // A child that is stopped or asleep notices nothing, so only a kill helps.
     let ended = child.wait_until(Instant::now() + options.limit).or_else(|| {
         _ = child.kill();
         child.wait_until(Instant::now() + KILLED)
@@ -141,7 +140,7 @@ fn status(voice: Voice, ended: Ended) -> u8 {
     }
 }
 
-/// Tells a program that cannot be executed from all else that fails.
+/// The exit status for a failure: a program that cannot be executed has a separate one.
 fn failed(failure: &Failure) -> u8 {
     match failure.why {
         Why::Unmet(Unmet::Aborted(Some(reason))) if reason.text.as_str() == child::EXECUTE => {
