@@ -15,7 +15,7 @@
 //!             end.fail("set up", &error, ""); // the parent reads stage, errno and text
 //!             exit(1);
 //!         }
-//!         exit(end.place().is_err().into()); // a real child goes on instead
+//!         exit(end.place().is_err().into()); // a real child continues after `place`
 //!     }
 //!     Fork::Parent(mut child) => {
 //!         let deadline = Instant::now() + Duration::from_secs(5);
@@ -36,9 +36,9 @@
 //!     ParentEnd ◀───────▶ ChildEnd        each side notices when the other exits
 //! ```
 //!
-//! Each side *places* tokens, and *syncs* to wait until the other side has placed the same number.
-//! A side that aborts, fails with a [`Reason`], exits or is killed releases the other at once. No
-//! call allocates, locks or panics, so all calls are safe between fork and exec.
+//! Each side *places* tokens, and *syncs* to wait until the other side has answered each of them
+//! with a token. A side that aborts, fails with a [`Reason`], exits or is killed releases the other
+//! at once. No call allocates, locks or panics, so all calls are safe between fork and exec.
 //!
 //! The module [`process`] forks, starts other programs and waits for children. The items that a
 //! program with a barrier needs are re-exported here, and so is the clock of ipc-transport.

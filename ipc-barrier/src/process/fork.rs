@@ -35,7 +35,7 @@ pub enum Fork {
 /// The child also gets copies of the parent's unwritten buffers. Flush them before the fork, and
 /// leave the child by [`exit`](super::exit) or exec.
 ///
-/// To look for threads it calls `unshare(CLONE_VM)`, which fails beside a second thread and
+/// To look for threads it calls `unshare(CLONE_VM)`, which fails if there is a second thread and
 /// otherwise has no effect (unshare(2)). If that fails, it counts the entries of `/proc/self/task`.
 /// It does not count the kernel's threads for io_uring, which run no code of the program.
 ///
@@ -134,7 +134,7 @@ pub enum ForkError {
     /// The number of threads is unknown: `unshare` failed and `/proc` cannot be read. Mount
     /// `/proc`, or allow `unshare`.
     ThreadsUnknown {
-        /// The error of `unshare`: `EINVAL`, as beside a second thread, or what a filter returns.
+        /// The error of `unshare`: `EINVAL`, as with a second thread, or what a filter returns.
         unshare: Errno,
         /// The error of reading `/proc/self/task`.
         proc: Errno,

@@ -1,6 +1,6 @@
 //! Starts a program: by posix_spawn if it can do everything asked, otherwise by fork and exec.
 
-#![expect(unsafe_code, reason = "a fork beside threads, and dup3 to given numbers")]
+#![expect(unsafe_code, reason = "a fork while threads run, and dup3 to given numbers")]
 
 use core::ffi::CStr;
 use core::time::Duration;
@@ -37,7 +37,7 @@ impl Setup<'_> {
     /// Starts another program, and returns once its exec has succeeded (execve(2)). `args` are all
     /// arguments, starting with the program's name; at most 64.
     ///
-    /// Safe to call beside other threads. The child is made by clone(2) and makes nothing but
+    /// Safe to call while other threads run. The child is made by clone(2) and makes nothing but
     /// system calls. All signals stay blocked in it until it has its own settings.
     ///
     /// If a C library is linked and the set-up has only signals, streams and descriptors,

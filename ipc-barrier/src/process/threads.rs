@@ -21,7 +21,7 @@ const ATTEMPTS: usize = 8;
 ///
 /// `unshare(CLONE_VM)` has no effect except to report whether the calling thread is the only one.
 /// If a filter refuses it, or if it fails, /proc decides. It always fails under qemu-user, and
-/// beside the kernel's threads for io_uring.
+/// while the kernel runs threads for an io_uring.
 pub(crate) fn count() -> Result<usize, (Errno, Errno)> {
     // SAFETY: unshare is unsafe only with CLONE_FILES, which is not set.
     let ask = |_| unsafe { unshare_unsafe(UnshareFlags::from_bits_retain(CLONE_VM)) };
