@@ -277,7 +277,7 @@ fn where_unshare_is_refused_it_goes_on_and_says_so() {
             let refused = format!("child: not permitted here: unshare of the {what}: ");
             assert!(start.lines.iter().any(|line| line.starts_with(&refused)), "{refused}");
         }
-        assert!(start.said("parent: no users' namespace, so no uid map"));
+        assert!(start.said("parent: no user namespace, so no uid map"));
         let ready = start.lines.iter().find(|line| line.starts_with("program: ready: ")).unwrap();
         assert!(!ready.contains("never-the-host's") && ready.ends_with(", 0 capabilities"));
         expect_nothing_left();
