@@ -25,6 +25,16 @@ pub mod wire;
 #[cfg(doctest)]
 pub struct Readme;
 
-#[doc = include_str!("../../docs/GUIDE.md")]
 #[cfg(doctest)]
-pub struct Guide;
+mod guide {
+    macro_rules! pages {
+        ($($name:ident = $file:literal,)*) => {
+            $(#[doc = include_str!(concat!("../../docs/guide/", $file))] pub struct $name;)*
+        };
+    }
+
+    pages! {
+        EventLoops = "event-loops.md",
+        Start = "start.md",
+    }
+}
