@@ -34,7 +34,12 @@ mod guide {
     }
 
     pages! {
+        BackPressure = "back-pressure.md",
         EventLoops = "event-loops.md",
+        Files = "files.md",
+        Privileges = "privileges.md",
+        Programs = "programs.md",
         Start = "start.md",
+        Threads = "threads.md",
     }
 }
