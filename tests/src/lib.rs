@@ -37,9 +37,13 @@ mod guide {
         BackPressure = "back-pressure.md",
         EventLoops = "event-loops.md",
         Files = "files.md",
+        Notes = "notes.md",
+        Pools = "pools.md",
         Privileges = "privileges.md",
         Programs = "programs.md",
         Start = "start.md",
+        Supervision = "supervision.md",
         Threads = "threads.md",
+        Typed = "typed.md",
     }
 }
