@@ -25,6 +25,16 @@ pub mod wire;
 #[cfg(doctest)]
 pub struct Readme;
 
+/// The pages of the guide, all of them:
+///
+/// ```
+/// let listed = std::fs::read_to_string("src/lib.rs")?;
+/// for page in std::fs::read_dir("../docs/guide")? {
+///     let name = page?.file_name().into_string().unwrap();
+///     assert!(listed.contains(&format!("{name:?}")), "{name}");
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[cfg(doctest)]
 mod guide {
     macro_rules! pages {
@@ -35,8 +45,19 @@ mod guide {
 
     pages! {
         BackPressure = "back-pressure.md",
+        Barrier = "barrier.md",
+        BarrierExec = "barrier-exec.md",
+        BarrierLoop = "barrier-loop.md",
+        BarrierSeveral = "barrier-several.md",
+        ComingFrom = "coming-from.md",
+        Errors = "errors.md",
         EventLoops = "event-loops.md",
         Files = "files.md",
+        Fork = "fork.md",
+        Frames = "frames.md",
+        Index = "README.md",
+        Memory = "memory.md",
+        NoLibc = "no-libc.md",
         Notes = "notes.md",
         Pools = "pools.md",
         Privileges = "privileges.md",
