@@ -25,6 +25,22 @@ pub mod wire;
 #[cfg(doctest)]
 pub struct Readme;
 
+#[doc = include_str!("../../ipc-frame/README.md")]
+#[cfg(doctest)]
+pub struct Frame;
+
+#[doc = include_str!("../../ipc-transport/README.md")]
+#[cfg(doctest)]
+pub struct Transport;
+
+#[doc = include_str!("../../ipc-barrier/README.md")]
+#[cfg(doctest)]
+pub struct Barrier;
+
+#[doc = include_str!("../../ipc-worker/README.md")]
+#[cfg(doctest)]
+pub struct Worker;
+
 /// The pages of the guide, all of them:
 ///
 /// ```
