@@ -121,9 +121,9 @@ pub(crate) fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result
         TO_FILE_AND_BACK => {
             let block = request.block().ok_or(Refusal::new(1, "no block"))?;
             let mut file = File::from(request.take_fd().ok_or(Refusal::new(1, "no fd"))?);
-            block.bytes().write_to(&file).map_err(std::io::Error::from)?;
+            block.bytes().write_to(&file)?;
             file.rewind()?;
-            let len = block.space().read_from(&file).map_err(std::io::Error::from)?;
+            let len = block.space().read_from(&file)?;
             block.reply(len)
         }
         // Says that it has begun, and looks at its block when it is told to.

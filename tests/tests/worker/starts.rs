@@ -235,7 +235,10 @@ pub(crate) fn a_second_thread_is_a_clear_refusal() {
     let (done, wait) = std::sync::mpsc::channel::<()>();
     let thread = std::thread::spawn(move || _ = wait.recv());
     let Err(error) = Worker::<u32, _>::start(over::fork(handle)) else { panic!("it started") };
-    assert_eq!(error.to_string(), "cannot fork: this process has 2 threads; fork before starting any");
+    assert_eq!(
+        error.to_string(),
+        "cannot fork: this process has 2 threads; fork before starting any"
+    );
     drop(done);
     thread.join().unwrap();
     drop(worker());
