@@ -1,5 +1,6 @@
 //! `cargo xtask demo`: the example daemon under load, with its worker killed and stopped.
 
+mod chart;
 mod daemon;
 mod figures;
 mod ledger;
@@ -37,6 +38,9 @@ use phase::{Phase, Plan};
 use report::Report;
 use run::{Conditions, Finished};
 
+/// How late the ticks were.
+const CHART: &str = "docs/bench/tick.svg";
+
 /// Runs the verb.
 pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
     let Some(options) = Options::parse(args)? else {
@@ -46,7 +50,8 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
     // What cannot be written is said before the run, not after it.
     let mut json = options.json.as_deref().map(create).transpose()?;
     let place = Place::new(options.path.as_deref())?;
-    let program = program::build(&Workspace::find()?)?;
+    let workspace = Workspace::find()?;
+    let program = program::build(&workspace)?;
 
     let interrupted = catch_signals().map_err(Failure::of("catch signals"))?;
     let runs = drive(&program, &place, &options, &interrupted).map_err(|failure| {
@@ -60,7 +65,18 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
     if let Some(file) = &mut json {
         writeln!(file, "{:#}", report.json()).map_err(Failure::of("write the JSON file"))?;
     }
-    if report.is_ok() { Ok(()) } else { Err(Failure::Failed("a check failed".into())) }
+    if !report.is_ok() {
+        return Err(Failure::Failed("a check failed".into()));
+    }
+    if options.report { draw(&report, &workspace) } else { Ok(()) }
+}
+
+/// Draws the ticks' lateness.
+fn draw(report: &Report<'_>, workspace: &Workspace) -> Result<(), Failure> {
+    let path = workspace.root().join(CHART);
+    chart::draw(&path, report).map_err(Failure::of(&format!("write {CHART}")))?;
+    println!("drawn: {CHART}");
+    Ok(())
 }
 
 /// Runs a daemon that writes in line, then one with a worker.

@@ -31,12 +31,21 @@ impl Histogram {
 
     /// The time that `per_mille` of all times do not exceed (nearest rank); `None` when empty.
     pub(crate) fn percentile(&self, per_mille: u64) -> Option<u64> {
-        let total: u64 = self.counts.values().sum();
-        let rank = (total * per_mille).div_ceil(1000).max(1);
-        let mut seen = 0;
-        self.counts.iter().find_map(|(&from_us, &count)| {
-            seen += count;
-            (seen >= rank).then_some(from_us)
+        let rank = (self.count() * per_mille).div_ceil(1000).max(1);
+        self.ranks().find_map(|(from_us, [_, seen])| (seen >= rank).then_some(from_us))
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.counts.values().sum()
+    }
+
+    /// Returns each time in µs, the shortest first, with how many are shorter and how many are not
+    /// longer.
+    pub(crate) fn ranks(&self) -> impl Iterator<Item = (u64, [u64; 2])> {
+        self.counts.iter().scan(0, |seen, (&from_us, &count)| {
+            let shorter = *seen;
+            *seen += count;
+            Some((from_us, [shorter, *seen]))
         })
     }
 
@@ -103,6 +112,13 @@ mod tests {
             let kept = [time_us].into_iter().collect::<Histogram>().max().unwrap();
             assert!(kept <= time_us && time_us - kept <= time_us / 32);
         }
+    }
+
+    #[test]
+    fn ranks_count_the_times_before_and_with_each() {
+        let histogram: Histogram = [2, 1, 2, 9].into_iter().collect();
+        let ranks: Vec<_> = histogram.ranks().collect();
+        assert_eq!(ranks, [(1, [0, 1]), (2, [1, 3]), (9, [3, 4])]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the figures were measured on.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, path::Path, time::SystemTime};
 
 use rustix::{fs::statfs, system::uname};
 
@@ -10,18 +10,22 @@ pub(crate) struct Machine {
     pub(crate) cpu_count: usize,
     pub(crate) kernel: String,
     pub(crate) file_system: String,
+    /// The day of the run, in UTC.
+    pub(crate) date: String,
 }
 
 impl Machine {
     /// Looks at this machine and at the file system of the folder.
     pub(crate) fn of(dir: &Path) -> Self {
         let system = uname();
+        let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         let parts = [system.sysname(), system.release(), system.machine()];
         Self {
             cpu: cpu().unwrap_or_else(|_| "unknown".into()),
             cpu_count: std::thread::available_parallelism().map_or(1, usize::from),
             kernel: parts.map(|part| part.to_string_lossy().into_owned()).join(" "),
             file_system: file_system(dir).unwrap_or_else(|_| "unknown".into()),
+            date: now.split('T').next().unwrap_or_default().into(),
         }
     }
 }

@@ -40,13 +40,20 @@ pub(crate) struct Options {
     /// As logd's option takes it.
     pub(crate) stall: Option<&'static str>,
     pub(crate) json: Option<PathBuf>,
+    /// Whether to draw the chart.
+    pub(crate) report: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { seconds: 8, rate: 400, path: None, stall: Some(STALL), json: None, report: false }
+    }
 }
 
 impl Options {
     /// Reads the command line; `None` when it asks for help.
     pub(crate) fn parse(mut args: lexopt::Parser) -> Result<Option<Self>, Failure> {
-        let mut options =
-            Self { seconds: 8, rate: 400, path: None, stall: Some(STALL), json: None };
+        let mut options = Self::default();
         while let Some(arg) = args.next()? {
             match arg {
                 Long("help") | Short('h') => return Ok(None),
@@ -55,6 +62,7 @@ impl Options {
                 Long("path") => options.path = Some(args.value()?.into()),
                 Long("no-stall") => options.stall = None,
                 Long("json") => options.json = Some(args.value()?.into()),
+                Long("report") => options.report = true,
                 other => return Err(other.unexpected().into()),
             }
         }
@@ -88,7 +96,10 @@ mod tests {
         let args = ["--seconds", "3", "--rate=50", "--no-stall", "--path", "/mnt", "--json=a"];
         let options = parse(&args).unwrap().unwrap();
         let (path, json) = (Some("/mnt".into()), Some("a".into()));
-        assert_eq!(options, Options { seconds: 3, rate: 50, path, stall: None, json });
+        let expected = Options { seconds: 3, rate: 50, path, stall: None, json, report: false };
+        assert_eq!(options, expected);
+        let options = parse(&["--report"]).unwrap().unwrap();
+        assert_eq!(options, Options { report: true, ..Options::default() });
         assert_eq!(parse(&["--help"]).unwrap(), None);
     }
 

@@ -50,7 +50,7 @@ const ROWS: [Row; 24] = [
 ];
 
 impl Report<'_> {
-    fn columns(&self) -> impl Iterator<Item = &Measured> {
+    pub(crate) fn columns(&self) -> impl Iterator<Item = &Measured> {
         self.runs.iter().flat_map(|run| &run.phases)
     }
 
@@ -66,8 +66,8 @@ impl Report<'_> {
         for (name, figure) in ROWS {
             self.print_row(name, figure);
         }
-        let Machine { cpu, cpu_count, kernel, file_system } = self.machine;
-        println!("\nmachine: {cpu}, {cpu_count} CPUs");
+        let Machine { cpu, cpu_count, kernel, file_system, date } = self.machine;
+        println!("\nmachine: {cpu}, {cpu_count} CPUs, on {date}");
         println!("kernel: {kernel}");
         println!("file system: {file_system}");
         println!("injected: {}", self.injected());
@@ -98,7 +98,7 @@ impl Report<'_> {
 
     /// Returns the same figures as JSON.
     pub(crate) fn json(&self) -> Value {
-        let Machine { cpu, cpu_count, kernel, file_system } = self.machine;
+        let Machine { cpu, cpu_count, kernel, file_system, date } = self.machine;
         let checks: Vec<Value> = self
             .checks
             .iter()
@@ -108,6 +108,7 @@ impl Report<'_> {
             "ok": self.is_ok(),
             "machine": {
                 "cpu": cpu, "cpu_count": cpu_count, "kernel": kernel, "file_system": file_system,
+                "date": date,
             },
             "injected": self.injected(),
             "rate": self.options.rate,
