@@ -3,7 +3,7 @@
 use crate::{
     around, bench,
     failure::Failure,
-    fuzz, layers, lines, loom, package, size,
+    fuzz, layers, lines, loom, package, prose, size,
     steps::{self, Step},
     test, tinylogd,
     tools::{self, output},
@@ -12,9 +12,9 @@ use crate::{
 
 const HELP: &str = "\
 Checks everything before a change is taken: format, lints, lines of code, files that import each
-other, tests, the quick ones again in most surroundings of `cargo xtask around`, docs, packages,
-fewer features, bare metal, whether the models and the fuzz targets build, the oldest Rust, licences
-and spelling. Every step runs, also after one that failed. A step whose tool is not installed is
+other, phrases to avoid, tests, the quick ones again in most surroundings of `cargo xtask around`,
+docs, packages, fewer features, bare metal, whether the models and the fuzz targets build, the oldest
+Rust, licences and spelling. Every step runs, also after one that failed. A step whose tool is not installed is
 skipped; the end of the output lists these steps and how to install them.
 
 Usage: cargo xtask ci
@@ -35,6 +35,7 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
     let mut steps = lints(workspace);
     steps.push(Step::call("lines", lines::check));
     steps.push(Step::call("layers", layers::check));
+    steps.push(Step::call("prose", prose::check));
     steps.extend(test::steps(workspace));
     steps.extend(around::steps(workspace, around::Suites::Quick, around::is_usual));
     steps.push(size::step(workspace));
@@ -51,20 +52,30 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
 }
 
 fn lints(workspace: &Workspace) -> Vec<Step> {
-    let mut clippy = workspace.cargo(&["clippy", "--locked", "--workspace", "--all-targets"]);
-    clippy.args(["--all-features", "--", "-D", "warnings"]);
     let mut tiny_clippy = tinylogd::cargo(workspace, &["clippy", "--locked", "--release"]);
     tiny_clippy.args(["--bins", "--examples", "--", "-D", "warnings"]);
-    let format = |manifest| workspace.cargo(&["fmt", "--check", "--manifest-path", manifest]);
+    let format_of = |manifest| workspace.cargo(&["fmt", "--check", "--manifest-path", manifest]);
     vec![
-        Step::command("format", workspace.cargo(&["fmt", "--all", "--check"])),
+        format(workspace),
         Step::command("format tests/tinylogd", tinylogd::cargo(workspace, &["fmt", "--check"])),
-        Step::command("format ipc-frame/fuzz", format("ipc-frame/fuzz/Cargo.toml")),
+        Step::command("format ipc-frame/fuzz", format_of("ipc-frame/fuzz/Cargo.toml")),
         // Built by `cargo xtask bench --peers` only.
-        Step::command("format tests/peers", format(bench::PEERS)),
-        Step::command("clippy", clippy),
+        Step::command("format tests/peers", format_of(bench::PEERS)),
+        clippy(workspace),
         Step::command("clippy tests/tinylogd", tiny_clippy),
     ]
+}
+
+/// Returns the step that checks the format of the workspace.
+pub(crate) fn format(workspace: &Workspace) -> Step {
+    Step::command("format", workspace.cargo(&["fmt", "--all", "--check"]))
+}
+
+/// Returns the step that runs clippy over the workspace.
+pub(crate) fn clippy(workspace: &Workspace) -> Step {
+    let mut clippy = workspace.cargo(&["clippy", "--locked", "--workspace", "--all-targets"]);
+    clippy.args(["--all-features", "--", "-D", "warnings"]);
+    Step::command("clippy", clippy)
 }
 
 fn docs(workspace: &Workspace) -> Step {

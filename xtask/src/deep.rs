@@ -10,9 +10,11 @@ use crate::{
 };
 
 const HELP: &str = "\
-Runs what takes too long for `cargo xtask ci`: a minute of fuzzing the decoder and the hostile peer of
-a ring, miri, loom, the counts of `cargo xtask count`, the barrier's tests with a hundred times the
-races, a hundred million steps of the model of a worker's two sides,
+Runs what takes too long for `cargo xtask ci`: a minute of fuzzing the decoder and another of fuzzing
+the ring, miri, loom, the counts of `cargo xtask count`, the long tests of barriers, workers (over
+sockets and over rings) and the log daemon, a hundred million steps of the model of a worker and its
+main, the image, the long test of the vendored packages, and the tests in all surroundings and on all
+machines. Takes hours.
 
 Usage: cargo xtask deep
 

@@ -40,7 +40,7 @@ Usage: cargo xtask image [OPTIONS]
 
 Options:
       --boot            boot the image in qemu and read what its test says; takes a few seconds
-      --kernel FILE     boot this kernel [default: the newest /boot/vmlinuz-*; where there is none,
+      --kernel FILE     boot this kernel [default: the newest /boot/vmlinuz-*; without one,
                         Debian's linux-image-cloud is downloaded to target/image, once]
       --busybox FILE    put this static busybox into the image [default: /bin/busybox]
       --machine NAME    build for x86_64 or aarch64 [default: x86_64]

@@ -2,6 +2,7 @@
 
 mod around;
 mod bench;
+mod check;
 mod ci;
 mod count;
 mod cross;
@@ -18,6 +19,7 @@ mod modules;
 mod package;
 mod packaging;
 mod process;
+mod prose;
 mod size;
 mod source;
 mod steps;
@@ -39,14 +41,16 @@ Runs the tools of this project.
 Usage: cargo xtask VERB [OPTIONS]
 
 Verbs:
-  demo     drive the example daemon logd under load, kill its worker, count every message
+  check    check format, lints and unit tests: less than a minute, after each change
   test     run all tests, also those of the log daemon with one that has no C library
   around   run the tests in sandboxes, as process 1, without /proc or standard streams
   ci       check everything before a change: format, lints, tests, docs, packages
   lines    count the code of each crate and compare it with its limit
   layers   look for files that import each other
+  prose    look for turns of phrase to avoid
   package  test the crates as they would be published, and the log daemon as distributions build it
   size     build the log daemon without a C library, and say how large it is
+  demo     drive the example daemon logd under load, kill its worker, count every message
   bench    measure beside bare system calls, and print the ratios
   count    count the instructions of the hot path, and compare them with those on file
   fuzz     feed generated inputs to a decoder
@@ -78,12 +82,14 @@ fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
             Ok(())
         }
         Some(Value(verb)) if verb == "demo" => demo::run(args),
+        Some(Value(verb)) if verb == "check" => check::run(args),
         Some(Value(verb)) if verb == "test" => test::run(args),
         Some(Value(verb)) if verb == "around" => around::run(args),
         Some(Value(verb)) if verb == "count" => count::run(args),
         Some(Value(verb)) if verb == "ci" => ci::run(args),
         Some(Value(verb)) if verb == "lines" => lines::run(args),
         Some(Value(verb)) if verb == "layers" => layers::run(args),
+        Some(Value(verb)) if verb == "prose" => prose::run(args),
         Some(Value(verb)) if verb == "package" => package::run(args),
         Some(Value(verb)) if verb == "size" => size::run(args),
         Some(Value(verb)) if verb == "bench" => bench::run(args),

@@ -33,7 +33,7 @@ Usage: cargo xtask size [OPTIONS]
 
 Options:
       --json FILE    write all figures there, too
-      --limits       only what has a limit, and compare it; `cargo xtask ci` does that
+      --limits       only figures with a limit, and compare them; `cargo xtask ci` does that
   -h, --help         print this help
 
 Exit codes: 0 success, 1 something cannot be built or is over its limit, 2 wrong arguments";
@@ -102,8 +102,8 @@ fn check(workspace: &Workspace) -> Result<(), Failure> {
     let figures = [
         ("tinylogd, stripped, bytes", Sizes::of(&daemon)?.file, LIMITS.daemon),
         ("barrier, stripped, bytes", Sizes::of(&barrier)?.file, LIMITS.barrier),
-        ("tinylogd's main, memory of its own, KiB", resident.main.private, LIMITS.main),
-        ("tinylogd's worker, memory of its own, KiB", resident.worker.private, LIMITS.worker),
+        ("tinylogd's main, private memory, KiB", resident.main.private, LIMITS.main),
+        ("tinylogd's worker, private memory, KiB", resident.worker.private, LIMITS.worker),
     ];
     let mut over = Vec::new();
     for (what, has, limit) in figures {

@@ -167,7 +167,7 @@ impl fmt::Display for Ended {
     }
 }
 
-/// Writes the command as one would type it in the root.
+/// Writes the command as typed in the root.
 pub(crate) fn shown(command: &Command) -> String {
     let variables = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
     let mut words: Vec<String> = variables

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: all tests of the workspace, and of what has no C library.
+//! `cargo xtask test`: all tests of the workspace, and those without a C library.
 
 use crate::{
     failure::Failure,

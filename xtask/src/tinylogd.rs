@@ -1,5 +1,4 @@
-//! Builds and runs the programs of `tests/tinylogd`, which have no C library and are a workspace of
-//! their own.
+//! Builds and runs the programs of `tests/tinylogd`, a separate workspace, which have no C library.
 
 use std::{
     path::{Path, PathBuf},

@@ -3,8 +3,8 @@
 use crate::{steps::Step, tools, workspace::Workspace};
 
 const ALL: &[&str] = &["-p=ipc-frame", "-p=ipc-transport", "-p=ipc-barrier", "-p=ipc-worker"];
-/// What makes no system calls of its own. The library that makes them for the others can only do so
-/// with nightly on some machines, and where socket calls have other numbers the transport refuses.
+/// The crate that makes no system calls itself. The library that makes them for the others needs
+/// nightly on some machines, and where socket calls have other numbers the transport refuses.
 const PURE: &[&str] = &["-p=ipc-frame", "-p=ipc-transport"];
 
 /// Machines for which only the library `core` is needed, and built: its target, which packages, and

@@ -77,7 +77,7 @@ pub(super) fn spawn(command: &mut Command) -> io::Result<Child> {
 }
 
 /// The same, with a filter under which the process seems to have one thread: an emulator has a
-/// thread that is none of the program's, and forks all the same.
+/// thread besides the program's, and can fork nevertheless.
 pub(super) fn spawn_as_one_thread(command: &mut Command) -> io::Result<Child> {
     let spawn = || {
         hide_threads().map_err(io::Error::other)?;

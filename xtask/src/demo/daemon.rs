@@ -19,7 +19,7 @@ const EXIT_TIME: Duration = Duration::from_secs(30);
 const LAST_WORDS_TIME: Duration = Duration::from_secs(5);
 const KILL_TIME: Duration = Duration::from_secs(2);
 
-/// The stall, as logd's option takes it: ms of stall in each so many ms.
+/// The stall, as logd's option takes it: ms of stall, and the ms in which it occurs once.
 pub(crate) const STALL: &str = "200/250";
 
 /// How the daemon does its writing.
@@ -107,7 +107,7 @@ impl Daemon {
         }
     }
 
-    /// Sends the signal to the worker; false when there is none just now.
+    /// Sends the signal to the worker; false while it has no worker.
     pub(crate) fn signal_worker(&mut self, signal: Signal) -> Result<bool, Failure> {
         let Some(worker) = self.worker else { return Ok(false) };
         kill_process(worker, signal)
@@ -208,7 +208,7 @@ impl Drop for Daemon {
 fn command(setup: &Setup<'_>, mode: Mode) -> Command {
     let mut command = Command::new(setup.program);
     command.arg("--socket").arg(setup.socket).arg("--dir").arg(setup.dir);
-    // Small files, so that they are rotated, and so many that none is thrown away.
+    // Small files, which are soon rotated, and enough of them to keep all messages.
     command.args(["--stats", "--rotate-bytes", "262144", "--keep", "9999"]);
     if mode == Mode::InLine {
         command.arg("--inline");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// Significant bits that are kept of a time: it is rounded down by at most 3 %.
+/// Significant bits of a time that are kept: it is rounded down by at most 3 %.
 const KEPT_BITS: u32 = 6;
 
 /// How often each time, in µs, was seen.
@@ -62,7 +62,7 @@ impl FromIterator<u64> for Histogram {
     }
 }
 
-/// Writes a time in µs as ms: `1.234 ms`, or `-` when there is none.
+/// Writes a time in µs as ms: `1.234 ms`, or `-` for `None`.
 pub(crate) fn ms(time_us: Option<u64>) -> String {
     time_us.map_or("-".into(), |us| format!("{}.{:03} ms", us / 1000, us % 1000))
 }

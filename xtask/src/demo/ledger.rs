@@ -1,4 +1,4 @@
-//! What stands in the daemon's files, compared with what was sent.
+//! Compares the daemon's files with the messages that were sent.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,7 +11,7 @@ use super::{message::Message, phase::Phase};
 /// How many lines are kept to be shown.
 const SHOWN: usize = 5;
 
-/// How often each message stands in the files.
+/// How often each message is in the files.
 #[derive(Default)]
 pub(crate) struct Ledger {
     found: HashMap<Message, u64>,
@@ -24,13 +24,13 @@ pub(crate) struct Ledger {
 /// What became of the accepted messages of a phase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fate {
-    /// How many stand in the files at least once.
+    /// How many are in the files at least once.
     pub(crate) written: u64,
-    /// How many stand there more than once.
+    /// How many are there more than once.
     pub(crate) doubled: u64,
-    /// How many do not stand there, with nobody saying so.
+    /// How many are not there, and were not reported lost.
     pub(crate) missing: u64,
-    /// How many do not stand there and were reported lost, by name.
+    /// How many are not there, and were reported lost, each by its text.
     pub(crate) lost: u64,
 }
 
@@ -88,7 +88,7 @@ impl Ledger {
         fate
     }
 
-    /// How many messages stand in the files that were not struck out: no client had sent them.
+    /// How many messages in the files were not struck out: no client had sent them.
     pub(crate) fn strays(&self) -> usize {
         self.found.len()
     }

@@ -75,7 +75,7 @@ impl Message {
         let phase = Phase::from_key(words.next()?)?;
         let message = Self { phase, number: words.next()?.parse().ok()? };
         let before = line.strip_suffix(&message.written())?;
-        // A second head stands in a line that was torn and then written on.
+        // A line that was torn and then written on has a second head.
         let torn = before.contains("xtask") || before.matches(".notice ").count() > 1;
         (!torn).then_some(message)
     }

@@ -20,7 +20,7 @@ pub(crate) enum Phase {
 impl Phase {
     pub(crate) const ALL: [Self; 4] = [Self::InLine, Self::Worker, Self::Killed, Self::Stopped];
 
-    /// The word that stands in messages, live lines and the JSON file.
+    /// Its name in messages, live lines and the JSON file.
     pub(crate) fn key(self) -> &'static str {
         match self {
             Self::InLine => "in-line",

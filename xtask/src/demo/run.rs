@@ -154,7 +154,7 @@ impl Run<'_> {
         Ok(line)
     }
 
-    /// Does it to the worker; false when there is none just now.
+    /// Does it to the worker; false while the daemon has no worker.
     fn perform(&mut self, act: Act, measured: &mut Measured) -> Result<bool, Failure> {
         let signal = match act {
             Act::Kill => Signal::KILL,

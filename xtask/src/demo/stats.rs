@@ -66,10 +66,10 @@ impl<'a> Fields<'a> {
     }
 
     fn number<T: FromStr>(&self, key: &str) -> Result<T, String> {
-        self.text(key)?.parse().map_err(|_| format!("{key}= is no number"))
+        self.text(key)?.parse().map_err(|_| format!("{key}= is not a number"))
     }
 
-    /// Reads `worker=`; 0 is none.
+    /// Reads `worker=`; 0 means no worker.
     fn worker(&self) -> Result<Option<Pid>, String> {
         match self.number("worker")? {
             0 => Ok(None),

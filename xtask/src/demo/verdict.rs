@@ -7,7 +7,7 @@ use super::{
     run::Finished,
 };
 
-/// The in-line lateness must be so many times that with the worker.
+/// The in-line lateness must be at least this multiple of that with the worker.
 const TIMES: u64 = 10;
 
 /// How a check came out.
@@ -51,8 +51,8 @@ fn every_message(phases: &[&Measured]) -> Check {
     let missing = sum(|measured| measured.fate.missing);
     let doubled = sum(|measured| measured.fate.doubled);
     let text = format!(
-        "every message accepted stands in the files once: {accepted} accepted, {missing} missing \
-         unsaid, {doubled} doubled"
+        "every accepted message is in the files once: {accepted} accepted, {missing} missing and \
+         not reported, {doubled} doubled"
     );
     Check::new(accepted > 0 && missing == 0 && doubled == 0, text)
 }
@@ -111,7 +111,7 @@ fn lateness(phases: &[&Measured], stall: Option<&str>) -> Check {
     }
 }
 
-/// What one should know, but what decides nothing.
+/// Worth knowing, but without effect on the result.
 fn notes(runs: &[Finished], phases: &[&Measured]) -> Vec<Check> {
     let timed_out: u64 = phases.iter().map(|measured| measured.sent.timed_out).sum();
     let not_synced: usize = runs.iter().map(|run| run.not_synced).sum();

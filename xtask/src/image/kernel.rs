@@ -10,7 +10,7 @@ use super::machine::Machine;
 use crate::{failure::Failure, steps, tools};
 
 /// Returns the newest kernel in /boot, or the one that was downloaded into the folder, now or
-/// before; says why where there is none.
+/// before; says why if it finds none.
 pub(crate) fn find(folder: &Path, machine: &Machine) -> Option<PathBuf> {
     if let Some(kernel) = Some("/boot").filter(|_| machine.is_host()).and_then(newest) {
         return Some(kernel);

@@ -86,7 +86,7 @@ fn with_std(workspace: &Workspace) -> Result<PathBuf, Failure> {
     Ok(workspace.root().join("target/size").join(MUSL).join("release/examples/logd"))
 }
 
-/// Busybox's syslogd knows no socket but /dev/log, so it gets a /dev of its own.
+/// Busybox's syslogd knows no socket but /dev/log, so it gets a private /dev.
 fn busybox(workspace: &Workspace) -> Result<Measured, Failure> {
     const MISSING: &str = "busybox syslogd (install with: apt-get install busybox-static)";
     let applets = tools::output(&mut workspace.command("busybox", &["--list"]));
@@ -94,7 +94,7 @@ fn busybox(workspace: &Workspace) -> Result<Measured, Failure> {
         return Ok(Err(MISSING.into()));
     }
     if !rustix::process::geteuid().is_root() {
-        return Ok(Err("busybox syslogd (run as root: it needs a /dev of its own)".into()));
+        return Ok(Err("busybox syslogd (run as root: it needs a private /dev)".into()));
     }
     let which = tools::output(&mut workspace.command("which", &["busybox"])).unwrap_or_default();
     let sizes = Sizes::of(Path::new(which.trim()))?;

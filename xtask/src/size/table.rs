@@ -33,7 +33,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     }
     writeln!(
         out,
-        "\nKiB: resident / with what is shared divided among those that share it / of its own alone."
+        "\nKiB: resident (RSS) / shared pages divided among the processes that map them (PSS) / private."
     )?;
     writeln!(out, "\nThe code of tinylogd by where it comes from, x86_64, in bytes:\n")?;
     for (name, bytes) in &report.parts {

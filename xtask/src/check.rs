@@ -1,0 +1,54 @@
+//! `cargo xtask check`: the inner loop.
+
+use std::time::Instant;
+
+use crate::{
+    ci,
+    failure::Failure,
+    layers,
+    lines::{self, LIMITS},
+    prose,
+    steps::{self, Step},
+    workspace::Workspace,
+};
+
+const HELP: &str = "\
+Checks what can be checked in less than a minute, to be run after each change: format, lints, the unit
+tests of the four crates, lines of code, files that import each other, and phrases to avoid. Every
+step runs, also after one that failed. `cargo xtask ci` checks the rest.
+
+Usage: cargo xtask check
+
+Options:
+  -h, --help    print this help
+
+Exit codes: 0 no step failed, 1 a step failed, 2 wrong arguments";
+
+/// The steps of the model of a worker's two sides. It takes ten times as many by default.
+pub(crate) const FEW_STEPS: (&str, &str) = ("IPC_STEPS", "200000");
+
+/// Runs the verb.
+pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
+    if steps::only_help(args, HELP)? {
+        return Ok(());
+    }
+    let start = Instant::now();
+    let workspace = Workspace::find()?;
+    steps::run(&workspace, plan(&workspace))?;
+    println!("\ncheck passed in {:.1} s", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn plan(workspace: &Workspace) -> Vec<Step> {
+    let mut test = workspace.cargo(&["test", "--locked", "--quiet", "--lib", "--all-features"]);
+    test.args(LIMITS.iter().flat_map(|(name, _)| ["--package", name]));
+    test.env(FEW_STEPS.0, FEW_STEPS.1);
+    vec![
+        ci::format(workspace),
+        Step::call("lines", lines::check),
+        Step::call("layers", layers::check),
+        Step::call("prose", prose::check),
+        ci::clippy(workspace),
+        Step::command("unit tests", test),
+    ]
+}

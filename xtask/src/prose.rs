@@ -1,0 +1,172 @@
+//! `cargo xtask prose`: turns of phrase that are hard to read.
+
+mod phrases;
+mod tests;
+mod text;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use lexopt::Arg::{Long, Short};
+
+use crate::{failure::Failure, workspace::Workspace};
+use phrases::{PHRASES, Phrase};
+use text::{Word, without_code, words};
+
+const HELP: &str = "\
+Looks for turns of phrase to avoid in everything that people read: documents, comments, help and
+error messages. Prints each with its place and what to write instead, then how often each phrase was
+found and how often it may be: its budget, in xtask/src/prose/phrases.rs.
+
+Usage: cargo xtask prose [OPTIONS]
+
+Options:
+      --files    print how many were found in each file instead of the places
+      --list     only print the phrases, and what to write instead
+  -h, --help     print this help
+
+Exit codes: 0 every phrase is within its budget, 1 one is over it or a file cannot be read,
+2 wrong arguments";
+
+/// Neither is searched: their words are not ours.
+const SKIPPED_FOLDERS: [&str; 7] =
+    [".git", "target", "corpus", "artifacts", "coverage", "mutants.out", PHRASES_FOLDER];
+const SKIPPED_FILES: [&str; 3] = ["LICENSE-APACHE", "LICENSE-MIT", "Cargo.lock"];
+/// It names the phrases.
+const PHRASES_FOLDER: &str = "prose";
+
+/// What to print of what was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Print {
+    Places,
+    Files,
+    /// The places of phrases that are over their budget.
+    Excess,
+}
+
+/// Runs the verb.
+pub(crate) fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
+    let mut print = Print::Places;
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("help") | Short('h') => {
+                println!("{HELP}");
+                return Ok(());
+            }
+            Long("list") => {
+                PHRASES.iter().for_each(|Phrase { words, instead, .. }| {
+                    println!("{words}: {instead}");
+                });
+                return Ok(());
+            }
+            Long("files") => print = Print::Files,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    search(&Workspace::find()?, print)
+}
+
+/// Searches everything, and prints what is too much.
+pub(crate) fn check(workspace: &Workspace) -> Result<(), Failure> {
+    search(workspace, Print::Excess)
+}
+
+fn search(workspace: &Workspace, print: Print) -> Result<(), Failure> {
+    let root = workspace.root();
+    let mut paths = Vec::new();
+    collect(root, &mut paths).map_err(Failure::of("list the files"))?;
+    paths.sort();
+    let mut found = Vec::new();
+    for path in paths {
+        let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+        let bytes = fs::read(&path).map_err(Failure::of(&format!("read {name}")))?;
+        let Ok(text) = String::from_utf8(bytes) else { continue };
+        let text = if name.ends_with(".rs") { without_code(&text) } else { text };
+        found.extend(find(&words(&text)).into_iter().map(|it| Found { file: name.clone(), ..it }));
+    }
+    report(&found, print)
+}
+
+/// A phrase and its place.
+struct Found {
+    file: String,
+    line: usize,
+    phrase: &'static Phrase,
+    /// As it is written there.
+    written: String,
+}
+
+/// Lists the files below a folder.
+fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let is_one_of = |names: &[&str]| names.iter().any(|known| name == *known);
+        let kind = entry.file_type()?;
+        if kind.is_dir() && !is_one_of(&SKIPPED_FOLDERS) {
+            collect(&entry.path(), paths)?;
+        } else if kind.is_file() && !is_one_of(&SKIPPED_FILES) {
+            paths.push(entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// Finds all phrases.
+fn find(words: &[Word]) -> Vec<Found> {
+    let at = |index| PHRASES.iter().filter_map(move |phrase| found_at(words, index, phrase));
+    (0..words.len()).flat_map(at).collect()
+}
+
+fn found_at(words: &[Word], index: usize, phrase: &'static Phrase) -> Option<Found> {
+    let len = phrase.words.split(' ').count();
+    let found = words.get(index..index + len)?;
+    let is_one_of = |word: &Word, any: &str| any.split('|').any(|one| one == word.text);
+    let are_these =
+        found.iter().zip(phrase.words.split(' ')).all(|(word, any)| is_one_of(word, any));
+    let [first, rest @ ..] = found else { return None };
+    if !are_these || rest.iter().any(|word| !word.goes_on) {
+        return None;
+    }
+    let [after, before] = phrase.unless;
+    let previous = index.checked_sub(1).and_then(|index| words.get(index));
+    let next = words.get(index + len).filter(|word| word.goes_on);
+    let is_plain = previous.is_some_and(|word| first.goes_on && is_one_of(word, after))
+        || next.is_some_and(|word| is_one_of(word, before));
+    let written: Vec<&str> = found.iter().map(|word| word.text.as_str()).collect();
+    let found = Found { file: String::new(), line: first.line, phrase, written: written.join(" ") };
+    (!is_plain).then_some(found)
+}
+
+/// Prints what was found, and fails where it is too much.
+fn report(found: &[Found], print: Print) -> Result<(), Failure> {
+    let count = |phrase: &Phrase| found.iter().filter(|it| it.phrase.words == phrase.words).count();
+    let is_over = |phrase: &Phrase| count(phrase) > phrase.budget;
+    if print == Print::Files {
+        for group in found.chunk_by(|one, other| one.file == other.file) {
+            let file = group.first().map_or("", |first| &first.file);
+            println!("{:5}  {file}", group.len());
+        }
+    }
+    let is_shown = |it: &&Found| match print {
+        Print::Places => true,
+        Print::Files => false,
+        Print::Excess => is_over(it.phrase),
+    };
+    for Found { file, line, phrase, written } in found.iter().filter(is_shown) {
+        println!("{file}:{line}: \"{written}\": {}", phrase.instead);
+    }
+    println!("\n{:>5} {:>6}  phrase", "found", "budget");
+    for phrase in PHRASES.iter().filter(|phrase| count(phrase) > 0 || phrase.budget > 0) {
+        println!("{:5} {:6}  {}", count(phrase), phrase.budget, phrase.words);
+    }
+    let over: Vec<&str> =
+        PHRASES.iter().filter(|phrase| is_over(phrase)).map(|phrase| phrase.words).collect();
+    if over.is_empty() {
+        return Ok(());
+    }
+    let how = "say it in plainer words, as shown above; `cargo xtask prose` shows all places";
+    Err(Failure::Failed(format!("too many of \"{}\": {how}", over.join("\", \""))))
+}
