@@ -3,7 +3,7 @@
 use crate::{
     around, bench,
     failure::Failure,
-    fuzz, layers, lines, loom, package, prose, size,
+    fuzz, layers, lines, loom, mutants, package, prose, size,
     steps::{self, Step},
     test, tinylogd,
     tools::{self, output},
@@ -13,8 +13,8 @@ use crate::{
 const HELP: &str = "\
 Checks everything before a change is taken: format, lints, lines of code, files that import each
 other, phrases to avoid, tests, the quick ones again in most surroundings of `cargo xtask around`,
-docs, packages, fewer features, bare metal, whether the models and the fuzz targets build, the oldest
-Rust, licences and spelling. Every step runs, also after one that failed. A step whose tool is not installed is
+docs, packages, fewer features, bare metal, whether the models and the fuzz targets build, a few
+mutants, the oldest Rust, licences and spelling. Every step runs, also after one that failed. A step whose tool is not installed is
 skipped; the end of the output lists these steps and how to install them.
 
 Usage: cargo xtask ci
@@ -45,6 +45,7 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
     steps.extend(bare_metal(workspace));
     steps.push(loom::check());
     steps.push(fuzz::check(workspace));
+    steps.push(mutants::fast_step(workspace));
     steps.push(oldest_rust(workspace));
     steps.push(licences(workspace));
     steps.push(spelling(workspace));

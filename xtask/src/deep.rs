@@ -3,7 +3,7 @@
 use crate::{
     around, count, cross,
     failure::Failure,
-    fuzz, image, loom, miri,
+    fuzz, image, loom, miri, mutants,
     steps::{self, Step},
     vendored,
     workspace::Workspace,
@@ -13,7 +13,7 @@ const HELP: &str = "\
 Runs what takes too long for `cargo xtask ci`: a minute of fuzzing the decoder and another of fuzzing
 the ring, miri, loom, the counts of `cargo xtask count`, the long tests of barriers, workers (over
 sockets and over rings) and the log daemon, a hundred million steps of the model of a worker and its
-main, the image, the long test of the vendored packages, and the tests in all surroundings and on all
+main, the mutants, the image, the long test of the vendored packages, and the tests in all surroundings and on all
 machines. Takes hours.
 
 Usage: cargo xtask deep
@@ -56,6 +56,7 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
         Step::command("the same over the ring", over_ring),
         Step::command("logd, long", logd),
         Step::command("traffic, long", traffic),
+        mutants::step(workspace),
         image::step(workspace),
         vendored::long_step(workspace),
     ];

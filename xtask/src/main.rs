@@ -16,6 +16,7 @@ mod lines;
 mod loom;
 mod miri;
 mod modules;
+mod mutants;
 mod package;
 mod packaging;
 mod process;
@@ -56,6 +57,7 @@ Verbs:
   fuzz     feed generated inputs to a decoder
   loom     run models of the words that processes share, in which loom tries all that they can see
   miri     run the tests of ipc-frame in miri, which detects undefined behaviour
+  mutants  change the code, one change at a time, and see whether a unit test notices
   image    build a system with a log daemon for a Linux kernel, which boots and tests itself
   cross    run the tests on other machines: 32 bits, big-endian, ARM, RISC-V
   deep     run what takes too long for ci: fuzzing, miri, long tests, `around`, `cross`, `image`
@@ -96,6 +98,7 @@ fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
         Some(Value(verb)) if verb == "fuzz" => fuzz::run(args),
         Some(Value(verb)) if verb == "loom" => loom::run(args),
         Some(Value(verb)) if verb == "miri" => miri::run(args),
+        Some(Value(verb)) if verb == "mutants" => mutants::run(args),
         Some(Value(verb)) if verb == "image" => image::run(args),
         Some(Value(verb)) if verb == "cross" => cross::run(args),
         Some(Value(verb)) if verb == "deep" => deep::run(args),
