@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: all checks before a change is taken.
 
 use crate::{
-    around, bench,
+    api, around, bench,
     failure::Failure,
     fuzz, layers, lines, loom, mutants, package, prose, size,
     steps::{self, Step},
@@ -13,9 +13,10 @@ use crate::{
 const HELP: &str = "\
 Checks everything before a change is taken: format, lints, lines of code, files that import each
 other, phrases to avoid, tests, the quick ones again in most surroundings of `cargo xtask around`,
-docs, packages, fewer features, bare metal, whether the models and the fuzz targets build, a few
-mutants, the oldest Rust, licences and spelling. Every step runs, also after one that failed. A step whose tool is not installed is
-skipped; the end of the output lists these steps and how to install them.
+docs, public API, packages, fewer features, bare metal, whether the models and the fuzz targets
+build, a few mutants, the oldest Rust, licences and spelling. Every step runs, also after one that
+failed. A step whose tool is not installed is skipped; the end of the output lists these steps and
+how to install them.
 
 Usage: cargo xtask ci
 
@@ -40,6 +41,7 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
     steps.extend(around::steps(workspace, around::Suites::Quick, around::is_usual));
     steps.push(size::step(workspace));
     steps.push(docs(workspace));
+    steps.push(api::step(workspace));
     steps.extend(package::steps(workspace));
     steps.extend(fewer_features(workspace));
     steps.extend(bare_metal(workspace));

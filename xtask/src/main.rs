@@ -1,5 +1,6 @@
 //! The tools of this project: `cargo xtask VERB`, one file per verb.
 
+mod api;
 mod around;
 mod bench;
 mod check;
@@ -49,6 +50,7 @@ Verbs:
   lines    count the code of each crate and compare it with its limit
   layers   look for files that import each other
   prose    look for turns of phrase to avoid
+  api      compare the public API of each crate with the one on file
   package  test the crates as they would be published, and the log daemon as distributions build it
   size     build the log daemon without a C library, and say how large it is
   demo     drive the example daemon logd under load, kill its worker, count every message
@@ -92,6 +94,7 @@ fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
         Some(Value(verb)) if verb == "lines" => lines::run(args),
         Some(Value(verb)) if verb == "layers" => layers::run(args),
         Some(Value(verb)) if verb == "prose" => prose::run(args),
+        Some(Value(verb)) if verb == "api" => api::run(args),
         Some(Value(verb)) if verb == "package" => package::run(args),
         Some(Value(verb)) if verb == "size" => size::run(args),
         Some(Value(verb)) if verb == "bench" => bench::run(args),
