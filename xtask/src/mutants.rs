@@ -25,14 +25,14 @@ use crate::{
 const HELP: &str = "\
 Changes the code that decides without I/O, one change at a time, and runs the unit tests of its crate:
 a change that no test notices shows a missing test. Needs cargo-mutants, and is skipped without it.
-.cargo/mutants.toml says which code is changed and which changes are accepted, each with its reason.
+.cargo/mutants.toml lists the changes that are accepted, each with its reason.
 The whole run takes about an hour.
 
 Usage: cargo xtask mutants [OPTIONS]
 
 Options:
       --fast         only a few files, and no longer than two minutes
-      --file GLOB    only files that match, such as restart.rs
+      --file GLOB    files that match, such as restart.rs, instead
       --jobs N       test N changes at once [default: 1]
   -h, --help         print this help
 
@@ -44,6 +44,15 @@ Exit codes: 0 each change was noticed or the run was skipped, 1 one was not or t
 /// Where the results are.
 const OUTPUT: &str = "target/mutants";
 
+/// The code that decides without I/O.
+const CODE: &[&str] = &[
+    "ipc-frame/src/decode.rs",
+    "ipc-frame/src/header.rs",
+    "ipc-frame/src/queue.rs",
+    "ipc-transport/src/joining/joiner.rs",
+    "ipc-barrier/src/meeting/rules.rs",
+    "ipc-worker/src/ledger/**",
+];
 /// What `--fast` changes.
 const FAST: &[&str] = &["ipc-barrier/src/meeting/rules.rs", "ipc-transport/src/joining/joiner.rs"];
 /// How long `--fast` may take. What is left then is not tested.
@@ -109,6 +118,15 @@ impl Options {
         }
         Ok(Some(options))
     }
+
+    /// Returns the files to change.
+    fn files(&self) -> Vec<&str> {
+        match self {
+            Self { is_fast: true, .. } => FAST.to_vec(),
+            Self { files, .. } if files.is_empty() => CODE.to_vec(),
+            Self { files, .. } => files.iter().map(String::as_str).collect(),
+        }
+    }
 }
 
 /// Tests the changes, and says what became of them.
@@ -117,9 +135,7 @@ fn test(workspace: &Workspace, options: &Options, remark: &mut String) -> Result
     command.env(FEW_STEPS.0, FEW_STEPS.1);
     // No debugger looks at these builds.
     command.env("CARGO_PROFILE_DEV_DEBUG", "false");
-    let fast = FAST.iter().filter(|_| options.is_fast).copied();
-    let files = options.files.iter().map(String::as_str).chain(fast);
-    command.args(files.flat_map(|file| ["--file", file]));
+    command.args(options.files().into_iter().flat_map(|file| ["--file", file]));
     command.args(options.jobs.map(|jobs| format!("--jobs={jobs}")));
     fs::create_dir_all(workspace.root().join(OUTPUT)).map_err(Failure::of("make a folder"))?;
 
@@ -215,6 +231,9 @@ mod tests {
         let options = parse(&["--file", "a", "--file=b", "--jobs", "2"]).unwrap().unwrap();
         let files = vec!["a".into(), "b".into()];
         assert_eq!(options, Options { is_fast: false, files, jobs: Some(2) });
+        assert_eq!(options.files(), ["a", "b"]);
+        assert_eq!(parse(&["--fast"]).unwrap().unwrap().files(), FAST);
+        assert_eq!(parse(&[]).unwrap().unwrap().files(), CODE);
         assert_eq!(parse(&["-h"]).unwrap(), None);
         for args in [&["--fast", "--file=a"][..], &["--jobs", "x"], &["a"]] {
             assert!(matches!(parse(args), Err(Failure::Arguments(_))), "{args:?}");
