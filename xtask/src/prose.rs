@@ -5,6 +5,7 @@ mod tests;
 mod text;
 
 use std::{
+    collections::HashMap,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -116,8 +117,16 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> io::Result<()> {
 
 /// Finds all phrases.
 fn find(words: &[Word]) -> Vec<Found> {
-    let at = |index| PHRASES.iter().filter_map(move |phrase| found_at(words, index, phrase));
-    (0..words.len()).flat_map(at).collect()
+    let mut by_first: HashMap<&str, Vec<&'static Phrase>> = HashMap::new();
+    for phrase in PHRASES {
+        let (firsts, _) = phrase.words.split_once(' ').unwrap_or((phrase.words, ""));
+        firsts.split('|').for_each(|first| by_first.entry(first).or_default().push(phrase));
+    }
+    let at = |(index, word): (usize, &Word)| {
+        let phrases = by_first.get(word.text.as_str()).into_iter().flatten();
+        phrases.filter_map(|phrase| found_at(words, index, phrase)).collect::<Vec<_>>()
+    };
+    words.iter().enumerate().flat_map(at).collect()
 }
 
 fn found_at(words: &[Word], index: usize, phrase: &'static Phrase) -> Option<Found> {
@@ -160,7 +169,8 @@ fn report(found: &[Found], print: Print) -> Result<(), Failure> {
     }
     println!("\n{:>5} {:>6}  phrase", "found", "budget");
     for phrase in PHRASES.iter().filter(|phrase| count(phrase) > 0 || phrase.budget > 0) {
-        println!("{:5} {:6}  {}", count(phrase), phrase.budget, phrase.words);
+        let hint = if count(phrase) < phrase.budget { "  (lower the budget)" } else { "" };
+        println!("{:5} {:6}  {}{hint}", count(phrase), phrase.budget, phrase.words);
     }
     let over: Vec<&str> =
         PHRASES.iter().filter(|phrase| is_over(phrase)).map(|phrase| phrase.words).collect();
