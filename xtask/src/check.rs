@@ -34,9 +34,10 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
     }
     let start = Instant::now();
     let workspace = Workspace::find()?;
-    steps::run(&workspace, plan(&workspace))?;
-    println!("\ncheck passed in {:.1} s", start.elapsed().as_secs_f64());
-    Ok(())
+    let result = steps::run(&workspace, plan(&workspace));
+    let ended = if result.is_ok() { "passed" } else { "failed" };
+    println!("\ncheck {ended} in {:.1} s", start.elapsed().as_secs_f64());
+    result
 }
 
 fn plan(workspace: &Workspace) -> Vec<Step> {
