@@ -80,12 +80,8 @@ fn grid(chart: &mut Chart, scale: &Scale) {
         chart.line((LEFT - 6.0, y), (RIGHT, y), color);
         chart.text(label, (LEFT - 12.0, y), 13, END);
     }
-    chart.text(
-        "the next tick is due: a whole tick late",
-        (LEFT + 6.0, scale.y(PERIOD_US) - 9.0),
-        12,
-        START,
-    );
+    let above = (LEFT + 34.0, scale.y(PERIOD_US) - 9.0);
+    chart.text("late by a whole tick", above, 12, START);
     for (of, label) in ALL_BUT_ONE_OF.into_iter().filter(|(of, _)| *of < scale.most) {
         let x = scale.x(1, of);
         chart.line((x, TOP), (x, BOTTOM + 6.0), GRID);
