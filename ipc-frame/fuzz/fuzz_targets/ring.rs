@@ -7,22 +7,24 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../../ipc-transport/src/memory/ring"]
+#[path = "../../../ipc-transport/src/memory"]
 #[allow(dead_code, reason = "the transport uses all of it")]
-mod ring {
-    mod bytes;
-    pub(crate) mod consumer;
+mod memory {
     mod copy;
-    pub(crate) mod cursor;
-    pub(crate) mod producer;
-    pub(crate) mod track;
-    mod words;
+    pub(crate) mod ring {
+        mod bytes;
+        pub(crate) mod consumer;
+        pub(crate) mod cursor;
+        pub(crate) mod producer;
+        pub(crate) mod track;
+    }
+    pub(crate) mod words;
 }
 
-use ring::consumer::{Consumer, Next};
-use ring::cursor::{Asleep, Cursor};
-use ring::producer::Producer;
-use ring::track::Track;
+use memory::ring::consumer::{Consumer, Next};
+use memory::ring::cursor::{Asleep, Cursor};
+use memory::ring::producer::Producer;
+use memory::ring::track::Track;
 
 /// Small, so that positions soon wrap around the ring.
 const BYTES: usize = 64;
