@@ -274,7 +274,33 @@ mod tests {
     #[test]
     fn filled_beyond_the_space_counts_as_the_space() {
         let mut decoder = Decoder::<32>::new();
+        decoder.filled(8);
         decoder.filled(usize::MAX);
         assert_eq!(decoder.received(), 32);
+    }
+
+    #[test]
+    fn reset_drops_a_frame_that_is_pending() {
+        let mut decoder = Decoder::<64>::new();
+        assert!(!decoder.has_frame());
+        let bytes = frame(1, b"one");
+        decoder.space()[..bytes.len()].copy_from_slice(&bytes);
+        decoder.filled(bytes.len());
+        assert!(decoder.has_frame());
+        decoder.reset();
+        assert!(!decoder.has_frame());
+        assert_eq!((decoder.position(), decoder.received()), (0, 0));
+        assert_eq!(decoder.space().len(), 64);
+    }
+
+    #[test]
+    fn debug_shows_the_bytes_that_were_not_given_out() {
+        let mut decoder = Decoder::<64>::new();
+        let bytes = [frame(1, b""), frame(2, b"")].concat();
+        decoder.space()[..bytes.len()].copy_from_slice(&bytes);
+        decoder.filled(bytes.len());
+        decoder.next_frame().unwrap();
+        let state = std::format!("{decoder:?}");
+        assert!(state.contains("pending: 24") && state.contains("received: 48"), "{state}");
     }
 }

@@ -425,4 +425,14 @@ mod tests {
             assert_eq!(header.encode_with(0, fd_count, fd_sequence), Err(refused));
         }
     }
+
+    #[test]
+    fn errors_say_their_numbers() {
+        let (kind, offset) = (Kind::Request, 16);
+        let over = DecodeError::FieldOverLimit { kind, offset, value: 254, limit: 253 };
+        let long = DecodeError::TooLong { len: 254, capacity: 253 };
+        for text in [over, long].map(|error| std::format!("{error}")) {
+            assert!(text.contains("254") && text.contains("253"), "{text}");
+        }
+    }
 }

@@ -161,4 +161,28 @@ mod tests {
         assert_eq!(rules.is_met(Goal::Ahead(5)), Err(Unmet::Aborted(None)));
         assert_eq!(rules.is_met(Goal::PeerAbort), Ok(false));
     }
+
+    #[test]
+    fn nothing_drained_changes_nothing() {
+        let rules = after(1, &[0]);
+        assert_eq!((rules.ahead, rules.peer), (1, None));
+        const { assert!(0 < TOKEN && TOKEN < ABORT && ABORT < GONE) };
+    }
+
+    #[test]
+    fn broken_descriptors_count_as_an_abort_of_both_sides() {
+        let mut rules = after(1, &[]);
+        rules.broken();
+        assert!(!rules.abort(), "it cannot be posted");
+        assert_eq!(rules.peer, Some(PeerAbort::Aborted(None)));
+        assert_eq!(rules.is_met(Goal::Ahead(5)), Err(Unmet::Aborted(None)));
+    }
+
+    #[test]
+    fn my_abort_hides_the_end_of_the_peer() {
+        let mut rules = after(0, &[GONE]);
+        assert_eq!(rules.unmet(), Unmet::Gone);
+        rules.abort();
+        assert_eq!(rules.unmet(), Unmet::Aborted(None));
+    }
 }

@@ -194,3 +194,14 @@ fn repro_a_number_from_before_clear_is_not_in_the_queue() {
     assert_eq!((queue.id(old), queue.id(new)), (None, Some(2)));
     assert!(queue.has_unsent() && queue.next_after(old) == Some(new));
 }
+
+#[test]
+fn debug_shows_the_frames_and_how_far_they_went_out() {
+    let mut queue = Queue::<256, 4>::new();
+    for id in [1, 2] {
+        queue.push(Header::request(1, id), &[b"a"]).unwrap();
+    }
+    send(&mut queue, 35, &mut StdVec::new());
+    let state = std::format!("{queue:?}");
+    assert!(state.contains("0..2") && state.contains("byte 10"), "{state}");
+}
