@@ -258,8 +258,8 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
     /// Returns whether the whole frame was sent since the last [`rewind`](Self::rewind). Also true
     /// for a frame that is no longer kept.
     pub fn is_sent(&self, number: FrameNumber) -> bool {
-        let is_half_sent = number.0 == self.cursor && self.offset > 0;
-        self.kept(number.0).is_none_or(|entry| entry.begun && !is_half_sent)
+        // A frame at the cursor that has begun is half sent.
+        self.kept(number.0).is_none_or(|entry| entry.begun && number.0 != self.cursor)
     }
 
     /// Returns whether there is something to send.
