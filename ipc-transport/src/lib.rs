@@ -36,6 +36,8 @@ extern crate std;
 
 mod contract;
 mod joining;
+#[cfg(feature = "laws")]
+pub mod laws;
 mod memory;
 mod waiting;
 

@@ -11,7 +11,7 @@ pub(crate) type Moved<T = usize> = Result<Option<T>, TransportError>;
 
 /// A two-way channel of bytes that never blocks.
 ///
-/// The contract, which the laws in `tests/` state one by one:
+/// The contract, which the feature `laws` turns into tests for any transport:
 ///
 /// - **Order.** Bytes arrive in the order in which they were sent, none twice, none missing, each
 ///   direction apart from the other. Where one send ends and the next begins is not kept.

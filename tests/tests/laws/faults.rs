@@ -5,8 +5,8 @@ use ipc_tests::fds::{self, Fds, file, id_of};
 use ipc_transport::{Faults, Faulty, FdsLost, Inbox, Outbox, PassFds, TransportError, duplicate};
 use std::os::fd::AsFd;
 
-use crate::bytes::settled;
 use crate::pairs;
+use ipc_transport::laws::parts::settled;
 
 /// Sends frames with 0 to 2 descriptors each, and sees what arrives of them: in order, whole, each
 /// with its own descriptors or told of their loss. Returns the frames that came and the losses.

@@ -7,9 +7,9 @@ use ipc_tests::fds::{self, file};
 use ipc_tests::memory::Memory;
 use ipc_transport::{Loopback, PassFds, Transport};
 
-use crate::bytes::Random;
 use crate::pairs::harmless;
-use crate::{hostile, strays};
+use ipc_transport::laws::parts::Random;
+use ipc_transport::laws::parts::{hostile, strays};
 
 /// Connections after which everything has its size: buffers, the heap, the stack.
 const WARM_UP: usize = 200;

@@ -1,4 +1,4 @@
-//! The laws: each sentence of the transports' contract as a function, run over every transport.
+//! The laws of the transports' contract, run over every transport, and what belongs to one of them.
 
 #![expect(
     clippy::unwrap_used,
@@ -7,26 +7,38 @@
     reason = "a test fails by panicking"
 )]
 
-mod bytes;
-mod cuts;
-mod descriptors;
 mod faults;
+mod frugal;
 mod growth;
 mod hostile;
+mod losses;
 mod modes;
 mod packets;
 mod pairs;
 mod rings;
 mod strays;
+mod wrong;
 
 use std::process::ExitCode;
 
 use ipc_tests::cases::{Case, run};
 use ipc_tests::counting::Counting;
+use ipc_transport::laws;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// A law of the crate over a pair of ends whose calls ask for no memory. It leaves no descriptor.
+macro_rules! laws_of {
+    ($list:ident, $pair:ident, $($law:ident)*) => {
+        $($list.push(Case {
+            name: concat!(stringify!($pair), "::", stringify!($law)),
+            run: || frugal::leaves_nothing(|| laws::$law(|| frugal::both(pairs::$pair()))),
+        });)*
+    };
+}
+
+/// What these tests have beside the crate's laws.
 macro_rules! cases_of {
     ($list:ident, $pair:ident, $theme:ident: $($law:ident),* $(,)?) => {
         $($list.push(Case {
@@ -39,66 +51,35 @@ macro_rules! cases_of {
 /// What every transport keeps.
 macro_rules! bytes {
     ($list:ident, $pair:ident) => {
-        cases_of!($list, $pair, bytes:
-            bytes_arrive_in_order_none_twice_none_missing,
-            a_count_is_from_one_to_what_was_offered,
-            nothing_offered_is_nothing_taken,
-            would_block_takes_nothing_and_leaves_all_as_it_was,
-            after_would_block_anything_else_may_be_offered,
-            the_directions_are_apart,
-            the_last_words_come_before_the_end_and_the_end_is_for_ever,
-            a_sender_told_of_the_end_still_receives_and_gets_no_signal,
-            signals_are_not_seen,
-        );
-        cases_of!($list, $pair, hostile:
-            random_bytes_end_in_a_typed_error,
-            forged_lengths_end_in_a_typed_error,
-            half_a_frame_and_silence_end_at_a_deadline,
-            a_peer_that_dies_at_each_call_leaves_nothing,
-        );
+        ipc_transport::laws_of_bytes!([laws_of] $list, $pair,);
     };
 }
 
 /// What follows for frames. Not run where every byte is a call.
 macro_rules! cuts {
     ($list:ident, $pair:ident) => {
-        cases_of!($list, $pair, cuts: every_pair_of_cuts_decodes_alike);
+        ipc_transport::laws_of_cuts!([laws_of] $list, $pair,);
     };
 }
 
 /// What those keep that carry descriptors.
 macro_rules! descriptors {
     ($list:ident, $pair:ident) => {
-        cases_of!($list, $pair, descriptors:
-            descriptors_ride_on_the_first_byte_of_their_call,
-            all_go_however_few_bytes_were_taken,
-            would_block_sends_no_descriptor,
-            from_none_to_253_arrive_in_order_and_closed_on_exec,
-            one_call_gives_those_of_one_sending_call_and_no_later_byte,
-            plain_receiving_drops_descriptors,
-            what_the_list_cannot_hold_is_closed_and_told,
-            descriptors_under_way_are_closed_with_the_connection,
-        );
-        cases_of!($list, $pair, cuts: every_pair_of_cuts_gives_the_second_frame_its_descriptors);
-        cases_of!($list, $pair, strays:
-            descriptors_nobody_asked_for_are_closed,
-            random_bytes_and_descriptors_leave_nothing,
-            a_peer_that_dies_with_descriptors_at_each_call_leaves_nothing,
-        );
+        ipc_transport::laws_of_fds!([laws_of] $list, $pair,);
     };
 }
 
 /// What those keep where no network lies between.
 macro_rules! local {
     ($list:ident, $pair:ident) => {
-        cases_of!($list, $pair, bytes: what_the_dead_left_unread_costs_no_last_words);
+        laws_of!($list, $pair, what_the_dead_left_unread_costs_no_last_words);
     };
 }
 
 /// What those keep whose receiver may be out of descriptors.
 macro_rules! losses {
     ($list:ident, $pair:ident) => {
-        cases_of!($list, $pair, descriptors: a_thousand_losses_leave_the_stream_in_step);
+        cases_of!($list, $pair, losses: a_thousand_losses_leave_the_stream_in_step);
     };
 }
 
@@ -290,6 +271,28 @@ fn main() -> ExitCode {
         pipes_do_with_refused_calls,
         descriptors_lie_above_the_standard_streams,
         what_cannot_be_written_to_is_the_systems_error,
+    );
+    own!(list, wrong:
+        a_short_send_that_counts_one_less_is_caught,
+        a_short_send_that_counts_one_more_is_caught,
+        a_short_send_with_descriptors_that_counts_one_less_is_caught,
+        another_error_before_closed_is_caught,
+        another_error_for_senders_before_closed_is_caught,
+        bytes_out_of_order_are_caught,
+        a_byte_twice_is_caught,
+        a_byte_missing_is_caught,
+        a_would_block_that_takes_bytes_is_caught,
+        a_would_block_that_gives_bytes_is_caught,
+        a_count_over_the_offer_is_caught,
+        an_end_before_the_last_words_is_caught,
+        bytes_after_the_end_are_caught,
+        a_signal_at_the_end_is_caught,
+        a_call_that_a_signal_ends_is_caught,
+        another_descriptor_is_caught,
+        a_descriptor_missing_is_caught,
+        descriptors_with_the_second_byte_are_caught,
+        a_truncation_that_is_not_told_is_caught,
+        a_descriptor_left_open_on_exec_is_caught,
     );
     run(&list, 4)
 }

@@ -8,7 +8,8 @@ use ipc_tests::seccomp::refuse;
 use ipc_transport::{BytePair, Transport, TransportError};
 use rustix::fs::{OFlags, fcntl_getfl};
 
-use crate::{bytes, pairs};
+use crate::pairs;
+use ipc_transport::laws;
 
 pub(crate) fn the_mode_of_a_shared_description_is_never_changed() {
     for pair in [pairs::pipes, pairs::tcp, pairs::terminal] {
@@ -42,13 +43,13 @@ pub(crate) fn large_offers_to_blocking_descriptors_do_not_wait() {
 
 pub(crate) fn pipes_do_without_newer_calls() {
     refuse(&[libc::SYS_pwritev2], libc::ENOSYS);
-    bytes::bytes_arrive_in_order_none_twice_none_missing(pairs::pipes);
-    bytes::a_sender_told_of_the_end_still_receives_and_gets_no_signal(pairs::pipes);
+    laws::bytes_arrive_in_order_none_twice_none_missing(pairs::pipes);
+    laws::a_sender_told_of_the_end_still_receives_and_gets_no_signal(pairs::pipes);
 }
 
 pub(crate) fn pipes_do_with_refused_calls() {
     refuse(&[libc::SYS_pwritev2], libc::EPERM);
-    bytes::bytes_arrive_in_order_none_twice_none_missing(pairs::pipes);
+    laws::bytes_arrive_in_order_none_twice_none_missing(pairs::pipes);
 }
 
 pub(crate) fn descriptors_lie_above_the_standard_streams() {

@@ -116,9 +116,3 @@ pub(crate) fn faulty_loopback() -> (Faulty<End>, Faulty<End>) {
 pub(crate) fn faulty_pipes() -> (Faulty<BytePair>, Faulty<BytePair>) {
     harmless(pipes())
 }
-
-/// Undoes what the standard library does at the start of a program.
-pub(crate) fn sigpipe_kills() {
-    // SAFETY: the default action involves no code of this program.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
-}

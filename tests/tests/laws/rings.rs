@@ -15,7 +15,7 @@ use ipc_transport::{
     TransportError, Watched, wait,
 };
 
-use crate::bytes::{Random, is_closed, patiently, send_all};
+use ipc_transport::laws::parts::{Random, is_closed, patiently, send_all};
 
 const BYTES: usize = 1024;
 

@@ -1,186 +1,20 @@
-//! A peer that sends descriptors as it likes, and ends when it likes.
+//! Descriptors from a process that SIGKILL ends, and such as nobody expects.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ipc_barrier::Ended;
-use ipc_tests::counting::Counting;
 use ipc_tests::fds::{self, file};
 use ipc_tests::forked::{end_of, forked, soon};
 use ipc_tests::wire::frame;
+use ipc_transport::laws::parts::strays::{make_calls, send_all_with, take_last_words};
+use ipc_transport::laws::parts::{patiently, receive_exactly, settled};
 use ipc_transport::{
-    BytePair, Inbox, InboxError, Interest, PassFds, Stream, Transport, TransportError, Watched,
-    duplicate, wait,
+    BytePair, Inbox, Interest, PassFds, Stream, Transport, TransportError, Watched, duplicate, wait,
 };
 
-use crate::bytes::{Random, is_closed, patiently, receive_exactly, send_all, settled};
-use crate::descriptors::send_with;
-use crate::hostile::{kill_self, noise};
+use crate::hostile::kill_self;
 
-/// Sends all bytes, and the same descriptor some times with the first of them.
-fn send_all_with(to: &mut impl PassFds, bytes: &[u8], own: &OwnedFd, count: usize) {
-    let len = send_with(to, bytes, &vec![own; count]);
-    send_all(to, &bytes[len..]);
-}
-
-/// Takes frames until so many bytes more have arrived, or are refused, without asking for memory.
-/// Returns how many had all their descriptors.
-fn take(inbox: &mut Inbox<256>, len: usize, from: &mut impl PassFds) -> Result<usize, InboxError> {
-    let allocations = Counting::count();
-    let (mut left, mut whole) = (len, 0);
-    let fate = loop {
-        match inbox.advance() {
-            Ok(Some(header)) => {
-                let arrival = inbox.current();
-                assert!(arrival.payload.len() <= 232);
-                let expected = if arrival.fds_lost.is_none() { header.fd_count() } else { 0 };
-                assert_eq!(arrival.fds.iter().count(), usize::from(expected), "its own or none");
-                whole += usize::from(arrival.fds_lost.is_none());
-            }
-            Ok(None) if left == 0 => break Ok(whole),
-            Ok(None) => left -= patiently(|| settled(fds::receive(inbox, from))),
-            Err(error) => break Err(error),
-        }
-    };
-    assert_eq!(Counting::count(), allocations, "it asked for memory");
-    fate
-}
-
-/// Sends a frame with its descriptor, and then noise with any number of them on each call.
-/// Returns whether it was refused.
-pub(crate) fn sends_random_bytes_and_descriptors<A: PassFds, B: PassFds>(
-    (mut left, mut right): (A, B),
-    random: &mut Random,
-    own: &OwnedFd,
-) -> bool {
-    let mut inbox = Inbox::<256>::new();
-    let first = frame(1, (1, 0), b"a peer like others at first");
-    send_all_with(&mut left, &first, own, 1);
-    assert_eq!(take(&mut inbox, first.len(), &mut right), Ok(1), "this connection was fine");
-    let mut sequence = 1;
-    for _ in 0..random.below(7) {
-        let announced = u16::try_from([0, 0, 1, random.below(254)][random.below(4)]).unwrap();
-        let count = match random.below(4) {
-            0 => usize::from(announced),
-            1 => 253,
-            _ => random.below(254),
-        };
-        let bytes = noise(random, (announced, sequence));
-        sequence += u32::from(announced);
-        send_all_with(&mut left, &bytes, own, count);
-        if let Err(error) = take(&mut inbox, bytes.len(), &mut right) {
-            let is_typed = matches!(
-                error,
-                InboxError::Decode(_)
-                    | InboxError::FdSequence { .. }
-                    | InboxError::FdsClaimedTwice { .. }
-            );
-            assert!(is_typed, "{error}");
-            assert_eq!(inbox.advance().err(), Some(error), "for ever");
-            return true;
-        }
-    }
-    drop(left);
-    patiently(|| is_closed(fds::receive(&mut inbox, &mut right)).then_some(()));
-    false
-}
-
-pub(crate) fn random_bytes_and_descriptors_leave_nothing<A: PassFds, B: PassFds>(
-    pair: fn() -> (A, B),
-) {
-    let mut random = Random(0x1234_5678);
-    let own = file();
-    let (mut refused, open) = (0, fds::open().len());
-    for _ in 0..200 {
-        let was_refused = sends_random_bytes_and_descriptors(pair(), &mut random, &own);
-        refused += i32::from(was_refused);
-        assert_eq!(fds::open().len(), open);
-    }
-    assert!(refused > 80 && refused < 200, "{refused}");
-}
-
-/// Sends frames that announce no descriptor with 253 on each call, in the middle of one, too.
-pub(crate) fn sends_253_with_each_call<A: PassFds, B: PassFds>(
-    (mut left, mut right): (A, B),
-    frames: usize,
-    own: &OwnedFd,
-) {
-    let mut inbox = Inbox::<256>::new();
-    let open = fds::open().len();
-    for _ in 0..frames {
-        let mut whole = 0;
-        for part in frame(1, (0, 0), b"plain").chunks(11) {
-            send_all_with(&mut left, part, own, 253);
-            whole += take(&mut inbox, part.len(), &mut right).unwrap();
-        }
-        assert_eq!(whole, 1);
-    }
-    assert_eq!(fds::open().len(), open, "none is kept for later");
-}
-
-pub(crate) fn descriptors_nobody_asked_for_are_closed<A: PassFds, B: PassFds>(
-    pair: fn() -> (A, B),
-) {
-    let own = file();
-    let open = fds::open().len();
-    sends_253_with_each_call(pair(), 20, &own);
-    assert_eq!(fds::open().len(), open);
-}
-
-/// Makes some calls: a frame in two parts with descriptors on both, a look at what has come, a
-/// frame with its own, each again.
-fn make_calls(peer: &mut impl PassFds, calls: usize, own: &OwnedFd) {
-    for call in 0..calls {
-        let sequence = u32::try_from(call / 4).unwrap();
-        match call % 4 {
-            0 => send_all_with(peer, &frame(1, (0, 0), b"two parts")[..28], own, 60),
-            1 => send_all_with(peer, &frame(1, (0, 0), b"two parts")[28..], own, 60),
-            2 => _ = settled(peer.receive(&mut [0; 4])),
-            _ => send_all_with(peer, &frame(2, (1, sequence), b"own"), own, 1),
-        }
-    }
-}
-
-/// How many bytes those calls send, and how many frames.
-fn sent_by(calls: usize) -> (usize, usize) {
-    let whole = calls / 4;
-    let (bytes, frames) = [(0, 0), (28, 0), (33, 1), (33, 1)][calls % 4];
-    (whole * 60 + bytes, whole * 2 + frames)
-}
-
-fn take_last_words(right: &mut impl PassFds, calls: usize) {
-    let mut inbox = Inbox::<256>::new();
-    let (len, frames) = sent_by(calls);
-    assert_eq!(take(&mut inbox, len, right), Ok(frames), "each with its own");
-    patiently(|| is_closed(fds::receive(&mut inbox, right)).then_some(()));
-}
-
-/// Ends before a call, with bytes and descriptors under way to both sides.
-pub(crate) fn dies<A: PassFds, B: PassFds>(
-    (mut left, mut right): (A, B),
-    calls: usize,
-    own: &OwnedFd,
-) {
-    send_all_with(&mut right, b"hardly read", own, 3);
-    make_calls(&mut left, calls, own);
-    drop(left);
-    take_last_words(&mut right, calls);
-}
-
-pub(crate) fn a_peer_that_dies_with_descriptors_at_each_call_leaves_nothing<
-    A: PassFds,
-    B: PassFds,
->(
-    pair: fn() -> (A, B),
-) {
-    let own = file();
-    let open = fds::open().len();
-    for calls in 0..16 {
-        dies(pair(), calls, &own);
-        assert_eq!(fds::open().len(), open);
-    }
-}
-
-/// The same with a process, which SIGKILL takes before its next call.
+/// Each frame that it sent arrives with its own descriptors, and no other is left.
 pub(crate) fn a_process_killed_with_descriptors_at_each_call_leaves_nothing<
     A: PassFds,
     B: PassFds,

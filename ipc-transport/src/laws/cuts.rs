@@ -1,13 +1,15 @@
 //! A stream of three frames, cut at every two places by the sender and by the receiver.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::vec;
+use std::vec::Vec;
 
 use ipc_frame::Decoder;
-use ipc_tests::fds::{self, file, id_of};
-use ipc_tests::wire::frame;
-use ipc_transport::{Fds, Inbox, PassFds, Received, Transport, TransportError};
 
-use crate::bytes::{patiently, send_all, settled};
+use crate::contract::{Fds, PassFds, Received, Transport, TransportError};
+use crate::fd::{AsFd, BorrowedFd};
+use crate::joining::inbox::Inbox;
+use crate::laws::probe::{Probe, id_of, receive};
+use crate::laws::tools::{frame, patiently, send_all, settled};
 
 /// Gives what lies between its cuts, a piece in each call.
 struct Cut<'a, T> {
@@ -67,14 +69,14 @@ fn cuts(len: usize) -> impl Iterator<Item = [usize; 2]> {
 }
 
 /// Sends the bytes in the pieces between the cuts; descriptors go with the byte at `own.0`.
-fn send_cut(to: &mut impl PassFds, bytes: &[u8], cuts: &[usize], own: (usize, &[OwnedFd])) {
+fn send_cut(to: &mut impl PassFds, bytes: &[u8], cuts: &[usize], own: (usize, &[Probe])) {
     let mut places = vec![0, own.0, bytes.len()];
     places.extend_from_slice(cuts);
     places.sort_unstable();
     places.dedup();
     for range in places.windows(2) {
         let mut rest = &bytes[range[0]..range[1]];
-        let mut fds: Vec<BorrowedFd<'_>> = own.1.iter().map(AsFd::as_fd).collect();
+        let mut fds: Vec<BorrowedFd<'_>> = own.1.iter().map(|probe| probe.own().as_fd()).collect();
         if range[0] != own.0 {
             fds.clear();
         }
@@ -85,25 +87,25 @@ fn send_cut(to: &mut impl PassFds, bytes: &[u8], cuts: &[usize], own: (usize, &[
     }
 }
 
-pub(crate) fn every_pair_of_cuts_gives_the_second_frame_its_descriptors<A: PassFds, B: PassFds>(
-    pair: fn() -> (A, B),
+/// Wherever the sender or the receiver cuts a stream of three frames, the second one gets its
+/// descriptors, and no other frame gets any.
+pub fn every_pair_of_cuts_gives_the_second_frame_its_descriptors<A: PassFds, B: PassFds>(
+    pair: impl Fn() -> (A, B),
 ) {
-    let files = [file(), file()];
-    let ids = files.each_ref().map(id_of);
+    let probes = [Probe::new(), Probe::new()];
+    let ids = probes.each_ref().map(Probe::id);
     let frames = [frame(1, (0, 0), b"abc"), frame(2, (2, 0), b"de"), frame(3, (0, 0), b"f")];
     let (bytes, second) = (frames.concat(), frames[0].len());
-    let before = fds::open().len();
     let (mut left, mut right) = pair();
-    let before_one = fds::open().len();
     for places in cuts(bytes.len()) {
         for by_sender in [true, false] {
             let (sender, receiver) =
                 if by_sender { (places, [0; 2]) } else { ([second; 2], places) };
-            send_cut(&mut left, &bytes, &sender, (second, &files));
+            send_cut(&mut left, &bytes, &sender, (second, &probes));
             let mut cut = Cut::new(&mut right, &receiver);
             let (mut inbox, mut id) = (Inbox::<256>::new(), 0);
             while id < 3 {
-                patiently(|| settled(fds::receive(&mut inbox, &mut cut)));
+                patiently(|| settled(receive(&mut inbox, &mut cut)));
                 while let Some(header) = inbox.advance().unwrap() {
                     id += 1;
                     let arrival = inbox.current();
@@ -117,12 +119,11 @@ pub(crate) fn every_pair_of_cuts_gives_the_second_frame_its_descriptors<A: PassF
             }
         }
     }
-    assert_eq!(fds::open().len(), before_one);
-    drop((left, right));
-    assert!(fds::open().len() <= before);
+    probes.into_iter().for_each(Probe::expect_last);
 }
 
-pub(crate) fn every_pair_of_cuts_decodes_alike<A: Transport, B: Transport>(pair: fn() -> (A, B)) {
+/// Wherever the sender or the receiver cuts a stream of three frames, the same frames arrive.
+pub fn every_pair_of_cuts_decodes_alike<A: Transport, B: Transport>(pair: impl Fn() -> (A, B)) {
     let frames = [frame(1, (0, 0), b"abc"), frame(2, (0, 0), b"de"), frame(3, (0, 0), b"f")];
     let bytes = frames.concat();
     let (mut left, mut right) = pair();

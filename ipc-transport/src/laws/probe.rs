@@ -1,0 +1,78 @@
+//! Descriptors that can be told from others, and whose last close shows.
+
+use std::io::PipeReader;
+use std::os::fd::AsRawFd;
+
+use rustix::io::{FdFlags, fcntl_getfd};
+
+use crate::contract::{FdList, Moved, PassFds, Received};
+use crate::fd::{AsFd, BorrowedFd, OwnedFd};
+use crate::joining::inbox::{Arrived, Inbox};
+use crate::laws::tools::{patiently, settled};
+use crate::waiting::{Instant, Interest, Watched, wait};
+
+/// The writing end of a pipe, which is sent, and the reading end, which shows when the last duplicate
+/// of the other is closed. Other descriptors of the process do not matter, so that laws can run beside
+/// each other.
+#[derive(Debug)]
+pub(super) struct Probe {
+    own: OwnedFd,
+    reader: PipeReader,
+}
+
+impl Probe {
+    pub(super) fn new() -> Self {
+        let (reader, writer) = std::io::pipe().unwrap();
+        Self { own: writer.into(), reader }
+    }
+
+    pub(super) const fn own(&self) -> &OwnedFd {
+        &self.own
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        id_of(&self.own)
+    }
+
+    /// Closes this descriptor, and sees that no other one is left.
+    pub(super) fn expect_last(self) {
+        let Self { own, reader } = self;
+        drop(own);
+        patiently(|| {
+            let mut watched = [Watched::new(reader.as_fd(), Interest::End)];
+            // A process that is being started may hold it for a moment.
+            wait(&mut watched, Some(Instant::PAST)).unwrap().then_some(())
+        });
+    }
+}
+
+/// Room for all descriptors that a frame may carry.
+pub(super) type List = FdList<253>;
+
+/// Returns what stays the same of a file whatever descriptor it has.
+pub(super) fn id_of(fd: impl AsFd) -> u64 {
+    rustix::fs::fstat(fd).unwrap().st_ino
+}
+
+/// Returns whether the descriptor is closed on exec and is none of the standard streams.
+pub(super) fn is_kept_apart(fd: &OwnedFd) -> bool {
+    fcntl_getfd(fd).unwrap().contains(FdFlags::CLOEXEC) && fd.as_raw_fd() > 2
+}
+
+/// Sends the bytes with descriptors in one call. Returns how many bytes were taken.
+pub fn send_with(to: &mut impl PassFds, bytes: &[u8], fds: &[&OwnedFd]) -> usize {
+    let fds: std::vec::Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+    patiently(|| settled(to.send_with(&[bytes], &fds)))
+}
+
+pub(super) fn receive_with(from: &mut impl PassFds, space: &mut [u8], fds: &mut List) -> Received {
+    patiently(|| settled(from.receive_with(space, &mut fds.fds())))
+}
+
+/// Receives once, with room for as many descriptors as a frame may carry.
+pub fn receive<const BYTES: usize>(inbox: &mut Inbox<BYTES>, from: &mut impl PassFds) -> Moved {
+    Ok(match inbox.receive_with(from, 253)? {
+        Arrived::Bytes(len) => Some(len),
+        Arrived::WouldBlock | Arrived::TakeFrames => None,
+    })
+}

@@ -1,0 +1,117 @@
+//! Calls that are made again until they are answered, and numbers that are the same in each run.
+
+use std::fmt::Debug;
+use std::time::{Duration, Instant};
+use std::vec;
+use std::vec::Vec;
+
+use ipc_frame::Header;
+
+use crate::contract::{Moved, Transport, TransportError};
+use crate::memory::faulty::Faults;
+
+/// How long a law calls again. Only a transport that hangs or loses bytes needs as long.
+const LONGEST: Duration = Duration::from_secs(20);
+
+/// Returns the answer of a call. An error that the fault injector made counts as "would block".
+///
+/// # Panics
+/// On any other error.
+pub fn settled<T>(answer: Moved<T>) -> Option<T> {
+    match answer {
+        Ok(answer) => answer,
+        Err(Faults::ERROR) => None,
+        Err(error) => panic!("{error}: {error:?}"),
+    }
+}
+
+/// Returns whether the call tells the end.
+///
+/// # Panics
+/// On any error but that of the fault injector.
+pub fn is_closed<T>(answer: Moved<T>) -> bool {
+    match answer {
+        Err(TransportError::Closed) => true,
+        answer => {
+            settled(answer);
+            false
+        }
+    }
+}
+
+/// Calls again until there is an answer or only a hang can be the reason.
+///
+/// # Panics
+/// After 20 seconds.
+pub fn patiently<T>(mut call: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    for attempt in 0_u32.. {
+        if let Some(answer) = call() {
+            return answer;
+        }
+        assert!(start.elapsed() < LONGEST, "no answer: bytes are lost, or a call hangs");
+        if attempt > 20 {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    }
+    unreachable!()
+}
+
+/// Sends all of the bytes.
+pub fn send_all(to: &mut impl Transport, bytes: &[u8]) {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        rest = &rest[patiently(|| settled(to.send(&[rest])))..];
+    }
+}
+
+/// Receives that many bytes.
+pub fn receive_exactly(from: &mut impl Transport, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    let mut filled = 0;
+    while filled < len {
+        filled += patiently(|| settled(from.receive(&mut bytes[filled..])));
+    }
+    bytes
+}
+
+/// Waits for the end, before which nothing comes, and sees that it is for ever.
+pub fn await_end<T: Debug>(mut receive: impl FnMut() -> Moved<T>) {
+    let mut ended = || match receive() {
+        Ok(Some(got)) => panic!("{got:?} instead of the end"),
+        answer => is_closed(answer),
+    };
+    for _ in 0..5 {
+        patiently(|| ended().then_some(()));
+    }
+}
+
+/// A source of numbers that is the same in each run.
+#[derive(Debug)]
+pub struct Random(pub u32);
+
+impl Random {
+    /// Returns the next number.
+    pub fn number(&mut self) -> u32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 17;
+        self.0 ^= self.0 << 5;
+        self.0
+    }
+
+    /// Returns the next number modulo `limit`.
+    pub fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.number()).unwrap_or(0) % limit
+    }
+}
+
+/// Returns a request with its payload. The count and the sequence of its descriptors are given, and
+/// may be wrong.
+pub fn frame(id: u64, (fd_count, fd_sequence): (u16, u32), payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Header::request(1, id).encode().to_vec();
+    bytes[..4].copy_from_slice(&u32::try_from(payload.len()).unwrap().to_le_bytes());
+    bytes[16..18].copy_from_slice(&fd_count.to_le_bytes());
+    bytes[20..24].copy_from_slice(&fd_sequence.to_le_bytes());
+    bytes.extend_from_slice(payload);
+    bytes
+}
