@@ -57,6 +57,7 @@ pub mod fd;
 use fd as descriptor;
 
 pub use contract::{Errno, FdList, Fds, PassFds, Received, SystemError, Transport, TransportError};
+pub use joining::connection::{Connection, ConnectionError, Hello, SendError};
 pub use joining::inbox::{Arrival, Arrived, Inbox};
 #[doc(hidden)]
 pub use joining::joiner::Joiner;

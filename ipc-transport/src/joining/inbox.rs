@@ -1,6 +1,6 @@
 //! Arriving frames, each with the descriptors that are its own.
 
-use ipc_frame::{Decoder, Header};
+use ipc_frame::{Decode, Decoder, Header, MessageError};
 use static_assertions::assert_impl_all;
 
 use crate::contract::{FdList, Fds, MAX_FDS, Moved, PassFds, Received, Transport, TransportError};
@@ -29,6 +29,16 @@ pub struct Arrival<'a> {
     pub fds: Fds<'a>,
     /// The descriptors were lost. Those that did arrive are closed.
     pub fds_lost: Option<FdsLost>,
+}
+
+impl<'a> Arrival<'a> {
+    /// Reads the payload as a message.
+    ///
+    /// # Errors
+    /// See [`MessageError`]. Only this frame is concerned.
+    pub fn message<M: Decode<'a>>(&self) -> Result<M, MessageError> {
+        M::decode(self.payload)
+    }
 }
 
 /// A [`Decoder`] of `BYTES` bytes that also joins descriptors to their frames.

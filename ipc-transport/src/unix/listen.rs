@@ -12,7 +12,7 @@ use rustix::path::Arg;
 use crate::contract::SystemError;
 use crate::descriptor::{above_stdio, spare};
 use crate::unix::socket::Socket;
-use crate::waiting::{Interest, Watched, again_on_intr, look};
+use crate::waiting::{Instant, Interest, Watched, again_on_intr, look, wait};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
@@ -153,6 +153,21 @@ impl<S: Socket> Listener<S> {
             }
         }
         Ok(None)
+    }
+
+    /// Waits for the next connection, and takes it as [`accept`](Self::accept) does. `None` where none
+    /// comes before the deadline.
+    ///
+    /// # Errors
+    /// As [`accept`](Self::accept).
+    pub fn accept_until(&mut self, deadline: Instant) -> Result<Option<S>, SystemError> {
+        loop {
+            let accepted = self.accept()?;
+            let mut watched = [Watched::new(self.socket.as_fd(), Interest::Input)];
+            if accepted.is_some() || !wait(&mut watched, Some(deadline))? {
+                return Ok(accepted);
+            }
+        }
     }
 
     /// Takes over a socket that listens already.

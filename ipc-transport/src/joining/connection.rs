@@ -1,0 +1,297 @@
+//! A connection between two programs: the hello and the limits, then typed frames.
+
+use ipc_frame::{Encode, Header, Kind};
+
+use crate::contract::{MAX_FDS, PassFds, Transport, TransportError};
+use crate::descriptor::duplicate;
+use crate::fd::BorrowedFd;
+use crate::joining::inbox::{Arrival, Arrived, Inbox};
+use crate::joining::outbox::{Flushed, Outbox};
+
+mod errors;
+mod hello;
+#[cfg(feature = "socket")]
+mod until;
+
+pub use errors::{ConnectionError, SendError};
+pub use hello::Hello;
+
+/// A connection between two programs that did not fork from one another.
+///
+/// Each side sends a [`Hello`] first: which service it speaks for, in which version, how long the frames
+/// are that it takes, and how many descriptors they may bring. Frames follow once both agree. A frame
+/// that the peer would not take is refused before any byte of it is sent.
+///
+/// A program that waits uses the calls that end in `_until`. In an event loop call
+/// [`try_receive`](Self::try_receive) until it gives nothing, and watch the descriptor for input, and for
+/// room while [`wants_output`](Self::wants_output). To reconnect, make a new connection.
+///
+/// `BYTES` is the longest frame each way, with its header of 24 bytes; up to `FRAMES` outgoing frames
+/// are kept until the transport takes them. Nothing is allocated, and nothing that the peer sends makes
+/// it panic.
+///
+/// ```
+/// # #[cfg(feature = "socket")] {
+/// # use ipc_frame::{Encode, EncodeError};
+/// # struct Bytes(&'static [u8]);
+/// # impl Encode for Bytes {
+/// #     fn encoded_len(&self) -> Result<usize, EncodeError> { Ok(self.0.len()) }
+/// #     fn encode(&self, space: &mut [u8]) -> Result<usize, EncodeError> {
+/// #         space[..self.0.len()].copy_from_slice(self.0);
+/// #         Ok(self.0.len())
+/// #     }
+/// # }
+/// use std::{os::fd::AsFd, time::Duration};
+///
+/// use ipc_frame::Header;
+/// use ipc_transport::{Connection, Hello, Instant, Stream};
+///
+/// const HELLO: Hello = Hello::new("spool", 1).fds(1);
+/// let soon = Instant::now() + Duration::from_secs(5);
+///
+/// let (left, right) = Stream::pair()?;    // two programs: by `connect` and by a `Listener`
+/// let other = std::thread::spawn(move || {
+///     let mut right = Connection::<_, 4096>::new(right, HELLO);
+///     let (header, mut got) = right.receive_until(soon)?;
+///     assert_eq!((header.id(), got.payload), (7, &b"print this"[..]));
+///     assert!(got.fds.take_first().is_some());
+///     Ok::<_, ipc_transport::ConnectionError>(())
+/// });
+///
+/// let mut left = Connection::<_, 4096>::new(left, HELLO);
+/// let file = std::fs::File::open("/dev/null")?;
+/// left.send_until(Header::request(1, 7), &Bytes(b"print this"), &[file.as_fd()], soon)?;
+/// # other.join().unwrap()?;
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Connection<T, const BYTES: usize = 4096, const FRAMES: usize = 16> {
+    transport: T,
+    inbox: Inbox<BYTES>,
+    outbox: Outbox<BYTES, FRAMES>,
+    means: Means<T, BYTES, FRAMES>,
+    ours: Hello,
+    /// The peer's hello, once it came and agrees with ours.
+    theirs: Option<Hello>,
+    /// The peer's fault that ends the connection.
+    failed: Option<ConnectionError>,
+    /// The peer receives no more.
+    is_deaf: bool,
+}
+
+/// How a transport moves frames: with descriptors or without.
+#[derive(Debug)]
+struct Means<T, const BYTES: usize, const FRAMES: usize> {
+    receive: fn(&mut Inbox<BYTES>, &mut T, usize) -> Result<Arrived, TransportError>,
+    flush: fn(&mut Outbox<BYTES, FRAMES>, &mut T) -> Result<Flushed, TransportError>,
+    fds: usize,
+}
+
+impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
+    /// A connection over a transport that carries descriptors. It sends nothing yet.
+    pub fn new(transport: T, hello: Hello) -> Self
+    where
+        T: PassFds,
+    {
+        let means = Means {
+            receive: |inbox, transport, room| inbox.receive_with(transport, room),
+            flush: |outbox, transport| outbox.flush_with(transport),
+            fds: MAX_FDS,
+        };
+        Self::over(transport, hello, means)
+    }
+
+    /// A connection over any transport, without descriptors. It sends nothing yet.
+    pub fn without_fds(transport: T, hello: Hello) -> Self
+    where
+        T: Transport,
+    {
+        let means = Means {
+            receive: |inbox, transport, _| inbox.receive(transport),
+            flush: |outbox, transport| outbox.flush(transport),
+            fds: 0,
+        };
+        Self::over(transport, hello.fds(0), means)
+    }
+
+    fn over(transport: T, hello: Hello, means: Means<T, BYTES, FRAMES>) -> Self {
+        const { assert!(BYTES >= hello::LONGEST && FRAMES > 0, "a hello fits in 74 bytes") };
+        // The queue's capacity fits in 31 bits, which its constructor checks.
+        let ours = Hello { bytes: u32::try_from(BYTES).unwrap_or(u32::MAX), ..hello };
+        let (inbox, mut outbox) = (Inbox::new(), Outbox::new());
+        // It is the first frame, and fits.
+        _ = outbox.push(Header::ready(), &[&ours.fixed(), ours.service.as_str().as_bytes()]);
+        let (theirs, failed, is_deaf) = (None, None, false);
+        Self { transport, inbox, outbox, means, ours, theirs, failed, is_deaf }
+    }
+
+    /// Returns the transport, to ask who the peer is.
+    pub const fn transport(&self) -> &T {
+        &self.transport
+    }
+
+    /// Returns whether anything waits to be sent: then watch the descriptor for room, too.
+    pub const fn wants_output(&self) -> bool {
+        self.outbox.queue.has_unsent()
+    }
+
+    /// Sends the own hello and returns the peer's, once it has come. The other calls do the same first.
+    ///
+    /// # Errors
+    /// See [`ConnectionError`].
+    pub fn try_open(&mut self) -> Result<Option<Hello>, ConnectionError> {
+        match self.flush() {
+            // What the peer had sent before it ended comes first.
+            Ok(_) | Err(ConnectionError::Closed) => {}
+            Err(error) => return Err(error),
+        }
+        while self.theirs.is_none() {
+            match self.advance()? {
+                Some(header) if header.kind() == Kind::Ready => {
+                    let theirs = self.ours.agree(self.inbox.current().payload);
+                    self.theirs = Some(theirs.map_err(|error| self.fail(error))?);
+                }
+                Some(header) => {
+                    return Err(self.fail(ConnectionError::OutOfPlace { kind: header.kind() }));
+                }
+                None if self.fill()? => {}
+                None => break,
+            }
+        }
+        Ok(self.theirs)
+    }
+
+    /// Sends what is queued and takes the next frame. `None` where none is there: wait for input.
+    ///
+    /// A peer that floods keeps this from ever giving `None`: take a bounded number of frames in each
+    /// turn of an event loop.
+    ///
+    /// # Errors
+    /// See [`ConnectionError`]. Frames that came before a fault or the end are given first.
+    pub fn try_receive(&mut self) -> Result<Option<(Header, Arrival<'_>)>, ConnectionError> {
+        let header = self.try_advance()?;
+        Ok(header.map(|header| (header, self.inbox.current())))
+    }
+
+    /// Goes on to the next frame.
+    fn try_advance(&mut self) -> Result<Option<Header>, ConnectionError> {
+        if self.try_open()?.is_none() {
+            return Ok(None);
+        }
+        loop {
+            if let Some(header) = self.advance()? {
+                let (kind, count, limit) = (header.kind(), header.fd_count(), self.ours.fds);
+                if matches!(kind, Kind::Ready | Kind::Failed) {
+                    return Err(self.fail(ConnectionError::OutOfPlace { kind }));
+                }
+                if count > limit {
+                    return Err(self.fail(ConnectionError::FdsNotAllowed { count, limit }));
+                }
+                return Ok(Some(header));
+            }
+            if !self.fill()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Sends a frame with duplicates of the descriptors, as much of it as the transport takes; the rest
+    /// follows by later calls.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub fn try_send(
+        &mut self,
+        header: Header,
+        message: &impl Encode,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<(), SendError> {
+        self.flush()?;
+        let theirs = self.theirs.ok_or(SendError::NotOpen)?;
+        let kind = header.kind();
+        if matches!(kind, Kind::Ready | Kind::Failed) {
+            return Err(SendError::OutOfPlace { kind });
+        }
+        let (count, limit) = (fds.len(), if self.means.fds == 0 { 0 } else { theirs.fds });
+        if count > limit.into() {
+            return Err(SendError::TooManyFds { count, limit });
+        }
+        let len = message.encoded_len()?;
+        let longest = theirs.longest_payload().unwrap_or(0);
+        let capacity = longest.min(Outbox::<BYTES, FRAMES>::CAPACITY);
+        if len > capacity {
+            return Err(SendError::TooLong { len, capacity });
+        }
+        let mut room = self.outbox.reserve(len, count)?;
+        for fd in fds {
+            let copy = duplicate(*fd).map_err(SendError::NoFd)?;
+            // There is room for all.
+            _ = room.fds().push(copy);
+        }
+        let written = message.encode(room.payload())?;
+        room.commit(header, written)?;
+        self.flush()?;
+        Ok(())
+    }
+
+    /// Sends what is queued, as much as the transport takes. Returns whether nothing is left.
+    ///
+    /// # Errors
+    /// See [`ConnectionError`].
+    pub fn flush(&mut self) -> Result<bool, ConnectionError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        if self.is_deaf {
+            return Err(ConnectionError::Closed);
+        }
+        let flushed = (self.means.flush)(&mut self.outbox, &mut self.transport);
+        match flushed {
+            Ok(_) => {}
+            Err(TransportError::Closed) => {
+                self.is_deaf = true;
+                self.outbox.discard_unsent();
+            }
+            Err(TransportError::FdsRefused(_)) => {
+                // The system never passes them, and the frame would hold all others.
+                let refused = self.outbox.next_unsent().map(|(number, _)| number);
+                refused.into_iter().for_each(|number| self.outbox.retire(number));
+            }
+            Err(_) => {}
+        }
+        self.outbox.retire_sent();
+        Ok(flushed?.complete)
+    }
+
+    /// Goes on to the next frame that has arrived.
+    fn advance(&mut self) -> Result<Option<Header>, ConnectionError> {
+        match self.failed {
+            Some(error) => Err(error),
+            None => self.inbox.advance().map_err(|error| self.fail(ConnectionError::Frames(error))),
+        }
+    }
+
+    /// Receives once. Returns whether anything came.
+    fn fill(&mut self) -> Result<bool, ConnectionError> {
+        let room = self.ours.fds.into();
+        let arrived = (self.means.receive)(&mut self.inbox, &mut self.transport, room)?;
+        Ok(matches!(arrived, Arrived::Bytes(_)))
+    }
+
+    fn fail(&mut self, error: ConnectionError) -> ConnectionError {
+        *self.failed.insert(error)
+    }
+}
+
+#[cfg(feature = "socket")]
+impl<T: crate::fd::AsFd, const BYTES: usize, const FRAMES: usize> crate::fd::AsFd
+    for Connection<T, BYTES, FRAMES>
+{
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.transport.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,292 @@
+//! A peer that writes bytes by hand: each cut of the hello, and each way to break it.
+
+use std::string::ToString;
+use std::vec;
+use std::vec::Vec;
+
+use ipc_frame::{Decode, DecodeError, EncodeError, MessageError, Text};
+
+use super::*;
+use crate::joining::joiner::InboxError;
+use crate::memory::loopback::{Loopback, LoopbackEnd};
+
+const HELLO: Hello = Hello::new("spool", 3).fds(2);
+
+type End<'a> = LoopbackEnd<'a, 1000>;
+type Side<'a> = Connection<End<'a>, 256, 4>;
+
+/// A message that is its own bytes.
+#[derive(Debug, PartialEq)]
+struct Raw<'a>(&'a [u8]);
+
+impl Encode for Raw<'_> {
+    fn encoded_len(&self) -> Result<usize, EncodeError> {
+        Ok(self.0.len())
+    }
+
+    fn encode(&self, space: &mut [u8]) -> Result<usize, EncodeError> {
+        space[..self.0.len()].copy_from_slice(self.0);
+        Ok(self.0.len())
+    }
+}
+
+impl<'a> Decode<'a> for Raw<'a> {
+    fn decode(payload: &'a [u8]) -> Result<Self, MessageError> {
+        Ok(Self(payload))
+    }
+}
+
+fn hello_frame(payload: &[u8]) -> Vec<u8> {
+    frame(Header::ready(), 0, payload)
+}
+
+fn frame(header: Header, fd_count: u16, payload: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(payload.len()).unwrap();
+    let mut bytes = header.encode_with(len, fd_count, 0).unwrap().to_vec();
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// The payload of the hello of a program that takes frames of 256 bytes.
+fn payload() -> Vec<u8> {
+    let mut bytes = vec![1, 0, 0, 0, 0, 1, 0, 0, 2, 0, 3, 0, 0, 0, 0, 0, 0, 0];
+    bytes.extend_from_slice(b"spool");
+    bytes
+}
+
+fn send(end: &mut End<'_>, bytes: &[u8]) {
+    assert_eq!(end.send(&[bytes]), Ok((!bytes.is_empty()).then_some(bytes.len())));
+}
+
+fn received(end: &mut End<'_>) -> Vec<u8> {
+    let mut space = vec![0; 1000];
+    let len = end.receive(&mut space).unwrap().unwrap_or(0);
+    space.truncate(len);
+    space
+}
+
+/// What a connection says to a peer that sends these bytes and ends.
+fn fate(bytes: &[u8]) -> ConnectionError {
+    let mut loopback = Loopback::<1000>::new();
+    let (left, mut right) = loopback.ends();
+    let mut side = Side::new(left, HELLO);
+    send(&mut right, bytes);
+    drop(right);
+    let error = side.try_receive().err().unwrap();
+    assert_eq!(side.try_receive().err(), Some(error), "for ever");
+    let refused = side.try_send(Header::request(1, 1), &Raw(b"x"), &[]);
+    assert_eq!(refused.is_err(), error != ConnectionError::Closed || side.is_deaf, "{error}");
+    error
+}
+
+#[test]
+fn a_hello_has_the_bytes_of_the_format() {
+    let mut loopback = Loopback::<1000>::new();
+    let (left, mut right) = loopback.ends();
+    let mut side = Side::new(left, HELLO);
+    assert!(side.wants_output());
+    assert_eq!(side.try_open(), Ok(None));
+    assert!(!side.wants_output());
+    assert_eq!(received(&mut right), hello_frame(&payload()));
+}
+
+#[test]
+fn a_hello_may_come_in_any_pieces() {
+    let mut bytes = hello_frame(&payload());
+    let hello = bytes.len();
+    bytes.extend(frame(Header::request(1, 7), 0, b"first"));
+    for cut in 0..=bytes.len() {
+        let mut loopback = Loopback::<1000>::new();
+        let (left, mut right) = loopback.ends();
+        let mut side = Side::new(left, HELLO);
+        send(&mut right, &bytes[..cut]);
+        assert_eq!(side.try_open().unwrap().is_some(), cut >= hello, "{cut}");
+        let is_whole = cut == bytes.len();
+        assert_eq!(side.try_receive().unwrap().is_some(), is_whole, "{cut}");
+        send(&mut right, &bytes[cut..]);
+        if !is_whole {
+            let (header, got) = side.try_receive().unwrap().unwrap();
+            assert_eq!((header.id(), got.message()), (7, Ok(Raw(b"first"))));
+        }
+        assert!(side.try_receive().unwrap().is_none());
+        let theirs = side.try_open().unwrap().unwrap();
+        assert_eq!(theirs, Hello { bytes: 256, ..HELLO });
+    }
+}
+
+#[test]
+fn a_peer_that_ends_within_its_hello_has_closed() {
+    let bytes = hello_frame(&payload());
+    for cut in 0..=bytes.len() {
+        assert_eq!(fate(&bytes[..cut]), ConnectionError::Closed, "{cut}");
+    }
+}
+
+#[test]
+fn a_payload_that_is_cut_or_too_long_is_malformed() {
+    let whole = payload();
+    for cut in 0..whole.len() - b"spool".len() {
+        assert_eq!(fate(&hello_frame(&whole[..cut])), ConnectionError::Malformed, "{cut}");
+    }
+    let longer = [&whole[..], &[b'x'; 32]].concat();
+    assert_eq!(fate(&hello_frame(&longer)), ConnectionError::Malformed);
+    let not_text = [&whole[..], b"\xff"].concat();
+    assert_eq!(fate(&hello_frame(&not_text)), ConnectionError::Malformed);
+}
+
+/// A hello of which one byte has another value.
+fn changed(at: usize, value: u8) -> ConnectionError {
+    let mut payload = payload();
+    payload[at] = value;
+    fate(&hello_frame(&payload))
+}
+
+#[test]
+fn a_difference_is_told_with_both_sides() {
+    let format = changed(0, 9);
+    assert_eq!(format, ConnectionError::OtherFormat { ours: 1, theirs: 9 });
+    let version = changed(10, 4);
+    assert_eq!(version, ConnectionError::OtherVersion { ours: 3, theirs: 4 });
+    let service = changed(18, b'S');
+    let (ours, theirs) = (Text::new("spool"), Text::new("Spool"));
+    assert_eq!(service, ConnectionError::OtherService { ours, theirs });
+    // What follows another format has no meaning.
+    assert_eq!(fate(&hello_frame(&[9, 0, 0, 0])), format);
+    for (error, words) in [(format, "9"), (version, "4"), (service, "\"Spool\"")] {
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}
+
+#[test]
+fn limits_that_cannot_be_are_malformed_and_large_ones_bind_nothing() {
+    let with = |bytes: [u8; 4], fds: [u8; 2]| {
+        let mut payload = payload();
+        payload[4..8].copy_from_slice(&bytes);
+        payload[8..10].copy_from_slice(&fds);
+        fate(&hello_frame(&payload))
+    };
+    assert_eq!(with([23, 0, 0, 0], [0, 0]), ConnectionError::Malformed, "not even a header");
+    assert_eq!(with([0, 1, 0, 0], [254, 0]), ConnectionError::Malformed, "over 253");
+    assert_eq!(with([24, 0, 0, 0], [253, 0]), ConnectionError::Closed);
+    assert_eq!(with([255; 4], [0, 0]), ConnectionError::Closed);
+
+    let mut loopback = Loopback::<1000>::new();
+    let (left, mut right) = loopback.ends();
+    let mut side = Side::new(left, HELLO);
+    let mut large = payload();
+    large[4..8].fill(255);
+    send(&mut right, &hello_frame(&large));
+    assert!(side.try_open().unwrap().is_some());
+    let long = [7; 233];
+    let refused = side.try_send(Header::request(1, 1), &Raw(&long), &[]);
+    assert_eq!(refused, Err(SendError::TooLong { len: 233, capacity: 232 }), "our own limit");
+}
+
+#[test]
+fn the_peers_limits_bind_the_sender_alone() {
+    let mut loopback = Loopback::<1000>::new();
+    let (left, mut right) = loopback.ends();
+    let mut side = Side::new(left, HELLO);
+    let request = Header::request(1, 1);
+    assert_eq!(side.try_send(request, &Raw(b"x"), &[]), Err(SendError::NotOpen));
+    let mut small = payload();
+    small[4..8].copy_from_slice(&[30, 0, 0, 0]);
+    send(&mut right, &hello_frame(&small));
+    assert!(side.try_open().unwrap().is_some());
+    let refused = side.try_send(request, &Raw(b"7 bytes"), &[]);
+    assert_eq!(refused, Err(SendError::TooLong { len: 7, capacity: 6 }));
+    let refused = side.try_send(Header::ready(), &Raw(b""), &[]);
+    assert_eq!(refused, Err(SendError::OutOfPlace { kind: Kind::Ready }));
+    assert_eq!(side.try_send(request, &Raw(b"6 byte"), &[]), Ok(()));
+    let sent = received(&mut right);
+    assert!(sent.ends_with(&frame(request, 0, b"6 byte")));
+}
+
+#[test]
+fn what_comes_out_of_place_ends_the_connection() {
+    let hello = hello_frame(&payload());
+    let out_of_place = |kind| ConnectionError::OutOfPlace { kind };
+    let request = frame(Header::request(1, 1), 0, b"");
+    assert_eq!(fate(&request), out_of_place(Kind::Request), "before the hello");
+    assert_eq!(fate(&frame(Header::failed(), 0, b"")), out_of_place(Kind::Failed));
+    assert_eq!(fate(&[&hello[..], &hello].concat()), out_of_place(Kind::Ready), "twice");
+    let failed = frame(Header::failed(), 0, b"");
+    assert_eq!(fate(&[hello, failed].concat()), out_of_place(Kind::Failed));
+}
+
+#[test]
+fn frames_beyond_what_was_agreed_end_the_connection() {
+    let hello = hello_frame(&payload());
+    let long = frame(Header::request(1, 1), 0, &[0; 233]);
+    let error = InboxError::Decode(DecodeError::TooLong { len: 233, capacity: 232 });
+    assert_eq!(fate(&[&hello[..], &long].concat()), ConnectionError::Frames(error));
+    let with_fds = frame(Header::request(1, 1), 3, b"");
+    let error = ConnectionError::FdsNotAllowed { count: 3, limit: 2 };
+    assert_eq!(fate(&[&hello[..], &with_fds].concat()), error);
+    let error = InboxError::Decode(DecodeError::UnknownKind { kind: b'/' });
+    let error = ConnectionError::Frames(error);
+    assert_eq!(fate(b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"), error);
+}
+
+#[test]
+fn frames_before_a_fault_or_the_end_are_given_first() {
+    let mut bytes = hello_frame(&payload());
+    bytes.extend(frame(Header::request(1, 1), 0, b"one"));
+    bytes.extend(frame(Header::one_way(1, 2), 0, b"two"));
+    for tail in [&b""[..], &[0xff; 24]] {
+        let mut loopback = Loopback::<1000>::new();
+        let (left, mut right) = loopback.ends();
+        let mut side = Side::new(left, HELLO);
+        send(&mut right, &[&bytes[..], tail].concat());
+        drop(right);
+        for expected in [&b"one"[..], b"two"] {
+            let (_, got) = side.try_receive().unwrap().unwrap();
+            assert_eq!(got.payload, expected);
+        }
+        assert!(side.try_receive().is_err());
+    }
+}
+
+/// Two connections face to face, over a transport without descriptors.
+fn open<'a>(loopback: &'a mut Loopback<1000>) -> (Side<'a>, Side<'a>) {
+    let (left, right) = loopback.ends();
+    let (mut left, mut right) = (Side::new(left, HELLO), Side::without_fds(right, HELLO));
+    assert_eq!(left.try_open(), Ok(None));
+    assert_eq!(right.try_open().unwrap().map(|theirs| theirs.fds), Some(2));
+    assert_eq!(left.try_open().unwrap().map(|theirs| theirs.fds), Some(0));
+    (left, right)
+}
+
+#[test]
+fn a_peer_that_receives_nothing_fills_the_buffer_and_loses_nothing() {
+    let mut loopback = Loopback::<1000>::new();
+    let (mut left, mut right) = open(&mut loopback);
+    let mut sent = 0;
+    let error = loop {
+        match left.try_send(Header::one_way(1, sent), &Raw(&[1; 100]), &[]) {
+            Ok(()) => sent += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error, SendError::Full);
+    assert!(left.wants_output() && sent > 8);
+    for id in 0..sent {
+        assert_eq!(right.try_receive().unwrap().unwrap().0.id(), id);
+        left.flush().unwrap();
+    }
+    assert!(!left.wants_output());
+    assert_eq!(left.try_send(Header::one_way(1, sent), &Raw(b""), &[]), Ok(()));
+}
+
+#[test]
+fn a_peer_that_has_ended_is_told_to_a_sender() {
+    let mut loopback = Loopback::<1000>::new();
+    let (mut left, mut right) = open(&mut loopback);
+    assert_eq!(right.try_send(Header::one_way(1, 1), &Raw(b"last"), &[]), Ok(()));
+    drop(right);
+    let refused = left.try_send(Header::one_way(1, 1), &Raw(b"x"), &[]);
+    assert_eq!(refused, Err(SendError::Connection(ConnectionError::Closed)));
+    assert!(!left.wants_output(), "nothing waits for a room that never comes");
+    assert_eq!(left.try_receive().unwrap().unwrap().1.payload, b"last");
+    assert_eq!(left.try_receive().err(), Some(ConnectionError::Closed));
+}

@@ -1,0 +1,90 @@
+//! The calls of a connection that wait. The only ones in this folder that call the kernel.
+
+use ipc_frame::{Encode, Header};
+
+use crate::contract::TransportError;
+use crate::fd::{AsFd, BorrowedFd};
+use crate::joining::connection::Connection;
+use crate::joining::connection::errors::{ConnectionError, SendError};
+use crate::joining::connection::hello::Hello;
+use crate::joining::inbox::Arrival;
+use crate::waiting::{Instant, Interest, Watched, wait};
+
+/// Calls that wait until a deadline, for programs without an event loop. The transport's descriptor
+/// must show room for output, as a socket's does.
+impl<T: AsFd, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
+    /// Waits for the peer's hello. The other calls that wait do the same first.
+    ///
+    /// # Errors
+    /// See [`ConnectionError`].
+    pub fn open_until(&mut self, deadline: Instant) -> Result<Hello, ConnectionError> {
+        loop {
+            if let Some(theirs) = self.try_open()? {
+                return Ok(theirs);
+            }
+            self.wait(Interest::Input, deadline)?;
+        }
+    }
+
+    /// Sends a frame with duplicates of the descriptors, and waits until the transport has taken all of
+    /// it.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub fn send_until(
+        &mut self,
+        header: Header,
+        message: &impl Encode,
+        fds: &[BorrowedFd<'_>],
+        deadline: Instant,
+    ) -> Result<(), SendError> {
+        self.open_until(deadline)?;
+        loop {
+            match self.try_send(header, message, fds) {
+                Err(SendError::Full) => self.wait(Interest::Output, deadline)?,
+                Err(error) => return Err(error),
+                Ok(()) => return Ok(self.flush_until(deadline)?),
+            }
+        }
+    }
+
+    /// Waits until the transport has taken all that is queued.
+    ///
+    /// # Errors
+    /// See [`ConnectionError`].
+    pub fn flush_until(&mut self, deadline: Instant) -> Result<(), ConnectionError> {
+        while !self.flush()? {
+            self.wait(Interest::Output, deadline)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the next frame. Meanwhile it sends what is queued.
+    ///
+    /// # Errors
+    /// See [`ConnectionError`]. Frames that came before a fault or the end are given first.
+    pub fn receive_until(
+        &mut self,
+        deadline: Instant,
+    ) -> Result<(Header, Arrival<'_>), ConnectionError> {
+        let header = loop {
+            if let Some(header) = self.try_advance()? {
+                break header;
+            }
+            self.wait(Interest::Input, deadline)?;
+        };
+        Ok((header, self.inbox.current()))
+    }
+
+    /// Waits for input, and for room where anything is queued; or for room only.
+    fn wait(&self, interest: Interest, deadline: Instant) -> Result<(), ConnectionError> {
+        let fd = self.transport.as_fd();
+        let second = if self.wants_output() { Interest::Output } else { interest };
+        let mut watched = [Watched::new(fd, interest), Watched::new(fd, second)];
+        match wait(&mut watched, Some(deadline)) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(ConnectionError::TimedOut),
+            Err(error) => Err(TransportError::System(error).into()),
+        }
+    }
+}
