@@ -1,8 +1,8 @@
 //! A connection between two programs: the hello and the limits, then typed frames.
 
-use ipc_frame::{Encode, Header, Kind};
+use ipc_frame::{Encode, Header, Kind, PushError};
 
-use crate::contract::{MAX_FDS, PassFds, Transport, TransportError};
+use crate::contract::{PassFds, Transport, TransportError};
 use crate::descriptor::duplicate;
 use crate::fd::BorrowedFd;
 use crate::joining::inbox::{Arrival, Arrived, Inbox};
@@ -14,6 +14,7 @@ mod hello;
 mod until;
 
 pub use errors::{ConnectionError, SendError};
+use hello::FORMAT;
 pub use hello::Hello;
 
 /// A connection between two programs that did not fork from one another.
@@ -85,7 +86,7 @@ pub struct Connection<T, const BYTES: usize = 4096, const FRAMES: usize = 16> {
 struct Means<T, const BYTES: usize, const FRAMES: usize> {
     receive: fn(&mut Inbox<BYTES>, &mut T, usize) -> Result<Arrived, TransportError>,
     flush: fn(&mut Outbox<BYTES, FRAMES>, &mut T) -> Result<Flushed, TransportError>,
-    fds: usize,
+    takes_fds: bool,
 }
 
 impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
@@ -97,7 +98,7 @@ impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
         let means = Means {
             receive: |inbox, transport, room| inbox.receive_with(transport, room),
             flush: |outbox, transport| outbox.flush_with(transport),
-            fds: MAX_FDS,
+            takes_fds: true,
         };
         Self::over(transport, hello, means)
     }
@@ -110,7 +111,7 @@ impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
         let means = Means {
             receive: |inbox, transport, _| inbox.receive(transport),
             flush: |outbox, transport| outbox.flush(transport),
-            fds: 0,
+            takes_fds: false,
         };
         Self::over(transport, hello.fds(0), means)
     }
@@ -121,7 +122,7 @@ impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
         let ours = Hello { bytes: u32::try_from(BYTES).unwrap_or(u32::MAX), ..hello };
         let (inbox, mut outbox) = (Inbox::new(), Outbox::new());
         // It is the first frame, and fits.
-        _ = outbox.push(Header::ready(), &[&ours.fixed(), ours.service.as_str().as_bytes()]);
+        _ = ours.encode(|pieces| outbox.push(Header::ready(), pieces));
         let (theirs, failed, is_deaf) = (None, None, false);
         Self { transport, inbox, outbox, means, ours, theirs, failed, is_deaf }
     }
@@ -149,7 +150,7 @@ impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
         while self.theirs.is_none() {
             match self.advance()? {
                 Some(header) if header.kind() == Kind::Ready => {
-                    let theirs = self.ours.agree(self.inbox.current().payload);
+                    let theirs = agree(&self.ours, self.inbox.current().payload);
                     self.theirs = Some(theirs.map_err(|error| self.fail(error))?);
                 }
                 Some(header) => {
@@ -196,32 +197,32 @@ impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
         }
     }
 
-    /// Sends a frame with duplicates of the descriptors, as much of it as the transport takes; the rest
-    /// follows by later calls.
+    /// Queues a frame with duplicates of the descriptors, and sends as much as the transport takes; the
+    /// rest follows by later calls. These also tell an error of the transport that may pass.
     ///
     /// # Errors
-    /// See [`SendError`].
+    /// See [`SendError`]: nothing of the frame was sent or will be.
     pub fn try_send(
         &mut self,
         header: Header,
         message: &impl Encode,
         fds: &[BorrowedFd<'_>],
     ) -> Result<(), SendError> {
-        self.flush()?;
+        self.make_room()?;
         let theirs = self.theirs.ok_or(SendError::NotOpen)?;
         let kind = header.kind();
         if matches!(kind, Kind::Ready | Kind::Failed) {
             return Err(SendError::OutOfPlace { kind });
         }
-        let (count, limit) = (fds.len(), if self.means.fds == 0 { 0 } else { theirs.fds });
+        let (count, limit) = (fds.len(), if self.means.takes_fds { theirs.fds } else { 0 });
         if count > limit.into() {
-            return Err(SendError::TooManyFds { count, limit });
+            return Err(PushError::TooManyFds { count, limit }.into());
         }
         let len = message.encoded_len()?;
         let longest = theirs.longest_payload().unwrap_or(0);
         let capacity = longest.min(Outbox::<BYTES, FRAMES>::CAPACITY);
         if len > capacity {
-            return Err(SendError::TooLong { len, capacity });
+            return Err(PushError::TooLong { len, capacity }.into());
         }
         let mut room = self.outbox.reserve(len, count)?;
         for fd in fds {
@@ -230,9 +231,12 @@ impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
             _ = room.fds().push(copy);
         }
         let written = message.encode(room.payload())?;
-        room.commit(header, written)?;
-        self.flush()?;
-        Ok(())
+        let number = room.commit(header, written)?;
+        self.make_room().map_err(|error| {
+            // What is refused comes before it, or is the frame itself.
+            self.outbox.retire(number);
+            error.into()
+        })
     }
 
     /// Sends what is queued, as much as the transport takes. Returns whether nothing is left.
@@ -248,7 +252,6 @@ impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
         }
         let flushed = (self.means.flush)(&mut self.outbox, &mut self.transport);
         match flushed {
-            Ok(_) => {}
             Err(TransportError::Closed) => {
                 self.is_deaf = true;
                 self.outbox.discard_unsent();
@@ -258,10 +261,22 @@ impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
                 let refused = self.outbox.next_unsent().map(|(number, _)| number);
                 refused.into_iter().for_each(|number| self.outbox.retire(number));
             }
-            Err(_) => {}
+            _ => {}
         }
         self.outbox.retire_sent();
         Ok(flushed?.complete)
+    }
+
+    /// Sends what is queued, and leaves errors that may pass to other calls.
+    fn make_room(&mut self) -> Result<(), ConnectionError> {
+        match self.flush() {
+            Err(ConnectionError::Transport(error))
+                if !matches!(error, TransportError::FdsRefused(_)) =>
+            {
+                Ok(())
+            }
+            flushed => flushed.map(|_| ()),
+        }
     }
 
     /// Goes on to the next frame that has arrived.
@@ -282,6 +297,21 @@ impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
     fn fail(&mut self, error: ConnectionError) -> ConnectionError {
         *self.failed.insert(error)
     }
+}
+
+/// Reads the peer's hello, and compares it with ours. The format comes first: what follows it has a
+/// meaning only if that is ours.
+fn agree(ours: &Hello, payload: &[u8]) -> Result<Hello, ConnectionError> {
+    let (format, rest) = payload.split_first_chunk().ok_or(ConnectionError::Malformed)?;
+    let format = u32::from_le_bytes(*format);
+    if format != FORMAT {
+        return Err(ConnectionError::OtherFormat { ours: FORMAT, theirs: format });
+    }
+    let theirs = Hello::decode(rest).ok_or(ConnectionError::Malformed)?;
+    if (theirs.service, theirs.version) != (ours.service, ours.version) {
+        return Err(ConnectionError::OtherService { ours: *ours, theirs });
+    }
+    Ok(theirs)
 }
 
 #[cfg(feature = "socket")]

@@ -10,6 +10,7 @@
 )]
 
 mod arrivals;
+mod connection;
 mod ends;
 mod handing;
 mod inbox;
@@ -17,6 +18,7 @@ mod limits;
 mod outbox;
 mod waits;
 
+use connection::*;
 use ends::*;
 use handing::*;
 use inbox::*;
@@ -74,4 +76,18 @@ ipc_tests::cases! {
     repro_an_old_number_names_no_later_frame,
     a_room_that_is_dropped_or_leaked_leaves_no_descriptor,
     a_receiver_that_refuses_descriptors_is_told_from_one_that_is_gone,
+    two_programs_exchange_typed_frames_and_a_descriptor,
+    a_killed_peer_is_closed_after_what_it_had_sent,
+    a_peer_killed_during_a_wait_ends_the_wait,
+    a_silent_peer_is_told_at_the_deadline_and_may_go_on,
+    another_version_or_service_is_told_on_both_sides,
+    descriptors_come_only_where_they_are_allowed,
+    a_flood_is_taken_frame_by_frame_and_fills_nothing,
+    a_peer_that_does_not_receive_holds_a_sender_until_its_deadline,
+    half_a_frame_and_silence_end_at_the_deadline,
+    a_frame_longer_than_agreed_ends_the_connection,
+    a_refused_descriptor_costs_its_own_frame_only,
+    a_sender_without_descriptors_left_queues_nothing,
+    an_event_loop_serves_several_programs,
+    harmless_faults_change_no_frame_of_a_connection,
 }

@@ -2,9 +2,10 @@
 
 use core::fmt;
 
-use ipc_frame::{EncodeError, Kind, PushError, Text};
+use ipc_frame::{EncodeError, Kind, PushError};
 
 use crate::contract::{SystemError, TransportError};
+use crate::joining::connection::hello::Hello;
 use crate::joining::joiner::InboxError;
 
 /// A connection that gives no frame. All but [`TimedOut`](Self::TimedOut) and
@@ -24,19 +25,12 @@ pub enum ConnectionError {
         /// The version of the peer.
         theirs: u32,
     },
-    /// The peer speaks for another service.
+    /// The peer speaks for another service, or another version of it.
     OtherService {
-        /// The name that this program goes by.
-        ours: Text<32>,
-        /// The name that the peer goes by.
-        theirs: Text<32>,
-    },
-    /// The peer speaks another version of the service.
-    OtherVersion {
-        /// The version of this program.
-        ours: u64,
-        /// The version of the peer.
-        theirs: u64,
+        /// What this program says of itself.
+        ours: Hello,
+        /// What the peer says of itself.
+        theirs: Hello,
     },
     /// The peer's first frame is not a hello: it is a program of another kind.
     Malformed,
@@ -65,18 +59,14 @@ impl fmt::Display for ConnectionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("the peer has closed the connection or has ended"),
-            Self::TimedOut => f.write_str("nothing came from the peer before the deadline"),
+            Self::TimedOut => {
+                f.write_str("the deadline came first: the peer is silent or does not receive")
+            }
             Self::OtherFormat { ours, theirs } => {
-                write!(f, "the peer's frames have format {theirs}, ours {ours}: update one program")
+                write!(f, "the peer's frames have format {theirs}, ours {ours}: update one of them")
             }
             Self::OtherService { ours, theirs } => {
-                write!(f, "the peer's service is {theirs:?}, ours {ours:?}: check the path")
-            }
-            Self::OtherVersion { ours, theirs } => {
-                write!(
-                    f,
-                    "the peer's service has version {theirs}, ours {ours}: update one program"
-                )
+                write!(f, "the peer speaks for {theirs}, this program for {ours}")
             }
             Self::Malformed => f.write_str("the peer's hello is malformed: check the path"),
             Self::OutOfPlace { kind } => write!(f, "the peer sent a {kind} frame out of place"),
@@ -103,29 +93,17 @@ impl From<TransportError> for ConnectionError {
     }
 }
 
-/// A frame that was not sent. Nothing of it went out or will, except after
-/// [`Connection`](Self::Connection).
+/// A frame that was not sent. Nothing of it went out or will, except after an error of
+/// [`Connection`](Self::Connection) from [`send_until`](crate::Connection::send_until).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {
     /// The peer's hello has not arrived: wait until the connection is open.
     NotOpen,
-    /// Earlier frames fill the buffer: wait until the transport takes them.
-    Full,
-    /// The message is longer than this side sends or the peer takes.
-    TooLong {
-        /// Bytes of the message.
-        len: usize,
-        /// Bytes that may be sent.
-        capacity: usize,
-    },
-    /// More descriptors than the peer takes, than the transport carries or than a frame of the kind has.
-    TooManyFds {
-        /// The number asked for.
-        count: usize,
-        /// The number that may be sent.
-        limit: u16,
-    },
+    /// The frame is not taken: [`Full`](PushError::Full) until the transport takes earlier ones. Or it
+    /// is over what was agreed on: longer than this side sends or the peer takes, or with more
+    /// descriptors than the peer takes, the transport carries or a frame of its kind has.
+    Push(PushError),
     /// Frames of this kind are the connection's own.
     OutOfPlace {
         /// What the frame is.
@@ -135,8 +113,11 @@ pub enum SendError {
     Encode(EncodeError),
     /// A descriptor cannot be duplicated: `EMFILE`.
     NoFd(SystemError),
-    /// The connection failed. The frame may be queued, and goes out by later calls where the connection
-    /// still works: do not send it again.
+    /// The connection failed, or the system refuses the descriptors of this frame or of one before it.
+    ///
+    /// From [`send_until`](crate::Connection::send_until) with
+    /// [`TimedOut`](ConnectionError::TimedOut): the frame may be queued. Do not send it again; later
+    /// calls finish it.
     Connection(ConnectionError),
 }
 
@@ -144,13 +125,10 @@ impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotOpen => f.write_str("the peer's hello has not arrived: wait for it"),
-            Self::Full => f.write_str("earlier frames fill the buffer: wait for room"),
-            Self::TooLong { len, capacity } => {
+            Self::Push(PushError::TooLong { len, capacity }) => {
                 write!(f, "a message of {len} bytes, over the {capacity} that were agreed on")
             }
-            Self::TooManyFds { count, limit } => {
-                write!(f, "{count} descriptors, over the limit of {limit} that were agreed on")
-            }
+            Self::Push(error) => error.fmt(f),
             Self::OutOfPlace { kind } => write!(f, "a {kind} frame is not for the program to send"),
             Self::Encode(error) => error.fmt(f),
             Self::NoFd(error) => write!(f, "a descriptor cannot be duplicated: {error}"),
@@ -175,11 +153,6 @@ impl From<EncodeError> for SendError {
 
 impl From<PushError> for SendError {
     fn from(error: PushError) -> Self {
-        match error {
-            PushError::TooLong { len, capacity } => Self::TooLong { len, capacity },
-            PushError::TooManyFds { count, limit } => Self::TooManyFds { count, limit },
-            // The only other reason.
-            _ => Self::Full,
-        }
+        Self::Push(error)
     }
 }

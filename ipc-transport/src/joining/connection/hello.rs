@@ -1,20 +1,17 @@
 //! What each of two programs says of itself before anything else, and what the other makes of it.
 
-use ipc_frame::{Header, Text};
+use core::fmt;
 
-use crate::joining::connection::errors::ConnectionError;
+use ipc_frame::{Header, MAX_FDS, Text};
 
 /// The version of the format, as `WIRE.md` of ipc-frame counts it.
-const FORMAT: u32 = 1;
-
-/// Bytes of a hello before the service's name.
-const FIXED: usize = 4 + 4 + 2 + 8;
+pub(super) const FORMAT: u32 = 1;
 
 /// Most bytes of a service's name.
 const NAME: usize = 32;
 
 /// Bytes of the longest hello, with its header.
-pub(super) const LONGEST: usize = Header::SIZE + FIXED + NAME;
+pub(super) const LONGEST: usize = Header::SIZE + 4 + 4 + 2 + 8 + NAME;
 
 /// What a program says of itself when a [`Connection`](crate::Connection) opens. Service and version
 /// must be the same on both sides.
@@ -41,60 +38,36 @@ impl Hello {
     /// Lets frames to this side bring up to `count` descriptors, at most 253.
     #[must_use]
     pub const fn fds(self, count: u16) -> Self {
-        let limit = ipc_frame::MAX_FDS;
-        Self { fds: if count < limit { count } else { limit }, ..self }
+        Self { fds: if count < MAX_FDS { count } else { MAX_FDS }, ..self }
     }
 
-    /// Returns the numbers of the hello as they are sent, before the service's name.
-    pub(super) fn fixed(&self) -> [u8; FIXED] {
-        let mut bytes = [0; FIXED];
-        let fields = [
-            &FORMAT.to_le_bytes()[..],
-            &self.bytes.to_le_bytes(),
-            &self.fds.to_le_bytes(),
-            &self.version.to_le_bytes(),
-        ];
-        let places = bytes.iter_mut();
-        places.zip(fields.into_iter().flatten()).for_each(|(place, byte)| *place = *byte);
-        bytes
+    /// Gives the hello in the pieces in which it is sent.
+    pub(super) fn encode<R>(&self, take: impl FnOnce(&[&[u8]]) -> R) -> R {
+        let (bytes, fds) = (self.bytes.to_le_bytes(), self.fds.to_le_bytes());
+        let (version, service) = (self.version.to_le_bytes(), self.service.as_str().as_bytes());
+        take(&[&FORMAT.to_le_bytes(), &bytes, &fds, &version, service])
     }
 
-    /// Reads the peer's hello, and compares it with this one. The format comes first: what follows it
-    /// has a meaning only if that is ours.
-    pub(super) fn agree(&self, payload: &[u8]) -> Result<Self, ConnectionError> {
-        let malformed = ConnectionError::Malformed;
-        let (format, rest) = payload.split_first_chunk().ok_or(malformed)?;
-        let (ours, theirs) = (FORMAT, u32::from_le_bytes(*format));
-        if theirs != ours {
-            return Err(ConnectionError::OtherFormat { ours, theirs });
-        }
-        let (bytes, rest) = rest.split_first_chunk().ok_or(malformed)?;
-        let (fds, rest) = rest.split_first_chunk().ok_or(malformed)?;
-        let (version, name) = rest.split_first_chunk().ok_or(malformed)?;
-        let theirs = Self {
-            service: Text::from_bytes(name),
-            version: u64::from_le_bytes(*version),
-            fds: u16::from_le_bytes(*fds),
-            bytes: u32::from_le_bytes(*bytes),
-        };
-        let is_whole = theirs.service.as_str().len() == name.len();
-        let is_possible = theirs.fds <= ipc_frame::MAX_FDS && theirs.longest_payload().is_some();
-        if !is_whole || !is_possible {
-            return Err(malformed);
-        }
-        if theirs.service != self.service {
-            let (ours, theirs) = (self.service, theirs.service);
-            return Err(ConnectionError::OtherService { ours, theirs });
-        }
-        if theirs.version != self.version {
-            let (ours, theirs) = (self.version, theirs.version);
-            return Err(ConnectionError::OtherVersion { ours, theirs });
-        }
-        Ok(theirs)
+    /// Reads what follows the format.
+    pub(super) fn decode(payload: &[u8]) -> Option<Self> {
+        let (bytes, rest) = payload.split_first_chunk()?;
+        let (fds, rest) = rest.split_first_chunk()?;
+        let (version, service) = rest.split_first_chunk()?;
+        let version = u64::from_le_bytes(*version);
+        let (fds, bytes) = (u16::from_le_bytes(*fds), u32::from_le_bytes(*bytes));
+        let hello = Self { service: Text::from_bytes(service), version, fds, bytes };
+        let is_whole = hello.service.as_str().len() == service.len();
+        (is_whole && fds <= MAX_FDS && hello.longest_payload().is_some()).then_some(hello)
     }
 
     /// Returns how long a payload to this side may be.
     pub(super) fn longest_payload(&self) -> Option<usize> {
         usize::try_from(self.bytes).unwrap_or(usize::MAX).checked_sub(Header::SIZE)
+    }
+}
+
+impl fmt::Display for Hello {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} version {}", self.service, self.version)
     }
 }

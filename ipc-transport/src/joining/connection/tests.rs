@@ -145,14 +145,16 @@ fn changed(at: usize, value: u8) -> ConnectionError {
 fn a_difference_is_told_with_both_sides() {
     let format = changed(0, 9);
     assert_eq!(format, ConnectionError::OtherFormat { ours: 1, theirs: 9 });
+    let ours = Hello { bytes: 256, ..HELLO };
     let version = changed(10, 4);
-    assert_eq!(version, ConnectionError::OtherVersion { ours: 3, theirs: 4 });
+    let theirs = Hello { version: 4, ..ours };
+    assert_eq!(version, ConnectionError::OtherService { ours, theirs });
     let service = changed(18, b'S');
-    let (ours, theirs) = (Text::new("spool"), Text::new("Spool"));
+    let theirs = Hello { service: Text::new("Spool"), ..ours };
     assert_eq!(service, ConnectionError::OtherService { ours, theirs });
     // What follows another format has no meaning.
     assert_eq!(fate(&hello_frame(&[9, 0, 0, 0])), format);
-    for (error, words) in [(format, "9"), (version, "4"), (service, "\"Spool\"")] {
+    for (error, words) in [(format, "9"), (version, "version 4"), (service, "\"Spool\"")] {
         assert!(error.to_string().contains(words), "{error}");
     }
 }
@@ -179,7 +181,11 @@ fn limits_that_cannot_be_are_malformed_and_large_ones_bind_nothing() {
     assert!(side.try_open().unwrap().is_some());
     let long = [7; 233];
     let refused = side.try_send(Header::request(1, 1), &Raw(&long), &[]);
-    assert_eq!(refused, Err(SendError::TooLong { len: 233, capacity: 232 }), "our own limit");
+    assert_eq!(
+        refused,
+        Err(SendError::Push(PushError::TooLong { len: 233, capacity: 232 })),
+        "our own limit"
+    );
 }
 
 #[test]
@@ -194,7 +200,7 @@ fn the_peers_limits_bind_the_sender_alone() {
     send(&mut right, &hello_frame(&small));
     assert!(side.try_open().unwrap().is_some());
     let refused = side.try_send(request, &Raw(b"7 bytes"), &[]);
-    assert_eq!(refused, Err(SendError::TooLong { len: 7, capacity: 6 }));
+    assert_eq!(refused, Err(SendError::Push(PushError::TooLong { len: 7, capacity: 6 })));
     let refused = side.try_send(Header::ready(), &Raw(b""), &[]);
     assert_eq!(refused, Err(SendError::OutOfPlace { kind: Kind::Ready }));
     assert_eq!(side.try_send(request, &Raw(b"6 byte"), &[]), Ok(()));
@@ -268,7 +274,7 @@ fn a_peer_that_receives_nothing_fills_the_buffer_and_loses_nothing() {
             Err(error) => break error,
         }
     };
-    assert_eq!(error, SendError::Full);
+    assert_eq!(error, SendError::Push(PushError::Full));
     assert!(left.wants_output() && sent > 8);
     for id in 0..sent {
         assert_eq!(right.try_receive().unwrap().unwrap().0.id(), id);

@@ -1,6 +1,6 @@
 //! The calls of a connection that wait. The only ones in this folder that call the kernel.
 
-use ipc_frame::{Encode, Header};
+use ipc_frame::{Encode, Header, PushError};
 
 use crate::contract::TransportError;
 use crate::fd::{AsFd, BorrowedFd};
@@ -41,7 +41,10 @@ impl<T: AsFd, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAM
         self.open_until(deadline)?;
         loop {
             match self.try_send(header, message, fds) {
-                Err(SendError::Full) => self.wait(Interest::Output, deadline)?,
+                Err(SendError::Push(PushError::Full)) if !self.flush()? => {
+                    self.wait(Interest::Output, deadline)?
+                }
+                Err(SendError::Push(PushError::Full)) => {}
                 Err(error) => return Err(error),
                 Ok(()) => return Ok(self.flush_until(deadline)?),
             }
