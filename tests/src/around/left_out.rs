@@ -145,6 +145,7 @@ pub(super) const LEFT_OUT: &[(&str, &str, &[&str])] = &[
         &[
             "each_lie_hurts_only_its_worker",
             "what_the_list_cannot_hold_is_closed_and_told",
+            "a_truncation_that_is_not_told_is_caught",
             "descriptors_that_clients_send_are_dropped",
             "repro_a_receiver_holds_no_more_than_it_has_room_for",
             "repro_exactly_the_room_is_filled",
@@ -200,6 +201,7 @@ pub(super) const LEFT_OUT: &[(&str, &str, &[&str])] = &[
         "qemu handles signals of the machine's itself, and /proc shows its handlers and its mask",
         &[
             "a_child_is_ended_by_its_signal",
+            "a_signal_at_the_end_is_caught",
             "listed_signals_are_ignored_and_handlers_are_gone",
             "a_program_may_begin_with_all_signals_blocked",
         ],
