@@ -7,7 +7,8 @@
 //!
 //! A [`Transport`] moves bytes and knows nothing of frames; one that can also carry file
 //! descriptors is [`PassFds`]. Two programs meet by a `Listener` and `connect`, or over a
-//! socket that one was started with (`inherit`). Without the feature `socket` there are no sockets,
+//! socket that one was started with (`inherit`); a [`Connection`] agrees on version and limits, and
+//! carries typed messages. The feature `laws` tests a transport of your own. Without the feature `socket` there are no sockets,
 //! descriptors or clock: the contract, the inbox and outbox, the in-memory [`Loopback`] and the
 //! faults of [`Faulty`] remain, and the crate builds for bare metal.
 //!

@@ -94,7 +94,7 @@ impl From<TransportError> for ConnectionError {
 }
 
 /// A frame that was not sent. Nothing of it went out or will, except after an error of
-/// [`Connection`](Self::Connection) from [`send_until`](crate::Connection::send_until).
+/// [`Connection`](Self::Connection) from `send_until`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {
@@ -115,7 +115,7 @@ pub enum SendError {
     NoFd(SystemError),
     /// The connection failed, or the system refuses the descriptors of this frame or of one before it.
     ///
-    /// From [`send_until`](crate::Connection::send_until) with
+    /// From `send_until` with
     /// [`TimedOut`](ConnectionError::TimedOut): the frame may be queued. Do not send it again; later
     /// calls finish it.
     Connection(ConnectionError),

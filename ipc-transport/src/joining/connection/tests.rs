@@ -7,6 +7,8 @@ use std::vec::Vec;
 use ipc_frame::{Decode, DecodeError, EncodeError, MessageError, Text};
 
 use super::*;
+#[cfg(feature = "socket")]
+use crate::contract::{Errno, Fds, Moved, Received, SystemError};
 use crate::joining::joiner::InboxError;
 use crate::memory::loopback::{Loopback, LoopbackEnd};
 
@@ -301,4 +303,56 @@ fn a_peer_that_has_ended_is_told_to_a_sender() {
     assert!(!left.wants_output(), "nothing waits for a room that never comes");
     assert_eq!(left.try_receive().unwrap().unwrap().1.payload, b"last");
     assert_eq!(left.try_receive().err(), Some(ConnectionError::Closed));
+}
+
+/// A transport that the system lets pass no descriptor.
+#[cfg(feature = "socket")]
+struct Refusing<T>(T);
+
+#[cfg(feature = "socket")]
+impl<T: Transport> Transport for Refusing<T> {
+    fn send(&mut self, pieces: &[&[u8]]) -> Moved {
+        self.0.send(pieces)
+    }
+
+    fn receive(&mut self, space: &mut [u8]) -> Moved {
+        self.0.receive(space)
+    }
+}
+
+#[cfg(feature = "socket")]
+impl<T: PassFds> PassFds for Refusing<T> {
+    fn send_with(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
+        let refused = SystemError { call: "sendmsg", errno: Errno(22) };
+        if fds.is_empty() { self.0.send(pieces) } else { Err(TransportError::FdsRefused(refused)) }
+    }
+
+    fn receive_with(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
+        self.0.receive_with(space, fds)
+    }
+}
+
+#[cfg(feature = "socket")]
+#[test]
+fn a_frame_whose_descriptors_are_refused_is_dropped_alone() {
+    use std::os::fd::AsFd;
+
+    let mut loopback = Loopback::<SPACE>::new();
+    let (left, mut right) = loopback.ends();
+    let mut side = Connection::<_, 256, 4>::new(Refusing(left), HELLO);
+    send(&mut right, &hello_frame(&payload()));
+    assert!(side.try_open().unwrap().is_some());
+    let null = std::fs::File::open("/dev/null").unwrap();
+    for id in [1, 2, 3] {
+        let refused = side.try_send(Header::request(1, id), &Raw(b"x"), &[null.as_fd()]);
+        let is_refused = matches!(
+            refused,
+            Err(SendError::Connection(ConnectionError::Transport(TransportError::FdsRefused(_))))
+        );
+        assert!(is_refused && !side.wants_output(), "{refused:?}");
+    }
+    received(&mut right);
+    let request = Header::request(1, 4);
+    assert_eq!(side.try_send(request, &Raw(b"goes on"), &[]), Ok(()));
+    assert_eq!(received(&mut right), frame(request, 0, b"goes on"));
 }
