@@ -19,13 +19,13 @@ pub use hello::Hello;
 
 /// A connection between two programs that did not fork from one another.
 ///
-/// Each side sends a [`Hello`] first: which service it speaks for, in which version, how long the frames
-/// are that it takes, and how many descriptors they may bring. Frames follow once both agree. A frame
-/// that the peer would not take is refused before any byte of it is sent.
+/// Each side sends a [`Hello`] first: its service, the version of that, the longest frame that it takes,
+/// and how many descriptors a frame may bring. Frames follow once both agree. A frame that the peer
+/// would not take is refused before any byte of it is sent.
 ///
-/// A program that waits uses the calls that end in `_until`. In an event loop call
-/// [`try_receive`](Self::try_receive) until it gives nothing, and watch the descriptor for input, and for
-/// room while [`wants_output`](Self::wants_output). To reconnect, make a new connection.
+/// A program that waits uses the calls that end in `_until`. An event loop calls
+/// [`try_receive`](Self::try_receive) until it gives nothing. It watches the descriptor for input, and
+/// for room while [`wants_output`](Self::wants_output) is true. To reconnect, make a new connection.
 ///
 /// `BYTES` is the longest frame each way, with its header of 24 bytes; up to `FRAMES` outgoing frames
 /// are kept until the transport takes them. Nothing is allocated, and nothing that the peer sends makes
@@ -132,12 +132,12 @@ impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
         &self.transport
     }
 
-    /// Returns whether anything waits to be sent: then watch the descriptor for room, too.
+    /// Returns whether anything waits to be sent. Then watch the descriptor for room, too.
     pub const fn wants_output(&self) -> bool {
         self.outbox.queue.has_unsent()
     }
 
-    /// Sends the own hello and returns the peer's, once it has come. The other calls do the same first.
+    /// Sends this side's hello and returns the peer's once it has come. The other calls do the same first.
     ///
     /// # Errors
     /// See [`ConnectionError`].
@@ -197,8 +197,8 @@ impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
         }
     }
 
-    /// Queues a frame with duplicates of the descriptors, and sends as much as the transport takes; the
-    /// rest follows by later calls. These also tell an error of the transport that may pass.
+    /// Queues a frame with duplicates of the descriptors, and sends as much as the transport takes. Later
+    /// calls send the rest. They also report an error of the transport that may pass.
     ///
     /// # Errors
     /// See [`SendError`]: nothing of the frame was sent or will be.

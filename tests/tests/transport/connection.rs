@@ -204,6 +204,14 @@ pub(crate) fn descriptors_come_only_where_they_are_allowed() {
         assert_eq!(own.receive_until(soon()).err(), Some(error));
         assert_eq!(own.receive_until(soon()).err(), Some(error), "for ever");
     }
+    // Nor are they held for a frame that is not whole.
+    let (mut own, mut peer) = hostile(none.fds(1));
+    let two = file();
+    let before = fds::open().len();
+    peer.send_with(&[&frame(1, (2, 0), b"half")[..25]], &[two.as_fd(); 2]).unwrap();
+    assert_eq!(own.receive_until(in_ms(10)).err(), Some(ConnectionError::TimedOut));
+    assert_eq!(fds::open().len(), before + 1, "as many as are allowed");
+    drop((own, peer, two));
     // Those that no frame announces are closed.
     let (mut own, mut peer) = hostile(none);
     let file = file();

@@ -8,9 +8,9 @@ use crate::contract::{SystemError, TransportError};
 use crate::joining::connection::hello::Hello;
 use crate::joining::joiner::InboxError;
 
-/// A connection that gives no frame. All but [`TimedOut`](Self::TimedOut) and
-/// [`Transport`](Self::Transport) are final: every later call fails, so drop the connection. Those two
-/// change nothing, and the call may be made again.
+/// Why a connection gives no frame. After [`TimedOut`](Self::TimedOut) and
+/// [`Transport`](Self::Transport) the call may be made again. Every other error is final: later calls
+/// fail, too, so drop the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionError {
@@ -93,18 +93,18 @@ impl From<TransportError> for ConnectionError {
     }
 }
 
-/// A frame that was not sent. Nothing of it went out or will, except after an error of
-/// [`Connection`](Self::Connection) from `send_until`.
+/// Why a frame was not sent. Nothing of it went out or will, except where `send_until` fails with
+/// [`Connection`](Self::Connection).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {
     /// The peer's hello has not arrived: wait until the connection is open.
     NotOpen,
-    /// The frame is not taken: [`Full`](PushError::Full) until the transport takes earlier ones. Or it
-    /// is over what was agreed on: longer than this side sends or the peer takes, or with more
-    /// descriptors than the peer takes, the transport carries or a frame of its kind has.
+    /// The buffer has no room until the transport takes earlier frames ([`Full`](PushError::Full)), or
+    /// the frame is over what was agreed on: it is longer than this side sends or the peer takes, or it
+    /// has more descriptors than the peer takes, the transport carries or its kind allows.
     Push(PushError),
-    /// Frames of this kind are the connection's own.
+    /// Only the connection itself sends frames of this kind.
     OutOfPlace {
         /// What the frame is.
         kind: Kind,
@@ -115,9 +115,8 @@ pub enum SendError {
     NoFd(SystemError),
     /// The connection failed, or the system refuses the descriptors of this frame or of one before it.
     ///
-    /// From `send_until` with
-    /// [`TimedOut`](ConnectionError::TimedOut): the frame may be queued. Do not send it again; later
-    /// calls finish it.
+    /// Where `send_until` fails with [`TimedOut`](ConnectionError::TimedOut), the frame may be queued. Do
+    /// not send it again: later calls finish it.
     Connection(ConnectionError),
 }
 

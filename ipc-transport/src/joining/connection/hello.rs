@@ -30,7 +30,7 @@ pub struct Hello {
 }
 
 impl Hello {
-    /// A program that takes no descriptors. Of the name the first 32 bytes count.
+    /// A program that takes no descriptors. Only the first 32 bytes of the name count.
     pub const fn new(service: &str, version: u64) -> Self {
         Self { service: Text::new(service), version, fds: 0, bytes: 0 }
     }

@@ -99,6 +99,20 @@ fn a_hello_has_the_bytes_of_the_format() {
 }
 
 #[test]
+fn the_longest_hello_fits_into_the_smallest_connection() {
+    let mut loopback = Loopback::<SPACE>::new();
+    let (left, mut right) = loopback.ends();
+    let longest = Hello::new("a name that is cut after 32 bytes", u64::MAX).fds(u16::MAX);
+    assert_eq!((longest.service.as_str().len(), longest.fds), (32, 253));
+    let mut side = Connection::<_, 74, 1>::new(left, longest);
+    assert_eq!(side.try_open(), Ok(None));
+    let hello = received(&mut right);
+    assert_eq!((hello.len(), hello::LONGEST), (74, 74));
+    send(&mut right, &hello);
+    assert_eq!(side.try_open(), Ok(Some(Hello { bytes: 74, ..longest })));
+}
+
+#[test]
 fn a_hello_may_come_in_any_pieces() {
     let mut bytes = hello_frame(&payload());
     let hello = bytes.len();
@@ -301,6 +315,7 @@ fn a_peer_that_has_ended_is_told_to_a_sender() {
     let refused = left.try_send(Header::one_way(1, 1), &Raw(b"x"), &[]);
     assert_eq!(refused, Err(SendError::Connection(ConnectionError::Closed)));
     assert!(!left.wants_output(), "nothing waits for a room that never comes");
+    assert_eq!(left.flush(), Err(ConnectionError::Closed), "what was queued is lost");
     assert_eq!(left.try_receive().unwrap().unwrap().1.payload, b"last");
     assert_eq!(left.try_receive().err(), Some(ConnectionError::Closed));
 }
