@@ -55,12 +55,15 @@
 //!
 //! A law fails by a panic that says what was expected. One that waits for bytes that never come does so
 //! after 20 seconds. In most laws the first of the two ends sends and dies: where they differ, run the
-//! laws also with the ends exchanged. A transport must be full at some time: one that takes 64 MiB that
-//! nobody receives fails.
+//! laws also with the ends exchanged. A transport must have a limit: one that takes 64 MiB without a
+//! receiver fails.
+//!
+//! Two laws are for some transports only, and the macro leaves them out: call
+//! [`what_would_be_received_shows`] and [`what_the_dead_left_unread_costs_no_last_words`] in tests of
+//! your own.
 //!
 //! The laws can run beside other tests in threads of one process: they count no descriptors, and the
-//! signals that they need go to their own thread. They say nothing of
-//! [`holds_input`](crate::Transport::holds_input), since not every transport has a descriptor.
+//! signals that they need go to their own thread.
 
 #![expect(
     clippy::unwrap_used,
@@ -74,6 +77,7 @@ mod cuts;
 mod descriptors;
 mod hostile;
 mod probe;
+mod readiness;
 mod signals;
 mod strays;
 mod tools;
@@ -101,6 +105,7 @@ pub use hostile::{
     a_peer_that_dies_at_each_call_leaves_all_that_it_sent, forged_lengths_end_in_a_typed_error,
     half_a_frame_and_silence_end_at_a_deadline, random_bytes_end_in_a_typed_error,
 };
+pub use readiness::what_would_be_received_shows;
 pub use strays::{
     a_peer_that_dies_with_descriptors_at_each_call_leaves_nothing,
     descriptors_nobody_asked_for_are_closed, random_bytes_and_descriptors_leave_nothing,
@@ -135,8 +140,8 @@ pub mod parts {
 ///
 /// `laws!(pair: Transport)` tests what [`Transport`](crate::Transport) promises, and
 /// `laws!(pair: PassFds)` also what [`PassFds`](crate::PassFds) adds. `pair` is the path of a function
-/// that returns two connected ends, of one type or of two. Use the macro in a module of its own for
-/// each transport:
+/// that returns two connected ends, of one type or of two. Give each transport a
+/// separate module:
 ///
 /// ```test_harness
 /// #[cfg(test)]

@@ -9,8 +9,7 @@ use crate::laws::tools::{
     Random, await_end, is_closed, patiently, receive_exactly, send_all, settled,
 };
 
-/// As many refusals one after the other mean that a transport is full or empty, and not that it
-/// is slow.
+/// After this many refusals in a row a transport is full or empty, not slow.
 const PATIENCE: usize = 60;
 
 /// More than a transport usually takes in one call.
@@ -83,7 +82,7 @@ impl<A: Transport, B: Transport> Traffic<A, B> {
         }
     }
 
-    /// Receives until so many bytes are left.
+    /// Receives until `left` bytes are on the way.
     fn receive_all_but(&mut self, way: usize, left: usize) {
         while self.sent[way] - self.arrived[way] > left {
             patiently(|| self.receive(way, 5_000));
@@ -129,7 +128,7 @@ pub fn a_count_is_from_one_to_what_was_offered<A: Transport, B: Transport>(
     }
 }
 
-/// A send that takes only some of the bytes takes exactly as many as it counts.
+/// A send that takes only some of the bytes returns exactly how many.
 pub fn a_short_send_takes_what_it_counts<A: Transport, B: Transport>(pair: impl Fn() -> (A, B)) {
     let mut traffic = Traffic::between(pair());
     for before in [0, 1, 700, 60_000] {
@@ -212,7 +211,7 @@ pub fn the_directions_are_apart<A: Transport, B: Transport>(pair: impl Fn() -> (
     traffic.drain(0);
 }
 
-/// All that a peer had sent is received, and after it `Closed`, no other error, for ever.
+/// All that a peer had sent is received. After it comes `Closed` from then on, and no other error.
 pub fn the_last_words_come_before_the_end_and_the_end_is_for_ever<A: Transport, B: Transport>(
     pair: impl Fn() -> (A, B),
 ) {
@@ -246,10 +245,10 @@ pub fn a_sender_told_of_the_end_still_receives_and_gets_no_signal<A: Transport, 
     signals.none_came();
 }
 
-/// What a peer had sent is received also where it left bytes unread.
+/// What a peer had sent is received even if it left bytes unread.
 ///
-/// Not part of [`laws!`](crate::laws!): a network may give up what is under way, as TCP does. Run it in
-/// a test of your own for a transport between processes of one machine.
+/// Not part of [`laws!`](crate::laws!), since a network may drop what is under way, as TCP does. Call it
+/// in a test of your own for a transport within one machine.
 pub fn what_the_dead_left_unread_costs_no_last_words<A: Transport, B: Transport>(
     pair: impl Fn() -> (A, B),
 ) {
@@ -263,7 +262,7 @@ pub fn what_the_dead_left_unread_costs_no_last_words<A: Transport, B: Transport>
     await_end(|| right.receive(&mut [0; 16]));
 }
 
-/// Calls that a signal interrupts are repeated inside. The law sends SIGURG to its own thread.
+/// A signal does not end a call. The law sends SIGURG to its own thread.
 pub fn signals_are_not_seen<A: Transport, B: Transport>(pair: impl Fn() -> (A, B)) {
     let _storm = Storm::begin();
     bytes_arrive_in_order_none_twice_none_missing(&pair);

@@ -13,7 +13,7 @@ use crate::laws::tools::{Random, await_end, frame, patiently, send_all, settled}
 /// What became of bytes: how many frames, and the error that ended them.
 type Fate = (u64, Option<DecodeError>);
 
-/// Takes frames until so many bytes in all have arrived, or are refused.
+/// Takes frames until `len` bytes in all have arrived, or are refused.
 fn take<const N: usize>(
     decoder: &mut Decoder<N>,
     len: usize,
@@ -53,7 +53,7 @@ fn judge(bytes: &[u8]) -> Fate {
     })
 }
 
-/// A frame, noise, or what begins as a frame does, so that more than the first check is reached.
+/// A frame, noise, or noise that begins like a frame and so passes the first checks.
 pub(super) fn noise(random: &mut Random, fds: (u16, u32)) -> Vec<u8> {
     let mut bytes = frame(1, fds, &vec![1; random.below(90)]);
     match random.below(6) {
@@ -172,7 +172,7 @@ pub fn send_parts(to: &mut impl Transport, calls: usize) -> usize {
     parts.map(|part| (send_all(to, part), part.len()).1).sum()
 }
 
-/// Sees that so many bytes and then the end arrive.
+/// Sees that `sent` bytes and then the end arrive.
 pub fn take_last_words(from: &mut impl Transport, sent: usize) {
     let fate = take_from(&mut Decoder::<256>::new(), sent, from);
     assert_eq!(fate, (u64::try_from(sent / 31).unwrap(), None), "to the last byte");
@@ -186,7 +186,7 @@ pub fn dies<A: Transport, B: Transport>((mut left, mut right): (A, B), calls: us
     take_last_words(&mut right, sent);
 }
 
-/// What a peer sent before it ended arrives to the last byte, between whichever calls that was.
+/// What a peer sent before it ended arrives to the last byte, whichever call was its last.
 pub fn a_peer_that_dies_at_each_call_leaves_all_that_it_sent<A: Transport, B: Transport>(
     pair: impl Fn() -> (A, B),
 ) {

@@ -16,7 +16,7 @@ pub fn send_all_with(to: &mut impl PassFds, bytes: &[u8], own: &OwnedFd, count: 
     send_all(to, &bytes[len..]);
 }
 
-/// Takes frames until so many bytes more have arrived, or are refused.
+/// Takes frames until `len` more bytes have arrived, or are refused.
 /// Returns how many had all their descriptors.
 fn take(inbox: &mut Inbox<256>, len: usize, from: &mut impl PassFds) -> Result<usize, InboxError> {
     let (mut left, mut whole) = (len, 0);

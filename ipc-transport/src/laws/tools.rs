@@ -10,7 +10,7 @@ use ipc_frame::Header;
 use crate::contract::{Moved, Transport, TransportError};
 use crate::memory::faulty::Faults;
 
-/// How long a law calls again. Only a transport that hangs or loses bytes needs as long.
+/// How long a law calls again. Only a transport that hangs or loses bytes takes this long.
 const LONGEST: Duration = Duration::from_secs(20);
 
 /// Returns the answer of a call. An error that the fault injector made counts as "would block".
@@ -75,7 +75,7 @@ pub fn receive_exactly(from: &mut impl Transport, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// Waits for the end, before which nothing comes, and sees that it is for ever.
+/// Waits for the end, and sees that nothing comes before it or after it.
 pub fn await_end<T: Debug>(mut receive: impl FnMut() -> Moved<T>) {
     let mut ended = || match receive() {
         Ok(Some(got)) => panic!("{got:?} instead of the end"),

@@ -83,9 +83,13 @@ macro_rules! losses {
     };
 }
 
-/// What those keep that are a socket, which can be sent.
+/// What those keep that are a socket, which can be sent and watched.
 macro_rules! sockets {
     ($list:ident, $pair:ident) => {
+        $list.push(Case {
+            name: concat!(stringify!($pair), "::what_would_be_received_shows"),
+            run: || laws::what_would_be_received_shows(pairs::$pair),
+        });
         cases_of!($list, $pair, strays: a_peer_that_sends_its_own_end_is_closed_once_that_is);
     };
 }
@@ -293,6 +297,7 @@ fn main() -> ExitCode {
         descriptors_with_the_second_byte_are_caught,
         a_truncation_that_is_not_told_is_caught,
         a_descriptor_left_open_on_exec_is_caught,
+        bytes_that_do_not_show_are_caught,
     );
     run(&list, 4)
 }

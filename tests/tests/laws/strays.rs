@@ -1,4 +1,4 @@
-//! Descriptors from a process that SIGKILL ends, and such as nobody expects.
+//! Descriptors from a process that SIGKILL ends, and unexpected ones.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

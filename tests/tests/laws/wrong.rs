@@ -37,6 +37,7 @@ enum Fault {
     DescriptorsWithTheSecondByte,
     TruncationNotTold,
     LeftOpenOnExec,
+    KeptWithoutAWord,
 }
 
 use Fault::*;
@@ -47,11 +48,12 @@ struct Wrong {
     fault: Fault,
     calls: usize,
     ended: bool,
+    kept: Vec<u8>,
 }
 
 fn pair(fault: Fault) -> (Wrong, Wrong) {
     let (left, right) = Stream::pair().unwrap();
-    let wrong = |inner| Wrong { inner, fault, calls: 0, ended: false };
+    let wrong = |inner| Wrong { inner, fault, calls: 0, ended: false, kept: Vec::new() };
     (wrong(left), wrong(right))
 }
 
@@ -109,6 +111,19 @@ impl Wrong {
         Ok(())
     }
 
+    /// Takes more from the stream than it gives.
+    fn receive_from_kept(&mut self, space: &mut [u8]) -> Moved {
+        if self.kept.is_empty() {
+            let mut more = [0; 256];
+            let len = self.inner.receive(&mut more)?.unwrap_or(0);
+            self.kept.extend_from_slice(&more[..len]);
+        }
+        let len = space.len().min(self.kept.len());
+        space[..len].copy_from_slice(&self.kept[..len]);
+        self.kept.drain(..len);
+        Ok((len > 0).then_some(len))
+    }
+
     fn received(&mut self, answer: Moved<Received>, space: &mut [u8]) -> Moved<Received> {
         let is_late = self.has_now(WouldBlockThatGives);
         match answer {
@@ -142,6 +157,12 @@ impl Wrong {
     }
 }
 
+impl AsFd for Wrong {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inner.as_fd()
+    }
+}
+
 fn len_of(pieces: &[&[u8]]) -> usize {
     pieces.iter().map(|piece| piece.len()).sum()
 }
@@ -154,6 +175,9 @@ impl Transport for Wrong {
 
     fn receive(&mut self, space: &mut [u8]) -> Moved {
         self.before_receiving()?;
+        if self.has(KeptWithoutAWord) && !space.is_empty() {
+            return self.receive_from_kept(space);
+        }
         let answer = self.inner.receive(space);
         let answer = answer.map(|len| len.map(|len| Received { len, fds_truncated: false }));
         Ok(self.received(answer, space)?.map(|received| received.len))
@@ -246,4 +270,6 @@ caught! {
         TruncationNotTold => what_the_list_cannot_hold_is_closed_and_told,
     a_descriptor_left_open_on_exec_is_caught:
         LeftOpenOnExec => from_none_to_253_arrive_in_order_and_closed_on_exec,
+    bytes_that_do_not_show_are_caught:
+        KeptWithoutAWord => what_would_be_received_shows,
 }

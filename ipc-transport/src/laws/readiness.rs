@@ -1,0 +1,41 @@
+//! The law of transports that have a descriptor to watch.
+
+use crate::contract::Transport;
+use crate::fd::AsFd;
+use crate::laws::bytes::bytes_at;
+use crate::laws::tools::{await_end, patiently, settled};
+use crate::waiting::{Instant, Interest, Watched, wait};
+
+fn shows(end: &(impl Transport + AsFd)) -> bool {
+    let mut watched = [Watched::new(end.as_fd(), Interest::Input)];
+    end.holds_input() || wait(&mut watched, Some(Instant::PAST)).unwrap()
+}
+
+/// Whenever receiving would give something, the descriptor shows input, or
+/// [`holds_input`](crate::Transport::holds_input) says so. The end shows, too.
+///
+/// Not part of [`laws!`](crate::laws!), since not every transport has a descriptor. Call it in a test of
+/// your own. It looks at the second of the two ends.
+pub fn what_would_be_received_shows<A: Transport, B: Transport + AsFd>(pair: impl Fn() -> (A, B)) {
+    let (mut left, mut right) = pair();
+    let mut space = [0; 64];
+    for part in 1..=space.len() {
+        for len in [1, part, part + 1, 3 * part + 2] {
+            let sent = bytes_at(0, len);
+            let (mut rest, mut received) = (&sent[..], 0);
+            while received < len {
+                received += patiently(|| {
+                    rest = &rest[settled(left.send(&[rest])).unwrap_or(0)..];
+                    let is_shown = shows(&right);
+                    let count = settled(right.receive(&mut space[..part]));
+                    assert!(is_shown || count.is_none(), "{count:?} bytes came and did not show");
+                    count
+                });
+            }
+        }
+    }
+    drop(left);
+    patiently(|| shows(&right).then_some(()));
+    await_end(|| right.receive(&mut space));
+    assert!(shows(&right), "the end shows");
+}
