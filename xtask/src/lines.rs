@@ -1,6 +1,6 @@
 //! `cargo xtask lines`: how much code each crate has, and how much it may have.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::Path};
 
 use lexopt::Arg::{Long, Short};
 
@@ -8,7 +8,8 @@ use crate::{failure::Failure, modules::Tree, workspace::Workspace};
 
 const HELP: &str = "\
 Counts the lines of code of each crate and compares them with the crate's limit. Blank lines,
-comments, doc comments, code that is compiled in tests only, and files outside src do not count.
+comments, doc comments, code that is compiled in tests only, the laws of ipc-transport, and files
+outside src do not count.
 
 Usage: cargo xtask lines [OPTIONS]
 
@@ -22,7 +23,7 @@ Exit codes: 0 every crate is within its limit, 1 a crate is over it or a file ca
 /// The crates, each with the most lines of code that it may have: what it has, and hardly more.
 /// A limit follows when a crate gets smaller.
 pub(crate) const LIMITS: [(&str, usize); 4] =
-    [("ipc-frame", 875), ("ipc-transport", 3220), ("ipc-barrier", 2118), ("ipc-worker", 5244)];
+    [("ipc-frame", 873), ("ipc-transport", 3667), ("ipc-barrier", 2118), ("ipc-worker", 5244)];
 
 /// Runs the verb.
 pub(crate) fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
@@ -68,7 +69,11 @@ impl Crate {
         let package = workspace.root().join(name);
         let mut files = Vec::new();
         for file in Tree::read(&package)?.files.iter().filter(|file| !file.is_test) {
-            let path = file.path.strip_prefix(&package).unwrap_or(&file.path).display();
+            let path = file.path.strip_prefix(&package).unwrap_or(&file.path);
+            if is_laws(path) {
+                continue;
+            }
+            let path = path.display();
             let lines = file.source.code_lines();
             let lines =
                 lines.map_err(|error| Failure::Failed(format!("cannot read {path}: {error}")))?;
@@ -88,6 +93,12 @@ impl Crate {
         let over = lines.checked_sub(self.limit).filter(|over| *over > 0)?;
         Some(format!("{} has {lines} lines of {}: {over} too many", self.name, self.limit))
     }
+}
+
+/// Returns whether a file, by its path in the crate, holds the transport's laws: tests for others, which
+/// no program links.
+fn is_laws(path: &Path) -> bool {
+    path.with_extension("").starts_with("src/laws")
 }
 
 fn table(crates: &[Crate], files: bool) -> String {
