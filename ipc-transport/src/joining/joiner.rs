@@ -59,12 +59,11 @@ impl Joiner {
         let (mut owner, mut next) = (None, position);
         for (start, header) in headers {
             next = end_of(start, &header);
-            if header.fd_count() == 0 {
-                self.barred.take_if(|barred| *barred == start);
-            } else if self.barred == Some(start) {
+            if header.fd_count() > 0 && self.barred == Some(start) {
                 // The stream ends at this frame.
                 return false;
-            } else if range.contains(&start) {
+            }
+            if header.fd_count() > 0 && range.contains(&start) {
                 owner = Some(start);
             }
         }

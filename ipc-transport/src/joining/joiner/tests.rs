@@ -1,5 +1,6 @@
 //! Every small split of a few frames, honest or not, beside what the sender knows.
 
+use std::string::ToString;
 use std::vec;
 use std::vec::Vec;
 
@@ -269,4 +270,34 @@ fn a_sequence_out_of_step_is_final() {
     assert_eq!(joiner.frame(24, &plain), error);
     assert_eq!(joiner.limit(24, core::iter::empty()), Some(0));
     assert!(!joiner.arrived(24..48, 1, 24, core::iter::empty()));
+}
+
+#[test]
+fn errors_say_their_numbers() {
+    let texts = [
+        FdsLost { expected: 3, got: 2 }.to_string(),
+        InboxError::FdSequence { expected: 3, got: 2 }.to_string(),
+        InboxError::FdsClaimedTwice { fd_count: 32 }.to_string(),
+    ];
+    for text in texts {
+        assert!(text.contains('3') && text.contains('2'), "{text}");
+    }
+}
+
+/// One call brought a frame with descriptors and half a frame without; the next call, the rest of it
+/// and a frame with descriptors.
+#[test]
+fn half_a_frame_without_descriptors_bars_none() {
+    let header = |fd_count: u16, sequence| {
+        let bytes = Header::request(1, 1).encode_with(0, fd_count, sequence).unwrap();
+        Header::decode(&bytes).unwrap()
+    };
+    let [first, without, second] = [header(1, 0), header(0, 0), header(1, 1)];
+    let mut joiner = Joiner::new();
+    assert!(joiner.arrived(0..30, 1, 0, [(0, first)].into_iter()));
+    assert_eq!(joiner.frame(0, &first), Ok(None));
+    assert!(joiner.arrived(30..72, 1, 24, [(24, without), (48, second)].into_iter()));
+    assert_eq!(joiner.frame(24, &without), Ok(None));
+    assert_eq!(joiner.frame(48, &second), Ok(None));
+    assert!(!joiner.is_waiting());
 }
