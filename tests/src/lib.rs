@@ -67,6 +67,7 @@ mod guide {
         BarrierSeveral = "barrier-several.md",
         Blocks = "blocks.md",
         ComingFrom = "coming-from.md",
+        Connection = "connection.md",
         Errors = "errors.md",
         EventLoops = "event-loops.md",
         Files = "files.md",
@@ -83,6 +84,7 @@ mod guide {
         Start = "start.md",
         Supervision = "supervision.md",
         Threads = "threads.md",
+        Transport = "transport.md",
         Typed = "typed.md",
     }
 }
