@@ -1,5 +1,5 @@
-//! The hot path without a kernel or a second process, one piece at a time, for a counter of
-//! instructions: `counted NAME` does the piece of that name so often that the rest does not count.
+//! The hot path without a kernel or a second process, one piece at a time, for an instruction
+//! counter. `counted NAME` repeats the named piece often enough that everything else is negligible.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a bench fails by panicking")]
 
@@ -9,18 +9,18 @@ use ipc_frame::{Decoder, Header, Queue};
 use ipc_transport::{Arrived, Inbox, Instant, Outbox, Ring};
 use ipc_worker::{Call, Event, Outcome, Refusal, Reply, Request, Start, Worker};
 
-/// How often a piece is done.
+/// How often a piece is repeated.
 const TIMES: u64 = 1000;
 
-/// Bytes of a payload.
+/// The payload.
 const PAYLOAD: [u8; 64] = [7; 64];
 
-/// Requests of one batch.
+/// Requests in one batch.
 const BATCH: usize = 32;
 
 type Piece = (&'static str, fn() -> Box<dyn FnMut()>);
 
-/// The pieces. What one does takes away what it has made, so that each time is like the last.
+/// The pieces. Each removes what it has made, so that every repetition does the same work.
 const PIECES: &[Piece] = &[
     ("encode", encode),
     ("decode", decode),
@@ -30,7 +30,7 @@ const PIECES: &[Piece] = &[
 ];
 
 fn main() {
-    // Cargo gives `--bench`, too.
+    // Cargo passes `--bench`, too.
     let name = std::env::args().skip(1).find(|word| word != "--bench");
     let Some(name) = name else {
         for (name, _) in PIECES {
@@ -39,7 +39,7 @@ fn main() {
         return;
     };
     let Some((_, piece)) = PIECES.iter().find(|(it, _)| *it == name) else {
-        panic!("no piece {name:?}: without a name all are listed");
+        panic!("no piece {name:?}: run without a name to list them");
     };
     let mut piece = piece();
     for _ in 0..10 {
@@ -49,8 +49,8 @@ fn main() {
     println!("{TIMES} times");
 }
 
-/// What a counter counts.
-#[expect(unsafe_code, reason = "a name that a counter finds")]
+/// The function that a counter looks for.
+#[expect(unsafe_code, reason = "a symbol that a counter finds")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn counted(piece: &mut Box<dyn FnMut()>) {
@@ -81,7 +81,7 @@ fn decode() -> Box<dyn FnMut()> {
     })
 }
 
-/// Nobody sleeps, so that no call is made.
+/// Neither side sleeps, so the ring makes no system call.
 fn ring_there_and_back() -> Box<dyn FnMut()> {
     let (mut left, mut right) = Ring::pair(4096).unwrap();
     let mut outboxes = [(); 2].map(|()| Outbox::<4096, 8>::new());

@@ -1,7 +1,7 @@
-//! How soon a killed worker answers again, by fork and by exec, beside a bare posix_spawn of the
-//! same program, with a small parent and with a large one: `cargo xtask bench`.
+//! How soon a killed worker answers again, by fork and by exec, compared with a bare posix_spawn of
+//! the same program, from a small parent and from a large one: `cargo xtask bench`.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a figure that cannot be taken fails so")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a measurement fails by panicking")]
 
 use std::io::{Read, Write};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -12,16 +12,16 @@ use ipc_worker::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Blocks of each row, one of every row in turn.
+/// Blocks per row; the rows take turns.
 const ROUNDS: usize = 41;
 const QUICK_ROUNDS: usize = 11;
 
-/// Bytes that the large parent has touched.
+/// Bytes that the large parent has written to.
 const LARGE: usize = 512 << 20;
 
-/// Names the process that measures with a large parent.
+/// The argument for the process that measures from a large parent.
 const PARENT: &str = "large-parent";
-/// Names the bare program.
+/// The argument for the bare program.
 const BARE: &str = "bare";
 
 fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     if is_measured { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// What the bare program does: it answers every byte with one.
+/// The bare program: it answers every byte with one byte.
 fn answer() {
     let mut byte = [0];
     while std::io::stdin().read_exact(&mut byte).is_ok() {
@@ -64,7 +64,7 @@ fn answer() {
     }
 }
 
-/// What is killed and started anew, until it answers.
+/// A process that is killed and restarted until it answers.
 trait Subject {
     fn again(&mut self);
 }
@@ -107,7 +107,7 @@ impl<L: Launch> Subject for Worker<u32, L> {
         kill_process(pid, Signal::KILL).unwrap();
         let (mut is_answered, mut has_died) = (false, false);
         let deadline = ipc_worker::Instant::now() + Duration::from_secs(30);
-        // The first may have gone to the one that was killed, and is sent again.
+        // The first request may have reached the killed worker; then it is sent again.
         let call = Call::new(1, &[b"x"]).again(ipc_worker::Again::UntilAnswered);
         let on_event = |event: Event<'_, u32>| match event {
             Event::Done { outcome: Outcome::Reply(_), .. } => is_answered = true,

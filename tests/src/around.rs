@@ -1,6 +1,6 @@
-//! What a case may find around itself: sandboxes, an old kernel, namespaces, no /proc, little in
-//! /dev, a read-only disk, closed standard streams, another machine.
-//! `IPC_TESTS_AROUND` names one of them; without it a case runs as it is.
+//! The surroundings of a case: sandboxes, an old kernel, namespaces, no /proc, few devices in /dev,
+//! a read-only disk, closed standard streams, another machine.
+//! `IPC_TESTS_AROUND` selects one; without it a case runs in unchanged surroundings.
 
 #![expect(unsafe_code, reason = "namespaces, mounts and descriptors by system calls")]
 
@@ -21,35 +21,35 @@ use crate::cases::skip;
 use crate::seccomp;
 use left_out::{LEFT_OUT, OF_C_LIBRARY};
 
-/// Names the surroundings.
+/// Selects the surroundings.
 const AROUND: &str = "IPC_TESTS_AROUND";
-/// The descriptor that still leads to standard error where that is closed.
+/// The descriptor that still leads to standard error after standard error is closed.
 static KEPT: AtomicI32 = AtomicI32::new(-1);
-/// Where /proc is for the tests themselves, if it is hidden from the crates.
+/// The path at which the tests find /proc if it is hidden from the crates.
 const PROC: &str = "IPC_TESTS_PROC";
 
-/// A directory to mount at, which is usually there and empty (hier(7)).
+/// A directory to mount on, which usually exists and is empty (hier(7)).
 const MOUNT_POINT: &str = "/mnt";
 
-/// What small systems have in /dev.
+/// The devices that small systems have in /dev.
 const DEVICES: [&str; 9] =
     ["null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "fuse"];
 
-/// What newer kernels have and sandboxes refuse, beside what `seccomp::NEWER` lists.
+/// Calls of newer kernels that sandboxes refuse, in addition to `seccomp::NEWER`.
 const REFUSED: [libc::c_long; 4] =
     [libc::SYS_pidfd_open, libc::SYS_pidfd_send_signal, libc::SYS_close_range, libc::SYS_execveat];
 
-/// Returns the path of a file of /proc, for the tests' own looks.
+/// Returns the path of a file in /proc, for use by the tests themselves.
 pub fn proc(path: &str) -> String {
     format!("{}/{path}", std::env::var(PROC).as_deref().unwrap_or("/proc"))
 }
 
-/// Returns whether a descriptor is only there to tell of failures.
+/// Returns whether the descriptor was kept open only to report failures.
 pub fn is_kept(fd: RawFd) -> bool {
     fd == KEPT.load(Relaxed)
 }
 
-/// Starts this program again; by its path where the crates do not find /proc.
+/// Starts this program again, by its path if /proc is hidden from the crates.
 pub fn start_self() -> Result<Start<Exec<'static, Over>>, SystemError> {
     if std::env::var(PROC).is_err() {
         return over::exec_self();
@@ -58,12 +58,12 @@ pub fn start_self() -> Result<Start<Exec<'static, Over>>, SystemError> {
     Ok(over::exec(Box::leak(path.into_boxed_c_str())))
 }
 
-/// Returns whether surroundings are asked for that are still to be entered.
+/// Returns whether surroundings were requested but not entered yet.
 pub fn is_asked_for() -> bool {
     std::env::var(AROUND).is_ok()
 }
 
-/// Returns why a case is left out in the present surroundings.
+/// Returns why a case is left out in the current surroundings.
 pub fn leaves_out(case: &str) -> Option<&'static str> {
     let around = std::env::var(AROUND).ok()?;
     LEFT_OUT
@@ -78,15 +78,16 @@ fn is_listed(parts: &[&str], case: &str) -> bool {
     parts.iter().any(|part| case.contains(part))
 }
 
-/// Returns the name of this program, as cargo knows it.
+/// Returns the name under which cargo knows this program.
 fn suite() -> String {
     let program = std::env::args().next().unwrap_or_default();
     let file = program.rsplit('/').next().unwrap_or_default();
     file.rsplit_once('-').map_or(file, |(name, _hash)| name).to_owned()
 }
 
-/// Changes the surroundings of this process, which is a case's. Returns in another process where
-/// that is what is asked for; this one then waits for it and exits with its status.
+/// Changes the surroundings of this process, which runs one case. Some surroundings need another
+/// process: the function then returns there, and this process waits for it and exits with its
+/// status.
 pub fn enter(case: &str) {
     let Ok(around) = std::env::var(AROUND) else { return };
     let entered = match around.as_str() {
@@ -102,14 +103,14 @@ pub fn enter(case: &str) {
         "noshm" => leave_little_of_dev(),
         "fullshm" => fill_shm(),
         "closed" => close_streams(),
-        // These are there already, from `cargo xtask cross`.
+        // `cargo xtask cross` has set these up.
         "i686" | "qemu" => Ok(()),
         other => Err(io::Error::other(format!("{AROUND}={other} is not known"))),
     };
     if let Err(error) = entered {
         skip(&format!("all with {AROUND}={around}: {error}"), "root, and a kernel with namespaces");
     }
-    // What this process starts is there already.
+    // Programs that this process starts are in them already.
     // SAFETY: this process has one thread.
     unsafe { std::env::remove_var(AROUND) };
 }
@@ -118,7 +119,7 @@ fn refuse(case: &str, errno: i32) -> io::Result<()> {
     seccomp::refuse(&REFUSED, errno);
     let is_of_c_library = is_listed(OF_C_LIBRARY, case);
     seccomp::refuse(&[libc::SYS_clone3], if is_of_c_library { libc::ENOSYS } else { errno });
-    // What is started by exec, and barriers beyond one, cannot do without.
+    // Programs started by exec, and processes with several barriers, need these calls.
     if !["chaos", "container", "exec", "execs", "heist", "hostile", "several", "walks"]
         .contains(&suite().as_str())
     {
@@ -130,7 +131,7 @@ fn refuse(case: &str, errno: i32) -> io::Result<()> {
 fn be_process_1() -> io::Result<()> {
     // SAFETY: no memory is involved.
     check(unsafe { libc::unshare(libc::CLONE_NEWPID | libc::CLONE_NEWNS) })?;
-    // SAFETY: this process has one thread, so that the child may do anything.
+    // SAFETY: this process has one thread, so the child may call anything.
     match check(unsafe { libc::fork() })? {
         0 => {
             make_private()?;
@@ -146,8 +147,8 @@ fn be_process_1() -> io::Result<()> {
     }
 }
 
-/// Covers /proc in this process and its children by an empty directory. What it was stays there
-/// for the tests, below a name that nobody else knows.
+/// Covers /proc with an empty directory, for this process and its children. The tests still find
+/// the real one at a path that only they know.
 pub fn hide_proc() -> io::Result<()> {
     if std::env::var(PROC).is_ok() {
         return Ok(());
@@ -164,8 +165,8 @@ pub fn hide_proc() -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the root file system read-only for this process and its children, as on many devices; what
-/// the tests make lies on another one, in memory.
+/// Makes the root file system read-only for this process and its children, as on many devices.
+/// Files that the tests create go to another one, in memory.
 pub fn be_read_only() -> io::Result<()> {
     be_in_a_namespace()?;
     mount("tmpfs", MOUNT_POINT, 0)?;
@@ -174,8 +175,8 @@ pub fn be_read_only() -> io::Result<()> {
     mount("none", "/", libc::MS_REMOUNT | libc::MS_BIND | libc::MS_RDONLY)
 }
 
-/// Leaves of /dev, for this process and its children, what small systems and containers have: no
-/// /dev/shm and no /dev/log.
+/// Leaves in /dev only what small systems and containers have, without /dev/shm and /dev/log, for
+/// this process and its children.
 pub fn leave_little_of_dev() -> io::Result<()> {
     be_in_a_namespace()?;
     mount("tmpfs", MOUNT_POINT, 0)?;
@@ -203,13 +204,14 @@ pub fn fill_shm() -> io::Result<()> {
     }
 }
 
-/// Leaves nothing of /dev for this process and its children.
+/// Empties /dev for this process and its children.
 pub fn hide_dev() -> io::Result<()> {
     be_in_a_namespace()?;
     mount("tmpfs", "/dev", 0)
 }
 
-/// What fails is still told, by a descriptor that no count sees.
+/// Closes the standard streams. Failures are still reported, through a descriptor that no count
+/// includes.
 fn close_streams() -> io::Result<()> {
     let stderr = rustix::io::fcntl_dupfd_cloexec(io::stderr(), 100)?;
     let number = stderr.as_raw_fd();
@@ -217,18 +219,18 @@ fn close_streams() -> io::Result<()> {
     KEPT.store(number, Relaxed);
     std::panic::set_hook(Box::new(move |info| {
         let text = format!("{info}\n");
-        // SAFETY: the descriptor is open, or the call fails; the text lives beyond the call.
+        // SAFETY: the descriptor is open, or the call fails; the text outlives the call.
         unsafe { libc::write(number, text.as_ptr().cast(), text.len()) };
     }));
     _ = io::stdout().flush();
     for stream in 0..3 {
-        // SAFETY: nobody uses it afterwards but to find that it is closed.
+        // SAFETY: afterwards it is used only to check that it is closed.
         unsafe { libc::close(stream) };
     }
     Ok(())
 }
 
-/// Mounts from now on for this process and its children only.
+/// Enters a new mount namespace: mounts from now on affect only this process and its children.
 fn be_in_a_namespace() -> io::Result<()> {
     // SAFETY: no memory is involved.
     check(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
@@ -239,12 +241,13 @@ fn make_private() -> io::Result<()> {
     mount("none", "/", libc::MS_REC | libc::MS_PRIVATE)
 }
 
-/// Mounts, or moves or changes a mount, by the flags; the kind is named as what is mounted.
+/// Mounts, moves or changes a mount, depending on the flags. The source also names the file system
+/// type.
 fn mount(from: impl AsRef<Path>, to: impl AsRef<Path>, flags: libc::c_ulong) -> io::Result<()> {
     mount_with(from, to, flags, c"")
 }
 
-/// The same, with options of the file system.
+/// Like [`mount`], with options for the file system.
 fn mount_with(
     from: impl AsRef<Path>,
     to: impl AsRef<Path>,
@@ -254,7 +257,7 @@ fn mount_with(
     let [from, to] = [from.as_ref(), to.as_ref()].map(|path| path.as_os_str().as_bytes());
     let (from, to) = (CString::new(from)?, CString::new(to)?);
     let options = options.as_ptr().cast();
-    // SAFETY: all are strings that end with a zero.
+    // SAFETY: all strings are NUL-terminated.
     check(unsafe { libc::mount(from.as_ptr(), to.as_ptr(), from.as_ptr(), flags, options) })
         .map(|_| ())
 }

@@ -1,4 +1,4 @@
-//! Runs each case in a process of its own, with one thread, and prints as the test harness does.
+//! Runs each case in its own single-threaded process, and prints results as the test harness does.
 //!
 //! A test that forks must not run beside other threads, and one that counts descriptors or
 //! children must not see those of another case.
@@ -17,7 +17,7 @@ use rustix::stdio::{dup2_stderr, dup2_stdout};
 
 use crate::{around, deep};
 
-/// The longest that a case may take; a hang is a failure, not a wait.
+/// The longest time that a case may take; a hang is a failure.
 fn longest() -> Duration {
     Duration::from_secs(if deep::is_asked_for() { 3_600 } else { 120 })
 }
@@ -27,21 +27,21 @@ const FAILED: i32 = 1;
 const SKIPPED: i32 = 77;
 
 /// The name of a case that only enters the surroundings.
-const NONE: &str = "all of it";
+const NONE: &str = "entering";
 
-/// A case: its name and what it does.
+/// A case: its name and its function.
 #[derive(Debug)]
 pub struct Case {
     /// The fact that it shows.
     pub name: &'static str,
-    /// Panics where the fact does not hold.
+    /// Panics if the fact does not hold.
     pub run: fn(),
 }
 
-/// Lists functions as cases under their own names; or functions over a type, as cases for each of
-/// the types under the names given to these: `name: Type, other: OtherType => { case, … }`. The
-/// function that runs them is `main`, or what stands before an equals sign. Cases that mostly wait
-/// run several `at once`.
+/// Lists functions as cases under their own names. Generic functions become one case per type,
+/// under the names given to the types: `name: Type, other: OtherType => { case, … }`. The function
+/// that runs them is `main`, or the name before an equals sign. Cases that mostly wait run several
+/// `at once`.
 #[macro_export]
 macro_rules! cases {
     ($($($name:ident: $type:ty),+ => $list:tt)+) => {
@@ -77,23 +77,23 @@ macro_rules! cases {
     };
 }
 
-/// Ends a case that needs what this machine lacks, and says aloud how to get it.
+/// Skips a case that needs something this machine lacks, and prints how to install it.
 pub fn skip(what: &str, install: &str) -> ! {
     println!("skipped: {what} (install with: {install})");
     leave(SKIPPED)
 }
 
-/// Ends a case that is about what the program under test has not.
+/// Skips a case about a feature that the program under test does not have.
 pub fn leave_out(why: &str) -> ! {
-    // The case may have limited the size of files, also of the one that this goes to.
+    // The case may have limited file sizes, which applies to our output too.
     let limit = getrlimit(Resource::Fsize);
     _ = setrlimit(Resource::Fsize, Rlimit { current: limit.maximum, ..limit });
     println!("left out here, since {why}");
     leave(SKIPPED)
 }
 
-/// Runs the cases whose names contain one of the arguments, all without arguments; so many at once.
-/// Where these are several, what a case prints is shown when it has ended.
+/// Runs the cases whose names contain one of the arguments, or all without arguments; `at_once` of
+/// them at a time. If that is more than one, a case's output is shown once the case has ended.
 pub fn run(cases: &[Case], at_once: usize) -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let filters: Vec<&String> = arguments.iter().filter(|word| !word.starts_with('-')).collect();
@@ -111,14 +111,14 @@ pub fn run(cases: &[Case], at_once: usize) -> ExitCode {
     println!("\nrunning {} tests", chosen.len());
     let start = Instant::now();
     let (mut passed, mut skipped, mut failures) = (0, 0, Vec::new());
-    // Surroundings that cannot be had are told once.
+    // Report only once that the surroundings are not available.
     if around::is_asked_for()
         && Running::start(&Case { name: NONE, run: || {} }, false).wait() == Some(SKIPPED)
     {
         skipped = chosen.len();
         chosen.clear();
     }
-    // A case that fails in other surroundings is to be seen alone.
+    // In other surroundings cases run one at a time, so that a failure stands alone.
     let at_once = if around::is_asked_for() { 1 } else { at_once };
     let mut next = chosen.iter();
     let mut running: Vec<Running<'_>> = Vec::new();
@@ -153,7 +153,7 @@ pub fn run(cases: &[Case], at_once: usize) -> ExitCode {
             }
             None => {
                 failures.push(ended.name);
-                "FAILED (no end within the deadline)"
+                "FAILED (timed out)"
             }
         };
         println!("test {} ... {verdict}", ended.name);
@@ -177,7 +177,7 @@ struct Running<'a> {
     name: &'a str,
     child: i32,
     start: Instant,
-    /// What it prints, unless that goes where ours does.
+    /// Its output, unless that goes directly to ours.
     output: Option<File>,
 }
 
@@ -188,7 +188,7 @@ impl<'a> Running<'a> {
             let made = memfd_create("output", MemfdFlags::CLOEXEC);
             File::from(made.unwrap_or_else(|error| panic!("memfd_create: {error}")))
         });
-        // SAFETY: this program has one thread, so that the child may do anything.
+        // SAFETY: this program has one thread, so the child may call anything.
         let child = match unsafe { libc::fork() } {
             -1 => panic!("fork: {}", io::Error::last_os_error()),
             0 => run_one(case, output.as_ref()),
@@ -197,8 +197,8 @@ impl<'a> Running<'a> {
         Self { name: case.name, child, start: Instant::now(), output }
     }
 
-    /// Returns the status that the case has ended with, and nothing inside where it did not end in
-    /// time; nothing while it runs.
+    /// Returns the case's exit status, the inner `None` if it timed out. Returns `None` while it
+    /// runs.
     fn status(&self) -> Option<Option<i32>> {
         let mut status = 0;
         // SAFETY: the kernel writes the status into the variable.
@@ -210,7 +210,7 @@ impl<'a> Running<'a> {
         }
         if self.start.elapsed() > longest() {
             kill_group(self.child);
-            // SAFETY: the status is not asked for.
+            // SAFETY: a null pointer means that the status is not wanted.
             unsafe { libc::waitpid(self.child, std::ptr::null_mut(), 0) };
             return Some(None);
         }
@@ -226,23 +226,23 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Prints what the case has printed.
+    /// Prints the case's output.
     fn show(&self) {
         let Some(mut output) = self.output.as_ref() else { return };
         let copied = output.rewind().and_then(|()| io::copy(&mut output, &mut io::stdout()));
-        copied.unwrap_or_else(|error| panic!("what {} printed: {error}", self.name));
+        copied.unwrap_or_else(|error| panic!("cannot copy the output of {}: {error}", self.name));
     }
 }
 
-/// Runs a case in this process, which has just been made for it.
+/// Runs a case in this process, which was created for it.
 fn run_one(case: &Case, output: Option<&File>) -> ! {
-    // SAFETY: no memory is involved. A separate group lets a hang be killed whole.
+    // SAFETY: no memory is involved. Its own process group lets a hung case be killed whole.
     unsafe { libc::setpgid(0, 0) };
     if let Some(output) = output {
         let both = dup2_stdout(output).and_then(|()| dup2_stderr(output));
         both.unwrap_or_else(|error| panic!("dup2: {error}"));
     }
-    // One that is killed by design leaves no file behind.
+    // A case killed on purpose must not leave a core dump.
     let none = Rlimit { current: Some(0), ..getrlimit(Resource::Core) };
     _ = setrlimit(Resource::Core, none);
     if let Some(why) = around::leaves_out(case.name).filter(|_| case.name != NONE) {
@@ -254,7 +254,7 @@ fn run_one(case: &Case, output: Option<&File>) -> ! {
     leave(if result.is_ok() { PASSED } else { FAILED })
 }
 
-/// Ends whatever the case has left behind.
+/// Kills every process that the case left behind.
 fn kill_group(group: i32) {
     // SAFETY: no memory is involved; the group is the case's own.
     unsafe { libc::kill(-group, libc::SIGKILL) };

@@ -1,18 +1,18 @@
-//! An allocator that counts, to show that there is nothing to count.
+//! An allocator that counts, to show that nothing is allocated.
 
-#![expect(unsafe_code, reason = "an allocator is unsafe by its trait")]
+#![expect(unsafe_code, reason = "GlobalAlloc is an unsafe trait")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
-/// The system's allocator with a count of its calls. Each process has its own count.
+/// The system's allocator with a count of its calls. Each process has a separate count.
 #[derive(Debug)]
 pub struct Counting;
 
 impl Counting {
-    /// Returns how many times memory was asked for.
+    /// Returns how many allocations were made.
     pub fn count() -> usize {
         COUNT.load(Ordering::Relaxed)
     }
@@ -22,7 +22,7 @@ impl Counting {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promises are those that the system's allocator asks for.
+        // SAFETY: the caller promises what the system's allocator requires.
         unsafe { System.alloc(layout) }
     }
 

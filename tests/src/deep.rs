@@ -1,4 +1,4 @@
-//! How much is done: as much as fits before every change, or what `cargo xtask deep` asks for.
+//! How much the tests do: as much as fits before every commit, or what `cargo xtask deep` asks for.
 
 /// The environment variable that asks for more.
 const DEEP: &str = "IPC_TESTS_DEEP";
@@ -8,7 +8,7 @@ pub fn is_asked_for() -> bool {
     std::env::var_os(DEEP).is_some()
 }
 
-/// Returns the first number, or the second where the long form is asked for.
+/// Returns the first number, or the second in the long form of the tests.
 pub fn or(short: usize, deep: usize) -> usize {
     if is_asked_for() { deep } else { short }
 }

@@ -1,15 +1,15 @@
-//! The example programs, as a user has them.
+//! The example programs, as users get them.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// Builds an example of a package, with whatever features it may need, so that what is tested is what stands in the source, and
-/// returns the program's path.
+/// Builds a package's example with all features, so that the current source is tested, and returns
+/// the program's path.
 pub fn build(package: &str, name: &str) -> PathBuf {
     run_cargo(name, &["--package", package, "--all-features", "--example", name])
 }
 
-/// Builds tinylogd, which is a workspace of its own, as it is installed.
+/// Builds tinylogd, a separate workspace, as it is installed.
 pub fn build_tinylogd() -> PathBuf {
     let folder = ["--manifest-path", "tests/tinylogd/Cargo.toml"];
     run_cargo("tinylogd", &[&folder[..], &["--release", "--bin", "tinylogd"]].concat())
@@ -24,7 +24,7 @@ fn run_cargo(name: &str, arguments: &[&str]) -> PathBuf {
         .stderr(Stdio::inherit())
         .output()
         .expect("cargo runs");
-    assert!(output.status.success(), "{name} cannot be built");
+    assert!(output.status.success(), "{name} failed to build");
     let messages = String::from_utf8(output.stdout).expect("cargo writes JSON");
     let path = messages
         .lines()

@@ -1,4 +1,4 @@
-//! What a process holds: descriptors and children.
+//! Descriptors and children of a process.
 
 #![expect(unsafe_code, reason = "descriptors known by number, and calls that rustix lacks")]
 
@@ -11,12 +11,13 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::around::{is_kept, proc};
 
-/// Room for all descriptors that a frame may carry.
+/// Room for the most descriptors that a frame may carry.
 pub type Fds = ipc_transport::FdList<253>;
 
 const _: () = assert!(ipc_frame::MAX_FDS == 253);
 
-/// Receives once, with room for as many descriptors as a frame may carry. `None` where nothing came.
+/// Receives once, with room for the most descriptors that a frame may carry. Returns `None` if
+/// nothing arrived.
 pub fn receive<const BYTES: usize>(
     inbox: &mut Inbox<BYTES>,
     from: &mut impl PassFds,
@@ -27,7 +28,7 @@ pub fn receive<const BYTES: usize>(
     })
 }
 
-/// Returns the open descriptors, without the one that reads the list and those that are detached
+/// Returns the open descriptors, except the one that reads the list and those that are detached
 /// from their files.
 pub fn open() -> Vec<RawFd> {
     let list = fs::read_dir(proc("self/fd")).expect("/proc is mounted");
@@ -40,18 +41,18 @@ pub fn open() -> Vec<RawFd> {
         .collect()
 }
 
-/// Returns the status flags of a descriptor, `None` where it is closed.
+/// Returns the status flags of a descriptor, or `None` if it is closed.
 pub fn mode(fd: RawFd) -> Option<i32> {
     // SAFETY: the call touches no memory.
     Some(unsafe { libc::fcntl(fd, libc::F_GETFL) }).filter(|&mode| mode >= 0)
 }
 
-/// Makes a file that can be told from every other by [`id_of`].
+/// Creates a file that [`id_of`] can tell from every other.
 pub fn file() -> OwnedFd {
     tempfile::tempfile().expect("there is room for a file").into()
 }
 
-/// Returns what stays the same of a file whatever descriptor it has.
+/// Returns a file's id, the same for every descriptor of it.
 pub fn id_of(fd: impl AsFd) -> u64 {
     rustix::fs::fstat(fd).expect("the descriptor is open").st_ino
 }
@@ -61,25 +62,25 @@ pub fn is_cloexec(fd: impl AsFd) -> bool {
     rustix::io::fcntl_getfd(fd).expect("the descriptor is open").contains(FdFlags::CLOEXEC)
 }
 
-/// Changes how many descriptors the process may open.
+/// Sets how many descriptors the process may open.
 pub fn limit(count: u64) {
     let whole = getrlimit(Resource::Nofile);
     let limit = Rlimit { current: Some(count), ..whole };
     setrlimit(Resource::Nofile, limit).expect("it is not above the hard limit");
 }
 
-/// Returns a worker's socket to main, in the worker: the first beyond the standard streams.
+/// Returns a worker's socket to main: the first descriptor after the standard streams.
 pub fn own_socket() -> BorrowedFd<'static> {
     open()
         .into_iter()
         .filter(|&fd| fd > 2)
-        // SAFETY: it was open, and a worker's socket is as long as the worker runs.
+        // SAFETY: it is open, and a worker's socket stays open as long as the worker.
         .map(|fd| unsafe { BorrowedFd::borrow_raw(fd) })
         .find(|fd| rustix::net::sockopt::socket_type(fd).is_ok())
-        .expect("a worker has a socket")
+        .expect("a worker has a socket to main")
 }
 
-/// Makes a socket refuse descriptors, or take them (SO_PASSRIGHTS); returns whether the kernel knows
+/// Makes a socket accept or refuse descriptors (SO_PASSRIGHTS). Returns whether the kernel supports
 /// that.
 pub fn pass_rights(socket: BorrowedFd<'_>, is_on: bool) -> bool {
     const SO_PASSRIGHTS: i32 = 83;
@@ -92,7 +93,7 @@ pub fn pass_rights(socket: BorrowedFd<'_>, is_on: bool) -> bool {
     set == 0
 }
 
-/// Makes an io_uring, which the kernel never passes; `None` where it makes none.
+/// Creates an io_uring, a descriptor that the kernel never passes. Returns `None` if it cannot.
 pub fn io_uring(flags: u32) -> Option<OwnedFd> {
     let mut parameters = [0_u32; 30];
     parameters[2] = flags;
@@ -103,7 +104,7 @@ pub fn io_uring(flags: u32) -> Option<OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Returns the states of this process's children as /proc shows them; `Z` is a zombie.
+/// Returns the states of this process's children as shown by /proc; `Z` is a zombie.
 pub fn children() -> Vec<char> {
     let own = std::process::id().to_string();
     let processes = fs::read_dir(proc("")).expect("/proc is mounted");

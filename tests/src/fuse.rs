@@ -1,5 +1,5 @@
-//! A file system that is asked and never answers (fuse(4)): a system call on it cannot be ended by
-//! a signal.
+//! A file system whose server never answers (fuse(4)): signals cannot interrupt a system call on
+//! it.
 
 #![expect(unsafe_code, reason = "mount takes pointers")]
 
@@ -11,10 +11,10 @@ use std::path::PathBuf;
 
 use ipc_barrier::{Child, Fork, exit, fork};
 
-/// Asks for the connection's settings (`FUSE_INIT` of linux/fuse.h).
+/// The request that negotiates the connection (`FUSE_INIT` of linux/fuse.h).
 const INIT: u32 = 26;
 
-/// A mounted file system. Dropping it aborts it, which ends all that wait for it.
+/// A mounted file system. Dropping it aborts the connection, which ends every pending call on it.
 #[derive(Debug)]
 pub struct Silent {
     dir: tempfile::TempDir,
@@ -22,7 +22,7 @@ pub struct Silent {
 }
 
 impl Silent {
-    /// Mounts one, with a process that answers the first question only.
+    /// Mounts it, with a server that answers only the first request.
     pub fn mount() -> io::Result<Self> {
         let dir = tempfile::tempdir()?;
         let mut device = File::options().read(true).write(true).open("/dev/fuse")?;
@@ -30,7 +30,7 @@ impl Silent {
         let options = CString::new(format!("fd={fd},rootmode=40000,user_id=0,group_id=0"))?;
         let target = CString::new(dir.path().to_str().unwrap_or_default())?;
         let (name, kind, flags) = (c"silent", c"fuse", libc::MS_NOSUID | libc::MS_NODEV);
-        // SAFETY: all are strings that end with a zero.
+        // SAFETY: all strings are NUL-terminated.
         let mounted = unsafe {
             libc::mount(
                 name.as_ptr(),
@@ -52,20 +52,20 @@ impl Silent {
         }
     }
 
-    /// A file in it, of which nothing is ever heard.
+    /// A file in it. Calls on this file never return.
     pub fn file(&self) -> PathBuf {
         self.dir.path().join("file")
     }
 }
 
-/// Reads every question until the file system is gone.
+/// Reads every request until the file system is unmounted.
 fn serve(device: &mut File) {
     let mut question = vec![0; 1 << 17];
     while let Ok(len) = device.read(&mut question) {
         let word = |at: usize| question.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
         let opcode = word(4).map(u32::from_le_bytes);
         if len >= 16 && opcode == Some(INIT) {
-            // Length, no error, the question's number; version 7.31, and limits.
+            // Length, no error, the request's id; version 7.31, and limits.
             let mut answer = [80_u32.to_le_bytes(), [0; 4]].concat();
             answer.extend(question.get(8..16).unwrap_or_default());
             answer.extend([7_u32, 31, 4096, 0, 0, 4096].map(u32::to_le_bytes).concat());
@@ -77,11 +77,11 @@ fn serve(device: &mut File) {
 
 impl Drop for Silent {
     fn drop(&mut self) {
-        // The last descriptor of the device goes with its process, and that aborts the connection.
+        // The server holds the device's last descriptor: its exit aborts the connection.
         _ = self.server.kill();
         _ = self.server.wait();
         if let Ok(target) = CString::new(self.dir.path().to_str().unwrap_or_default()) {
-            // SAFETY: the string ends with a zero.
+            // SAFETY: the string is NUL-terminated.
             unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) };
         }
     }

@@ -1,19 +1,19 @@
-//! What memory a process has.
+//! A process's memory.
 
 use crate::around::proc;
 use std::fs;
 
-/// Pages of memory, as /proc/self/statm counts them (proc(5)).
+/// Pages of memory, as counted by /proc/self/statm (proc(5)).
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
-    /// All that is mapped, whether it was touched or not.
+    /// All mapped pages, touched or not.
     pub mapped: usize,
-    /// What is in memory and no file's: the heap, the stack, what was written to.
+    /// Resident pages that belong to no file: heap, stack and everything written to.
     pub resident: usize,
 }
 
 impl Memory {
-    /// Returns what this process has now.
+    /// Returns this process's current memory.
     pub fn now() -> Self {
         let line = fs::read_to_string(proc("self/statm")).expect("/proc is mounted");
         let mut pages = line.split(' ').map(|field| field.parse().expect("counts of pages"));

@@ -1,11 +1,11 @@
-//! System calls that go by other numbers on 32-bit machines than their names say.
+//! System calls whose numbers on 32-bit machines differ from what their names suggest.
 
 use libc::{
     SYS_accept4, SYS_connect, SYS_getpeername, SYS_getsockopt, SYS_listen, SYS_recvfrom,
     SYS_recvmsg, SYS_sendmsg, SYS_sendto, SYS_setsockopt, SYS_shutdown, SYS_socketpair, c_long,
 };
 
-/// The calls that a program makes in place of an older one: ids became longer.
+/// The calls that replace older ones with short ids.
 #[cfg(any(target_arch = "arm", target_arch = "x86"))]
 const NEWER: &[(c_long, c_long)] = &[
     (libc::SYS_setgroups, libc::SYS_setgroups32),
@@ -15,13 +15,13 @@ const NEWER: &[(c_long, c_long)] = &[
 #[cfg(not(any(target_arch = "arm", target_arch = "x86")))]
 const NEWER: &[(c_long, c_long)] = &[];
 
-/// `socketcall`, by which rustix makes the calls of sockets on 32-bit x86.
+/// `socketcall`, which rustix uses for socket calls on 32-bit x86.
 #[cfg(target_arch = "x86")]
 pub(crate) const SOCKETCALL: Option<c_long> = Some(libc::SYS_socketcall);
 #[cfg(not(target_arch = "x86"))]
 pub(crate) const SOCKETCALL: Option<c_long> = None;
 
-/// Its first argument, by the call that is meant (linux/net.h).
+/// Its first argument for each socket call (linux/net.h).
 const OF_SOCKETS: &[(c_long, u32)] = &[
     (SYS_connect, 3),
     (SYS_listen, 4),
@@ -39,18 +39,18 @@ const OF_SOCKETS: &[(c_long, u32)] = &[
     (SYS_accept4, 18),
 ];
 
-/// Returns the numbers of these calls, and of those that are made in their place.
+/// Returns the numbers of these calls and of their replacements.
 pub(crate) fn of(calls: &[c_long]) -> impl Iterator<Item = c_long> {
     let newer = NEWER.iter().filter(|(call, _)| calls.contains(call)).map(|(_, newer)| newer);
     calls.iter().chain(newer).copied()
 }
 
-/// Returns what `socketcall` is asked for by these calls.
+/// Returns the first arguments of `socketcall` for these calls.
 pub(crate) fn of_sockets(calls: &[c_long]) -> impl Iterator<Item = u32> {
     OF_SOCKETS.iter().filter(|(call, _)| calls.contains(call)).map(|&(_, asked)| asked)
 }
 
-/// Returns the call that is meant, by its number and its first argument.
+/// Returns the call meant by a number and its first argument.
 pub(crate) fn meant(number: c_long, argument: u64) -> c_long {
     if SOCKETCALL == Some(number) {
         let found = OF_SOCKETS.iter().find(|&&(_, asked)| u64::from(asked) == argument);

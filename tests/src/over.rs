@@ -1,5 +1,4 @@
-//! What carries the frames of the workers that are tested: the socket, or with the feature
-//! `over-ring` the ring.
+//! The transport of the workers under test: the socket, or the ring with the feature `over-ring`.
 
 use std::ffi::CStr;
 
@@ -9,14 +8,14 @@ use ipc_worker::{Exec, Fork, Handler, Holding, Reason, Refusal, Reply, Request, 
 
 use crate::cases::leave_out;
 
-/// What carries frames.
+/// The transport of the workers under test.
 #[cfg(not(feature = "over-ring"))]
 pub type Over = ipc_worker::OverSocket;
-/// What carries frames.
+/// The transport of the workers under test.
 #[cfg(feature = "over-ring")]
 pub type Over = ipc_worker::OverRing;
 
-/// Ends a case that is about the calls and the bytes of the socket, where the ring takes its place.
+/// Ends a case about the socket's calls and bytes if the ring replaces the socket.
 pub fn only_the_socket() {
     if cfg!(feature = "over-ring") {
         leave_out("it is about the socket's calls and bytes");

@@ -1,47 +1,46 @@
-//! The calls of ptrace(2) that follow a process from one system call to the next.
+//! The ptrace(2) calls that follow a process from one system call to the next.
 
-#![expect(unsafe_code, reason = "ptrace has no safe form")]
+#![expect(unsafe_code, reason = "ptrace has no safe wrapper")]
 
 use crate::numbers;
 
-// The numbers of linux/ptrace.h: C libraries differ in which of them they have, and in their types.
+// The numbers in linux/ptrace.h: C libraries define different subsets, with different types.
 /// Lets the parent trace this process.
 pub const TRACEME: usize = 0;
-/// Writes a word of the registers.
+/// Writes a word to the tracee's user area, which holds its registers.
 pub const POKE_USER: usize = 6;
-/// Lets the process go on.
+/// Continues the process.
 pub const CONTINUE: usize = 7;
-/// Lets the process go on, and traces it no longer.
+/// Stops tracing the process and continues it.
 pub const DETACH: usize = 17;
-/// Lets the process go on to where it enters or leaves its next system call.
+/// Continues the process until it enters or leaves its next system call.
 pub const SYSCALL: usize = 24;
 /// Sets the options below.
 pub const SETOPTIONS: usize = 0x4200;
-/// Stops at system calls tell themselves from signals.
+/// Makes stops at system calls distinguishable from signals.
 pub const TRACE_SYSCALLS_APART: usize = 1;
-/// Forks are traced too, by fork, by vfork and by clone, and an exec does not stop it by a signal.
+/// Also traces children made by fork, vfork and clone, and replaces the SIGTRAP after an exec.
 pub const TRACE_FORKS: usize = 0b11110;
-/// What is traced is killed with its tracer.
+/// Kills the tracee if the tracer exits.
 pub const EXIT_KILL: usize = 1 << 20;
 
 const GET_SYSCALL_INFO: usize = 0x420e;
 const ENTERED: u8 = 1;
 const LEFT: u8 = 2;
 
-/// Where a process is stopped.
+/// The end of a system call at which a process is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
-    /// It is about to make the system call of this number.
+    /// It is about to make this system call.
     Entered(libc::c_long),
-    /// It has made one, with this result.
+    /// It has made a system call, with this result.
     Left(i64),
 }
 
-/// Returns at which end of a system call a process is stopped (kernel 5.3).
+/// Returns the end of the system call at which a process is stopped (Linux 5.3).
 pub fn look(child: i32) -> Option<Call> {
-    // The kernel's `struct ptrace_syscall_info`, and more: its first byte says what it tells, and
-    // after the places of the program and its stack comes the call's number with its arguments, or
-    // its result.
+    // The kernel's `struct ptrace_syscall_info`, and more. Its first byte gives the kind of stop.
+    // After the instruction and stack pointers come the call's number and arguments, or its result.
     let mut info = [0_u64; 16];
     let (len, address) = (size_of_val(&info), (&raw mut info).addr());
     if trace(GET_SYSCALL_INFO, child, len, address) <= 0 {
@@ -60,12 +59,12 @@ pub fn look(child: i32) -> Option<Call> {
 
 /// Makes one of the requests above.
 pub fn trace(request: usize, child: i32, address: usize, data: usize) -> libc::c_long {
-    // SAFETY: the requests above take numbers, but for the one that writes a structure of at most
-    // the length that goes with its address.
+    // SAFETY: the requests above take numbers. One writes a structure, of at most the length passed
+    // with its address.
     unsafe { libc::syscall(libc::SYS_ptrace, request, child, address, data) }
 }
 
-/// Waits for a process to stop or to end, and returns its status.
+/// Waits for a process to stop or exit, and returns its status.
 pub fn wait(child: i32) -> i32 {
     let mut status = 0;
     loop {
@@ -79,8 +78,8 @@ pub fn wait(child: i32) -> i32 {
     }
 }
 
-/// Lets the parent trace this process, and stops until it lets it go on. Returns false where tracing
-/// is not allowed.
+/// Lets the parent trace this process, and stops until the parent continues it. Returns false if
+/// tracing is not allowed.
 pub fn be_traced() -> bool {
     let is_traced = trace(TRACEME, 0, 0, 0) == 0;
     if is_traced {

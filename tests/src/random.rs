@@ -1,16 +1,16 @@
-//! Random numbers that a failure can be repeated with.
+//! Random numbers that can be repeated after a failure.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The environment variable that repeats a run: the seed that it printed.
+/// The environment variable that repeats a run: set it to the printed seed.
 const SEED: &str = "IPC_TESTS_SEED";
 
-/// Numbers by xorshift, from a seed that is another in every run.
+/// Xorshift random numbers, from a different seed in every run.
 #[derive(Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// Begins with the seed that is asked for, or one of the clock's, and prints which.
+    /// Starts with the requested seed, or one from the clock, and prints it.
     pub fn new() -> Self {
         let asked = std::env::var(SEED).ok().and_then(|seed| seed.parse().ok());
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.as_nanos());
@@ -19,9 +19,9 @@ impl Random {
         Self::seeded(seed)
     }
 
-    /// Begins with the seed.
+    /// Starts with the given seed.
     pub fn seeded(seed: u64) -> Self {
-        // Zero would stay zero.
+        // From zero, xorshift yields only zeroes.
         Self(seed.max(1))
     }
 
@@ -38,7 +38,7 @@ impl Random {
         usize::try_from(self.next() % u64::try_from(limit).unwrap_or(u64::MAX)).unwrap_or(0)
     }
 
-    /// Returns whether one of so many chances has come.
+    /// Returns true once in `chances` times on average.
     pub fn one_in(&mut self, chances: usize) -> bool {
         self.below(chances) == 0
     }

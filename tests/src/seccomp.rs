@@ -1,4 +1,4 @@
-//! A sandbox that refuses system calls, as containers and old kernels do.
+//! A sandbox that refuses system calls, as containers do, or lacks them, as old kernels do.
 
 #![expect(unsafe_code, reason = "a filter is installed by prctl, which takes pointers")]
 
@@ -9,19 +9,19 @@ use syscalls::Sysno;
 use crate::cases::skip;
 use crate::numbers;
 
-/// What newer kernels have and sandboxes refuse; every crate must do without.
+/// Calls of newer kernels that sandboxes refuse; every crate must work without them.
 pub const NEWER: [libc::c_long; 4] =
     [libc::SYS_pidfd_open, libc::SYS_clone3, libc::SYS_close_range, libc::SYS_unshare];
 
-/// Answers these system calls with `errno` from now on, in this thread and its children
-/// (seccomp(2)). Where the kernel has no filters the case is skipped aloud.
+/// Fails these system calls with `errno` from now on, in this thread and its children (seccomp(2)).
+/// Prints why and skips the case if the kernel has no filters.
 pub fn refuse(calls: &[libc::c_long], errno: i32) {
     install_or_skip(&rules(calls, with(errno)));
 }
 
-/// Makes the kernel look like Linux 3.17, which DESIGN.md promises to run on: it has none of the
-/// later calls, and knows none of the later flags and options that the crates, rustix or a C library
-/// may try and a filter can see.
+/// Makes the kernel look like Linux 3.17, the oldest that DESIGN.md supports. Later calls fail, as
+/// do later flags and options, if the crates, rustix or a C library may try them and a filter can
+/// see them.
 pub fn be_linux_3_17() {
     install_or_skip(&linux_3_17());
 }
@@ -36,7 +36,7 @@ fn linux_3_17() -> [Rule; 13] {
     };
     let seals = libc::F_ADD_SEALS.unsigned_abs();
     [
-        // glibc ends a process whose first thread has it and whose next one does not.
+        // glibc aborts if the first thread could register rseq and a later one cannot.
         Rule(vec![is(Sysno::rseq.id().into())], libc::SECCOMP_RET_ALLOW),
         Rule(vec![Test(0, FROM, number(FIRST_NEWER))], with(libc::ENOSYS)),
         option(libc::SYS_getsockopt),
@@ -58,15 +58,15 @@ fn linux_3_17() -> [Rule; 13] {
     ]
 }
 
-/// The first call of 3.18, which on every machine all later ones follow: those with times of 64 bits
-/// on machines of 32, too.
+/// The first call of 3.18; on every machine all later calls have higher numbers, including the
+/// calls with 64-bit times on 32-bit machines.
 #[cfg(not(target_arch = "x86"))]
 const FIRST_NEWER: libc::c_long = libc::SYS_bpf;
-/// Here the crates need 4.3, where sendmsg(2) came, and this is the first call of 4.4.
+/// Here the crates need 4.3, which added sendmsg(2); this is the first call of 4.4.
 #[cfg(target_arch = "x86")]
 const FIRST_NEWER: libc::c_long = libc::SYS_mlock2;
 
-/// The first option of 3.19, which all later ones follow.
+/// The first option of 3.19; all later options have higher numbers.
 const SO_INCOMING_CPU: u32 = 49;
 
 fn install_or_skip(rules: &[Rule]) {
@@ -75,14 +75,14 @@ fn install_or_skip(rules: &[Rule]) {
     }
 }
 
-/// The answer that is an error.
+/// The filter's result that fails a call with `errno`.
 fn with(errno: i32) -> u32 {
     libc::SECCOMP_RET_ERRNO | errno.unsigned_abs()
 }
 
-/// Answers the first so many of a system call with `errno`, and lets the others through, in this
-/// process and its children (seccomp_unotify(2), kernel 5.5). A child of this process does the
-/// answering, until the case ends.
+/// Fails the first `times` uses of a system call with `errno` and permits later ones, in this
+/// process and its children (seccomp_unotify(2), Linux 5.5). A child of this process answers them
+/// until the case ends.
 pub fn refuse_at_first(call: libc::c_long, errno: i32, times: usize) {
     let listener = match listen(call) {
         Ok(listener) => listener,
@@ -90,7 +90,7 @@ pub fn refuse_at_first(call: libc::c_long, errno: i32, times: usize) {
             skip(&format!("seccomp notifications: {error}"), "a kernel from 5.5 on with them")
         }
     };
-    // SAFETY: this process has one thread, so that the child may do anything.
+    // SAFETY: this process has one thread, so the child may call anything.
     match unsafe { libc::fork() } {
         -1 => panic!("fork: {}", io::Error::last_os_error()),
         0 => {
@@ -99,12 +99,12 @@ pub fn refuse_at_first(call: libc::c_long, errno: i32, times: usize) {
         }
         _ => {}
     }
-    // SAFETY: it is this process's own; the child has a copy.
+    // SAFETY: this process owns it; the child has a copy.
     unsafe { libc::close(listener) };
 }
 
-/// Never answers a system call from now on, so that a child that makes it hangs until it is killed
-/// (seccomp_unotify(2), kernel 5.0). The listener is kept open until this process ends.
+/// Never answers a system call from now on: a child that makes it hangs until it is killed
+/// (seccomp_unotify(2), Linux 5.0). The listener stays open until this process ends.
 pub fn silent(call: libc::c_long) -> io::Result<()> {
     listen(call).map(|_kept_open| ())
 }
@@ -113,7 +113,7 @@ fn supervise(listener: libc::c_int, errno: i32, times: usize) {
     let receive = libc::_IOWR::<libc::seccomp_notif>(b'!'.into(), 0);
     let send = libc::_IOWR::<libc::seccomp_notif_resp>(b'!'.into(), 1);
     for count in 0.. {
-        // SAFETY: all zeroes is a valid value, and what the kernel asks for.
+        // SAFETY: all zeroes is a valid value, and the kernel requires it.
         let mut asked: libc::seccomp_notif = unsafe { std::mem::zeroed() };
         // SAFETY: the kernel writes into the variable, whose size is part of the request.
         if unsafe { libc::ioctl(listener, receive, &raw mut asked) } != 0 {
@@ -141,7 +141,7 @@ fn listen(call: libc::c_long) -> io::Result<libc::c_int> {
     check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
     let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
     let (seccomp, mode) = (libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER);
-    // SAFETY: the kernel copies the filter, which lives beyond the call.
+    // SAFETY: the kernel copies the filter, which outlives the call.
     let listener = unsafe { libc::syscall(seccomp, mode, flags, &raw const filter) };
     i32::try_from(listener).ok().filter(|&fd| fd >= 0).ok_or_else(io::Error::last_os_error)
 }
@@ -150,9 +150,9 @@ fn install(rules: &[Rule]) -> io::Result<()> {
     let mut program = program(rules);
     let filter = filter(&mut program);
     let mode = libc::SECCOMP_MODE_FILTER;
-    // SAFETY: the kernel copies the filter, which lives beyond the call.
+    // SAFETY: the kernel copies the filter, which outlives the call.
     let install = || check(unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const filter) });
-    // Root's children are left as they are.
+    // As root this succeeds without no_new_privs.
     install().or_else(|_| {
         // SAFETY: no pointer is passed.
         check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
@@ -160,8 +160,7 @@ fn install(rules: &[Rule]) -> io::Result<()> {
     })
 }
 
-/// Gives each rule's answer where all of its tests hold, the first one's that does, and permits all
-/// other calls.
+/// Returns the answer of the first rule whose tests all hold, and permits every other call.
 fn program(rules: &[Rule]) -> Vec<libc::sock_filter> {
     let (load, jump, give) = (
         libc::BPF_LD | libc::BPF_W | libc::BPF_ABS,
@@ -171,7 +170,7 @@ fn program(rules: &[Rule]) -> Vec<libc::sock_filter> {
     let mut program = Vec::new();
     for Rule(tests, answer) in rules {
         for (left, Test(at, kind, value)) in (0..tests.len()).rev().zip(tests) {
-            // Where it does not hold, over the tests that are left and the answer.
+            // If the test fails, jump over the remaining tests and the answer.
             let over = u8::try_from(2 * left + 1).expect("few tests");
             program.push(statement(load, *at));
             program.push(libc::sock_filter { jf: over, ..statement(jump | kind, *value) });
@@ -182,13 +181,13 @@ fn program(rules: &[Rule]) -> Vec<libc::sock_filter> {
     program
 }
 
-/// Tests of a call, and the answer where all of them hold.
+/// Tests of a call, and the answer if all of them hold.
 struct Rule(Vec<Test>, u32);
 
-/// Compares a word of the filter's input, by its offset there, in one of the ways of BPF.
+/// Compares a word of the filter's input: its offset, a BPF comparison, the value.
 struct Test(u32, u32, u32);
 
-/// Gives the answer for these calls, also where they go by other numbers.
+/// Returns rules that give these calls the answer, also under their other numbers.
 fn rules(calls: &[libc::c_long], answer: u32) -> Vec<Rule> {
     let named = numbers::of(calls).map(|call| vec![is(call)]);
     let of_sockets = numbers::SOCKETCALL.into_iter().flat_map(|call| {
@@ -198,7 +197,7 @@ fn rules(calls: &[libc::c_long], answer: u32) -> Vec<Rule> {
     named.chain(of_sockets).map(|tests| Rule(tests, answer)).collect()
 }
 
-/// The call's number stands first in the filter's input.
+/// Tests the call's number, the first word of the filter's input.
 fn is(call: libc::c_long) -> Test {
     Test(0, libc::BPF_JEQ, number(call))
 }
@@ -207,7 +206,7 @@ fn number(call: libc::c_long) -> u32 {
     u32::try_from(call).expect("calls are numbered from 0")
 }
 
-/// Tests the lower half of an argument.
+/// Tests the low half of an argument.
 fn argument(index: usize, kind: u32, value: u32) -> Test {
     let half = if cfg!(target_endian = "big") { 4 } else { 0 };
     let at = std::mem::offset_of!(libc::seccomp_data, args) + 8 * index + half;
@@ -238,7 +237,7 @@ mod tests {
 
     #[test]
     fn linux_3_17_knows_only_what_it_had() {
-        // A thread of its own, which alone has the filter.
+        // Only this new thread gets the filter.
         std::thread::spawn(look_at_linux_3_17).join().unwrap();
     }
 
@@ -254,7 +253,7 @@ mod tests {
         assert_eq!(newer.err(), Some(Errno::INVAL));
         let socket = UnixDatagram::unbound().unwrap();
         assert_eq!(set_socket_keepalive(&socket, true), Ok(()));
-        // There the option is behind a pointer (socketcall(2)), where no filter sees it.
+        // x86 passes the option behind a pointer (socketcall(2)), out of a filter's sight.
         let is_seen = cfg!(not(target_arch = "x86"));
         assert!(!is_seen || socket_cookie(&socket) == Err(Errno::NOPROTOOPT));
         let rename = |flags| renameat_with(CWD, "/none", CWD, "/none-either", flags);

@@ -1,4 +1,4 @@
-//! The pure parts of the bench `speed`: what is measured, what it is to reach, and the figures.
+//! The pure parts of the bench `speed`: the rows, their goals, and the figures.
 
 mod goal;
 mod plan;

@@ -1,6 +1,6 @@
-//! A storm of signals, each of which interrupts whatever call is waiting.
+//! A storm of signals, which interrupt every blocking call.
 
-#![expect(unsafe_code, reason = "handlers and timers of signals have no safe form")]
+#![expect(unsafe_code, reason = "signal handlers and timers have no safe wrapper")]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,19 +11,19 @@ extern "C" fn count(_signal: libc::c_int) {
     COUNT.fetch_add(1, Ordering::Relaxed);
 }
 
-/// `SIGALRM` again and again, into a handler without `SA_RESTART`, until it is dropped. A child
-/// that is forked meanwhile has none.
+/// Repeated `SIGALRM` into a handler without `SA_RESTART`, until dropped. Children forked meanwhile
+/// do not inherit the timer.
 #[must_use = "dropping the storm ends it"]
 #[derive(Debug)]
 pub struct Storm(());
 
 impl Storm {
-    /// Begins a storm with one signal in each period of less than a second.
+    /// Starts a storm of one signal per period; the period is less than a second.
     pub fn begin(period: Duration) -> Self {
         // SAFETY: all zeroes is a valid sigaction: no flags, an empty mask.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
         action.sa_sigaction = count as extern "C" fn(libc::c_int) as usize;
-        // SAFETY: the handler only adds to an atomic, which a handler may.
+        // SAFETY: the handler only increments an atomic, which is async-signal-safe.
         let result =
             unsafe { libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut()) };
         assert_eq!(result, 0, "sigaction");
@@ -31,7 +31,7 @@ impl Storm {
         Self(())
     }
 
-    /// Returns how many signals this process was given.
+    /// Returns how many signals this process has handled.
     pub fn signals() -> usize {
         COUNT.load(Ordering::Relaxed)
     }

@@ -1,6 +1,6 @@
-//! Counts the system calls of a process between marks that it sets (ptrace(2)).
+//! Counts the system calls of a process between marks (ptrace(2)).
 
-#![expect(unsafe_code, reason = "a call that is made for nothing but being seen")]
+#![expect(unsafe_code, reason = "a call made only to be seen by the tracer")]
 
 use ipc_barrier::{Fork, exit, fork};
 
@@ -9,27 +9,27 @@ use crate::ptrace::{
     Call, EXIT_KILL, SETOPTIONS, SYSCALL, TRACE_SYSCALLS_APART, be_traced, look, trace, wait,
 };
 
-/// The calls that bring bytes in.
+/// The calls that receive bytes.
 const RECEIVING: [libc::c_long; 4] =
     [libc::SYS_recvmsg, libc::SYS_recvfrom, libc::SYS_read, libc::SYS_readv];
 
-/// What a process did from one mark to the next.
+/// What a process did between two marks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stretch {
     /// System calls.
     pub calls: usize,
-    /// Bytes that they received.
+    /// Bytes received by them.
     pub received: usize,
 }
 
-/// Marks the end of a stretch, by a call that nothing else makes.
+/// Marks the end of a stretch, with a call that nothing else makes.
 pub fn mark() {
-    // SAFETY: the call takes and changes nothing.
+    // SAFETY: the call takes no arguments and changes nothing.
     unsafe { libc::syscall(libc::SYS_getppid) };
 }
 
-/// Runs the function in a child and returns its stretches, from the first mark on. Where tracing is
-/// not allowed the case is skipped aloud. Processes that the child forks are not traced.
+/// Runs the function in a child and returns its stretches, starting at the first mark. Skips the
+/// case, with a message, if tracing is not allowed. Processes forked by the child are not traced.
 pub fn stretches(run: impl FnOnce()) -> Vec<Stretch> {
     let child = match fork().expect("the case has one thread") {
         Fork::Child(_guard) => {
@@ -59,7 +59,7 @@ pub fn stretches(run: impl FnOnce()) -> Vec<Stretch> {
         }
         let stopped_by = libc::WSTOPSIG(status);
         if stopped_by != libc::SIGTRAP | 0x80 {
-            // A signal of its own, such as that of a child's end.
+            // A signal to the traced process itself, such as SIGCHLD.
             signal = usize::try_from(stopped_by).expect("signals are positive");
             continue;
         }

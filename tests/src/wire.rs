@@ -1,29 +1,29 @@
-//! Headers as bytes, also such as no sender of ours would write. Depends on nothing: the fuzz
-//! targets include this file.
+//! Headers as bytes, including ones that our code never sends. Depends on nothing: the fuzz targets
+//! include this file.
 
-/// The fields of a header as they stand on the wire, right or wrong.
+/// The fields of a header as on the wire, valid or not.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RawHeader {
-    /// Bytes of payload announced.
+    /// Announced payload bytes.
     pub len: u32,
     /// The kind's number.
     pub kind: u8,
-    /// The flags' bits.
+    /// The flag bits.
     pub flags: u8,
     /// The method.
     pub method: u16,
     /// The id.
     pub id: u64,
-    /// Descriptors announced.
+    /// Announced descriptors.
     pub fd_count: u16,
-    /// Descriptors allowed to the reply.
+    /// Descriptors allowed in the reply.
     pub reply_fds: u16,
-    /// Descriptors announced before.
+    /// Descriptors announced before this frame.
     pub fd_sequence: u32,
 }
 
 impl RawHeader {
-    /// Returns the bytes.
+    /// Returns the encoded header.
     pub fn bytes(&self) -> [u8; 24] {
         let mut bytes = [0; 24];
         bytes[..4].copy_from_slice(&self.len.to_le_bytes());
@@ -38,7 +38,7 @@ impl RawHeader {
     }
 }
 
-/// Returns a request with its payload; of its descriptors the count and the sequence are given.
+/// Returns a request with its payload; the pair is its descriptor count and sequence.
 pub fn frame(id: u64, (fd_count, fd_sequence): (u16, u32), payload: &[u8]) -> Vec<u8> {
     let len = u32::try_from(payload.len()).expect("a payload of a test is short");
     let header =

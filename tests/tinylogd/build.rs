@@ -1,6 +1,6 @@
-//! Links each program with nothing but itself.
+//! Links each program without any library.
 
-/// What the linker is told.
+/// The linker's arguments.
 const ARGS: [&str; 6] = [
     "-static",
     "-no-pie",
@@ -14,10 +14,10 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=link.ld");
     println!("cargo::rerun-if-env-changed=RUSTC_LINKER");
-    // Cargo runs build scripts in the folder of their package, the linker elsewhere.
+    // Cargo runs build scripts in their package's folder, but the linker elsewhere.
     let script = std::env::current_dir().map(|folder| folder.join("link.ld"));
     let script = format!("-T{}", script.unwrap_or_else(|_| "link.ld".into()).display());
-    // A C compiler passes on what is the linker's, and would add the C library.
+    // A C compiler needs a prefix before linker options, and would add the C library.
     let is_linker = std::env::var("RUSTC_LINKER").is_ok_and(|name| name.ends_with("lld"));
     if std::env::var_os("CARGO_FEATURE_MUSL").is_some() {
         return;

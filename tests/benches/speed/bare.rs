@@ -1,4 +1,4 @@
-//! The floors: the same bytes by the bare calls, with nothing around them.
+//! The floors: the same bytes sent by bare system calls.
 
 use std::fs::File;
 use std::mem::MaybeUninit;
@@ -18,13 +18,13 @@ use crate::contender::{Contender, Lap};
 use crate::cpus::pin;
 use crate::row_process::die_with_parent;
 
-/// As many descriptors as a message carries: whoever may be given some must have the room.
+/// Room for as many descriptors as a message may carry: every receiver that may get some needs it.
 const CONTROL: usize = cmsg_space!(ScmRights(253));
 
-/// How often a spinning receiver asks before it waits.
+/// How often a spinning receiver polls before it blocks.
 const SPINS: usize = 2000;
 
-/// Bytes of the buffer of one that takes whatever has come.
+/// Buffer size of a receiver that takes all bytes that have arrived.
 const BATCHED: usize = 32768;
 
 pub(crate) struct Bare {
@@ -115,7 +115,7 @@ impl Contender for Bare {
     }
 }
 
-/// Sends back whatever comes, until the other side closes.
+/// Echoes everything until the other side closes.
 fn serve(socket: &OwnedFd, floor: Floor, size: usize) {
     let mut buffer = vec![0; size.max(BATCHED)];
     loop {
@@ -134,7 +134,7 @@ fn serve(socket: &OwnedFd, floor: Floor, size: usize) {
 
 fn send_all(socket: BorrowedFd<'_>, message: &[u8]) {
     let sent = send(socket, message, SendFlags::NOSIGNAL).unwrap();
-    assert_eq!(sent, message.len(), "a send that waits takes all");
+    assert_eq!(sent, message.len(), "a blocking send takes all bytes");
 }
 
 fn send_with_rights(socket: BorrowedFd<'_>, message: &[u8], files: &[File]) {
@@ -144,10 +144,10 @@ fn send_with_rights(socket: BorrowedFd<'_>, message: &[u8], files: &[File]) {
     assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
     let slices = [IoSlice::new(message)];
     let sent = sendmsg(socket, &slices, &mut control, SendFlags::NOSIGNAL).unwrap();
-    assert_eq!(sent, message.len(), "a sendmsg that waits takes all");
+    assert_eq!(sent, message.len(), "a blocking sendmsg takes all bytes");
 }
 
-/// Receives until the message is full; answers 0 where the other side has closed.
+/// Receives until the message is full. Returns 0 if the other side has closed.
 fn receive_all(socket: BorrowedFd<'_>, message: &mut [u8], spin: bool) -> usize {
     let mut filled = 0;
     while let Some(rest) = message.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -160,7 +160,7 @@ fn receive_all(socket: BorrowedFd<'_>, message: &mut [u8], spin: bool) -> usize 
     filled
 }
 
-/// Receives once; what descriptors came are closed.
+/// Receives once, and closes the descriptors that arrived.
 fn receive(socket: BorrowedFd<'_>, space: &mut [u8], spin: bool) -> usize {
     let mut control_space = [MaybeUninit::uninit(); CONTROL];
     let mut control = RecvAncillaryBuffer::new(&mut control_space);

@@ -1,5 +1,5 @@
-//! The floors of the barrier: a word, futex(2), eventfd(2) and `pthread_barrier_t`, with nothing
-//! around them, and nothing to show a death.
+//! The floors of the barrier: a word, futex(2), eventfd(2) and `pthread_barrier_t`, used bare and
+//! without detecting a death.
 
 #![expect(unsafe_code, reason = "a pthread_barrier_t in memory that processes share")]
 
@@ -15,10 +15,10 @@ use rustix::thread::futex;
 
 use crate::meeting::{Means, Side};
 
-/// Words from one direction's to the other's: a line of the processor's cache.
+/// Distance in words between the two directions: one cache line.
 const STRIDE: usize = 16;
 
-/// Somebody is about to wait for the word.
+/// Set while a process waits on the word.
 const WAITING: u32 = 1 << 31;
 
 /// A word for each direction.
@@ -26,7 +26,7 @@ pub(crate) struct Futex {
     page: SharedPage,
     outgoing: usize,
     incoming: usize,
-    /// Wakes only one who has marked the word.
+    /// Wakes only a waiter that has marked the word.
     marks: bool,
 }
 
@@ -90,7 +90,7 @@ impl Side for Futex {
     }
 }
 
-/// Two counters that are written and read, both calls waiting.
+/// Two counters, one per direction, with blocking reads and writes.
 pub(crate) struct RawEventfd {
     outgoing: OwnedFd,
     incoming: OwnedFd,
@@ -129,7 +129,7 @@ impl Side for RawEventfd {
     }
 }
 
-/// The barrier of POSIX threads, between processes (pthread_barrierattr_setpshared(3)).
+/// The POSIX barrier, shared between processes (pthread_barrierattr_setpshared(3)).
 pub(crate) struct Pthread(SharedPage);
 
 impl Pthread {
@@ -145,12 +145,12 @@ impl Means for Pthread {
     fn open(_: &Plan) -> Self {
         const { assert!(size_of::<libc::pthread_barrier_t>() <= 4096) };
         let made = Self(SharedPage::new(1024).unwrap());
-        // SAFETY: zeroes are a valid value of it, and the next call sets it.
+        // SAFETY: all zeroes is a valid value, and the next call initializes it.
         let mut attributes: libc::pthread_barrierattr_t = unsafe { std::mem::zeroed() };
-        // SAFETY: it is written to only.
+        // SAFETY: the call only writes to it.
         assert_eq!(unsafe { libc::pthread_barrierattr_init(&raw mut attributes) }, 0);
         let shared = libc::PTHREAD_PROCESS_SHARED;
-        // SAFETY: it was set above.
+        // SAFETY: it was initialized above.
         let set = unsafe { libc::pthread_barrierattr_setpshared(&raw mut attributes, shared) };
         assert_eq!(set, 0);
         // SAFETY: the page is mapped, aligned, and long enough, and outlives all use of it.
@@ -170,15 +170,15 @@ impl Means for Pthread {
 
 impl Side for Pthread {
     fn place(&mut self) {
-        panic!("it has no half of a meeting");
+        panic!("a pthread barrier cannot place without waiting");
     }
 
     fn wait(&mut self) -> bool {
-        panic!("it has no half of a meeting");
+        panic!("a pthread barrier cannot wait without placing");
     }
 
     fn meet(&mut self) -> bool {
-        // SAFETY: it was set in `open`, and the page is mapped as long as this lives.
+        // SAFETY: `open` initialized it, and the page stays mapped while `self` lives.
         let met = unsafe { libc::pthread_barrier_wait(self.barrier()) };
         met == 0 || met == libc::PTHREAD_BARRIER_SERIAL_THREAD
     }

@@ -1,4 +1,4 @@
-//! The crate's own barrier, on either lane.
+//! Our own barrier, on either lane.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(crate) struct Laned<L> {
     barrier: Barrier<L>,
 }
 
-/// An end, with the deadline of all its waits.
+/// An end, and the deadline for all its waits.
 pub(crate) struct Sided<E> {
     end: E,
     deadline: Option<Instant>,

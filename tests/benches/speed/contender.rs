@@ -1,4 +1,4 @@
-//! What the bare calls and the crates have in common: a peer, and operations that are timed.
+//! What all contenders share: a peer process, and operations that are timed.
 
 use std::time::Instant;
 
@@ -16,17 +16,17 @@ use crate::meeting::Meeting;
 use crate::transport::Framed;
 use crate::worker::Supervised;
 
-/// One side of a pair of processes, with its peer waiting.
+/// One side of a pair of processes; its peer is waiting.
 pub(crate) trait Contender {
-    /// Does at least so many operations and appends their times, in ns each; those that are done
+    /// Does at least `operations` operations and appends their times, in ns each. Operations done
     /// together give one time.
     fn run(&mut self, operations: usize, times: &mut Vec<u64>);
 
-    /// Returns how often the peer has asked for memory so far.
+    /// Returns the peer's allocations so far.
     fn peer_allocations(&mut self) -> usize;
 }
 
-/// Starts what the row is about.
+/// Starts the row's subject.
 pub(crate) fn subject(plan: &Plan, peer_cpu: usize) -> Box<dyn Contender> {
     match (plan.level, plan.subject) {
         (_, Subject::Futex | Subject::MarkedFutex) => {
@@ -49,7 +49,7 @@ pub(crate) fn subject(plan: &Plan, peer_cpu: usize) -> Box<dyn Contender> {
         }
         (Level::Transport, Subject::Ring) => Box::new(Framed::<Ring, SMALL>::start(plan, peer_cpu)),
         (_, Subject::Bare) | (Level::Worker, Subject::Seqpacket) | (Level::Barrier, _) => {
-            panic!("not there: {plan}")
+            panic!("not supported: {plan}")
         }
         (Level::Transport, Subject::Stream) if plan.size > 4096 => {
             Box::new(Framed::<Stream, LARGE>::start(plan, peer_cpu))
@@ -72,7 +72,7 @@ pub(crate) fn subject(plan: &Plan, peer_cpu: usize) -> Box<dyn Contender> {
     }
 }
 
-/// Starts the bare calls that the row is put beside.
+/// Starts the bare calls to which the row is compared.
 pub(crate) fn floor(plan: &Plan, peer_cpu: usize) -> Box<dyn Contender> {
     match plan.floor {
         Floor::Futex => {
@@ -100,13 +100,13 @@ pub(crate) fn floor(plan: &Plan, peer_cpu: usize) -> Box<dyn Contender> {
 /// Bytes each way for payloads of up to 4 KiB: the worker's default.
 const SMALL: usize = 32768;
 
-/// Bytes each way for payloads of 64 KiB, of which a reply may take half.
+/// Bytes each way for payloads of 64 KiB; a reply may take half of them.
 const LARGE: usize = 192 * 1024;
 
-/// Bytes of a packet: a frame of 64 KiB goes in one.
+/// Bytes of a packet: one packet holds a frame of 64 KiB.
 const PACKET: usize = 72 * 1024;
 
-/// Takes the time from one operation to the next.
+/// Measures the time from one operation to the next.
 pub(crate) struct Lap(Instant);
 
 impl Lap {
@@ -114,7 +114,7 @@ impl Lap {
         Self(Instant::now())
     }
 
-    /// Appends the time since the last end, for each of the operations done in it.
+    /// Appends the time since the last call, divided among the operations done since then.
     pub(crate) fn end(&mut self, operations: usize, times: &mut Vec<u64>) {
         let now = Instant::now();
         let time = now.duration_since(self.0).as_nanos() / operations as u128;

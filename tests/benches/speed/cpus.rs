@@ -2,7 +2,7 @@
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// The first two processors that this process may use.
+/// The first two processors allowed to this process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cpus {
     first: usize,
@@ -20,7 +20,7 @@ impl Cpus {
         1 + usize::from(self.second.is_some())
     }
 
-    /// Returns the processor of main and that of the peer.
+    /// Returns main's processor and the peer's.
     pub(crate) fn of(self, count: usize) -> (usize, usize) {
         let second = self.second.filter(|_| count > 1);
         (self.first, second.unwrap_or(self.first))

@@ -1,4 +1,4 @@
-//! How long a death takes to be seen: from the signal to the parent's knowing.
+//! How long it takes to detect a death: from the signal until the parent knows.
 
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::fd::AsFd;
@@ -16,12 +16,13 @@ pub(crate) struct Deaths {
 }
 
 impl Deaths {
-    /// By the pidfd of a barrier's end, while a grandchild holds all that the child had.
+    /// Through the pidfd of a barrier's end, while a grandchild holds everything that the child
+    /// held.
     pub(crate) fn seen_by_pidfd(peer_cpu: usize) -> Self {
         Self { peer_cpu, see: by_pidfd }
     }
 
-    /// By the end of a pipe whose other end only the child held.
+    /// Through the end of a pipe whose other end only the child held.
     pub(crate) fn seen_by_pipe(peer_cpu: usize) -> Self {
         Self { peer_cpu, see: by_pipe }
     }
@@ -29,7 +30,7 @@ impl Deaths {
 
 impl Contender for Deaths {
     fn run(&mut self, operations: usize, times: &mut Vec<u64>) {
-        // Each takes a process, and there is nothing to get used to.
+        // Each operation needs a new process, and nothing to warm up.
         for _ in 0..operations.min(32) {
             times.push((self.see)(self.peer_cpu));
         }
@@ -94,7 +95,7 @@ fn is_ready(mut writer: &PipeWriter) {
     writer.write_all(b"x").unwrap();
 }
 
-/// Lives until the measuring process closes its end, or ends.
+/// Lives until the measuring process exits or closes its end.
 fn until_closed(mut alive: PipeReader) -> ! {
     _ = alive.read(&mut [0]);
     exit(0)

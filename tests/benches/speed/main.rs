@@ -1,6 +1,6 @@
-//! How fast it is beside the bare calls, in pairs of blocks in the same run: `cargo xtask bench`.
+//! Speed compared with the bare calls, in pairs of blocks within one run: `cargo xtask bench`.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a row fails so")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a row panics")]
 
 mod bare;
 mod bare_barrier;
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
     if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Returns the rows to measure, and what is said of how many that cannot be.
+/// Returns the rows to measure, and how many cannot be measured, by reason.
 fn chosen(options: &Options, cpus: Cpus) -> (Vec<Plan>, BTreeMap<String, usize>) {
     let filter = options.filter.as_deref().unwrap_or_default();
     let (mut plans, mut left_out) = (Vec::new(), BTreeMap::new());
@@ -73,7 +73,7 @@ fn chosen(options: &Options, cpus: Cpus) -> (Vec<Plan>, BTreeMap<String, usize>)
             continue;
         }
         if plan.cpus > cpus.count() {
-            let why = "skipped: two processors (this process may use one only)";
+            let why = "skipped: two processors (this process may use only one)";
             *left_out.entry(why.to_owned()).or_default() += 1;
         } else {
             plans.push(plan);
@@ -82,7 +82,7 @@ fn chosen(options: &Options, cpus: Cpus) -> (Vec<Plan>, BTreeMap<String, usize>)
     (plans, left_out)
 }
 
-/// Measures each row in a process of its own, and counts its system calls in another.
+/// Measures each row in its own process, and counts its system calls in another.
 fn measure(plans: &[Plan], effort: &Effort, cpus: Cpus) -> (Vec<Row>, Vec<Plan>) {
     let (mut rows, mut failures) = (Vec::new(), Vec::new());
     for (index, plan) in plans.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Two processes that meet again and again, by whatever means.
+//! Two processes that meet repeatedly, by any means.
 
 use std::sync::atomic::Ordering;
 
@@ -11,10 +11,10 @@ use crate::contender::{Contender, Lap};
 use crate::cpus::pin;
 use crate::row_process::die_with_parent;
 
-/// Rounds that are timed together: to read the clock costs as much as a round that spins.
+/// Rounds timed together: reading the clock costs as much as a spinning round.
 const ROUNDS: usize = 16;
 
-/// Before the fork, something that turns into each side's own.
+/// Created before the fork; turns into each side's part.
 pub(crate) trait Means {
     type Parent: Side;
     type Child: Side;
@@ -24,19 +24,19 @@ pub(crate) trait Means {
     fn into_child(self, with: With) -> Self::Child;
 }
 
-/// What a side does in a round. Answers whether the other side is still there.
+/// One side of a round. Both methods return whether the other side is still there.
 pub(crate) trait Side {
     fn place(&mut self);
-    /// Waits for one more token of the other side.
+    /// Waits for one more token from the other side.
     fn wait(&mut self) -> bool;
-    /// Places, and waits until the other side has.
+    /// Places a token, and waits until the other side has placed one.
     fn meet(&mut self) -> bool;
 }
 
 pub(crate) struct Meeting<M: Means> {
     side: M::Parent,
     work: Work,
-    /// What the peer's allocations come to.
+    /// The peer's count of allocations.
     count: SharedPage,
     _peer: Child,
 }
@@ -86,7 +86,7 @@ impl<M: Means> Contender for Meeting<M> {
     }
 }
 
-/// The other side, as long as there is one.
+/// The peer's rounds, until the other side ends.
 fn answer(mut side: impl Side, work: Work, count: &SharedPage) {
     loop {
         for _ in 0..ROUNDS {

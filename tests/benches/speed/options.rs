@@ -1,4 +1,4 @@
-//! The command line, and how much work a row is.
+//! The command line, and how much work each row does.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,15 +6,16 @@ use std::time::Duration;
 use lexopt::Arg::Long;
 use lexopt::ValueExt as _;
 
-/// How long each row is measured.
+/// How long to measure each row.
 pub(crate) struct Effort {
     /// Pairs of blocks.
     pub(crate) pairs: usize,
-    /// About how long one block lasts.
+    /// Approximate length of one block.
     pub(crate) block: Duration,
-    /// Operations of the shorter traced run.
+    /// Operations in the shorter traced run.
     pub(crate) traced: usize,
-    /// Most processors of a row whose system calls are counted: they are mostly the same on two.
+    /// System calls are counted for rows on at most this many processors: the counts rarely differ
+    /// on two.
     pub(crate) traced_cpus: usize,
 }
 
@@ -27,7 +28,7 @@ const QUICK: Effort =
 pub(crate) struct Options {
     pub(crate) effort: Effort,
     pub(crate) json: Option<PathBuf>,
-    /// Only rows whose name contains it.
+    /// Only rows whose name contains this text.
     pub(crate) filter: Option<String>,
 }
 
@@ -37,7 +38,7 @@ impl Options {
         let mut args = lexopt::Parser::from_env();
         while let Some(arg) = args.next()? {
             match arg {
-                // `cargo bench` says so to every bench.
+                // `cargo bench` passes it to every bench.
                 Long("bench") => {}
                 Long("quick") => options.effort = QUICK,
                 Long("json") => options.json = Some(args.value()?.into()),

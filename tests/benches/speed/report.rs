@@ -1,4 +1,4 @@
-//! What is printed: the machine, and a line for each row.
+//! The printed report: the machine, and one line per row.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use rustix::system::uname;
 
 use crate::cpus::Cpus;
 
-/// Says on what the figures were measured.
+/// Prints the machine on which the figures were measured.
 pub(crate) fn machine(cpus: Cpus) {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
@@ -22,7 +22,7 @@ pub(crate) fn machine(cpus: Cpus) {
     );
 }
 
-/// Prints a line for each row, then what misses its goal and how noisy it was.
+/// Prints one line per row, then which rows miss a goal and how noisy the run was.
 pub(crate) fn table(rows: &[Row]) {
     println!(
         "\n{:25} {:11} {:9} {:>5} {:>3} {:>4} {:>4} {:>8} {:>8}  {:28} {:>6}  {:15} {:>6} {:>6} \

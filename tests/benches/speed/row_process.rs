@@ -1,4 +1,4 @@
-//! A process for each row, with its peers: killed where it does not end in time.
+//! One process per row and its peers, killed if it does not end in time.
 
 use std::io::{PipeWriter, Read, Write, pipe};
 use std::os::fd::AsFd;
@@ -14,22 +14,22 @@ use crate::contender::{Contender, floor, subject};
 use crate::cpus::{Cpus, pin};
 use crate::options::Effort;
 
-/// The longest that a row may take beyond what its blocks are meant to.
+/// How much longer than planned a row may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Parts of a block, after each of which it may end.
+/// A block may end after each of these parts.
 const PARTS: usize = 8;
 
-/// Operations before anything counts.
+/// Operations done before measuring.
 const WARM_UP: usize = 320;
 
-/// What a row's process has found.
+/// What a row's process measured.
 pub(crate) struct Measured {
     pub(crate) figures: Figures,
     pub(crate) allocations: f64,
 }
 
-/// Measures a row in a process of its own; `None` where that fails, which it says on stderr.
+/// Measures a row in its own process. Returns `None` if that fails, with the reason on stderr.
 pub(crate) fn measure(plan: &Plan, effort: &Effort, cpus: Cpus) -> Option<Measured> {
     let (mut results, sender) = pipe().expect("pipe");
     let blocks = effort.block * u32::try_from(2 * effort.pairs).unwrap_or(u32::MAX);
@@ -45,13 +45,13 @@ pub(crate) fn measure(plan: &Plan, effort: &Effort, cpus: Cpus) -> Option<Measur
         Fork::Parent(child) => child,
     };
     drop(sender);
-    // It writes once, when it is done.
+    // The row's process writes once, when it has finished.
     let is_done = wait(&mut [Watched::new(results.as_fd(), Interest::Input)], Some(deadline));
     if !is_done.is_ok_and(|is_done| is_done) {
-        eprintln!("no end in time: {plan}");
+        eprintln!("timed out: {plan}");
     }
     let ended = child.wait_until(ipc_transport::Instant::now() + Duration::from_secs(1));
-    // The peers are in the row's group.
+    // The peers are in the row's process group.
     if let Some(group) = Pid::from_raw(child.pid()) {
         _ = kill_process_group(group, Signal::KILL);
     }
@@ -76,7 +76,7 @@ struct Pairs {
     allocations: f64,
 }
 
-/// Runs blocks of the subject and of the floor one after the other, in alternating order.
+/// Runs blocks of the subject and of the floor in turn, and alternates which goes first.
 fn pairs(plan: &Plan, effort: &Effort, cpus: Cpus) -> Pairs {
     let (own_cpu, peer_cpu) = cpus.of(plan.cpus);
     pin(own_cpu);
@@ -103,8 +103,8 @@ fn pairs(plan: &Plan, effort: &Effort, cpus: Cpus) -> Pairs {
     Pairs { figures, allocations }
 }
 
-/// Runs so many operations, or fewer where they turn out to last longer than the block: between
-/// two processors the same work may be twenty times as quick at one time as at another.
+/// Runs `operations` operations, or fewer if they exceed the block's time: on two processors the
+/// same work may take twenty times as long at one moment as at another.
 fn run_block(
     contender: &mut dyn Contender,
     operations: usize,
@@ -121,7 +121,7 @@ fn run_block(
     }
 }
 
-/// Warms up, and returns how many operations last about as long as a block is meant to.
+/// Warms up, and returns how many operations fill about one block.
 fn operations_in(block: Duration, contender: &mut dyn Contender) -> usize {
     let mut times = Vec::with_capacity(WARM_UP);
     contender.run(WARM_UP, &mut times);
@@ -132,7 +132,7 @@ fn operations_in(block: Duration, contender: &mut dyn Contender) -> usize {
     usize::try_from(block.as_nanos() / one.max(1)).unwrap_or(usize::MAX).clamp(32, 100_000)
 }
 
-/// Allocations of one operation, both sides together.
+/// Allocations per operation, both sides together.
 #[expect(clippy::cast_precision_loss, reason = "counts of thousands")]
 fn allocations(subject: &mut dyn Contender, operations: usize) -> f64 {
     let mut times = Vec::with_capacity(operations);

@@ -1,4 +1,4 @@
-//! System calls of an operation, as strace counts them on both sides together.
+//! System calls per operation on both sides together, counted by strace.
 
 use std::process::{Command, Stdio};
 
@@ -8,7 +8,7 @@ use crate::contender::subject;
 use crate::cpus::{Cpus, pin};
 use crate::options::Effort;
 
-/// Tells this program that it is the one to be traced: which row, and how many operations.
+/// Set in the traced process: the row, and the number of operations.
 const ROW: &str = "IPC_SPEED_ROW";
 const OPERATIONS: &str = "IPC_SPEED_OPERATIONS";
 
@@ -19,7 +19,7 @@ pub(crate) fn is_installed() -> bool {
     Command::new("strace").arg("--version").output().is_ok()
 }
 
-/// Returns what this program was asked to do under strace, if so.
+/// Returns the row and the number of operations if this process is to be traced.
 pub(crate) fn asked() -> Option<(Plan, usize)> {
     let row: usize = std::env::var(ROW).ok()?.parse().ok()?;
     let operations = std::env::var(OPERATIONS).ok()?.parse().ok()?;
@@ -33,14 +33,15 @@ pub(crate) fn run(plan: &Plan, cpus: Cpus, operations: usize) {
     subject(plan, peer_cpu).run(operations, &mut Vec::with_capacity(operations));
 }
 
-/// Returns the calls of one operation: what more of them add, so that start and end do not
-/// count. `None` where strace is not there or does not work, and where that is not asked for.
+/// Returns the system calls per operation: the difference between a longer and a shorter run, so
+/// that start and end do not count. Returns `None` if strace is missing, does not work or is not
+/// wanted.
 #[expect(clippy::cast_precision_loss, reason = "counts of thousands")]
 pub(crate) fn per_operation(plan: &Plan, effort: &Effort) -> Option<f64> {
     if plan.cpus > effort.traced_cpus {
         return None;
     }
-    // A whole number of rounds of 32.
+    // A multiple of 32, so that rounds are whole.
     let few = effort.traced.next_multiple_of(32);
     let many = 3 * few;
     let (few_calls, many_calls) = (traced(plan, few)?, traced(plan, many)?);
@@ -63,7 +64,7 @@ fn traced(plan: &Plan, operations: usize) -> Option<u64> {
         return None;
     }
     let summary = std::fs::read_to_string(summary.path()).ok()?;
-    // The last line: share, seconds, per call, calls, errors if any, "total".
+    // The last line: share, seconds, µs per call, calls, errors if any, "total".
     let total = summary.lines().rfind(|line| line.ends_with("total"))?;
     total.split_whitespace().nth(3)?.parse().ok()
 }

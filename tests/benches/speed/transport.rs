@@ -1,4 +1,4 @@
-//! The crates at the level of the transport: `Outbox` and `Inbox`, both sides waiting.
+//! The crates at the transport level: `Outbox` and `Inbox`, both sides blocking.
 
 use std::fs::File;
 use std::hint::black_box;
@@ -21,12 +21,12 @@ use crate::row_process::die_with_parent;
 const ECHO: u16 = 1;
 const COUNT: u16 = 2;
 const FRAMES: usize = 64;
-/// Bytes of a ring each way, at least as many as of the buffers.
+/// Bytes of a ring each way, at least as many as the buffers have.
 const RING: usize = 131_072;
 
-/// A transport that a row may be about.
+/// A transport that a row can measure.
 pub(crate) trait Socket: Sized {
-    /// Its view whose calls wait.
+    /// Its view whose calls block.
     type Waiting<'a>: PassFds
     where
         Self: 'a;
@@ -71,12 +71,12 @@ impl Socket for Ring {
     }
 }
 
-/// One side: a socket with its frames.
+/// One side: a socket and its buffers.
 struct End<S, const BYTES: usize> {
     socket: S,
     outbox: Outbox<BYTES, FRAMES>,
     inbox: Inbox<BYTES>,
-    /// Descriptors that a frame of the other side may bring.
+    /// Descriptors that a frame from the other side may carry.
     room: usize,
     patience: Patience,
 }
@@ -129,7 +129,7 @@ pub(crate) struct Framed<S, const BYTES: usize> {
 impl<S: Socket, const BYTES: usize> Framed<S, BYTES> {
     pub(crate) fn start(plan: &Plan, peer_cpu: usize) -> Self {
         let (ours, theirs) = S::pair();
-        // On one processor there is nobody to spin for.
+        // On one processor spinning would only delay the peer.
         let patience = match (plan.spin, plan.cpus) {
             (true, 2..) => Patience::SPIN,
             _ => Patience::SLEEP,
@@ -156,7 +156,7 @@ impl<S: Socket, const BYTES: usize> Framed<S, BYTES> {
             self.end.outbox.push(header, &pieces).unwrap();
             return;
         }
-        // A frame owns its descriptors.
+        // The list owns the frame's descriptors.
         let mut fds = FdList::<8>::new();
         for file in &self.files {
             fds.fds().push(duplicate(file.as_fd()).unwrap()).unwrap();
@@ -164,7 +164,7 @@ impl<S: Socket, const BYTES: usize> Framed<S, BYTES> {
         self.end.outbox.push_with(header, &pieces, &mut fds.fds()).unwrap();
     }
 
-    /// Sends what was asked and takes so many answers.
+    /// Sends what is queued and takes `count` replies.
     fn answers(&mut self, count: usize) {
         self.end.flush().unwrap();
         for _ in 0..count {

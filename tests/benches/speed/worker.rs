@@ -1,4 +1,4 @@
-//! The crates at the level of the worker: `call_until`, and a poll loop.
+//! The crates at the worker level: `call_until`, and a poll loop.
 
 use std::fs::File;
 use std::hint::black_box;
@@ -20,7 +20,7 @@ const ECHO: u16 = 1;
 const COUNT: u16 = 2;
 const SLOTS: usize = 64;
 
-/// Answers with the request's bytes, and with the count of allocations.
+/// Replies with the request's bytes, or with the count of allocations.
 #[derive(Clone)]
 pub(crate) struct Echo {
     cpu: usize,
@@ -54,7 +54,7 @@ impl<M: Medium, const BYTES: usize> Supervised<M, BYTES> {
         peer_cpu: usize,
         over: impl FnOnce(Start<Fork<Echo>>) -> Start<Fork<Echo, M>>,
     ) -> Self {
-        // On one processor there is nobody to spin for.
+        // On one processor spinning would only delay the peer.
         let patience = match (plan.spin, plan.cpus) {
             (true, 2..) => Patience::SPIN,
             _ => Patience::SLEEP,

@@ -1,4 +1,4 @@
-//! What all contenders have in common: a peer process, and rounds of work with it.
+//! What all contenders share: a peer process, and rounds of work with it.
 
 use std::error::Error;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use crate::work::Work;
 /// Why a figure is missing.
 #[derive(Debug)]
 pub(crate) enum Trouble {
-    /// This entry of the table is not about this work, which goes without saying.
+    /// This entry is for another kind of work; not worth reporting.
     Elsewhere,
     /// It cannot do this work.
     LeftOut(&'static str),
-    /// It was to do the work and did not.
+    /// It should do the work and failed.
     Failed(String),
 }
 
@@ -35,7 +35,7 @@ pub(crate) trait Contender {
     /// Returns the peer's process id.
     fn pid(&mut self) -> Option<i32>;
 
-    /// Returns whether it starts a new peer by itself after one has died.
+    /// Returns whether it restarts a peer that died.
     fn restarts(&self) -> bool {
         false
     }
@@ -46,36 +46,36 @@ pub(crate) trait Contender {
 pub(crate) struct Task {
     pub(crate) work: Work,
     pub(crate) cpus: usize,
-    /// Where the peer runs.
+    /// The CPU of the peer.
     pub(crate) peer_cpu: usize,
 }
 
-/// The crates of this project that take part.
+/// Our crates among the contenders.
 const OURS: [&str; 3] = ["ipc-transport", "ipc-worker", "ipc-barrier"];
 
-/// One that takes part: a name for the tables, and how to start it.
+/// A contender's name for the tables, and how to start it.
 pub(crate) struct Entrant {
     pub(crate) name: &'static str,
-    /// What of it is measured.
+    /// What is measured, and how.
     pub(crate) how: &'static str,
-    /// The crate whose version the report gives; the bare calls have none.
+    /// The crate whose version the report gives; none for bare calls.
     pub(crate) package: Option<&'static str>,
     pub(crate) start: fn(Task) -> Result<Box<dyn Contender>, Trouble>,
 }
 
 impl Entrant {
-    /// Returns whether it is bare calls, which others' ratios are to.
+    /// Returns whether it is the bare calls, to which ratios are taken.
     pub(crate) fn is_floor(&self) -> bool {
         self.package.is_none()
     }
 
-    /// Returns whether it is of this project.
+    /// Returns whether it is one of ours.
     pub(crate) fn is_ours(&self) -> bool {
         self.package.is_some_and(|package| OURS.contains(&package))
     }
 }
 
-/// A forked peer: killed and waited for when dropped.
+/// A forked peer, killed and reaped on drop.
 pub(crate) struct Peer(Child);
 
 impl Peer {
@@ -83,7 +83,7 @@ impl Peer {
         self.0.pid()
     }
 
-    /// Gives the peer a while to end by itself.
+    /// Gives the peer some time to exit by itself.
     pub(crate) fn ends_within(&mut self, time: Duration) {
         _ = self.0.wait_until(Instant::now() + time);
     }
@@ -96,7 +96,7 @@ impl Drop for Peer {
     }
 }
 
-/// Forks a peer that serves with its end until that fails; main keeps the other.
+/// Forks a peer that serves on its end until that fails; main keeps the other end.
 pub(crate) fn split<A, B>(
     task: Task,
     ours: A,
@@ -109,7 +109,7 @@ pub(crate) fn split<A, B>(
             _ = set_parent_process_death_signal(Some(Signal::KILL));
             pin(task.peer_cpu);
             if let Err(Trouble::Failed(error)) = serve(theirs) {
-                // The end of main's side is an error too, and the usual end.
+                // Main closing its side, the usual end, is an error too.
                 if std::env::var_os("IPC_PEERS_VERBOSE").is_some() {
                     eprintln!("the peer: {error}");
                 }
@@ -123,7 +123,7 @@ pub(crate) fn split<A, B>(
     }
 }
 
-/// Leaves out what is not about spinning, which needs two CPUs.
+/// Leaves out work for which spinning does not matter; spinning needs two CPUs.
 pub(crate) fn spins(task: Task) -> Result<(), Trouble> {
     match (task.work, task.cpus) {
         (_, 1) | (Work::Spawn | Work::Kill | Work::Meet, _) => Err(Trouble::Elsewhere),

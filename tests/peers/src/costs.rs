@@ -1,4 +1,4 @@
-//! What a round trip takes beside time: system calls, allocations, memory.
+//! What a round trip costs besides time: system calls, allocations, memory.
 
 use std::ffi::OsStr;
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use crate::results::{Cost, Outsider};
 use crate::single::{Effort, Found};
 use crate::work::{Job, Work};
 
-/// What is done meanwhile.
+/// The work done while counting.
 pub(crate) const JOB: Job = Job { work: Work::RoundTrip { size: 64 }, cpus: 1 };
 
 pub(crate) fn has_strace() -> bool {
@@ -19,7 +19,7 @@ pub(crate) fn has_strace() -> bool {
     strace.status().is_ok_and(|status| status.success())
 }
 
-/// Counts what each takes; those that cannot do the work are passed over.
+/// Measures the costs of each contender that can do the work.
 pub(crate) fn measure(rounds: usize, has_strace: bool) -> (Vec<Cost>, Vec<Outsider>) {
     let (mut costs, mut outsiders) = (Vec::new(), Vec::new());
     for entrant in ALL {
@@ -31,7 +31,7 @@ pub(crate) fn measure(rounds: usize, has_strace: bool) -> (Vec<Cost>, Vec<Outsid
                 main,
                 peer: peers,
             }),
-            // The race has told of it.
+            // The race has reported it.
             Found::Elsewhere | Found::LeftOut(_) | Found::Nanoseconds(_) => {}
             Found::Failed(why) => outsiders.push(Outsider::new(JOB, entrant.name, why, true)),
         }
@@ -39,7 +39,8 @@ pub(crate) fn measure(rounds: usize, has_strace: bool) -> (Vec<Cost>, Vec<Outsid
     (costs, outsiders)
 }
 
-/// Returns the calls of one round trip: what more of them add, so that start and end do not count.
+/// Returns the system calls per round trip: the difference between a longer and a shorter run, so
+/// that start and end do not count.
 fn system_calls(entrant: &Entrant, few: usize) -> Option<f64> {
     let many = 3 * few;
     let (few_calls, many_calls) = (traced(entrant, few)?, traced(entrant, many)?);
@@ -56,7 +57,7 @@ fn traced(entrant: &Entrant, rounds: usize) -> Option<u64> {
     }
 }
 
-/// The last line: share, seconds, per call, calls, errors if any, "total".
+/// The last line: share, seconds, µs per call, calls, errors if any, "total".
 fn total(summary: &str) -> Option<u64> {
     let line = summary.lines().rfind(|line| line.ends_with("total"))?;
     line.split_whitespace().nth(3)?.parse().ok()

@@ -1,6 +1,6 @@
-//! An allocator that counts for main and the peers that it forks, if asked to.
+//! An allocator that can count for main and the peers that it forks.
 
-#![expect(unsafe_code, reason = "an allocator is unsafe by its trait")]
+#![expect(unsafe_code, reason = "GlobalAlloc is an unsafe trait")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
@@ -9,20 +9,20 @@ use ipc_transport::SharedPage;
 
 use crate::contender::Trouble;
 
-/// Where to count; null while nobody asked, so that timed runs do not count.
+/// The counter; null until counting starts, so that timed runs do not count.
 static COUNT: AtomicPtr<AtomicU32> = AtomicPtr::new(std::ptr::null_mut());
 
 pub(crate) struct Counting;
 
 impl Counting {
-    /// Begins to count in memory that is shared with processes forked from now on.
+    /// Starts counting, in memory shared with processes forked from now on.
     pub(crate) fn share() -> Result<(), Trouble> {
         let page = Box::leak(Box::new(SharedPage::new(1)?));
         COUNT.store(page.words().as_ptr().cast_mut(), Ordering::Relaxed);
         Ok(())
     }
 
-    /// Returns how many times memory was asked for.
+    /// Returns how many allocations were made.
     pub(crate) fn count() -> u32 {
         Self::word().map_or(0, |word| word.load(Ordering::Relaxed))
     }
@@ -43,7 +43,7 @@ impl Counting {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         Self::add();
-        // SAFETY: the caller's promises are those that the system's allocator asks for.
+        // SAFETY: the caller promises what the system's allocator requires.
         unsafe { System.alloc(layout) }
     }
 

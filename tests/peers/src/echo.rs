@@ -1,4 +1,4 @@
-//! A peer that echoes, for contenders whose calls send and receive one message and wait.
+//! An echoing peer, for contenders with blocking calls that send and receive one message.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -11,8 +11,8 @@ use crate::work::{IN_FLIGHT, ONE_WAYS, Work};
 pub(crate) trait End {
     fn send(&mut self, message: &[u8]) -> Result<(), Trouble>;
 
-    /// Receives a message into the buffer, which has the size that both sides know. One that arrives
-    /// in other memory may take the buffer's place.
+    /// Receives a message into the buffer; both sides know its size. If it arrives in other memory,
+    /// that may replace the buffer.
     fn receive(&mut self, buffer: &mut Vec<u8>) -> Result<(), Trouble>;
 
     fn send_fds(&mut self, _: &[u8], _: &[BorrowedFd<'_>]) -> Result<(), Trouble> {
@@ -36,7 +36,7 @@ pub(crate) struct Echo<E: End> {
 }
 
 impl<E: End> Echo<E> {
-    /// Starts a peer with its end of a pair.
+    /// Starts a peer on one end of a pair.
     pub(crate) fn start((ours, theirs): (E, E), task: Task) -> Result<Box<dyn Contender>, Trouble>
     where
         E: 'static,
@@ -44,7 +44,7 @@ impl<E: End> Echo<E> {
         Self::open(ours, theirs, task, Ok, Ok)
     }
 
-    /// Starts a peer where the ends are made of what two processes share only after the fork.
+    /// Starts a peer whose end is created after the fork, from what both processes share.
     pub(crate) fn open<A, B>(
         ours: A,
         theirs: B,
@@ -105,7 +105,8 @@ impl<E: End> Contender for Echo<E> {
     }
 }
 
-/// Returns how many one-way messages the peer has when it gets the last message, a question.
+/// Returns how many one-way messages the peer had received before the last message, which asks for
+/// the count.
 pub(crate) fn arrived(message: &Message) -> u64 {
     let in_round = ONE_WAYS as u64;
     message.number() / (in_round + 1) * in_round
@@ -119,7 +120,7 @@ fn serve(mut end: impl End, work: Work) -> Result<(), Trouble> {
         if let Work::Fds { count } = work {
             let received = end.receive_fds(&mut buffer)?;
             if received != count {
-                return Err(Trouble::Failed(format!("{received} descriptors of {count}")));
+                return Err(Trouble::Failed(format!("{received} of {count} descriptors arrived")));
             }
         } else {
             end.receive(&mut buffer)?;

@@ -1,4 +1,4 @@
-//! Starts a measurement in a separate process and ends it, with all of its peers, at its limit.
+//! Runs a measurement in a separate process, and kills it with all of its peers at a time limit.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
@@ -15,13 +15,13 @@ use crate::peers::ALL;
 use crate::single::{Effort, Found, measure};
 use crate::work::Job;
 
-/// The first argument of a process that measures.
+/// The first argument of a measuring process.
 const MEASURE: &str = "measure";
 
-/// The longest that a measurement takes beyond the time that it is given.
+/// How much longer than planned a measurement may take.
 const LIMIT: Duration = Duration::from_secs(6);
 
-/// Measures if this process was started for that.
+/// Measures if this process was started to measure.
 pub(crate) fn measure_if_asked() -> bool {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [verb, numbers @ ..] = &args[..] else { return false };
@@ -35,11 +35,11 @@ pub(crate) fn measure_if_asked() -> bool {
         _ => Effort::Rounds(rounds),
     };
     let found = measure(&ALL[entrant], Job::all()[job], effort);
-    println!("{}", serde_json::to_string(&found).expect("figures and words are JSON"));
+    println!("{}", serde_json::to_string(&found).expect("figures and text are valid JSON"));
     true
 }
 
-/// Measures in another process, under a tracer if one is given with its arguments.
+/// Measures in another process, run by a tracer if its command is given.
 pub(crate) fn launch(
     entrant: &Entrant,
     job: Job,
@@ -66,11 +66,11 @@ pub(crate) fn launch(
     command.arg(time.as_micros().to_string());
     command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped());
     let child = command.spawn();
-    let child = child.map_err(|error| Found::Failed(format!("cannot start: {error}")));
+    let child = child.map_err(|error| Found::Failed(format!("cannot start the process: {error}")));
     child.map_or_else(|failed| failed, |child| found(child, Instant::now() + time + LIMIT))
 }
 
-/// Reads what the process has found, and ends it.
+/// Reads the process's result, and ends the process.
 fn found(mut child: Child, limit: Instant) -> Found {
     let mut line = String::new();
     let output = child.stdout.take().expect("it is piped");
@@ -78,7 +78,7 @@ fn found(mut child: Child, limit: Instant) -> Found {
     if is_there.is_ok_and(|is_there| is_there) {
         _ = BufReader::new(output).read_line(&mut line);
     }
-    // It ends by itself soon after its answer. Under a tracer it must, for the summary.
+    // It exits soon after its result, and must under a tracer: the summary comes then.
     let has_answered = !line.is_empty();
     let end = Instant::now() + Duration::from_secs(1);
     while has_answered && matches!(child.try_wait(), Ok(None)) && Instant::now() < end {
@@ -90,6 +90,6 @@ fn found(mut child: Child, limit: Instant) -> Found {
     let status = child.wait();
     serde_json::from_str(&line).unwrap_or_else(|_| match status {
         Ok(status) if Instant::now() < limit => Found::Failed(format!("ended with {status}")),
-        _ => Found::Failed("no end in time: killed".into()),
+        _ => Found::Failed("timed out: killed".into()),
     })
 }

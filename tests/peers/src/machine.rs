@@ -1,4 +1,4 @@
-//! What the figures were measured on, and of which versions.
+//! The machine, and the versions of the crates.
 
 use std::fs;
 use std::time::SystemTime;
@@ -13,7 +13,7 @@ pub(crate) struct Machine {
     pub(crate) processor: String,
     pub(crate) cpus: usize,
     pub(crate) kernel: String,
-    /// The day of the run, in UTC.
+    /// The date of the run, in UTC.
     pub(crate) date: String,
     /// Crates and their versions.
     pub(crate) versions: Vec<(String, String)>,
@@ -41,7 +41,7 @@ fn processor(cpuinfo: &str) -> Option<&str> {
     line.split_once(": ").map(|(_, model)| model)
 }
 
-/// Returns the versions of the crates that take part.
+/// Returns the versions of the contenders' crates.
 fn versions(lock: &str) -> Vec<(String, String)> {
     let mut packages: Vec<&str> = ALL.iter().filter_map(|entrant| entrant.package).collect();
     packages.dedup();
@@ -49,7 +49,7 @@ fn versions(lock: &str) -> Vec<(String, String)> {
         let after = lock.split_once(start)?.1;
         after.split_once(end).map(|(found, _)| found.to_owned())
     };
-    // Where there are several of a name, this package's own entry says which it depends on.
+    // If a name has several versions, this package's entry gives the one it depends on.
     let own = between("\nname = \"ipc-peers\"", "]").unwrap_or_default();
     let version = |package: &str| {
         let mut named = own.lines().map(|line| line.trim_matches([' ', '"', ',']));

@@ -1,11 +1,10 @@
-//! The crates beside others that do the same work: `cargo xtask bench --peers`.
+//! Compares the crates with others that do the same work: `cargo xtask bench --peers`.
 //!
-//! A table is a work, such as a round trip of 64 bytes on one CPU. In each repetition all
-//! contenders do it in turn, in a new order, each in a separate process that starts, warms up
-//! and is timed for a while. The ratio to the floor, which took part in the same repetition, is
-//! the result.
+//! A table is a kind of work, such as a round trip of 64 bytes on one CPU. In each repetition all
+//! contenders do the work in turn, in a new order. Each runs in a separate process that starts,
+//! warms up and is timed for a while. The result is the ratio to the floor in the same repetition.
 
-#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a measurement fails so")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a failure panics")]
 
 mod contender;
 mod costs;
@@ -36,10 +35,10 @@ use crate::options::Options;
 use crate::results::Results;
 use crate::work::Job;
 
-/// Messages of any size are measured.
+/// Whether messages larger than 4 KiB are measured.
 const LARGE: bool = true;
 
-/// What a filter may choose beside the rows of the race.
+/// What a filter may select besides the rows of the race.
 const COSTS: &str = "costs";
 const SIZES: &str = "sizes";
 
@@ -73,13 +72,14 @@ fn run(options: &Options) -> Result<(), String> {
         Some(path) => {
             let text = std::fs::read_to_string(path);
             let text = text.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-            serde_json::from_str(&text)
-                .map_err(|error| format!("{} is of no former run: {error}", path.display()))?
+            serde_json::from_str(&text).map_err(|error| {
+                format!("{} is not the result of a run: {error}", path.display())
+            })?
         }
         None => measured(options),
     };
     if let Some(path) = &options.json {
-        let text = serde_json::to_string_pretty(&results).expect("figures and words are JSON");
+        let text = serde_json::to_string_pretty(&results).expect("figures and text are valid JSON");
         std::fs::write(path, text)
             .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     }
@@ -105,7 +105,7 @@ fn measured(options: &Options) -> Results {
     let mut jobs = Job::all();
     if Cpus::allowed().count() < 2 {
         jobs.retain(|job| job.cpus == 1);
-        results.skipped.push("two CPUs (this process may use one only)".into());
+        results.skipped.push("two CPUs (this process may use only one)".into());
     }
     let count = jobs.len();
     for (index, job) in jobs.into_iter().enumerate() {
@@ -129,7 +129,7 @@ fn measured(options: &Options) -> Results {
         results.outsiders.extend(failed);
     }
     if options.wants(SIZES) && (!options.filter.is_empty() || !options.is_quick) {
-        println!("\nbytes of the least program, stripped");
+        println!("\nsize of the smallest program in bytes, stripped");
         let (sizes, failures) = sizes::measure();
         results.sizes = sizes;
         results.skipped.extend(failures);

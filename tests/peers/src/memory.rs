@@ -1,4 +1,4 @@
-//! How much memory a process has (/proc/PID/smaps_rollup, proc(5)).
+//! A process's memory (/proc/PID/smaps_rollup, proc(5)).
 
 use std::fs;
 use std::ops::Add;
@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 /// In KiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Memory {
-    /// Resident.
+    /// Resident set size.
     pub(crate) rss: u64,
-    /// Resident, what is shared divided among those that share it.
+    /// Proportional set size: resident, with shared pages divided among their users.
     pub(crate) pss: u64,
 }
 
@@ -19,7 +19,7 @@ impl Memory {
         Self::of("self")
     }
 
-    /// Returns the memory of all processes that this one has started, and theirs.
+    /// Returns the memory of all processes that this one has started, and of their children.
     pub(crate) fn of_children() -> Self {
         children("self").iter().map(|pid| Self::of(pid)).fold(Self::default(), Add::add)
     }

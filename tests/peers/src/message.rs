@@ -1,28 +1,28 @@
-//! What is sent: the same bytes for every contender, checked on both sides.
+//! The messages: the same bytes for every contender, checked on both sides.
 
 use std::borrow::Cow;
 
 use crate::contender::Trouble;
 
-/// The first byte says what the peer does with a message.
+/// The first byte tells the peer what to do with a message.
 pub(crate) mod kind {
-    /// It is sent back as it is.
+    /// Send it back unchanged.
     pub(crate) const ECHO: u8 = 0;
-    /// It is counted.
+    /// Count it.
     pub(crate) const ONE_WAY: u8 = 1;
-    /// It is sent back with the count as its number.
+    /// Send it back with the count as its number.
     pub(crate) const COUNT: u8 = 2;
 }
 
-/// Bytes of the kind and the number, which stand at the front; the number is also at the end.
+/// Bytes of the kind and the number at the front; the number is also at the end.
 const FRONT: usize = 16;
 const BACK: usize = 8;
 
-/// The least size of a message.
+/// The smallest message.
 pub(crate) const LEAST: usize = FRONT + BACK;
 
-/// Up to this size every message is compared as a whole, beyond it one of so many: all others by
-/// their numbers at both ends, so that a bench of copies does not become one of comparisons.
+/// Messages up to this size are compared as a whole. Of larger ones most are compared only by the
+/// numbers at both ends, so that the bench measures copies and not comparisons.
 const COMPARED: usize = 4096;
 const COMPARED_EVERY: u64 = 64;
 
@@ -37,7 +37,7 @@ impl Message {
         Self { bytes: pattern(size), number: 0 }
     }
 
-    /// Returns the bytes of the next message.
+    /// Returns the next message.
     pub(crate) fn next(&mut self, kind: u8) -> &[u8] {
         self.number += 1;
         self.bytes[0] = kind;
@@ -45,7 +45,7 @@ impl Message {
         &self.bytes
     }
 
-    /// Returns the bytes of the last message.
+    /// Returns the last message.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -59,12 +59,12 @@ impl Message {
         self.bytes.len()
     }
 
-    /// Checks that a reply has the bytes that were sent, with that number.
+    /// Checks that a reply has the bytes that were sent, with the given number.
     pub(crate) fn check(&self, reply: &[u8], number: u64) -> Result<(), Trouble> {
         whole(reply.len(), self.bytes.len())?;
         let (front, back) = numbers(reply);
         if (front, back) != (number, number) {
-            return Err(Trouble::Failed(format!("the numbers {front} and {back}, not {number}")));
+            return Err(Trouble::Failed(format!("numbers {front} and {back}, expected {number}")));
         }
         is_intact(reply, &self.bytes, number)
     }
@@ -87,7 +87,7 @@ impl Service {
         self.pattern.len()
     }
 
-    /// Checks a message and returns the reply, if there is one.
+    /// Checks a message and returns the reply, if it has one.
     pub(crate) fn answer<'a>(
         &mut self,
         message: &'a [u8],
@@ -95,7 +95,7 @@ impl Service {
         whole(message.len(), self.size())?;
         let (front, back) = numbers(message);
         if front != back {
-            return Err(Trouble::Failed(format!("a message with the numbers {front} and {back}")));
+            return Err(Trouble::Failed(format!("the numbers {front} and {back} differ")));
         }
         is_intact(message, &self.pattern, front)?;
         match message[0] {
@@ -109,16 +109,16 @@ impl Service {
                 put_number(&mut reply, self.one_ways);
                 Ok(Some(reply.into()))
             }
-            other => Err(Trouble::Failed(format!("a message of kind {other}"))),
+            other => Err(Trouble::Failed(format!("a message of unknown kind {other}"))),
         }
     }
 }
 
-/// Refuses what is not as long as it should be.
+/// Refuses a message of the wrong length.
 pub(crate) fn whole(len: usize, size: usize) -> Result<(), Trouble> {
     match len == size {
         true => Ok(()),
-        false => Err(Trouble::Failed(format!("{len} bytes, not {size}"))),
+        false => Err(Trouble::Failed(format!("{len} bytes, expected {size}"))),
     }
 }
 
@@ -131,7 +131,7 @@ fn is_intact(message: &[u8], pattern: &[u8], number: u64) -> Result<(), Trouble>
     let is_compared = message.len() <= COMPARED || number % COMPARED_EVERY == 1;
     let middle = FRONT..message.len() - BACK;
     match is_compared && message[middle.clone()] != pattern[middle] {
-        true => Err(Trouble::Failed("a message with other bytes".into())),
+        true => Err(Trouble::Failed("a message with changed bytes".into())),
         false => Ok(()),
     }
 }
@@ -163,7 +163,7 @@ mod tests {
         assert!(message.check(&bytes, 2).is_err(), "the reply to another message");
         bytes[40] ^= 1;
         assert!(message.check(&bytes, 1).is_err(), "a byte has changed");
-        assert!(message.check(&bytes[..63], 1).is_err(), "it is cut");
+        assert!(message.check(&bytes[..63], 1).is_err(), "it is truncated");
     }
 
     #[test]
@@ -182,7 +182,7 @@ mod tests {
         let mut bytes = message.next(kind::ECHO).to_vec();
         bytes[60] ^= 1;
         assert!(service.answer(&bytes).is_err(), "the numbers differ");
-        assert!(service.answer(&bytes[..32]).is_err(), "it is cut");
+        assert!(service.answer(&bytes[..32]).is_err(), "it is truncated");
         bytes[60] ^= 1;
         assert!(service.answer(&bytes).is_ok());
         bytes[40] ^= 1;

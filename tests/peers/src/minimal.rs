@@ -1,8 +1,8 @@
-//! The least program with one contender, whose name is told when it is built: it starts the peer and
-//! does one round. Cargo.toml has a profile for it.
+//! The smallest program with one contender, selected at build time by its name. It starts the peer
+//! and does one round. Cargo.toml has a profile for it.
 
-#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a measurement fails so")]
-#![expect(dead_code, reason = "all but one contender")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a failure panics")]
+#![expect(dead_code, reason = "only one contender is used")]
 
 mod contender;
 #[path = "../../benches/speed/cpus.rs"]
@@ -17,24 +17,24 @@ use std::process::ExitCode;
 use crate::contender::{Entrant, Task, Trouble};
 use crate::work::Work;
 
-/// Messages are small here: buffers for others would be linked, too.
+/// Messages are small here: buffers for large ones would be linked, too.
 const LARGE: bool = false;
 
-/// Named by a constant, so that the others are not linked.
+/// A constant, so that the other contenders are not linked.
 const ENTRANT: &Entrant = match option_env!("IPC_PEERS_ONLY") {
     Some(name) => named(name),
     None => named("bare stream"),
 };
 
 fn main() -> ExitCode {
-    // What a program that uses these begins with.
+    // Programs that use these contenders must begin with a call.
     if const { is_same(ENTRANT.name, "procspawn") } {
         peers::init_procspawn();
     }
     if const { is_same(ENTRANT.name, "ipc-worker, exec") } {
         peers::serve_if_asked();
     }
-    // The first of these that it is about.
+    // The first of these kinds of work that it supports.
     let works = [Work::RoundTrip { size: 64 }, Work::Spawn, Work::Meet];
     for work in works {
         let started = (ENTRANT.start)(Task { work, cpus: 1, peer_cpu: 0 });
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Finds one by its name, at compile time.
+/// Finds a contender by name, at compile time.
 const fn named(name: &str) -> &'static Entrant {
     let mut index = 0;
     while !is_same(peers::ALL[index].name, name) {

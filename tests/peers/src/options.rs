@@ -1,4 +1,4 @@
-//! The command line, and how much work it makes.
+//! The command line, and how much work it asks for.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use lexopt::Arg::Long;
 use lexopt::ValueExt as _;
 
-/// How long all is measured.
+/// How long to measure.
 #[derive(Clone, Copy)]
 pub(crate) struct Pace {
     pub(crate) repetitions: usize,
-    /// How long a contender is measured in a repetition, without its start.
+    /// How long a contender is measured per repetition, not counting its start.
     pub(crate) block: Duration,
-    /// Rounds of which system calls and allocations are counted.
+    /// Rounds whose system calls and allocations are counted.
     pub(crate) counted: usize,
 }
 
@@ -22,13 +22,13 @@ const QUICK: Pace = Pace { repetitions: 3, block: Duration::from_millis(15), cou
 pub(crate) struct Options {
     pub(crate) pace: Pace,
     pub(crate) is_quick: bool,
-    /// Only rows whose name contains it.
+    /// Only rows whose name contains this text.
     pub(crate) filter: String,
     /// Where to write the figures.
     pub(crate) json: Option<PathBuf>,
-    /// The folder of the report.
+    /// The folder for the report.
     pub(crate) report: Option<PathBuf>,
-    /// The figures of a former run, to be reported instead of new ones.
+    /// The figures of an earlier run, reported instead of measuring.
     pub(crate) from: Option<PathBuf>,
 }
 
@@ -55,7 +55,7 @@ impl Options {
         Ok(options)
     }
 
-    /// Returns whether the parts other than rows are chosen.
+    /// Returns whether the filter selects this part, which is not a row.
     pub(crate) fn wants(&self, what: &str) -> bool {
         self.filter.is_empty() || self.filter == what
     }

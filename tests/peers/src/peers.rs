@@ -1,4 +1,4 @@
-//! Who takes part, one file each. To add one, write its file and a line of the table.
+//! The contenders, one file each. To add one, write its file and add it to the table.
 
 mod bare;
 mod iceoryx;
@@ -20,7 +20,7 @@ pub(crate) use worker::serve_if_asked;
 
 use crate::contender::Entrant;
 
-/// All of them. The first that does a work is what the others' ratios are to.
+/// All contenders. Ratios are to the first one that does the work.
 pub(crate) const ALL: &[Entrant] = &[
     Entrant {
         name: "bare stream",
@@ -30,20 +30,20 @@ pub(crate) const ALL: &[Entrant] = &[
     },
     Entrant {
         name: "bare futex",
-        how: "a word each way in shared memory, and futex",
+        how: "a word each way in shared memory, with futex",
         package: None,
         start: meeting::futex,
     },
     Entrant { name: "bare pipe", how: "a pipe each way", package: None, start: meeting::pipe },
     Entrant {
         name: "bare ring, futex",
-        how: "a ring each way in shared memory, and futex for a reader that sleeps",
+        how: "a ring each way in shared memory, with futex for a sleeping reader",
         package: None,
         start: ring::sleeping,
     },
     Entrant {
         name: "bare ring, spinning",
-        how: "the same, with readers that spin",
+        how: "the same, with spinning readers",
         package: None,
         start: ring::spinning,
     },
@@ -97,13 +97,13 @@ pub(crate) const ALL: &[Entrant] = &[
     },
     Entrant {
         name: "ipc-worker, large",
-        how: "`Start::fork`, with `BYTES` for a payload of 4 MiB; the receiver looks at both ends of it",
+        how: "`Start::fork`, with `BYTES` for a payload of 4 MiB; the receiver checks both ends of it",
         package: Some("ipc-worker"),
         start: large::by_socket,
     },
     Entrant {
         name: "ipc-worker, blocks",
-        how: "`Start::blocks`: main copies it in, the handler looks at it in place; on its way back the handler copies it in and main out",
+        how: "`Start::blocks`: main copies the payload in and the handler checks it in place; back, the handler copies it in and main copies it out",
         package: Some("ipc-worker"),
         start: large::in_blocks,
     },
@@ -152,19 +152,19 @@ pub(crate) const ALL: &[Entrant] = &[
     },
     Entrant {
         name: "iceoryx2, events",
-        how: "publish and subscribe each way, read in place, and an event for a reader that sleeps",
+        how: "publish and subscribe each way, read in place, and an event for a sleeping reader",
         package: Some("iceoryx2"),
         start: iceoryx::events,
     },
     Entrant {
         name: "iceoryx2, polling",
-        how: "the same, with readers that poll",
+        how: "the same, with polling readers",
         package: Some("iceoryx2"),
         start: iceoryx::polling,
     },
     Entrant {
         name: "procspawn",
-        how: "functions called in a pool of one process",
+        how: "functions called in a one-process pool",
         package: Some("procspawn"),
         start: procspawn::start,
     },

@@ -1,4 +1,4 @@
-//! The tables, as they are printed.
+//! The printed tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +31,7 @@ pub(crate) fn costs(costs: &[Cost]) {
     }
 }
 
-/// What is missing in the tables, and why.
+/// What is missing from the tables, and why.
 pub(crate) fn absent(results: &Results) {
     println!();
     for ((name, why), works) in reasons(results.outsiders.iter().filter(|it| !it.has_failed)) {

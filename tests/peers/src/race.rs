@@ -1,4 +1,4 @@
-//! The race: for each work all contenders in turn, in a new order each time.
+//! The race: for each kind of work all contenders in turn, in a new order each time.
 
 use crate::contender::Entrant;
 use crate::launch::launch;
@@ -8,20 +8,20 @@ use crate::results::{Outsider, Row};
 use crate::single::{Effort, Found};
 use crate::work::Job;
 
-/// One who takes part, with the time of each repetition.
+/// A contender, with its time in each repetition.
 struct Runner {
     entrant: &'static Entrant,
     nanoseconds: Vec<f64>,
 }
 
-/// What a table came to.
+/// The result for one table.
 #[derive(Default)]
 pub(crate) struct Table {
     pub(crate) rows: Vec<Row>,
     pub(crate) outsiders: Vec<Outsider>,
 }
 
-/// Measures a table. Who is left out or fails is passed over from then on.
+/// Measures a table. A contender that cannot do the work, or fails, is skipped from then on.
 pub(crate) fn measure(job: Job, filter: &str, pace: Pace) -> Table {
     let mut table = Table::default();
     let mut runners: Vec<Runner> =
@@ -39,7 +39,7 @@ pub(crate) fn measure(job: Job, filter: &str, pace: Pace) -> Table {
                 Found::Elsewhere => passed_over.push((index, None)),
                 Found::LeftOut(why) => passed_over.push((index, outsider(why, false))),
                 Found::Failed(why) => passed_over.push((index, outsider(why, true))),
-                Found::Counted { .. } => unreachable!("it was to be timed"),
+                Found::Counted { .. } => unreachable!("the job was to be timed"),
             }
         }
         passed_over.sort_by_key(|(index, _)| *index);
@@ -52,14 +52,14 @@ pub(crate) fn measure(job: Job, filter: &str, pace: Pace) -> Table {
     table
 }
 
-/// Returns those that the filter chooses, and before them the one whose ratio is 1.
+/// Returns the contenders that the filter selects, preceded by those to which ratios are taken.
 fn chosen(job: Job, filter: &str) -> impl Iterator<Item = &'static Entrant> {
     let is_chosen = move |entrant: &Entrant| format!("{job}, {}", entrant.name).contains(filter);
     let is_any = ALL.iter().any(is_chosen);
     ALL.iter().filter(move |entrant| is_any && (entrant.is_floor() || is_chosen(entrant)))
 }
 
-/// Puts each beside the first that did the work, repetition by repetition.
+/// Compares each contender with the first that did the work, repetition by repetition.
 fn rows(job: Job, runners: &[Runner]) -> Vec<Row> {
     let Some(floor) = runners.first() else { return Vec::new() };
     let row = |runner: &Runner| {

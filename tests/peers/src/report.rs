@@ -52,7 +52,7 @@ pub(crate) fn write(results: &Results, folder: &Path) -> Result<(), Box<dyn Erro
     Ok(())
 }
 
-/// Returns who has that name, unless the figures are of a version that knew others.
+/// Returns the contender of that name; a report of older figures may name others.
 fn entrant(name: &str) -> Option<&'static Entrant> {
     ALL.iter().find(|entrant| entrant.name == name)
 }

@@ -1,11 +1,11 @@
-//! What a run found, as it is written to a file and reported.
+//! The results of a run, as saved and reported.
 
 use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
 use crate::work::Job;
 
-/// All of a run.
+/// All results of a run.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Results {
     pub(crate) machine: Machine,
@@ -13,9 +13,9 @@ pub(crate) struct Results {
     pub(crate) rows: Vec<Row>,
     pub(crate) costs: Vec<Cost>,
     pub(crate) sizes: Vec<Size>,
-    /// Who did not do a work, and why.
+    /// Contenders that did not do some work, and why.
     pub(crate) outsiders: Vec<Outsider>,
-    /// What was not measured for want of a tool or a CPU.
+    /// What was not measured because a tool or a CPU is missing.
     pub(crate) skipped: Vec<String>,
 }
 
@@ -25,18 +25,18 @@ pub(crate) struct Row {
     pub(crate) work: String,
     pub(crate) cpus: usize,
     pub(crate) name: String,
-    /// Of a message, the median of the repetitions.
+    /// Per message, the median over the repetitions.
     pub(crate) microseconds: f64,
     /// The median of the repetitions' ratios to the floor.
     pub(crate) ratio: f64,
-    /// Between these are eight of ten repetitions' ratios.
+    /// Eight of ten repetitions have a ratio between these.
     pub(crate) p10: f64,
     pub(crate) p90: f64,
     pub(crate) repetitions: usize,
 }
 
 impl Row {
-    /// Puts a contender's times beside those of the floor, both in nanoseconds.
+    /// Computes a contender's row from its times and the floor's, both in nanoseconds.
     pub(crate) fn new(job: Job, name: &str, times: &[f64], floor: &[f64]) -> Self {
         let ratios = sorted(times.iter().zip(floor).map(|(time, floor)| time / floor));
         Self {
@@ -56,32 +56,32 @@ impl Row {
     }
 }
 
-/// What a contender takes beside time.
+/// What a contender costs besides time.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Cost {
     pub(crate) name: String,
-    /// Of a round trip, on both sides; `None` where they cannot be counted.
+    /// Per round trip, both sides together; `None` if they cannot be counted.
     pub(crate) system_calls: Option<f64>,
     pub(crate) allocations: f64,
     pub(crate) main: crate::memory::Memory,
     pub(crate) peer: crate::memory::Memory,
 }
 
-/// The least program with a contender, stripped.
+/// The size of the smallest program with a contender, stripped.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Size {
     pub(crate) name: String,
     pub(crate) bytes: u64,
 }
 
-/// One that did not do a work.
+/// A contender that did not do some work.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Outsider {
     pub(crate) work: String,
     pub(crate) cpus: usize,
     pub(crate) name: String,
     pub(crate) why: String,
-    /// It was to do the work, and failed or hung.
+    /// It should have done the work, and failed or hung.
     pub(crate) has_failed: bool,
 }
 
@@ -98,7 +98,7 @@ fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
     values
 }
 
-/// Returns the value below which that share of the sorted values is, between two if need be.
+/// Returns the quantile of the sorted values, interpolated between two if necessary.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
     let place = share * last as f64;
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn ratios_are_those_of_a_repetition() {
-        // The machine was ten times slower in the second repetition, for both alike.
+        // In the second repetition the machine was ten times slower for both.
         let row = Row::new(Job::all()[0], "it", &[200.0, 2000.0, 400.0], &[100.0, 1000.0, 100.0]);
         assert_eq!((row.ratio, row.microseconds, row.repetitions), (2.0, 0.4, 3));
     }

@@ -1,4 +1,4 @@
-//! One measurement, in a separate process: a contender, a work, a while.
+//! One measurement of one contender at one kind of work, in a separate process.
 
 use std::time::{Duration, Instant};
 
@@ -11,33 +11,33 @@ use crate::cpus::{Cpus, pin};
 use crate::memory::Memory;
 use crate::work::{Job, Work};
 
-/// The least time between two looks at the clock, which is far longer than a look takes.
+/// The shortest time between two readings of the clock; a reading takes far less.
 const SAMPLE: Duration = Duration::from_micros(20);
 
-/// The share of the measured time for which a contender warms up.
+/// The warm-up is this fraction of the measured time.
 const WARM_UP: u32 = 3;
-/// And rounds at the least, for all memory to be touched.
+/// The least rounds of warm-up, so that all memory is touched.
 const WARM_UP_ROUNDS: u32 = 8;
 
-/// How often a peer that was killed may fail to answer before that is an error.
+/// How often requests may fail after the peer was killed.
 const TRIES: usize = 5;
 
 /// How much to do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Effort {
-    /// As many rounds as fit in the time.
+    /// As many rounds as fit in this time.
     Time(Duration),
-    /// So many rounds, for what is counted instead of timed.
+    /// This many rounds, when counting instead of timing.
     Rounds(usize),
 }
 
 /// What one measurement found.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Found {
-    /// Of a message, by the median.
+    /// The median time per message.
     Nanoseconds(f64),
     Counted {
-        /// Allocations of a message, on both sides.
+        /// Allocations per message, both sides together.
         allocations: f64,
         main: Memory,
         peers: Memory,
@@ -78,7 +78,7 @@ fn timed(entrant: &Entrant, task: Task, time: Duration) -> Result<f64, Trouble> 
         / task.work.in_round() as f64)
 }
 
-/// Times what is done again and again, each time by itself.
+/// Repeats an operation, timing each run.
 fn until(
     time: Duration,
     mut once: impl FnMut() -> Result<Duration, Trouble>,
@@ -91,7 +91,7 @@ fn until(
     Ok(times)
 }
 
-/// Times rounds, several at once where they are short.
+/// Times rounds; short ones several at once.
 fn rounds(contender: &mut dyn Contender, time: Duration) -> Result<Vec<Duration>, Trouble> {
     sample(contender, WARM_UP_ROUNDS)?;
     until(time / WARM_UP, || sample(contender, 1))?;
@@ -131,11 +131,10 @@ fn kill(
             Err(_) => *contender = (entrant.start)(task)?,
         }
     }
-    Err(Trouble::Failed(format!("no reply in {TRIES} tries after the kill")))
+    Err(Trouble::Failed(format!("no reply after the kill, in {TRIES} tries")))
 }
 
-/// Does so many rounds, and counts what they allocate. Their system calls are counted from
-/// outside.
+/// Does `rounds` rounds and counts their allocations. System calls are counted from outside.
 fn counted(entrant: &Entrant, task: Task, rounds: usize) -> Result<Found, Trouble> {
     Counting::share()?;
     let mut contender = (entrant.start)(task)?;

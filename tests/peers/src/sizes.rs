@@ -1,4 +1,4 @@
-//! How large the least program with each contender is.
+//! The size of the smallest program with each contender.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::results::Size;
 
 const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Builds the programs and sees them run. Those that fail are told of by their reasons.
+/// Builds and runs the programs. Returns the sizes, and the reasons of failures.
 pub(crate) fn measure() -> (Vec<Size>, Vec<String>) {
     let (mut sizes, mut failures) = (Vec::new(), Vec::new());
     for entrant in ALL.iter().filter(|entrant| !is_the_same(entrant)) {
@@ -25,7 +25,7 @@ pub(crate) fn measure() -> (Vec<Size>, Vec<String>) {
     (sizes, failures)
 }
 
-/// One that spins is the program of one that sleeps.
+/// A spinning contender has the same program as a sleeping one.
 fn is_the_same(entrant: &Entrant) -> bool {
     entrant.how.starts_with("the same")
 }
@@ -35,7 +35,7 @@ fn size(name: &str) -> Result<u64, String> {
     let mut build = Command::new(cargo);
     build.args(["build", "--quiet", "--locked", "--profile", "small", "--bin", "minimal"]);
     build.current_dir(FOLDER).env("IPC_PEERS_ONLY", name).stdin(Stdio::null());
-    // Where the program is then is known.
+    // The program then ends up in a known place.
     build.env_remove("CARGO_TARGET_DIR");
     succeeds(&mut build, "cargo build")?;
     let program = Path::new(FOLDER).join("target/small/minimal");
@@ -47,7 +47,7 @@ fn size(name: &str) -> Result<u64, String> {
 fn succeeds(command: &mut Command, what: &str) -> Result<(), String> {
     match command.status() {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("{what} ended with {status}")),
+        Ok(status) => Err(format!("{what} failed: {status}")),
         Err(error) => Err(format!("cannot run {what}: {error}")),
     }
 }

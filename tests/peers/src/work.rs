@@ -1,27 +1,27 @@
-//! What is measured: kinds of work, on one CPU or on two.
+//! The kinds of work that are measured, on one CPU or on two.
 
 use std::fmt;
 
-/// Messages of one round of [`Work::InFlight`].
+/// Messages in one round of [`Work::InFlight`].
 pub(crate) const IN_FLIGHT: usize = 32;
 
-/// Messages of one round of [`Work::OneWay`], after which one request asks how many arrived.
+/// Messages in one round of [`Work::OneWay`]; a request then asks how many arrived.
 pub(crate) const ONE_WAYS: usize = 128;
 
-/// What is done.
+/// A kind of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
     /// A message and its echo.
     RoundTrip { size: usize },
     /// 32 messages, then their 32 echoes.
     InFlight { size: usize },
-    /// Messages without an answer.
+    /// Messages without a reply.
     OneWay { size: usize },
-    /// A large message to the peer, or one to main, and a small one the other way.
+    /// A large message to the peer or to main, and a small one the other way.
     Large { size: usize, to_main: bool },
-    /// A message with so many descriptors, and its echo without any.
+    /// A message with `count` descriptors, and its echo without any.
     Fds { count: usize },
-    /// From nothing to a peer's first reply.
+    /// From spawning a peer to its first reply.
     Spawn,
     /// From the peer's SIGKILL to the next reply.
     Kill,
@@ -30,7 +30,7 @@ pub(crate) enum Work {
 }
 
 impl Work {
-    /// Bytes of a message.
+    /// Bytes in a message.
     pub(crate) const fn size(self) -> usize {
         match self {
             Self::RoundTrip { size } | Self::InFlight { size } => size,
@@ -39,7 +39,7 @@ impl Work {
         }
     }
 
-    /// Messages of a round.
+    /// Messages in a round.
     pub(crate) const fn in_round(self) -> usize {
         match self {
             Self::InFlight { .. } => IN_FLIGHT,
@@ -78,16 +78,16 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// One table: the same work by all that can do it.
+/// One table: the same work done by every contender that can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Job {
     pub(crate) work: Work,
-    /// One CPU for both processes, or one each.
+    /// 1 if both processes share a CPU, 2 if each has one.
     pub(crate) cpus: usize,
 }
 
 impl Job {
-    /// Returns all tables, the most wanted first.
+    /// Returns all tables, the most interesting first.
     pub(crate) fn all() -> Vec<Self> {
         let (round_trip, in_flight) =
             (|size| Work::RoundTrip { size }, |size| Work::InFlight { size });

@@ -1,7 +1,7 @@
-//! Which cases make no sense, or need something else, in which surroundings.
+//! Which cases are left out in which surroundings, and why.
 
-/// Cases that have threads or programs of the C library's, which starts none where clone3 answers
-/// EPERM: it answers ENOSYS to them.
+/// Cases in which the C library starts threads or programs. It cannot if clone3 fails with EPERM,
+/// so for these cases clone3 fails with ENOSYS.
 pub(super) const OF_C_LIBRARY: &[&str] = &[
     "a_page_that_is_scribbled_on",
     "a_second_thread_is",
@@ -25,11 +25,11 @@ pub(super) const OF_C_LIBRARY: &[&str] = &[
     "without_proc_unshare_alone_decides",
 ];
 
-/// Cases that make no sense in some surroundings: which, why, and a part of `suite::case`.
+/// Cases left out in some surroundings: the surroundings, the reason, and parts of `suite::case`.
 pub(super) const LEFT_OUT: &[(&str, &str, &[&str])] = &[
     (
         "closed",
-        "what a process has opened at 0 to 2 counts as its standard streams",
+        "descriptors 0 to 2 count as standard streams, whatever is open there",
         &[
             "every_descriptor_but_the_listed_is_closed",
             "with_nothing_listed_only_the_standard_streams_stay",
@@ -47,7 +47,7 @@ pub(super) const LEFT_OUT: &[(&str, &str, &[&str])] = &[
     ),
     (
         "closed",
-        "it closes what is closed already",
+        "it closes streams that are closed already",
         &[
             "with_standard_streams_closed",
             "where_standard_streams_are_closed",
@@ -73,7 +73,7 @@ pub(super) const LEFT_OUT: &[(&str, &str, &[&str])] = &[
     ),
     (
         "enosys, eperm",
-        "what crosses an exec lies in a memfd",
+        "memory that crosses an exec is in a memfd",
         &["a_barrier_lists_its_descriptors", "tokio_with_many_threads"],
     ),
     (
@@ -83,17 +83,17 @@ pub(super) const LEFT_OUT: &[(&str, &str, &[&str])] = &[
     ),
     (
         "enosys, eperm, linux317",
-        "neither the call nor /proc is left",
+        "neither the call nor /proc is available",
         &["where_proc_is_missing", "where_proc_is_gone"],
     ),
     (
         "linux317",
-        "only pwritev2 writes without waiting to a pipe that the peer made wait",
+        "only pwritev2 can write without blocking to a pipe that the peer set to blocking",
         &["page::a_full_bell_in_the_waiting_mode"],
     ),
     (
         "noproc",
-        "only /proc counts threads, where unshare does not",
+        "without unshare only /proc counts threads",
         &[
             "a_second_thread_is",
             "where_a_sandbox_refuses_the_newer_calls",
@@ -105,7 +105,7 @@ pub(super) const LEFT_OUT: &[(&str, &str, &[&str])] = &[
     ),
     (
         "noproc",
-        "only /proc tells what is open and keeps numbers taken: it is closed, or stays",
+        "open descriptors can be listed, and their numbers kept, only through /proc",
         &[
             "without_close_range_the_same_are_closed",
             "a_detached_descriptor_keeps_its_number",
@@ -121,27 +121,27 @@ pub(super) const LEFT_OUT: &[(&str, &str, &[&str])] = &[
     ),
     (
         "noproc",
-        "it wants a directory where nobody makes a file",
+        "it needs a directory in which no file can be created",
         &["a_dir_that_cannot_be_used_is_an_error"],
     ),
     (
         "noproc",
-        "only /proc tells a program that exits at once from one that never began",
+        "only /proc distinguishes a program that exits at once from one that never started",
         &["a_filter_that_forbids_the_exec_is_told"],
     ),
     (
         "noproc",
-        "the example program needs /proc: to start itself, or for its uid map",
+        "the example program needs /proc: to start itself, or to write its uid map",
         &["container::", "heist::", "tokio_with_many_threads"],
     ),
     (
         "pid1",
-        "what a worker leaves behind becomes a child of process 1, which is the case",
+        "the case is process 1, so it inherits processes that a worker leaves behind",
         &["each_lie_hurts_only_its_worker"],
     ),
     (
         "qemu",
-        "qemu offers the kernel twice the room for control messages, and loses what comes into it",
+        "qemu offers the kernel twice the room for control messages, and loses the surplus",
         &[
             "each_lie_hurts_only_its_worker",
             "what_the_list_cannot_hold_is_closed_and_told",
@@ -154,7 +154,7 @@ pub(super) const LEFT_OUT: &[(&str, &str, &[&str])] = &[
     ),
     (
         "qemu",
-        "qemu does not know preadv2 and pwritev2",
+        "qemu does not support preadv2 and pwritev2",
         &[
             "page::repro_a_wait_that_the_system_refuses_is_no_abort",
             "page::a_full_bell_in_the_waiting_mode_holds_no_place",
@@ -162,7 +162,7 @@ pub(super) const LEFT_OUT: &[(&str, &str, &[&str])] = &[
     ),
     (
         "qemu",
-        "qemu does not know filters",
+        "qemu does not support seccomp filters",
         &[
             "where_reading_without_waiting_is_refused_the_laws_hold",
             "repro_where_a_filter_interrupts_for_ever_no_call_is_held",
@@ -188,7 +188,7 @@ pub(super) const LEFT_OUT: &[(&str, &str, &[&str])] = &[
     ),
     (
         "qemu",
-        "there is a second thread, of qemu, so that a filter, with no_new_privs, hides all",
+        "qemu has a second thread; the filter that hides it also sets no_new_privs",
         &[
             "a_second_thread_is",
             "without_proc_unshare_alone_decides",
@@ -198,7 +198,7 @@ pub(super) const LEFT_OUT: &[(&str, &str, &[&str])] = &[
     ),
     (
         "qemu",
-        "qemu handles signals of the machine's itself, and /proc shows its handlers and its mask",
+        "qemu handles hardware signals itself, and /proc shows its handlers and its mask",
         &[
             "a_child_is_ended_by_its_signal",
             "a_signal_at_the_end_is_caught",
@@ -208,7 +208,7 @@ pub(super) const LEFT_OUT: &[(&str, &str, &[&str])] = &[
     ),
     (
         "qemu",
-        "qemu opens a program again by its path, which an open file's is not for long",
+        "qemu reopens a program by its path, which for an open descriptor is short-lived",
         &[
             "what_a_worker_starts_itself_is_no_worker",
             "repro_a_worker_starts_again_where_proc_is_gone",
@@ -217,12 +217,12 @@ pub(super) const LEFT_OUT: &[(&str, &str, &[&str])] = &[
     ),
     (
         "qemu",
-        "qemu shares no memory with a child, by which glibc hears of an exec that has failed",
+        "qemu shares no memory with a vfork child, so glibc cannot see that an exec failed",
         &["execs::a_program_that_is_missing_or_does_not_serve_is_told_as_that"],
     ),
     (
         if cfg!(target_endian = "big") { "qemu" } else { "none" },
-        "qemu swaps the bytes that an eventfd counts, and forgets it at an exec",
+        "qemu byte-swaps an eventfd's counter, but no longer does so after an exec",
         &[
             "eventfd::both_sides_meet_beyond_exec",
             "eventfd::a_reason_of_the_next_program",
@@ -231,18 +231,18 @@ pub(super) const LEFT_OUT: &[(&str, &str, &[&str])] = &[
     ),
     (
         "qemu",
-        "qemu's own memory grows with each page that is mapped and given back",
+        "qemu's own memory grows with each page that is mapped and unmapped",
         &[
             "laws::ring::hostile_peers",
             "laws::small_ring::hostile_peers",
             "laws::faulty_ring::hostile_peers",
         ],
     ),
-    ("qemu", "qemu lets nobody take in orphans", &["container::"]),
-    ("qemu", "qemu lets nobody trace", &["walks::", "without_a_vdso"]),
+    ("qemu", "qemu does not support child subreapers", &["container::"]),
+    ("qemu", "qemu does not support ptrace", &["walks::", "without_a_vdso"]),
     (
         "qemu",
-        "qemu answers four bytes where a time-out is asked for",
+        "qemu returns four bytes for a timeout option",
         &[
             "repro_a_storm_of_signals_prolongs_no_blocking_receive",
             "a_blocking_receive_without_time_out_waits_through_signals",
@@ -255,7 +255,7 @@ pub(super) const LEFT_OUT: &[(&str, &str, &[&str])] = &[
     ),
     (
         "qemu",
-        "the calls that are seen, or checked, are those of qemu",
+        "the tracer or filter sees qemu's calls",
         &[
             "main_touches_no_disk_after_the_start",
             "a_sleep_to_a_deadline_at_a_barrier_costs",
@@ -264,18 +264,18 @@ pub(super) const LEFT_OUT: &[(&str, &str, &[&str])] = &[
     ),
     (
         "i686",
-        "a filter is for one machine's calls, and the programs of this system are another's",
+        "a filter covers the calls of one architecture, and this system's programs have another",
         &["a_filter_is_the_last_and_forbids_what_it_says"],
     ),
     (
         "i686",
-        "the calls on sockets are one there, socketcall, which is seen under another name",
+        "socket calls go through socketcall there, which appears under another name",
         &["main_touches_no_disk"],
     ),
-    ("i686", "seccompiler makes no filters for it", &["heist::"]),
+    ("i686", "seccompiler does not support it", &["heist::"]),
     (
         "i686",
-        "rustix makes calls through the vDSO there, which valgrind has unmapped",
+        "rustix makes calls through the vDSO there, and valgrind unmaps it",
         &["repro_a_program_runs_under_valgrind"],
     ),
 ];

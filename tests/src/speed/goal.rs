@@ -1,4 +1,4 @@
-//! What the design asks of a row.
+//! The goals that the design sets for a row.
 
 use std::fmt;
 
@@ -9,17 +9,17 @@ use super::sample::Figures;
 /// A limit for a row's ratio, or for its time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Goal {
-    /// The subject takes at most so many times as long as the floor.
+    /// The subject takes at most this multiple of the floor's time.
     AtMost(f64),
-    /// The subject does at least so many times as much as the floor.
+    /// The subject reaches at least this multiple of the floor's throughput.
     AtLeast(f64),
 }
 
 impl Goal {
-    /// Returns the goal of a row's ratio, for rows that have one.
+    /// Returns the goal for a row's ratio, if it has one.
     pub fn of(plan: &Plan) -> Option<Self> {
         let Plan { work, subject, level, size, fds, cpus, floor, .. } = *plan;
-        // The default lane's, beside the other one: a futex costs more or less of it by machine.
+        // The default lane, relative to the other one: a futex's share depends on the machine.
         if subject == Subject::Page {
             return match (work, floor, cpus) {
                 (Work::PingPong(With::Nothing), Floor::Eventfd, 1) => Some(Self::AtMost(0.75)),
@@ -37,7 +37,7 @@ impl Goal {
         }
     }
 
-    /// Returns whether the figures reach the goal.
+    /// Returns whether the figures meet the goal.
     pub fn is_met(self, figures: &Figures) -> bool {
         match self {
             Self::AtMost(limit) => figures.ratio <= limit,
@@ -45,7 +45,7 @@ impl Goal {
         }
     }
 
-    /// Returns the most system calls that an operation of the row may cost, both sides together.
+    /// Returns the most system calls per operation that the row allows, both sides together.
     pub fn syscalls(plan: &Plan) -> Option<f64> {
         let Plan { work, subject, fds, spin, .. } = *plan;
         if subject.is_bare() || fds != 0 || spin {
@@ -68,10 +68,10 @@ impl fmt::Display for Goal {
     }
 }
 
-/// What a row misses, in words; empty where all its goals are met, `None` where it has none but
-/// to allocate nothing, and does not.
+/// Returns the goals that a row misses, in words; empty if it meets all. Returns `None` for a row
+/// whose only goal is to allocate nothing, if it meets that one.
 pub fn judge(row: &Row) -> Option<Vec<String>> {
-    /// What looking at the worker's process every 10 ms may add to each operation.
+    /// What checking the worker's process every 10 ms may add to each operation.
     const SLACK: f64 = 0.05;
     if row.plan.subject.is_bare() {
         return None;
@@ -118,7 +118,7 @@ mod tests {
             size: 0,
             ..plan(Level::Barrier, Work::PingPong(With::Nothing), Floor::Futex)
         };
-        assert_eq!(Goal::of(&page), None, "beside a futex it is only told");
+        assert_eq!(Goal::of(&page), None, "relative to a futex it is only reported");
         let beside_a_lane = Plan { floor: Floor::Eventfd, ..page };
         assert_eq!(Goal::of(&beside_a_lane), Some(Goal::AtMost(0.75)));
         let with_pidfd = Plan { work: Work::PingPong(With::Pidfd), ..beside_a_lane };

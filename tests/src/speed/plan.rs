@@ -1,28 +1,28 @@
-//! What is measured beside what: the list of rows.
+//! The list of rows: what is measured, and what it is compared with.
 
 use std::fmt;
 
-/// Requests of one round of [`Work::InFlight`].
+/// Requests in one round of [`Work::InFlight`].
 pub const BATCH: usize = 32;
 
-/// What is done.
+/// The work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// One request and its answer, both sides waiting in the receiving call.
+    /// One request and its reply; both sides block in the receiving call.
     RoundTrip,
-    /// The same from a loop that polls.
+    /// The same from a poll loop.
     PollLoop,
-    /// 32 requests, then their 32 answers.
+    /// 32 requests, then their 32 replies.
     InFlight,
     /// Both sides place a token and wait for the other's.
     Meet(With),
-    /// One side places and waits, the other waits and places.
+    /// One side places, then waits; the other waits, then places.
     PingPong(With),
-    /// From a SIGKILL to the parent's knowing of it.
+    /// From SIGKILL until the parent knows of the death.
     Death,
 }
 
-/// What a wait at a barrier has to mind beside the tokens.
+/// What a wait at a barrier watches besides the tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum With {
     /// Nothing.
@@ -33,35 +33,35 @@ pub enum With {
     Pidfd,
 }
 
-/// What does it.
+/// The mechanism.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// The floor itself, to show how much of a ratio is noise.
+    /// The floor itself, which shows how noisy a ratio is.
     Bare,
-    /// The stream socketpair.
+    /// A stream socketpair.
     Stream,
-    /// The pair of sockets that keeps packets apart.
+    /// A SOCK_SEQPACKET socketpair.
     Seqpacket,
-    /// The ring in shared memory with a stream beside it.
+    /// A ring in shared memory, with a stream.
     Ring,
-    /// A word for each direction and futex(2), which wakes whoever may wait; nothing shows a death.
+    /// A word per direction and futex(2), with a wake-up for every token; deaths are not detected.
     Futex,
-    /// The same with a mark in the word for one who waits, so that nobody is woken in vain.
+    /// The same, but a waiter marks the word, so that no wake-up is wasted.
     MarkedFutex,
-    /// Two eventfd(2) that are read and written, both waiting.
+    /// Two eventfd(2), with blocking reads and writes.
     RawEventfd,
-    /// A `pthread_barrier_t` that processes share.
+    /// A `pthread_barrier_t` shared between processes.
     Pthread,
-    /// The barrier on the lane `Page`.
+    /// The barrier on the `Page` lane.
     Page,
-    /// The barrier on the lane `Eventfd`.
+    /// The barrier on the `Eventfd` lane.
     Eventfd,
-    /// The barrier with a pidfd, where a grandchild holds all that the dead one held.
+    /// The barrier with a pidfd, while a grandchild holds everything that the dead child held.
     PidfdAlone,
 }
 
 impl Subject {
-    /// Returns whether it is one of the bare calls.
+    /// Returns whether it uses only bare calls.
     pub fn is_bare(self) -> bool {
         matches!(
             self,
@@ -70,7 +70,7 @@ impl Subject {
     }
 }
 
-/// Through which of the crates.
+/// The level of the crates that is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     /// None.
@@ -83,45 +83,45 @@ pub enum Level {
     Barrier,
 }
 
-/// The bare calls beside it.
+/// The bare calls for comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Floor {
-    /// `send`, and `recvmsg` with a control buffer, both waiting.
+    /// `send`, and `recvmsg` with a control buffer, both blocking.
     Calls,
-    /// `sendmsg` with `SCM_RIGHTS` of descriptors that are kept open; the peer closes them.
+    /// `sendmsg` with `SCM_RIGHTS` of descriptors that stay open; the peer closes its copies.
     Rights,
     /// 32 times `send`, then 32 times `recvmsg`.
     Unbatched,
-    /// One `send` for all 32, `recvmsg` for as many as there are.
+    /// One `send` for all 32; each `recvmsg` takes as many as have arrived.
     Batched,
-    /// As `Calls`, but both sides ask again and again before they wait.
+    /// Like `Calls`, but both sides spin before they block.
     Spinning,
-    /// A word for each direction and futex(2).
+    /// A word per direction and futex(2).
     Futex,
-    /// The lane `Eventfd`, the first that a barrier ever had, without a deadline or pidfd.
+    /// The `Eventfd` lane, the barrier's first, without a deadline or pidfd.
     Eventfd,
-    /// poll(2) on the end of a pipe that only the dead one held.
+    /// poll(2) on the end of a pipe whose other end only the dead child held.
     PipeEnd,
 }
 
-/// One row: what is measured, and beside what.
+/// One row: what is measured, and what it is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// What is done.
+    /// The work.
     pub work: Work,
-    /// What does it.
+    /// The mechanism.
     pub subject: Subject,
-    /// Through which of the crates.
+    /// The level of the crates.
     pub level: Level,
-    /// Bytes of a request and of its answer, without any header.
+    /// Payload bytes of a request and of its reply.
     pub size: usize,
-    /// Descriptors of a request.
+    /// Descriptors in a request.
     pub fds: usize,
-    /// One processor for both processes, or one each.
+    /// 1 if both processes share a processor, 2 if each has one.
     pub cpus: usize,
-    /// Whether both sides ask again and again before they wait.
+    /// Whether both sides spin before they block.
     pub spin: bool,
-    /// The bare calls beside it.
+    /// The bare calls for comparison.
     pub floor: Floor,
 }
 
@@ -193,7 +193,7 @@ impl Plan {
         Self { work, subject, level, size, fds, cpus, spin, floor }
     }
 
-    /// Returns whether the ratio is one of throughputs, where more is better, and not of times.
+    /// Returns whether the ratio compares throughputs, where more is better, instead of times.
     pub fn is_throughput(&self) -> bool {
         self.work == Work::InFlight
     }

@@ -1,4 +1,4 @@
-//! A measured row, and the file of all of them.
+//! A measured row, and the file of all rows.
 
 use std::fmt::Display;
 
@@ -11,15 +11,15 @@ use super::sample::Figures;
 pub struct Row {
     /// What was measured.
     pub plan: Plan,
-    /// What came out.
+    /// The result.
     pub figures: Figures,
-    /// System calls of an operation, both sides together; `None` where they cannot be counted.
+    /// System calls per operation, both sides together; `None` if they cannot be counted.
     pub syscalls: Option<f64>,
-    /// Allocations of an operation, both sides together.
+    /// Allocations per operation, both sides together.
     pub allocations: f64,
 }
 
-/// Returns the rows as an array of objects in JSON, one line for each.
+/// Returns the rows as a JSON array with one object per line.
 pub fn json(rows: &[Row]) -> String {
     let lines: Vec<String> = rows.iter().map(|row| format!("  {{{}}}", fields(row))).collect();
     format!("[\n{}\n]\n", lines.join(",\n"))
@@ -55,7 +55,7 @@ fn fields(row: &Row) -> String {
     fields.map(|(key, value)| format!("\"{key}\": {value}")).join(", ")
 }
 
-/// All texts here are our own, without quotes, backslashes or control characters.
+/// Quotes a text. Our texts contain no quotes, backslashes or control characters.
 fn text(text: impl Display) -> String {
     format!("\"{text}\"")
 }
@@ -64,7 +64,7 @@ fn both((lower, upper): (f64, f64)) -> String {
     format!("[{}, {}]", number(lower), number(upper))
 }
 
-/// To the thousandth; JSON knows no number that is none.
+/// Formats a figure to three decimals, or as null: JSON has no NaN or infinity.
 fn number(figure: f64) -> String {
     if figure.is_finite() { format!("{figure:.3}") } else { "null".into() }
 }

@@ -1,35 +1,35 @@
-//! Times of single operations, blocks of them beside one another, and what is read off them.
+//! Times of single operations in pairs of blocks, and the figures computed from them.
 
-/// Two blocks that ran one right after the other, each time in ns per operation.
+/// Two blocks that ran one after the other; times in ns per operation.
 #[derive(Clone, Debug, Default)]
 pub struct Pair {
-    /// The times of what is measured.
+    /// The subject's times.
     pub subject: Vec<u64>,
-    /// The times of the bare calls.
+    /// The floor's times.
     pub floor: Vec<u64>,
 }
 
-/// What the pairs of one row came to.
+/// The result of one row's pairs.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Figures {
-    /// Of all the subject's operations, in µs.
+    /// Over all of the subject's operations, in µs.
     pub median_us: f64,
-    /// Of all the subject's operations, in µs.
+    /// Over all of the subject's operations, in µs.
     pub p99_us: f64,
-    /// Of all the floor's operations, in µs.
+    /// Over all of the floor's operations, in µs.
     pub floor_median_us: f64,
-    /// The median of the pairs' ratios, each of which is that of two blocks' medians.
+    /// The median of the pairs' ratios; each ratio is that of the two blocks' medians.
     pub ratio: f64,
     /// The quartiles of the pairs' ratios.
     pub quartiles: (f64, f64),
-    /// The least and the greatest of the pairs' ratios.
+    /// The smallest and the largest of the pairs' ratios.
     pub range: (f64, f64),
-    /// How many pairs there were.
+    /// The number of pairs.
     pub pairs: usize,
 }
 
-/// Reads the figures off the pairs. The ratio is one of times, or of throughputs, which is the
-/// other way round. `None` where any block is empty.
+/// Computes the figures from the pairs. The ratio compares times, or throughputs, which inverts it.
+/// Returns `None` if any block is empty.
 pub fn summary(pairs: &[Pair], of_throughput: bool) -> Option<Figures> {
     let mut ratios = Vec::with_capacity(pairs.len());
     for pair in pairs {
@@ -52,14 +52,14 @@ pub fn summary(pairs: &[Pair], of_throughput: bool) -> Option<Figures> {
     })
 }
 
-/// The median of sorted values: the middle one, or the mean of the two in the middle.
+/// The median of sorted values: the middle one, or the mean of the middle two.
 pub fn median(sorted: &[f64]) -> Option<f64> {
     let upper = *sorted.get(sorted.len() / 2)?;
     let lower = *sorted.get((sorted.len() - 1) / 2)?;
     Some(f64::midpoint(lower, upper))
 }
 
-/// The time that `per_mille` of all times do not exceed (nearest rank). It sorts the times.
+/// The time that `per_mille` of all times do not exceed (nearest rank). Sorts the times.
 pub fn percentile(times: &mut [u64], per_mille: usize) -> Option<u64> {
     times.sort_unstable();
     let rank = (times.len() * per_mille).div_ceil(1000).max(1);
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn ratio_is_the_median_of_the_pairs_not_of_all_times() {
-        // The machine was slower during the second pair, for both alike.
+        // During the second pair the machine was slower for both.
         let pairs = [pair(&[200], &[100]), pair(&[2000], &[1000]), pair(&[400], &[100])];
         let figures = summary(&pairs, false).unwrap();
         assert_eq!((figures.ratio, figures.range, figures.pairs), (2.0, (2.0, 4.0), 3));

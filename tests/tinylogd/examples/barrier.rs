@@ -1,7 +1,7 @@
-//! The least that meets: a static program with no C library that forks, meets its child at a barrier
-//! and reaps it.
+//! The smallest program with a barrier: static, without a C library. It forks, meets its child at
+//! the barrier and reaps it.
 //!
-//! It ends with status 0, or with the number of the step that failed.
+//! It exits with 0, or with the number of the step that failed.
 
 #![no_std]
 #![no_main]
@@ -14,10 +14,10 @@ use core::time::Duration;
 use ipc_barrier::{Barrier, Ended, Fork, exit, fork_raw};
 use ipc_transport::Instant;
 
-/// How long all of it may take.
+/// The time limit for the whole program.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// The step that failed, and the exit status that says so.
+/// The step that failed; the exit status is its number.
 #[derive(Clone, Copy)]
 enum Failed {
     Barrier = 1,

@@ -1,6 +1,6 @@
-//! A static program with no C library that is its own worker, started by exec.
+//! A static program without a C library that starts itself as its worker, by exec.
 //!
-//! It ends with status 0, or with the number of the step that failed.
+//! It exits with 0, or with the number of the step that failed.
 
 #![no_std]
 #![no_main]
@@ -17,14 +17,14 @@ use ipc_worker::{
 const SLOTS: usize = 8;
 const BYTES: usize = 4096;
 
-/// How long all of it may take.
+/// The time limit for the whole program.
 const LIMIT: Duration = Duration::from_secs(20);
 
 const ECHO: u16 = 1;
 const DIE: u16 = 2;
 const TEXT: &[u8] = b"through an exec";
 
-/// The step that failed, and the exit status that says so.
+/// The step that failed; the exit status is its number.
 #[derive(Clone, Copy)]
 enum Failed {
     Start = 1,
@@ -35,7 +35,7 @@ enum Failed {
 }
 
 fn main(mut arguments: start::Strings, _environment: start::Strings) -> i32 {
-    // Behind its own name.
+    // After the program's name.
     if let Some(argument) = arguments.nth(1) {
         serve_as::<_, SLOTS, BYTES>(argument, || Ok(handle));
     }

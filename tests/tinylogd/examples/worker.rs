@@ -1,7 +1,7 @@
-//! A static program with no C library, no heap and no unwinding: frames, and a worker that is forked
-//! and asked with a descriptor.
+//! A static program without a C library, a heap or unwinding. It sends frames, then forks a worker
+//! and calls it with a descriptor.
 //!
-//! It ends with status 0, or with the number of the step that failed.
+//! It exits with 0, or with the number of the step that failed.
 
 #![no_std]
 #![no_main]
@@ -21,13 +21,13 @@ use rustix::pipe::{PipeFlags, pipe_with};
 const SLOTS: usize = 8;
 const BYTES: usize = 4096;
 
-/// How long all of it may take.
+/// The time limit for the whole program.
 const LIMIT: Duration = Duration::from_secs(20);
 
 const WRITE: u16 = 1;
 const TEXT: &[u8] = b"through the descriptor";
 
-/// The step that failed, and the exit status that says so.
+/// The step that failed; the exit status is its number.
 #[derive(Clone, Copy)]
 enum Failed {
     Frame = 1,
@@ -44,8 +44,8 @@ fn main(_arguments: start::Strings, _environment: start::Strings) -> i32 {
     done.map_or_else(|failed| failed as i32, |()| 0)
 }
 
-/// Sends a frame from a queue to a decoder. Not inlined, like the next: the buffers of one step
-/// need not lie under those of another.
+/// Sends a frame from a queue to a decoder. Neither this nor the next step is inlined: their
+/// buffers should share the same stack space.
 #[inline(never)]
 fn frame() -> Result<(), Failed> {
     let mut queue = Queue::<BYTES, SLOTS>::new();
@@ -68,14 +68,14 @@ fn frame() -> Result<(), Failed> {
     }
 }
 
-/// Starts a worker, has it write to a pipe that it is given, and stops it.
+/// Starts a worker, lets it write to a pipe that it receives, and stops it.
 #[expect(unsafe_code, reason = "the worker is forked by the raw call")]
 #[inline(never)]
 fn ask(deadline: Instant) -> Result<(), Failed> {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(|_| Failed::Pipe)?;
     // SAFETY: this program has no C library and one thread, and starts none.
     let start = unsafe { Start::fork_raw(write) };
-    // Not by `map_err`, which would hold the worker's buffers a second time.
+    // Not with `map_err`, which would hold the worker's buffers twice.
     let Ok(mut worker) = Worker::<(), _, SLOTS, BYTES>::start(start) else {
         return Err(Failed::Start);
     };
@@ -100,7 +100,7 @@ fn ask(deadline: Instant) -> Result<(), Failed> {
     }
 }
 
-/// What the worker does: it writes the request's bytes to its descriptor and tells how many.
+/// The worker: writes the request's bytes to its descriptor and replies with their count.
 fn write(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
     let Some(fd) = request.take_fd().filter(|_| request.method() == WRITE) else {
         return Err(Refusal::UNKNOWN_METHOD);
@@ -109,7 +109,7 @@ fn write(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal
     reply.put(&len.to_le_bytes())
 }
 
-/// Reads what the worker has written.
+/// Reads what the worker wrote.
 fn read(reader: &OwnedFd, deadline: Instant) -> Result<(), Failed> {
     let mut text = [0; TEXT.len()];
     let ready = wait(&mut [Watched::new(reader.as_fd(), Interest::Input)], Some(deadline));

@@ -1,4 +1,4 @@
-//! What `--help` prints.
+//! The text that `--help` prints.
 
 pub(crate) const TEXT: &[u8] = b"\
 tinylogd - logd without a C library: a syslog daemon whose main process never waits for a disk
@@ -11,18 +11,18 @@ Usage: tinylogd --socket PATH --dir DIR [options]
   --user, --group    become these (numbers) once socket and DIR are open
   --rotate-bytes N   begin a new file before DIR/log grows over N bytes (default 10485760)
   --keep N           keep N older files (default 4)
-  --intake N         bytes of messages that may wait for the disk in memory (default 32768)
+  --intake N         bytes of memory for messages that wait for the disk (default 32768)
   --when-full WHAT   wait (default), drop-oldest or drop-new
-  --follow-symlinks  write through a symbolic link at DIR/log
-  --trusted          write pid, uid and gid of each sender
+  --follow-symlinks  write to the file that a symbolic link at DIR/log points to
+  --trusted          write each sender's pid, uid and gid
   --kernel           log the kernel's messages too (/dev/kmsg)
-  --pid-file PATH    write the process number there once all is ready
-  --ready-fd N       write a line there once all is ready (s6); systemd is told by its socket
-  --stop-within S    write what has come for at most S seconds at the end (default 60)
+  --pid-file PATH    write the process id there once ready
+  --ready-fd N       write a line there once ready (s6); systemd is notified by its socket
+  --stop-within S    at the end, write pending messages for at most S seconds (default 60)
   --help, --version
 
-SIGTERM, SIGINT: write what has come, and stop. SIGQUIT: stop now. SIGHUP: open the log again.
-Messages over 4096 bytes are cut. The README of logd tells more.
+SIGTERM, SIGINT: write pending messages and stop. SIGQUIT: stop now. SIGHUP: reopen the log.
+Messages over 4096 bytes are truncated. For more, see the README of logd.
 
-Exit status: 0 stopped as told; 1 failed, or something was not written; 2 wrong arguments.
+Exit status: 0 stopped on request; 1 failed, or messages were not written; 2 wrong arguments.
 ";

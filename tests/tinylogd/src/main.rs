@@ -1,5 +1,5 @@
-//! tinylogd: logd without a standard library, a C library or a heap. What it does is in `common`,
-//! which it shares with logd; here is the way to start, and its sizes.
+//! tinylogd: logd without a standard library, a C library or a heap. `common`, shared with logd,
+//! does the work; this folder adds the start code and the sizes.
 
 #![no_std]
 #![no_main]
@@ -8,7 +8,7 @@ mod help;
 mod program;
 mod requests;
 mod start;
-#[expect(dead_code, reason = "what only logd asks for")]
+#[expect(dead_code, reason = "only logd uses some of it")]
 #[path = "../../../ipc-worker/examples/logd"]
 mod logd {
     pub(crate) mod common;
@@ -39,15 +39,15 @@ use common::watch::Watch;
 use common::words::{Lossy, Named};
 
 const VERSION: &str = concat!("tinylogd ", env!("CARGO_PKG_VERSION"), "\n");
-/// Exit status for a wrong command line, as most tools have it.
+/// Exit status for a wrong command line, the same as for most tools.
 const USAGE: i32 = 2;
 
-/// Nobody looks on.
+/// Observes nothing.
 struct Nobody;
 
 impl Watch for Nobody {}
 
-/// Does what it was asked for. Returns the exit status.
+/// Runs the program, and returns its exit status.
 fn main(arguments: Strings, environment: Strings) -> i32 {
     open_streams();
     match options::parse(arguments.skip(1), |_option| Ok(Known::No)) {
@@ -58,24 +58,25 @@ fn main(arguments: Strings, environment: Strings) -> i32 {
     }
 }
 
-/// Opens what is closed of standard input, output and error, so that no other file has its number.
-/// Where there is no /dev/null it is what can be neither read nor written.
+/// Opens standard input, output and error if they are closed, so that no other file gets their
+/// numbers. They get /dev/null, or a descriptor that can be neither read nor written if it is
+/// missing.
 fn open_streams() {
     let open = |path: &CStr, flags| open(path, flags, Mode::empty());
     let any = || open(c"/dev/null", OFlags::RDWR).or_else(|_| open(c"/", OFlags::PATH));
-    // Each gets the lowest number, and keeps it; the first beyond is closed.
+    // Each gets the lowest free number and keeps it; the first above 2 is closed.
     while let Some(stream) = any().ok().filter(|fd| fd.as_raw_fd() < 3) {
         core::mem::forget(stream);
     }
 }
 
-/// Prints what was asked for, however long its reader takes.
+/// Prints the text, however slow the reader is.
 #[expect(unsafe_code, reason = "standard output by its number")]
 fn print(mut text: &[u8]) -> i32 {
     _ = reset_signals(&[Signal::PIPE.as_raw()]);
-    // SAFETY: it is open since the start, and never closed.
+    // SAFETY: `open_streams` opened it, and it is never closed.
     let output = unsafe { BorrowedFd::borrow_raw(1) };
-    // Without a reader nobody misses it.
+    // An error means that the reader has gone.
     while let Ok(len @ 1..) = rustix::io::write(output, text) {
         text = text.get(len..).unwrap_or_default();
     }
@@ -100,7 +101,7 @@ fn run(options: &Options, mut environment: Strings) -> Result<(), Failed> {
     let start = unsafe { Start::fork_raw(Server(disk)) };
     #[cfg(feature = "musl")]
     let start = Start::fork(Server(disk));
-    // The daemon stops it, so that nothing is left to be dropped.
+    // The daemon stops the worker, so nothing needs to be dropped.
     let mut place = MaybeUninit::uninit();
     match Worker::start_in(&mut place, start.restart(RESTART)) {
         Ok(worker) => Daemon::new(worker, sources, Nobody, memory).serve(),
@@ -130,14 +131,14 @@ fn find(options: &Options) -> Result<Option<Ids>, Failed> {
     Ok(Some(Ids { user, group, groups }))
 }
 
-/// Memory for as long as the program runs, none of which is there before it is used.
+/// Memory for the rest of the program's life; pages are allocated on first use.
 #[expect(unsafe_code, reason = "a mapping as memory")]
 fn memory(len: usize) -> Result<&'static mut [u8], Failed> {
-    // SAFETY: a new mapping lies where nothing else is.
+    // SAFETY: a new mapping overlaps nothing.
     let mapped = unsafe {
         mmap_anonymous(ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
     };
     let place = mapped.map_err(|error| fail(format_args!("memory: {}", Named(error))))?;
-    // SAFETY: it has so many bytes, all zero, and nothing else refers to them.
+    // SAFETY: the mapping has `len` zero bytes, and nothing else refers to them.
     Ok(unsafe { core::slice::from_raw_parts_mut(place.cast(), len) })
 }

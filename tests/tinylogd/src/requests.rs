@@ -1,4 +1,4 @@
-//! Requests as bytes: what main asks, and the disk behind it.
+//! Requests as bytes: main's calls, and the disk that serves them.
 
 use ipc_barrier::process::Reason;
 use ipc_worker::{Again, Call, Handler, Launch, Refusal, Reply, ReplyView, Request, Why};
@@ -11,13 +11,13 @@ use crate::common::ledger::{Name, Tag};
 use crate::common::line::Datagram;
 use crate::common::packed::{pack, unpack};
 
-/// A datagram, packed. The reply is the error for which it was dropped, or zero.
+/// A packed datagram. The reply is the error for which it was dropped, or zero.
 const APPEND: u16 = 1;
-/// Nothing, one-way.
+/// Empty, one-way.
 const REOPEN: u16 = 2;
 /// A count and an error.
 const ADD_DROPPED: u16 = 3;
-/// Nothing.
+/// Empty.
 const FINISH: u16 = 4;
 
 impl<L: Launch> Ask for LogWorker<L> {
@@ -47,7 +47,7 @@ impl<L: Launch> Ask for LogWorker<L> {
     }
 }
 
-/// The disk, asked.
+/// Serves the requests on the disk.
 pub(crate) struct Server(pub(crate) Disk);
 
 impl Handler for Server {
@@ -84,7 +84,8 @@ impl Handler for Server {
         self.0.settle()
     }
 
-    /// One sync for many lines is worth waiting for, also after a line that took its time.
+    /// All but `FINISH` count as quick: replies may wait for one sync after many lines, even if a
+    /// line was slow.
     fn is_quick(&self, method: u16) -> Option<bool> {
         (method != FINISH).then_some(true)
     }

@@ -1,5 +1,5 @@
-//! What a C library would give: the first instruction, the memory functions that the compiler calls,
-//! the arguments and the end. To be copied, with `build.rs` and `link.ld`, into any program that has
+//! What a C library would provide: the entry point, the memory functions that the compiler calls,
+//! the arguments and the exit. Copy this with `build.rs` and `link.ld` into any program that has
 //! `fn main(Strings, Strings) -> i32` at its root.
 
 #![expect(unsafe_code, reason = "the program's entry, and its arguments, which are pointers")]
@@ -22,13 +22,13 @@ use ipc_barrier::exit;
 /// Exit status after a panic, as in any Rust program.
 const PANICKED: i32 = 101;
 
-/// The program's arguments, the first of which is its name; or its environment.
+/// The program's arguments, starting with its name; or its environment.
 pub(crate) struct Strings(*const *const c_char);
 
-/// The stack begins with the number of arguments; pointers to them follow, a null pointer, and those
-/// of the environment with another null pointer.
+/// The stack starts with the number of arguments. Pointers to them follow, then a null pointer, the
+/// pointers to the environment and another null pointer.
 extern "C" fn enter(stack: *const usize) -> ! {
-    // SAFETY: the kernel has put the number there.
+    // SAFETY: the kernel stores the number there.
     let count = unsafe { stack.read() };
     let arguments = stack.wrapping_add(1).cast();
     exit(crate::main(Strings(arguments), Strings(arguments.wrapping_add(count + 1))))
@@ -39,13 +39,13 @@ impl Iterator for Strings {
 
     /// Stays at the null pointer.
     fn next(&mut self) -> Option<&'static CStr> {
-        // SAFETY: the kernel has put the pointers there, up to and with the null pointer.
+        // SAFETY: the kernel stores the pointers there, up to and including the null pointer.
         let string = unsafe { self.0.read() };
         if string.is_null() {
             return None;
         }
         self.0 = self.0.wrapping_add(1);
-        // SAFETY: each points to a string that ends with a zero and stays for ever.
+        // SAFETY: each points to a NUL-terminated string that is never freed.
         Some(unsafe { CStr::from_ptr(string) })
     }
 }

@@ -1,5 +1,5 @@
-//! The floor: a stream socketpair by send(2) and recv(2), or sendmsg(2) and recvmsg(2) for
-//! descriptors, both sides waiting in the call.
+//! The floor: a stream socketpair with blocking send(2) and recv(2), or sendmsg(2) and recvmsg(2)
+//! for descriptors.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -16,7 +16,7 @@ use crate::contender::{Contender, Task, Trouble};
 use crate::echo::{Echo, End};
 use crate::message::whole;
 
-/// The most descriptors of a message.
+/// The most descriptors in a message.
 const FDS: usize = 8;
 
 pub(crate) fn start(task: Task) -> Result<Box<dyn Contender>, Trouble> {
@@ -63,7 +63,7 @@ impl End for Bare {
     }
 }
 
-/// Receives until the buffer is full, for streams that do not keep messages apart.
+/// Receives until the buffer is full, for streams that do not preserve message boundaries.
 pub(super) fn filled(
     buffer: &mut [u8],
     mut len: usize,

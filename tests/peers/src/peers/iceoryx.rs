@@ -1,5 +1,5 @@
-//! iceoryx2: samples by publish and subscribe each way, read and written in place, and an event
-//! for a reader that sleeps, or none for one that polls.
+//! iceoryx2: publish and subscribe each way, with samples read and written in place. A sleeping
+//! reader waits for an event; a polling one needs none.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ enum Reader {
 fn start(task: Task, reader: Reader) -> Result<Box<dyn Contender>, Trouble> {
     match task.work {
         Work::Fds { .. } => return Err(Trouble::LeftOut("passes no descriptors")),
-        Work::Kill => return Err(Trouble::LeftOut("a reader that sleeps is not told of a death")),
+        Work::Kill => return Err(Trouble::LeftOut("a sleeping reader does not learn of a death")),
         Work::Meet | Work::Large { .. } => return Err(Trouble::Elsewhere),
         _ => {}
     }
@@ -50,7 +50,7 @@ fn start(task: Task, reader: Reader) -> Result<Box<dyn Contender>, Trouble> {
     };
     let (ready, peer) = split(task, ready, is_ready, serve_as)?;
     let ports = Ports::open(&name, ["there", "back"], task.work, reader)?;
-    // What is published before the peer subscribes would be lost.
+    // Samples published before the peer subscribes would be lost.
     rustix::io::read(&ready, &mut [0_u8])?;
     let message = Message::new(task.work.size());
     Ok(Box::new(Iceoryx { ports, work: task.work, message, peer }))
@@ -125,7 +125,7 @@ impl Ports {
         }
     }
 
-    /// Answers all that is there, and tells once.
+    /// Answers every pending sample, then notifies once.
     fn serve(mut self, work: Work) -> Result<(), Trouble> {
         let mut service = Service::new(work.size());
         loop {
@@ -145,7 +145,7 @@ impl Ports {
     }
 }
 
-/// The kind of the last message: the peer ends and removes its files.
+/// The kind of the last message: the peer exits and removes its files.
 const STOP: u8 = 255;
 
 struct Iceoryx {

@@ -1,4 +1,4 @@
-//! interprocess: a local socket with a name. It has no frames: both sides know the size.
+//! interprocess: a named local socket. It has no frames: both sides know the size.
 
 use std::io::{Read, Write};
 

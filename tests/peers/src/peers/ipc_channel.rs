@@ -1,4 +1,4 @@
-//! ipc-channel: a channel of bytes each way, which costs less than one of values.
+//! ipc-channel: a bytes channel each way, which costs less than a channel of values.
 
 use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender, bytes_channel};
 

@@ -1,7 +1,7 @@
-//! Large payloads of ipc-worker one way, with a small answer the other: through the socket, and in
-//! blocks of shared memory.
+//! Large payloads of ipc-worker one way and small ones the other, through the socket and in shared
+//! memory blocks.
 
-#![expect(unsafe_code, reason = "a large worker is made where it is")]
+#![expect(unsafe_code, reason = "a large worker is built in place")]
 
 use std::time::Duration;
 
@@ -34,7 +34,8 @@ fn start(task: Task) -> Result<Start<Fork<Ends>>, Trouble> {
     Ok(Start::fork(handler).patience(Patience::SLEEP))
 }
 
-/// Looks at the first and the last bytes of what comes, and marks those of what goes.
+/// Reads the numbers at both ends of a large request, and writes them to both ends of a large
+/// reply.
 struct Ends {
     cpu: usize,
     payload: Vec<u8>,
@@ -87,7 +88,7 @@ struct Large<L: Launch, const BYTES: usize> {
     worker: Box<Worker<(), L, 4, BYTES>>,
     to_main: bool,
     in_block: bool,
-    /// What goes to the worker, and where what comes in a block is copied to.
+    /// The request's payload, and a buffer into which a reply's block is copied.
     payload: Vec<u8>,
     received: Vec<u8>,
     number: u64,
@@ -98,7 +99,7 @@ impl<L: Launch + 'static, const BYTES: usize> Large<L, BYTES> {
         let Work::Large { size, to_main } = task.work else { return Err(Trouble::Elsewhere) };
         let mut place = Box::new_uninit();
         Worker::start_in(&mut place, start)?;
-        // SAFETY: it has just been made there.
+        // SAFETY: `start_in` has just initialized it.
         let worker = unsafe { place.assume_init() };
         let (payload, received) = (vec![0; size], vec![0; size]);
         Ok(Box::new(Self { worker, to_main, in_block, payload, received, number: 0 }))

@@ -14,14 +14,14 @@ use crate::work::Work;
 
 /// One side of a meeting.
 trait Side {
-    /// Says that this side has come, and waits for the other.
+    /// Tells the other side that this one has arrived, and waits for it.
     fn meet(&mut self) -> Result<(), Trouble>;
 }
 
 pub(crate) fn barrier(task: Task) -> Result<Box<dyn Contender>, Trouble> {
     is_meeting(task)?;
     let barrier = Barrier::<Page>::open()?;
-    // Each process has one barrier, and makes its own end of it.
+    // A process can have only one barrier; each makes its own end of it.
     let (ours, peer) = {
         let shared = std::rc::Rc::new(std::cell::Cell::new(Some(barrier)));
         let theirs = std::rc::Rc::clone(&shared);
@@ -54,10 +54,10 @@ pub(crate) fn futex(task: Task) -> Result<Box<dyn Contender>, Trouble> {
     Ok(Box::new(Meeting { side, peer }))
 }
 
-/// Words of a cache line.
+/// Words in a cache line.
 const LINE: usize = 16;
 
-/// A count of rounds for each side, and futex(2) for the one that comes first.
+/// A round counter per side, and futex(2) for the side that arrives first.
 struct Words {
     page: std::rc::Rc<SharedPage>,
     mine: usize,
@@ -78,7 +78,7 @@ impl Side for Words {
         self.word(self.mine).store(self.round, Ordering::Release);
         futex::wake(self.word(self.mine), futex::Flags::empty(), 1)?;
         let other = self.word(self.other);
-        // The other side may be a round ahead by now, and waits there.
+        // The other side may already be in the next round, where it waits.
         while other.load(Ordering::Acquire) == before {
             match futex::wait(other, futex::Flags::empty(), before, None) {
                 Ok(()) | Err(Errno::AGAIN | Errno::INTR) => {}

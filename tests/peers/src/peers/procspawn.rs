@@ -1,4 +1,4 @@
-//! procspawn: functions that are called in the one process of a pool.
+//! procspawn: function calls in a one-process pool.
 
 use std::sync::Mutex;
 
@@ -10,7 +10,7 @@ use crate::cpus::pin;
 use crate::message::{Message, Service, kind};
 use crate::work::{IN_FLIGHT, Work};
 
-/// Serves and does not return where this program was started by a pool.
+/// Serves, without returning, if a pool started this process.
 pub(crate) fn init() {
     procspawn::init();
 }
@@ -23,7 +23,7 @@ pub(crate) fn start(task: Task) -> Result<Box<dyn Contender>, Trouble> {
         _ => {}
     }
     let pool = Pool::new(1)?;
-    // To do so is part of the start, as it is with all others.
+    // As with all other contenders, this is part of the start.
     pool.spawn(task.peer_cpu, pinned).join()?;
     Ok(Box::new(Pooled { pool, task, message: Message::new(task.work.size()) }))
 }
@@ -69,7 +69,7 @@ fn pinned(cpu: usize) -> i32 {
 /// Runs in the pool's process, too.
 fn answer(message: ByteBuf) -> ByteBuf {
     static SERVICE: Mutex<Option<Service>> = Mutex::new(None);
-    let mut service = SERVICE.lock().expect("nobody panics with it");
+    let mut service = SERVICE.lock().expect("no panic while it is locked");
     let service = service.get_or_insert_with(|| Service::new(message.len()));
     let is_right = service.answer(&message).is_ok();
     if is_right { message } else { ByteBuf::new() }

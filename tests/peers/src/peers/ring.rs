@@ -1,6 +1,6 @@
-//! The other floor: messages in slots of shared memory, a ring each way, with a futex(2) for a
-//! reader that sleeps. No more is under way than the slots hold, so nobody waits for room, and
-//! nothing shows a death.
+//! The other floor: messages in slots of shared memory, a ring each way, with futex(2) for a
+//! sleeping reader. At most as many messages are in flight as there are slots, so a writer never
+//! waits. A death is not detected.
 
 #![expect(unsafe_code, reason = "messages are copied from and to shared memory")]
 
@@ -16,12 +16,12 @@ use crate::contender::{Contender, Task, Trouble, spins};
 use crate::echo::{Echo, End};
 use crate::work::Work;
 
-/// Words of a cache line.
+/// Words in a cache line.
 const LINE: usize = 16;
-/// The line with the count of messages written, and that with the reader's mark.
+/// The line with the count of messages written, and the line with the reader's mark.
 const HEAD: usize = 2 * LINE;
 
-/// How often a spinning reader looks before it sleeps, far longer than an answer takes.
+/// How often a spinning reader polls before it sleeps; much longer than a reply takes.
 const SPINS: usize = 20_000;
 
 pub(crate) fn sleeping(task: Task) -> Result<Box<dyn Contender>, Trouble> {
@@ -58,7 +58,7 @@ struct Way {
     first: usize,
     slots: usize,
     slot: usize,
-    /// Messages written, or read.
+    /// Messages written or read so far.
     count: u32,
 }
 
@@ -71,7 +71,7 @@ impl Way {
         &self.page.words()[self.first + LINE]
     }
 
-    /// Returns the next message's place, which has the length in its first word.
+    /// Returns the next message's slot; its first word is the length.
     fn place(&self) -> &[AtomicU32] {
         let start = self.first + HEAD + self.count as usize % self.slots * self.slot;
         &self.page.words()[start..start + self.slot]
@@ -85,11 +85,11 @@ impl End for Ring {
         assert!(message.len() <= 4 * place.len());
         len.store(message.len() as u32, Ordering::Relaxed);
         let bytes = place.as_ptr().cast_mut().cast::<u8>();
-        // SAFETY: the place is long enough, and the reader does not look at it before the count
-        // below says so.
+        // SAFETY: the slot is long enough, and the reader does not read it before the count below
+        // changes.
         unsafe { std::ptr::copy_nonoverlapping(message.as_ptr(), bytes, message.len()) };
         way.count = way.count.wrapping_add(1);
-        // Both are in one order with the reader's mark and its last look.
+        // SeqCst orders both with the reader's mark and its last check.
         way.written().store(way.count, Ordering::SeqCst);
         if way.asleep().load(Ordering::SeqCst) != 0 {
             futex::wake(way.written(), futex::Flags::empty(), 1)?;
@@ -119,7 +119,7 @@ impl End for Ring {
         crate::message::whole(len.load(Ordering::Relaxed) as usize, buffer.len())?;
         let bytes = place.as_ptr().cast::<u8>();
         assert!(buffer.len() <= 4 * place.len());
-        // SAFETY: the place is long enough, and the writer is done with it.
+        // SAFETY: the buffer is long enough, and the writer has finished with the slot.
         unsafe { std::ptr::copy_nonoverlapping(bytes, buffer.as_mut_ptr(), buffer.len()) };
         way.count = way.count.wrapping_add(1);
         Ok(())

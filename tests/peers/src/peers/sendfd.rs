@@ -1,6 +1,6 @@
 //! sendfd: descriptors over std's `UnixStream`. It has no frames: both sides know the size.
 
-#![expect(unsafe_code, reason = "sendfd hands descriptors over as numbers")]
+#![expect(unsafe_code, reason = "sendfd returns descriptors as numbers")]
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -25,7 +25,7 @@ impl Sendfd {
         filled(buffer, 0, |rest| {
             let (len, received) = self.0.recv_with_fd(rest, &mut numbers[..room])?;
             for &number in &numbers[..received] {
-                // SAFETY: it has just been received, and nobody else knows it.
+                // SAFETY: it was just received, and nothing else owns it.
                 drop(unsafe { OwnedFd::from_raw_fd(number) });
             }
             count += received;

@@ -1,5 +1,5 @@
-//! tokio: a UNIX stream with frames by tokio-util's length-delimited codec and messages by
-//! postcard, as a service written for tokio would have it. One thread on each side.
+//! tokio: a UNIX stream, with frames from tokio-util's length-delimited codec and messages encoded
+//! by postcard, as a service written for tokio would use. One thread on each side.
 
 use std::os::unix::net::UnixStream;
 
@@ -110,7 +110,7 @@ async fn serve(mut stream: Stream, work: Work) -> Result<(), Trouble> {
         if let Some(reply) = service.answer(request.payload)? {
             stream.feed(envelope(&reply)?).await?;
         }
-        // Replies go out together while more requests are at hand.
+        // Replies are batched while more requests are buffered.
         if stream.read_buffer().is_empty() {
             flush(&mut stream).await?;
         }

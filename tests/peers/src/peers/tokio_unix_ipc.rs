@@ -1,6 +1,6 @@
-//! tokio-unix-ipc: its channel of bytes and descriptors, which costs less than one of values.
+//! tokio-unix-ipc: its channel of bytes and descriptors, which costs less than a channel of values.
 
-#![expect(unsafe_code, reason = "tokio-unix-ipc hands descriptors over as numbers")]
+#![expect(unsafe_code, reason = "tokio-unix-ipc returns descriptors as numbers")]
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -51,7 +51,7 @@ impl End for Channel {
         let (message, numbers) = self.runtime.block_on(self.receiver.recv())?;
         let numbers = numbers.unwrap_or_default();
         for &number in &numbers {
-            // SAFETY: it has just been received, and nobody else knows it.
+            // SAFETY: it was just received, and nothing else owns it.
             drop(unsafe { OwnedFd::from_raw_fd(number) });
         }
         whole(message.len(), buffer.len())?;

@@ -1,6 +1,6 @@
-//! ipc-transport: `Outbox` and `Inbox` over a `Stream` or a `Ring`, both sides waiting in its calls.
+//! ipc-transport: `Outbox` and `Inbox` over a `Stream` or a `Ring`, with blocking calls.
 
-#![expect(unsafe_code, reason = "large buffers are made where they are")]
+#![expect(unsafe_code, reason = "large buffers are built in place")]
 
 use std::fs::File;
 use std::mem::MaybeUninit;
@@ -38,12 +38,12 @@ pub(crate) fn ring_spinning(task: Task) -> Result<Box<dyn Contender>, Trouble> {
     start::<Ring>(task, Patience::SPIN)
 }
 
-/// What carries the frames.
+/// The transport.
 trait Carrier: Sized + 'static {
-    /// Two ends, for frames of so many bytes at once.
+    /// Two ends, with room for `bytes` bytes of frames in flight.
     fn pair(bytes: usize) -> Result<(Self, Self), SystemError>;
 
-    /// A view whose calls wait.
+    /// A view whose calls block.
     fn waiting(&mut self, patience: Patience) -> impl PassFds;
 }
 
@@ -68,7 +68,7 @@ impl Carrier for Ring {
 }
 
 fn start<C: Carrier>(task: Task, patience: Patience) -> Result<Box<dyn Contender>, Trouble> {
-    // As much as is under way at once, and the headers.
+    // Everything in flight at once, with headers.
     match task.work.size() * task.work.in_round() {
         _ if matches!(task.work, Work::Meet | Work::Large { .. }) => Err(Trouble::Elsewhere),
         size if size <= 8192 || !LARGE => Framed::<C, 32_768>::start(task, patience),
@@ -77,12 +77,12 @@ fn start<C: Carrier>(task: Task, patience: Patience) -> Result<Box<dyn Contender
     }
 }
 
-/// One side: its end with its frames.
+/// One side: its end of the transport and its buffers.
 struct End<C, const BYTES: usize> {
     socket: C,
     outbox: Box<Outbox<BYTES, FRAMES>>,
     inbox: Box<Inbox<BYTES>>,
-    /// Descriptors that a frame of the other side may bring.
+    /// Descriptors that a frame from the other side may carry.
     room: usize,
     patience: Patience,
 }
@@ -122,11 +122,11 @@ impl<C: Carrier, const BYTES: usize> End<C, BYTES> {
     }
 }
 
-/// Makes a value in the heap without a moment on the stack, where a large one would not fit.
+/// Builds a value directly on the heap; a large one would overflow the stack.
 fn boxed<T>(init: impl FnOnce(&mut MaybeUninit<T>) -> &mut T) -> Box<T> {
     let mut place = Box::new_uninit();
     init(&mut place);
-    // SAFETY: it has just been made there.
+    // SAFETY: `init` has just initialized it.
     unsafe { place.assume_init() }
 }
 
@@ -160,7 +160,7 @@ impl<C: Carrier, const BYTES: usize> Framed<C, BYTES> {
             outbox.push(header, &[self.message.next(word)])?;
             return Ok(());
         }
-        // A frame owns its descriptors.
+        // The list owns the frame's descriptors.
         let mut fds = FdList::<8>::new();
         for file in &self.files {
             _ = fds.fds().push(duplicate(file.as_fd())?);

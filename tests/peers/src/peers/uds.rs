@@ -1,6 +1,6 @@
-//! uds: its SOCK_SEQPACKET pair, which keeps messages apart.
+//! uds: its SOCK_SEQPACKET pair, which preserves message boundaries.
 
-#![expect(unsafe_code, reason = "uds hands descriptors over as numbers")]
+#![expect(unsafe_code, reason = "uds returns descriptors as numbers")]
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -10,12 +10,12 @@ use crate::contender::{Contender, Task, Trouble};
 use crate::echo::{Echo, End};
 use crate::message::whole;
 
-/// The largest packet at the default size of a socket's buffer is a little less than this.
+/// With the default socket buffer, the largest packet is a little smaller than this.
 const PACKET: usize = 212_992;
 
 pub(crate) fn start(task: Task) -> Result<Box<dyn Contender>, Trouble> {
     if task.work.size() >= PACKET {
-        return Err(Trouble::LeftOut("larger than a packet can be"));
+        return Err(Trouble::LeftOut("larger than the largest packet"));
     }
     Echo::start(UnixSeqpacketConn::pair()?, task)
 }
@@ -38,7 +38,7 @@ impl End for UnixSeqpacketConn {
         let mut numbers = [-1; 8];
         let (len, _, count) = self.recv_fds(buffer, &mut numbers)?;
         for number in numbers.into_iter().take(count) {
-            // SAFETY: it has just been received, and nobody else knows it.
+            // SAFETY: it was just received, and nothing else owns it.
             drop(unsafe { OwnedFd::from_raw_fd(number) });
         }
         whole(len, buffer.len())?;

@@ -1,6 +1,6 @@
-//! ipc-worker: blocking calls, 32 under way in a poll loop, one-way requests, and restarts.
+//! ipc-worker: blocking calls, 32 in flight in a poll loop, one-way requests, and restarts.
 
-#![expect(unsafe_code, reason = "a large worker is made where it is")]
+#![expect(unsafe_code, reason = "a large worker is built in place")]
 
 use std::ffi::CString;
 use std::fs::File;
@@ -23,7 +23,7 @@ use crate::work::{IN_FLIGHT, ONE_WAYS, Work};
 const METHOD: u16 = 1;
 const SLOTS: usize = 64;
 
-/// Bytes each way of a worker that is started by exec, which has them too.
+/// Buffer bytes each way; a worker started by exec must use the same.
 const SMALL: usize = 32_768;
 
 /// Longer than any call takes.
@@ -66,13 +66,13 @@ pub(crate) fn executed(task: Task) -> Result<Box<dyn Contender>, Trouble> {
     if !matches!(task.work, Work::Spawn | Work::Kill) {
         return Err(Trouble::Elsewhere);
     }
-    // It lives as long as the worker, so until this process ends.
+    // Leaked: the worker uses it until this process exits.
     let cpu = CString::new(task.peer_cpu.to_string()).expect("digits have no NUL");
     let args = Box::leak(Box::new([&*Box::leak(cpu.into_boxed_c_str())]));
     Supervised::<Exec<'static>, SMALL>::start(task, Start::exec_self()?.args(args))
 }
 
-/// Serves and does not return where this program was started as a worker.
+/// Serves, without returning, if this process was started as a worker.
 pub(crate) fn serve_if_asked() {
     if ipc_worker::is_worker() {
         let cpu = std::env::args().next_back().and_then(|cpu| cpu.parse().ok()).unwrap_or(0);
@@ -127,7 +127,7 @@ impl<L: Launch + 'static, const BYTES: usize> Supervised<L, BYTES> {
         }
         let mut place = Box::new_uninit();
         Worker::start_in(&mut place, start.restart(Restart::AT_ONCE))?;
-        // SAFETY: it has just been made there.
+        // SAFETY: `start_in` has just initialized it.
         let worker = unsafe { place.assume_init() };
         let count = if let Work::Fds { count } = task.work { count } else { 0 };
         let files = (0..count).map(|_| File::open("/dev/null")).collect::<Result<_, _>>()?;
@@ -163,7 +163,7 @@ impl<L: Launch + 'static, const BYTES: usize> Supervised<L, BYTES> {
         self.call(kind::COUNT, arrived)
     }
 
-    /// What a main with an event loop does.
+    /// One round as an event loop in main would do it.
     fn in_a_poll_loop(&mut self) -> Result<(), Trouble> {
         let Self { worker, message, .. } = self;
         for _ in 0..IN_FLIGHT {

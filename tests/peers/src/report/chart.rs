@@ -1,5 +1,5 @@
-//! A chart of one table: for each contender a bar from the floor, at 1, to its ratio, to the left
-//! where it is faster. The scale is logarithmic, so that twice and half are as far from 1.
+//! A chart of one table. Each contender has a bar from the floor, at 1, to its ratio; faster ones
+//! extend to the left. The scale is logarithmic, so 0.5 and 2 are equally far from 1.
 
 use std::error::Error;
 use std::path::Path;
@@ -11,10 +11,10 @@ use super::entrant;
 use crate::results::Row;
 
 const WIDTH: i32 = 900;
-/// Where the scale begins and ends.
+/// The ends of the scale.
 const LEFT: i32 = 210;
 const RIGHT: i32 = WIDTH - 60;
-/// Where the first bar begins, and from one bar to the next.
+/// The position of the first bar, and the distance between bars.
 const TOP: i32 = 84;
 const STEP: i32 = 26;
 
@@ -24,17 +24,17 @@ const OTHERS: RGBColor = RGBColor(0xe0, 0x8a, 0x2c);
 const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
 const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
 
-/// Ratios that have a line.
+/// Ratios with a grid line.
 const TICKS: [f64; 13] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0];
 
-/// Maps ratios to places.
+/// Maps ratios to positions.
 struct Scale {
     least: f64,
     most: f64,
 }
 
 impl Scale {
-    /// Covers all rows and some room for the figures at the ends of the bars.
+    /// Covers all rows, with room for the figures at the ends of the bars.
     fn of(rows: &[&Row]) -> Self {
         let least = rows.iter().map(|row| row.ratio.min(row.p10)).fold(1.0, f64::min);
         let most = rows.iter().map(|row| row.ratio.max(row.p90)).fold(1.0, f64::max);
@@ -47,7 +47,7 @@ impl Scale {
     }
 }
 
-/// Draws the rows, the fastest first.
+/// Draws the rows, fastest first.
 pub(super) fn draw(path: &Path, title: &str, rows: &[&Row]) -> Result<(), Box<dyn Error>> {
     let mut rows = rows.to_vec();
     rows.sort_by(|one, other| one.ratio.total_cmp(&other.ratio));
@@ -84,7 +84,7 @@ pub(super) fn draw(path: &Path, title: &str, rows: &[&Row]) -> Result<(), Box<dy
         area.draw(&Rectangle::new(bar, color(&row.name).filled()))?;
         let (low, high) = (scale.place(row.p10), scale.place(row.p90));
         area.draw(&PathElement::new([(low, y), (high, y)], INK))?;
-        // Beyond bar and line, on the side where there is room.
+        // Beyond the bar and the line, on the side with room.
         let figure = format!("{:.2}", row.ratio);
         match row.ratio < 1.0 {
             true => text(&figure, (tip.min(low) - 6, y), 13, end, &INK)?,

@@ -1,4 +1,4 @@
-//! The page: what was measured, on what, and all tables.
+//! The page: what was measured, on which machine, and all tables.
 
 use std::fmt::Write as _;
 
@@ -30,7 +30,7 @@ pub(super) fn page(results: &Results, charts: &[&Chart]) -> String {
 const HEAD: &str = "\
 <!-- Written by `cargo xtask bench --report`. Do not edit. -->
 
-# Beside others
+# Compared with others
 
 The same messages between two processes, by bare system calls, by these crates, and by others that
 do the same work. The bytes are checked on both sides. In each repetition all contenders take part
@@ -46,7 +46,7 @@ kernel's wake-up of the other process, which differs much by machine and load.
 fn machine(page: &mut String, results: &Results) {
     let Machine { processor, cpus, kernel, date, .. } = &results.machine;
     let repetitions = results.rows.iter().map(|row| row.repetitions).max().unwrap_or(0);
-    let hint = if results.is_quick { ", a quick run: its figures are rough" } else { "" };
+    let hint = if results.is_quick { ", a quick run with rough figures" } else { "" };
     _ = writeln!(
         page,
         "\nMeasured on {date}: {processor}, {cpus} CPUs used, {kernel}, {repetitions} \
@@ -55,7 +55,7 @@ fn machine(page: &mut String, results: &Results) {
 }
 
 fn entrants(page: &mut String, results: &Results) {
-    page.push_str("\n## Who takes part\n\n| contender | version | what of it |\n|---|---|---|\n");
+    page.push_str("\n## Contenders\n\n| contender | version | what is measured |\n|---|---|---|\n");
     let versions = &results.machine.versions;
     for entrant in ALL {
         let is_it = |(name, _): &&(String, String)| Some(name.as_str()) == entrant.package;
@@ -64,7 +64,7 @@ fn entrants(page: &mut String, results: &Results) {
     }
 }
 
-/// One table per work, with one CPU and two side by side.
+/// One table per work, with the figures for one CPU and for two side by side.
 fn tables(page: &mut String, rows: &[Row]) {
     let mut works: Vec<&str> = rows.iter().map(|row| row.work.as_str()).collect();
     works.dedup();
@@ -95,7 +95,7 @@ fn cells(row: &Row) -> String {
 }
 
 fn costs(page: &mut String, results: &Results) {
-    _ = writeln!(page, "\n## What a round trip takes\n\nOf {}, both sides together. ", costs::JOB);
+    _ = writeln!(page, "\n## What a round trip costs\n\nFor {}, both sides together. ", costs::JOB);
     page.push_str(
         "Memory is that of the measuring program, with all contenders linked in, in KiB: resident \
          (RSS), and with what is shared divided among those that share it (PSS). Of a peer that \
@@ -147,7 +147,7 @@ fn absent(page: &mut String, results: &Results) {
     }
 }
 
-/// Marks those of this project.
+/// Prints our crates in bold.
 fn bold(name: &str) -> String {
     match entrant(name) {
         Some(entrant) if entrant.is_ours() => format!("**{name}**"),
@@ -155,7 +155,7 @@ fn bold(name: &str) -> String {
     }
 }
 
-/// Writes about three digits.
+/// Formats to about three digits.
 fn short(value: f64) -> String {
     match value {
         ..10.0 => format!("{value:.2}"),

@@ -1,6 +1,6 @@
-//! aarch64: the entry, and what the compiler's own library asks.
+//! aarch64: the entry, and a function that compiler-builtins needs.
 
-#![expect(unsafe_code, reason = "a function that the compiler's library names")]
+#![expect(unsafe_code, reason = "a function that compiler-builtins refers to")]
 
 use core::arch::global_asm;
 
@@ -16,8 +16,8 @@ global_asm!(
     enter = sym super::enter,
 );
 
-/// Whether there are the atomic instructions of ARMv8.1 (getauxval(3)), which a constructor asks that
-/// runs nowhere without a C library: the older ones do.
+/// Reports no hardware capabilities, such as the atomic instructions of ARMv8.1. The caller is a
+/// constructor, which does not run without a C library: older instructions are used.
 #[unsafe(no_mangle)]
 extern "C" fn getauxval(_kind: usize) -> usize {
     0

@@ -1,5 +1,5 @@
-//! The memory functions that the compiler calls, for any machine. An instruction of none in each loop
-//! keeps the compiler from making a call of the very same function out of it.
+//! The memory functions that the compiler calls, for any machine. An empty `asm!` in each loop
+//! keeps the compiler from turning the loop into a call of the same function.
 
 #![expect(unsafe_code, reason = "the functions that the compiler calls")]
 
@@ -8,7 +8,7 @@ use core::arch::asm;
 /// Hides a loop from the compiler.
 #[inline(always)]
 fn hide() {
-    // SAFETY: it does nothing.
+    // SAFETY: the assembly is empty.
     unsafe { asm!("", options(nomem, nostack, preserves_flags)) };
 }
 
@@ -31,7 +31,7 @@ unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, len: usize) -> *mut u
         // is read.
         return unsafe { memcpy(to, from, len) };
     }
-    // Backwards, since `to` lies within what is read.
+    // Backwards, since `to` is inside the source.
     for index in (0..len).rev() {
         hide();
         // SAFETY: the caller gives `len` bytes at each place.
@@ -77,7 +77,7 @@ unsafe extern "C" fn bcmp(left: *const u8, right: *const u8, len: usize) -> i32 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn strlen(text: *const u8) -> usize {
     let mut len = 0;
-    // SAFETY: the caller gives a text that ends with a zero.
+    // SAFETY: the caller gives a NUL-terminated string.
     while unsafe { text.add(len).read() } != 0 {
         hide();
         len += 1;

@@ -2,7 +2,7 @@
 
 use core::arch::global_asm;
 
-// The kernel enters with the arguments on the stack, which is aligned. The linker wants the global
+// The kernel enters with the arguments on the stack, which is aligned. The linker needs the global
 // pointer for its short addresses.
 global_asm!(
     ".globl _start",

@@ -1,4 +1,4 @@
-//! x86_64: the entry, and the memory functions, whose loops are instructions.
+//! x86_64: the entry, and the memory functions, which use string instructions.
 
 #![expect(unsafe_code, reason = "the functions that the compiler calls")]
 
@@ -35,7 +35,7 @@ unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, len: usize) -> *mut u
         // is read.
         return unsafe { memcpy(to, from, len) };
     }
-    // SAFETY: as above; the copy goes backwards, since `to` lies within what is read.
+    // SAFETY: as above; the copy goes backwards, since `to` is inside the source.
     unsafe {
         asm!("std", "rep movsb", "cld",
             inout("rcx") len => _,
@@ -60,7 +60,8 @@ unsafe extern "C" fn memset(to: *mut u8, byte: i32, len: usize) -> *mut u8 {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, len: usize) -> i32 {
     let (above, below): (u8, u8);
-    // SAFETY: the caller gives `len` bytes at each place. The flags begin as equal, for no bytes.
+    // SAFETY: the caller gives `len` bytes at each place. The flags start as equal, in case
+    // `len` is 0.
     unsafe {
         asm!("cmp ecx, ecx", "repe cmpsb", "seta {above}", "setb {below}",
             inout("rcx") len => _, inout("rsi") left => _, inout("rdi") right => _,
@@ -79,12 +80,12 @@ unsafe extern "C" fn bcmp(left: *const u8, right: *const u8, len: usize) -> i32 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn strlen(text: *const u8) -> usize {
     let rest: usize;
-    // SAFETY: the caller gives a text that ends with a zero.
+    // SAFETY: the caller gives a NUL-terminated string.
     unsafe {
         asm!("repne scasb",
             inout("rcx") usize::MAX => rest, inout("rdi") text => _, in("al") 0_u8,
             options(nostack, readonly));
     }
-    // One less for the zero itself, and one since the count began at -1.
+    // One less for the NUL itself, and one because the count started at -1.
     usize::MAX - rest - 1
 }
