@@ -1,4 +1,4 @@
-//! No allocation in main or worker after the start: 10,000 requests and some one-ways under a
+//! Neither main nor the worker allocates after the start: 10,000 requests and some one-ways under a
 //! counting allocator.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
@@ -33,7 +33,7 @@ fn soon() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
 
-/// Asks the worker for its own count.
+/// Asks the worker for its count.
 fn count_in<L: Launch>(worker: &mut Worker<u32, L>, method: u16) -> usize {
     let mut count = None;
     worker
@@ -47,7 +47,8 @@ fn count_in<L: Launch>(worker: &mut Worker<u32, L>, method: u16) -> usize {
     count.unwrap_or(0)
 }
 
-/// Half of the requests by blocking calls, half in a poll loop, every tenth with a descriptor.
+/// Half of the requests are blocking calls and half run in a poll loop; every tenth has a
+/// descriptor.
 fn run<L: Launch>(worker: &mut Worker<u32, L>, total: u32) {
     let file = File::open("/dev/null").unwrap();
     let fds = [file.as_fd()];
@@ -91,7 +92,7 @@ fn ten_thousand_requests_allocate_nothing_on_either_side() {
     let before = (Counting::count(), count_in(&mut worker, COUNT));
     run(&mut worker, 10_000);
     let after = (Counting::count(), count_in(&mut worker, COUNT));
-    // Opening /dev/null is the test's own: a path becomes a C string on the stack.
+    // `run` opens /dev/null without allocating: a short path fits on the stack.
     assert_eq!(after, before, "(main, worker)");
 }
 
@@ -124,7 +125,7 @@ fn a_restart_allocates_nothing() {
     assert_eq!(Counting::count(), before);
 }
 
-/// The count would see an allocation in either process.
+/// The count shows an allocation in either process.
 fn the_count_sees_an_allocation() {
     let mut worker = Worker::<u32, _>::start(over::fork(handle)).unwrap();
     let before = count_in(&mut worker, COUNT);

@@ -1,4 +1,4 @@
-//! Two programs that did not fork from one another meet at a path, and sockets that a program was
+//! Two programs, neither forked from the other, meet at a path; and sockets that a program was
 //! started with.
 
 #![expect(
@@ -32,7 +32,7 @@ use ipc_transport::{
 use rustix::fs::OFlags;
 use tempfile::TempDir;
 
-/// Tells a program of this test which part it plays.
+/// Tells a program of this test its role.
 const ROLE: &str = "IPC_TESTS_ROLE";
 
 fn home() -> (TempDir, PathBuf) {
@@ -51,7 +51,7 @@ fn accept<S: Socket>(listener: &mut Listener<S>) -> S {
     listener.accept().unwrap().unwrap()
 }
 
-/// This program once more, by exec: no fork of the other.
+/// Starts this program again by exec, so that neither process is a fork of the other.
 fn program(role: &str, path: &Path) -> Command {
     let mut command = Command::new(proc("self/exe"));
     command.env(ROLE, role).arg(path).stdin(Stdio::null());
@@ -70,7 +70,7 @@ fn next_frame<S: Socket + PassFds>(from: &mut S, inbox: &mut Inbox<1024>) -> Hea
     }
 }
 
-/// Answers one request: checks who asks, and writes to the file that came with it.
+/// Serves one request: checks the client's identity, and writes to the file that came with it.
 fn serve<S: Socket + PassFds>(path: &Path) {
     let mut listener = Listener::<S>::bind(path, 0o600).unwrap();
     println!("ready");
@@ -92,7 +92,7 @@ fn serve<S: Socket + PassFds>(path: &Path) {
         Some(pidfd) => {
             assert!(is_cloexec(&pidfd) && pidfd.as_raw_fd() > 2);
             wait_for(pidfd);
-            println!("the client's end was seen");
+            println!("the client has closed");
         }
         None => println!("no pidfd"),
     }
@@ -128,13 +128,13 @@ fn meet(kind: &str) {
     assert_eq!(&ready, b"ready\n");
     assert!(program(&format!("ask {kind}"), &path).status().unwrap().success());
     assert!(server.wait().unwrap().success());
-    assert!(!path.exists(), "the path goes with the listener");
+    assert!(!path.exists(), "the path is removed with the listener");
     let mut text = String::new();
     output.read_to_string(&mut text).unwrap();
     if text == "no pidfd\n" {
         skip("a pidfd of the peer", "a kernel of version 6.5 or later");
     }
-    assert_eq!(text, "the client's end was seen\n");
+    assert_eq!(text, "the client has closed\n");
 }
 
 fn two_programs_meet_by_stream() {
@@ -163,7 +163,7 @@ fn repro_a_path_at_which_listening_fails_does_not_stay() {
     assert!(!path.exists());
 }
 
-/// Both turned for ever.
+/// Both looped for ever.
 fn repro_where_a_filter_interrupts_for_ever_both_fail() {
     let (_home, path) = home();
     let mut listener = Listener::<Stream>::bind(&path, 0o600).unwrap();
@@ -181,7 +181,7 @@ fn accepting_and_connecting_never_wait() {
     assert!(is_cloexec(&listener));
     assert!(listener.accept().unwrap().is_none());
     let mut connected: Vec<Stream> = Vec::new();
-    // Until so many wait there that the kernel would make one wait here.
+    // Until the backlog is full, and another connect would block.
     while let Some(stream) = connect(&path).unwrap() {
         connected.push(stream);
         assert!(connected.len() < 10_000);
@@ -198,7 +198,7 @@ fn accepting_and_connecting_never_wait() {
 
 fn a_path_left_behind_is_replaced_and_one_in_use_is_not() {
     let (_home, path) = home();
-    // What a process that was killed leaves there.
+    // What a killed process leaves there.
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists());
     let listener = Listener::<Stream>::bind(&path, 0o600).unwrap();
@@ -239,18 +239,18 @@ fn a_paths_permissions_are_those_asked_for() {
     }
 }
 
-/// Also where the next connection would come to lie at 1: a file lies at 0 then.
+/// Also if the next connection would get descriptor 1, because a file has descriptor 0.
 fn repro_a_listener_with_closed_streams_keeps_the_connection() {
     for stream in [0, 1] {
-        // SAFETY: this case uses it no more.
+        // SAFETY: this case no longer uses it.
         unsafe { libc::close(stream) };
     }
     a_listener_out_of_descriptors_keeps_the_connection();
 }
 
-/// Its directory lay there.
+/// The directory's descriptor had that number.
 fn repro_a_listener_takes_no_number_of_a_standard_stream() {
-    // SAFETY: this case uses it no more.
+    // SAFETY: this case no longer uses it.
     unsafe { libc::close(0) };
     let (_home, path) = home();
     let _listener = Listener::<Stream>::bind(&path, 0o600).unwrap();
@@ -276,7 +276,7 @@ fn a_connection_is_taken_over_at_its_number() {
         let (mut left, right) = Stream::pair().unwrap();
         let mut number = rustix::io::dup(&right).unwrap().into_raw_fd();
         if low {
-            // As inetd does.
+            // Like inetd.
             // SAFETY: this case does not use its standard input.
             assert_eq!(unsafe { libc::dup2(number, 0) }, 0);
             // SAFETY: nothing owns the number.
@@ -303,7 +303,7 @@ fn what_is_no_connection_of_the_kind_is_refused_and_stays() {
     let listener = OwnedFd::from(UnixListener::bind(&path).unwrap());
     let before = fds::open().len();
     let refusal = |fd: &OwnedFd| {
-        // SAFETY: it is refused, and so stays the caller's.
+        // SAFETY: it is refused, so the caller keeps it.
         unsafe { inherit::<Stream>(fd.as_raw_fd()) }.unwrap_err()
     };
     assert_eq!(refusal(&null), SocketError::NotSocket);
@@ -329,12 +329,12 @@ fn what_is_no_connection_of_the_kind_is_refused_and_stays() {
 fn a_service_managers_listener_is_taken_over() {
     let (_home, path) = home();
     let manager = UnixListener::bind(&path).unwrap();
-    // Not 3 already, where dup2 would leave close-on-exec.
+    // Not 3 already: dup2 onto itself would leave close-on-exec set.
     let high = rustix::io::fcntl_dupfd_cloexec(&manager, 50).unwrap();
     let number = high.as_raw_fd();
     let mut command = program("inherit", &path);
     let place = move || {
-        // SAFETY: the child closes nothing that it needs until it has executed the program.
+        // SAFETY: the child closes nothing that it needs before exec.
         match unsafe { libc::dup2(number, 3) } {
             3 => Ok(()),
             _ => Err(std::io::Error::last_os_error()),
@@ -350,17 +350,17 @@ fn a_service_managers_listener_is_taken_over() {
     assert_eq!(&space[..5], b"hello");
     drop(client);
     assert!(child.wait().unwrap().success());
-    assert!(path.exists(), "it is the manager's");
+    assert!(path.exists(), "it belongs to the manager");
 }
 
 /// The service of the case above.
 fn inherited() {
-    // SAFETY: the number was passed to this program and nothing else takes it.
+    // SAFETY: the number was passed to this program, and nothing else uses it.
     let mut listener = unsafe { Listener::<Stream>::inherit(3) }.unwrap();
     assert!(is_cloexec(&listener));
     let mut stream = accept(&mut listener);
     let start = Instant::now();
-    assert!(listener.accept().unwrap().is_none(), "it does not wait, though the socket would");
+    assert!(listener.accept().unwrap().is_none(), "it does not block, although the socket would");
     assert!(Instant::now().since(start).as_secs() < 5);
     stream.send(&[b"hello"]).unwrap();
     wait_for(&stream);

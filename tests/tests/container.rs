@@ -1,5 +1,5 @@
-//! The example of a container-like start, as a user has it: what it says, its status, and that
-//! nothing of it is left.
+//! The container example, as users get it: its output, its status, and that it leaves nothing
+//! behind.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -18,13 +18,13 @@ use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_
 static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 
 const STAGES: [&str; 5] = ["fork", "namespaces", "uid map", "set-up", "exec"];
-/// In the words of the C library.
+/// The error text depends on the C library.
 #[cfg(not(target_env = "musl"))]
 const ON_PURPOSE: &str = "on purpose: Input/output error (os error 5)";
 #[cfg(target_env = "musl")]
 const ON_PURPOSE: &str = "on purpose: I/O error (os error 5)";
 
-/// A program that is not this one and comes to its own end.
+/// A foreign program that exits by itself.
 const FOREIGN: [&str; 3] = ["sh", "-c", "exit 7"];
 
 fn main() -> ExitCode {
@@ -32,8 +32,8 @@ fn main() -> ExitCode {
     cases()
 }
 
-/// What a start has said, without the times, and its status; 128 and the signal's number where
-/// it was killed.
+/// The output of a start, without the times, and its status: 128 plus the signal's number if it was
+/// killed.
 struct Start {
     status: i32,
     out: String,
@@ -41,12 +41,12 @@ struct Start {
 }
 
 impl Start {
-    /// Answers whether it has said this line.
+    /// Returns whether it printed this line.
     fn said(&self, line: &str) -> bool {
         self.lines.iter().any(|said| said == line)
     }
 
-    /// The parent has said that so many stages are done, and of no other.
+    /// Checks that the parent reported the first `count` stages as done, and no others.
     fn expect_done(&self, count: usize) {
         for (index, name) in STAGES.iter().enumerate() {
             let line = format!("parent: stage {} ({name}) is done", index + 1);
@@ -59,7 +59,7 @@ fn start(arguments: &[&str]) -> Start {
     finish(Command::new(PROGRAM.get().unwrap()).args(arguments))
 }
 
-/// Runs it to its end. Whatever it leaves behind becomes a child of this process.
+/// Runs it until it exits. Processes that it leaves behind become children of this process.
 fn finish(command: &mut Command) -> Start {
     set_child_subreaper(Some(getpid())).unwrap();
     let output = command.stdin(Stdio::null()).output().unwrap();
@@ -76,7 +76,7 @@ fn signal(status: &std::process::ExitStatus) -> i32 {
     std::os::unix::process::ExitStatusExt::signal(status).unwrap()
 }
 
-/// A start that reaps what it has started leaves neither a process nor a zombie.
+/// Checks that a start leaves neither a process nor a zombie.
 fn expect_nothing_left() {
     assert_eq!(fds::children(), [], "a process is left");
 }
@@ -93,7 +93,7 @@ fn it_starts_and_is_ready() {
     assert!(start.said("program: stage 5 (exec) is done"));
     let ready = start.lines.iter().find(|line| line.starts_with("program: ready: ")).unwrap();
     assert!(ready.ends_with(", in /tmp, 0 capabilities"), "{ready}");
-    // What was not permitted was said; the host's own name is never touched.
+    // Refused steps are reported; the host's own name never changes.
     let renamed = ready.contains("host inner,");
     let refused = start.lines.iter().any(|line| line.contains("unshare of the host name"));
     assert_ne!(renamed, refused, "{:#?}", start.lines);
@@ -120,7 +120,7 @@ fn a_child_that_fails_is_reported_with_stage_and_reason() {
         let parents = format!("parent: {what} on the other side: {ON_PURPOSE}");
         assert!(failed.said(&parents), "{parents}: {:#?}", failed.lines);
         assert!(failed.said(&format!("{here}: {what} here: {ON_PURPOSE}")), "{:#?}", failed.lines);
-        // An abort supersedes the token before it where the parent has not read that yet.
+        // An abort supersedes the previous token if the parent has not read it yet.
         let last = STAGES[index.saturating_sub(1)];
         let was_read = index > 0 && failed.said(&format!("parent: stage {index} ({last}) is done"));
         failed.expect_done(if was_read { index } else { index.saturating_sub(1) });
@@ -139,7 +139,7 @@ fn a_parent_that_fails_is_reported_on_both_sides() {
         let what = format!("stage {stage} ({name}) failed");
         assert_eq!(failed.status, 125, "{:#?}", failed.lines);
         assert!(failed.said(&format!("parent: {what} here: {ON_PURPOSE}")), "{:#?}", failed.lines);
-        // The fifth is heard of before exec or after it.
+        // The fifth failure arrives before or after exec.
         let there = ["child", "program"]
             .map(|who| format!("{who}: {what} on the other side: {ON_PURPOSE}"))
             .map(|line| failed.said(&line));
@@ -176,11 +176,11 @@ fn a_parent_that_dies_leaves_no_child() {
     }
 }
 
-/// What was orphaned is this process's child now, and ends without being told.
+/// Checks that the orphans, now this process's children, end by themselves.
 fn expect_orphans_end(what: &str) {
     let limit = Instant::now() + Duration::from_secs(60);
     while !fds::children().is_empty() {
-        assert!(Instant::now() < limit, "{what}: the child lives on");
+        assert!(Instant::now() < limit, "{what}: the child does not end");
         _ = wait(WaitOptions::NOHANG);
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -197,7 +197,7 @@ fn a_program_dies_with_its_parent() {
     expect_orphans_end("the program");
 }
 
-/// Starts a program whose output begins with a line, and sends a signal to its parent after that.
+/// Starts a program that prints a first line, and then sends a signal to its parent.
 fn signalled(signal: Signal, program: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(PROGRAM.get().unwrap());
     command.args(program).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -221,7 +221,7 @@ fn signals_are_passed_on_and_the_program_decides_what_they_mean() {
         let (status, _) = signalled(signal, &["sh", "-c", "echo ready; exec sleep 600"]);
         assert_eq!(status, Some(128 + signal.as_raw()), "{name}");
     }
-    // One that ignores it goes on, and its parent with it.
+    // A program that ignores it continues, and so does its parent.
     let script = "trap '' TERM; echo ready; sleep 0.2; echo on; exit 5";
     assert_eq!(signalled(Signal::TERM, &["sh", "-c", script]), (Some(5), "on\n".to_owned()));
     expect_nothing_left();
@@ -235,7 +235,7 @@ fn a_child_that_hangs_meets_the_deadline_and_is_killed() {
         assert!(begun.elapsed() >= Duration::from_millis(400));
         assert_eq!(late.status, 125, "{:#?}", late.lines);
         let passed = format!("parent: stage {stage} ({name}) failed: the deadline has passed");
-        // A machine under load may be late at an earlier stage; the report names that one then.
+        // A busy machine may be late at an earlier stage, which is reported instead.
         let reported =
             late.lines.iter().any(|line| line.ends_with("failed: the deadline has passed"));
         assert!(late.said(&passed) || reported, "{:#?}", late.lines);
@@ -260,7 +260,7 @@ fn failures_not_on_purpose_are_told_apart() {
         assert!(reported, "{arguments:?}: {:#?}", failed.lines);
         expect_nothing_left();
     }
-    // Refused by the kernel where the name can be set at all.
+    // The kernel refuses it, if setting the name is allowed at all.
     let failed = start(&["--hostname", &long]);
     let renames = !failed.lines.iter().any(|line| line.contains("unshare of the host name"));
     assert_eq!(failed.status, if renames { 125 } else { 0 }, "{:#?}", failed.lines);
@@ -269,7 +269,7 @@ fn failures_not_on_purpose_are_told_apart() {
 
 fn where_unshare_is_refused_it_goes_on_and_says_so() {
     for errno in [libc::EPERM, libc::ENOSYS] {
-        // The filter stays with the process, so that the second one stands on the first.
+        // A filter stays for the life of the process, so the second is added to the first.
         seccomp::refuse(&[libc::SYS_unshare], errno);
         let start = start(&["--hostname", "never-the-host's"]);
         assert_eq!(start.status, 0, "{:#?}", start.lines);
@@ -285,7 +285,7 @@ fn where_unshare_is_refused_it_goes_on_and_says_so() {
 }
 
 fn under_a_filter_failures_are_reported_as_without() {
-    // Not clone3, without which the C library cannot start a program.
+    // Not clone3: the C library cannot start a program without it.
     seccomp::refuse(&[libc::SYS_pidfd_open, libc::SYS_unshare], libc::EPERM);
     let failed = start(&["--fail", "5"]);
     assert_eq!(failed.status, 125);
@@ -301,7 +301,7 @@ fn an_ordinary_user_can_run_it() {
     if !rustix::process::geteuid().is_root() {
         cases::skip("another user than this one", "run as root");
     }
-    // Where the program was built may be closed to others.
+    // Other users may have no access to the build folder.
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
     let program = dir.path().join("container");
@@ -337,7 +337,7 @@ fn help_and_wrong_arguments_have_their_own_status() {
         assert_eq!((start.status, start.out.as_str()), (125, ""), "{wrong:?}");
         assert!(start.lines.last().unwrap().contains("--help"), "{wrong:?}");
     }
-    // A text that no export has made is refused and touches nothing.
+    // A text not produced by `export` is refused, and nothing is touched.
     let forged =
         start(&["--since", "0", "--inside", "ipc-barrier-1:page:child:3,4,5,6:0:open:open"]);
     assert_eq!(forged.status, 125, "{:#?}", forged.lines);

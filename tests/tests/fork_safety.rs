@@ -1,13 +1,13 @@
-//! The barrier in a child of a process with many threads: no memory is asked for, no lock taken.
+//! The barrier in a child of a process with many threads: it neither allocates nor takes a lock.
 //!
-//! Whatever another thread held at the fork stays held in the child for ever, the allocator's lock
-//! too. So the child may do nothing that allocates, and a counting allocator shows that it does
-//! not; one that is locked shows that it would hang.
+//! A lock held by another thread at the fork stays locked in the child for ever, including the
+//! allocator's. So the child must not allocate. A counting allocator shows that it does not, and a
+//! locked one shows that it would hang.
 
 #![expect(
     unsafe_code,
     clippy::unwrap_used,
-    reason = "a test fails by panicking, and forks beside threads"
+    reason = "a test fails by panicking, and forks while other threads run"
 )]
 
 use std::alloc::{GlobalAlloc, Layout};
@@ -23,7 +23,7 @@ use ipc_tests::counting::Counting;
 use ipc_tests::forked::{end_of, soon};
 use ipc_transport::{Errno, Instant};
 
-/// The counting allocator behind a lock that a case can hold.
+/// The counting allocator, behind a lock that a case can hold.
 struct Locked;
 
 static HELD: AtomicBool = AtomicBool::new(false);
@@ -34,11 +34,11 @@ fn wait_for_the_lock() {
     }
 }
 
-// SAFETY: every call is passed on unchanged, once nobody holds the lock.
+// SAFETY: every call is passed on unchanged, once the lock is free.
 unsafe impl GlobalAlloc for Locked {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         wait_for_the_lock();
-        // SAFETY: the caller's promises are those that the other allocator asks for.
+        // SAFETY: the caller promises what the other allocator requires.
         unsafe { Counting.alloc(layout) }
     }
 
@@ -54,7 +54,7 @@ static ALLOCATOR: Locked = Locked;
 
 const TIMES: usize = 500;
 
-/// All that a child does with its end: every call that there is, and its own end by a reason.
+/// Everything that a child does with its end: every call, and its own failure with a reason.
 fn in_the_child<L: Lane>(mut end: ChildEnd<L>) -> bool {
     let met = end.place().is_ok()
         && end.place_and_sync_until(soon()).is_ok()
@@ -62,7 +62,7 @@ fn in_the_child<L: Lane>(mut end: ChildEnd<L>) -> bool {
         && end.sync().is_ok()
         && end.sync_next_until(soon()).is_ok()
         && end.place_and_sync().is_ok()
-        // The parent has met three times once it places the fourth.
+        // The parent has met three times when it places its fourth token.
         && end.place_and_sync_until(soon()).is_ok()
         && end.wait_next_until(Instant::now()) == Err(Unmet::TimedOut)
         && end.try_wait_next() == Ok(false)
@@ -80,12 +80,12 @@ fn in_the_parent<L: Lane>(mut end: ParentEnd<L>, child: &mut Child) {
     }
     assert!(end.place().is_ok());
     assert!(matches!(end.wait_abort_until(soon()), Some(PeerAbort::Aborted(Some(_)))));
-    assert_eq!(end_of(child), Ended::Exited(0), "1: a call failed, 2: memory was asked for");
+    assert_eq!(end_of(child), Ended::Exited(0), "1: a call failed, 2: it allocated");
 }
 
 fn once<L: Lane>() {
     let barrier = Barrier::<L>::open().unwrap();
-    // SAFETY: the child only makes system calls, which is what this shows.
+    // SAFETY: the child makes only system calls, as this case shows.
     match unsafe { fork_raw() }.unwrap() {
         Fork::Child(_guard) => {
             let before = Counting::count();
@@ -119,7 +119,7 @@ fn a_child_forked_while_the_allocators_lock_is_held_does_not_hang<L: Lane>() {
     let (end, wait) = std::sync::mpsc::channel::<()>();
     let thread = std::thread::spawn(move || {
         HELD.store(true, Ordering::Release);
-        // Whoever holds it does not ask for memory itself.
+        // The thread that holds it must not allocate itself.
         while wait.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -135,10 +135,10 @@ fn a_child_forked_while_the_allocators_lock_is_held_does_not_hang<L: Lane>() {
     thread.join().unwrap();
 }
 
-/// The lock would hang a child that asks for memory, and the count would show it.
+/// The lock would hang a child that allocates, and the count would show it.
 fn the_lock_and_the_count_show_an_allocation<L: Lane>() {
     let child = |held: bool| {
-        // SAFETY: it asks for memory on purpose, and there is one thread.
+        // SAFETY: it allocates on purpose, and there is one thread.
         match unsafe { fork_raw() }.unwrap() {
             Fork::Child(_guard) => {
                 let mut end = Barrier::<L>::open().unwrap().into_child();

@@ -32,14 +32,14 @@ pub(crate) fn tokens_drained_before_an_abort_still_count<L: Lane>() {
 pub(crate) fn an_abort_of_ones_own_ends_every_wait_but_the_one_for_the_peers<L: Lane>() {
     let (mut end, mut peer) = pair::<L>();
     peer.does(Order::Place);
-    assert!(end.abort(), "nothing is known of the peer");
+    assert!(end.abort(), "the peer is not known to have aborted");
     for _ in 0..10 {
-        assert!(end.abort(), "it is posted once, and again is no harm");
+        assert!(end.abort(), "a second abort is harmless: only one is posted");
     }
     assert!(end.has_aborted() && end.place().is_err());
     assert_eq!(end.sync(), Err(ABORTED));
     assert_eq!(end.wait_next(), Err(ABORTED));
-    assert_eq!(end.try_wait_abort(), None, "the peer's token is swallowed");
+    assert_eq!(end.try_wait_abort(), None, "the peer's token is consumed");
     assert_eq!(end.wait_abort_until(milliseconds(20)), None);
     assert_eq!(peer.does(Order::WaitNext), 'a');
     assert_eq!(peer.does(Order::WaitPeerAbort), 'a');
@@ -72,10 +72,10 @@ pub(crate) fn a_reason_reaches_the_other_side_both_ways<L: Lane>() {
     assert_eq!(reason.text.as_str(), CUT);
     assert_eq!(end.sync(), Err(Unmet::Aborted(Some(reason))), "and again");
     peer.exits();
-    assert_eq!(end.wait_abort(), PeerAbort::Aborted(Some(reason)), "also after its death");
+    assert_eq!(end.wait_abort(), PeerAbort::Aborted(Some(reason)), "still known after its death");
 
     let (mut end, mut peer) = pair::<L>();
-    // A zero, which ends a text on the way, is left out.
+    // A NUL would end the text on the wire, and is left out.
     end.fail("\09", &Errno(libc::EACCES), "par\0ent");
     assert!(end.has_aborted());
     assert_eq!(peer.does(Order::ReadReason), '+');

@@ -1,5 +1,5 @@
-//! Descriptors that are closed behind an end's back, a system that cannot wait, and a child that
-//! fails without a word.
+//! Descriptors closed behind an end's back, a system that cannot wait, and a child that fails
+//! without a reason.
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, IntoRawFd};
@@ -16,11 +16,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::peer::pair;
 
 fn close(number: i32) {
-    // SAFETY: that this is not the owner is what the case is about.
+    // SAFETY: closing a descriptor owned elsewhere is the point of the case.
     unsafe { libc::close(number) };
 }
 
-/// A child that waits, and exits with 0 if that ends by an abort or the end of the parent's side.
+/// A child that waits, and exits with 0 if an abort or the end of the parent's side ends the wait.
 fn waiting<L: Lane>() -> (ipc_barrier::ParentEnd<L>, Child) {
     let barrier = Barrier::<L>::open().unwrap();
     match fork().unwrap() {
@@ -32,17 +32,17 @@ fn waiting<L: Lane>() -> (ipc_barrier::ParentEnd<L>, Child) {
     }
 }
 
-/// The side that still can be told is told at once, not by the end of the process.
+/// A side that can still be told learns it at once, not only when the process exits.
 pub(crate) fn repro_a_side_that_breaks_tells_its_peer<L: Lane>() {
     let mut noticed = 0;
     for which in 0..3 {
         let (mut end, mut child) = waiting::<L>();
-        // It is asleep by then, mostly.
+        // By then it is usually asleep.
         std::thread::sleep(Duration::from_millis(20));
         close(end.descriptors().nth(which).unwrap().as_raw_fd());
         _ = end.try_sync_next();
         _ = end.try_wait_next();
-        // A bell is only missed where the peer sleeps.
+        // Only a sleeping peer misses the bell.
         _ = end.place();
         if end.has_aborted() {
             noticed += 1;
@@ -65,7 +65,7 @@ pub(crate) fn repro_dropping_an_end_that_is_broken_ends_no_program<L: Lane>() {
     assert_eq!(end_of(&mut dropping), Ended::Exited(0));
 }
 
-/// Another file has the numbers by now.
+/// By then the descriptor numbers belong to another file.
 pub(crate) fn repro_dropping_an_end_closes_no_file_that_is_not_its_own<L: Lane>() {
     let null = File::open("/dev/null").unwrap();
     let end = Barrier::<L>::open().unwrap().into_parent();
@@ -77,7 +77,7 @@ pub(crate) fn repro_dropping_an_end_closes_no_file_that_is_not_its_own<L: Lane>(
     }
     drop(end);
     let open = fds::open();
-    assert!(numbers.iter().all(|number| open.contains(number)), "{numbers:?} of {open:?}");
+    assert!(numbers.iter().all(|number| open.contains(number)), "{numbers:?} among {open:?}");
 }
 
 fn limit(current: u64) {
@@ -85,7 +85,7 @@ fn limit(current: u64) {
     setrlimit(Resource::Nofile, Rlimit { current: Some(current), maximum }).unwrap();
 }
 
-/// As sandboxes set it, so that nothing can be opened. poll takes no descriptor then.
+/// A limit that sandboxes set: nothing can be opened, and poll accepts no descriptor.
 pub(crate) fn repro_a_wait_that_the_system_refuses_is_no_abort<L: Lane>() {
     fn child<L: Lane>(mut end: ChildEnd<L>) {
         assert_eq!(end.wait_next(), Ok(()));
@@ -95,10 +95,10 @@ pub(crate) fn repro_a_wait_that_the_system_refuses_is_no_abort<L: Lane>() {
         let Err(Unmet::System(error)) = refused else { panic!("{refused:?}") };
         assert_eq!((error.call, error.errno), ("poll", Errno(libc::EINVAL)));
         assert_eq!(end.wait_abort_until(before), None);
-        assert!(Instant::now() >= before, "it waits all the same");
+        assert!(Instant::now() >= before, "it still waits");
         assert!(!end.has_aborted());
         if L::NAME == "page" {
-            assert_eq!(end.try_wait_next(), Ok(false), "a read is enough");
+            assert_eq!(end.try_wait_next(), Ok(false), "reading needs no poll");
             assert_eq!(end.place(), Ok(()));
             assert_eq!(end.wait_next(), Ok(()));
         } else {
@@ -121,7 +121,7 @@ pub(crate) fn repro_a_wait_that_the_system_refuses_is_no_abort<L: Lane>() {
     end.place().unwrap();
     end.wait_next_until(soon()).unwrap();
     end.place().unwrap();
-    // What it has placed is taken before its end shows.
+    // Its tokens are received before its end shows.
     drop(end);
     assert_eq!(end_of(&mut process), Ended::Exited(0));
 }

@@ -1,4 +1,4 @@
-//! Deadlines, looks and signals.
+//! Deadlines, polling and signals.
 
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd};
@@ -33,7 +33,7 @@ pub(crate) fn an_until_form_runs_out_at_its_deadline_and_may_be_waited_on_again<
     }
     peer.does(Order::Place);
     let passed = Instant::from_nanoseconds(1);
-    assert_eq!(end.wait_next_until(passed), Ok(()), "what is there counts at any time");
+    assert_eq!(end.wait_next_until(passed), Ok(()), "a token counts after the deadline too");
     assert_eq!(end.sync_until(Instant::NEVER), Ok(()));
     assert!(!end.has_aborted());
 }
@@ -76,7 +76,7 @@ pub(crate) fn a_peer_that_places_without_end_holds_no_wait_past_its_deadline<L: 
     assert_eq!(end.wait_abort_until(soon()), Some(PeerAbort::Gone));
 }
 
-/// A file of ones in the counter's place: a peer that has always placed again.
+/// A file of ones replaces the counter: a peer that has always placed again.
 pub(crate) fn repro_a_look_takes_a_bounded_number_of_drains<L: Lane>() {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(&1_u64.to_ne_bytes().repeat(10_000)).unwrap();
@@ -85,7 +85,7 @@ pub(crate) fn repro_a_look_takes_a_bounded_number_of_drains<L: Lane>() {
     let read = || rustix::fs::tell(&file).unwrap();
     rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0)).unwrap();
     assert_eq!(end.try_wait_abort(), None);
-    // Of a bell a look reads as many bytes as may lie there, of a counter eight.
+    // A look reads up to a full bell, or the eight bytes of a counter.
     let most = 4 * 64;
     assert!(read() <= most, "one look read {} bytes", read());
     let before = read();
@@ -93,7 +93,7 @@ pub(crate) fn repro_a_look_takes_a_bounded_number_of_drains<L: Lane>() {
     assert!(read() <= before + most, "one look read {} bytes", read() - before);
 }
 
-/// Half of the rounds without a deadline, half with.
+/// Half of the rounds have a deadline.
 fn rounds_in_a_storm<R: Role, L: Lane>(end: &mut End<R, L>) -> Storm {
     let storm = Storm::begin(Duration::from_micros(50));
     for round in 0..3_000 {

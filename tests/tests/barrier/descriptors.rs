@@ -1,4 +1,4 @@
-//! Descriptors: broken, inherited, counted.
+//! Broken, inherited and leaked descriptors.
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -12,14 +12,14 @@ use rustix::pipe::pipe;
 
 use crate::peer::{ABORTED, Order, milliseconds, pair};
 
-/// What an end whose descriptor is damaged answers to [`waits`].
+/// The results of the three waits of an end with a damaged descriptor.
 type Answers = [Result<(), Unmet>; 3];
 
 const ALL_ABORTED: Answers = [Err(ABORTED); 3];
 const ALL_TIMED_OUT: Answers = [Err(Unmet::TimedOut); 3];
 
-/// Does to each descriptor of an end what `damage` does, and returns the answers of its waits:
-/// for what it keeps of the other direction or posts to, for what it reads, for its own part.
+/// Applies `damage` to each descriptor of an end in turn, and returns the results of its waits: for
+/// the descriptor that it keeps or posts to, the one that it reads, and the one for its own end.
 fn damaged<L: Lane>(damage: impl Fn(RawFd)) -> [Answers; 3] {
     std::array::from_fn(|which| {
         let (mut end, mut peer) = pair::<L>();
@@ -34,14 +34,14 @@ fn damaged<L: Lane>(damage: impl Fn(RawFd)) -> [Answers; 3] {
         if outcomes[0] == Err(ABORTED) {
             assert!(end.has_aborted() && end.place().is_err() && !end.abort());
         }
-        // Its destructors would find numbers that are not theirs any more.
+        // Its destructors would close numbers that are no longer theirs.
         std::mem::forget(end);
         peer.process.kill().unwrap();
         outcomes
     })
 }
 
-/// What an end answers whose descriptors are closed one at a time.
+/// Results of ends whose descriptors are closed, one at a time.
 fn closed<L: Lane>() -> [Answers; 3] {
     damaged::<L>(|fd| {
         // SAFETY: the owner is forgotten after this.
@@ -49,8 +49,8 @@ fn closed<L: Lane>() -> [Answers; 3] {
     })
 }
 
-/// What is neither counter nor pipe, cannot be written to, and is read as nothing, as zeroes or
-/// as errors.
+/// Results of ends whose descriptors are replaced by files that cannot be written and read as
+/// nothing, as zeroes or as errors.
 fn replaced<L: Lane>() -> [[Answers; 3]; 3] {
     ["/dev/null", "/dev/zero", "/"].map(|path| {
         let file = File::open(path).unwrap();
@@ -62,16 +62,16 @@ pub(crate) fn broken_counters_are_an_abort_of_both_sides<L: Lane>() {
     assert_eq!(closed::<L>(), [ALL_ABORTED; 3]);
     for [outgoing, incoming, own] in replaced::<L>() {
         assert_eq!((outgoing, incoming), (ALL_ABORTED, ALL_ABORTED));
-        // An end that cannot be seen any more leaves waits that run out of time.
+        // If the peer can no longer see this end, its waits may time out.
         assert!(own == ALL_TIMED_OUT || own == ALL_ABORTED, "{own:?}");
     }
 }
 
 pub(crate) fn broken_bells_are_an_abort_of_both_sides<L: Lane>() {
-    // The peer's bell is only kept so that nobody writes to a pipe without reader.
+    // The end keeps the peer's bell only so that no write meets a pipe without a reader.
     assert_eq!(closed::<L>(), [ALL_TIMED_OUT, ALL_ABORTED, ALL_ABORTED]);
     let [null, zero, directory] = replaced::<L>();
-    // A bell that always rings, and never for a token, wakes in vain until the deadline.
+    // A bell that rings all the time without tokens causes spurious wake-ups.
     assert_eq!(null, [ALL_TIMED_OUT, ALL_TIMED_OUT, ALL_ABORTED]);
     assert_eq!(zero, [ALL_TIMED_OUT, ALL_TIMED_OUT, ALL_ABORTED]);
     assert_eq!(directory, [ALL_TIMED_OUT, ALL_ABORTED, ALL_ABORTED]);
@@ -90,7 +90,7 @@ pub(crate) fn a_broken_pidfd_is_an_abort_of_both_sides<L: Lane>() {
 }
 
 pub(crate) fn replace(fd: RawFd, by: BorrowedFd<'_>) {
-    // SAFETY: the number's owner is forgotten by those who call this, or lives on.
+    // SAFETY: the caller forgets the number's owner, or keeps it alive.
     assert_eq!(unsafe { libc::dup2(by.as_raw_fd(), fd) }, fd);
 }
 
@@ -100,7 +100,7 @@ pub(crate) fn with_standard_streams_closed_no_descriptor_lands_there<L: Lane>() 
         unsafe { libc::close(fd) };
     }
     let (end, mut peer) = pair::<L>();
-    // The line of the case itself lies there; nothing else does.
+    // Only the case's own line has such numbers.
     let line: Vec<RawFd> = fds::open().into_iter().filter(|&fd| fd < 3).collect();
     let mut end = end.watching(&peer.process).unwrap();
     end.watch().unwrap();
@@ -126,26 +126,26 @@ pub(crate) fn every_descriptor_is_closed_on_exec<L: Lane>() {
 
 fn assert_cloexec(but: &[RawFd]) {
     for fd in fds::open().into_iter().filter(|fd| !but.contains(fd)) {
-        // SAFETY: the flags of a number are asked for, nothing else.
+        // SAFETY: the call only reads a number's flags.
         let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
         assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC, "{fd}");
     }
 }
 
-/// As a daemon does that goes on in a child: with the process that it watches, too.
+/// Like a daemon that continues in a child, and watches a process too.
 pub(crate) fn repro_an_end_keeps_its_pidfd_where_only_its_descriptors_are_kept<L: Lane>() {
     let (end, mut peer) = pair::<L>();
     if peer.process.pidfd().is_none() {
         skip("a pidfd", "Linux 5.3 or later");
     }
     let mut end = end.watching(&peer.process).unwrap();
-    // Somebody holds all that the child has, so that only the process shows its death.
+    // Another process holds everything that the child has: only its pidfd shows the death.
     peer.does(Order::Fork);
     let (is_dead, dies) = pipe().unwrap();
     let mut heir = forked(|| {
         let kept = end.descriptors().chain([is_dead.as_fd()]);
         let kept: Vec<RawFd> = kept.map(|fd| fd.as_raw_fd()).collect();
-        // SAFETY: nothing else is used in this process, which exits without destructors.
+        // SAFETY: the process uses nothing else, and exits without destructors.
         unsafe { ipc_barrier::process::close_all_but(&kept) }.unwrap();
         assert_eq!(rustix::io::read(&is_dead, &mut [0]), Ok(0));
         exit(u8::from(end.wait_next_until(soon()) != Err(Unmet::Gone)).into());
@@ -153,12 +153,12 @@ pub(crate) fn repro_an_end_keeps_its_pidfd_where_only_its_descriptors_are_kept<L
     drop(end);
     peer.process.kill().unwrap();
     end_of(&mut peer.process);
-    // All that showed the death here is closed.
+    // Everything else that showed the death is closed.
     drop((peer, dies));
     assert_eq!(end_of(&mut heir), Ended::Exited(0));
 }
 
-/// As a daemon needs that closes all but what it knows before a role is taken.
+/// For a daemon that closes all unknown descriptors before it takes a role.
 pub(crate) fn a_barrier_lists_its_descriptors<L: Lane>() {
     let before = fds::open();
     for barrier in [Barrier::<L>::open().unwrap(), Barrier::<L>::open_for_exec().unwrap()] {
@@ -213,7 +213,7 @@ pub(crate) fn a_barrier_that_cannot_be_opened_leaves_nothing_open<L: Lane>() {
         let error = Barrier::<L>::open().err().unwrap();
         assert_eq!(error.errno.0, libc::EMFILE, "{error}");
         let reopened: Vec<File> = std::iter::from_fn(|| null.try_clone().ok()).collect();
-        assert_eq!(reopened.len(), room, "what was opened until then is closed");
+        assert_eq!(reopened.len(), room, "everything opened until then is closed");
         drop(reopened);
         hoard.pop();
     }

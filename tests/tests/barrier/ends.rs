@@ -21,7 +21,7 @@ pub(crate) fn an_exit_queues_behind_the_tokens<L: Lane>() {
     peer.exits();
     assert!(end.place().is_ok(), "the death is not noticed yet");
     assert_eq!(end.sync_next(), Ok(()));
-    assert_eq!(end.sync(), Err(Unmet::Gone), "two of three were answered");
+    assert_eq!(end.sync(), Err(Unmet::Gone), "only two of three were answered");
     assert!(end.place().is_err());
     assert!(!end.abort());
 }
@@ -73,7 +73,7 @@ pub(crate) fn a_third_process_that_drops_its_copy_has_no_effect<L: Lane>() {
     let mut child = match fork().unwrap() {
         Fork::Child(_guard) => {
             let mut end = barrier.into_child();
-            // Two answers, the second of which comes after the third process has ended.
+            // Two answers; the second comes after the third process has ended.
             assert!(end.place().is_ok());
             assert_eq!(end.place_and_sync_until(soon()), Ok(()));
             assert_eq!(end.wait_abort_until(soon()), Some(PeerAbort::Gone));
@@ -130,7 +130,7 @@ pub(crate) fn a_side_that_waits_before_the_other_took_its_role_is_served<L: Lane
         Fork::Child(_guard) => {
             std::thread::sleep(Duration::from_millis(50));
             let mut end = barrier.into_child();
-            assert_eq!(end.wait_next_until(soon()), Ok(()), "placed before the role was taken");
+            assert_eq!(end.wait_next_until(soon()), Ok(()), "it placed before it took its role");
             _ = end.place();
             exit(0);
         }
@@ -148,7 +148,7 @@ pub(crate) fn a_grandchild_that_holds_all_descriptors_hides_no_death_from_a_pidf
         Fork::Child(_guard) => {
             drop(alive);
             if let Fork::Child(_guard) = fork().unwrap() {
-                // Until the case has ended.
+                // Until the case ends.
                 _ = (&theirs).read(&mut [0]);
                 exit(0);
             }
@@ -162,13 +162,13 @@ pub(crate) fn a_grandchild_that_holds_all_descriptors_hides_no_death_from_a_pidf
     let mut blind = barrier.into_parent();
     assert_eq!(blind.wait_next_until(soon()), Ok(()));
     assert_eq!(end_of(&mut child), Ended::Exited(0));
-    // A token may be left; after that the pipe shows nothing.
+    // A token may remain; after it the pipe shows nothing.
     _ = blind.try_wait_next();
     assert_eq!(blind.wait_next_until(milliseconds(50)), Err(Unmet::TimedOut));
     let watch = blind.watch().unwrap().as_raw_fd();
     let mut end = blind.watching(&child).unwrap();
-    assert_eq!(end.watch().unwrap().as_raw_fd(), watch, "the same from then on");
-    assert!(is_readable(end.watch().unwrap(), soon()), "also one made before");
+    assert_eq!(end.watch().unwrap().as_raw_fd(), watch, "it stays the same");
+    assert!(is_readable(end.watch().unwrap(), soon()), "even if created before");
     assert_eq!(end.wait_next_until(soon()), Err(Unmet::Gone));
     drop(alive);
 }

@@ -1,4 +1,4 @@
-//! More places than fit, with nobody reading.
+//! More tokens than fit, unread by the peer.
 
 use std::os::fd::AsRawFd;
 
@@ -8,21 +8,21 @@ use ipc_tests::forked::soon;
 use crate::peer::{ABORTED, Order, milliseconds, pair};
 use crate::words::{Words, word_of};
 
-/// As many tokens as the page's word holds.
+/// The most tokens that the page's word can hold.
 const MOST: u32 = (1 << 30) - 1;
 
 pub(crate) fn repro_a_full_word_is_no_timeout_and_loses_no_token<L: Lane>() {
     let (mut end, mut peer) = pair::<L>();
-    // As if that many had been placed; what the peer places is answered by the last two.
+    // As if that many were placed; the peer's tokens answer the last two.
     Words::of_the_only_barrier().store(word_of(0), MOST - 2);
     assert!(end.place().is_ok() && end.place().is_ok());
     for _ in 0..3 {
         assert_eq!(end.place(), Err(MeetError::Full));
-        assert!(end.peer_abort().is_none() && !end.has_aborted(), "which does not abort");
-        assert_eq!(end.place_and_sync(), Err(MeetError::Full), "at once, also without deadline");
+        assert!(end.peer_abort().is_none() && !end.has_aborted(), "a full word is not an abort");
+        assert_eq!(end.place_and_sync(), Err(MeetError::Full), "at once, even without a deadline");
         assert_eq!(end.place_and_sync_until(soon()), Err(MeetError::Full));
     }
-    // What did not fit was not counted: two answers are enough.
+    // Tokens that did not fit were not counted: two answers are enough.
     assert_eq!(peer.does(Order::WaitNext), '+');
     peer.does(Order::Place);
     assert_eq!(end.sync_next_until(soon()), Ok(()));
@@ -37,16 +37,16 @@ pub(crate) fn a_counter_that_is_full_takes_no_token_and_does_not_block<L: Lane>(
     let (mut end, mut peer) = pair::<L>();
     let counter = end.descriptors().next().unwrap();
     assert!(counter.as_raw_fd() > 2);
-    // What a counter holds at most (eventfd(2)), but for two.
+    // Two below a counter's limit (eventfd(2)).
     rustix::io::write(counter, &(u64::MAX - 3).to_ne_bytes()).unwrap();
     assert!(end.place().is_ok() && end.place().is_ok());
     for _ in 0..3 {
         assert!(end.place() == Err(MeetError::Full) && end.peer_abort().is_none());
         assert_eq!(end.place_and_sync(), Err(MeetError::Full));
     }
-    // So many cannot be placed one by one: to the peer it is an abort, not a silence.
+    // No real peer places that many: the other side treats it as an abort.
     assert_eq!(peer.does(Order::WaitNext), 'a');
-    assert!(end.abort(), "nothing is known of the peer");
+    assert!(end.abort(), "the peer is not known to have aborted");
     assert_eq!(end.sync(), Err(ABORTED));
 }
 

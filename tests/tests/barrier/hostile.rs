@@ -1,4 +1,4 @@
-//! Peers that misuse what both sides share: each call still answers, and in time.
+//! Peers that misuse what both sides share: every call still returns, and in time.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::peer::{milliseconds, pair};
 use crate::words::Words;
 use crate::{aborts, deadlines, ends, races, waits, watch};
 
-/// A parent's end, and a process with the other one that does nothing but the act, for ever.
+/// A parent's end, and a process with the other end that repeats the act for ever.
 fn beside<L: Lane>(mut act: impl FnMut(&ChildEnd<L>)) -> (ParentEnd<L>, Child) {
     let barrier = Barrier::<L>::open().unwrap();
     match fork().unwrap() {
@@ -37,7 +37,7 @@ fn unmet(met: Result<(), MeetError>) -> Option<Unmet> {
     }
 }
 
-/// Makes every call that has a limit, and asserts that each keeps it.
+/// Makes every call that has a limit, and asserts that each respects it.
 fn every_call_keeps_its_limit<L: Lane>(end: &mut ParentEnd<L>) {
     type Call<L> = fn(&mut ParentEnd<L>, Instant) -> Option<Unmet>;
     let calls: [(&str, Call<L>); 11] = [
@@ -59,7 +59,7 @@ fn every_call_keeps_its_limit<L: Lane>(end: &mut ParentEnd<L>) {
         let time = Instant::now().since(begin);
         assert!(time < Duration::from_secs(10), "{name}: {time:?}");
         if let Some(unmet) = unmet {
-            assert!(!unmet.to_string().is_empty(), "whatever the reason says");
+            assert!(!unmet.to_string().is_empty(), "whatever the reason contains");
         }
     }
 }
@@ -69,8 +69,8 @@ fn ended(mut child: Child) {
     end_of(&mut child);
 }
 
-/// Random values in every shared word, as fast as it can, with and without those bits that end
-/// the barrier at once.
+/// Random values in every shared word, as fast as possible, with and without the bits that end the
+/// barrier at once.
 pub(crate) fn a_peer_that_scribbles_over_every_shared_word_holds_no_call<L: Lane>() {
     let mut random = Random::new();
     for round in 0..deep::or(40, 2_000) {
@@ -97,17 +97,17 @@ pub(crate) fn a_peer_that_scribbles_over_every_shared_word_holds_no_call<L: Lane
     }
 }
 
-/// Takes what is for the parent, posts what is nothing, and changes the modes that both share.
+/// Reads what is meant for the parent, posts garbage, and changes the shared file modes.
 pub(crate) fn a_peer_that_misuses_every_descriptor_holds_no_call<L: Lane>() {
     let mut random = Random::new();
     for _ in 0..deep::or(20, 500) {
-        // The child goes on from a copy, which is to be another one each time.
+        // The child gets a copy; advance, so that each child differs.
         random.next();
         let (mut end, child) = beside::<L>(|end| {
             let fds: Vec<BorrowedFd<'_>> = end.descriptors().collect();
             let fd = fds[random.below(fds.len())];
             let mode = fcntl_getfl(fd).unwrap();
-            // With the mode that does not make this process wait itself.
+            // Non-blocking, so that this process never blocks itself.
             _ = fcntl_setfl(fd, mode | OFlags::NONBLOCK);
             match random.below(3) {
                 0 => _ = rustix::io::read(fd, &mut [0; 64]),
@@ -126,10 +126,10 @@ pub(crate) fn a_peer_that_misuses_every_descriptor_holds_no_call<L: Lane>() {
     }
 }
 
-/// Takes every ring that is meant for the parent, so that this sleeps to its deadline.
+/// Reads every byte meant to wake the parent, so that the parent sleeps until its deadline.
 pub(crate) fn a_peer_that_steals_what_wakes_holds_no_call<L: Lane>() {
     let (mut end, child) = beside::<L>(|end| {
-        // Its own outgoing part: the counter, or the reading end of the parent's bell.
+        // Its outgoing descriptor: the counter, or the reading end of the parent's bell.
         let fd = end.descriptors().next().unwrap();
         let mode = fcntl_getfl(fd).unwrap();
         _ = fcntl_setfl(fd, mode | OFlags::NONBLOCK);
@@ -137,27 +137,27 @@ pub(crate) fn a_peer_that_steals_what_wakes_holds_no_call<L: Lane>() {
             _ = rustix::io::read(fd, &mut [0; 64]);
         }
         _ = fcntl_setfl(fd, mode - OFlags::NONBLOCK);
-        // And rings, so that there is something to steal.
+        // Then it rings, so that there is something to steal.
         _ = rustix::io::write(end.descriptors().nth(2).unwrap(), &[0]);
         _ = rustix::io::write(fd, &1_u64.to_ne_bytes());
     });
     for _ in 0..deep::or(100, 5_000) {
         every_call_keeps_its_limit(&mut end);
-        // An event loop's descriptor is as harmless.
+        // A descriptor for an event loop works too.
         end.watch().unwrap();
     }
     drop(end);
     ended(child);
 }
 
-/// Rings for ever, and never places.
+/// Rings for ever without placing.
 pub(crate) fn a_peer_that_rings_without_tokens_holds_no_call<L: Lane>() {
     let (mut end, child) = beside::<L>(|end| {
         _ = rustix::io::write(end.descriptors().nth(2).unwrap(), &[0]);
     });
     for _ in 0..20 {
         every_call_keeps_its_limit(&mut end);
-        assert_eq!(end.try_wait_next(), Ok(false), "a ring is no token");
+        assert_eq!(end.try_wait_next(), Ok(false), "a ring without a token does not count");
     }
     let deadline = milliseconds(100);
     assert_eq!(end.wait_next_until(deadline), Err(Unmet::TimedOut));
@@ -167,12 +167,12 @@ pub(crate) fn a_peer_that_rings_without_tokens_holds_no_call<L: Lane>() {
     assert_eq!(end.wait_abort_until(milliseconds(20_000)), Some(PeerAbort::Gone));
 }
 
-/// A peer that made the bell's writing end wait and filled the pipe: to place never waits.
+/// A peer sets the writing end of the bell to blocking and fills the pipe: `place` never blocks.
 pub(crate) fn a_full_bell_in_the_waiting_mode_holds_no_place<L: Lane>() {
     let before = ipc_tests::fds::open();
     let barrier = Barrier::<L>::open().unwrap();
     let mut child = match fork().unwrap() {
-        // Forgets that the parent's ringing end is not its own: the descriptors come in order.
+        // The child writes to the parent's writing end too: descriptors are inherited.
         Fork::Child(_guard) => {
             let opened = ipc_tests::fds::open().into_iter().filter(|fd| !before.contains(fd));
             for fd in opened {
@@ -188,11 +188,11 @@ pub(crate) fn a_full_bell_in_the_waiting_mode_holds_no_place<L: Lane>() {
     };
     let mut end = barrier.into_parent();
     end_of(&mut child);
-    assert!(end.place().is_ok(), "the first one rings");
+    assert!(end.place().is_ok(), "the first token rings the bell");
     assert_eq!(end.wait_abort_until(milliseconds(20_000)), Some(PeerAbort::Gone));
 }
 
-/// Where the kernel or a filter refuses to read without waiting, the same laws hold.
+/// The same laws hold if the kernel or a filter refuses non-blocking reads.
 pub(crate) fn where_reading_without_waiting_is_refused_the_laws_hold<L: Lane>() {
     for errno in [libc::EPERM, libc::ENOSYS, libc::EOPNOTSUPP] {
         let mut child = forked(|| {
@@ -212,11 +212,11 @@ pub(crate) fn where_reading_without_waiting_is_refused_the_laws_hold<L: Lane>() 
     }
 }
 
-/// What a wait in vain would show as a busy processor: the bell is silenced by each wake-up.
+/// Old rings must not keep a wait busy: each wake-up drains the bell.
 pub(crate) fn a_wait_after_many_rings_sleeps<L: Lane>() {
     let (mut end, mut peer) = pair::<L>();
     for _ in 0..50 {
-        // Each of these leaves a ring behind, since the token is found without waiting for it.
+        // Each round leaves a ring behind: the token is found without a wait.
         assert_eq!(end.wait_next_until(milliseconds(1)), Err(Unmet::TimedOut));
         peer.does(crate::peer::Order::Place);
         assert_eq!(end.try_wait_next(), Ok(true));
@@ -233,7 +233,7 @@ fn processor_time() -> Duration {
     Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap())
 }
 
-/// Each of these turned for ever.
+/// Each of these calls looped for ever.
 pub(crate) fn repro_where_a_filter_interrupts_for_ever_no_call_is_held<L: Lane>() {
     let mut child = forked(|| {
         let barrier = Barrier::<L>::open().unwrap();

@@ -1,5 +1,5 @@
-//! The barrier between two real processes: the laws that every lane must pass, statement by
-//! statement, and what each lane says beyond them.
+//! The barrier between two real processes: the laws that every lane must pass, one by one, and what
+//! each lane promises beyond them.
 
 #![expect(
     unsafe_code,

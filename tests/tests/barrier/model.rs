@@ -1,9 +1,9 @@
-//! Two live processes driven in lockstep through random scripts, each answer compared with a
+//! Two live processes driven in lockstep through random scripts. Each answer is compared with a
 //! model of the written rules.
 //!
-//! The controller tells the two sides what to do, one order at a time, and never looks at how
-//! they do it. Where the rules say that a call waits, it makes sure that there is no answer
-//! before the order that releases it, and that there is one after.
+//! The controller gives the two sides one order at a time, and never looks at how they execute it.
+//! If the rules say that a call waits, the controller checks that no answer comes before the order
+//! that releases it, and that one comes after.
 
 mod order;
 mod rules;
@@ -15,14 +15,14 @@ use ipc_tests::deep;
 use ipc_tests::random::Random;
 use sides::Sides;
 
-/// Scripts with the same two processes, of which only the last may end one of them.
+/// Scripts run by the same two processes; only the last one may end a process.
 const BATCH: usize = 4;
 
 pub(crate) fn every_answer_is_that_of_the_written_rules<L: Lane>() {
     let mut random = Random::new();
     let scripts = deep::or(3_000, 30_000);
     let mut counts = script::Counts::default();
-    // Where that is refused, as by qemu-user, process 1 takes in those whose parent has ended.
+    // If that is refused, as by qemu-user, process 1 adopts the orphans.
     _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     for batch in 0..scripts / BATCH {
         let mut sides = Sides::start::<L>(BATCH);
@@ -35,7 +35,7 @@ pub(crate) fn every_answer_is_that_of_the_written_rules<L: Lane>() {
     }
     println!("{}: {scripts} scripts, {counts:?}", L::NAME);
     assert!(counts.answers > 5 * scripts, "{counts:?}");
-    // A wait that is not seen asleep is compared all the same, so this is not exact.
+    // Waits that were not seen asleep are compared too, so this count is not exact.
     assert!(counts.seen_asleep > scripts / 10, "{counts:?}");
     assert!(counts.released > scripts / 10 && counts.deaths > scripts / 20, "{counts:?}");
     assert!(counts.lingered > scripts / 10, "{counts:?}");

@@ -1,4 +1,4 @@
-//! The child's end in the hands of a process that does as it is told.
+//! A process that holds the child's end and follows orders.
 
 use std::io::{Read, Write};
 use std::os::fd::BorrowedFd;
@@ -15,19 +15,19 @@ pub(crate) const ABORTED: Unmet = Unmet::Aborted(None);
 pub(crate) const TEXT: &str = "mount of the root file system, which is so long that — it is cut";
 pub(crate) const CUT: &str = "mount of the root file system, which is so long ";
 
-/// How often an end lingers.
+/// How often an end waits when it lingers.
 pub(crate) const LINGERS: usize = 10;
 
-/// Sleeps several times in vain.
+/// Waits several times until the wait times out.
 pub(crate) fn linger<R: Role, L: Lane>(end: &mut End<R, L>) {
     for _ in 0..LINGERS {
-        // Not the deadline that only looks.
+        // Not zero, which would not sleep.
         let passed = Instant::from_nanoseconds(1);
         assert_eq!(end.wait_abort_until(passed), None);
     }
 }
 
-/// What the other process is told to do with its end.
+/// An order to the other process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Order {
@@ -40,11 +40,11 @@ pub(crate) enum Order {
     /// Waits, and compares the reason with the expected one.
     ReadReason,
     Drop,
-    /// Without an answer.
+    /// Places twenty tokens without answering.
     PlaceTwenty,
-    /// Places without end.
+    /// Places tokens for ever.
     Flood,
-    /// Leaves all it has with another process, which does nothing.
+    /// Leaves everything it holds to another process, which does nothing.
     Fork,
     Exit,
 }
@@ -64,7 +64,7 @@ const ORDERS: [Order; 12] = [
     Order::Exit,
 ];
 
-/// The child's end, in the hands of a process that does as it is told.
+/// A process that holds the child's end and follows orders.
 pub(crate) struct Peer {
     pub(crate) process: Child,
     pub(crate) line: UnixStream,
@@ -154,7 +154,7 @@ fn obey<L: Lane>(mut end: ChildEnd<L>, mut line: UnixStream) {
                     while rustix::process::getppid() == Some(own) {
                         std::thread::sleep(Duration::from_millis(5));
                     }
-                    // Until the controller ends, too.
+                    // Until the controller ends.
                     _ = line.read(&mut order);
                     exit(0);
                 }

@@ -1,4 +1,4 @@
-//! Processes that an end watches, by pidfds of any origin.
+//! Processes that an end watches through pidfds of any origin.
 
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -11,10 +11,9 @@ use ipc_tests::forked::{end_of, soon};
 use ipc_transport::{Interest, Watched, wait};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
-/// What a child does that leaves its descriptors with another process: places, and exits when it
-/// is told to.
+/// A child that leaves its descriptors to another process, places a token, and exits when told.
 fn child<L: Lane>(barrier: Barrier<L>, line: UnixStream) -> ! {
-    // The grandchild holds all of it until the case has ended.
+    // The grandchild holds everything until the case ends.
     let copy = line.try_clone().unwrap();
     if let Fork::Child(_guard) = fork().unwrap() {
         drop(line);
@@ -28,7 +27,7 @@ fn child<L: Lane>(barrier: Barrier<L>, line: UnixStream) -> ! {
     exit(0);
 }
 
-/// Sees a death that only the pidfd shows.
+/// Checks that a death is seen that only the pidfd shows.
 fn death_is_seen<L: Lane>(barrier: Barrier<L>, process: BorrowedFd<'_>, kill: impl FnOnce()) {
     let mut end = barrier.into_parent().watching(process).unwrap();
     assert_eq!(end.wait_next_until(soon()), Ok(()));
@@ -57,7 +56,7 @@ pub(crate) fn a_child_of_libcs_fork_is_watched<L: Lane>() {
     waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).unwrap();
 }
 
-/// clone3(2) gives the pidfd with the child.
+/// clone3(2) creates the pidfd with the child.
 pub(crate) fn a_child_of_clone3_is_watched<L: Lane>() {
     let barrier = Barrier::<L>::open().unwrap();
     let (_line, theirs) = UnixStream::pair().unwrap();
@@ -76,14 +75,14 @@ pub(crate) fn a_child_of_clone3_is_watched<L: Lane>() {
         drop(_line);
         child(barrier, theirs);
     }
-    // SAFETY: the kernel has just opened it for this process.
+    // SAFETY: the kernel just opened it for this process.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     let pid = i32::try_from(pid).unwrap();
     death_is_seen(barrier, pidfd.as_fd(), || signal(pid));
     waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).unwrap();
 }
 
-/// The parent's descriptors are held by somebody else, so that only its pidfd shows its death.
+/// Another process holds the parent's descriptors, so only the pidfd shows the parent's death.
 pub(crate) fn a_child_watches_its_parent<L: Lane>() {
     let (mut line, theirs) = UnixStream::pair().unwrap();
     let mut parent = match fork().unwrap() {
@@ -96,7 +95,7 @@ pub(crate) fn a_child_watches_its_parent<L: Lane>() {
                 watches_its_parent(barrier, theirs, hold);
             }
             let _end: ParentEnd<L> = barrier.into_parent();
-            // A process that outlives the parent, with all that it has.
+            // A process that outlives the parent and holds its descriptors.
             if let Fork::Child(_guard) = fork().unwrap() {
                 _ = (&theirs).read(&mut [0]);
                 exit(0);
@@ -126,7 +125,7 @@ fn watches_its_parent<L: Lane>(barrier: Barrier<L>, mut line: UnixStream, hold: 
     exit(0);
 }
 
-/// Watching another process replaces the first one, also in the descriptor of an event loop.
+/// Watching another process replaces the first one, also in an event loop's descriptor.
 pub(crate) fn a_process_that_is_not_watched_any_more_shows_nothing<L: Lane>() {
     let barrier = Barrier::<L>::open().unwrap();
     let (_line, theirs) = UnixStream::pair().unwrap();
@@ -146,7 +145,7 @@ pub(crate) fn a_process_that_is_not_watched_any_more_shows_nothing<L: Lane>() {
     assert!(end.arm());
     let at_once = Some(ipc_transport::Instant::PAST);
     let mut watched = [Watched::new(end.watch().unwrap(), Interest::Input)];
-    assert_eq!(wait(&mut watched, at_once), Ok(false), "the end of the first");
+    assert_eq!(wait(&mut watched, at_once), Ok(false), "the first one's end does not show");
     child.kill().unwrap();
     let mut watched = [Watched::new(end.watch().unwrap(), Interest::Input)];
     assert_eq!(wait(&mut watched, Some(soon())), Ok(true));

@@ -1,4 +1,4 @@
-//! Tokens and ends that come at once.
+//! Tokens and ends that arrive at the same time.
 
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -12,23 +12,23 @@ use ipc_tests::forked::{end_of, soon};
 
 use crate::peer::linger;
 
-/// The ways in which a wait goes to sleep, or does not.
+/// The ways to wait, asleep or not.
 #[derive(Clone, Copy, Debug)]
 enum Way {
     /// Without a deadline and without a pidfd.
     Plain,
-    /// To a deadline.
+    /// Until a deadline.
     Until,
     PlainWithPidfd,
     UntilWithPidfd,
-    /// Only once the child has ended.
+    /// Only after the child has ended.
     Late,
 }
 
 const WAYS: [Way; 5] =
     [Way::Plain, Way::Until, Way::PlainWithPidfd, Way::UntilWithPidfd, Way::Late];
 
-/// The tokens of a child that exits at once are all counted, and then its end is seen.
+/// The tokens of a child that exits immediately are all counted; then its end is seen.
 pub(crate) fn no_token_is_lost_to_an_exit_that_follows_at_once<L: Lane>() {
     for round in 0..deep::or(3_000, 300_000) {
         let barrier = Barrier::<L>::open().unwrap();
@@ -69,7 +69,7 @@ fn end_for<L: Lane>(end: ParentEnd<L>, way: Way, child: &mut Child) -> ParentEnd
     }
 }
 
-/// As above, with the two events so close that a wrong order of looking would show.
+/// As above, with the two events so close together that checking in the wrong order would fail.
 pub(crate) fn no_token_is_lost_to_a_drop_that_follows_at_once<L: Lane>() {
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     for round in 0..deep::or(75, 7_500) {
@@ -105,8 +105,8 @@ pub(crate) fn no_token_is_lost_to_a_drop_that_follows_at_once<L: Lane>() {
     }
 }
 
-/// Both sides place and wait by turns, as fast as they can, in every way of waiting: a wake-up
-/// that is lost hangs this.
+/// Both sides place and wait in turn, as fast as they can, in every way of waiting. A lost wake-up
+/// would hang the case.
 pub(crate) fn no_wake_up_is_lost_in_many_rounds<L: Lane>() {
     let rounds = deep::or(4_000, 400_000);
     for way in WAYS {

@@ -1,4 +1,4 @@
-//! Rings that nobody reads: how many a side leaves in its bell.
+//! Unread rings: how many a side leaves in its bell.
 
 use ipc_barrier::{Lane, ParentEnd, Unmet};
 use ipc_tests::fds;
@@ -6,7 +6,7 @@ use ipc_tests::forked::soon;
 
 use crate::peer::{Order, linger, milliseconds, pair};
 
-/// Returns how many rings lie in the bell of the lane `page`.
+/// Returns how many rings are in the bell of the `page` lane.
 fn unread<L: Lane>(end: &ParentEnd<L>) -> u64 {
     if L::NAME == "page" {
         rustix::io::ioctl_fionread(end.descriptors().nth(1).unwrap()).unwrap()
@@ -15,7 +15,7 @@ fn unread<L: Lane>(end: &ParentEnd<L>) -> u64 {
     }
 }
 
-/// Each wait runs out of time, and then a look finds the token: nobody reads the ring for it.
+/// Each wait times out, and then a `try_` call finds the token: nothing reads its ring.
 pub(crate) fn repro_rings_that_are_not_read_are_few<L: Lane>() {
     let (mut end, mut peer) = pair::<L>();
     for round in 0..1_000 {

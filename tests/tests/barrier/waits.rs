@@ -1,4 +1,4 @@
-//! What each wait waits for.
+//! What each kind of wait waits for.
 
 use ipc_barrier::{Lane, Unmet};
 use ipc_tests::forked::soon;
@@ -10,7 +10,7 @@ pub(crate) fn sync_is_met_once_every_token_is_answered<L: Lane>() {
     assert!(end.place().is_ok() && end.place().is_ok());
     assert_eq!(end.try_sync(), Ok(false));
     peer.does(Order::Place);
-    assert_eq!(end.try_sync(), Ok(false), "one of two is answered");
+    assert_eq!(end.try_sync(), Ok(false), "only one of two is answered");
     assert_eq!(end.sync_until(milliseconds(20)), Err(Unmet::TimedOut));
     peer.does(Order::Place);
     assert_eq!(end.sync_until(soon()), Ok(()));
@@ -35,7 +35,7 @@ pub(crate) fn sync_with_nothing_unanswered_makes_no_wait_and_takes_no_look<L: La
     let (mut end, mut peer) = pair::<L>();
     assert_eq!((end.sync(), end.sync_next()), (Ok(()), Ok(())));
     peer.does(Order::Abort);
-    assert_eq!((end.sync(), end.sync_next()), (Ok(()), Ok(())), "the abort is not known yet");
+    assert_eq!((end.sync(), end.sync_next()), (Ok(()), Ok(())), "the abort was not noticed yet");
     assert!(end.place().is_ok());
     assert_eq!(end.wait_next_until(soon()), Err(ABORTED));
     assert_eq!((end.sync(), end.sync_next()), (Err(ABORTED), Err(ABORTED)));
@@ -75,5 +75,5 @@ pub(crate) fn wait_next_is_not_met_by_places_of_its_own_side<L: Lane>() {
     assert_eq!(end.wait_next_until(milliseconds(20)), Err(Unmet::TimedOut));
     peer.does(Order::Place);
     assert_eq!(end.wait_next_until(soon()), Ok(()));
-    assert_eq!(peer.does(Order::WaitNext), '+', "all five came");
+    assert_eq!(peer.does(Order::WaitNext), '+', "all five arrived");
 }

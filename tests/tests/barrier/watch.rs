@@ -8,7 +8,7 @@ use ipc_tests::random::Random;
 
 use crate::peer::{Order, Peer, is_readable, milliseconds, pair};
 
-/// What the peer can do that is news.
+/// Everything the peer can do that counts as news.
 const NEWS: [Order; 5] = [Order::Place, Order::Abort, Order::Fail, Order::Drop, Order::Exit];
 
 fn tell_news(peer: &mut Peer, order: Order) {
@@ -33,16 +33,16 @@ pub(crate) fn the_watched_descriptor_is_readable_on_token_abort_and_death<L: Lan
     for order in NEWS {
         let (mut end, mut peer) = pair::<L>();
         let watch = end.watch().unwrap().as_raw_fd();
-        assert_eq!(end.watch().unwrap().as_raw_fd(), watch, "the same from then on");
+        assert_eq!(end.watch().unwrap().as_raw_fd(), watch, "it stays the same");
         for round in 0..5 {
-            // The first time without a look or an arm before.
+            // The first round has no look and no `arm` before it.
             if round > 0 {
                 assert_eq!(end.try_wait_next(), Ok(false));
                 assert!(end.arm(), "nothing has come");
             }
             assert!(!is_readable(end.watch().unwrap(), milliseconds(2)), "{order:?}: too early");
             _ = end.place();
-            assert!(!is_readable(end.watch().unwrap(), milliseconds(2)), "by its own token");
+            assert!(!is_readable(end.watch().unwrap(), milliseconds(2)), "its own token shows");
             peer.does(Order::Place);
             assert!(is_readable(end.watch().unwrap(), soon()), "{order:?}");
             look(&mut end, Order::Place);
@@ -53,7 +53,7 @@ pub(crate) fn the_watched_descriptor_is_readable_on_token_abort_and_death<L: Lan
         assert!(is_readable(end.watch().unwrap(), soon()), "{order:?}");
         look(&mut end, order);
         let is_gone = matches!(order, Order::Drop | Order::Exit);
-        // Nothing but the end stays, which is shown for ever.
+        // After this only an end still shows, for ever.
         end.arm();
         assert_eq!(is_readable(end.watch().unwrap(), milliseconds(2)), is_gone, "{order:?}");
     }
@@ -62,7 +62,7 @@ pub(crate) fn the_watched_descriptor_is_readable_on_token_abort_and_death<L: Lan
 pub(crate) fn the_first_post_is_shown_before_any_look_and_any_arm<L: Lane>() {
     for order in NEWS {
         let (mut end, mut peer) = pair::<L>();
-        // Whether it is there already when the watch is made or not.
+        // The news may come before or after the watch is created.
         if order == Order::Abort {
             end.watch().unwrap();
         }
@@ -72,7 +72,7 @@ pub(crate) fn the_first_post_is_shown_before_any_look_and_any_arm<L: Lane>() {
     }
 }
 
-/// A wait leaves the watch as `arm` would, since both sleep for the same bell.
+/// A wait leaves the watch as `arm` would, since both sleep on the same bell.
 pub(crate) fn a_wait_that_ran_out_leaves_the_next_post_shown<L: Lane>() {
     let (mut end, mut peer) = pair::<L>();
     peer.does(Order::Place);
@@ -86,8 +86,8 @@ pub(crate) fn a_wait_that_ran_out_leaves_the_next_post_shown<L: Lane>() {
     look(&mut end, Order::Place);
 }
 
-/// Random orders of what both sides do, with an event loop's own way of looking in between: as
-/// often as the peer has placed since the last look, the loop must be woken.
+/// Random orders for both sides, with an event loop's way of looking in between. The loop must be
+/// woken whenever the peer has placed since the last look.
 pub(crate) fn no_order_of_place_look_arm_and_wait_loses_a_wake_up<L: Lane>() {
     let mut random = Random::new();
     let (mut end, mut peer) = pair::<L>();
@@ -110,11 +110,11 @@ pub(crate) fn no_order_of_place_look_arm_and_wait_loses_a_wake_up<L: Lane>() {
             4 => {
                 let armed = end.arm();
                 if L::NAME == "page" {
-                    assert_eq!(armed, !unread, "step {step}: false where news has come");
+                    assert_eq!(armed, !unread, "step {step}: false if news has come");
                 }
             }
             _ => {
-                // As a loop does that is about to sleep.
+                // Like a loop that is about to sleep.
                 if end.arm() {
                     told.0 += 1;
                     if unread {
@@ -135,8 +135,8 @@ pub(crate) fn no_order_of_place_look_arm_and_wait_loses_a_wake_up<L: Lane>() {
     assert!(told.0 > 100, "{told:?}");
 }
 
-/// The same with a peer that does not wait to be told: it places whenever it is scheduled, and
-/// the loop sleeps without a deadline that would hide a lost wake-up.
+/// The same with a peer that runs freely: it places whenever it is scheduled. The loop sleeps
+/// without a deadline, which would hide a lost wake-up.
 pub(crate) fn an_event_loop_misses_no_token_of_a_peer_that_runs_freely<L: Lane>() {
     const TOKENS: usize = 20_000;
     let (mut end, mut peer) = pair::<L>();

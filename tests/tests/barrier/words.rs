@@ -1,29 +1,29 @@
-//! The words that both sides of the lane `page` share, found as a hostile process would find them.
+//! The words shared by both sides of the `page` lane, found as a hostile process would find them.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Words of the shared page that mean anything.
+/// Words of the shared page in use.
 const COUNT: usize = 176;
 
-/// Where the word of a side's outgoing tokens lies: 0 for the parent, 1 for the child.
+/// The index of the word for a side's outgoing tokens: side 0 is the parent, 1 the child.
 pub(crate) const fn word_of(side: usize) -> usize {
     side
 }
 
-/// The shared words of this process's only barrier, for as long as that lives.
+/// The shared words of this process's only barrier, valid while the barrier exists.
 pub(crate) struct Words(&'static [AtomicU32]);
 
 impl Words {
-    /// Finds them in the list of what is mapped.
+    /// Finds them in the list of mappings.
     pub(crate) fn of_the_only_barrier() -> Self {
         let maps = std::fs::read_to_string(ipc_tests::around::proc("self/maps")).unwrap();
         let mut shared = maps.lines().filter(|line| line.contains("/dev/zero"));
         let line = shared.next().unwrap();
-        assert_eq!(shared.next(), None, "one barrier only");
+        assert_eq!(shared.next(), None, "there is only one barrier");
         let address = usize::from_str_radix(line.split('-').next().unwrap(), 16).unwrap();
         let words = std::ptr::with_exposed_provenance::<AtomicU32>(address);
-        // SAFETY: a page is mapped there, zeroed and aligned, and is changed by atomics only; the
-        // barrier outlives what the cases do with it.
+        // SAFETY: a zeroed, aligned page is mapped there, changed by atomics only; the barrier
+        // outlives its use by the cases.
         Self(unsafe { std::slice::from_raw_parts(words, COUNT) })
     }
 

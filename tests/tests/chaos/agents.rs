@@ -1,4 +1,4 @@
-//! What befalls the workers, at random moments.
+//! Faults that strike the workers at random moments.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -14,7 +14,7 @@ use crate::crew::Crew;
 use crate::handler::{ABORT, EXIT, PANIC, SLOTH, STUCK, gate, open_gate};
 use crate::load::Load;
 
-/// What can befall a worker.
+/// What can happen to a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Strike {
     /// SIGKILL from outside.
@@ -25,16 +25,16 @@ enum Strike {
     Stop,
     /// A handler that panics, aborts or exits.
     Crash,
-    /// A handler that ends late or never.
+    /// A handler that finishes late or never.
     Stuck,
-    /// A start that fails for a while: of the set-up, and where there is a program of the exec.
+    /// A start that fails for a while: the set-up, or the exec if a program is started.
     NoStart,
 }
 
 const ALL: [Strike; 6] =
     [Strike::Kill, Strike::ByHand, Strike::Stop, Strike::Crash, Strike::Stuck, Strike::NoStart];
 
-/// What was broken and is to be mended.
+/// A fault that will be repaired.
 #[derive(Debug)]
 enum Broken {
     Stopped(Pid),
@@ -54,12 +54,12 @@ pub(crate) struct Agents {
     broken: Vec<(Instant, Broken)>,
 }
 
-/// Where the program lies that is started, and can be missing or another.
+/// The path of the program that is started; it can be missing or replaced.
 pub(crate) fn program(home: &Path) -> PathBuf {
     home.join("program")
 }
 
-/// Puts this program there.
+/// Restores the program.
 pub(crate) fn put_program(home: &Path) {
     put(&program(home), &fs::read_link(proc("self/exe")).unwrap());
 }
@@ -71,7 +71,7 @@ fn put(link: &Path, target: &Path) {
 }
 
 impl Agents {
-    /// Agents that strike so often.
+    /// Agents that make at most `most` strikes.
     pub(crate) fn new(home: &Path, most: usize) -> Self {
         let (home, has_program) = (home.into(), program(home).symlink_metadata().is_ok());
         let (random, next) = (Random::new(), Instant::now());
@@ -83,18 +83,18 @@ impl Agents {
         self.counts.iter().sum()
     }
 
-    /// Whether nothing is broken any more.
+    /// Whether every fault is repaired.
     pub(crate) fn is_mended(&self) -> bool {
         self.broken.is_empty()
     }
 
-    /// When there is something to do next.
+    /// When the next step is due.
     pub(crate) fn next(&self) -> Instant {
         let next = if self.have_struck() { Instant::NEVER } else { self.next };
         self.broken.iter().map(|(at, _)| *at).min().map_or(next, |at| at.min(next))
     }
 
-    /// Whether all strikes were made.
+    /// Whether all strikes have been made.
     pub(crate) fn have_struck(&self) -> bool {
         self.strikes() >= self.most
     }
@@ -105,7 +105,7 @@ impl Agents {
         Instant::now() + most * part / 1000
     }
 
-    /// Strikes if the moment has come.
+    /// Strikes if it is time.
     pub(crate) fn act<C: Crew>(&mut self, crew: &mut C, load: &mut Load<C::Id>) {
         if self.have_struck() || Instant::now() < self.next {
             return;
@@ -141,7 +141,7 @@ impl Agents {
         self.counts[kind] += usize::from(has_struck);
     }
 
-    /// Lets starts fail for a while.
+    /// Makes starts fail for a while.
     fn break_start(&mut self) {
         let program = program(&self.home);
         let broken = match self.random.below(if self.has_program { 4 } else { 1 }) {
@@ -150,11 +150,11 @@ impl Agents {
                 Broken::NoGate
             }
             1 => {
-                // It may be missing already.
+                // It may already be missing.
                 _ = fs::remove_file(program);
                 Broken::NoProgram
             }
-            // No program, and one that is no worker.
+            // No program, then a program that is not a worker.
             2 => {
                 put(&program, Path::new("/dev/null"));
                 Broken::NoProgram
@@ -168,7 +168,7 @@ impl Agents {
         self.broken.push((at, broken));
     }
 
-    /// Mends what was broken long enough.
+    /// Repairs faults that have lasted long enough.
     pub(crate) fn mend(&mut self, crew: &impl Crew) {
         let (now, pids) = (Instant::now(), crew.pids());
         let home = &self.home;
@@ -176,7 +176,7 @@ impl Agents {
             let is_over = *at <= now;
             if is_over {
                 match broken {
-                    // It may be dead, and its number another's.
+                    // The worker may be dead, and its pid reused.
                     Broken::Stopped(pid) if !pids.contains(&Some(pid.as_raw_nonzero().get())) => {}
                     Broken::Stopped(pid) => _ = kill_process(*pid, Signal::CONT),
                     Broken::NoGate => open_gate(home),

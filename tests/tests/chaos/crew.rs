@@ -1,4 +1,4 @@
-//! One worker or a pool of them, as the chaos sees them.
+//! One worker or a pool, behind one interface.
 
 #![expect(unsafe_code, reason = "rustix has no getrusage")]
 
@@ -24,12 +24,12 @@ pub(crate) trait Crew: AsFd {
     fn next_deadline(&self) -> Option<Instant>;
     fn stop(&mut self, deadline: Instant, on_event: impl FnMut(Event<'_, u32>));
 
-    /// Requests and one-ways that have not ended.
+    /// Requests and one-ways that are in progress.
     fn in_use(&self) -> usize {
         self.workers().iter().map(|it| it.under_way() + it.one_ways_under_way()).sum()
     }
 
-    /// The processes that there are.
+    /// The worker processes.
     fn pids(&self) -> Vec<Option<i32>> {
         self.workers().iter().map(Worker::pid).collect()
     }
@@ -117,7 +117,7 @@ impl<L: Launch, const N: usize> Crew for Pool<u32, L, N, SLOTS, BYTES> {
     }
 }
 
-/// Returns how often this process has slept: getrusage(2), `ru_nvcsw`.
+/// Returns how often this process has slept: `ru_nvcsw` of getrusage(2).
 pub(crate) fn sleeps() -> u64 {
     // SAFETY: all zeroes is a valid rusage.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };

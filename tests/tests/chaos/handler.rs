@@ -1,4 +1,4 @@
-//! The worker's side: it writes down what it does, and does what kills it if it is asked to.
+//! The worker's side: it records what it does, and crashes on request.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -12,38 +12,38 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::record::{self, Record, What};
 
-/// Answers with its number and its filler.
+/// Replies with its number and its filler.
 pub(crate) const ECHO: u16 = 1;
 pub(crate) const SLOW: u16 = 2;
 pub(crate) const REFUSE: u16 = 3;
-/// Answers with pipes, each of which brings the request's number.
+/// Replies with pipes, each of which contains the request's number.
 pub(crate) const PIPES: u16 = 4;
 pub(crate) const PANIC: u16 = 5;
 pub(crate) const ABORT: u16 = 6;
 pub(crate) const EXIT: u16 = 7;
-/// Ends if it is asked to stop.
+/// Runs until it is cancelled.
 pub(crate) const SLOTH: u16 = 8;
-/// Never ends.
+/// Never returns.
 pub(crate) const STUCK: u16 = 9;
 
 /// The code of a refusal.
 pub(crate) const REFUSED: i32 = 42;
 
-/// What a request's bytes begin with: its number, how many descriptors it has, how many its reply
-/// is to bring, how many milliseconds it takes, and a byte of filler; then the descriptors' files.
+/// The head of a request: its number, how many descriptors it has, how many its reply must have,
+/// how many milliseconds it takes, and a filler byte. The ids of the descriptors' files follow.
 pub(crate) const HEAD: usize = 8;
 
-/// While this file is missing no worker is ready.
+/// While this file is missing, no worker becomes ready.
 pub(crate) fn gate(home: &Path) -> PathBuf {
     home.join("gate")
 }
 
-/// Lets workers be ready.
+/// Lets workers become ready.
 pub(crate) fn open_gate(home: &Path) {
     File::create(gate(home)).unwrap();
 }
 
-/// Writes down what it begins and what it ends.
+/// Records what it begins and what it ends.
 pub(crate) struct Recorder {
     home: PathBuf,
     file: Option<File>,
@@ -59,7 +59,7 @@ impl Recorder {
         record::add(self.file.as_ref().unwrap(), Record { number, what, pid });
     }
 
-    /// Checks that the request has its own descriptors, all of them and in order.
+    /// Checks that the request has exactly its own descriptors, in order.
     fn has_its_files(request: &mut Request<'_>, files: &[u8]) -> bool {
         files.chunks(8).all(|id| {
             let id = u64::from_le_bytes(id.try_into().unwrap());
@@ -70,7 +70,7 @@ impl Recorder {
 
 impl Handler for Recorder {
     fn prepare(&mut self) -> Result<(), Reason> {
-        // What falls here on purpose says nothing and leaves no core.
+        // Intended crashes print nothing and leave no core dump.
         std::panic::set_hook(Box::new(|_| ()));
         _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
         fs::metadata(gate(&self.home))?;

@@ -1,4 +1,4 @@
-//! The load: requests and one-ways of all kinds, and what main was told of each.
+//! The load: requests and one-ways of all kinds, with the outcomes that main was told.
 
 use std::fs::File;
 use std::io::Read;
@@ -16,10 +16,10 @@ use crate::crew::Crew;
 use crate::handler::{ECHO, HEAD, PIPES, REFUSE, REFUSED, SLOW};
 use crate::record::{self, Record, What};
 
-/// The number of requests that only ask whether a worker is there.
+/// The number of requests that only check whether a worker is there.
 pub(crate) const GREETING: u32 = u32::MAX;
 
-/// How a request ended, as main was told.
+/// A request's outcome, as told to main.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
     Reply,
@@ -30,7 +30,7 @@ pub(crate) enum Told {
     Cancelled,
 }
 
-/// A request that was taken; its number is its place in the list.
+/// A request that was accepted; its number is its index in the list.
 #[derive(Clone, Debug)]
 pub(crate) struct Made {
     pub(crate) method: u16,
@@ -53,11 +53,11 @@ pub(crate) struct Life {
     pub(crate) failures: usize,
 }
 
-/// Makes requests, and takes note of what becomes of them.
+/// Makes requests, and records their outcomes.
 #[derive(Debug)]
 pub(crate) struct Load<Id> {
     random: Random,
-    /// Files that requests have, which can be told from each other.
+    /// Files sent with requests; each can be told from the others.
     files: Vec<OwnedFd>,
     record: File,
     /// Requests that will be cancelled.
@@ -85,7 +85,7 @@ impl<Id: Copy> Load<Id> {
         }
     }
 
-    /// Makes a request of any kind and of the method, and returns whether it was taken.
+    /// Makes a request of any kind with the given method. Returns whether it was accepted.
     pub(crate) fn make_one<C: Crew<Id = Id>>(&mut self, crew: &mut C, method: u16) -> bool {
         let number = u32::try_from(self.made.len()).unwrap();
         let random = &mut self.random;
@@ -141,7 +141,7 @@ impl<Id: Copy> Load<Id> {
         taken
     }
 
-    /// Cancels some of the requests that are to be cancelled.
+    /// Cancels some of the requests chosen for it.
     pub(crate) fn cancel_some<C: Crew<Id = Id>>(&mut self, crew: &mut C) {
         let Self { random, doomed, made, .. } = self;
         doomed.retain(|&(number, id)| {
@@ -156,7 +156,7 @@ impl<Id: Copy> Load<Id> {
         });
     }
 
-    /// Takes note of an event of the worker with the process number.
+    /// Records an event of the worker with this pid.
     pub(crate) fn note(&mut self, pid: Option<i32>, event: Event<'_, u32>) {
         let (tag, outcome) = match event {
             Event::Done { tag, outcome } => (tag, outcome),
@@ -172,14 +172,14 @@ impl<Id: Copy> Load<Id> {
         record::add(&self.record, Record { number: tag, what: What::Told, pid });
     }
 
-    /// Asks each worker, by its key, until each has answered.
+    /// Calls each worker, by its key, until every one has replied.
     pub(crate) fn greet<C: Crew<Id = Id>>(&mut self, crew: &mut C) {
         let limit = soon();
         for key in 0..crew.workers().len() {
             let [n0, n1, n2, n3] = GREETING.to_le_bytes();
             let bytes = [n0, n1, n2, n3, 0, 0, 0, 0];
             let pieces = [&bytes[..]];
-            // On a busy machine its worker may be killed as overdue.
+            // On a busy machine its worker may be killed for being overdue.
             let call = Call::new(ECHO, &pieces).again(Again::UntilAnswered).tries(u8::MAX);
             let call = call.key(u64::try_from(key).unwrap());
             crew.try_call(call, GREETING).unwrap_or_else(|error| panic!("{error}"));
@@ -203,7 +203,7 @@ impl<Id: Copy> Load<Id> {
     }
 }
 
-/// Checks that an outcome is this request's, whole, and that descriptors are the right ones.
+/// Checks that an outcome belongs to this request, complete and with the right descriptors.
 fn told(number: u32, made: &Made, outcome: Outcome<'_>) -> Told {
     match outcome {
         Outcome::Reply(mut reply) => {

@@ -1,6 +1,6 @@
-//! Chaos: workers are killed, stopped and crashed, get stuck and fail to start at random moments
-//! under load. Each handler writes down what it begins and ends, in a file that outlives it, and
-//! every outcome is compared with that.
+//! Chaos under load: workers are killed, stopped and crashed, get stuck and fail to start, at
+//! random moments. Each handler records what it begins and ends in a file that outlives it. Every
+//! outcome is compared with these records.
 
 #![expect(
     clippy::unwrap_used,
@@ -37,23 +37,23 @@ use load::Load;
 pub(crate) const SLOTS: usize = 16;
 pub(crate) const BYTES: usize = 8192;
 
-/// How long a request may run. On a busy machine it hits honest ones too, which does no harm.
+/// The time limit of a request. On a busy machine it also hits correct handlers, which is harmless.
 const LIMIT: TimeLimit =
     TimeLimit { time: Duration::from_millis(120), grace: Duration::from_millis(30) };
 
-/// How often main has slept in turns, which it never should, and how long these took.
+/// How often main has slept in turns, which it never should, and how long turns took.
 #[derive(Debug, Default)]
 struct Tick {
     turns: u64,
     slept: u64,
     longest: Duration,
-    /// The same of turns that have made a process, or tried to.
+    /// The same for turns that started a process, or tried to.
     starts: u64,
     slept_in_starts: u64,
     longest_start: Duration,
 }
 
-/// Turns, and takes note of what comes and of whether main has slept meanwhile.
+/// Turns, and records the events and whether main has slept.
 fn turn<C: Crew>(crew: &mut C, load: &mut Load<C::Id>, tick: &mut Tick) {
     let (before, failures) = (crew.pids(), load.life.failures);
     let (slept, begun) = (crew::sleeps(), Instant::now());
@@ -75,7 +75,7 @@ fn turn<C: Crew>(crew: &mut C, load: &mut Load<C::Id>, tick: &mut Tick) {
     }
 }
 
-/// Works under so many strikes, until every request has had its outcome.
+/// Works through `strikes` strikes, until every request has had its outcome.
 fn strike<C: Crew>(home: &Path, crew: &mut C, load: &mut Load<C::Id>, strikes: usize) -> Tick {
     let (mut agents, mut tick) = (Agents::new(home, strikes), Tick::default());
     let limit = Instant::now() + Duration::from_secs(if deep::is_asked_for() { 3000 } else { 100 });
@@ -99,7 +99,7 @@ fn strike<C: Crew>(home: &Path, crew: &mut C, load: &mut Load<C::Id>, strikes: u
     tick
 }
 
-/// Runs a crew through the chaos, and compares what was told with what was done.
+/// Runs a crew through the chaos, and compares the outcomes with the records.
 fn chaos<C: Crew>(start: impl FnOnce(&Path) -> C) {
     let home = tempfile::tempdir().unwrap();
     handler::open_gate(home.path());
@@ -110,13 +110,13 @@ fn chaos<C: Crew>(start: impl FnOnce(&Path) -> C) {
     load.greet(&mut crew);
     let held = fds::open().len();
     let tick = strike(home.path(), &mut crew, &mut load, deep::or(70, 1000));
-    // Each of them serves, or its next one does.
+    // Each worker serves, or its successor does.
     load.greet(&mut crew);
-    // The last that were killed may take a while to end.
+    // Workers killed last may take a while to exit.
     let (limit, one_each) = (soon(), crew.workers().len());
     while (fds::open().len(), fds::children().len()) != (held, one_each) {
         let left = (fds::open(), fds::children());
-        assert!(Instant::now() < limit, "{left:?} are left of {held} and {one_each}");
+        assert!(Instant::now() < limit, "{left:?} left of {held} and {one_each}");
         crew.turn(Instant::now());
         wait(&mut [], Some(Instant::now() + Duration::from_millis(1))).unwrap();
     }
@@ -126,7 +126,7 @@ fn chaos<C: Crew>(start: impl FnOnce(&Path) -> C) {
     assert!(fds::children().is_empty());
     println!("{tick:?}");
     verdict::judge(&load.made, load.life, &record::read(home.path()), &counters);
-    // A page that must be read from a disk is a sleep too.
+    // Reading a page from disk counts as sleeping too.
     assert!(tick.slept <= 4 + tick.turns / 500, "main has slept in turns: {tick:?}");
     drop(load);
     assert_eq!(fds::open(), before);
@@ -140,7 +140,7 @@ fn forked(home: &Path) -> Start<impl Launch + use<>> {
     settled(over::fork(Recorder::new(home)))
 }
 
-/// The program is a link to this one, which the agents take away.
+/// The program is a link to this one, which the agents remove at times.
 fn program(home: &Path) -> Start<Exec<'static, Over>> {
     let text = |path: &Path| -> &'static CStr {
         Box::leak(CString::new(path.as_os_str().as_bytes()).unwrap().into_boxed_c_str())

@@ -1,23 +1,23 @@
-//! What really happened, in a file that outlives every worker: records of a few bytes, each
-//! appended by one write, which no kill tears.
+//! What really happened, in a file that outlives every worker. A record is a few bytes appended by
+//! one write, which no kill can tear.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
-/// Bytes of a record. A page is a multiple of them.
+/// Size of a record; a page is a multiple of it.
 const SIZE: usize = 16;
 
-/// What a record tells.
+/// What a record says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum What {
-    /// A worker is there. No request.
+    /// A worker has started. Not about a request.
     Born = 1,
     /// The handler has the request.
     Begun,
     /// The handler is about to return.
     Ended,
-    /// The request has not what it was sent with.
+    /// The request does not have what was sent with it.
     Wrong,
     /// Main was told the outcome.
     Told,
@@ -25,7 +25,7 @@ pub(crate) enum What {
 
 const ALL: [What; 5] = [What::Born, What::Begun, What::Ended, What::Wrong, What::Told];
 
-/// A record: of which request, by or about which process; 0 for none.
+/// A record: which request, and by or about which process; 0 for none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
     pub(crate) number: u32,
@@ -33,23 +33,23 @@ pub(crate) struct Record {
     pub(crate) pid: u32,
 }
 
-/// Makes an empty file of records.
+/// Creates an empty file of records.
 pub(crate) fn make(home: &Path) {
     File::create_new(home.join("record")).unwrap();
 }
 
-/// Opens the file of records, to add some.
+/// Opens the file of records for appending.
 pub(crate) fn open(home: &Path) -> std::io::Result<File> {
     OpenOptions::new().append(true).open(home.join("record"))
 }
 
-/// Adds a record.
+/// Appends a record.
 pub(crate) fn add(mut file: &File, Record { number, what, pid }: Record) {
     let bytes = [number, what as u32, pid, 0].map(u32::to_le_bytes);
     file.write_all(bytes.as_flattened()).unwrap();
 }
 
-/// Reads all records, in their order.
+/// Reads all records, in order.
 pub(crate) fn read(home: &Path) -> Vec<Record> {
     let bytes = std::fs::read(home.join("record")).unwrap();
     assert_eq!(bytes.len() % SIZE, 0, "a torn record");

@@ -1,4 +1,4 @@
-//! Compares what main was told with what the workers have written down.
+//! Compares what main was told with the workers' records.
 
 use std::collections::HashMap;
 
@@ -9,13 +9,13 @@ use crate::handler::REFUSE;
 use crate::load::{GREETING, Life, Made, Told};
 use crate::record::{Record, What};
 
-/// A worker's process: its number, and how often that was used before.
+/// A worker process: its pid, and how often that pid was used before.
 type Lifetime = (u32, usize);
 
-/// What was written down of one request.
+/// The records of one request.
 #[derive(Clone, Debug, Default)]
 struct Fact {
-    /// Who has begun it, and who has ended it, with the place of that in the records.
+    /// The workers that began it, and those that ended it with the position of the record.
     begun: Vec<Lifetime>,
     ended: Vec<(Lifetime, usize)>,
 }
@@ -23,7 +23,7 @@ struct Fact {
 /// Judges every request.
 pub(crate) fn judge(made: &[Made], life: Life, records: &[Record], counters: &[Counters]) {
     let facts = sort(made, records);
-    // A worker that was killed as it began may not have written that down.
+    // A worker killed right at the beginning may not have recorded it.
     let mut unwritten = 0;
     for (number, (made, fact)) in made.iter().zip(&facts).enumerate() {
         let say = || format!("request {number}: {made:?}, {fact:?}");
@@ -45,7 +45,7 @@ pub(crate) fn judge(made: &[Made], life: Life, records: &[Record], counters: &[C
                 unwritten += most - fact.begun.len();
                 may_repeat && how != How::NotBegun
             }
-            // What else is told is checked when it is told.
+            // The rest of an outcome is checked on arrival.
             Told::Late | Told::Cancelled => true,
         };
         assert!(is_right, "{}", say());
@@ -55,7 +55,7 @@ pub(crate) fn judge(made: &[Made], life: Life, records: &[Record], counters: &[C
     print(made, life, &facts, counters);
 }
 
-/// One-ways that did not end were counted, and none was counted that did.
+/// Every unfinished one-way was counted as lost, and no finished one was.
 fn judge_one_ways(made: &[Made], facts: &[Fact], counters: &[Counters]) {
     let sum = |count: fn(&Counters) -> u64| -> usize {
         usize::try_from(counters.iter().map(count).sum::<u64>()).unwrap()
@@ -64,15 +64,15 @@ fn judge_one_ways(made: &[Made], facts: &[Fact], counters: &[Counters]) {
     let one_ways = || made.iter().zip(facts).filter(|(made, _)| made.is_one_way);
     let ended = one_ways().filter(|(_, fact)| !fact.ended.is_empty()).count();
     let all = one_ways().count();
-    assert!(all - ended <= counted, "{ended} of {all} one-ways have ended, {counted} counted");
-    assert!(all - counted <= ended, "{ended} of {all} one-ways have ended, {counted} counted");
+    assert!(all - ended <= counted, "{ended} of {all} one-ways finished, {counted} counted");
+    assert!(all - counted <= ended, "{ended} of {all} one-ways finished, {counted} counted");
     let late = one_ways().filter(|(made, _)| made.deadline.is_some()).count();
     assert!(sum(|it| it.one_ways_expired) <= late);
     let refusing = one_ways().filter(|(made, _)| made.method == REFUSE).count();
     assert!(sum(|it| it.one_ways_refused) <= refusing);
 }
 
-/// Sorts the records by requests, and judges their order.
+/// Sorts the records by request, and checks their order.
 fn sort(made: &[Made], records: &[Record]) -> Vec<Fact> {
     let mut facts = vec![Fact::default(); made.len()];
     let mut lives: HashMap<u32, usize> = HashMap::new();
@@ -93,18 +93,18 @@ fn sort(made: &[Made], records: &[Record]) -> Vec<Fact> {
             continue;
         }
         let (made, fact) = (&made[index], &mut facts[index]);
-        assert!(what != What::Wrong, "request {number} was not whole: {made:?}");
+        assert!(what != What::Wrong, "request {number} was incomplete: {made:?}");
         let before_this = last_record.insert(who, place);
         if what == What::Ended {
             fact.ended.push((who, place));
             continue;
         }
-        // In one worker they keep the order in which they were made, so none begins twice there.
+        // Within one worker requests keep their order, so none begins there twice.
         let before = last_begun.insert(who, number);
         assert!(before < Some(number), "{number} after {before:?} in {who:?}");
         fact.begun.push(who);
-        // A worker may have claimed it just before main has taken it back, and this is the next
-        // thing that it writes down. No other begins it.
+        // A worker may have claimed it just before main took it back, in which case this is its
+        // next record. No other worker begins it.
         if let Some(&(teller, told_at)) = told.get(&number) {
             let was_claimed = teller == who && before_this.is_none_or(|place| place < told_at);
             let may = was_claimed && matches!(made.told, Some(Told::Late | Told::Cancelled));
@@ -112,8 +112,8 @@ fn sort(made: &[Made], records: &[Record]) -> Vec<Fact> {
         }
     }
     for (number, (made, fact)) in made.iter().zip(&facts).enumerate() {
-        // One that has ended begins anew only if its worker was killed at that very moment, or if
-        // that is allowed.
+        // A request that has ended begins again only if its worker was killed at that very moment,
+        // or if repeating it is allowed.
         for (who, place) in fact.ended.iter().filter(|(who, _)| fact.begun.last() != Some(who)) {
             let may = made.again == Again::UntilAnswered || last_record[who] == *place;
             assert!(may, "{number} begins after its end: {made:?}, {fact:?}");
@@ -122,7 +122,7 @@ fn sort(made: &[Made], records: &[Record]) -> Vec<Fact> {
     facts
 }
 
-/// Shows what has happened, and that the chaos was one.
+/// Prints what happened, and checks that there was chaos.
 fn print(made: &[Made], life: Life, facts: &[Fact], counters: &[Counters]) {
     let count = |is: fn(&Told) -> bool| made.iter().filter_map(|it| it.told).filter(is).count();
     let replies = count(|it| matches!(it, Told::Reply | Told::Refused));
@@ -144,7 +144,7 @@ fn print(made: &[Made], life: Life, facts: &[Fact], counters: &[Counters]) {
         println!("{counts:?}");
     }
     assert!(replies > 0 && life.deaths > 0, "no chaos");
-    // Few are killed between their end and their answer.
+    // Few workers are killed between a request's end and its reply.
     let is_chaos = lost[0] > 0 && lost[1] > 0 && set_aside > 0 && repeated > 0;
     assert!(!deep::is_asked_for() || is_chaos, "no chaos");
 }

@@ -1,11 +1,11 @@
-//! Closing all descriptors but those that are listed.
+//! Closing all descriptors except those listed.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use ipc_barrier::process::{close_all_but, detach_all_but};
 use ipc_tests::{fds, seccomp};
 
-/// Opens a few hundred, keeps some, and returns what is open afterwards.
+/// Opens a few hundred descriptors, keeps some, and returns what is open afterwards.
 fn kept_of(keep: &[usize]) {
     let null = std::fs::File::open("/dev/null").unwrap();
     let open: Vec<OwnedFd> = (0..600).map(|_| null.try_clone().unwrap().into()).collect();
@@ -15,7 +15,7 @@ fn kept_of(keep: &[usize]) {
     expected.extend([0, 1, 2]);
     expected.sort_unstable();
     expected.dedup();
-    // SAFETY: all that owns a descriptor is forgotten.
+    // SAFETY: every owner of a descriptor is forgotten.
     unsafe { close_all_but(&list) }.unwrap();
     std::mem::forget((null, open));
     assert_eq!(fds::open(), expected);
@@ -35,7 +35,7 @@ pub(crate) fn without_close_range_the_same_are_closed() {
     kept_of(&[]);
 }
 
-/// A file that the process still has a number of is not open any more, and its number not free.
+/// The file is closed, but its number stays taken, so that no other file gets it.
 pub(crate) fn a_detached_descriptor_keeps_its_number_and_nothing_else() {
     let null = std::fs::File::open("/dev/null").unwrap();
     let open: Vec<OwnedFd> = (0..600).map(|_| null.try_clone().unwrap().into()).collect();

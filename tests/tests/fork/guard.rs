@@ -1,4 +1,4 @@
-//! What a child may not do: go on as its parent.
+//! What a child must not do: continue as its parent.
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipc_barrier::{Child, Ended, Fork, ForkError, exit, fork};
 use ipc_tests::forked::{end_of, forked};
 
-/// Tells through a socket that it was dropped.
+/// Reports through a socket when it is dropped.
 struct Tattle(OwnedFd);
 
 impl Drop for Tattle {
@@ -17,8 +17,8 @@ impl Drop for Tattle {
     }
 }
 
-/// Runs a parent's program in a process of its own, with a value that must not be dropped by the
-/// child; returns what was heard, once all processes have ended.
+/// Runs a parent's program in a separate process, with a value that the child must not drop.
+/// Returns the reports once all processes have ended.
 fn heard_of(parent: impl FnOnce(&Tattle) -> Result<(), ForkError>) -> String {
     let (mut ear, mouth) = UnixStream::pair().unwrap();
     ear.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -27,7 +27,7 @@ fn heard_of(parent: impl FnOnce(&Tattle) -> Result<(), ForkError>) -> String {
         if let Err(error) = parent(&tattle) {
             panic!("{error}");
         }
-        // Main itself ends without a word.
+        // Main's own copy reports nothing.
         std::mem::forget(tattle);
     });
     drop(mouth);
@@ -93,7 +93,7 @@ pub(crate) fn a_child_that_comes_to_the_end_of_its_arm_exits_101() {
 pub(crate) fn a_child_that_nobody_asks_for_exits_101() {
     let heard = heard_of(|tattle| {
         expect_101(fork()?);
-        // A pattern that does not match drops the guard too.
+        // A pattern that does not match also drops the guard.
         if let Fork::Parent(mut child) = fork()? {
             assert_eq!(end_of(&mut child), Ended::Exited(101));
             return Ok(());
@@ -121,17 +121,17 @@ pub(crate) fn a_disarmed_guard_lets_the_child_go_on_as_a_program_of_its_own() {
 
 pub(crate) fn exit_runs_no_exit_handlers() {
     extern "C" fn handler() {
-        // SAFETY: the call does not return, and no other thread exists.
+        // SAFETY: the call does not return, and there is no other thread.
         unsafe { libc::_exit(55) };
     }
-    // SAFETY: the handler is a function without arguments that lives for ever.
+    // SAFETY: the handler is a static function without arguments.
     assert_eq!(unsafe { libc::atexit(handler) }, 0);
     let mut child = forked(|| exit(4));
     assert_eq!(end_of(&mut child), Ended::Exited(4));
 }
 
 pub(crate) fn fork_raw_gives_the_same_two_sides() {
-    // SAFETY: the child only makes system calls.
+    // SAFETY: the child makes only system calls.
     match unsafe { ipc_barrier::fork_raw() }.unwrap() {
         Fork::Child(_guard) => exit(6),
         Fork::Parent(mut child) => assert_eq!(end_of(&mut child), Ended::Exited(6)),

@@ -1,4 +1,4 @@
-//! A child's life and end.
+//! A child's life and death.
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -57,7 +57,7 @@ pub(crate) fn kill_ends_a_child_and_leaves_one_that_has_ended() {
     assert_eq!(end_of(&mut child), Ended::Killed(9));
     child.kill().unwrap();
     let mut child = forked(|| exit(5));
-    // Ended but not reaped: its status stays.
+    // Exited but not reaped: the status stays available.
     wait_for_zombie(&child);
     child.kill().unwrap();
     assert_eq!(end_of(&mut child), Ended::Exited(5));
@@ -91,7 +91,7 @@ pub(crate) fn repro_a_dead_child_that_a_tracer_keeps_is_waited_for_without_spinn
     assert_eq!(end_of(&mut child), Ended::Killed(9));
 }
 
-/// CPU time of this thread so far.
+/// CPU time used by this thread so far.
 fn used() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     time.try_into().unwrap()
@@ -134,12 +134,12 @@ pub(crate) fn wait_until_runs_out_at_its_deadline_and_may_be_waited_on_again() {
 
 pub(crate) fn a_status_taken_by_another_wait_is_unknown() {
     let mut child = forked(|| exit(5));
-    // SAFETY: the status is not asked for.
+    // SAFETY: a null pointer means that the status is not wanted.
     let waited = unsafe { libc::waitpid(child.pid(), std::ptr::null_mut(), 0) };
     assert_eq!(waited, child.pid());
     assert_eq!(end_of(&mut child), Ended::Unknown);
     child.kill().unwrap();
-    // A program that lets the kernel reap its children has no status either.
+    // A program that lets the kernel reap its children gets no status either.
     // SAFETY: no handler is installed.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
     let mut child = sleeper();
@@ -173,15 +173,15 @@ pub(crate) fn wait_without_a_deadline_ends_with_the_child() {
     assert_eq!(child.wait(), Ended::Killed(9));
 }
 
-/// The next number that the kernel gives to a process.
+/// Sets the next pid that the kernel will assign.
 fn next_pid_after(pid: i32) -> std::io::Result<()> {
     std::fs::write(proc("sys/kernel/ns_last_pid"), pid.to_string())
 }
 
 static LINES: std::sync::OnceLock<[std::os::unix::net::UnixStream; 2]> = std::sync::OnceLock::new();
 
-/// Runs in the parent as soon as there is a child: takes the child's status, and has another
-/// process fork one with the same number.
+/// Runs in the parent right after the fork: reaps the child, and has another process fork one with
+/// the same pid.
 extern "C" fn reuse_number() {
     let [line, _] = LINES.get().unwrap();
     let mut line = line;
@@ -193,7 +193,7 @@ extern "C" fn reuse_number() {
     line.read_exact(&mut [0]).unwrap();
 }
 
-/// Between fork and the look at the child, somebody else of the program may wait for any child.
+/// Between the fork and the first look at the child, other code may wait for any child.
 pub(crate) fn repro_a_number_that_another_process_has_by_now_is_not_the_childs() {
     if next_pid_after(1_000).is_err() {
         skip("choosing a process number", "CAP_CHECKPOINT_RESTORE, or CAP_SYS_ADMIN");
@@ -207,13 +207,13 @@ pub(crate) fn repro_a_number_that_another_process_has_by_now_is_not_the_childs()
         next_pid_after(number - 1).unwrap();
         let mut stranger = forked(|| std::thread::sleep(Duration::from_secs(600)));
         other.write_all(&[u8::from(stranger.pid() == number)]).unwrap();
-        // Until the other side has tried to kill it.
+        // Until the other side has tried to kill this process.
         other.read_exact(&mut [0]).unwrap();
         let lives = stranger.try_wait().is_none();
         stranger.kill().unwrap();
         exit(if stranger.pid() == number { i32::from(!lives) } else { 77 });
     });
-    // SAFETY: the function makes system calls only.
+    // SAFETY: the function makes only system calls.
     assert_eq!(unsafe { libc::pthread_atfork(None, Some(reuse_number), None) }, 0);
     let mut child = forked(|| exit(0));
     assert_eq!(child.try_wait(), Some(Ended::Unknown), "its status was taken");
@@ -223,6 +223,6 @@ pub(crate) fn repro_a_number_that_another_process_has_by_now_is_not_the_childs()
     line.write_all(&[0]).unwrap();
     match end_of(&mut forker) {
         Ended::Exited(77) => skip("a process number that is free again", "a quiet machine"),
-        ended => assert_eq!(ended, Ended::Exited(0), "a stranger was killed"),
+        ended => assert_eq!(ended, Ended::Exited(0), "an unrelated process was killed"),
     }
 }

@@ -1,4 +1,4 @@
-//! fork, what guards the child, and the child's life and end, also where a sandbox refuses the
+//! fork, the guard of the child, and the child's life and death, also in a sandbox that refuses
 //! newer system calls.
 
 #![expect(

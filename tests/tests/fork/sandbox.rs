@@ -1,4 +1,4 @@
-//! A sandbox or an old kernel that refuses the newer system calls.
+//! A sandbox or an old kernel that refuses newer system calls.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusa
     }
 }
 
-/// What has to work whatever a sandbox refuses.
+/// Everything that must work whatever a sandbox refuses.
 fn everything_works() {
     let barrier = Barrier::new().unwrap();
     let mut child = match fork().unwrap() {
@@ -34,7 +34,7 @@ fn everything_works() {
         }
         Fork::Parent(child) => child,
     };
-    assert!(child.pidfd().is_none(), "it is refused");
+    assert!(child.pidfd().is_none(), "pidfd_open is refused");
     let mut end = barrier.into_parent().watching(&child).unwrap();
     for _ in 0..100 {
         assert_eq!(end.place_and_sync_until(soon()), Ok(()));
@@ -70,7 +70,7 @@ fn number(worker: &mut Worker<u32, impl Launch>, method: u16) -> u32 {
                 Event::Done { outcome: Outcome::Reply(reply), .. } => {
                     number = Some(u32::from_le_bytes(reply.bytes().try_into().unwrap()));
                 }
-                // Lost in a worker that was just killed: again.
+                // Lost with a worker that was just killed: try again.
                 Event::Done { outcome: Outcome::Lost(_), .. }
                 | Event::Died(_)
                 | Event::Started { .. } => {}
@@ -95,7 +95,7 @@ pub(crate) fn repro_a_sandbox_that_refuses_waitid_does_not_end_a_child() {
     }
 }
 
-/// wait4 tells the tracer of stops too.
+/// wait4 also reports stops to the tracer.
 pub(crate) fn a_traced_child_that_stops_has_not_ended_where_waitid_is_refused() {
     let mut tried = forked(|| {
         seccomp::refuse(&[libc::SYS_waitid], libc::EPERM);
@@ -120,7 +120,7 @@ pub(crate) fn repro_where_every_wait_is_refused_a_child_runs_until_it_ends() {
             assert_eq!(child.try_wait(), None, "it runs");
             assert_eq!(child.wait_until(Instant::now() + Duration::from_millis(20)), None);
             child.kill().unwrap();
-            assert_eq!(child.wait(), Ended::Unknown, "its status cannot be asked for");
+            assert_eq!(child.wait(), Ended::Unknown, "its status is not available");
         });
         assert_eq!(end_of(&mut tried), Ended::Exited(0), "{errno}");
     }

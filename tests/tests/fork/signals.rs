@@ -1,4 +1,4 @@
-//! What a child does upon signals that its parent handles.
+//! What a child does with signals that its parent handles.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -23,7 +23,8 @@ fn raise(signal: i32) {
     unsafe { libc::raise(signal) };
 }
 
-/// The set of signals in a line of /proc/self/status, as `SigCgt`, `SigIgn` or `SigBlk`.
+/// Returns the set of signals on a line of /proc/self/status, such as `SigCgt`, `SigIgn` or
+/// `SigBlk`.
 fn set_of(name: &str) -> u64 {
     let status = std::fs::read_to_string(proc("self/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
@@ -58,13 +59,13 @@ pub(crate) fn listed_signals_are_ignored_and_handlers_are_gone() {
     assert!(HANDLED.load(Ordering::Relaxed), "the parent still handles it");
 }
 
-/// With glibc, setgid(2) and its like interrupt all threads by signal 33; without its handler the
-/// call hangs or kills.
+/// In glibc, setgid(2) and similar calls interrupt all threads with signal 33. Without its handler
+/// the call hangs, or the process dies.
 pub(crate) fn repro_the_c_librarys_own_signals_are_left_alone() {
     let group = rustix::process::getgid().as_raw();
-    // SAFETY: the call changes nothing: it is the group that the process has.
+    // SAFETY: the call changes nothing: the process already has this group.
     let set_group = || assert_eq!(unsafe { libc::setgid(group) }, 0);
-    // The library installs its handlers with the first thread, or the first such call.
+    // The library installs its handlers with the first thread or the first such call.
     std::thread::spawn(|| ()).join().unwrap();
     let mut child = forked(move || {
         let own = set_of("SigCgt") & (bit(32) | bit(33));

@@ -1,4 +1,4 @@
-//! Whether there is a second thread, and how that is found out.
+//! Whether there is a second thread, and how the crate finds out.
 
 use std::sync::mpsc;
 
@@ -7,7 +7,7 @@ use ipc_tests::forked::{end_of, forked, soon};
 use ipc_tests::{cases, fds, seccomp};
 use ipc_transport::Instant;
 
-/// What /proc is asked by.
+/// The system call that lists /proc.
 const LIST: [libc::c_long; 1] = [libc::SYS_getdents64];
 
 pub(crate) fn a_second_thread_is_refused_with_their_count() {
@@ -23,7 +23,7 @@ pub(crate) fn a_second_thread_is_refused_with_their_count() {
             drop(end);
             thread.join().unwrap();
         }
-        // A joined thread may stand in the kernel's list for a moment.
+        // A joined thread may remain in the kernel's list for a moment.
         forks_in_the_end();
     }
 }
@@ -40,7 +40,7 @@ fn forks_in_the_end() {
     assert_eq!(end_of(&mut child), Ended::Exited(0));
 }
 
-/// Runs the function while there is a second thread.
+/// Runs the function while a second thread exists.
 fn beside_a_thread(run: impl FnOnce()) {
     let (end, wait) = mpsc::channel::<()>();
     let thread = std::thread::spawn(move || _ = wait.recv());
@@ -71,8 +71,8 @@ pub(crate) fn where_unshare_is_refused_threads_are_still_counted() {
     });
 }
 
-/// As kernels before 4.3 do while somebody reads /proc/PID. Nothing can be counted here, so that
-/// it is the second question that is answered.
+/// Kernels before 4.3 do this while another process reads /proc/PID. Here /proc cannot be read, so
+/// the answer comes from the second attempt.
 pub(crate) fn where_unshare_answers_einval_by_mistake_it_is_asked_again() {
     seccomp::refuse(&LIST, libc::EPERM);
     for times in [1, 3] {
@@ -82,7 +82,7 @@ pub(crate) fn where_unshare_answers_einval_by_mistake_it_is_asked_again() {
         });
         assert_eq!(end_of(&mut child), Ended::Exited(0), "{times} times");
     }
-    // A mistake that lasts is no mistake, and the answer comes after a limited number of them.
+    // If the error persists it is believed, after a limited number of attempts.
     let mut child = forked(|| {
         seccomp::refuse_at_first(libc::SYS_unshare, libc::EINVAL, 1_000);
         unknown(libc::EINVAL, libc::EPERM);
@@ -102,12 +102,12 @@ pub(crate) fn where_proc_cannot_be_read_either_the_threads_are_unknown() {
     unknown(libc::EPERM, libc::EPERM);
 }
 
-/// In a root directory with nothing in it, so that `/proc` is not there rather than refused.
+/// In an empty root directory `/proc` is missing instead of refused.
 pub(crate) fn without_proc_unshare_alone_decides() {
     let empty = tempfile::tempdir().unwrap();
-    // Who may not change the root may as the root of a user namespace, where there are such.
+    // Without the right to chroot, a user namespace may grant it.
     let chroot = rustix::process::chroot(empty.path()).or_else(|_| {
-        // SAFETY: what unshare may make unsafe is CLONE_FILES, which is not asked for.
+        // SAFETY: only CLONE_FILES makes unshare unsafe, and it is not used here.
         unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWUSER) }?;
         rustix::process::chroot(empty.path())
     });
@@ -122,14 +122,14 @@ pub(crate) fn without_proc_unshare_alone_decides() {
     unknown(libc::EPERM, libc::ENOENT);
 }
 
-/// Forks in vain, and both causes are named.
+/// Checks that fork fails and names both causes.
 fn unknown(unshare: i32, proc: i32) {
     let error = fork().unwrap_err();
     let expected = ForkError::ThreadsUnknown { unshare: Errno(unshare), proc: Errno(proc) };
     assert_eq!(error, expected, "{error}");
 }
 
-/// An io_uring with a thread of the kernel's that polls for it: it shows among this process's.
+/// An io_uring with a polling kernel thread, which is listed among this process's threads.
 pub(crate) fn repro_the_kernels_own_threads_of_an_io_uring_are_no_second_thread() {
     let Some(_ring) = fds::io_uring(SQPOLL) else {
         cases::skip("an io_uring with a thread", "a kernel with io_uring, and the right to use it")
@@ -138,12 +138,16 @@ pub(crate) fn repro_the_kernels_own_threads_of_an_io_uring_are_no_second_thread(
     if tasks() < 2 {
         cases::skip("an io_uring with a thread that shows", "Linux 5.12 or later");
     }
-    // It has its name a moment after its start.
+    // The thread gets its name only shortly after its start.
     forks_in_the_end();
     beside_a_thread(|| {
-        assert_eq!(fork().unwrap_err(), ForkError::Threads { count: 2 }, "it is not counted");
+        assert_eq!(
+            fork().unwrap_err(),
+            ForkError::Threads { count: 2 },
+            "the kernel thread is not counted"
+        );
     });
-    // A name alone makes no thread the kernel's.
+    // A name alone does not make it a kernel thread.
     let (end, wait) = mpsc::channel::<()>();
     let named = std::thread::Builder::new().name("iou-sqp-1".into());
     let thread = named.spawn(move || _ = wait.recv()).unwrap();

@@ -1,6 +1,6 @@
-//! What a side is told, and what it answers.
+//! The orders to a side, and its answers.
 
-/// What is waited for.
+/// What to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wait {
     Sync,
@@ -10,28 +10,28 @@ pub(super) enum Wait {
     PlaceAndSync,
 }
 
-/// For how long.
+/// How long to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     Plain,
-    /// To a deadline that only a hang misses.
+    /// Until a deadline that only a hang can miss.
     Until,
-    /// To a deadline that has passed.
+    /// Until a deadline that has passed.
     Past,
     Try,
 }
 
-/// What a side is told to do. The controller itself does the killing.
+/// An order to a side. Kills are done by the controller itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
-    /// Goes on to the next barrier, whose role it takes with the order that follows.
+    /// Move on to the next barrier, and take its role with the order that follows.
     Next(How),
     Place,
     Abort,
     Fail,
-    /// Makes the descriptor for an event loop and arms it, which changes no answer.
+    /// Create the descriptor for an event loop and arm it, which changes no answer.
     Watch,
-    /// Waits several times in vain for the peer's end.
+    /// Wait several times for the peer's end, until each wait times out.
     Linger,
     Wait(Wait, Form),
     Drop,
@@ -39,17 +39,17 @@ pub(super) enum Order {
     Exec,
 }
 
-/// With what the next end is made.
+/// How the next end is created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct How {
-    /// A pidfd, where it is the parent's.
+    /// With a pidfd, if it is the parent's end.
     pub(super) pidfd: bool,
 }
 
-/// Asks for [`BEGUN`] before a call that is to wait.
+/// Asks the side to send [`BEGUN`] before a call that must wait.
 const MARK: u8 = 0x80;
 
-/// What a side says before a call that is to wait.
+/// The byte that a side sends before a call that must wait.
 pub(super) const BEGUN: u8 = b'!';
 
 const WAITS: [Wait; 5] =
@@ -57,7 +57,7 @@ const WAITS: [Wait; 5] =
 const FORMS: [Form; 4] = [Form::Plain, Form::Until, Form::Past, Form::Try];
 
 impl Order {
-    /// All that there are, in the order of their codes.
+    /// All orders, sorted by code.
     pub(super) fn all() -> Vec<Self> {
         let next = [false, true].map(|pidfd| Self::Next(How { pidfd }));
         let plain = [Self::Place, Self::Abort, Self::Fail, Self::Watch, Self::Linger];
@@ -76,7 +76,7 @@ impl Order {
     }
 }
 
-/// What a call has said, and what the end says of itself afterwards.
+/// The result of a call, and the end's state afterwards.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Answer {
     /// `y` and `n`; `+` for met, `t` for timed out or not yet, `a` for aborted, `r` for aborted
@@ -90,7 +90,7 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) const LEN: usize = 4;
-    /// What is not a call has been done.
+    /// The answer to an order that is not a call.
     pub(super) const DONE: Self =
         Self { kind: b'y', stage: 0, has_aborted: false, has_ended: false };
 

@@ -1,4 +1,4 @@
-//! The model: part 1 of the barrier's contract written down once more, for both sides at once.
+//! The model: part 1 of the barrier's contract written down a second time, for both sides at once.
 
 use super::order::{Answer, Form, Order, Wait};
 
@@ -6,51 +6,51 @@ use super::order::{Answer, Form, Order, Wait};
 pub(super) const PARENT: usize = 0;
 pub(super) const CHILD: usize = 1;
 
-/// The stage that a side names when it fails.
+/// The stage that a side gives when it fails.
 pub(super) const fn stage_of(side: usize) -> u8 {
     if side == PARENT { 1 } else { 2 }
 }
 
-/// How a side has learnt that the other's part is over.
+/// How a side learnt that the other side is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Over {
     Aborted,
     Gone,
 }
 
-/// Until when a wait drains.
+/// The goal for which a wait drains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Goal {
     /// Until the count is at most this.
     Count(i64),
     /// Until a token is newly drained.
     New,
-    /// Until the other's part is over.
+    /// Until the other side is over.
     PeerAbort,
 }
 
-/// One side, and what lies unread for it.
+/// One side, with everything unread for it.
 #[derive(Clone, Debug, Default)]
 struct Side {
-    /// Places of this side less those of the other that it has drained.
+    /// Tokens placed by this side minus the other side's tokens that it has drained.
     count: i64,
     has_aborted: bool,
     other: Option<Over>,
     unread_tokens: i64,
     unread_abort: bool,
     gave_reason: bool,
-    /// Dropped, exited, killed or another program.
+    /// Dropped, exited, killed, or replaced by another program.
     is_closed: bool,
     waits_for: Option<Goal>,
 }
 
-/// What a call does by the rules.
+/// What a call does according to the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Does {
     Answers(Answer),
     /// Waits, until [`Model::released`] says otherwise.
     Waits,
-    /// Closes, which is no call.
+    /// Closes the end; not a call.
     Closes,
 }
 
@@ -70,7 +70,7 @@ impl Model {
         self.sides[side].waits_for.is_some()
     }
 
-    /// Drops, exits, dies or calls exec: to the other it queues behind the tokens.
+    /// Drops, exits, dies or calls exec: for the other side this queues behind the tokens.
     pub(super) fn close(&mut self, side: usize) {
         let side = &mut self.sides[side];
         side.is_closed = true;
@@ -90,18 +90,18 @@ impl Model {
                 self.abort(side)
             }
             Order::Watch => Does::Answers(self.answer(side, b'y')),
-            // Again is no different, since nothing comes meanwhile.
+            // Repeating the wait changes nothing, since nothing arrives meanwhile.
             Order::Linger => self.wait(side, Wait::PeerAbort, Form::Past),
             Order::Wait(wait, form) => self.wait(side, wait, form),
             Order::Drop | Order::Exit | Order::Exec => {
                 self.close(side);
                 Does::Closes
             }
-            Order::Next(_) => panic!("it is not of the rules"),
+            Order::Next(_) => panic!("the rules do not cover it"),
         }
     }
 
-    /// What a side that waits has been answered meanwhile.
+    /// Returns the answer of a waiting side that was released meanwhile.
     pub(super) fn released(&mut self, side: usize) -> Option<Answer> {
         let goal = self.sides[side].waits_for?;
         let answer = self.drain_until(side, goal)?;
@@ -109,7 +109,7 @@ impl Model {
         Some(answer)
     }
 
-    /// False only if an abort is already known here.
+    /// Returns false only if this side already knows of an abort.
     fn place(&mut self, side: usize) -> bool {
         if self.knows_an_abort(side) {
             return false;
@@ -119,7 +119,7 @@ impl Model {
         true
     }
 
-    /// Posted once. Answers whether the peer is not known to have aborted.
+    /// Posts an abort, once. The answer is whether the peer is not known to have aborted.
     fn abort(&mut self, side: usize) -> Does {
         if !self.sides[side].has_aborted {
             self.sides[side].has_aborted = true;
@@ -168,7 +168,7 @@ impl Model {
             let other_is_closed = self.sides[1 - side].is_closed;
             let me = &mut self.sides[side];
             if me.unread_abort {
-                // It supersedes the tokens that were not read.
+                // It supersedes unread tokens.
                 me.unread_abort = false;
                 me.unread_tokens = 0;
                 me.other = Some(Over::Aborted);
@@ -187,8 +187,8 @@ impl Model {
         self.sides[side].has_aborted || self.sides[side].other.is_some()
     }
 
-    /// Why a wait is not met any more: an abort of the side's own counts before a peer that
-    /// is gone, and a peer's reason before both.
+    /// Why a wait can no longer be met. The peer's reason comes first, then an abort by this side,
+    /// then a peer that is gone.
     fn unmet(&self, side: usize) -> Answer {
         match self.sides[side].other {
             Some(Over::Gone) if self.sides[side].has_aborted => self.answer(side, b'a'),
@@ -197,7 +197,7 @@ impl Model {
         }
     }
 
-    /// How the peer has ended, whatever this side did.
+    /// How the peer has ended, regardless of this side.
     fn ended(&self, side: usize, over: Over) -> Answer {
         match over {
             Over::Gone => self.answer(side, b'g'),

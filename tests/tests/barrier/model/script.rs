@@ -1,4 +1,4 @@
-//! One script: random orders to both sides, each answer compared with the model's.
+//! One script: random orders to both sides, with each answer compared with the model's.
 
 use ipc_tests::random::Random;
 
@@ -6,26 +6,27 @@ use super::order::{Answer, Form, How, Order, Wait};
 use super::rules::{CHILD, Does, Model, PARENT};
 use super::sides::Sides;
 
-/// What the scripts have come to, to see that they try what they are for.
+/// What the scripts did, to check that they cover what they are for.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) answers: usize,
-    /// Waits that were seen asleep, each after its own order and after those that do not release.
+    /// Waits that were seen asleep, both after their own order and after orders that do not release
+    /// them.
     pub(super) seen_asleep: usize,
     pub(super) released: usize,
     pub(super) deaths: usize,
     pub(super) lingered: usize,
 }
 
-/// What is done next, and to whom.
+/// The next step of a side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Tell(Order),
-    /// `SIGKILL`, also in the middle of a wait.
+    /// `SIGKILL`, possibly in the middle of a wait.
     Kill,
 }
 
-/// A script that is under way.
+/// A running script.
 struct Script<'a> {
     sides: &'a mut Sides,
     model: Model,
@@ -33,8 +34,8 @@ struct Script<'a> {
     done: Vec<String>,
 }
 
-/// Runs one script with the next barrier. Only where `may_end` is set may a process end, after
-/// which there are no further scripts.
+/// Runs one script with the next barrier. A process may end only if `may_end` is set; no further
+/// scripts run after that.
 pub(super) fn run(
     sides: &mut Sides,
     random: &mut Random,
@@ -69,7 +70,7 @@ impl Script<'_> {
             }
             self.look_at_waiting(1 - side)?;
         }
-        // Whoever still waits sees the other go.
+        // A side that still waits sees the other side close.
         for side in [PARENT, CHILD] {
             if !may_end && self.model.waits(side) {
                 self.tell(1 - side, Order::Drop)?;
@@ -79,8 +80,8 @@ impl Script<'_> {
         Ok(())
     }
 
-    /// Chooses what can be done: a side in a wait can only be killed, and both may wait only where
-    /// that is allowed.
+    /// Chooses a possible step. A waiting side can only be killed. Both sides may wait only if
+    /// processes may end.
     fn choose(&self, random: &mut Random, may_end: bool) -> Option<(usize, Step)> {
         let able: Vec<usize> = [PARENT, CHILD]
             .into_iter()
@@ -91,7 +92,7 @@ impl Script<'_> {
         }
         let side = able[random.below(able.len())];
         if !self.model.is_free(side) {
-            // Rarely, so that most waits are released by an order.
+            // Rare, so that most waits are released by an order.
             let other_is_free = self.model.is_free(1 - side);
             return if other_is_free && !random.one_in(8) {
                 Some((1 - side, self.order(random, 1 - side, may_end)))
@@ -148,7 +149,7 @@ impl Script<'_> {
         }
     }
 
-    /// Sees to it that a side which was waiting now answers, or still waits.
+    /// Checks that a waiting side answers once it is released, and still waits otherwise.
     fn look_at_waiting(&mut self, side: usize) -> Result<(), String> {
         if !self.model.waits(side) {
             return Ok(());
@@ -167,19 +168,19 @@ impl Script<'_> {
             self.counts.seen_asleep += 1;
             return Ok(());
         }
-        Err(format!("{side} answers {:?} where it is to wait", self.sides.answer(side)))
+        Err(format!("{side} answers {:?} but must wait", self.sides.answer(side)))
     }
 
     fn expect(&mut self, side: usize, expected: Answer) -> Result<(), String> {
         self.counts.answers += 1;
         match self.sides.answer(side)? {
             answer if answer == expected => Ok(()),
-            answer => Err(format!("{side} answers {answer:?}, by the rules {expected:?}")),
+            answer => Err(format!("{side} answers {answer:?}, the rules say {expected:?}")),
         }
     }
 }
 
-/// A wait; those that block and those that do not are about equally frequent.
+/// A random wait; blocking and non-blocking forms are about equally frequent.
 fn wait(random: &mut Random) -> Order {
     let waits = [Wait::Sync, Wait::SyncNext, Wait::Next, Wait::PeerAbort, Wait::PlaceAndSync];
     let forms = [Form::Plain, Form::Until, Form::Past, Form::Try];

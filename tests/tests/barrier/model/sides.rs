@@ -1,4 +1,4 @@
-//! The two processes: what they do with their ends, and how the controller speaks with them.
+//! The two processes: what they do with their ends, and how the controller talks to them.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,10 +17,10 @@ use super::order::{Answer, BEGUN, Form, How, Order, Wait};
 use super::rules::{CHILD, PARENT, stage_of};
 use crate::peer::{LINGERS, is_readable};
 
-/// A deadline that has passed, and that is not the one which only looks.
+/// A deadline that has passed; unlike zero, it still sleeps.
 const PASSED: Instant = Instant::from_nanoseconds(1);
 
-/// The controller's hold on the two processes.
+/// The controller's handles for the two processes.
 pub(super) struct Sides {
     lines: [UnixStream; 2],
     parent: Child,
@@ -29,7 +29,7 @@ pub(super) struct Sides {
 }
 
 impl Sides {
-    /// Starts a parent with so many barriers, which forks a child that has the same.
+    /// Starts a parent with `barriers` barriers; it forks a child that has the same ones.
     pub(super) fn start<L: Lane>(barriers: usize) -> Self {
         let (lines, theirs): (Vec<_>, Vec<_>) = (0..2).map(|_| UnixStream::pair().unwrap()).unzip();
         let mut lines: [UnixStream; 2] = lines.try_into().unwrap();
@@ -49,7 +49,7 @@ impl Sides {
         self.lines[side].write_all(&[order.code(is_to_wait)]).unwrap();
     }
 
-    /// Waits for an answer; an error where none comes.
+    /// Waits for an answer; fails if none comes.
     pub(super) fn answer(&mut self, side: usize) -> Result<Answer, String> {
         let mut bytes = [0; Answer::LEN];
         match self.lines[side].read_exact(&mut bytes) {
@@ -59,14 +59,14 @@ impl Sides {
         }
     }
 
-    /// Waits until the side has begun a call that is to wait.
+    /// Waits until the side has begun a call that must wait.
     pub(super) fn has_begun(&mut self, side: usize) -> Result<(), String> {
         let mut byte = [0];
         self.lines[side].read_exact(&mut byte).map_err(|error| error.to_string())?;
-        if byte == [BEGUN] { Ok(()) } else { Err("an answer before the call".into()) }
+        if byte == [BEGUN] { Ok(()) } else { Err("it answered before the call".into()) }
     }
 
-    /// Waits until the side is seen asleep in its call; false where it has answered.
+    /// Waits until the side sleeps in its call; returns false if it has answered.
     pub(super) fn is_asleep(&mut self, side: usize) -> Result<bool, String> {
         let limit = soon();
         let has_answered = |line: &UnixStream| is_readable(line.as_fd(), PASSED);
@@ -75,21 +75,21 @@ impl Sides {
                 return Ok(!has_answered(&self.lines[side]));
             }
             if Instant::now() > limit {
-                return Err("it neither answers nor sleeps".into());
+                return Err("it neither answered nor slept".into());
             }
             std::thread::yield_now();
         }
         Ok(false)
     }
 
-    /// Waits until the side has become another program, which gives back what it reads.
+    /// Waits until the side has become another program, which echoes its input.
     pub(super) fn has_executed(&mut self, side: usize) -> Result<(), String> {
         self.lines[side].write_all(b"x").map_err(|error| error.to_string())?;
         let mut byte = [0];
         self.lines[side].read_exact(&mut byte).map_err(|error| error.to_string())
     }
 
-    /// Waits until the process has ended, so that all of its descriptors are closed.
+    /// Waits until the process has ended, so that all its descriptors are closed.
     pub(super) fn has_ended(&mut self, side: usize) {
         if side == PARENT {
             end_of(&mut self.parent);
@@ -107,7 +107,7 @@ impl Sides {
         self.has_ended(side);
     }
 
-    /// Ends both processes and takes their status, whoever is the child's parent by now.
+    /// Ends both processes and reaps them; the child may have a new parent by now.
     pub(super) fn end(mut self) {
         self.kill(CHILD);
         self.kill(PARENT);
@@ -122,7 +122,7 @@ impl Sides {
     }
 }
 
-/// The parent's process: it makes the barriers and forks the child.
+/// The parent's process: creates the barriers and forks the child.
 fn both<L: Lane>(count: usize, lines: [UnixStream; 2]) {
     let barriers: Vec<_> = (0..count).map(|_| Barrier::<L>::open().unwrap()).collect();
     let [mut line, other] = lines;
@@ -143,15 +143,15 @@ fn both<L: Lane>(count: usize, lines: [UnixStream; 2]) {
     }
 }
 
-/// What a side has of the barrier at which it is.
-#[expect(clippy::large_enum_variant, reason = "there are two of them")]
+/// What a side holds of its current barrier.
+#[expect(clippy::large_enum_variant, reason = "only two exist")]
 enum Part<R, L> {
     Barrier(Barrier<L>, How),
     End(End<R, L>),
     Nothing,
 }
 
-/// Does as it is told until it is not told anything any more.
+/// Follows orders until no more come.
 fn obey<R: Role, L: Lane>(
     mut line: UnixStream,
     barriers: Vec<Barrier<L>>,
@@ -192,7 +192,7 @@ fn obey<R: Role, L: Lane>(
     }
 }
 
-/// Becomes a program that gives back what it reads.
+/// Becomes a program that echoes its input.
 fn execute(line: &UnixStream) -> ! {
     let mut cat = Command::new("cat");
     cat.stdin(OwnedFd::from(line.try_clone().unwrap()));
@@ -206,7 +206,7 @@ fn call<R: Role, L: Lane>(end: &mut End<R, L>, order: Order, stage: u8) -> Answe
         Order::Abort => (yes(end.abort()), 0),
         Order::Fail => {
             end.fail(stage, &errno(stage), &text(stage));
-            // It answers nothing itself; the abort is posted once all the same.
+            // `fail` returns nothing; the abort is still posted only once.
             (yes(end.abort()), 0)
         }
         Order::Watch => {
@@ -250,7 +250,7 @@ fn waited<R: Role, L: Lane>(end: &mut End<R, L>, wait: Wait, form: Form) -> Resu
         (Wait::PeerAbort, Form::Try) => told(end.try_wait_abort()),
         (Wait::PlaceAndSync, Form::Plain) => met(end.place_and_sync()),
         (Wait::PlaceAndSync, Form::Until) => met(end.place_and_sync_until(soon())),
-        // It has no form that only looks.
+        // It has no `try_` form.
         (Wait::PlaceAndSync, Form::Past | Form::Try) => met(end.place_and_sync_until(PASSED)),
     }
 }
