@@ -1,4 +1,4 @@
-//! Blocks of shared memory that a hostile worker writes over, with all that lies before them.
+//! A hostile worker that writes over blocks of shared memory and everything before them.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::page;
 const BLOCKS: usize = 4;
 const BLOCK: usize = 16 << 10;
 
-/// The request of which a worker begins to write over the blocks, and goes on until it dies.
+/// The request that makes a worker write over the blocks until it dies.
 const WRITE_OVER: u16 = 1;
 const LEN: u16 = 2;
 
@@ -37,7 +37,7 @@ fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusa
     }
 }
 
-/// Writes random words at random places, for ever, and mostly where main looks.
+/// Writes random words at random places for ever, mostly where main reads.
 fn write_over(seed: u64) -> ! {
     let (words, mut random) = (page::largest(), Random::seeded(seed));
     loop {
@@ -49,7 +49,7 @@ fn write_over(seed: u64) -> ! {
     }
 }
 
-#[expect(clippy::extra_unused_type_parameters, reason = "cases here say how a worker is started")]
+#[expect(clippy::extra_unused_type_parameters, reason = "cases name how a worker starts")]
 pub(crate) fn what_is_written_over_blocks_spoils_bytes_and_nothing_else<S>() {
     let start = over::fork(handle).restart(Restart::AT_ONCE).blocks::<BLOCKS>(BLOCK);
     let mut worker = Worker::<u32, _, 8, 4096>::start(start).unwrap();
@@ -85,19 +85,19 @@ pub(crate) fn what_is_written_over_blocks_spoils_bytes_and_nothing_else<S>() {
             let len = random.below(BLOCK + 1);
             let pieces = [&payload[..len]];
             let call = Call::new(method, &[]).again(again).tries(100);
-            // With no block to be had, one without goes on; the worker may hold them all for ever.
+            // Without a free block, send a request without one: the worker may keep them all.
             let with_block = worker.try_call(call.block(&pieces), next).is_ok();
             if !with_block && worker.try_call(call, next).is_err() {
                 break;
             }
             next += 1;
         }
-        assert!(Instant::now() < limit, "{told} of {next} told, {deaths} deaths, {worker:?}");
+        assert!(Instant::now() < limit, "{told} of {next} outcomes, {deaths} deaths, {worker:?}");
         let wake = worker.next_deadline().map_or(limit, |next| next.min(limit));
         wait(&mut [Watched::new(worker.as_fd(), Interest::Input)], Some(wake)).unwrap();
     }
-    println!("{told} told, {deaths} deaths, {spoiled} spoiled");
-    // The next worker does not lie, and all blocks are there.
+    println!("{told} outcomes, {deaths} deaths, {spoiled} spoiled");
+    // The next worker is honest, and all blocks are back.
     worker.kill();
     while worker.under_way() > 0 {
         turn_until(&mut worker, |event| matches!(event, Event::Done { .. }));
@@ -116,7 +116,7 @@ pub(crate) fn what_is_written_over_blocks_spoils_bytes_and_nothing_else<S>() {
     assert_eq!(last, vec![(BLOCK.to_le_bytes().to_vec(), BLOCK / 2); BLOCKS]);
 }
 
-/// Turns until an event is the one that is waited for.
+/// Turns until the awaited event arrives.
 fn turn_until<L: Launch>(
     worker: &mut Worker<u32, L, 8, 4096>,
     mut is_it: impl FnMut(&Event<'_, u32>) -> bool,

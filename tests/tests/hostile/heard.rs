@@ -1,4 +1,4 @@
-//! What main hears of hostile workers and of honest ones.
+//! What main learns from hostile and honest workers.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -8,7 +8,7 @@ use ipc_worker::{Event, How, Instant, Launch, Outcome};
 
 use crate::Liars;
 
-/// What main was told.
+/// Everything that main was told.
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
     pub(crate) outcomes: Vec<(u32, Told)>,
@@ -16,7 +16,7 @@ pub(crate) struct Heard {
     pub(crate) starts: usize,
     pub(crate) failures: usize,
     pub(crate) notes: usize,
-    /// Descriptors that replies to liars have brought.
+    /// Descriptors in the replies of liars.
     pub(crate) fds: Vec<OwnedFd>,
 }
 
@@ -53,7 +53,7 @@ impl Heard {
         self.outcomes.push((tag, told));
     }
 
-    /// Turns as a daemon's loop does until it was told enough.
+    /// Turns, like a daemon's loop, until main has been told enough.
     pub(crate) fn until<L: Launch>(
         worker: &mut Liars<L>,
         mut is_enough: impl FnMut(&Self) -> bool,

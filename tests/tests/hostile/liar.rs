@@ -1,6 +1,6 @@
-//! A worker that serves honestly until it is asked for a lie.
+//! A worker that serves honestly until a request asks for a lie.
 
-#![expect(unsafe_code, reason = "a liar does with its socket what it likes")]
+#![expect(unsafe_code, reason = "a liar misuses its socket")]
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd, AsRawFd};
@@ -18,34 +18,34 @@ use rustix::process::{Signal, getpid, kill_process};
 
 use crate::{page, ring};
 
-/// Returns its bytes, and its descriptors.
+/// Returns the request's bytes and descriptors.
 pub(crate) const ECHO: u16 = 1;
-/// Answers, and goes on writing into the shared page.
+/// Replies, and then keeps writing to the shared page.
 pub(crate) const SCRIBBLE: u16 = 2;
-/// Never ends to send, one write after the other.
+/// Sends for ever, one write after the other.
 pub(crate) const FLOOD: u16 = 3;
-/// Answers, and answers all requests that main may make next.
+/// Replies, also to every request that main may make next.
 pub(crate) const GUESS: u16 = 5;
-/// Returns what it was told when it tried to take the page away.
+/// Returns the errors of its attempts to take the page away.
 pub(crate) const REFUSED: u16 = 4;
 /// The first lie of the list.
 pub(crate) const LIES: u16 = 100;
 
-/// What main is to be told of a request whose handler lies.
+/// What main must be told of a request whose handler lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Own {
-    /// The reply, all the same.
+    /// The reply, despite the lie.
     Reply,
-    /// The same, and then the worker is gone.
+    /// The reply, but the worker is gone afterwards.
     LastReply,
     Refused,
-    /// The worker is gone, and the request with it.
+    /// The worker is gone, and the request is lost.
     Lost,
 }
 
 type Tell = fn(&mut Liar);
 
-/// A lie, what becomes of its request, and the counts that show it: all others stay zero.
+/// A lie, the outcome of its request, and the counters that it changes; all others stay zero.
 pub(crate) struct Lie {
     pub(crate) name: &'static str,
     pub(crate) own: Own,
@@ -61,7 +61,7 @@ const REPLY: RawHeader = raw(Kind::Reply);
 const STRAY: &[&str] = &["stray_replies"];
 const BROKEN: &[&str] = &["broken_frames"];
 const OVERDUE: &[&str] = &["killed_overdue"];
-/// Caught by what the process does, not by what it says: main is told that it has died.
+/// Caught by the worker's behaviour, not its frames: main learns only of a death.
 const DEATH: &[&str] = &[];
 
 const fn raw(kind: Kind) -> RawHeader {
@@ -69,10 +69,11 @@ const fn raw(kind: Kind) -> RawHeader {
     RawHeader { len, kind: kind as u8, flags, method, id, fd_count, reply_fds, fd_sequence }
 }
 
-/// How many notes a flood brings.
+/// How many notes a flood contains.
 pub(crate) const NOTES: usize = 3000;
 
-/// Returns every lie that is told amid honest work. Over the ring they are the last words of a worker.
+/// Returns every lie that can be told in the middle of honest work. Over the ring a lie is a
+/// worker's last message.
 pub(crate) fn all() -> impl Iterator<Item = &'static Lie> {
     let is_last = |lie: &Lie| !matches!(lie.own, Own::Reply | Own::Refused);
     let over_ring = cfg!(feature = "over-ring");
@@ -80,11 +81,11 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Lie> {
     ALL.iter().filter(move |lie| !over_ring || is_last(lie)).chain(of_ring)
 }
 
-/// Those that only a ring can be told.
+/// Lies that are possible only over a ring.
 const OF_RING: &[Lie] = &[
     lie("a head beyond the ring", Own::Lost, BROKEN, |_| sleep_after(|| ring::skip(4104))),
     lie("a head before the tail", Own::Lost, BROKEN, |_| sleep_after(|| ring::skip(u32::MAX - 7))),
-    lie("a head amid eight bytes", Own::Lost, BROKEN, |_| sleep_after(|| ring::skip(12))),
+    lie("a head inside eight bytes", Own::Lost, BROKEN, |_| sleep_after(|| ring::skip(12))),
     lie("a length of nothing", Own::Lost, BROKEN, |_| sleep_after(|| ring::write_len(0))),
     lie("a length over the head", Own::Lost, BROKEN, |_| sleep_after(|| ring::write_len(9))),
     lie("a length of 2 GiB", Own::Lost, BROKEN, |_| sleep_after(|| ring::write_len(u32::MAX >> 1))),
@@ -98,7 +99,7 @@ const OF_RING: &[Lie] = &[
             ring::say(b"b");
         }
     }),
-    lie("a death amid a chunk", Own::Lost, DEATH, |_| {
+    lie("a death inside a chunk", Own::Lost, DEATH, |_| {
         ring::write_len(8);
         ipc_barrier::exit(3);
     }),
@@ -111,7 +112,7 @@ const ALL: &[Lie] = &[
     lie("the id of a request before", Own::Reply, STRAY, |it| {
         it.say(RawHeader { id: page::own_id() ^ 1 << 32, ..REPLY }, &[]);
     }),
-    lie("the id of a slot that is not there", Own::Reply, STRAY, |it| {
+    lie("the id of a slot that does not exist", Own::Reply, STRAY, |it| {
         it.say(RawHeader { id: page::own_id() + 4096, ..REPLY }, &[]);
     }),
     lie("a reply twice", Own::Reply, STRAY, |it| {
@@ -120,7 +121,7 @@ const ALL: &[Lie] = &[
     lie("a refusal, and then a reply", Own::Refused, STRAY, |it| {
         it.say(RawHeader { id: page::own_id(), ..raw(Kind::Refusal) }, &[0xff; 7]);
     }),
-    lie("word of a one-way that is none", Own::Reply, STRAY, |it| {
+    lie("a report of a request that is not a one-way", Own::Reply, STRAY, |it| {
         it.say(RawHeader { id: page::own_id(), ..raw(Kind::Done) }, &[]);
     }),
     lie("a request to main", Own::Reply, STRAY, |it| {
@@ -134,7 +135,7 @@ const ALL: &[Lie] = &[
             it.say(RawHeader { id: id << 16 | 0x8000, ..REPLY }, &[7; 9]);
         }
     }),
-    // Main cannot know what the worker took for its credit, so that no count shows it.
+    // Main cannot know how much credit the worker saw, so no counter changes.
     lie("a flood of notes without credit", Own::Reply, &[], |it| {
         for _ in 0..NOTES {
             it.say(RawHeader { id: u64::MAX, ..raw(Kind::Note) }, &[7; 9]);
@@ -145,7 +146,7 @@ const ALL: &[Lie] = &[
         it.give(RawHeader { fd_count: 1, fd_sequence, ..raw(Kind::Note) }, 1);
         sleep();
     }),
-    lie("bytes that are no frame", Own::Lost, BROKEN, |it| it.write_and_sleep(&[0xee; 100])),
+    lie("bytes that form no frame", Own::Lost, BROKEN, |it| it.write_and_sleep(&[0xee; 100])),
     lie("kind 0", Own::Lost, BROKEN, |it| it.broken(RawHeader { kind: 0, ..REPLY })),
     lie("kind 255", Own::Lost, BROKEN, |it| it.broken(RawHeader { kind: 255, ..REPLY })),
     lie("a flag", Own::Lost, BROKEN, |it| it.broken(RawHeader { flags: 1, ..REPLY })),
@@ -157,7 +158,7 @@ const ALL: &[Lie] = &[
         it.broken(RawHeader { len: 4096, ..REPLY })
     }),
     lie("254 descriptors", Own::Lost, BROKEN, |it| it.broken(RawHeader { fd_count: 254, ..REPLY })),
-    lie("a sequence of none", Own::Lost, BROKEN, |it| {
+    lie("a sequence without descriptors", Own::Lost, BROKEN, |it| {
         it.broken(RawHeader { fd_sequence: 1, ..REPLY });
     }),
     lie("a sequence that is wrong", Own::Lost, BROKEN, |it| {
@@ -170,7 +171,7 @@ const ALL: &[Lie] = &[
         it.give(RawHeader { id: page::own_id(), fd_count: 2, fd_sequence, ..REPLY }, 2);
         sleep();
     }),
-    lie("descriptors for nobody", Own::Reply, &["stray_replies", "stray_fds"], |it| {
+    lie("descriptors for no request", Own::Reply, &["stray_replies", "stray_fds"], |it| {
         let fd_sequence = it.sent;
         it.give(RawHeader { id: u64::MAX, fd_count: 1, fd_sequence, ..REPLY }, 1);
     }),
@@ -183,7 +184,7 @@ const ALL: &[Lie] = &[
             it.say(RawHeader { id: page::own_id(), fd_count: 1, fd_sequence, ..REPLY }, LYING);
         },
     ),
-    // A descriptor that no frame announces is closed, and not counted.
+    // A descriptor that no frame announces is closed but not counted.
     lie("a descriptor that is not announced", Own::Reply, STRAY, |it| {
         it.give(RawHeader { id: u64::MAX, ..REPLY }, 1);
     }),
@@ -199,7 +200,7 @@ const ALL: &[Lie] = &[
     lie("a stop", Own::Lost, OVERDUE, |_| kill_process(getpid(), Signal::STOP).unwrap()),
     lie("an end of the socket, but not of the worker", Own::Lost, DEATH, |_| {
         let null = File::open("/dev/null").unwrap();
-        // SAFETY: the number is that of its socket, which nobody else in the process closes.
+        // SAFETY: the number belongs to its socket, which nothing else in the process closes.
         unsafe { libc::dup2(null.as_raw_fd(), fds::own_socket().as_raw_fd()) };
         sleep();
     }),
@@ -216,7 +217,7 @@ const ALL: &[Lie] = &[
         it.send(header, LYING, &[fds::own_socket()]);
         ipc_barrier::exit(3);
     }),
-    lie("a word that is none, and the end", Own::Lost, &["broken_words"], |_| {
+    lie("an invalid word, and the end", Own::Lost, &["broken_words"], |_| {
         page::own_word().store(7, Release);
         ipc_barrier::exit(3);
     }),
@@ -226,9 +227,9 @@ const ALL: &[Lie] = &[
     }),
 ];
 
-/// What a worker says instead of being ready; the last is an honest beginning without an end.
+/// What a worker sends instead of becoming ready. The last one is an honest beginning, cut short.
 pub(crate) const FIRST: &[(&str, Tell)] = &[
-    ("bytes that are no frame", |it| it.write_and_sleep(&[0xee; 100])),
+    ("bytes that form no frame", |it| it.write_and_sleep(&[0xee; 100])),
     ("a reply", |it| it.broken(REPLY)),
     ("another version", |it| {
         it.say(raw(Kind::Ready), &[9; 12]);
@@ -238,10 +239,10 @@ pub(crate) const FIRST: &[(&str, Tell)] = &[
     ("half a frame", |it| it.write_and_sleep(&raw(Kind::Ready).bytes()[..11])),
 ];
 
-/// The file that makes the next worker lie before it is ready: the number of the lie.
+/// The file that makes the next worker lie before it is ready; it contains the lie's number.
 pub(crate) const FIRST_FILE: &str = "first";
 
-/// What a request for a lie is answered with, by the lie or after it.
+/// The reply to a request for a lie.
 pub(crate) const LYING: &[u8] = b"lying";
 
 fn sleep() {
@@ -256,11 +257,11 @@ fn sleep_after(tell: impl FnOnce()) {
 /// The handler.
 pub(crate) struct Liar {
     home: PathBuf,
-    /// What it was told when it tried to take the shared page away from main.
+    /// The errors of its attempts to take the shared page away from main.
     refused: Vec<i32>,
-    /// Descriptors that its replies have brought.
+    /// Descriptors sent in its replies.
     sent: u32,
-    /// Main listens to the ring.
+    /// Whether main uses the ring.
     over_ring: bool,
 }
 
@@ -269,7 +270,7 @@ impl Liar {
         Self::refused(home, Vec::new())
     }
 
-    /// One that has tried to take the page away.
+    /// A handler that has tried to take the page away.
     pub(crate) fn refused(home: impl Into<PathBuf>, refused: Vec<i32>) -> Self {
         Self { home: home.into(), refused, sent: 0, over_ring: false }
     }
@@ -294,7 +295,7 @@ impl Liar {
         self.write_and_sleep(&header.bytes());
     }
 
-    /// Says a frame, whose length is right.
+    /// Sends a frame with the right length.
     fn say(&mut self, header: RawHeader, payload: &[u8]) {
         let len = u32::try_from(payload.len()).unwrap();
         let frame = [&RawHeader { len, ..header }.bytes(), payload].concat();
@@ -315,13 +316,13 @@ impl Liar {
         stream.blocking().send_with(pieces, fds).unwrap();
     }
 
-    /// Sends a frame with so many descriptors, whatever its header says.
+    /// Sends a frame with `count` descriptors, whatever its header says.
     fn give(&mut self, header: RawHeader, count: usize) {
         let null = File::open("/dev/null").unwrap();
         self.send(header, &[], &vec![null.as_fd(); count]);
     }
 
-    /// Answers its request and then those that are still to come, all at once.
+    /// Replies to its request and to all that may follow, at once.
     fn guess(&mut self) {
         let answer = |id| RawHeader { id, ..REPLY }.bytes();
         let guesses = page::unused_ids().map(answer);
@@ -342,7 +343,7 @@ impl Handler for Liar {
     fn prepare(&mut self) -> Result<(), Reason> {
         let file = self.home.join(FIRST_FILE);
         if let Ok(number) = fs::read_to_string(&file) {
-            // The next one is honest.
+            // The next worker is honest.
             fs::remove_file(file)?;
             let (_, tell) = FIRST[number.parse::<usize>().unwrap()];
             tell(self);

@@ -1,5 +1,5 @@
-//! Hostile workers, with every lie that one can tell: main lives on, no outcome goes astray, no
-//! descriptor is left, each lie has its count, and the next worker serves.
+//! Hostile workers that tell every possible lie. Main survives, no outcome goes astray, no
+//! descriptor leaks, each lie is counted, and the next worker serves.
 
 #![expect(
     clippy::unwrap_used,
@@ -39,12 +39,12 @@ use ticks::a_tick_beside_a_liar_and_beside_a_stranger;
 pub(crate) const SLOTS: usize = 8;
 pub(crate) const BYTES: usize = 4096;
 
-/// How long a lie may take that ends in no other way.
+/// The time limit for a lie that does not end otherwise.
 const LIMIT: Duration = Duration::from_millis(60);
 
 type Liars<L> = Worker<u32, L, SLOTS, BYTES>;
 
-/// How the hostile worker is started.
+/// How to start the hostile worker.
 trait Starts {
     type Launch: Launch;
 
@@ -79,7 +79,7 @@ impl Starts for Program {
     }
 }
 
-/// Makes honest requests, each with a descriptor that comes back.
+/// Makes honest requests, each with a descriptor that is returned.
 fn honest<L: Launch>(worker: &mut Liars<L>) {
     let file = fds::file();
     for tag in 0..3_u32 {
@@ -94,7 +94,7 @@ fn honest<L: Launch>(worker: &mut Liars<L>) {
     assert_eq!(came, [fds::id_of(&file); 3]);
 }
 
-/// Waits for the next worker, if this one has died, or else kills it for one.
+/// Waits for the next worker if this one has died; otherwise kills this one first.
 fn next_worker<L: Launch>(worker: &mut Liars<L>, heard: &Heard) {
     if heard.deaths == 0 {
         worker.kill();
@@ -104,7 +104,7 @@ fn next_worker<L: Launch>(worker: &mut Liars<L>, heard: &Heard) {
     }
 }
 
-/// The names of the counts that are not zero.
+/// The names of the counters that are not zero.
 fn counted(counters: &Counters) -> Vec<&'static str> {
     counters.iter().filter(|(_, count)| *count > 0).map(|(name, _)| name).collect()
 }
@@ -136,7 +136,7 @@ fn each_lie_hurts_only_its_worker_and_has_its_count<S: Starts>() {
         assert_eq!(heard.notes, if has_noted { NOTES } else { 0 }, "{}", lie.name);
         for tag in 101..104_u32 {
             let told = heard.of(tag).unwrap();
-            // Where the worker says nothing of them, they may have run.
+            // If the worker says nothing about them, they may have run.
             let may_be_lost = *told == Told::Lost(How::Running) && lie.counters == ["broken_words"];
             let is_right = *told == Told::Reply(tag.to_le_bytes().to_vec()) || may_be_lost;
             assert!(is_right, "{}: {heard:?}", lie.name);
@@ -151,7 +151,7 @@ fn each_lie_hurts_only_its_worker_and_has_its_count<S: Starts>() {
     }
 }
 
-/// The answers have come before main makes the request and sends it.
+/// The replies arrive before main makes and sends the requests.
 fn what_answers_a_request_that_was_not_sent_is_a_stray<S: Starts>() {
     over::only_the_socket();
     let home = tempfile::tempdir().unwrap();
@@ -177,7 +177,7 @@ fn what_answers_a_request_that_was_not_sent_is_a_stray<S: Starts>() {
     assert_eq!(heard.of(101), Some(&Told::Reply(b"honest".to_vec())), "{heard:?}");
     let counters = worker.counters();
     assert_eq!(counted(&counters), ["stray_replies"]);
-    // Each guess, and the honest answer after the first one.
+    // All guesses, and the honest reply after the first one.
     assert_eq!(counters.stray_replies, 4 * SLOTS as u64 + 1);
 }
 
@@ -196,7 +196,7 @@ fn one_that_is_never_ready_is_counted_and_the_next_one_serves<S: Starts>() {
     lie_first(worker, home.path(), FIRST.len() - 1, "killed_starting");
 }
 
-/// Kills the worker, so that another one follows, which lies before it is ready.
+/// Kills the worker; the next one lies before it is ready.
 fn lie_first<L: Launch>(mut worker: Liars<L>, home: &Path, number: usize, counter: &str) {
     let name = FIRST[number].0;
     honest(&mut worker);
@@ -214,14 +214,14 @@ fn lie_first<L: Launch>(mut worker: Liars<L>, home: &Path, number: usize, counte
     leave_nothing(worker, before, name);
 }
 
-/// The worker that there is now serves, and nothing is left of those before it.
+/// Checks that the current worker serves, and that nothing is left of earlier ones.
 fn leave_nothing<L: Launch>(mut worker: Liars<L>, before: usize, name: &str) {
     honest(&mut worker);
     let limit = soon();
     while (fds::open().len(), fds::children().len()) != (before, 1) {
-        // One that was killed may take a while to end.
+        // A killed worker may take a while to exit.
         let left = (fds::open(), fds::children());
-        assert!(Instant::now() < limit, "{name}: {left:?} are left instead of {before}");
+        assert!(Instant::now() < limit, "{name}: {left:?} are left, expected {before}");
         worker.turn(Instant::now());
         wait(&mut [], Some(Instant::now() + Duration::from_millis(1))).unwrap();
     }
@@ -229,7 +229,7 @@ fn leave_nothing<L: Launch>(mut worker: Liars<L>, before: usize, name: &str) {
     assert!(fds::children().is_empty(), "{name}");
 }
 
-/// The worker serves, and writes into the shared page at random meanwhile.
+/// The worker serves while it writes random words to the shared page.
 fn a_page_that_is_scribbled_on_changes_fates_and_nothing_else<S: Starts>() {
     let mut wanted = 600;
     let home = tempfile::tempdir().unwrap();
@@ -252,13 +252,13 @@ fn a_page_that_is_scribbled_on_changes_fates_and_nothing_else<S: Starts>() {
             if worker.counters().broken_words > 0 {
                 break;
             }
-            // Nothing of what was scribbled has hurt a request yet.
+            // So far the scribbling has not affected any request.
             wanted += 100;
         }
-        // There is room again after events.
+        // After events there is room again.
         while next < wanted {
-            // A request whose word says that main has it is never run, and never answered. On a
-            // busy machine those that scribble must not all be too late.
+            // If its word says that main has it, a request is never run and never answered. On a
+            // busy machine some scribbling requests must still be in time.
             let (method, patience) = if next % 40 == 0 { (SCRIBBLE, 500) } else { (ECHO, 10) };
             let deadline = Instant::now() + Duration::from_millis(patience);
             let bytes = next.to_le_bytes();
@@ -274,7 +274,7 @@ fn a_page_that_is_scribbled_on_changes_fates_and_nothing_else<S: Starts>() {
             }
             next += 1;
         }
-        assert!(Instant::now() < limit, "{} told, {next} made, {worker:?}", heard.outcomes.len());
+        assert!(Instant::now() < limit, "{} outcomes of {next}, {worker:?}", heard.outcomes.len());
         let wake = worker.next_deadline().map_or(limit, |next| next.min(limit));
         wait(&mut [Watched::new(worker.as_fd(), Interest::Input)], Some(wake)).unwrap();
     }
@@ -294,7 +294,7 @@ fn a_page_that_is_scribbled_on_changes_fates_and_nothing_else<S: Starts>() {
     leave_nothing(worker, before, "a page that is scribbled on");
 }
 
-/// What the worker was given for the page is sealed: main would die of SIGBUS where it is cut.
+/// The page's descriptor is sealed: if it could be truncated, SIGBUS would kill main.
 fn a_program_cannot_cut_the_shared_page<S: Starts>() {
     let home = tempfile::tempdir().unwrap();
     let start = S::start(home.path(), c"cuts");
@@ -306,11 +306,11 @@ fn a_program_cannot_cut_the_shared_page<S: Starts>() {
     honest(&mut worker);
 }
 
-/// Tries to cut the page, to lengthen it and to seal it against main, and returns what it is told.
+/// Tries to truncate the page, to grow it and to seal it against main, and returns the errors.
 #[expect(unsafe_code, reason = "a descriptor by its number")]
 fn cut_page() -> Vec<i32> {
     use rustix::fs::{SealFlags, fcntl_add_seals, ftruncate};
-    // SAFETY: a worker by exec finds it there; it is left open, for `serve` to take.
+    // SAFETY: a worker started by exec has it there; it stays open for `serve`.
     let page = std::mem::ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(4) });
     let tried = [
         ftruncate(&*page, 0),

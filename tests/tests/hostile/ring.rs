@@ -1,5 +1,5 @@
-//! The ring that a worker shares with main, as a hostile worker writes to it: past the transport,
-//! whose next chunk would lie over what is written here. So a lie is the last thing that it says.
+//! The ring shared with main, written to by a hostile worker without the transport. The transport's
+//! next chunk would overwrite what is written here, so a lie is the worker's last message.
 
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -9,7 +9,7 @@ use ipc_transport::RingEnd;
 
 use crate::{BYTES, page};
 
-/// Words of the ring, and where those lie that the worker writes.
+/// The length of the ring in words, and the indices of the words that the worker writes.
 pub(crate) const LEN: usize = RingEnd::page_len(BYTES);
 const HEAD: usize = LEN / 2;
 const TAIL: usize = HEAD + 32;
@@ -20,7 +20,7 @@ const WITH_FDS: u32 = 1 << 31;
 
 const _: () = assert!(CAPACITY as usize == BYTES && LEN == 2 * (64 + BYTES / 4));
 
-/// Writes a chunk and says so.
+/// Writes a chunk and announces it.
 pub(crate) fn write(bytes: &[u8], with_fds: bool) {
     let words = page::ring();
     let head = head();
@@ -38,19 +38,19 @@ pub(crate) fn write(bytes: &[u8], with_fds: bool) {
     go_on(end);
 }
 
-/// Tells of a chunk of 16 bytes, with another length.
+/// Announces a chunk of 16 bytes with a wrong length.
 pub(crate) fn write_len(len: u32) {
     let head = head();
     write_word(head, len);
     go_on(head + 16);
 }
 
-/// Goes on by so many bytes, and writes none.
+/// Advances the head by `len` bytes without writing any.
 pub(crate) fn skip(len: u32) {
     go_on(head().wrapping_add(len));
 }
 
-/// Says something over the socket.
+/// Sends bytes over the socket.
 pub(crate) fn say(bytes: &[u8]) {
     if rustix::io::write(fds::own_socket(), bytes).is_err() {
         ipc_barrier::exit(0);
@@ -69,6 +69,6 @@ fn write_word(position: u32, value: u32) {
 fn go_on(position: u32) {
     let word: &AtomicU32 = &page::ring()[HEAD];
     word.swap(position, AcqRel);
-    // Whether or not main waits at the socket.
+    // Whether main waits on the socket or not.
     say(b"b");
 }

@@ -1,5 +1,5 @@
-//! How late main's ticks are beside a hostile worker, and beside a stranger that is as busy. The
-//! figures are printed: nothing here depends on being quick.
+//! How late main's ticks are with a hostile worker, compared with an unrelated process that is as
+//! busy. The figures are only printed: no assertion depends on speed.
 
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -16,8 +16,8 @@ use crate::{Liars, Starts};
 
 const PERIOD: Duration = Duration::from_millis(1);
 
-/// Keeps a loop with a tick for the time, asks each worker for the lie if there is one, and returns
-/// how late the ticks were: the 99th percentile.
+/// Runs a loop with a tick for the given time, and asks each worker for the lie if there is one.
+/// Returns how late the ticks were: the 99th percentile.
 fn lateness<L: Launch>(worker: &mut Liars<L>, lie: Option<u16>, time: Duration) -> Duration {
     let (mut late, end) = (Vec::new(), Instant::now() + time);
     let mut next = Instant::now() + PERIOD;
@@ -36,7 +36,7 @@ fn lateness<L: Launch>(worker: &mut Liars<L>, lie: Option<u16>, time: Duration) 
         }
         worker.turn(now);
         while let Some(event) = worker.next_event() {
-            // Its request is over, so that the next worker is asked for it.
+            // Its request is over, so the next worker gets one.
             is_asked &= !matches!(event, Event::Done { .. });
         }
     }
@@ -44,7 +44,7 @@ fn lateness<L: Launch>(worker: &mut Liars<L>, lie: Option<u16>, time: Duration) 
     late[late.len() * 99 / 100]
 }
 
-/// Sends to itself as fast as it can, until its parent ends it.
+/// Sends to itself as fast as it can, until its parent kills it.
 fn stranger() {
     let (mut one, mut other) = UnixStream::pair().unwrap();
     let mut bytes = [7; 48_000];
@@ -60,8 +60,8 @@ pub(crate) fn a_tick_beside_a_liar_and_beside_a_stranger<S: Starts>() {
         let place = all().position(|lie| lie.name == name).unwrap();
         LIES + u16::try_from(place).unwrap()
     };
-    let lies = ["bytes that are no frame", "silence", "a stop"].map(|name| (name, number(name)));
-    // A worker that lies again and again is not started again at once.
+    let lies = ["bytes that form no frame", "silence", "a stop"].map(|name| (name, number(name)));
+    // Workers that keep failing are not restarted at once.
     let restart = Restart::STANDARD.limit(u32::MAX);
     let (windows, time) = (deep::or(1, 5), Duration::from_millis(deep::or(100, 2000) as u64));
     for (name, lie) in [("a flood without end", FLOOD)].into_iter().chain(lies) {

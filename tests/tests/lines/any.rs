@@ -1,4 +1,4 @@
-//! What holds for any bytes, from any sender, cut anywhere.
+//! Laws that hold for any bytes, from any sender, cut anywhere.
 
 use core::ops::RangeInclusive;
 use core::time::Duration;
@@ -13,8 +13,8 @@ use crate::common::line::{Datagram, Sender};
 use crate::inverse::{NOW, line_of, put, said_of, unescape, whole};
 use crate::program::MESSAGE;
 
-/// What is put together to datagrams: headers and their halves, framing, escapes and what looks
-/// like them, characters that need care.
+/// The pieces of random datagrams: headers and their halves, framing, escapes and look-alikes,
+/// characters that need care.
 const PIECES: [&[u8]; 44] = [
     b"<14>",
     b"<0>",
@@ -76,7 +76,7 @@ fn random_bytes(random: &mut Random) -> Vec<u8> {
     bytes
 }
 
-/// Takes off what the line has elsewhere, or leaves out: the priority and a near time.
+/// Removes what the line has elsewhere or omits: the priority and a near time.
 fn text_of(bytes: &[u8]) -> &[u8] {
     let is_priority = |digits: &[u8]| {
         let digits = core::str::from_utf8(digits).unwrap_or("");
@@ -101,12 +101,12 @@ fn without_framing(bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// Returns whether this may be an RFC 5424 message, which is put in another order.
+/// Returns whether this may be an RFC 5424 message, whose parts are reordered.
 fn may_be_structured(bytes: &[u8]) -> bool {
     bytes.starts_with(b"<") && bytes.windows(3).any(|part| part == b">1 ")
 }
 
-/// Checks the line of a datagram, or of what a cut leaves of it.
+/// Checks the line of a datagram, which may have been truncated.
 fn check(bytes: &[u8], missing: u64, sender: Sender) {
     let line = line_of(&Datagram { received: NOW, sender, bytes, missing });
     let mut words = line.splitn(3, ' ');
@@ -269,6 +269,6 @@ fn the_longest_line_has_every_byte_escaped() {
     };
     let len = line_of(&datagram).len() + 1;
     let bound = Datagram::longest_line(MESSAGE);
-    // The kind is shorter than the longest.
+    // This kind is shorter than the longest one.
     assert_eq!(len, bound - "authpriv.warning".len() + "user.notice".len());
 }

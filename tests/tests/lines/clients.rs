@@ -1,4 +1,4 @@
-//! What clients really send, and what becomes of it.
+//! What clients really send, and the lines it becomes.
 
 use crate::common::line::{Datagram, Sender};
 use crate::inverse::{line_of, said_of, whole};
@@ -163,7 +163,7 @@ fn an_escape_is_told_apart_from_the_same_characters_sent() {
         (br"<14>x\x0ay", r"user.info x\x5cx0ay"),
         (br"<14>x\x5cx0ay", r"user.info x\x5cx5cx0ay"),
         (br"<14>x\x[7 bytes cut]", r"user.info x\x5cx[7 bytes cut]"),
-        // All else stays as people search for it.
+        // Everything else stays searchable as sent.
         (br#"<14>{"path":"C:\\new\n\"\u00e9"}"#, r#"user.info {"path":"C:\\new\n\"\u00e9"}"#),
         (b"<14>\\\n", r"user.info \"),
         (b"<14>\\\xff", r"user.info \\xff"),

@@ -1,4 +1,4 @@
-//! Lines and datagrams, there and back.
+//! From datagrams to lines and back.
 
 use core::time::Duration;
 use hosted::string::String;
@@ -11,12 +11,12 @@ use crate::program::MESSAGE;
 /// 2003-10-11T22:14:15.003Z.
 pub(crate) const NOW: Duration = Duration::from_millis(1_065_910_455_003);
 
-/// Returns a datagram of now, whole and from nobody.
+/// Returns a complete datagram, received now from an unnamed sender.
 pub(crate) fn whole(bytes: &[u8]) -> Datagram<'_> {
     Datagram { received: NOW, sender: Sender::Unnamed, bytes, missing: 0 }
 }
 
-/// Returns what is put into a text that has room for all.
+/// Returns what `put` writes to a text with enough room.
 pub(crate) fn put(put: impl FnOnce(&mut Text<'_>)) -> Vec<u8> {
     let mut room = hosted::vec![0; Datagram::longest_line(MESSAGE)];
     let mut text = Text::new(&mut room);
@@ -24,7 +24,8 @@ pub(crate) fn put(put: impl FnOnce(&mut Text<'_>)) -> Vec<u8> {
     text.bytes().to_vec()
 }
 
-/// Returns the line of a datagram: UTF-8, one end and no other control character but tab.
+/// Returns the line of a datagram: UTF-8 with one newline at the end and no other control character
+/// except tab.
 pub(crate) fn line_of(datagram: &Datagram<'_>) -> String {
     let line = put(|line| datagram.put_line(line));
     let bound = Datagram::longest_line(datagram.bytes.len());
@@ -35,12 +36,12 @@ pub(crate) fn line_of(datagram: &Datagram<'_>) -> String {
     line.into()
 }
 
-/// Returns what follows the time of a datagram that has arrived now.
+/// Returns what follows the time in the line of a datagram that arrived now.
 pub(crate) fn said_of(bytes: &[u8]) -> String {
     line_of(&whole(bytes)).strip_prefix("2003-10-11T22:14:15.003000Z ").unwrap().into()
 }
 
-/// Takes the escapes back, and how many bytes are said to be missing.
+/// Undoes the escapes, and returns how many bytes the text reports as missing.
 pub(crate) fn unescape(text: &str) -> (Vec<u8>, u64) {
     let (mut bytes, mut missing) = (Vec::new(), 0);
     let mut parts = text.split(r"\x");

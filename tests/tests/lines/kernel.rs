@@ -6,7 +6,7 @@ use crate::common::kernel::put_message;
 use crate::common::line::{Datagram, Sender};
 use crate::inverse::{line_of, put, whole};
 
-/// Returns the line of a record without its time; nothing for what is no record.
+/// Returns the line of a record without its time, or `None` if it is not a record.
 fn line(record: &str) -> Option<String> {
     let mut is_record = false;
     let message = put(|text| is_record = put_message(text, record.as_bytes()).is_some());
@@ -30,7 +30,7 @@ fn a_record_becomes_a_line_of_the_kernel_or_of_the_program_that_wrote_it() {
     }
 }
 
-/// The kernel shows what is not ASCII as `\xNN`, and a backslash too, as `\x5c`.
+/// The kernel writes non-ASCII bytes as `\xNN`, and a backslash as `\x5c`.
 #[test]
 fn what_the_kernel_has_escaped_is_as_it_was_written() {
     for (text, expected) in [

@@ -1,14 +1,14 @@
-//! What of `logd` does no I/O: what holds for any datagram, what becomes of those that clients send,
-//! and the queue that they wait in. All that the daemon has in common with one without a C library is
-//! part of this program, which shows that it needs no `std`.
+//! The parts of `logd` that do no I/O: laws for any datagram, the lines of real clients' messages,
+//! and the queue in which messages wait. This program includes everything that the daemon shares
+//! with the one without a C library, and so shows that it needs no `std`.
 
 #![no_std]
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-// Not by its name, so that nothing that names it compiles.
+// Renamed, so that code which names `std` does not compile.
 extern crate std as hosted;
 
-#[expect(dead_code, reason = "what calls the kernel is only compiled here")]
+#[expect(dead_code, reason = "code that calls the kernel is only compiled here")]
 #[path = "../../../ipc-worker/examples/logd"]
 mod logd {
     pub(crate) mod common;

@@ -1,4 +1,4 @@
-//! Times, compared with those of another library.
+//! Times, compared with another library's.
 
 use core::time::Duration;
 use hosted::format;
@@ -105,7 +105,7 @@ fn around_new_year_every_zone_is_near() {
     ] {
         let (read, _) = Time::split(time.as_bytes()).unwrap();
         assert_eq!(read.is_near(midnight), is_near, "{time}");
-        // The clock of a device that has none begins here.
+        // A device without a battery-backed clock starts at zero.
         _ = read.is_near(Duration::ZERO);
         _ = read.is_near(Duration::MAX);
     }

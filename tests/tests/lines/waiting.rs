@@ -1,4 +1,4 @@
-//! The intake against a queue of any size, and what is said of faults that come again.
+//! The intake compared with a queue, at any size; and reports of recurring faults.
 
 use core::time::Duration;
 use hosted::collections::VecDeque;
@@ -45,7 +45,7 @@ fn the_intake_is_a_queue_whatever_its_size() {
                 if has_room {
                     model.push_back(message);
                 } else {
-                    // At worst the longest that was taken lies between the end and the beginning.
+                    // The gap between end and start is at most the longest message.
                     let held: usize = model.iter().map(|it: &Message| it.2.len() + 37).sum();
                     assert!(held + message.2.len() + 37 + 237 > size, "{held} of {size}");
                 }
@@ -82,10 +82,10 @@ fn the_same_line_is_counted_for_a_while() {
     assert_eq!(quiet.settle(T0 + second), None, "not yet");
     assert_eq!(quiet.settle(due), Some(Unsaid { repeated: 1, left_out: 0 }));
     assert_eq!(quiet.deadline(), Instant::NEVER);
-    assert_eq!(quiet.may_say(b"b", due), Some(NOTHING), "after a while it is news");
+    assert_eq!(quiet.may_say(b"b", due), Some(NOTHING), "after a while it is news again");
 }
 
-/// Every line is said, or counted by a line that is said.
+/// Every line is printed, or counted by a line that is printed.
 #[test]
 fn whatever_is_not_said_is_counted() {
     let mut random = Random::new();

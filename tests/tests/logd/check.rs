@@ -6,7 +6,7 @@ use std::fs;
 
 const GOOD: &str = "2001-02-03T04:05:06.000007Z user.info app: gr\u{f6}\u{df}er\t\\x07\n";
 
-/// Checks the home's directory; returns the status, and what was printed and complained of.
+/// Checks the home's directory. Returns the status, standard output and standard error.
 pub(crate) fn check(home: &Home) -> (Option<i32>, String, String) {
     let output = check_command(home, &["logs"]).output().unwrap();
     let [printed, said] = [output.stdout, output.stderr].map(|it| String::from_utf8(it).unwrap());
@@ -54,14 +54,14 @@ pub(crate) fn check_names_each_line_that_is_not_whole() {
 
 pub(crate) fn check_reads_files_of_any_size_and_kind() {
     let home = Home::new();
-    // Not ours, or no logs.
+    // Not our files, or not logs.
     for name in ["log.gz", "log.1.gz", "log.01", "log.0", "logs", "log.", "log.-1"] {
         fs::write(home.dir().join(name), "x").unwrap();
     }
     fs::write(home.log(0), "").unwrap();
     fs::write(home.log(2), GOOD.repeat(10_000)).unwrap();
     fs::write(home.log(10), "bad\n".repeat(1_000)).unwrap();
-    // Older by a second is a clock that was set a little; by two it is said, and no fault.
+    // One second back is a clock adjustment. Two seconds are reported, but are not a fault.
     let times =
         ["07", "06", "04", "03", "59"].map(|second| GOOD.replace(":06.", &format!(":{second}.")));
     fs::write(home.log(1), times.concat()).unwrap();
@@ -83,7 +83,7 @@ pub(crate) fn check_reads_files_of_any_size_and_kind() {
     );
     fs::remove_file(home.log(10)).unwrap();
     assert_eq!(check(&home).0, Some(0));
-    // Gigabytes without an end, and what is not a file.
+    // A huge line without an end, and things that are not files.
     fs::File::create(home.log(3)).unwrap().set_len(300 << 20).unwrap();
     fs::create_dir(home.log(4)).unwrap();
     rustix::fs::mkfifoat(rustix::fs::CWD, home.log(5), rustix::fs::Mode::RWXU).unwrap();

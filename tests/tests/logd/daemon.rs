@@ -1,4 +1,4 @@
-//! The daemon as a process: built once, spawned, asked, and killed with what it has started.
+//! The daemon as a process: built once, started, queried, and killed with everything it started.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -15,10 +15,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::home::{DEADLINE, Home, eventually};
 
-/// The daemon, and logd for what it alone has.
+/// The daemon under test, and logd for what only logd can do.
 static PROGRAMS: OnceLock<[PathBuf; 2]> = OnceLock::new();
 
-/// Whether the cases are run with tinylogd, which does the same without what is for measurements.
+/// Whether the cases run with tinylogd, which lacks only what is for measurements.
 pub(crate) fn is_tiny() -> bool {
     std::env::var_os("IPC_TESTS_LOGD").is_some_and(|name| name == "tinylogd")
 }
@@ -35,7 +35,7 @@ pub(crate) fn build() {
     PROGRAMS.set([daemon, logd]).unwrap();
 }
 
-/// Returns a command that says whether logs are whole.
+/// Returns a command that checks whether logs are whole.
 pub(crate) fn check_command(home: &Home, dir: &[&str]) -> Command {
     let [_, logd] = PROGRAMS.get().unwrap();
     let mut command = Command::new(logd);
@@ -43,21 +43,22 @@ pub(crate) fn check_command(home: &Home, dir: &[&str]) -> Command {
     command
 }
 
-/// Returns the bytes of the longest message; longer ones are cut.
+/// Returns the length limit of messages; longer ones are truncated.
 pub(crate) fn longest() -> usize {
     if is_tiny() { 4 << 10 } else { 16 << 10 }
 }
 
-/// The intake that logd has without being told.
+/// logd's default for `--intake`.
 const INTAKE: &str = "1048576";
 
-/// What only logd has.
+/// Options that only logd has.
 const LOGDS: [&str; 2] = ["--inline", "--stall"];
 
-/// The arguments that the figures need.
+/// The usual arguments, including those for figures.
 pub(crate) const ARGUMENTS: [&str; 5] = ["--socket", "socket", "--dir", "logs", "--stats"];
 
-/// Returns a command with these arguments, in the home and with its output in files there.
+/// Returns a command with these arguments that runs in the home and writes its output to files
+/// there.
 pub(crate) fn command(home: &Home, arguments: &[&str]) -> Command {
     let mut command = bare_command(home, arguments);
     command
@@ -66,13 +67,13 @@ pub(crate) fn command(home: &Home, arguments: &[&str]) -> Command {
     command
 }
 
-/// The same, with output that is left to the caller: it takes nothing from a daemon that runs.
+/// The same with the caller's output, so that the files of a running daemon stay untouched.
 pub(crate) fn bare_command(home: &Home, arguments: &[&str]) -> Command {
     let [daemon, _] = PROGRAMS.get().unwrap();
     let mut command = Command::new(daemon);
     expect_known(arguments.iter().copied());
     if is_tiny() {
-        // What comes later counts.
+        // Later options win.
         command.args(["--intake", INTAKE]);
     }
     let arguments = arguments.iter().filter(|argument| !(is_tiny() && **argument == "--stats"));
@@ -80,15 +81,15 @@ pub(crate) fn bare_command(home: &Home, arguments: &[&str]) -> Command {
     command
 }
 
-/// A daemon that runs; it is killed when this goes.
+/// A running daemon, killed on drop.
 pub(crate) struct Logd<'a> {
     home: &'a Home,
     child: Child,
-    /// Where tinylogd tells that it is ready, unless a case takes that for itself.
+    /// Where tinylogd reports readiness, unless a case uses that itself.
     notices: Option<UnixDatagram>,
 }
 
-/// A line of figures: its word and its fields.
+/// A line of figures: its first word and its fields.
 #[derive(Debug)]
 pub(crate) struct Figures {
     pub(crate) word: String,
@@ -101,17 +102,17 @@ impl<'a> Logd<'a> {
         Self::spawn(home, command(home, &ARGUMENTS).args(arguments))
     }
 
-    /// Starts a daemon by a command with the usual arguments, and waits until it is ready.
+    /// Starts a daemon from a command with the usual arguments, and waits until it is ready.
     pub(crate) fn spawn(home: &'a Home, command: &mut Command) -> Self {
         Self::try_spawn(home, command).unwrap_or_else(|said| panic!("it has ended: {said}"))
     }
 
-    /// The same, or returns what a daemon that has ended before has said.
+    /// The same, but returns the standard error of a daemon that exits before it is ready.
     pub(crate) fn try_spawn(home: &'a Home, command: &mut Command) -> Result<Self, String> {
         Self::try_spawn_with(home, command, |_child| ())
     }
 
-    /// The same, with what is to be done to it once it is executed.
+    /// The same, with a function to call right after the daemon was started.
     pub(crate) fn try_spawn_with(
         home: &'a Home,
         command: &mut Command,
@@ -146,7 +147,7 @@ impl<'a> Logd<'a> {
         files.any(|file| fs::read_link(file.path()).is_ok_and(|path| path == log))
     }
 
-    /// Returns what it has said on standard error; see [`Home::said`].
+    /// Returns its standard error; see [`Home::said`].
     pub(crate) fn said(&self) -> String {
         self.home.said()
     }
@@ -160,7 +161,7 @@ impl<'a> Logd<'a> {
         eventually(words, || (self.said_count(words) > 0).then_some(()));
     }
 
-    /// Returns its whole lines of figures that begin with the word.
+    /// Returns its complete lines of figures that start with the word.
     pub(crate) fn figures(&self, word: &str) -> Vec<Figures> {
         if is_tiny() {
             leave_out("tinylogd has no figures");
@@ -174,7 +175,7 @@ impl<'a> Logd<'a> {
         Pid::from_child(&self.child)
     }
 
-    /// Returns the worker that was started last.
+    /// Returns the worker that was started most recently.
     pub(crate) fn worker(&self) -> Option<Pid> {
         if is_tiny() {
             let main = self.child.id();
@@ -193,12 +194,12 @@ impl<'a> Logd<'a> {
         kill_process(self.worker().unwrap(), signal).unwrap();
     }
 
-    /// Kills the worker and waits until another one is ready.
+    /// Kills the worker and waits until the next one is ready.
     pub(crate) fn replace_worker(&self) {
         self.replace_worker_after(|| ());
     }
 
-    /// The same, with a look at what the worker has left.
+    /// The same, with a look at what the worker left behind.
     pub(crate) fn replace_worker_after(&self, look: impl FnOnce()) {
         let before = self.worker();
         self.signal_worker(Signal::KILL);
@@ -209,7 +210,7 @@ impl<'a> Logd<'a> {
         });
     }
 
-    /// Returns a socket that sends to the daemon, and never waits longer than the deadline.
+    /// Returns a socket that sends to the daemon, with a send timeout.
     pub(crate) fn client(&self) -> UnixDatagram {
         let client = UnixDatagram::unbound().unwrap();
         client.connect(self.home.socket()).unwrap();
@@ -217,7 +218,7 @@ impl<'a> Logd<'a> {
         client
     }
 
-    /// Sends so many messages, and waits for each to be taken.
+    /// Sends `count` messages, and waits until each one was received.
     pub(crate) fn send(&self, text: impl Fn(u32) -> String, count: u32) {
         let client = self.client();
         (0..count).for_each(|number| _ = client.send(text(number).as_bytes()).unwrap());
@@ -231,14 +232,14 @@ impl<'a> Logd<'a> {
         eventually("the daemon to end", || self.child.try_wait().unwrap())
     }
 
-    /// Stops it with SIGTERM; it must end well, and its socket's path with it. Returns the last
-    /// figures of one that has some.
+    /// Stops it with SIGTERM. It must exit successfully and remove its socket. Returns its last
+    /// figures if it has any.
     pub(crate) fn stop(&mut self) -> End {
         self.signal(Signal::TERM);
         self.expect_good_end()
     }
 
-    /// The same, for one that ends by itself.
+    /// The same for a daemon that exits by itself.
     pub(crate) fn expect_good_end(&mut self) -> End {
         let status = self.await_end();
         assert_eq!(status.code(), Some(0), "{}", self.said());
@@ -254,7 +255,7 @@ impl Drop for Logd<'_> {
         let worker = self.worker().filter(|_| runs);
         _ = self.child.kill();
         _ = self.child.wait();
-        // One that runs ends by itself now; one that is stopped does not.
+        // A running worker exits by itself now; a stopped one does not.
         _ = worker.map(|worker| kill_process(worker, Signal::KILL));
         if std::thread::panicking() {
             eprintln!("the daemon has said:\n{}", self.said());
@@ -262,7 +263,7 @@ impl Drop for Logd<'_> {
     }
 }
 
-/// A good end, with the last figures of a daemon that has some.
+/// A successful exit, with the last figures if the daemon has any.
 #[derive(Debug)]
 pub(crate) struct End {
     pub(crate) figures: Option<Figures>,
@@ -278,7 +279,7 @@ impl End {
         }
     }
 
-    /// Returns a figure that the rest of the case depends on.
+    /// Returns a figure that the rest of the case needs.
     pub(crate) fn number(&self, key: &str) -> u64 {
         let figures = self.figures.as_ref();
         figures.unwrap_or_else(|| leave_out("tinylogd has no figures")).number(key)
@@ -303,7 +304,7 @@ pub(crate) fn knows(arguments: &[&str]) -> bool {
     !(is_tiny() && arguments.iter().any(|argument| LOGDS.contains(argument)))
 }
 
-/// Has the daemon tell that it is ready, unless a case wants to be told itself.
+/// Lets the daemon report readiness to us, unless a case handles that itself.
 fn notices(home: &Home, command: &mut Command) -> Option<UnixDatagram> {
     if command.get_envs().any(|(name, _)| name == "NOTIFY_SOCKET") {
         return None;
@@ -312,7 +313,7 @@ fn notices(home: &Home, command: &mut Command) -> Option<UnixDatagram> {
     _ = fs::remove_file(&path);
     let notices = UnixDatagram::bind(&path).unwrap();
     notices.set_nonblocking(true).unwrap();
-    // Also one that has become another user.
+    // The daemon may have changed its user.
     fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
     command.env("NOTIFY_SOCKET", path);
     Some(notices)

@@ -1,4 +1,4 @@
-//! Full disks as a policy: what waits, what goes, and what is counted.
+//! Policies for full disks: what waits, what is dropped, and what is counted.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -11,7 +11,7 @@ use crate::full::{Small, send_too_much, text};
 use crate::home::{Home, eventually};
 use crate::tracer::Tracer;
 
-/// The worker was killed by SIGXFSZ at each line, until the messages were lost.
+/// SIGXFSZ killed the worker at each line, until the messages were lost.
 pub(crate) fn repro_a_limit_on_the_size_of_files_is_a_reason_to_rotate() {
     limit_files(5000);
     for arguments in [&[][..], &["--inline"]] {
@@ -31,11 +31,11 @@ pub(crate) fn repro_a_limit_on_the_size_of_files_is_a_reason_to_rotate() {
     }
 }
 
-/// Nothing is gained by a new file then, and each older one would be lost for it.
+/// Rotating would not help, and each new file would cost an older one.
 pub(crate) fn a_line_over_the_limit_on_files_rotates_nothing() {
     let home = Home::new();
     let mut logd = Logd::start(&home, &["--when-full", "drop-oldest"]);
-    // Not for main, whose figures go into a file, too.
+    // Only for the worker: main writes its figures to a file.
     prlimit(logd.worker(), Resource::Fsize, limit(1000)).unwrap();
     let client = logd.client();
     for number in 0..10 {
@@ -51,7 +51,7 @@ pub(crate) fn a_line_over_the_limit_on_files_rotates_nothing() {
 }
 
 fn limit_files(bytes: u64) {
-    // For this case's process, and for all that it starts.
+    // For this case's process and all processes that it starts.
     setrlimit(Resource::Fsize, limit(bytes)).unwrap();
 }
 
@@ -59,23 +59,23 @@ fn limit(bytes: u64) -> Rlimit {
     Rlimit { current: Some(bytes), maximum: None }
 }
 
-/// Returns the texts of the daemon's own lines, without a priority in front.
+/// Returns the texts of the daemon's own lines.
 fn own_words(small: &Small) -> Vec<String> {
     let own = small.home.lines().into_iter().filter(|line| line.kind == "syslog.warning");
     own.map(|line| line.text[line.text.find("logd: ").unwrap()..].to_owned()).collect()
 }
 
-/// Returns how many lines there are. Half of a further one may stand there for a moment.
+/// Returns how many lines there are. Half of another line may be there for a moment.
 fn written(small: &Small) -> usize {
     small.home.bytes().iter().filter(|&&byte| byte == b'\n').count()
 }
 
-/// Returns whether a line ends so.
+/// Returns whether a line ends with this text.
 fn has(small: &Small, text: &str) -> bool {
     String::from_utf8_lossy(&small.home.bytes()).contains(&format!("{text}\n"))
 }
 
-/// Waits until those of 15 messages are dropped that have no room, and returns how many have.
+/// Waits until the messages of 15 that do not fit are dropped, and returns how many there are.
 fn await_dropped(small: &Small, logd: &Logd<'_>) -> usize {
     let before = eventually("all to be dropped", || {
         let dropped = logd.figures("second").last()?.number("dropped");
@@ -132,8 +132,8 @@ pub(crate) fn drop_oldest_removes_the_oldest_file_and_then_drops() {
     client.send(text(10).as_bytes()).unwrap();
     eventually("the oldest file to go", || has(&small, &text(10)).then_some(()));
     assert!(!small.home.texts().contains(&text(0)), "the oldest is gone");
-    assert!(small.home.texts().contains(&text(4)), "and no other one");
-    // What it has given back goes to others, over and over, until nothing older is left.
+    assert!(small.home.texts().contains(&text(4)), "and only the oldest");
+    // Other files use up the room it freed, again and again, until no older log is left.
     for number in 11.. {
         let mut ballast = OpenOptions::new().append(true).open(small.ballast()).unwrap();
         while ballast.write_all(&[0; 4096]).is_ok() {}
@@ -173,7 +173,7 @@ pub(crate) fn a_worker_that_is_killed_while_it_drops_tells_the_next() {
 pub(crate) fn what_was_dropped_and_not_counted_is_said_at_the_end() {
     let small = Small::new();
     let mut logd = Logd::start(&small.home, &["--when-full", "drop-new"]);
-    // Not even for the line that counts.
+    // No room even for the line with the count.
     small.fill(0);
     logd.send(|number| text(number as usize), 15);
     logd.await_said("the disk is full");
@@ -185,7 +185,7 @@ pub(crate) fn what_was_dropped_and_not_counted_is_said_at_the_end() {
     assert_eq!(logd.said_count(&words), 1, "{}", logd.said());
     assert!(
         fs::symlink_metadata(small.home.dir().join("running")).is_ok(),
-        "nor is it a clean end"
+        "it is not a clean end either"
     );
 }
 
@@ -216,7 +216,7 @@ pub(crate) fn quota_is_a_full_disk_and_other_trouble_drops_after_a_while() {
     }
 }
 
-/// The worker waited on the old disk, and the signal behind the line that waited.
+/// The worker kept waiting on the old disk, with the signal behind the waiting line.
 pub(crate) fn repro_a_worker_that_waits_goes_on_to_another_disk() {
     let small = Small::new();
     let mut logd = Logd::start(&small.home, &[]);
@@ -230,9 +230,9 @@ pub(crate) fn repro_a_worker_that_waits_goes_on_to_another_disk() {
     assert!(small.home.texts().into_iter().eq((before..8).map(text)));
 }
 
-/// A disk without room for a single file kept the worker from starting at all.
+/// On a disk without room for a single file the worker did not start at all.
 pub(crate) fn repro_a_disk_without_room_for_a_file_is_a_full_one() {
-    // The directory itself and two other files: the lock needs one, too.
+    // For the directory itself and two files: the lock needs one too.
     let small = Small::with("size=128k,nr_inodes=3");
     fs::write(small.home.log(3), "").unwrap();
     fs::write(small.home.log(4), "").unwrap();
@@ -247,7 +247,7 @@ pub(crate) fn repro_a_disk_without_room_for_a_file_is_a_full_one() {
     assert_eq!(texts[1], "the first");
 }
 
-/// Only sixteen notes go while main is away: the others were refused, and the log counted twice.
+/// Only sixteen notes fit while main is away. The others were refused, and the log counted twice.
 pub(crate) fn repro_what_is_dropped_while_main_is_away_is_counted_once() {
     limit_files(3000);
     let home = Home::new();
@@ -256,7 +256,7 @@ pub(crate) fn repro_what_is_dropped_while_main_is_away_is_counted_once() {
     logd.signal_worker(Signal::STOP);
     let client = logd.client();
     for number in 0..60 {
-        // Escaped, it is over the limit.
+        // Once escaped it is over the limit.
         client.send(&[1; 760]).unwrap();
         client.send(format!("small {number}").as_bytes()).unwrap();
     }
@@ -265,7 +265,7 @@ pub(crate) fn repro_what_is_dropped_while_main_is_away_is_counted_once() {
     });
     logd.signal(Signal::STOP);
     logd.signal_worker(Signal::CONT);
-    // Half of a line that does not fit may stand there for a moment.
+    // Half of a line that does not fit may be there for a moment.
     let lines = || home.bytes().iter().filter(|&&byte| byte == b'\n').count();
     eventually("the lines", || (lines() == 120).then_some(()));
     logd.signal(Signal::CONT);
@@ -274,7 +274,7 @@ pub(crate) fn repro_what_is_dropped_while_main_is_away_is_counted_once() {
     assert_eq!(logd.said_count("not counted"), 0, "{}", logd.said());
 }
 
-/// There was room by then, and the log never told of them.
+/// By then there was room, but the log never reported them.
 pub(crate) fn repro_what_was_dropped_is_counted_at_the_end_if_there_is_room() {
     for kill in [false, true] {
         let small = Small::new();

@@ -1,16 +1,16 @@
-//! The files: rotation, and what is left of an earlier life.
+//! The files: rotation, and leftovers of an earlier run.
 
 use std::fs;
 
 use crate::daemon::Logd;
 use crate::home::{Home, lines, read};
 
-/// A text of some length of its own; its line is at most about 200 bytes long.
+/// A text whose length depends on its number; the line is at most about 200 bytes long.
 fn text(number: usize) -> String {
     format!("message {number} {}", "-".repeat(number * 37 % 140))
 }
 
-/// Sends so many messages to a daemon of its own and stops it.
+/// Starts a daemon, sends it `count` messages and stops it.
 fn run(home: &Home, arguments: &[&str], count: usize) {
     let mut logd = Logd::start(home, arguments);
     let client = logd.client();
@@ -38,7 +38,7 @@ pub(crate) fn rotation_keeps_size_and_order() {
     let numbers = home.numbers();
     assert!(numbers.len() > 8, "{numbers:?}");
     assert!(numbers.iter().rev().copied().eq(0..u32::try_from(numbers.len()).unwrap()));
-    // No file was begun before the one before it was full.
+    // No file was started before the previous one was full.
     for pair in numbers.windows(2) {
         let [older, newer] = [pair[0], pair[1]].map(|number| read(&home.log(number)));
         let first = newer.iter().position(|&byte| byte == b'\n').unwrap() + 1;
@@ -120,7 +120,7 @@ pub(crate) fn in_line_the_files_are_the_same() {
     assert_eq!(contents[0], contents[1]);
 }
 
-/// Every second message was refused where a directory stood in the way of a rename.
+/// A directory blocked a rename, and every second message was refused.
 pub(crate) fn repro_a_rotation_that_fails_loses_no_message() {
     let home = Home::new();
     fs::create_dir_all(home.log(1).join("in the way")).unwrap();

@@ -1,6 +1,6 @@
-//! A full disk: a small tmpfs in a mount namespace of the case's own.
+//! A full disk: a small tmpfs in the case's own mount namespace.
 
-#![expect(unsafe_code, reason = "a mount namespace is a system call away")]
+#![expect(unsafe_code, reason = "a mount namespace needs a raw system call")]
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -15,16 +15,16 @@ use crate::daemon::Logd;
 use crate::home::{Home, eventually, lines, read};
 use crate::tracer::Tracer;
 
-/// Bytes that a tmpfs gives at once.
+/// The unit in which a tmpfs allocates.
 const PAGE: u64 = 4096;
 
-/// A home whose directory is a file system with little room.
+/// A home whose directory is a small file system.
 pub(crate) struct Small {
     pub(crate) home: Home,
 }
 
 impl Small {
-    /// Mounts it, or ends the case where that is not allowed.
+    /// Mounts it, or skips the case if that is not allowed.
     pub(crate) fn new() -> Self {
         Self::with("size=128k")
     }
@@ -43,7 +43,7 @@ impl Small {
         small
     }
 
-    /// Mounts a file system over what is there.
+    /// Mounts a file system over the directory.
     pub(crate) fn mount(&self, options: &str) -> bool {
         let arguments = ["-t", "tmpfs", "-o", options, "tmpfs"];
         let mounted = Command::new("mount").args(arguments).arg(self.home.dir()).status();
@@ -54,7 +54,7 @@ impl Small {
         self.home.dir().join("ballast")
     }
 
-    /// Fills the disk up to the last byte, but for so many pages.
+    /// Fills the disk, leaving `free_pages` pages free.
     pub(crate) fn fill(&self, free_pages: u64) {
         let mut ballast = File::create(self.ballast()).unwrap();
         let error = loop {
@@ -74,12 +74,12 @@ impl Small {
 
 impl Drop for Small {
     fn drop(&mut self) {
-        // Best effort: the namespace goes with the case.
+        // Best effort: the namespace ends with the case.
         _ = Command::new("umount").arg("--lazy").arg(self.home.dir()).status();
     }
 }
 
-/// Moves this process, which still has one thread, to mounts of its own.
+/// Moves this process, which still has one thread, to a separate mount namespace.
 fn has_own_mounts() -> bool {
     let (user, group) = (getuid(), getgid());
     // SAFETY: no memory is involved; the process belongs to this case alone.
@@ -109,7 +109,7 @@ pub(crate) fn text(number: usize) -> String {
     format!("message {number} {}", "m".repeat(3000))
 }
 
-/// Fills the disk but for a page, and sends more than there is room for.
+/// Fills the disk except for one page, and sends more than fits.
 pub(crate) fn send_too_much(small: &Small, logd: &Logd<'_>, count: usize) {
     small.fill(1);
     let client = logd.client();
@@ -130,7 +130,7 @@ pub(crate) fn a_full_disk_is_waited_for_and_loses_nothing() {
     let small = Small::new();
     let mut logd = Logd::start(&small.home, &[]);
     send_too_much(&small, &logd, 15);
-    // More than two further attempts, each of which writes a half line for a moment.
+    // Long enough for two more attempts, each of which writes half a line for a moment.
     std::thread::sleep(Duration::from_millis(2500));
     eventually("only whole lines", || {
         let bytes = read(&small.home.log(0));
@@ -157,7 +157,7 @@ pub(crate) fn sigterm_on_a_full_disk_waits_for_room() {
     check_all(&small, &logd, 8);
 }
 
-/// The next lines were glued to the half one.
+/// The next line was appended to the half line.
 pub(crate) fn repro_a_half_line_that_cannot_be_cut_at_once_is_cut_later() {
     let small = Small::new();
     Tracer::require();
@@ -180,7 +180,7 @@ pub(crate) fn a_half_line_of_a_killed_worker_is_cut_by_the_next() {
     let tracer = fail_cuts(&small, &logd);
     send_too_much(&small, &logd, 6);
     assert!(!read(&small.home.log(0)).ends_with(b"\n"), "the half line is there");
-    // Stopped, so that it does not find the room.
+    // Stop it, so that it does not find the room.
     logd.signal_worker(Signal::STOP);
     small.free();
     logd.replace_worker();
@@ -193,15 +193,15 @@ pub(crate) fn a_half_line_of_a_killed_worker_is_cut_by_the_next() {
     assert_eq!(logd.said_count("lost (running): message 1 "), 1, "{}", logd.said());
 }
 
-/// Lets no half line be cut; the worker tries again as on a full disk.
+/// Makes truncation of half lines fail; the worker retries as on a full disk.
 fn fail_cuts(small: &Small, logd: &Logd<'_>) -> Tracer {
-    // On 32-bit machines it has the other name.
+    // On 32-bit machines the call has the other name.
     let inject = ["trace=ftruncate,?ftruncate64", "inject=ftruncate,?ftruncate64:error=ENOSPC"];
     Tracer::attach(&small.home, logd.worker().unwrap(), &inject)
 }
 
-/// Ends the tracing of the worker while it is in no system call: one that is to fail in that
-/// moment fails with ENOSYS.
+/// Stops tracing the worker while it is in no system call. A call whose failure strace is injecting
+/// at that moment would fail with ENOSYS.
 pub(crate) fn let_go(logd: &Logd<'_>, tracer: Tracer) {
     logd.signal_worker(Signal::STOP);
     std::thread::sleep(Duration::from_millis(300));

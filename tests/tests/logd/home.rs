@@ -1,4 +1,4 @@
-//! A place for one daemon: its socket, its directory, and what stands in it.
+//! A home for one daemon: its socket, its directory, and the logs in it.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -12,14 +12,14 @@ use crate::daemon::is_tiny;
 /// Longer than anything takes that does not hang.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A directory of a test's own, with `logs` for the daemon and `socket` beside it.
+/// A test's own directory, with `logs` for the daemon and `socket` next to it.
 pub(crate) struct Home {
     temp: TempDir,
 }
 
 impl Home {
-    /// Returns what the daemon has said on standard error, but for the system's own limit, which
-    /// machines differ in.
+    /// Returns the daemon's standard error, without the line about the system's limit, which
+    /// differs between machines.
     pub(crate) fn said(&self) -> String {
         let said = in_words(read(&self.path("stderr")));
         said.split_inclusive('\n').filter(|line| !line.contains("max_dgram_qlen")).collect()
@@ -43,7 +43,7 @@ impl Home {
         self.path("logs")
     }
 
-    /// Returns the path of a log: 0 for the one that is written, more for older ones.
+    /// Returns the path of a log: 0 is the current one, higher numbers are older.
     pub(crate) fn log(&self, number: u32) -> PathBuf {
         match number {
             0 => self.dir().join("log"),
@@ -51,7 +51,7 @@ impl Home {
         }
     }
 
-    /// Returns the numbers of the logs there are, the oldest first.
+    /// Returns the numbers of the existing logs, oldest first.
     pub(crate) fn numbers(&self) -> Vec<u32> {
         let names = fs::read_dir(self.dir()).unwrap().map(|entry| entry.unwrap().file_name());
         let mut numbers: Vec<u32> = names
@@ -64,12 +64,12 @@ impl Home {
         numbers
     }
 
-    /// Returns the bytes of all logs, the oldest first.
+    /// Returns the contents of all logs, oldest first.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         self.numbers().into_iter().flat_map(|number| read(&self.log(number))).collect()
     }
 
-    /// Returns all lines, the oldest first; each must be a whole one.
+    /// Returns all lines, oldest first; each must be complete.
     pub(crate) fn lines(&self) -> Vec<Line> {
         lines(&self.bytes())
     }
@@ -79,7 +79,7 @@ impl Home {
         self.lines().into_iter().map(|line| line.text).collect()
     }
 
-    /// Waits for so many lines.
+    /// Waits for `count` lines.
     pub(crate) fn await_lines(&self, count: usize) -> Vec<Line> {
         eventually(&format!("{count} lines"), || {
             (self.bytes().iter().filter(|&&byte| byte == b'\n').count() >= count).then_some(())
@@ -88,17 +88,17 @@ impl Home {
     }
 }
 
-/// A line in its parts.
+/// The parts of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Line {
     pub(crate) time: String,
     /// Facility and severity.
     pub(crate) kind: String,
-    /// The text; what is no UTF-8 is replaced.
+    /// The text, with invalid UTF-8 replaced.
     pub(crate) text: String,
 }
 
-/// Takes a file's bytes apart; they end with a whole line.
+/// Splits a file into lines; it must end with a complete one.
 pub(crate) fn lines(bytes: &[u8]) -> Vec<Line> {
     let text = String::from_utf8_lossy(bytes);
     assert!(text.is_empty() || text.ends_with('\n'), "half a line at the end: {text:?}");
@@ -112,13 +112,13 @@ pub(crate) fn lines(bytes: &[u8]) -> Vec<Line> {
         .collect()
 }
 
-/// Returns what a daemon has said, as logd says it, whatever its own name is.
+/// Returns a daemon's messages with logd's name, whatever its own name is.
 pub(crate) fn in_words(said: Vec<u8>) -> String {
     let said = String::from_utf8(said).unwrap();
     if is_tiny() { said.replace("tinylogd: ", "logd: ") } else { said }
 }
 
-/// Reads a file; one that is not there has nothing in it.
+/// Reads a file; a missing file counts as empty.
 pub(crate) fn read(path: &Path) -> Vec<u8> {
     match fs::read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
@@ -126,7 +126,7 @@ pub(crate) fn read(path: &Path) -> Vec<u8> {
     }
 }
 
-/// Waits until there is something.
+/// Waits until `look` returns something.
 pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {

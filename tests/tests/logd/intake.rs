@@ -1,4 +1,4 @@
-//! Messages that wait in main: clients that do not wait, and what does not fit.
+//! Messages that wait in main: clients that do not wait, and messages that do not fit.
 
 use std::io::ErrorKind;
 
@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use crate::daemon::Logd;
 use crate::home::{Home, eventually};
 
-/// Without an intake they had lost all but the first few.
+/// Without an intake all but the first few messages were lost.
 pub(crate) fn clients_that_do_not_wait_lose_nothing_in_a_short_stall() {
     let home = Home::new();
     let mut logd = Logd::start(&home, &[]);
@@ -16,7 +16,7 @@ pub(crate) fn clients_that_do_not_wait_lose_nothing_in_a_short_stall() {
     logd.signal_worker(Signal::STOP);
     let text = |number: u32| format!("held {number} {}", "x".repeat(80));
     for number in 0..3000 {
-        // Only the kernel's own queue, of ten messages, is waited for.
+        // The client waits only for the kernel's own queue of ten messages.
         eventually("room in the kernel", || match client.send(text(number).as_bytes()) {
             Ok(_) => Some(()),
             Err(error) => {
@@ -58,7 +58,7 @@ fn overflown(policy: &str) -> (Vec<String>, u64) {
     (home.texts(), dropped)
 }
 
-/// Splits what the log says of itself from the numbers of messages.
+/// Separates the daemon's counts of dropped messages from the numbers of the others.
 fn told(texts: &[String]) -> (u64, Vec<u32>) {
     let own = texts.iter().filter_map(|text| text.strip_prefix("logd: "));
     let dropped = own.map(|text| text.split(' ').next().unwrap().parse::<u64>().unwrap()).sum();
@@ -84,8 +84,8 @@ pub(crate) fn the_oldest_goes_first_where_that_is_asked_for() {
     assert!(numbers.is_sorted(), "in their order");
 }
 
-/// A worker that was killed had told of them in the log, and the next one told again; or nobody did,
-/// where a reply to an earlier message had made main forget them.
+/// Drops were counted twice if the worker was killed after it had logged them. They were not
+/// counted at all if the reply to an earlier message made main forget them.
 pub(crate) fn repro_what_is_dropped_is_counted_through_kills() {
     let home = Home::new();
     let options = ["--intake", "65536", "--when-full", "drop-new", "--stall", "20/21"];
@@ -105,7 +105,7 @@ pub(crate) fn repro_what_is_dropped_is_counted_through_kills() {
     let rest = rest.next().map_or(0, |(_, rest)| rest.split(',').next().unwrap().parse().unwrap());
     let counted = counts.iter().sum::<u64>() + rest;
     println!("{counted} of {dropped} counted, in {counts:?} and {rest}");
-    // One that is killed right after its line has not said so.
+    // A worker killed right after its line has not reported it.
     let most = dropped + 3 * counts.iter().max().unwrap();
     assert!(dropped > 500 && (dropped..=most).contains(&counted), "{said}");
 }

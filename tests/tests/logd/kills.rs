@@ -1,5 +1,5 @@
-//! kill -9 at any moment, of the worker and of main, under load, amid rotations and on a disk that
-//! is full now and then.
+//! kill -9 of the worker and of main at any moment: under load, during rotations, and on a disk
+//! that is full at times.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,23 +25,23 @@ use crate::load::{Load, numbers};
 use crate::marks::UNCLEAN;
 use crate::tracer::Tracer;
 
-/// Many small files, the smallest intake, and all of them kept.
+/// Many small files, the smallest intake, and no file deleted.
 const OPTIONS: [&str; 6] = ["--rotate-bytes", "3000", "--keep", "1000000", "--intake", "65536"];
 const CLIENTS: u32 = 4;
 const LEN: usize = 90;
-/// How often it is full in a round.
+/// How often the disk is full in a round.
 const CYCLES: usize = 4;
 /// More than a round writes.
 const DISK: &str = "size=48m";
 
-/// Bytes of the intake for each message beside its own.
+/// Bytes in the intake per message, besides the text.
 const INTAKE_HEAD: usize = 37;
-/// Messages that main takes before it sends on what it took from the intake.
+/// Messages that main receives before it forwards any from the intake.
 const BATCH: usize = 64;
-/// Messages that the worker has and main knows of.
+/// Messages that the worker has and main tracks.
 const SLOTS: usize = 256;
 
-/// What was counted.
+/// Counts by name.
 type Sum = BTreeMap<&'static str, usize>;
 
 /// How often each is killed.
@@ -53,8 +53,8 @@ fn random_ms(random: &mut Random, limit: usize) -> Duration {
     Duration::from_millis(u64::try_from(random.below(limit)).unwrap())
 }
 
-/// Fills a disk, and makes room again, a few times: as long as a round goes on, and no start has to
-/// wait for long.
+/// Fills a disk and frees room again a few times: as long as a round lasts, but never so long that
+/// a start has to wait.
 struct Pressure {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -92,7 +92,7 @@ fn fill(path: &Path) {
     while file.write_all(&[0; 4096]).is_ok() {}
 }
 
-/// Waits for a moment: any one, or one shortly after a rotation has begun.
+/// Waits for any moment, or for one shortly after a rotation has begun.
 fn await_moment(home: &Home, random: &mut Random, limit_ms: usize) {
     sleep(random_ms(random, limit_ms));
     if random.one_in(2) {
@@ -100,20 +100,20 @@ fn await_moment(home: &Home, random: &mut Random, limit_ms: usize) {
     }
     let watch = inotify::init(inotify::CreateFlags::CLOEXEC).unwrap();
     inotify::add_watch(&watch, home.dir(), inotify::WatchFlags::MOVED_FROM).unwrap();
-    // On a full disk there is none.
+    // A full disk has no rotations.
     let deadline = Instant::now() + Duration::from_millis(200);
     wait(&mut [Watched::new(watch.as_fd(), Interest::Input)], Some(deadline)).unwrap();
     let until = Instant::now() + Duration::from_micros(random.next() % 500);
     while Instant::now() < until {}
 }
 
-/// Returns whether the log or a number is missing: a rotation was interrupted.
+/// Returns whether the log or a number is missing, which means an interrupted rotation.
 fn is_amid_rotation(home: &Home) -> bool {
     let numbers = home.numbers();
     numbers.last() != Some(&0) || numbers.windows(2).any(|pair| pair[0] - pair[1] > 1)
 }
 
-/// Removes what was checked.
+/// Removes files that have been checked.
 fn remove_older(home: &Home) {
     for number in home.numbers().into_iter().filter(|&number| number > 0) {
         fs::remove_file(home.log(number)).unwrap();
@@ -135,7 +135,7 @@ pub(crate) fn after_a_workers_death_each_line_is_there_once_or_named() {
         let mut logd = Logd::start(home, &OPTIONS);
         let pressure = Pressure::start(&small, Random::seeded(random.next()));
         let load = Load::start(&logd, CLIENTS, LEN);
-        // Later ones are restarted later and later.
+        // Only a few: restarts are delayed more and more.
         for _ in 0..AT_ONCE.min(left) {
             await_moment(home, &mut random, 100);
             logd.replace_worker_after(|| {
@@ -165,11 +165,11 @@ pub(crate) fn after_a_workers_death_each_line_is_there_once_or_named() {
     println!("the worker was killed: {sum:?}");
 }
 
-/// Starts a daemon as a supervisor does: again, where the log was not free in time.
+/// Starts a daemon like a supervisor: retries while the log is locked.
 fn start<'a>(home: &'a Home, retries: &mut usize) -> Logd<'a> {
     let limit = Instant::now() + DEADLINE;
     loop {
-        // The worker of the last one has them still.
+        // The last daemon's worker still has them open.
         for name in ["stdout", "stderr"] {
             fs::remove_file(home.path(name)).unwrap();
         }
@@ -184,7 +184,7 @@ fn start<'a>(home: &'a Home, retries: &mut usize) -> Logd<'a> {
     }
 }
 
-/// Checks what was written of a load whose main was killed; returns how many were lost.
+/// Checks the lines of a load whose main was killed, and returns how many messages were lost.
 fn judge(counts: &[u32], texts: &[String]) -> usize {
     let mut next = vec![0; counts.len()];
     for text in texts {
@@ -197,8 +197,8 @@ fn judge(counts: &[u32], texts: &[String]) -> usize {
     usize::try_from(counts.iter().sum::<u32>() - next.iter().sum::<u32>()).unwrap()
 }
 
-/// How many messages can be lost: with main those in the socket's queue, which each client can
-/// fill by one more than it holds, and in the intake; with the worker those that it has.
+/// How many messages can be lost. Main loses those in the intake and in the socket's queue, which
+/// each client can overfill by one; the worker loses those that it has.
 fn most_lost(victims: Victims) -> usize {
     let path = ipc_tests::around::proc("sys/net/unix/max_dgram_qlen");
     let queue: usize = fs::read_to_string(path).unwrap().trim().parse().unwrap();
@@ -207,7 +207,7 @@ fn most_lost(victims: Victims) -> usize {
     queue + 1 + clients + 65536 / (INTAKE_HEAD + LEN) + BATCH + of_worker
 }
 
-/// Who is killed.
+/// The processes to kill.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Victims {
     Main,
@@ -239,7 +239,7 @@ fn kill_main(victims: Victims) {
         logd.signal(Signal::KILL);
         if victims == Victims::Both {
             sleep(Duration::from_micros(random.next() % 2000));
-            // It may have written all by now.
+            // It may have written everything by now.
             _ = kill_process(worker, Signal::KILL);
             let is_amid = is_amid_rotation(home);
             *sum.entry("amid a rotation").or_default() += usize::from(is_amid);
@@ -247,7 +247,7 @@ fn kill_main(victims: Victims) {
         logd.await_end();
         *sum.entry("full").or_default() += logd.said_count("the disk is full");
         let counts = load.counts();
-        // Where the disk may be full at the start, the log has its line later.
+        // If the disk may be full at the start, the line reaches the log later.
         let pressure = Some(pressure).filter(|_| random.one_in(2));
         let is_free = pressure.is_none();
         logd = start(home, sum.entry("further starts").or_default());
@@ -276,8 +276,8 @@ fn kill_main(victims: Victims) {
     println!("main was killed: {sum:?}; at most {most_allowed} lost each time");
 }
 
-/// Amid a rotation nothing was locked: the next worker made another log, and what the first
-/// one still had was lost.
+/// During a rotation nothing was locked. The next worker created another log, and the messages that
+/// the first one still had were lost.
 pub(crate) fn repro_a_start_amid_a_rotation_waits() {
     Tracer::require();
     let home = Home::new();
@@ -296,7 +296,7 @@ pub(crate) fn repro_a_start_amid_a_rotation_waits() {
     expect_all_and_own(&home, &texts);
 }
 
-/// Stops the worker, and sends it messages that main has sent on when this returns.
+/// Stops the worker, sends messages, and returns once main has forwarded them.
 fn send_to_stopped_worker(logd: &Logd<'_>, count: usize) -> Vec<String> {
     let text = |number| format!("reaches {number} {}", "r".repeat(60));
     let texts: Vec<String> = (0..count).map(text).collect();
@@ -323,7 +323,7 @@ fn expect_all_and_own(home: &Home, texts: &[String]) {
     assert!(own.ends_with(UNCLEAN), "{own}");
 }
 
-/// Kills main, lets its worker go on a little later, and starts the next daemon meanwhile.
+/// Kills main, lets its worker continue a little later, and meanwhile starts the next daemon.
 fn start_before(home: &Home, mut logd: Logd<'_>, go_on: impl FnOnce() + Send) {
     logd.signal(Signal::KILL);
     logd.await_end();
@@ -335,7 +335,7 @@ fn start_before(home: &Home, mut logd: Logd<'_>, go_on: impl FnOnce() + Send) {
         });
         start(home, &mut retries).stop();
     });
-    // All is locked meanwhile. On a busy machine a start can end before that does.
+    // Everything is locked meanwhile. On a busy machine a start may give up earlier.
     assert!(retries < 4, "it does not wait: {retries} starts in vain");
 }
 

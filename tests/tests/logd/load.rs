@@ -1,4 +1,4 @@
-//! Clients that send numbered messages, and what must stand in the files afterwards.
+//! Clients that send numbered messages, and what the files must contain afterwards.
 
 use std::collections::HashSet;
 use std::thread::JoinHandle;
@@ -7,20 +7,20 @@ use std::time::Duration;
 use crate::daemon::Logd;
 use crate::home::Home;
 
-/// Threads that send until the daemon takes no more.
+/// Threads that send until the daemon accepts no more.
 pub(crate) struct Load {
     threads: Vec<JoinHandle<u32>>,
     len: usize,
 }
 
 impl Load {
-    /// Starts clients whose messages are of so many bytes, or a little more.
+    /// Starts clients that send messages of at least `len` bytes.
     pub(crate) fn start(logd: &Logd<'_>, clients: u32, len: usize) -> Self {
         let threads = (0..clients).map(|client| {
             let socket = logd.client();
             std::thread::spawn(move || {
                 let is_sent = |number: &u32| {
-                    // Long ones are many bytes in no time: the disk is not what is tested.
+                    // Long messages are slowed down: the disk itself is not under test.
                     let pause = Duration::from_millis(u64::from(len > 1000));
                     std::thread::sleep(pause);
                     socket.send(message(client, *number, len).as_bytes()).is_ok()
@@ -32,13 +32,13 @@ impl Load {
         Self { threads: threads.collect(), len }
     }
 
-    /// Waits for the end of the clients; returns how many messages of each were accepted.
+    /// Waits for the clients, and returns how many messages of each were accepted.
     pub(crate) fn counts(self) -> Vec<u32> {
         self.threads.into_iter().map(|it| it.join().unwrap()).collect()
     }
 
-    /// Checks that each message whose sending went well stands in the files once and whole, in
-    /// the order of its client; those that were reported as running may be missing.
+    /// Checks that each accepted message is in the files once and complete, in its client's order.
+    /// Messages reported as lost while running may be missing.
     pub(crate) fn check(self, home: &Home, said: &str) -> u64 {
         let len = self.len;
         let counts = self.counts();
@@ -78,7 +78,7 @@ pub(crate) fn numbers(text: &str) -> (u32, u32) {
     (number(), number())
 }
 
-/// Returns the messages that are named as lost while they were being written.
+/// Returns the messages reported as lost while running.
 fn lost(said: &str) -> HashSet<(u32, u32)> {
     let names = said.lines().filter_map(|line| line.strip_prefix("logd: lost (running): "));
     names.map(numbers).collect()

@@ -1,4 +1,4 @@
-//! The example daemon as a user has it: a program, a socket, a directory and signals.
+//! The example daemon, as users get it: a program, a socket, a directory and signals.
 
 #![expect(
     clippy::unwrap_used,
@@ -49,7 +49,7 @@ use words::*;
 use worker::*;
 
 fn main() -> ExitCode {
-    // Once, before the cases: each of them is a process of its own.
+    // Once, before the cases: each runs in a separate process.
     daemon::build();
     run()
 }

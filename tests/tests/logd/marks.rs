@@ -1,4 +1,4 @@
-//! The mark in the directory, by which a start knows how the last daemon has ended.
+//! The mark in the directory that tells a start how the last daemon ended.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use crate::full::Small;
 use crate::home::{Home, eventually, in_words, read};
 use crate::tracer::Tracer;
 
-/// What both standard error and the log say.
+/// Reported both on standard error and in the log.
 pub(crate) const UNCLEAN: &str = " ended uncleanly: messages may be lost";
 
 fn has_mark(home: &Home) -> bool {
@@ -24,7 +24,7 @@ fn kill(logd: &mut Logd<'_>) {
     logd.await_end();
 }
 
-/// Starts a daemon, stops it, and returns what it has said.
+/// Starts a daemon, stops it, and returns its standard error.
 fn start_and_stop(home: &Home) -> String {
     let mut logd = Logd::start(home, &[]);
     logd.stop();
@@ -145,7 +145,7 @@ pub(crate) fn a_start_on_a_full_disk_says_it_when_there_is_room() {
     kill(&mut Logd::start(home, &[]));
     small.fill(0);
     for _ in 0..2 {
-        // Said each time until the log has it.
+        // Reported at each start until the log has it.
         let mut logd = Logd::start(home, &[]);
         assert_eq!(logd.said_count(UNCLEAN), 1, "{}", logd.said());
         kill(&mut logd);
@@ -161,7 +161,7 @@ pub(crate) fn a_start_on_a_full_disk_says_it_when_there_is_room() {
     assert_eq!(start_and_stop(home), "");
 }
 
-/// A worker's own words went to a number that was none there.
+/// A worker wrote its messages to a descriptor that did not exist there.
 pub(crate) fn repro_an_unclean_end_is_said_on_a_pipe_too() {
     use std::io::Read;
     let home = Home::new();
@@ -177,14 +177,14 @@ pub(crate) fn repro_an_unclean_end_is_said_on_a_pipe_too() {
     assert_eq!(home.texts().iter().filter(|text| text.contains(UNCLEAN)).count(), 1);
 }
 
-/// It said that not all was written, and the next start that messages may be lost.
+/// It reported unwritten messages, and the next start reported possible losses.
 pub(crate) fn repro_a_quick_end_with_nothing_left_is_a_clean_one() {
     for (arguments, signal) in [(&[][..], Signal::QUIT), (&["--stop-within", "0"], Signal::TERM)] {
         let home = Home::new();
         let mut logd = Logd::start(&home, arguments);
         logd.client().send(b"written").unwrap();
         home.await_lines(1);
-        // Figures come each second: those of now know of the line.
+        // Figures come each second: the next ones include the line.
         eventually("its outcome", || {
             let last = logd.figures("second").pop()?;
             (last.number("written") == 1).then_some(())
@@ -196,7 +196,7 @@ pub(crate) fn repro_a_quick_end_with_nothing_left_is_a_clean_one() {
     }
 }
 
-/// It took all of `--stop-within`, and SIGQUIT did not end it.
+/// Stopping took all of `--stop-within`, and SIGQUIT did not end it.
 pub(crate) fn repro_an_idle_daemon_without_its_directory_ends_soon() {
     for quit in [false, true] {
         let home = Home::new();
@@ -213,7 +213,7 @@ pub(crate) fn repro_an_idle_daemon_without_its_directory_ends_soon() {
     }
 }
 
-/// A second daemon could write beside the first one.
+/// A second daemon could write to the same log.
 pub(crate) fn repro_a_lock_that_was_removed_is_made_again() {
     let home = Home::new();
     let mut logd = Logd::start(&home, &[]);

@@ -1,7 +1,6 @@
-//! Systems that give it less than most do: root without capabilities, a read-only disk, an empty
-//! /dev, no vDSO.
+//! Unusual systems: root without capabilities, a read-only disk, an empty /dev, no vDSO.
 
-#![expect(unsafe_code, reason = "what a starter sets up between fork and exec")]
+#![expect(unsafe_code, reason = "a supervisor's set-up between fork and exec")]
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -19,14 +18,14 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use crate::daemon::{ARGUMENTS, Logd, bare_command, command, is_tiny};
 use crate::home::{Home, eventually};
 
-/// Has a file for ten messages.
+/// Starts a new file after ten messages.
 const ROTATING: [&str; 4] = ["--rotate-bytes", "1000", "--keep", "100"];
 
 fn text(number: u32) -> String {
     format!("message {number} {}", "o".repeat(80))
 }
 
-/// Sends messages of these numbers, and waits for them.
+/// Sends messages with these numbers, and waits until they are written.
 fn write(home: &Home, logd: &Logd<'_>, numbers: std::ops::Range<u32>) {
     let count = home.texts().len() + numbers.len();
     let start = numbers.start;
@@ -38,7 +37,7 @@ fn check(home: &Home, count: u32) {
     assert!(home.texts().into_iter().eq((0..count).map(text)), "{:?}", home.texts());
 }
 
-/// Starts it, writes, rotates, restarts and stops.
+/// Starts the daemon, writes, rotates, restarts the worker and stops.
 fn runs(home: &Home, mut command: Command) {
     let mut logd = Logd::spawn(home, command.args(ROTATING));
     write(home, &logd, 0..20);
@@ -47,26 +46,26 @@ fn runs(home: &Home, mut command: Command) {
     logd.stop();
     check(home, 40);
     assert!(home.numbers().len() > 2);
-    // A kill can come between the writing and the answer.
+    // A kill may come between the write and the reply.
     let is_expected =
         |line: &str| line.contains("killed by") || line.contains("perhaps not synced");
     assert!(logd.said().lines().all(is_expected), "{}", logd.said());
 }
 
-/// What this needs is root's.
+/// Skips a case that needs root.
 fn need_root() {
     if !rustix::process::geteuid().is_root() {
         skip("a user without capabilities, and files of others", "run as root");
     }
 }
 
-/// Changes what is around a daemon before it is executed.
+/// Changes a daemon's surroundings before it is executed.
 fn around(command: &mut Command, change: fn() -> io::Result<()>) {
-    // SAFETY: this process has one thread, so that the child may do anything.
+    // SAFETY: this process has one thread, so the child may call anything.
     unsafe { command.pre_exec(change) };
 }
 
-/// Root has what is in the set that bounds it, or what it has inherited (capabilities(7)).
+/// Root gets the capabilities in its bounding set, or inherited ones (capabilities(7)).
 fn drop_capabilities() -> io::Result<()> {
     for capability in CapabilitySet::all().iter() {
         match rustix::thread::remove_capability_from_bounding_set(capability) {
@@ -87,10 +86,11 @@ fn without_capabilities(home: &Home) -> Command {
     command
 }
 
-/// Expects a daemon without capabilities to end with an error in one line, and nothing of it to stay.
+/// Expects a daemon without capabilities to fail with a one-line error, and to leave nothing
+/// behind.
 fn fails(home: &Home, arguments: &[&str], why: &str) {
     let said = Logd::try_spawn(home, without_capabilities(home).args(arguments)).err();
-    let said = said.unwrap_or_else(|| panic!("it runs, and not: {why}"));
+    let said = said.unwrap_or_else(|| panic!("it runs instead of: {why}"));
     assert_eq!(said, format!("logd: {why}\n"));
     for left in ["socket", "pid", "other/socket", "other/pid", "logs/running"] {
         assert!(fs::symlink_metadata(home.path(left)).is_err(), "{left} stays: {why}");
@@ -146,7 +146,7 @@ pub(crate) fn root_without_capabilities_may_not_use_what_is_anothers() {
     fails(&home, &["--socket", "other/socket"], "--socket other/socket: EACCES (13)");
 }
 
-/// Nothing can be renamed or made there until it is given back.
+/// Until it is given back, nothing can be renamed or created there.
 pub(crate) fn a_directory_that_is_given_away_and_back_loses_nothing() {
     let home = Home::new();
     let mut logd = Logd::spawn(&home, without_capabilities(&home).args(ROTATING));
@@ -198,7 +198,7 @@ fn close_streams_without_dev() -> io::Result<()> {
     Ok(())
 }
 
-/// The directory had the number of standard error.
+/// The directory got the number of standard error.
 pub(crate) fn repro_with_closed_streams_and_no_device_its_words_go_into_no_file() {
     if !is_tiny() {
         leave_out("the standard library ends a program that can open nothing at 0 to 2");
@@ -210,14 +210,14 @@ pub(crate) fn repro_with_closed_streams_and_no_device_its_words_go_into_no_file(
     let mut logd = Logd::spawn(&home, &mut command);
     write(&home, &logd, 0..1);
     let target = |fd| fs::read_link(proc(&format!("{}/fd/{fd}", logd.pid()))).unwrap();
-    assert_eq!([0, 1, 2].map(target), ["/"; 3].map(Path::new), "what nobody can write to");
+    assert_eq!([0, 1, 2].map(target), ["/"; 3].map(Path::new), "not writable");
     logd.replace_worker();
     write(&home, &logd, 1..2);
     logd.stop();
     check(&home, 2);
 }
 
-/// The test's own /dev, so that the socket is nobody else's.
+/// In the test's own /dev, so that the socket belongs to nothing else.
 pub(crate) fn dev_log_is_made_where_there_is_none() {
     if let Err(error) = around::leave_little_of_dev() {
         skip(&format!("a small /dev: {error}"), "run as root");
@@ -239,7 +239,7 @@ fn be_traced() -> io::Result<()> {
     }
 }
 
-/// As on a machine whose kernel maps no code for the clock (vdso(7)).
+/// Like a machine whose kernel maps no code for the clock (vdso(7)).
 pub(crate) fn without_a_vdso_the_time_is_asked_of_the_kernel() {
     let home = Home::new();
     let mut command = command(&home, &[&ARGUMENTS[..], &ROTATING].concat());
@@ -260,7 +260,8 @@ pub(crate) fn without_a_vdso_the_time_is_asked_of_the_kernel() {
     assert!(times.iter().all(|time| (&start..=&end).contains(&time)), "{start} {times:?} {end}");
 }
 
-/// Takes the vDSO's address out of what the kernel has put on a new program's stack (getauxval(3)).
+/// Removes the vDSO's address from the stack that the kernel prepared for a new program
+/// (getauxval(3)).
 fn hide_vdso(pid: i32) {
     const AT_IGNORE: usize = 1;
     let maps = fs::read_to_string(proc(&format!("{pid}/maps"))).unwrap();

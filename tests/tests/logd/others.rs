@@ -1,4 +1,4 @@
-//! Files that others touch: cut, renamed, replaced, given another mode, mounted over.
+//! Files changed by others: truncated, renamed, replaced, given another mode, mounted over.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::Write;
@@ -21,7 +21,7 @@ fn text(number: usize) -> String {
     format!("message {number} {}", "o".repeat(80))
 }
 
-/// Sends so many messages and waits until they are in the files, or were cut with them.
+/// Sends these messages and waits until they are in the files, or were truncated with them.
 fn send(logd: &Logd<'_>, numbers: std::ops::Range<usize>) {
     let client = logd.client();
     for number in numbers {
@@ -29,12 +29,12 @@ fn send(logd: &Logd<'_>, numbers: std::ops::Range<usize>) {
     }
 }
 
-/// Checks that these messages stand there, each once and in order.
+/// Checks that these messages are in the files, each once and in order.
 fn check(home: &Home, numbers: std::ops::Range<usize>) {
     assert!(home.texts().into_iter().eq(numbers.map(text)), "{:?}", home.texts());
 }
 
-/// It was rotated early: the length was remembered and not asked for.
+/// It was rotated early, because the length was remembered and not queried.
 pub(crate) fn repro_a_log_that_was_cut_is_not_full() {
     let home = Home::new();
     let mut logd = Logd::start(&home, &["--rotate-bytes", "10000"]);
@@ -55,13 +55,13 @@ pub(crate) fn a_log_cut_between_lines_has_whole_ones_only() {
     for number in 0..50 {
         send(&logd, number..number + 1);
         if number % 3 == 2 {
-            // What is made longer between a look and a write keeps its hole: not in that moment.
+            // A file extended between a look and a write keeps its hole, so avoid that moment.
             let last = format!("{}\n", text(number));
             eventually("the line", || read(&home.log(0)).ends_with(last.as_bytes()).then_some(()));
         }
         let file = OpenOptions::new().write(true).open(home.log(0)).unwrap();
         let len = file.metadata().unwrap().len();
-        // In the middle of a line, at the start, and far behind the end.
+        // In the middle of a line, at the start, and far beyond the end.
         file.set_len([len.min(40), 0, 1 << 33][number % 3]).unwrap();
     }
     send(&logd, 50..51);
@@ -74,13 +74,13 @@ pub(crate) fn a_log_cut_between_lines_has_whole_ones_only() {
     assert_eq!(logd.said(), "");
 }
 
-/// Reads the log, if it is not one with a hole that would fill the memory.
+/// Reads the log, unless it has a hole that would fill the memory.
 fn read_small(home: &Home) -> Vec<u8> {
     let len = fs::metadata(home.log(0)).unwrap().len();
     if len < 1 << 20 { read(&home.log(0)) } else { Vec::new() }
 }
 
-/// The new file had the mode of the first one.
+/// The new file did not keep a mode that was changed.
 pub(crate) fn repro_mode_owner_and_list_go_on_at_a_rotation() {
     let home = Home::new();
     let mut logd = Logd::start(&home, &["--rotate-bytes", "1000", "--keep", "100"]);
@@ -95,7 +95,7 @@ pub(crate) fn repro_mode_owner_and_list_go_on_at_a_rotation() {
     let before = fs::metadata(home.log(0)).unwrap();
     send(&logd, 1..20);
     home.await_lines(20);
-    // Another worker knows it from the last file.
+    // The next worker takes it from the last file.
     fs::rename(home.log(0), home.log(1)).unwrap();
     logd.replace_worker();
     eventually("a new log", || home.log(0).exists().then_some(()));
@@ -113,7 +113,7 @@ pub(crate) fn repro_mode_owner_and_list_go_on_at_a_rotation() {
 
 const ACL: &str = "system.posix_acl_access";
 
-/// Lets a further user read the file, where the file system knows such lists (acl(5)).
+/// Lets another user read the file, if the file system supports ACLs (acl(5)).
 fn give_list(path: &Path) -> bool {
     let none = u32::MAX;
     let entries = [(1_u16, 6_u16, none), (2, 4, 1000), (4, 4, none), (16, 4, none), (32, 0, none)];
@@ -132,7 +132,7 @@ fn list(path: &Path) -> Option<Vec<u8>> {
     Some(bytes[..len].to_vec())
 }
 
-/// Lines went into a file without a name until the next rotation.
+/// Lines went into a deleted file until the next rotation.
 pub(crate) fn repro_a_log_that_was_removed_or_replaced_is_left_at_once() {
     for replaces in [false, true] {
         let home = Home::new();
@@ -152,7 +152,7 @@ pub(crate) fn repro_a_log_that_was_removed_or_replaced_is_left_at_once() {
     }
 }
 
-/// Another name is what the file has left: it is rotated by nobody, and left when it is full.
+/// The file was renamed by others: the daemon never renames it, and leaves it when it is full.
 pub(crate) fn a_log_rotated_by_others_is_not_rotated_again() {
     let home = Home::new();
     let mut logd = Logd::start(&home, &["--rotate-bytes", "2000", "--keep", "100"]);
@@ -180,7 +180,7 @@ pub(crate) fn repro_sighup_goes_to_the_directory_that_has_the_path() {
     eventually("a log there", || home.log(0).exists().then_some(()));
     send(&logd, 3..6);
     home.await_lines(3);
-    // So does a worker that comes later.
+    // So does the next worker.
     logd.replace_worker();
     send(&logd, 6..9);
     logd.stop();
@@ -188,7 +188,7 @@ pub(crate) fn repro_sighup_goes_to_the_directory_that_has_the_path() {
     assert_eq!(crate::home::lines(&read(&home.path("old").join("log"))).len(), 3);
 }
 
-/// Without SIGHUP, since nothing else is left.
+/// Without SIGHUP, since no log is left.
 pub(crate) fn a_directory_that_was_removed_is_waited_for() {
     let home = Home::new();
     let mut logd = Logd::start(&home, &[]);
@@ -224,7 +224,7 @@ pub(crate) fn a_directory_that_comes_back_ends_the_dropping() {
     assert_eq!(texts[1], text(4));
 }
 
-/// A symbolic link's target was cut.
+/// A symbolic link's target was truncated.
 pub(crate) fn repro_what_is_no_regular_file_is_refused_and_stays() {
     let whys = ["symbolic link", "EISDIR", "log is a FIFO", "a socket or a device", "a device"];
     for why in whys {
@@ -278,7 +278,7 @@ pub(crate) fn repro_a_file_system_without_locks_is_used_and_said_once() {
     assert!(said.contains("ENOLCK (37)"), "{said}");
 }
 
-/// Attaches strace to main before it has a worker, so that the worker is born with it.
+/// Attaches strace to main before it has a worker, so that the worker is traced from the start.
 fn fails_with(home: &Home, inject: &str, run: impl FnOnce(&Logd<'_>)) {
     Tracer::require();
     let mut logd = Logd::start(home, &["--rotate-bytes", "1000", "--keep", "100"]);
@@ -289,8 +289,8 @@ fn fails_with(home: &Home, inject: &str, run: impl FnOnce(&Logd<'_>)) {
     logd.stop();
 }
 
-/// Numbers that are never the same twice, as some FUSE and overlay file systems have them, made a
-/// loop that took all of the processor.
+/// Some FUSE and overlay file systems never report the same inode number twice, which made the
+/// daemon loop at 100% CPU.
 pub(crate) fn repro_unsteady_inode_numbers_lose_nothing() {
     let home = Home::new();
     fails_with(&home, "newfstatat:poke_exit=@arg3=0102030405060708", |logd| {
@@ -302,7 +302,7 @@ pub(crate) fn repro_unsteady_inode_numbers_lose_nothing() {
     });
     check(&home, 0..40);
     assert!(home.numbers().len() > 2);
-    // The kill of the first worker, and no word of a log that could not be reopened.
+    // Only the first worker's death is reported, not a log that could not be reopened.
     let said = home.said();
     assert_eq!(said.lines().count(), 1, "{said}");
 }
@@ -320,7 +320,7 @@ pub(crate) fn a_disk_that_is_read_only_for_a_while_is_waited_for() {
         let tracer = Tracer::attach(&home, logd.worker().unwrap(), &inject);
         send(&logd, 3..6);
         logd.await_said(&format!("the log cannot be written: {error}"));
-        // It waits longer each time.
+        // Each wait is longer than the last.
         std::thread::sleep(Duration::from_millis(1500));
         let_go(&logd, tracer);
         let trace = String::from_utf8(read(&home.path("strace"))).unwrap();
@@ -333,7 +333,7 @@ pub(crate) fn a_disk_that_is_read_only_for_a_while_is_waited_for() {
     }
 }
 
-/// A kill before any of the renames of a rotation.
+/// A kill before any one of a rotation's renames.
 pub(crate) fn a_worker_killed_amid_a_rotation_loses_only_what_was_running() {
     Tracer::require();
     for step in 1..=4 {
@@ -351,7 +351,7 @@ pub(crate) fn a_worker_killed_amid_a_rotation_loses_only_what_was_running() {
         let lost = logd.said_count("lost (running)");
         assert!(lost <= 1, "{}", logd.said());
         end.expect(["lost"], [lost as u64]);
-        // What a kill leaves is a gap in the numbers, and the order stays.
+        // A kill leaves a gap in the numbers, but the order stays.
         let texts = home.texts();
         assert_eq!(texts.len() + lost, 60, "{}", logd.said());
         let mut all = (0..60).map(text);
@@ -359,7 +359,7 @@ pub(crate) fn a_worker_killed_amid_a_rotation_loses_only_what_was_running() {
     }
 }
 
-/// A half line can be cut nowhere, and no file renamed: what is written is whole all the same.
+/// Half lines cannot be truncated and files cannot be renamed, but whole lines are still written.
 pub(crate) fn an_append_only_log_grows_on() {
     let home = Home::new();
     fs::write(home.log(0), "half").unwrap();
@@ -383,7 +383,7 @@ pub(crate) fn an_append_only_log_grows_on() {
     assert_eq!(logd.said_count("cannot be rotated and grows on: EPERM"), 1, "{}", logd.said());
 }
 
-/// The reason was said once and for ever.
+/// The reason was reported only once.
 pub(crate) fn a_restart_that_fails_says_why_each_time_that_changes() {
     let home = Home::new();
     let mut logd = Logd::start(&home, &[]);

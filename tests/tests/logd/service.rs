@@ -1,6 +1,6 @@
-//! What init systems expect of it.
+//! What init systems expect.
 
-#![expect(unsafe_code, reason = "what a starter sets up between fork and exec")]
+#![expect(unsafe_code, reason = "a supervisor's set-up between fork and exec")]
 
 use std::fs;
 use std::io::Read;
@@ -19,7 +19,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use crate::daemon::{ARGUMENTS, Logd, command, is_tiny};
 use crate::home::{Home, eventually, in_words, read};
 
-/// It went on for a minute, and then all was lost.
+/// It continued for a minute, and then everything was lost.
 pub(crate) fn repro_a_worker_that_is_stopped_writes_all_at_the_end() {
     let home = Home::new();
     let mut logd = Logd::start(&home, &[]);
@@ -33,7 +33,7 @@ pub(crate) fn repro_a_worker_that_is_stopped_writes_all_at_the_end() {
     assert!(home.texts().into_iter().eq((0..500).map(|number| format!("held {number}"))));
 }
 
-/// The end comes while the next worker is waited for.
+/// The stop comes while main waits for the next worker.
 pub(crate) fn a_stop_right_after_the_death_of_a_worker_loses_nothing_unsaid() {
     for micros in [0, 50, 200, 500, 1000, 2000] {
         let home = Home::new();
@@ -41,7 +41,7 @@ pub(crate) fn a_stop_right_after_the_death_of_a_worker_loses_nothing_unsaid() {
         logd.send(|number| number.to_string(), 300);
         logd.signal_worker(Signal::KILL);
         std::thread::sleep(Duration::from_micros(micros));
-        // To all of it, as a terminal and some init systems do: the next worker too.
+        // To the whole group, like a terminal and some init systems; the next worker gets it too.
         kill_process_group(logd.pid(), Signal::TERM).unwrap();
         let end = logd.expect_good_end();
         let texts = home.texts();
@@ -68,7 +68,7 @@ pub(crate) fn a_storm_of_signals_changes_nothing() {
 }
 
 fn block_and_ignore() -> std::io::Result<()> {
-    // SAFETY: a set of signals is a list of bits.
+    // SAFETY: all zeroes is a valid set of signals.
     let mut set = unsafe { std::mem::zeroed() };
     // SAFETY: the call fills the set.
     unsafe { libc::sigfillset(&raw mut set) };
@@ -85,7 +85,7 @@ fn block_and_ignore() -> std::io::Result<()> {
 pub(crate) fn signals_come_whatever_it_was_started_with() {
     let home = Home::new();
     let mut command = command(&home, &ARGUMENTS);
-    // SAFETY: the child makes system calls only.
+    // SAFETY: the child makes only system calls.
     unsafe { command.pre_exec(block_and_ignore) };
     let mut logd = Logd::spawn(&home, &mut command);
     logd.send(|number| number.to_string(), 2);
@@ -96,7 +96,7 @@ pub(crate) fn signals_come_whatever_it_was_started_with() {
     logd.stop();
 }
 
-/// After a long sleep it served each tick that it had missed.
+/// After a long sleep it handled every tick that it had missed.
 pub(crate) fn what_was_frozen_makes_no_burst_of_ticks() {
     let home = Home::new();
     let mut logd = Logd::start(&home, &[]);
@@ -128,7 +128,7 @@ pub(crate) fn without_stats_an_idle_daemon_sleeps() {
         let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
         line.unwrap().trim().parse().unwrap()
     };
-    // What follows the message is over once nothing has happened for a while.
+    // Work caused by the message is over once nothing has happened for a while.
     let mut before = wakeups(daemon.0.id());
     eventually("rest", || {
         std::thread::sleep(Duration::from_millis(500));
@@ -138,7 +138,7 @@ pub(crate) fn without_stats_an_idle_daemon_sleeps() {
     daemon.end(Signal::TERM);
 }
 
-/// A daemon that is killed when this goes.
+/// A daemon that is killed on drop.
 struct Daemon(Child);
 
 impl Daemon {
@@ -156,7 +156,7 @@ impl Drop for Daemon {
     }
 }
 
-/// Lets a descriptor stay open at exec.
+/// Keeps a descriptor open across exec.
 fn keep_at_exec(number: i32) -> std::io::Result<()> {
     // SAFETY: no memory is involved.
     let set = unsafe { libc::fcntl(number, libc::F_SETFD, 0) };
@@ -183,7 +183,7 @@ pub(crate) fn readiness_is_told_at_the_descriptor_that_was_given() {
     let mut logd = Logd::spawn(&home, &mut command);
     drop(tell);
     let mut line = String::new();
-    // It ends only because it is closed in main, and the worker has it not.
+    // End of file means that main closed it, and that the worker does not have it.
     told.read_to_string(&mut line).unwrap();
     assert_eq!(line, "\n");
     logd.stop();
@@ -251,14 +251,14 @@ pub(crate) fn main_and_worker_become_the_user_that_was_named() {
     logd.send(|number| number.to_string(), 1);
     let file = fs::metadata(home.log(0)).unwrap();
     assert_eq!([file.uid(), file.gid()], [65_534, 65_533]);
-    // It is to open it again, also where it is started as that user.
+    // The daemon must be able to reopen it, even when started as that user.
     assert_eq!(fs::metadata(home.dir().join("lock")).unwrap().uid(), 65_534);
     logd.signal(Signal::TERM);
     assert_eq!(logd.await_end().code(), Some(0));
     assert_eq!(home.texts().len(), 6);
-    // It may not remove it.
+    // It has no right to remove it.
     assert_eq!(read(&home.path("pid")), b"");
-    // Without a C library there are only numbers.
+    // Without a C library only numbers are possible.
     let [unknown, alone] = match is_tiny() {
         true => ["a number is needed", "--group is needed too"],
         false => ["not known here", "unknown here, so --group is needed"],
@@ -277,11 +277,11 @@ pub(crate) fn main_and_worker_become_the_user_that_was_named() {
     }
 }
 
-/// At 3 to 9 there may be anything, at 0 to 2 nothing.
+/// Descriptors 3 to 9 may be anything; 0 to 2 are closed.
 pub(crate) fn with_closed_streams_its_words_go_into_no_file() {
     let home = Home::new();
     let mut command = command(&home, &ARGUMENTS[..4]);
-    // SAFETY: the child makes system calls only.
+    // SAFETY: the child makes only system calls.
     unsafe { command.pre_exec(close_streams) };
     let mut daemon = Daemon(command.spawn().unwrap());
     let client = UnixDatagram::unbound().unwrap();
@@ -321,7 +321,7 @@ pub(crate) fn repro_a_pid_file_of_another_daemon_stays() {
     assert!(pid.exists(), "another file");
 }
 
-/// Its words had the number by then.
+/// By then the number belonged to its own standard error.
 pub(crate) fn repro_a_descriptor_for_readiness_that_is_closed_is_an_error() {
     let home = Home::new();
     let (_reader, writer) = std::io::pipe().unwrap();

@@ -1,4 +1,4 @@
-//! Starting: arguments, the directory, the socket's path, and what is printed.
+//! Starting: arguments, the directory, the socket's path, and the output.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -11,8 +11,8 @@ use rustix::process::{Signal, umask};
 use crate::daemon::{ARGUMENTS, Logd, command, knows, longest, name};
 use crate::home::{Home, eventually, in_words, read};
 
-/// Runs the daemon with arguments upon which it ends by itself; returns its status, what it
-/// has printed, and what it has said.
+/// Runs the daemon with arguments that make it exit. Returns its status, standard output and
+/// standard error.
 fn end_with(home: &Home, arguments: &[&str]) -> (Option<i32>, String, String) {
     let mut child = command(home, arguments).spawn().unwrap();
     let status = eventually("the daemon to end", || child.try_wait().unwrap());
@@ -20,7 +20,7 @@ fn end_with(home: &Home, arguments: &[&str]) -> (Option<i32>, String, String) {
     (status.code(), String::from_utf8(printed).unwrap(), in_words(said))
 }
 
-/// Runs the daemon where it must fail with 1, naming what was wrong in one line.
+/// Runs the daemon, which must fail with status 1 and name the reason in one line.
 fn fails(home: &Home, socket: &str, dir: &str, why: &str) {
     let (status, printed, said) = end_with(home, &["--socket", socket, "--dir", dir]);
     assert_eq!((status, &*printed), (Some(1), ""), "{said}");
@@ -37,7 +37,7 @@ pub(crate) fn mode_is_exactly_the_sockets_permissions() {
             (&["--mode", "000"], 0),
         ] {
             let home = Home::new();
-            // Only the daemon's own files are made under this mask.
+            // This mask applies only to files that the daemon creates.
             let mut started = command(&home, &["--socket", "socket", "--dir", "logs"]);
             let before = umask(Mode::from_raw_mode(mask));
             let child = started.args(arguments).spawn();
@@ -60,7 +60,7 @@ pub(crate) fn wrong_arguments_exit_with_2_and_leave_no_socket() {
         (vec!["--dir", "logs"], "--socket PATH is missing"),
         (vec!["--socket", "socket"], "--dir DIR is missing"),
         (vec!["--dir", "logs", "--socket"], "--socket"),
-        // Without a name the kernel would choose one, and nobody would know it.
+        // For an empty path the kernel would choose an unknown name.
         (vec!["--socket", "", "--dir", "logs"], "--socket PATH is missing"),
         (vec!["--socket", "socket", "--dir", ""], "--dir DIR is missing"),
         (with(&["--unknown"]), "--unknown"),
@@ -125,7 +125,7 @@ pub(crate) fn repro_help_without_a_reader_is_no_panic() {
 pub(crate) fn a_dir_that_cannot_be_used_is_an_error() {
     let home = Home::new();
     fs::write(home.path("file"), "kept").unwrap();
-    // In /proc nobody makes a file, not even root.
+    // Not even root can create a file in /proc.
     let unusable = [("missing", "ENOENT (2)"), ("file", "ENOTDIR (20)"), ("/proc", "lock: ENOENT")];
     for (dir, why) in unusable {
         for inline in [&[][..], &["--inline"]].into_iter().filter(|it| knows(it)) {
@@ -144,9 +144,9 @@ pub(crate) fn a_socket_path_that_cannot_be_bound_is_an_error() {
     let home = Home::new();
     fails(&home, "missing/socket", "logs", "ENOENT (2)");
     fails(&home, &"x".repeat(200), "logs", "ENAMETOOLONG (36)");
-    // What is said is cut too, and its line ends in any case.
+    // The message is truncated too, and still ends with a newline.
     fails(&home, &"x".repeat(5000), "logs", "--socket x");
-    assert_eq!(home.numbers(), [], "nothing was made");
+    assert_eq!(home.numbers(), [], "nothing was created");
 }
 
 pub(crate) fn a_stale_socket_is_replaced() {
@@ -274,7 +274,7 @@ pub(crate) fn repro_a_reader_of_the_directory_holds_nothing() {
     assert_eq!(mode & 0o777, 0o600, "nobody else may lock it");
 }
 
-/// It took messages, and lost them.
+/// It accepted messages, and lost them.
 pub(crate) fn repro_no_client_can_send_before_the_directory_is_locked() {
     use rustix::fs::{FlockOperation, flock};
     let home = Home::new();
@@ -291,7 +291,7 @@ pub(crate) fn repro_no_client_can_send_before_the_directory_is_locked() {
     assert_eq!(status.code(), Some(0));
 }
 
-/// It aborted, and left its mark and its socket.
+/// It aborted, and left its mark and its socket behind.
 pub(crate) fn repro_an_intake_that_no_system_has_is_a_wrong_argument() {
     let least = 4 * longest();
     for size in ["18446744073709551615", "70000000000000", &(least - 1).to_string()] {

@@ -1,4 +1,4 @@
-//! Signals: the end, with nothing lost or all of it named, and a new log.
+//! Signals: stopping with nothing lost, or every loss named, and reopening the log.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -14,8 +14,8 @@ use crate::load::Load;
 /// Bytes of a short message.
 const SHORT: usize = 60;
 
-/// Sends as long as the daemon takes something, and then for a while in vain. Returns how many
-/// messages were accepted.
+/// Sends until the daemon has accepted nothing for a while. Returns how many messages were
+/// accepted.
 pub(crate) fn send_until_full(client: &UnixDatagram, mut text: impl FnMut(u32) -> String) -> u32 {
     client.set_nonblocking(true).unwrap();
     let (mut count, mut last) = (0, Instant::now());
@@ -44,7 +44,7 @@ fn loses_nothing(arguments: &[&str], signal: Signal) {
     let end = logd.expect_good_end();
     let sent = load.check(&home, "");
     end.expect(["received", "written"], [sent, sent]);
-    // On a busy machine the disk can be behind by all that the intake holds.
+    // On a busy machine the disk may lag behind by a full intake.
     let is_expected = |line: &str| line.contains("clients wait") || line.contains("repeated");
     assert!(logd.said().lines().all(is_expected), "{}", logd.said());
 }
@@ -61,7 +61,7 @@ pub(crate) fn sigterm_under_load_in_line_loses_nothing() {
     loses_nothing(&["--inline"], Signal::TERM);
 }
 
-/// The messages that main had not even read were lost without a word.
+/// The messages that main had not even read were lost without a report.
 pub(crate) fn repro_sigquit_ends_at_once_and_names_what_is_lost() {
     let home = Home::new();
     let mut logd = Logd::start(&home, &["--intake", "65536"]);

@@ -1,4 +1,4 @@
-//! What becomes of a datagram.
+//! From datagrams to lines.
 
 use std::fs;
 use std::io::{IoSlice, Write};
@@ -17,7 +17,7 @@ use crate::check::check;
 use crate::daemon::{Logd, longest};
 use crate::home::{Home, Line, eventually};
 
-/// Sends messages to a daemon of their own and returns their lines.
+/// Sends messages to a new daemon and returns their lines.
 fn lines_of(messages: &[&[u8]]) -> Vec<Line> {
     let home = Home::new();
     let mut logd = Logd::start(&home, &[]);
@@ -31,7 +31,7 @@ fn lines_of(messages: &[&[u8]]) -> Vec<Line> {
     lines
 }
 
-/// What becomes of each text is told by the suite `lines`; here is a whole daemon.
+/// The suite `lines` covers all kinds of text; this is a whole daemon.
 pub(crate) fn both_forms_become_one_line_that_ends_with_the_text_as_sent() {
     let messages = [
         (
@@ -196,7 +196,7 @@ pub(crate) fn logger_of_util_linux_works() {
     }
 }
 
-/// What a program writes to the kernel's log has its own form, and is read back.
+/// A message that a program writes to the kernel's log has another form, and is converted back.
 pub(crate) fn messages_of_the_kernel_are_logged_if_that_is_asked_for() {
     let Ok(mut kmsg) = fs::OpenOptions::new().read(true).write(true).open("/dev/kmsg") else {
         skip("/dev/kmsg", "run as root");

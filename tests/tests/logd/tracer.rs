@@ -1,4 +1,4 @@
-//! strace on one process of the daemon, to see its system calls or to make one fail.
+//! strace on one process of the daemon, to observe its system calls or to make one fail.
 
 use std::process::{Child, Command, Stdio};
 
@@ -7,11 +7,11 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::home::{Home, eventually, read};
 
-/// An attached strace; it lets go when this is dropped.
+/// An attached strace; dropping it detaches.
 pub(crate) struct Tracer(Child);
 
 impl Tracer {
-    /// Ends the case, before it has begun anything, where attaching is not possible.
+    /// Skips the case at its start if strace cannot attach.
     pub(crate) fn require() {
         let home = Home::new();
         let mut sleep = Command::new("sleep").arg("60").spawn().unwrap();
@@ -32,8 +32,8 @@ impl Tracer {
         Self::try_attach(home, process, expressions).unwrap()
     }
 
-    /// Attaches to a process and to all that it will start; ends the case where strace does not
-    /// understand the expressions.
+    /// Attaches to a process and to all that it will start. Skips the case if strace does not
+    /// support the expressions.
     pub(crate) fn attach_all(home: &Home, process: Pid, expressions: &[&str]) -> Self {
         Self::try_attach_with(home, process, &["-f"], expressions).unwrap_or_else(|| {
             skip("strace cannot make such calls fail", "apt install strace, 5.11 or later")

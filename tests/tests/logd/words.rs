@@ -1,6 +1,6 @@
-//! What the daemon says on standard error, whatever that is.
+//! The daemon's messages on any kind of standard error.
 
-#![expect(unsafe_code, reason = "a terminal by a call of the C library")]
+#![expect(unsafe_code, reason = "openpty is a C library function")]
 
 use std::io::{BufRead, BufReader};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
@@ -13,7 +13,8 @@ use rustix::process::Signal;
 use crate::daemon::{ARGUMENTS, Logd, command};
 use crate::home::Home;
 
-/// Starts it with this standard error, lets it complain, and stops it; it must not wait for that.
+/// Starts it with this standard error, makes it complain, and stops it; writing must never block
+/// it.
 fn complains_to(stderr: Stdio, meanwhile: impl FnOnce(&Logd<'_>)) -> String {
     let home = Home::new();
     let mut command = command(&home, &ARGUMENTS);
@@ -46,7 +47,8 @@ pub(crate) fn words_that_nobody_reads_hold_nothing() {
     drop(reader);
 }
 
-/// Fills a pipe, socket or terminal without changing how others wait; returns how many bytes it took.
+/// Fills a pipe, socket or terminal without changing its blocking mode for others. Returns how many
+/// bytes fit.
 fn fill(fd: &impl AsFd) -> usize {
     let flags = rustix::fs::fcntl_getfl(fd).unwrap();
     rustix::fs::fcntl_setfl(fd, flags | rustix::fs::OFlags::NONBLOCK).unwrap();
@@ -70,14 +72,14 @@ pub(crate) fn a_terminal_that_nobody_reads_holds_nothing() {
     if opened != 0 {
         skip("a terminal", "mount /dev/pts");
     }
-    // SAFETY: they were just opened, and nothing else owns them.
+    // SAFETY: both were just opened, and nothing else owns them.
     let [main, terminal] = ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
     fill(&terminal);
     assert_eq!(complains_to(terminal.into(), |_| ()), numbers);
     drop(main);
 }
 
-/// A complaint that comes back as a message must not make another one.
+/// A complaint that comes back as a message must not cause another one.
 pub(crate) fn words_that_end_in_its_own_socket_do_not_feed_on_themselves() {
     let home = Home::new();
     let (reader, writer) = std::io::pipe().unwrap();
@@ -107,7 +109,7 @@ pub(crate) fn words_that_end_in_its_own_socket_do_not_feed_on_themselves() {
     assert!(count < 20, "{count} own lines");
 }
 
-/// The last count was never said, and a reader that reads missed names.
+/// The last count was never printed, and a reader that does read missed names.
 pub(crate) fn repro_a_slow_reader_is_told_of_all_that_is_lost() {
     use std::io::Read;
     let home = Home::new();

@@ -11,7 +11,7 @@ use crate::load::Load;
 use crate::stop::send_until_full;
 use crate::tracer::Tracer;
 
-/// Times that a worker is killed.
+/// How often a worker is killed.
 const KILLS: u64 = 5;
 
 fn killed_under_load(arguments: &[&str], clients: u32, len: usize) {
@@ -51,7 +51,7 @@ pub(crate) fn a_stopped_worker_makes_clients_wait_and_loses_nothing() {
     let mut count = send_until_full(&client, text);
     assert!((10..400).contains(&count), "{count} messages are held");
     let before = resident_kib(&logd);
-    // In vain, over and over; main only counts the time.
+    // The client keeps trying in vain; main only counts the seconds.
     let seconds = logd.figures("second").len();
     eventually("a second", || {
         count += send_until_full(&client, |number| text(count + number));
@@ -73,7 +73,7 @@ pub(crate) fn a_stopped_worker_makes_clients_wait_and_loses_nothing() {
 }
 
 fn resident_kib(logd: &Logd<'_>) -> u64 {
-    // The sum over its pages; the number in `status` is an estimate.
+    // The sum over its pages; the figure in `status` is an estimate.
     let path = ipc_tests::around::proc(&format!("{}/smaps_rollup", logd.pid().as_raw_nonzero()));
     let sums = fs::read_to_string(path).unwrap();
     let line = sums.lines().find(|line| line.starts_with("Rss:")).unwrap();
@@ -99,15 +99,15 @@ pub(crate) fn a_failed_sync_ends_the_worker_and_the_next_goes_on() {
     assert_eq!(logd.said_count("written but perhaps not synced: perhaps not synced"), 1);
 }
 
-/// A sync that failed before a rename was forgotten: what stood in the old file counted as
-/// synced, and the message that was to be written next was refused.
+/// A sync that failed before a rename was forgotten. Messages in the old file counted as synced,
+/// and the next message to be written was refused.
 pub(crate) fn repro_a_sync_that_fails_at_a_rotation_ends_the_worker_too() {
     Tracer::require();
     let home = Home::new();
     let mut logd = Logd::start(&home, &["--rotate-bytes", "150", "--keep", "100"]);
     let client = logd.client();
     let tracer = fail_first_sync(&home, logd.worker().unwrap());
-    // All at once, so that the worker rotates within a batch.
+    // Everything at once, so that the worker rotates within a batch.
     logd.signal_worker(Signal::STOP);
     let text = |number: u32| format!("rotates {number} {}", "r".repeat(60));
     for number in 0..21 {
@@ -120,7 +120,7 @@ pub(crate) fn repro_a_sync_that_fails_at_a_rotation_ends_the_worker_too() {
     check_failed_sync(&home, &mut logd, text);
 }
 
-/// In line there is no process to end but the daemon itself.
+/// In line the only process to end is the daemon itself.
 pub(crate) fn in_line_a_failed_sync_ends_the_daemon() {
     Tracer::require();
     let home = Home::new();
@@ -141,7 +141,7 @@ fn fail_first_sync(home: &Home, process: Pid) -> Tracer {
     Tracer::attach(home, process, &inject)
 }
 
-/// Checks that the worker has ended once for it, and that its 21 messages stand there.
+/// Checks that the worker has ended once for it, and that its 21 messages are in the log.
 fn check_failed_sync(home: &Home, logd: &mut Logd<'_>, text: impl FnMut(u32) -> String) {
     let end = logd.stop();
     assert!(home.texts().into_iter().eq((0..21).map(text)), "{:?}", home.texts());
@@ -179,7 +179,7 @@ pub(crate) fn main_touches_no_disk_after_the_start() {
             .iter()
             .any(|prefix| call.starts_with(prefix))
             || call.starts_with("mmap(NULL,") && call.contains("MAP_ANONYMOUS");
-        // A signal's handler writes its byte to a socket.
+        // The signal handler writes its byte to a socket.
         let is_signal = call.starts_with("---") || call.contains("\"\\0\", 1");
         assert!(harmless || is_signal, "main has called {call}");
     }
