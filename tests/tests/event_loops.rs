@@ -1,4 +1,4 @@
-//! The examples for event loops, as programs, and what an edge-triggered loop must know.
+//! The event loop examples, run as programs; and what an edge-triggered loop must know.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -20,7 +20,7 @@ use rustix::process::{Pid, Signal, kill_process};
 static PROGRAMS: OnceLock<HashMap<&str, PathBuf>> = OnceLock::new();
 
 fn main() -> ExitCode {
-    // Once, before the cases: each of them is a process of its own.
+    // Once, before the cases: each runs in a separate process.
     let names = ["epoll", "mio", "polling", "calloop", "tokio", "threads"];
     PROGRAMS.set(names.map(|name| (name, example::build("ipc-worker", name))).into()).unwrap();
     run()
@@ -61,8 +61,8 @@ fn tokio_with_many_threads_goes_through_a_restart() {
     goes_through_a_restart("threads");
 }
 
-/// Runs the program and looks for one outcome of each request, one death, and one successor. How
-/// many requests are answered before the death depends on the time, so that it is not counted.
+/// Runs the program, and expects one outcome per request, one death and one successor. How many
+/// replies come before the death depends on timing, so it is not checked.
 fn goes_through_a_restart(name: &str) {
     let output = Command::new(&PROGRAMS.get().unwrap()[name]).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
@@ -85,7 +85,7 @@ fn handle(_: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
     reply.put(&[7; REPLY])
 }
 
-/// Waits for the worker, and returns whether it has shown anything.
+/// Waits for the worker, and returns whether its descriptor showed anything.
 fn shows(epoll: &impl rustix::fd::AsFd, patience: Duration) -> bool {
     let mut ready = Vec::with_capacity(1);
     let patience = Timespec::try_from(patience).unwrap();
@@ -93,11 +93,11 @@ fn shows(epoll: &impl rustix::fd::AsFd, patience: Duration) -> bool {
     !ready.is_empty()
 }
 
-/// Also that the worker is gone, which shows together with its last replies.
+/// The worker's death must show too, even together with its last replies.
 fn repro_edge_triggered_a_turn_tells_what_shows_no_more() {
-    // All replies do not fit the ring, so that the worker waits for room and makes new edges.
+    // A small ring cannot hold all replies: the worker would wait and make new edges.
     over::only_the_socket();
-    // Two replies fill main's room, so that one turn cannot take all.
+    // Two replies fill main's buffer, so one turn cannot take all of them.
     let start = over::fork(handle);
     let mut worker = Worker::<u32, _, 8, 256>::start(start).unwrap();
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
@@ -108,14 +108,14 @@ fn repro_edge_triggered_a_turn_tells_what_shows_no_more() {
         worker.try_call(Call::new(1, &[b"some work"]), tag).unwrap();
     }
     worker.turn(Instant::now());
-    // Until all replies lie in the socket: the worker has begun, and waits for more again.
+    // Until all replies are in the socket: the worker began, and sleeps again.
     assert!(shows(&epoll, Duration::from_secs(20)));
     let (pid, limit) = (worker.pid().unwrap(), soon());
     while !std::fs::read_to_string(proc(&format!("{pid}/stat"))).unwrap().contains(") S ") {
         assert!(Instant::now() < limit, "the worker has not finished");
         std::thread::sleep(Duration::from_millis(2));
     }
-    // The edges of those that came after the first.
+    // The edges of the later replies.
     shows(&epoll, Duration::ZERO);
     let mut outcomes = 0;
     let mut turn = |worker: &mut Worker<u32, _, 8, 256>| {
@@ -125,16 +125,16 @@ fn repro_edge_triggered_a_turn_tells_what_shows_no_more() {
         }
         (has_more, outcomes)
     };
-    // What a turn leaves makes no new edge, so it says that there is more.
+    // Replies left by a turn make no new edge, so the turn returns that there are more.
     loop {
         let (has_more, outcomes) = turn(&mut worker);
         if !has_more {
             assert_eq!(outcomes, 6);
             break;
         }
-        assert!(!shows(&epoll, Duration::ZERO), "{outcomes} outcomes, and it shows");
+        assert!(!shows(&epoll, Duration::ZERO), "{outcomes} outcomes, and a new edge");
     }
-    // The end shows by itself; without a pidfd it is looked for at a deadline.
+    // The end shows by itself; without a pidfd it is polled for at a deadline.
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
     while worker.pid() == Some(pid) {
         let (now, most) = (Instant::now(), Duration::from_secs(20));
@@ -146,7 +146,7 @@ fn repro_edge_triggered_a_turn_tells_what_shows_no_more() {
     }
 }
 
-/// The worker leaves its socket to a child, which kills it, so that only its pidfd tells.
+/// The worker leaves its socket to a child that kills it, so only its pidfd shows the death.
 fn leaves_an_heir(_: &mut Request<'_>, _: &mut Reply<'_>) -> Result<(), Refusal> {
     let worker = rustix::process::getpid();
     let heir = ipc_tests::forked::forked(move || {
@@ -158,7 +158,7 @@ fn leaves_an_heir(_: &mut Request<'_>, _: &mut Reply<'_>) -> Result<(), Refusal>
     Ok(())
 }
 
-/// The edge had come before; the turn that sent the call looked no further, and nothing was due.
+/// The edge came first, the turn that sent the call did not look further, and nothing was due.
 fn repro_edge_triggered_a_call_hides_no_death() {
     let mut worker = Worker::<u32, _>::start(over::fork(leaves_an_heir)).unwrap();
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
@@ -169,7 +169,7 @@ fn repro_edge_triggered_a_call_hides_no_death() {
     let limit = soon();
     let stat = proc(&format!("{}/stat", pid.unwrap()));
     while !std::fs::read_to_string(&stat).unwrap().contains(") Z ") {
-        assert!(Instant::now() < limit, "the heir kills nobody");
+        assert!(Instant::now() < limit, "the heir did not kill the worker");
         std::thread::sleep(Duration::from_millis(2));
     }
     while shows(&epoll, Duration::ZERO) {}

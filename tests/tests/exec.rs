@@ -1,4 +1,4 @@
-//! A barrier beyond exec: the next program goes on where the one before it stood.
+//! A barrier across exec: the next program continues where the previous one stopped.
 
 #![expect(
     unsafe_code,
@@ -24,7 +24,7 @@ use ipc_tests::forked::{end_of, soon};
 use ipc_tests::{cases, fds};
 use ipc_transport::{Errno, Instant, Interest, Watched, wait};
 
-/// Names the program that this one becomes by exec, and hands it the end.
+/// The program that this process becomes by exec; it receives the end.
 const PROGRAM: &str = "IPC_TESTS_PROGRAM";
 const END: &str = "IPC_TESTS_END";
 
@@ -46,7 +46,7 @@ fn run<L: Lane>(program: &str) {
         "fails" => fails::<L>(),
         "counts" => counts::<L>(),
         "guards" => guards::<L>(),
-        other => panic!("no program: {other}"),
+        other => panic!("unknown program: {other}"),
     }
 }
 
@@ -61,7 +61,7 @@ fn becomes<L: Lane>(end: &mut ChildEnd<L>, program: &str) -> ! {
     panic!("{}", command.env(PROGRAM, program).env(END, exported.to_string()).exec());
 }
 
-/// A child that becomes the program after it did something with its end.
+/// A child that does something with its end, and then becomes the program.
 fn child<L: Lane>(before: fn(&mut ChildEnd<L>), program: &str) -> (ParentEnd<L>, Child) {
     let barrier = Barrier::<L>::open_for_exec().unwrap();
     match fork().unwrap() {
@@ -107,7 +107,7 @@ fn a_reason_of_the_next_program_reaches_the_parent<L: Lane>() {
 
 fn counts<L: Lane>() {
     let mut end = import_child::<L>();
-    assert!(end.place().is_ok(), "the fifth token, four of which are answered at first");
+    assert!(end.place().is_ok(), "the fifth token, with four answered so far");
     assert_eq!(end.try_sync(), Ok(false));
     end.sync_until(soon()).unwrap();
 }
@@ -127,7 +127,7 @@ fn what_was_placed_and_drained_before_exec_counts_after_it<L: Lane>() {
     );
     _ = end.place();
     end.wait_next_until(soon()).unwrap();
-    // Before exec, at it or after it: no token is lost.
+    // Before, during or after exec: no token is lost.
     assert!(end.place().is_ok() && end.place().is_ok() && end.place().is_ok());
     assert_eq!(child.wait_until(Instant::now() + Duration::from_millis(100)), None);
     _ = end.place();
@@ -159,7 +159,7 @@ fn an_exec_that_fails_leaves_the_end_whole<L: Lane>() {
 }
 
 fn guards<L: Lane>() {
-    // A failure here is not to look as if the end were gone by the exec.
+    // A failure here must not look as if exec had closed the end.
     let end = std::mem::ManuallyDrop::new(import_child::<L>());
     for fd in end.descriptors() {
         assert!(is_cloexec(fd));
@@ -167,8 +167,8 @@ fn guards<L: Lane>() {
     let own: Vec<RawFd> = end.descriptors().map(|fd| fd.as_raw_fd()).collect();
     let open = fds::open();
     assert!(own.iter().all(|fd| open.contains(fd)));
-    assert_eq!(open.len(), 3 + own.len(), "{open:?}: standard streams and the end");
-    // Not exported again: this exec is the end for the parent.
+    assert_eq!(open.len(), 3 + own.len(), "{open:?} instead of standard streams and the end");
+    // Not exported again: for the parent this exec is the end.
     panic!("{}", Command::new("sleep").arg("600").exec());
 }
 
@@ -180,7 +180,7 @@ fn a_second_exec_without_export_is_gone<L: Lane>() {
             end.watch().unwrap();
             assert_eq!(end.descriptors().count(), 4 + 1, "with a watch");
             let kept: Vec<RawFd> = end.descriptors().map(|fd| fd.as_raw_fd()).collect();
-            // SAFETY: nothing of this process is used but the end.
+            // SAFETY: this process uses nothing but the end.
             unsafe { ipc_barrier::process::close_all_but(&kept) }.unwrap();
             becomes(&mut end, "guards");
         }
@@ -188,12 +188,12 @@ fn a_second_exec_without_export_is_gone<L: Lane>() {
     };
     let mut end = barrier.into_parent().watching(&child).unwrap();
     assert_eq!(end.wait_next_until(soon()), Err(Unmet::Gone));
-    assert_eq!(child.try_wait(), None, "the process lives on");
+    assert_eq!(child.try_wait(), None, "the process is still alive");
     child.kill().unwrap();
     assert_eq!(end_of(&mut child), Ended::Killed(9));
 }
 
-/// The parent's end in the same process: exported, forgotten and taken over again.
+/// The parent's end, exported, forgotten and imported again in the same process.
 fn a_parents_end_keeps_its_pidfd<L: Lane>() {
     let (alive, theirs) = UnixStream::pair().unwrap();
     let barrier = Barrier::<L>::open_for_exec().unwrap();
@@ -201,7 +201,7 @@ fn a_parents_end_keeps_its_pidfd<L: Lane>() {
         Fork::Child(_guard) => {
             drop(alive);
             if let Fork::Child(_guard) = fork().unwrap() {
-                // Holds all descriptors until the case has ended.
+                // Holds all descriptors until the case ends.
                 _ = (&theirs).read(&mut [0]);
                 exit(0);
             }
@@ -233,7 +233,7 @@ fn a_parents_end_keeps_its_pidfd<L: Lane>() {
     (&alive).write_all(b"x").unwrap();
 }
 
-/// An end that was made by an import shows the first post as any other does: before any arm.
+/// An imported end shows the first post like any other end, before any `arm`.
 fn repro_the_first_post_after_an_import_is_shown<L: Lane>() {
     let barrier = Barrier::<L>::open_for_exec().unwrap();
     let mut child = match fork().unwrap() {
@@ -248,7 +248,7 @@ fn repro_the_first_post_after_an_import_is_shown<L: Lane>() {
         Fork::Parent(child) => child,
     };
     let mut end = barrier.into_parent();
-    // The ring of the first token may come after the token, and is not to be shown later.
+    // The first token's ring may come after the token, and must not show later.
     let mut bell = [Watched::new(end.descriptors().nth(1).unwrap(), Interest::Input)];
     assert_eq!(wait(&mut bell, Some(soon())), Ok(true));
     end.arm();
@@ -268,7 +268,7 @@ fn repro_the_first_post_after_an_import_is_shown<L: Lane>() {
     assert_eq!(end_of(&mut child), Ended::Exited(0));
 }
 
-/// Whoever holds the memory's descriptor could otherwise kill the others by cutting it.
+/// A process that holds the memory's descriptor could otherwise kill the others by truncating it.
 fn the_memory_is_sealed<L: Lane>() {
     let end = Barrier::<L>::open_for_exec().unwrap().into_parent();
     let file = end.descriptors().last().unwrap();

@@ -1,4 +1,4 @@
-//! Faults of the worker that were found and mended: each case is one that failed before.
+//! Faults that were found in the worker and fixed: each case failed before its fix.
 
 #![expect(
     clippy::unwrap_used,
@@ -45,14 +45,14 @@ fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusa
         }
         HEIR => leave_flooding_heirs(),
         LONG => {
-            // The smallest that the kernel allows, less than the reply.
+            // The smallest size that the kernel allows, less than the reply.
             rustix::net::sockopt::set_socket_send_buffer_size(fds::own_socket(), 1)?;
             std::thread::sleep(Duration::from_millis(100));
             reply.put(&[7; 16_000])
         }
         RAISE => {
             let mut file = File::create(std::str::from_utf8(request.bytes()).unwrap())?;
-            // The lowest free number in this process: main's pipe had it, or one near.
+            // The lowest free numbers: main's pipe had one of these or one close by.
             let copies: Vec<File> = (0..8).map(|_| file.try_clone().unwrap()).collect();
             kill_process(rustix::process::getpid(), Signal::USR1)?;
             drop(copies);
@@ -62,12 +62,12 @@ fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusa
     }
 }
 
-/// Ends the worker, and leaves processes that hold its socket and write frames into it for as long
-/// as the case lasts: more than main takes out, so that it never is empty.
+/// Ends the worker, but leaves processes that hold its socket and keep writing frames to it until
+/// the case ends. They write more than main reads, so the socket is never empty.
 fn leave_flooding_heirs() -> ! {
-    // Writers are woken while more than main takes at once lies there: a quarter of what fits.
+    // Writers wake when the socket is a quarter full, still more than main reads at once.
     rustix::net::sockopt::set_socket_send_buffer_size(fds::own_socket(), 1 << 20).unwrap();
-    // Few enough that the kernel keeps those of one call together.
+    // Few enough that the kernel does not split the frames of one call.
     let frames = Header::reply(u64::MAX).encode().repeat(150);
     for _ in 0..3 {
         if let Fork::Child(_guard) = ipc_barrier::fork().unwrap() {
@@ -87,7 +87,7 @@ fn worker(restart: Restart) -> Worker<u32, impl Launch> {
     Worker::<u32, _>::start(start).unwrap()
 }
 
-/// Turns until the event has come, and returns all that came.
+/// Turns until the event has come, and returns all events so far.
 fn turn_until<L: Launch, const S: usize, const B: usize>(
     worker: &mut Worker<u32, L, S, B>,
     wanted: &str,
@@ -137,7 +137,7 @@ fn repro_requests_taken_back_while_there_is_no_room_leave_main_idle() {
     assert!(turns < 1000, "{turns} turns in a second with nothing to do");
 }
 
-/// A worker of which main takes 4 KiB at a time: much less than its heirs keep in the socket.
+/// A worker from which main reads 4 KiB at a time: much less than its heirs keep in the socket.
 fn taken_little_by_little() -> Worker<u32, impl Launch, 16, 4096> {
     Worker::start(over::fork(handle)).unwrap()
 }
@@ -157,7 +157,7 @@ fn repro_an_heir_that_writes_on_does_not_hold_stop() {
     let process = Pid::from_raw(worker.pid().unwrap()).unwrap();
     // SAFETY: no memory is involved; the signal ends a case that waits.
     unsafe { libc::alarm(30) };
-    // It has left its heirs, and still can be waited for.
+    // It has left its heirs behind, and is not reaped yet.
     let how = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     waitid(WaitId::Pid(process), how).unwrap();
     assert_eq!(worker.stop(Instant::now(), |_| ()), Some(Ended::Exited(3)));
@@ -197,9 +197,9 @@ fn repro_stop_takes_a_late_reply_that_the_worker_waits_to_send() {
 
 fn repro_mains_signal_handlers_do_not_run_in_the_worker() {
     let (reader, writer) = UnixStream::pair().unwrap();
-    // The handler writes to a number, as those of most programs do.
+    // The handler writes to a descriptor number, like those of most programs.
     HANDLER_FD.store(writer.as_raw_fd(), std::sync::atomic::Ordering::Relaxed);
-    // SAFETY: the handler only makes a system call.
+    // SAFETY: the handler makes only a system call.
     unsafe { libc::signal(libc::SIGUSR1, on_signal as extern "C" fn(i32) as libc::sighandler_t) };
     let file = tempfile::NamedTempFile::new().unwrap();
     let mut worker = worker(Restart::STANDARD);
@@ -215,18 +215,18 @@ static HANDLER_FD: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::
 
 extern "C" fn on_signal(_: i32) {
     let number = HANDLER_FD.load(std::sync::atomic::Ordering::Relaxed);
-    // SAFETY: whatever the number is by now is the point.
+    // SAFETY: what the number refers to by now is the point of the case.
     let fd = unsafe { BorrowedFd::borrow_raw(number) };
     _ = rustix::io::write(fd, b"S");
 }
 
-/// The child makes the barrier's counters blocking, which main shares with it.
+/// The child makes the barrier's counters blocking; main shares them.
 struct Blocker;
 
 impl Handler for Blocker {
     fn prepare(&mut self) -> Result<(), Reason> {
         for number in fds::open().into_iter().filter(|&fd| fd > 2) {
-            // SAFETY: the file is given up again below.
+            // SAFETY: ownership is given up again below.
             let file = unsafe { File::from_raw_fd(number) };
             let flags = rustix::fs::fcntl_getfl(&file).unwrap();
             rustix::fs::fcntl_setfl(&file, flags - rustix::fs::OFlags::NONBLOCK).unwrap();

@@ -1,4 +1,4 @@
-//! The example reader as a user has it, attacked: its parser runs what hostile files say.
+//! The example reader, as users get it, under attack: its parser runs what hostile files say.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -30,7 +30,7 @@ use tempfile::TempDir;
 static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 
 fn main() -> ExitCode {
-    // Once, before the cases: each of them is a process of its own.
+    // Once, before the cases: each runs in a separate process.
     PROGRAM.set(example::build("ipc-worker", "heist")).unwrap();
     run()
 }
@@ -52,12 +52,12 @@ cases! { run =
 
 const CANARY: &str = "the canary sings";
 const NOBODY: u32 = 65534;
-/// Longer than any busy machine takes for a file.
+/// Longer than any busy machine needs for one file.
 const PATIENT: &str = "--deadline=60000";
 const FILTERED: &str = "set aside after 3 tries; the last worker: killed by signal 31 (SIGSYS: a system call that \
      its filter forbids)";
 
-/// A directory to be read, with a canary beside it, and a program that any user may run.
+/// A directory to read, with a canary next to it, and a program that any user may run.
 struct Vault(TempDir);
 
 impl Vault {
@@ -67,7 +67,7 @@ impl Vault {
         fs::create_dir(home.path().join("vault")).unwrap();
         fs::write(home.path().join("canary"), CANARY).unwrap();
         fs::copy(PROGRAM.get().unwrap(), home.path().join("heist")).unwrap();
-        // What main leaves behind becomes this process's.
+        // Processes that main leaves behind become this process's children.
         set_child_subreaper(Some(getpid())).unwrap();
         Self(home)
     }
@@ -80,7 +80,7 @@ impl Vault {
         fs::write(self.path("vault").join(name), bytes).unwrap();
     }
 
-    /// Adds an archive that takes the parser over.
+    /// Adds an archive that takes over the parser.
     fn add_hostile(&self, what: &str) {
         let canary = self.path("canary");
         self.add(what, &archive(&[('Z', what, canary.to_str().unwrap(), b"")]));
@@ -96,16 +96,16 @@ impl Vault {
         command
     }
 
-    /// Runs the program, and looks that no process is left.
+    /// Runs the program, and checks that it leaves no process behind.
     fn run(&self, options: &[&str], files: &[&str]) -> Told {
         Told::by(&mut self.command(options, files))
     }
 }
 
-/// What the program has said.
+/// The program's output.
 struct Told {
     status: Option<i32>,
-    /// By the file's name.
+    /// By file name.
     lines: HashMap<String, String>,
     /// Both streams.
     all: String,
@@ -126,13 +126,13 @@ impl Told {
     }
 
     fn of(&self, name: &str) -> &str {
-        self.lines.get(name).unwrap_or_else(|| panic!("nothing of {name}: {}", self.all))
+        self.lines.get(name).unwrap_or_else(|| panic!("no line for {name}: {}", self.all))
     }
 }
 
 fn as_root_hostile_files_are_blamed_by_name_and_get_at_nothing() {
     if !geteuid().is_root() {
-        skip("what only root can show", "sudo");
+        skip("what requires root", "sudo");
     }
     hostile_files_are_blamed(None);
 }
@@ -153,7 +153,7 @@ fn hostile_files_are_blamed(user: Option<u32>) {
     let inherited = inherited(&vault);
     let mut command = vault.command(&[PATIENT], &files);
     user.map(|user| command.uid(user).gid(user));
-    // A panic that looks for its symbols would open files.
+    // A panic that resolves symbols would open files.
     command.env("RUST_BACKTRACE", "full");
     let told = Told::by(&mut command);
     drop(inherited);
@@ -171,7 +171,7 @@ fn hostile_files_are_blamed(user: Option<u32>) {
     assert_eq!(fs::read(vault.path("inherited")).unwrap(), b"");
 }
 
-/// A file that main inherits, and that its worker might.
+/// A file that main inherits, and its worker might too.
 fn inherited(vault: &Vault) -> OwnedFd {
     let file = File::create(vault.path("inherited")).unwrap();
     let file = fcntl_dupfd_cloexec(file, 20).unwrap();
@@ -179,7 +179,7 @@ fn inherited(vault: &Vault) -> OwnedFd {
     file
 }
 
-/// So that the cases above are no empty ones.
+/// Shows that the cases above would catch something.
 fn without_a_sandbox_the_same_files_get_what_they_want() {
     let vault = Vault::new();
     let files = ["open", "socket", "write"];
@@ -189,7 +189,7 @@ fn without_a_sandbox_the_same_files_get_what_they_want() {
     drop(inherited);
     assert!(told.of("open").ends_with(CANARY), "{}", told.all);
     assert!(told.of("socket").ends_with(": a socket"), "{}", told.all);
-    // Its standard streams are not main's, and what main had inherited is not there.
+    // The parser has neither main's standard streams nor main's inherited files.
     assert!(told.of("write").ends_with(": 3 descriptors took it"), "{}", told.all);
     assert!(!told.all.contains("written by the parser"), "{}", told.all);
     assert_eq!(fs::read(vault.path("inherited")).unwrap(), b"");
@@ -298,7 +298,7 @@ fn a_worker_ends_with_a_main_that_was_killed() {
         stat.split(' ').nth(13).unwrap().parse::<u32>().unwrap() > 5
     };
     loop {
-        assert!(Instant::now() < limit, "no worker spins");
+        assert!(Instant::now() < limit, "no worker is spinning");
         if main.try_wait().unwrap().is_some() {
             skip("the program ends", "a kernel with CONFIG_SECCOMP_FILTER");
         }
@@ -312,7 +312,7 @@ fn a_worker_ends_with_a_main_that_was_killed() {
     main.kill().unwrap();
     main.wait().unwrap();
     while wait(WaitOptions::NOHANG).is_ok() {
-        assert!(Instant::now() < limit, "the worker spins on");
+        assert!(Instant::now() < limit, "the worker is still spinning");
         std::thread::sleep(Duration::from_millis(2));
     }
 }

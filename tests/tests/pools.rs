@@ -1,4 +1,4 @@
-//! Pools: idle first or by key, and each worker's death and slowness is its own.
+//! Pools: by idleness or by key, and deaths or slowness of one worker do not affect the others.
 
 #![expect(
     clippy::unwrap_used,
@@ -24,7 +24,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 const ECHO: u16 = 1;
 const PID: u16 = 2;
-/// Waits until the pipe is closed.
+/// Returns only once the pipe is closed.
 const HOLD: u16 = 3;
 
 fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
@@ -43,10 +43,10 @@ fn pool<const N: usize>() -> Pool<u32, impl Launch, N, 8, 4096> {
     Pool::start(|_| Ok(over::fork(handle).restart(Restart::AT_ONCE))).unwrap()
 }
 
-/// An outcome: the worker, the tag and the reply's bytes, if it is one.
+/// An outcome: the worker, the tag, and the reply's bytes if it is a reply.
 type Told = (usize, u32, Option<Vec<u8>>);
 
-/// Turns as a daemon's loop does until so many outcomes were told.
+/// Turns like a daemon's loop until `enough` outcomes were told.
 fn turn_until<L: Launch, const N: usize>(
     pool: &mut Pool<u32, L, N, 8, 4096>,
     count: usize,
@@ -77,7 +77,7 @@ fn idle_workers_come_first_and_a_slow_one_holds_no_other() {
     let (input, output) = pipe().unwrap();
     let slow = pool.try_call(Call::new(HOLD, &[]).fds(&[input.as_fd()]), 0).unwrap();
     drop(input);
-    // While one is held, all others go to the two that are idle.
+    // While one worker is held, all requests go to the two idle ones.
     for tag in 1..=20 {
         assert_ne!(pool.try_call(Call::new(ECHO, &[b"x"]), tag).unwrap().worker, slow.worker);
         let [told] = &turn_until(&mut pool, 1)[..] else { panic!("one outcome") };
@@ -105,7 +105,7 @@ fn what_finds_no_idle_worker_is_refused_or_waits_by_the_depth() {
     assert_eq!((error.tag, error.why), (3, Why::Full));
     pool.depth = 2;
     let waiting = [4, 5].map(|tag| pool.try_call(Call::new(ECHO, &[]), tag).unwrap());
-    assert_ne!(waiting[0].worker, waiting[1].worker, "the shorter queue");
+    assert_ne!(waiting[0].worker, waiting[1].worker, "it goes to the shorter queue");
     assert!(!pool.has_room());
     assert!(pool.cancel(waiting[1]) && !pool.cancel(waiting[1]));
     drop((input, output));
@@ -182,7 +182,7 @@ fn stop_gives_every_outcome_and_leaves_no_process() {
     assert_eq!(pool.try_call(Call::new(ECHO, &[]), 1).unwrap_err().why, Why::Stopped);
 }
 
-/// The third of them is not prepared.
+/// The third worker's `prepare` fails.
 struct Third(usize);
 
 impl Handler for Third {
@@ -204,7 +204,7 @@ fn a_pool_of_which_one_does_not_start_leaves_nothing() {
     assert!(fds::children().is_empty());
 }
 
-/// A flood to one worker is in the way of no other's events.
+/// A flood from one worker does not delay another's events.
 fn events_are_taken_from_each_in_turn() {
     let mut pool = pool::<2>();
     let (mut tag, mut turns) = (0, 0);
@@ -220,11 +220,11 @@ fn events_are_taken_from_each_in_turn() {
             assert!(matches!(event, Event::Done { .. }));
             order.push(worker);
         }
-        // As long as both have events; how many that is depends on the machine.
+        // Counted while both have events; how many depends on the machine.
         let of = |worker| order.iter().filter(|&&it| it == worker).count();
         let both = of(0).min(of(1));
         assert!(order[..2 * both].chunks(2).all(|pair| pair[0] != pair[1]), "{order:?}");
-        // One that has more than the other shows what comes first.
+        // A worker with many more events than the other shows what comes first.
         turns += usize::from(both > 0 && order.len() > 2 * both);
         assert!(Instant::now() < limit, "{turns}");
     }

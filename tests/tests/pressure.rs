@@ -1,4 +1,4 @@
-//! A worker under pressure: both sides send as hard as they can, and a worker floods main.
+//! A worker under pressure: both sides send as fast as they can, and a worker floods main.
 
 #![expect(
     clippy::unwrap_used,
@@ -26,7 +26,7 @@ const NARROW: usize = 4096;
 
 const REPLY: u8 = Kind::Reply as u8;
 
-/// What a hostile worker floods main with.
+/// The floods of a hostile worker.
 const STRAYS: u16 = 10;
 const WORDS: u16 = 11;
 const GARBAGE: u16 = 12;
@@ -40,7 +40,7 @@ fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusa
         SMALL_BUFFER => Ok(set_socket_send_buffer_size(fds::own_socket(), 1)?),
         LARGEST_REPLY => {
             let number = request.bytes().first_chunk::<8>().unwrap();
-            // A second one is dropped where 256 bytes give no credit for it.
+            // A second note is dropped if a buffer of 256 bytes gives no credit for it.
             request.note(1, &number.repeat(7));
             request.note(1, &number.repeat(7));
             reply.put(number)?;
@@ -76,7 +76,7 @@ fn flood(method: u16) -> ! {
     let step = if method == BYTEWISE { 1 } else { bytes.len() };
     for piece in bytes.chunks(step).cycle() {
         if rustix::io::write(fds::own_socket(), piece).is_err() {
-            // Main is gone, or listens no more.
+            // Main is gone, or no longer reads.
             break;
         }
     }
@@ -97,15 +97,15 @@ fn flood_with_descriptors() -> ! {
     }
 }
 
-/// Sleeps as a daemon's loop does; a wake that never comes is a failure.
+/// Sleeps like a daemon's loop; a missing wake-up fails the case.
 fn sleep<L: Launch, const S: usize, const B: usize>(worker: &Worker<u64, L, S, B>) {
     let limit = Instant::now() + Duration::from_secs(30);
     let deadline = worker.next_deadline().map_or(limit, |next| next.min(limit));
     wait(&mut [Watched::new(worker.as_fd(), Interest::Input)], Some(deadline)).unwrap();
-    assert!(Instant::now() < limit, "nothing goes on any more: {:?}", worker.counters());
+    assert!(Instant::now() < limit, "no progress: {:?}", worker.counters());
 }
 
-/// Which requests were made and told.
+/// The requests that were made, and how many outcomes were told.
 #[derive(Default)]
 struct Ledger {
     made: u64,
@@ -115,7 +115,7 @@ struct Ledger {
 }
 
 impl Ledger {
-    /// Makes requests and one-ways, as long as they may be and as many as fit.
+    /// Makes requests and one-ways of every length, as many as fit.
     fn press<L: Launch, const S: usize, const B: usize>(
         &mut self,
         worker: &mut Worker<u64, L, S, B>,
@@ -141,12 +141,12 @@ impl Ledger {
         }
     }
 
-    /// Takes note of an outcome: in order, each once, and the one that belongs to it.
+    /// Records an outcome: in order, each once, and with its own request.
     fn note<const B: usize>(&mut self, event: Event<'_, u64>) {
         if let Event::Note { tag, note } = event {
             let number = *note.bytes().first_chunk().unwrap();
             assert_eq!(note.bytes(), number.repeat(7));
-            // Those of one-ways have no tag.
+            // Notes of one-ways have no tag.
             assert!(tag.is_none_or(|tag| tag.to_le_bytes() == number && *tag >= self.told));
             self.notes += 1;
             return;
@@ -161,14 +161,14 @@ impl Ledger {
     }
 }
 
-/// Both sides send as hard as they can for the time, with requests made from event arms.
+/// Both sides send as fast as they can for this time, with requests made while handling events.
 fn press<const S: usize, const B: usize>(time: Duration) {
     let mut worker = Worker::<u64, _, S, B>::start(over::fork(handle)).unwrap();
     let sockets = fds::open();
     for fd in sockets {
-        // SAFETY: it was open a moment ago, and nobody else closes it.
+        // SAFETY: it was open a moment ago, and nothing else closes it.
         let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-        // Of main's descriptors the worker's socket alone takes this.
+        // Only the worker's socket accepts this option.
         _ = set_socket_send_buffer_size(fd, 1);
     }
     worker.try_send(Call::new(SMALL_BUFFER, &[])).unwrap();
@@ -184,7 +184,7 @@ fn press<const S: usize, const B: usize>(time: Duration) {
     }
     let left = Instant::now() + Duration::from_secs(30);
     worker.stop(left, |event| ledger.note::<B>(event));
-    assert_eq!(ledger.told, ledger.made, "an outcome for each that was taken");
+    assert_eq!(ledger.told, ledger.made, "one outcome for each request taken");
     let counters = worker.counters();
     assert_eq!(counters.one_ways_lost + counters.one_ways_refused + counters.stray_replies, 0);
     assert_eq!(worker.one_ways_under_way(), 0);
@@ -204,8 +204,8 @@ fn both_sides_send_as_hard_as_they_can_and_none_waits_for_ever() {
     press::<64, 65536>(time);
 }
 
-/// Lets main turn under a flood, with calls whose replies may bring so many descriptors, and
-/// returns the most that a turn did, and the most that taking all events after it did.
+/// Lets main turn under a flood, with calls that allow `reply_fds` descriptors each. Returns the
+/// most work done by a turn, and by taking all events after it.
 fn flooded(method: u16, reply_fds: u16) -> [Stretch; 2] {
     const TURNS: usize = 300;
     let list = stretches(|| {
@@ -218,23 +218,23 @@ fn flooded(method: u16, reply_fds: u16) -> [Stretch; 2] {
         for _ in 0..TURNS {
             sleep(&worker);
             if method == FDS {
-                // As on kernels before 6.16.
+                // Like kernels before 6.16.
                 fds::pass_rights(fds::own_socket(), true);
             }
             mark();
             worker.turn(Instant::now());
             mark();
             while worker.next_event().is_some() {
-                // For the worker that there is, or the next one.
+                // For the current worker or the next one.
                 tag += u64::from(worker.try_call(call, tag).is_ok());
             }
             mark();
         }
         worker.turn(Instant::now());
         while worker.next_event().is_some() {}
-        // What half a frame may still hold, and what comes with a new process.
+        // Room for descriptors of half a frame, and for those of a new process.
         let most = before + usize::from(reply_fds) + 8;
-        assert!(fds::open().len() <= most, "descriptors are kept");
+        assert!(fds::open().len() <= most, "descriptors leak");
         drop(worker);
     });
     assert!(list.len() >= 3 * TURNS, "{}", list.len());
@@ -249,10 +249,10 @@ fn flooded(method: u16, reply_fds: u16) -> [Stretch; 2] {
     [most(0), most(1)]
 }
 
-/// A send, a receive, a look at the process, and a change of what is watched.
+/// A send, a receive, a check of the process, and a change of the watched events.
 const CALLS: usize = 4;
 
-/// Once for each worker: what is asked for is let in.
+/// Once per worker: accept the allowed descriptors.
 const ASKS: usize = 1;
 
 fn a_flood_of_frames_does_not_hold_turn() {
@@ -261,14 +261,14 @@ fn a_flood_of_frames_does_not_hold_turn() {
         let [turn, events] = flooded(method, 0);
         assert!(turn.calls <= CALLS && turn.received <= NARROW, "{method}: {turn:?}");
         assert!(method == BYTEWISE || turn.received > NARROW / 2, "{method}: no flood: {turn:?}");
-        assert_eq!(events, Stretch::default(), "{method}: no input or output");
+        assert_eq!(events, Stretch::default(), "{method}: no I/O");
     }
 }
 
 fn a_flood_of_garbage_does_not_hold_turn() {
     over::only_the_socket();
     let [turn, events] = flooded(GARBAGE, 0);
-    // The worker is replaced: a fork, its barrier and what is watched.
+    // The worker is replaced: a fork, its barrier and its watched descriptors.
     assert!(turn.calls <= 64 && turn.received <= NARROW, "{turn:?}");
     assert!(turn.received > NARROW / 2, "no flood: {turn:?}");
     assert_eq!(events, Stretch::default());
@@ -276,12 +276,12 @@ fn a_flood_of_garbage_does_not_hold_turn() {
 
 fn a_flood_of_descriptors_does_not_hold_turn() {
     over::only_the_socket();
-    // The kernel drops those that no call allows.
+    // The kernel drops descriptors that no call allows.
     let [turn, events] = flooded(FDS, 0);
     assert!(turn.calls <= CALLS && turn.received <= NARROW, "{turn:?}");
-    assert_eq!(events, Stretch::default(), "no descriptor is there to be closed");
+    assert_eq!(events, Stretch::default(), "there is no descriptor to close");
     let [turn, events] = flooded(FDS, 253);
-    // What comes in one call is closed once it is seen to be nobody's, one call for each.
+    // Descriptors that belong to no request are closed, with one call each.
     assert!(turn.calls <= CALLS + ASKS + 253 && turn.received <= NARROW, "{turn:?}");
     assert!((253..=2 * 253).contains(&events.calls), "{events:?}");
 }

@@ -14,7 +14,7 @@ use ipc_tests::fds;
 use ipc_tests::forked::{end_of, soon};
 use ipc_transport::{Errno, Instant, SystemError};
 
-/// The children, each of which waits for a byte on its line before it does its part.
+/// The children. Each waits for a byte on its line before it does its part.
 struct Family<L> {
     ends: Vec<ParentEnd<L>>,
     children: Vec<Child>,
@@ -29,7 +29,7 @@ impl<L: Lane> Family<L> {
             let (line, mut theirs) = UnixStream::pair().unwrap();
             match fork().unwrap() {
                 Fork::Child(_guard) => {
-                    // What it has inherited of its siblings would hide the parent's end from them.
+                    // Inherited descriptors would hide the parent's end from its siblings.
                     drop((family, line));
                     let mut end = barrier.into_child();
                     while theirs.read(&mut [0]).unwrap() == 1 {
@@ -84,7 +84,7 @@ fn all_are_met_whatever_their_number<L: Lane>() {
         let mut family = Family::<L>::new(count, answers);
         for _ in 0..3 {
             place_all(&mut family.ends).unwrap();
-            // From the last to the first.
+            // In reverse order.
             family.tell((0..count).rev());
             sync_all_until(&mut family.ends, soon()).unwrap();
         }
@@ -99,7 +99,7 @@ fn who_is_late_is_named_and_may_be_waited_for_again<L: Lane>() {
     let mut family = Family::<L>::new(6, answers);
     place_all(&mut family.ends).unwrap();
     family.tell([0, 1, 3, 4]);
-    // One before it may need longer than this, but it is not even asked.
+    // An earlier child may be slower, but is not even asked.
     let is_late = |family: &mut Family<L>, index| loop {
         match who(sync_all_until(&mut family.ends, shortly())) {
             Some((late, MeetError::Unmet(Unmet::TimedOut))) if late < index => {}
@@ -139,7 +139,7 @@ fn who_fails_is_named_while_others_are_waited_for<L: Lane>() {
 fn who_is_killed_is_named_while_others_are_waited_for<L: Lane>() {
     let mut family = Family::<L>::new(20, answers);
     place_all(&mut family.ends).unwrap();
-    // Those before it leave it among the first that are looked at.
+    // With these done, it is among the first to be checked.
     family.tell(0..4);
     family.children[17].kill().unwrap();
     assert_eq!(who(sync_all(&mut family.ends)), Some((17, MeetError::Unmet(Unmet::Gone))));
@@ -163,8 +163,8 @@ fn a_child_that_places_without_end_holds_nobody_past_the_deadline<L: Lane>() {
     family.children[1].kill().unwrap();
 }
 
-/// poll(2) takes no more descriptors than the process may open: enough for one child, and not for
-/// two. As at a single end, that ends the barrier that was waited at, and no other.
+/// poll(2) accepts only as many descriptors as the process may open: enough for one child, but not
+/// for two. As with a single end, that ends the barrier being waited at and no other.
 fn a_wait_that_the_system_refuses_ends_no_barrier<L: Lane>() {
     let mut family = Family::<L>::new(3, answers);
     place_all(&mut family.ends).unwrap();

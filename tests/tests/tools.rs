@@ -1,5 +1,5 @@
-//! Both sides under the tools of a daemon's author: strace counts the system calls of a round trip
-//! through a worker and of tokens at a barrier, valgrind finds no fault in either.
+//! Both sides under a daemon author's tools. strace counts the system calls of a worker's round
+//! trip and of tokens at a barrier; valgrind finds no error in either.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -15,7 +15,7 @@ use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{Call, Event, Instant, Launch, Outcome, Refusal, Reply, Request, Worker};
 use std::os::fd::AsFd;
 
-/// Tells this program that it is the one to be traced: how, and how often.
+/// Set in the traced process: what to run, and how often.
 const WAY: &str = "IPC_TESTS_WAY";
 const COUNT: &str = "IPC_TESTS_COUNT";
 
@@ -54,7 +54,7 @@ fn in_a_poll_loop<L: Launch>(worker: &mut Worker<u64, L>, rounds: u64) {
     }
 }
 
-/// Has two processes place and wait by turns, each to a deadline, and the parent with a pidfd.
+/// Two processes place and wait in turn, each with a deadline, and the parent with a pidfd.
 fn at_a_barrier(rounds: u64) {
     let barrier = Barrier::new().unwrap();
     match fork().unwrap() {
@@ -84,7 +84,7 @@ fn check(event: &Event<'_, u64>) {
     }
 }
 
-/// Runs this program under strace and returns how many calls of which name it made.
+/// Runs this program under strace, and returns the number of calls by name.
 fn traced(way: &str, rounds: u64) -> BTreeMap<String, u64> {
     let summary = tempfile::NamedTempFile::new().unwrap();
     let status = Command::new("strace")
@@ -97,7 +97,7 @@ fn traced(way: &str, rounds: u64) -> BTreeMap<String, u64> {
         .unwrap();
     assert!(status.success(), "{status}");
     let summary = std::fs::read_to_string(summary.path()).unwrap();
-    // Each line: share, seconds, per call, calls, errors if any, name.
+    // Each line: share, seconds, µs per call, calls, errors if any, name.
     let line = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
         Some(((*words.last()?).to_owned(), words.get(3)?.parse().ok()?))
@@ -111,9 +111,9 @@ fn needs_strace() {
     }
 }
 
-/// The calls of one round trip: what more rounds add, so that start and end do not count. Nor does
-/// the look at the worker's process every 10 ms: how many of those there are depends on the time it
-/// takes.
+/// System calls per round trip: the difference between a longer and a shorter run, so that start
+/// and end do not count. The check of the worker's process every 10 ms is not counted either: how
+/// often it happens depends on time.
 fn per_round_trip(way: &str) -> f64 {
     needs_strace();
     let calls = |rounds| {
@@ -137,8 +137,8 @@ fn a_round_trip_in_a_poll_loop_costs_5_system_calls() {
     assert!((4.99..5.05).contains(&calls), "{calls}");
 }
 
-/// How often a side finds the other one asleep depends on which runs when. What a sleep costs does
-/// not: a poll, a read of the bell, and the ring that ends it.
+/// How often a side finds the other one asleep depends on scheduling. The cost of a sleep does not:
+/// a poll, a read of the bell, and the ring that ends it.
 fn a_sleep_to_a_deadline_at_a_barrier_costs_a_poll_a_read_and_a_ring() {
     if kernel() < (6, 4) {
         skip("counting the calls of a sleep at a barrier", "Linux 6.4 or later");
@@ -154,7 +154,7 @@ fn a_sleep_to_a_deadline_at_a_barrier_costs_a_poll_a_read_and_a_ring() {
     assert_eq!(calls("epoll_pwait") + calls("timerfd_settime") + calls("uname"), 0, "{made:?}");
 }
 
-/// rustix reads the vDSO where valgrind has unmapped it, so the clock is not read by rustix.
+/// valgrind unmaps the vDSO, which rustix reads; so the clock is not read through rustix.
 fn repro_a_program_runs_under_valgrind() {
     if Command::new("valgrind").arg("--version").output().is_err() {
         skip("running under valgrind", "apt-get install valgrind");

@@ -1,4 +1,4 @@
-//! A typed service declared and used where there is no `std` and nothing of its prelude.
+//! A typed service declared and used without `std` and its prelude.
 
 #![no_std]
 #![expect(clippy::panic, reason = "a test fails by panicking")]

@@ -1,5 +1,5 @@
-//! What an error of a call concerns, a request, a moment or the worker: the table of ARCHITECTURE.md,
-//! row by row, on both sides.
+//! What an error of a call concerns: a request, a moment or the worker. Checks the table in
+//! ARCHITECTURE.md row by row, on both sides.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -20,7 +20,7 @@ use ipc_worker::{
 const PAGE: &str = include_str!("../../docs/ARCHITECTURE.md");
 
 const ECHO: u16 = 1;
-/// Makes the worker's next call fail: of which the number, and how.
+/// Makes the worker's next call with a given number fail with a given error.
 const FAIL: u16 = 2;
 
 /// A row of the table.
@@ -75,14 +75,14 @@ fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusa
     reply.put(b"done")
 }
 
-/// Gives the row's call its error once, in main or in the worker, and returns whom it concerns by
-/// what main is told. Runs in a separate process, with which the filter ends.
+/// Lets the row's call fail once, in main or in the worker, and returns what that concerns, judged
+/// by what main is told. Runs in a separate process, which takes the filter with it.
 fn concerned(row: &Row, in_main: bool) -> &'static str {
     let with_fds = row.call == "send with descriptors";
     let number = match row.call.as_str() {
         "send" => libc::SYS_sendto,
         "send with descriptors" => libc::SYS_sendmsg,
-        // Main expects no descriptors, the worker always may be given some.
+        // Main expects no descriptors, but the worker may always get some.
         "receive" if in_main => libc::SYS_recvfrom,
         "receive" => libc::SYS_recvmsg,
         other => panic!("{other}"),
@@ -101,12 +101,12 @@ fn concerned(row: &Row, in_main: bool) -> &'static str {
             .try_call(Call::new(FAIL, &pieces).fds(fds).reply_fds(u16::from(with_fds)), 1)
             .unwrap();
     }
-    // Another, which nothing is wrong with.
+    // Another request, without a fault.
     let call = Call::new(ECHO, &[]).again(Again::UntilAnswered);
     worker.try_call(call, 2).unwrap();
     let told = told_until_done(&mut worker);
     let is_request = told.contains("1: Unsendable") || told.contains("1: Refused");
-    assert!(told.contains("2: Reply"), "the other one: {told}");
+    assert!(told.contains("2: Reply"), "the other request: {told}");
     match (told.contains("Died"), is_request) {
         (true, _) => "worker",
         (false, true) => "request",
@@ -114,7 +114,7 @@ fn concerned(row: &Row, in_main: bool) -> &'static str {
     }
 }
 
-/// Turns until both requests have their outcomes and a third one its reply.
+/// Turns until both requests have their outcomes and a third one has its reply.
 fn told_until_done<L: Launch>(worker: &mut Worker<u32, L>) -> String {
     let (mut told, limit) = (String::new(), soon());
     loop {
@@ -131,7 +131,7 @@ fn told_until_done<L: Launch>(worker: &mut Worker<u32, L>) -> String {
             return told;
         }
         if worker.under_way() == 0 {
-            // One more: a worker that has ended is told of before its successor answers.
+            // One more: a worker's end is told before its successor replies.
             let call = Call::new(ECHO, &[]).again(Again::UntilAnswered);
             worker.try_call(call, 3).unwrap();
             continue;
@@ -146,7 +146,7 @@ fn compare(in_main: bool) {
     over::only_the_socket();
     for row in rows().into_iter().filter(|row| in_main || row.concerns != "peer") {
         let mut tried = forked(|| {
-            // For main a peer is a worker.
+            // For main, the peer is the worker.
             let concerns = row.concerns.replace("peer", "worker");
             assert_eq!(concerned(&row, in_main), concerns, "{row:?}");
             exit(0);
@@ -163,7 +163,7 @@ fn in_the_worker_an_error_concerns_what_the_table_says() {
     compare(false);
 }
 
-/// Where the errors are declared that the third table has.
+/// Where the errors of the third table are declared.
 const DECLARED: [(&str, &str); 10] = [
     ("TransportError", include_str!("../../ipc-transport/src/contract/transport.rs")),
     ("Why", include_str!("../../ipc-worker/src/call.rs")),
@@ -177,7 +177,7 @@ const DECLARED: [(&str, &str); 10] = [
     ("MeetError", include_str!("../../ipc-barrier/src/meeting/errors.rs")),
 ];
 
-/// Returns the variants of an error as its crate declares them.
+/// Returns the variants of an error as declared by its crate.
 fn declared(name: &str, source: &str) -> BTreeSet<String> {
     let (_, body) = source.split_once(&format!("pub enum {name}")).unwrap();
     let (_, body) = body.split_once("{\n").unwrap();
@@ -189,7 +189,7 @@ fn declared(name: &str, source: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// What stands between backticks.
+/// Returns the parts between backticks.
 fn quoted(cell: &str) -> impl Iterator<Item = String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned)
 }
@@ -223,7 +223,7 @@ fn the_page_has_every_error_and_every_errno_that_the_code_tells_apart() {
     let (settle, _) = settle.split_once("\n    }\n").unwrap();
     for errno in settle.split("Errno::").skip(1) {
         let name = errno.split(|char: char| !char.is_alphanumeric()).next().unwrap();
-        // These two are not told: the call is made again, or would block.
+        // These two are not reported: the call is retried, or would block.
         let is_told = !["INTR", "AGAIN"].contains(&name);
         assert!(!is_told || section.contains(&format!("| E{name} |")), "E{name}");
     }

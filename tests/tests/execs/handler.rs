@@ -1,5 +1,5 @@
-//! The worker's tests over workers that are started by exec: the same handler, in this program
-//! started again.
+//! The worker's tests, run with workers started by exec: the same handler, in this program started
+//! again.
 
 #[path = "../worker/handler.rs"]
 mod forked;

@@ -1,4 +1,4 @@
-//! Workers by exec: this program, started again, serves.
+//! Workers by exec: this program, started again as a worker.
 
 #![expect(
     clippy::unwrap_used,
@@ -6,7 +6,7 @@
     clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
-#![allow(dead_code, reason = "of the cases of forked workers only those for any launch are run")]
+#![allow(dead_code, reason = "only cases that work for any launch are run")]
 
 #[path = "../worker/blocks.rs"]
 mod blocks;

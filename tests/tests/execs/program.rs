@@ -1,4 +1,4 @@
-//! What this program does when it is started as a worker, by its second argument.
+//! What this program does as a worker, selected by its second argument.
 
 use ipc_tests::over;
 use ipc_worker::{Errno, Handler, Identity, Reason, Refusal, Reply, Request};
@@ -9,7 +9,7 @@ use crate::handler::handle;
 pub(crate) const OTHER: Identity =
     Identity { build: "tests 7", service: "echo", fingerprint: 0x1234 };
 
-/// A handler that says what it serves, and is not prepared where that is asked for.
+/// A handler with an identity; on request its `prepare` fails.
 struct Named {
     is_ready: bool,
 }
@@ -32,7 +32,7 @@ impl Handler for Named {
     }
 }
 
-/// Serves where this process is a worker, or was started by hand as one.
+/// Serves if this process is a worker, or was started by hand as one.
 pub(crate) fn serve_if_asked() {
     let word = std::env::args().nth(2).unwrap_or_default();
     if !ipc_worker::is_worker() && word != "by-hand" {

@@ -1,4 +1,4 @@
-//! How a worker by exec starts, and why it does not.
+//! How a worker starts by exec, and why it may fail to.
 
 use ipc_tests::over::{self, Over};
 use std::ffi::CStr;
@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::handler::*;
 use crate::program::OTHER;
 
-/// Starts this program as the worker that the word names, which must fail.
+/// Starts this program as the worker with this name, which must fail.
 fn fails(
     word: &CStr,
     change: impl FnOnce(Start<Exec<'_, Over>>) -> Start<Exec<'_, Over>>,
@@ -25,7 +25,7 @@ fn fails(
     let start = change(start_self().unwrap().args(&args));
     let Err(error) = Worker::<u32, _>::start(start) else { panic!("it started") };
     assert_eq!(fds::open(), before, "{error}");
-    assert!(fds::children().is_empty(), "no process is left: {error}");
+    assert!(fds::children().is_empty(), "a process is left: {error}");
     error
 }
 
@@ -110,7 +110,7 @@ fn starts_again(worker: &mut Worker<u32, impl Launch>) {
     }
 }
 
-/// As by a main that has entered a root directory without it. The program's file is open still.
+/// Like a main that has entered a root directory without /proc. The program's file is still open.
 pub(crate) fn repro_a_worker_starts_again_where_proc_is_gone() {
     let mut worker = worker();
     if let Err(error) = around::hide_proc() {
@@ -119,7 +119,7 @@ pub(crate) fn repro_a_worker_starts_again_where_proc_is_gone() {
     starts_again(&mut worker);
 }
 
-/// This program is copied, started, and replaced on disk while it runs.
+/// This program is copied, started, and replaced on disk while the copy runs.
 pub(crate) fn an_upgrade_on_disk_mixes_no_versions() {
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("daemon");

@@ -1,4 +1,4 @@
-//! What a worker by exec finds around it, and what main may be like.
+//! The surroundings of a worker started by exec, whatever main is like.
 
 #![expect(unsafe_code, reason = "signals, and descriptors by number")]
 
@@ -19,7 +19,7 @@ pub(crate) const START_AGAIN: u16 = 300;
 pub(crate) const STATUS: u16 = 301;
 pub(crate) const TRY_FD: u16 = 302;
 
-/// Does what the other handler does, and tells of its process.
+/// Does the same as the other handler, and reports on its own process.
 pub(crate) fn look(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
     match request.method() {
         START_AGAIN => {
@@ -32,10 +32,10 @@ pub(crate) fn look(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(
         TRY_FD => {
             let number = i32::from_le_bytes(request.bytes().try_into().unwrap());
             for _ in 0..8 {
-                // Later files must not come to lie at the number.
+                // Later files must not get this number.
                 std::mem::forget(File::open("/dev/null")?);
             }
-            // SAFETY: the number is only tried.
+            // SAFETY: this only tries the number.
             let file = unsafe { std::mem::ManuallyDrop::new(File::from_raw_fd(number)) };
             let said = rustix::io::write(&*file, b"x").unwrap_err();
             reply.put(&said.raw_os_error().to_le_bytes())
@@ -74,7 +74,7 @@ fn set_of(status: &str, name: &str) -> u64 {
     u64::from_str_radix(line.trim_start_matches(':').trim(), 16).unwrap()
 }
 
-/// Main blocks and ignores signals, which a program inherits over an exec.
+/// Main blocks and ignores signals; a program inherits that across an exec.
 pub(crate) fn an_ordinary_process_whatever_main_is() {
     // SAFETY: the actions install no handler.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
@@ -86,7 +86,7 @@ pub(crate) fn an_ordinary_process_whatever_main_is() {
     let bit = |signal: i32| 1_u64 << (signal - 1);
     let ignored = [libc::SIGHUP, libc::SIGINT, libc::SIGPIPE, libc::SIGTERM];
     let expected = ignored.into_iter().map(bit).fold(0, |set, bit| set | bit);
-    // posix_spawn leaves the C library's own signals ignored; it sets them when it needs them.
+    // posix_spawn leaves libc's own signals ignored; libc sets them when needed.
     let of_libc = bit(32) | bit(33);
     let ignored = set_of(&status, "SigIgn") & !of_libc;
     assert_eq!((set_of(&status, "SigBlk") & !of_libc, ignored), (0, expected));
@@ -114,7 +114,7 @@ fn kill<L: ipc_worker::Launch>(worker: &Worker<u32, L>) {
     kill_process(Pid::from_raw(worker.pid().unwrap()).unwrap(), Signal::KILL).unwrap();
 }
 
-/// Other threads allocate, start programs, and come and go, while workers are killed.
+/// Other threads allocate, start programs, and come and go while workers are killed.
 pub(crate) fn with_threads_and_under_kills_every_request_has_one_outcome() {
     const REQUESTS: u32 = 400;
     let over = AtomicBool::new(false);

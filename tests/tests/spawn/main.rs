@@ -1,5 +1,5 @@
-//! Starting other programs: what they are given, what they are rid of, and what is told of a start
-//! that fails.
+//! Starting other programs: what they receive, what they do not inherit, and how a failed start is
+//! reported.
 
 #![expect(
     unsafe_code,

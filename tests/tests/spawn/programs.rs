@@ -12,7 +12,7 @@ use rustix::process::Signal;
 
 use crate::started::{SH, Sleeping, output, reason, refused, script};
 
-/// The two ways: the C library's posix_spawn, and a fork, which a set-up needs.
+/// Both ways to start: the C library's posix_spawn, and a fork, which a set-up needs.
 fn both_ways() -> [Setup<'static>; 2] {
     [Setup::new(), Setup::new().group()]
 }
@@ -21,7 +21,7 @@ pub(crate) fn a_program_has_its_arguments_and_the_environment_that_is_given() {
     for setup in both_ways() {
         let program = Program::Path(SH);
         let with = setup.clone().env(&[c"ONE=1", c"PATH=/usr/bin:/bin"]);
-        let args = [c"name of its own", c"-c", c"echo $0 $1 $ONE $HOME; env | wc -l", c"a b", c"c"];
+        let args = [c"another name", c"-c", c"echo $0 $1 $ONE $HOME; env | wc -l", c"a b", c"c"];
         let (text, ended) = output(&with, program, &args).unwrap();
         assert_eq!(ended, Ended::Exited(0));
         let lines: Vec<&str> = text.lines().collect();
@@ -41,10 +41,10 @@ pub(crate) fn without_a_list_the_environment_is_inherited() {
     }
 }
 
-/// What a program has open: `number id` of each, without the one that reads the list.
+/// A script that lists open descriptors as `number id`, except the one that reads the list.
 fn list() -> String {
     let all = proc("$$/fd/*");
-    // No pipe: the shell would have it open for a moment. One shell keeps a script at 255.
+    // No pipe: the shell would hold it for a moment. One shell keeps a script at 255.
     format!(
         "for fd in {all}; do [ $fd = ${{fd%/255}} ] && stat -L -c \"${{fd##*/}} %i\" $fd 2>/dev/null; \
          done; true"
@@ -61,7 +61,7 @@ fn listed(text: &str) -> Vec<(i32, u64)> {
 
 pub(crate) fn descriptors_lie_at_their_numbers_and_no_other_is_open() {
     let (first, second, other) = (fds::file(), fds::file(), fds::file());
-    // One that exec would not close: whoever made it has forgotten that.
+    // One that exec would not close, since close-on-exec was forgotten.
     rustix::io::fcntl_setfd(&other, rustix::io::FdFlags::empty()).unwrap();
     for setup in both_ways() {
         let setup = setup.fd(first.as_fd(), 9).fd(second.as_fd(), 3);
@@ -77,7 +77,7 @@ pub(crate) fn numbers_may_overlap() {
     let files: [_; 4] = std::array::from_fn(|_| fds::file());
     let numbers = files.each_ref().map(std::os::fd::AsRawFd::as_raw_fd);
     for setup in both_ways() {
-        // Each at the number of the next, the last one at that of the first, and one at its own.
+        // Each gets the next one's number, the last the first one's, and one keeps its own.
         let mut setup = setup;
         for (index, file) in files.iter().enumerate().take(3) {
             setup = setup.fd(file.as_fd(), numbers[(index + 1) % 3]);
@@ -99,7 +99,7 @@ pub(crate) fn an_open_file_is_a_program_whatever_becomes_of_its_path() {
     fs::remove_file(&path).unwrap();
     let number = std::os::fd::AsRawFd::as_raw_fd(&file);
     for setup in both_ways() {
-        // Its number is given to another one, too.
+        // Another file gets its number, too.
         let other = fds::file();
         let setup = setup.fd(other.as_fd(), number);
         let args = [c"sh", c"-c", c"echo here"];
@@ -108,7 +108,7 @@ pub(crate) fn an_open_file_is_a_program_whatever_becomes_of_its_path() {
     }
 }
 
-/// The C library has only a path for it, which was in /proc.
+/// The C library accepts only a path for it, which was in /proc.
 pub(crate) fn repro_an_open_file_is_a_program_where_proc_is_missing() {
     let file = File::open("/bin/sh").unwrap();
     if let Err(error) = around::hide_proc() {
@@ -124,7 +124,7 @@ pub(crate) fn repro_an_open_file_is_a_program_where_proc_is_missing() {
     }
 }
 
-/// What is open shows in /proc only; where that is missing, the kernel still marks it all.
+/// Only /proc lists open descriptors. If it is missing, the kernel still marks all of them.
 pub(crate) fn repro_nothing_else_is_open_where_proc_is_missing() {
     let leaked = fds::file();
     rustix::io::fcntl_setfd(&leaked, rustix::io::FdFlags::empty()).unwrap();
@@ -182,10 +182,10 @@ pub(crate) fn too_much_is_refused_before_anything_starts() {
     }
 }
 
-/// The C library's own signals, which some ignore in what they start.
+/// The C library's own signals, which some libraries leave ignored in programs that they start.
 const OF_LIBC: u64 = 0b111 << 31;
 
-/// A mask of signals in a process's status.
+/// Returns a signal mask from a process's status.
 fn mask(child: &Sleeping, name: &str) -> u64 {
     u64::from_str_radix(&child.status(name), 16).unwrap()
 }
@@ -197,7 +197,7 @@ pub(crate) fn signals_have_their_default_action_and_none_is_blocked() {
     }
     for setup in both_ways() {
         let blocked = ipc_barrier::process::block_signals().unwrap();
-        // SIGCHLD is ignored, so that nobody can wait for it.
+        // SIGCHLD is ignored, so nothing can wait for it.
         let child = Sleeping::start(&setup);
         drop(blocked);
         assert_eq!(mask(&child, "SigBlk"), 0);
@@ -209,7 +209,7 @@ pub(crate) fn a_program_may_begin_with_all_signals_blocked() {
     for setup in both_ways() {
         let setup = setup.blocked();
         let child = Sleeping::start(&setup);
-        // All but SIGKILL and SIGSTOP, which nobody can block.
+        // All but SIGKILL and SIGSTOP, which cannot be blocked.
         assert_eq!(mask(&child, "SigBlk") | OF_LIBC, !((1 << 8) | (1 << 18)));
     }
 }

@@ -1,4 +1,4 @@
-//! A started program, which tells of itself on its standard output.
+//! A started program, which reports on its standard output.
 
 use std::ffi::{CStr, CString};
 use std::fs::{self, File};
@@ -14,7 +14,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 pub(crate) const SH: &CStr = c"/bin/sh";
 
-/// Starts a program, and returns its output and how it ended.
+/// Starts a program, and returns its output and its end.
 pub(crate) fn output(
     setup: &Setup<'_>,
     program: Program<'_>,
@@ -29,7 +29,7 @@ pub(crate) fn output(
     Ok((text, ended))
 }
 
-/// A program that runs until this is dropped, also by a failure.
+/// A program that runs until this is dropped, even by a panic.
 pub(crate) struct Sleeping(pub(crate) Child);
 
 impl Sleeping {
@@ -37,7 +37,7 @@ impl Sleeping {
         Self(setup.spawn(c"/bin/sleep", &[c"sleep", c"600"], soon()).unwrap())
     }
 
-    /// What the kernel tells of it behind a name.
+    /// Returns what /proc shows after this name in its status.
     pub(crate) fn status(&self, name: &str) -> String {
         let status = fs::read_to_string(proc(&format!("{}/status", self.0.pid()))).unwrap();
         let (_, rest) = status.split_once(&format!("{name}:\t")).unwrap();
@@ -52,7 +52,7 @@ impl Drop for Sleeping {
     }
 }
 
-/// Runs a script, which must succeed, and returns what it has written.
+/// Runs a script, which must succeed, and returns its output.
 pub(crate) fn script(setup: &Setup<'_>, text: &str) -> String {
     let text = CString::new(text).unwrap();
     let (text, ended) = output(setup, Program::Path(SH), &[c"sh", c"-c", &text]).unwrap();
@@ -60,7 +60,7 @@ pub(crate) fn script(setup: &Setup<'_>, text: &str) -> String {
     text
 }
 
-/// The start fails, with nothing left over, and says why.
+/// Checks that the start fails and leaves nothing behind. Returns the error.
 pub(crate) fn refused(setup: &Setup<'_>, program: Program<'_>, args: &[&CStr]) -> SpawnError {
     let (open, children) = (fds::open(), fds::children().len());
     let error = setup.spawn(program, args, soon()).unwrap_err();
@@ -69,7 +69,7 @@ pub(crate) fn refused(setup: &Setup<'_>, program: Program<'_>, args: &[&CStr]) -
     error
 }
 
-/// The reason of a start that fails, as it is shown.
+/// Returns the reason of a failed start, as displayed.
 pub(crate) fn reason(setup: &Setup<'_>, program: Program<'_>) -> String {
     match refused(setup, program, &[program.name()]) {
         SpawnError::Failed(reason) => reason.to_string(),

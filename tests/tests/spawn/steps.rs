@@ -1,4 +1,4 @@
-//! The steps of a set-up: each works, each fails with its stage, and their order is their own.
+//! The steps of a set-up: each works, each fails with its stage, and their order is fixed.
 
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -17,11 +17,11 @@ const NOBODY: u32 = 65_534;
 
 fn expect_root() {
     if !rustix::process::geteuid().is_root() {
-        cases::skip("ids and a root directory of one's choice", "run as root");
+        cases::skip("changing ids and the root directory", "run as root");
     }
 }
 
-/// Runs the rest of a case in a child of another user.
+/// Runs the rest of a case in a child with another user.
 fn as_nobody(run: impl FnOnce()) {
     let mut child = forked(|| {
         Setup::new().ids(NOBODY, NOBODY, &[]).apply().unwrap();
@@ -37,17 +37,17 @@ pub(crate) fn a_program_leads_a_session_or_a_group() {
     };
     let [pid, group, session] = numbers(Setup::new().session())[..] else { panic!() };
     assert_eq!((group, session), (pid, pid));
-    // Not getsid(2): 0 is what it answers where the session's leader is in an outer namespace.
+    // Not getsid(2): it returns 0 if the session's leader is in an outer namespace.
     let own = own_session();
     let [pid, group, session] = numbers(Setup::new().group())[..] else { panic!() };
     assert_eq!((group, session), (pid, own));
     let [pid, group, session] = numbers(Setup::new().group().session().group())[..] else {
         panic!()
     };
-    assert_eq!((group, session), (pid, pid), "a session's leader leads a group too");
+    assert_eq!((group, session), (pid, pid), "a session leader also leads a group");
 }
 
-/// As /proc tells it to a shell too. Of a process itself qemu-user tells no session.
+/// Read from /proc, which a shell can read too. qemu-user reports no session for a process itself.
 fn own_session() -> i32 {
     let stat = fs::read_to_string(proc("thread-self/stat")).unwrap();
     let fields = stat.rsplit_once(") ").unwrap().1;
@@ -85,7 +85,7 @@ pub(crate) fn limits_are_soft_and_hard_and_at_most_sixteen() {
 
 pub(crate) fn a_limit_that_forbids_the_exec_is_a_reason() {
     expect_root();
-    // This user has more processes than that, which the kernel finds at the exec (execve(2)).
+    // This user exceeds the limit, which the kernel checks at exec (execve(2)).
     let first = Sleeping::start(&Setup::new().ids(NOBODY, NOBODY, &[]));
     let setup = Setup::new().limit(Resource::Nproc, 0).ids(NOBODY, NOBODY, &[]);
     let why = reason(&setup, Program::Path(SH));
@@ -108,7 +108,7 @@ pub(crate) fn a_new_root_and_directory_are_what_the_program_sees() {
     });
     assert_eq!(end_of(&mut child), Ended::Exited(0));
     let mut child = forked(|| {
-        // The order of the calls does not matter: the directory is one of the new root.
+        // The order of the calls does not matter: the directory is inside the new root.
         Setup::new().directory(c"/inner").root(&root).apply().unwrap();
         assert_eq!(std::env::current_dir().unwrap(), std::path::Path::new("/inner"));
         assert!(fs::exists("/inner").unwrap() && !fs::exists("/bin").unwrap());
@@ -160,7 +160,7 @@ pub(crate) fn ids_that_a_sandbox_only_pretends_to_set_are_refused() {
         (libc::SYS_setresuid, "setresuid"),
     ] {
         let mut child = forked(|| {
-            // Answers that all is well, and does nothing.
+            // The call reports success and does nothing.
             seccomp::refuse(&[call], 0);
             let why = reason(&Setup::new().ids(1234, 1234, &[1234]), Program::Path(SH));
             assert_eq!(why, format!("stage ids: {name}: EPERM (1)"));
@@ -184,7 +184,7 @@ pub(crate) fn a_program_ends_with_its_parent() {
     });
     assert_eq!(end_of(&mut parent), Ended::Exited(0));
     drop(write);
-    // It held the pipe open as long as it lived.
+    // It held the pipe open while it lived.
     let mut watched = [ipc_transport::Watched::new(read.as_fd(), ipc_transport::Interest::Input)];
     assert!(ipc_transport::wait(&mut watched, Some(soon())).unwrap());
 }
@@ -192,7 +192,7 @@ pub(crate) fn a_program_ends_with_its_parent() {
 pub(crate) fn a_filter_is_the_last_and_forbids_what_it_says() {
     let refuse = filter(libc::SYS_uname, libc::SECCOMP_RET_ERRNO | 1);
     let setup = Setup::new().filter(&refuse).no_new_privs();
-    // Without a message, since that may be in any language.
+    // Without the message, which may be in any language.
     assert_eq!(script(&setup, "uname >/dev/null 2>&1 || echo refused"), "refused\n");
     expect_root();
     as_nobody(|| {
@@ -211,21 +211,21 @@ pub(crate) fn a_filter_that_forbids_the_exec_is_told() {
     let refuse = filter(libc::SYS_execve, libc::SECCOMP_RET_ERRNO | 13);
     let why = reason(&Setup::new().no_new_privs().filter(&refuse), Program::Path(SH));
     assert_eq!(why, "stage exec: /bin/sh: EACCES (13)");
-    // Killed on the spot, and so without a word.
+    // Killed on the spot, so it cannot report anything.
     let kill = filter(libc::SYS_execve, libc::SECCOMP_RET_KILL_PROCESS);
     for _ in 0..20 {
         let error =
             refused(&Setup::new().no_new_privs().filter(&kill), Program::Path(SH), &[c"sh"]);
         assert_eq!(error, SpawnError::Died(Ended::Killed(31)));
     }
-    // One that cannot tell either.
+    // A child that cannot report either.
     let mute = filter(libc::SYS_write, libc::SECCOMP_RET_ERRNO | 1);
     let setup = Setup::new().no_new_privs().filter(&mute);
     let error = refused(&setup, Program::Path(c"/no/such"), &[c"no"]);
     assert_eq!(error, SpawnError::Died(Ended::Exited(127)));
 }
 
-/// A filter that answers one call with this and permits all others.
+/// A filter that gives this answer to one call and permits all others.
 fn filter(call: libc::c_long, answer: u32) -> [Instruction; 4] {
     let k = u32::try_from(call).unwrap();
     [
@@ -236,7 +236,7 @@ fn filter(call: libc::c_long, answer: u32) -> [Instruction; 4] {
     ]
 }
 
-/// A ruleset that forbids to write files, or none where the kernel knows no landlock.
+/// A ruleset that forbids writing to files. Skips the case if the kernel has no landlock.
 fn ruleset() -> OwnedFd {
     const WRITE_FILE: u64 = 2;
     let handled = WRITE_FILE;
@@ -257,7 +257,7 @@ pub(crate) fn a_ruleset_restricts_the_program() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let path = file.path().to_str().unwrap();
     let write = format!("(echo x >{path}) 2>&1 || echo refused");
-    // Its number is given away too.
+    // Another file gets its number too.
     let setup = Setup::new().landlock(ruleset.as_fd()).fd(other.as_fd(), ruleset.as_raw_fd());
     let text = script(&setup.clone().no_new_privs(), &write);
     assert!(text.ends_with("refused\n"), "{text}");
@@ -300,7 +300,7 @@ pub(crate) fn rights_are_given_up_after_all_that_needs_them() {
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
     let directory = std::ffi::CString::new(dir.path().to_str().unwrap()).unwrap();
     let allow = filter(libc::SYS_setsid, libc::SECCOMP_RET_KILL_PROCESS);
-    // In the opposite order: each would forbid what follows.
+    // Called in the opposite order, in which each step would forbid the next.
     let setup = Setup::new()
         .filter(&allow)
         .no_new_privs()
@@ -314,7 +314,7 @@ pub(crate) fn rights_are_given_up_after_all_that_needs_them() {
 }
 
 pub(crate) fn a_child_that_hangs_is_killed_at_the_deadline() {
-    // A file system that does not answer stops an exec; so does a filter whose listener is silent.
+    // A file system that does not answer blocks exec, and so does a silent filter listener.
     let mut child = forked(|| {
         if seccomp::silent(libc::SYS_setsid).is_err() {
             exit(77);

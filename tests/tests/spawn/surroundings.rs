@@ -1,4 +1,4 @@
-//! A start in a process that has threads, lacks its standard streams, or lives in a sandbox.
+//! Starts in a process that has threads, lacks standard streams, or is in a sandbox.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -24,7 +24,7 @@ pub(crate) fn beside_threads_that_allocate_and_start_programs_too() {
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for _ in 0..3 {
-            // The allocator's lock is held again and again at the moment of a fork.
+            // The allocator's lock is often held at the moment of a fork.
             scope.spawn(|| {
                 while !ended.load(Ordering::Relaxed) {
                     std::hint::black_box(vec![0_u8; 3000]);
@@ -49,7 +49,7 @@ pub(crate) fn beside_threads_that_allocate_and_start_programs_too() {
         ended.store(true, Ordering::Relaxed);
         assert!(outcomes.iter().all(Result::is_ok));
     });
-    // A start that failed waits a second for its child, which may be short here; all of them end.
+    // A failed start waits a second for its child, maybe too short here; all end at last.
     while rustix::process::wait(WaitOptions::empty()).is_ok() {}
     assert!(fds::children().is_empty());
 }
@@ -62,10 +62,10 @@ pub(crate) fn where_standard_streams_are_closed_the_program_has_them_all_the_sam
                 let write = rustix::io::fcntl_dupfd_cloexec(write, 10).unwrap();
                 let read = rustix::io::fcntl_dupfd_cloexec(read, 10).unwrap();
                 for number in closed.clone() {
-                    // SAFETY: nothing in this child uses it.
+                    // SAFETY: nothing in this child uses the descriptor.
                     unsafe { libc::close(i32::try_from(number).unwrap()) };
                 }
-                // Also where a file of this process has come to lie there since.
+                // Also if another file of this process has got the number since.
                 let file = (way == 0).then(fds::file);
                 let names = proc("$$/fd/[012]");
                 let list = CString::new(format!("x=$(readlink {names}); echo \"$x\" >&5")).unwrap();
@@ -88,7 +88,7 @@ pub(crate) fn where_standard_streams_are_closed_the_program_has_them_all_the_sam
     }
 }
 
-/// What a container refuses and an old kernel lacks.
+/// Calls that containers refuse and old kernels lack.
 const NEWER: [libc::c_long; 5] = [
     libc::SYS_clone3,
     libc::SYS_close_range,
@@ -142,7 +142,7 @@ pub(crate) fn a_start_that_lacks_a_descriptor_says_so_and_leaves_none() {
             assert!(fds::children().is_empty());
         }
     }
-    assert!(failed > 2, "the limit did hold");
+    assert!(failed > 2, "the limit was not reached");
 }
 
 pub(crate) fn many_starts_leave_neither_descriptor_nor_zombie() {

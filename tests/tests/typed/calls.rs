@@ -1,4 +1,4 @@
-//! Calls that go well, and those that are not taken.
+//! Calls that succeed, and calls that are not taken.
 
 use ipc_tests::over::{self, Over};
 use std::io::Read;
@@ -133,7 +133,7 @@ pub(crate) fn the_worker_prepares_and_settles() {
     ours.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     ours.read_exact(&mut byte).unwrap();
     assert_eq!(&byte, b"s", "settled before the reply was sent");
-    // That it prepares is shown by the text that `joined` begins with.
+    // The text at the start of `joined` shows that `prepare` ran.
 }
 
 pub(crate) fn a_deadline_a_cancel_and_a_resend_policy_are_set_as_for_any_call() {
@@ -148,7 +148,7 @@ pub(crate) fn a_deadline_a_cancel_and_a_resend_policy_are_set_as_for_any_call() 
     outcome(&mut worker, |outcome| {
         assert!(matches!(outcome, Outcome::DeadlinePassed), "{outcome:?}");
     });
-    // What was cancelled was not asked; and a call that waits is made of the same arguments.
+    // The cancelled call never ran; a blocking call takes the same arguments.
     let mut asked = None;
     worker
         .call_until(disk::asked::args().call(), 3, soon(), |event| {
@@ -157,7 +157,7 @@ pub(crate) fn a_deadline_a_cancel_and_a_resend_policy_are_set_as_for_any_call() 
             }
         })
         .unwrap();
-    assert_eq!(asked, Some(1), "the one that slept");
+    assert_eq!(asked, Some(1), "only the call that slept");
 
     let exit = disk::exit::args([]);
     worker.try_call(exit.call().again(Again::UntilDone), 4).unwrap();
@@ -186,7 +186,7 @@ pub(crate) fn a_function_may_see_its_request() {
     assert_eq!(&byte, b"b");
     assert!(worker.cancel(id));
     ours.read_exact(&mut byte).unwrap();
-    assert_eq!(&byte, b"c", "it has seen that nobody waits for it");
+    assert_eq!(&byte, b"c", "it has seen that it was cancelled");
     outcome(&mut worker, |outcome| assert!(matches!(outcome, Outcome::Cancelled), "{outcome:?}"));
     disk::is_resent::call(&mut worker, 2).unwrap();
     assert_eq!(reply(&mut worker, |reply| disk::is_resent::result(&reply)), Ok(false));
@@ -200,7 +200,7 @@ pub(crate) fn arguments_that_do_not_fit_are_not_taken_and_name_their_length() {
     let not_taken = disk::joined::call(&mut worker, &first, &second, &0, 5).unwrap_err();
     let why = Why::TooLong { len: 504, capacity: 488 };
     assert_eq!(not_taken, NotTaken { tag: 5, why });
-    // One that just fits is taken.
+    // A call that just fits is taken.
     disk::joined::call(&mut worker, first.get(16..).unwrap(), &second, &0, 6).unwrap();
     reply(&mut worker, |reply| assert!(disk::joined::result(&reply).is_ok()));
 }
@@ -219,7 +219,7 @@ pub(crate) fn a_value_that_cannot_be_written_is_not_taken() {
 pub(crate) fn a_result_that_does_not_fit_or_cannot_be_written_is_a_refusal() {
     let server = disk::Server(Disk::default());
     let mut worker = Worker::<u32, _, 4, 512>::start(over::fork(server)).unwrap();
-    // A reply has 512 / 2 - 24 = 232 bytes, two of which say the length.
+    // A reply has 512 / 2 - 24 = 232 bytes; two of them hold the length.
     disk::long::call(&mut worker, &230, 1).unwrap();
     assert_eq!(reply(&mut worker, |reply| disk::long::result(&reply)), Ok(vec![7; 230]));
     disk::long::call(&mut worker, &231, 2).unwrap();
@@ -256,12 +256,12 @@ pub(crate) fn repro_names_and_attributes_of_what_is_made_are_free() {
     assert_eq!(reply(&mut worker, |reply| echo::result::result(&reply)), Ok(()));
     echo::dispatch::call(&mut worker, &1, 4).unwrap();
     assert_eq!(refusal(&mut worker).code, 105);
-    // Declared for another program only.
+    // Declared only for another program.
     worker.try_call(ipc_worker::Call::new(106, &[]), 5).unwrap();
     assert_eq!(refusal(&mut worker), Refusal::UNKNOWN_METHOD);
 }
 
-/// Asks the worker how often it has asked for memory.
+/// Asks the worker how often it has allocated.
 fn count_in(worker: &mut Typed<Fork<Served, Over>>) -> usize {
     disk::counted::call(worker, 0).unwrap();
     reply(worker, |reply| disk::counted::result(&reply).unwrap())

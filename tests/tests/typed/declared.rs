@@ -1,4 +1,4 @@
-//! What a declaration says of a method beside its types.
+//! What a declaration says about a method besides its types.
 
 use ipc_tests::forked::soon;
 use ipc_tests::over;
@@ -6,8 +6,8 @@ use ipc_worker::{Again, Call, Ended, Event, Handler, How, Instant, Outcome, Work
 
 use crate::service::*;
 
-/// Makes the call, whose handler ends the worker, and returns how often it did, and how the request
-/// was lost in the end; `true` where it was set aside.
+/// Makes the call, whose handler ends the worker. Returns how often it did so, how the request was
+/// lost in the end, and whether it was set aside.
 fn deaths(call: Call<'_>) -> (u32, How, bool) {
     let server = disk::Server(Disk::default());
     let mut worker = Worker::<u32, _>::start(over::fork(server)).unwrap();

@@ -1,4 +1,4 @@
-//! What a declaration's fingerprint stands for, and that it is compared when a worker starts.
+//! What a declaration's fingerprint covers, and that starts compare it.
 
 use ipc_tests::over;
 use std::collections::HashSet;
@@ -8,7 +8,7 @@ use ipc_worker::{Identity, Request, Start, StartError, Worker};
 
 use crate::service::*;
 
-/// Declares services that nobody serves.
+/// Declares services that nothing serves.
 macro_rules! declared {
     ($($service:ident { $($methods:tt)* })+) => {
         $(ipc_worker::service! { mod $service { $($methods)* } })+
@@ -18,7 +18,7 @@ macro_rules! declared {
 declared! {
     first { 1 => fn put(at: u64, text: &str, fds: [OwnedFd; 1]) -> u8; }
     equal {
-        /// Documented, and laid out otherwise.
+        /// Documented, and formatted differently.
         1 => fn put(
             at: u64,
             text: &str,
@@ -63,7 +63,7 @@ pub(crate) fn equal_declarations_have_one_fingerprint_and_others_another() {
     ];
     let different: HashSet<u64> = all.iter().map(|identity| identity.fingerprint).collect();
     assert_eq!(different.len(), all.len(), "{all:?}");
-    // Main and worker may come from two compilers: found the same by Rust 1.87 and 1.95.
+    // Main and worker may come from two compilers: Rust 1.87 and 1.95 agree on this.
     assert_eq!(golden::IDENTITY.fingerprint, 0xd0c7_9509_edcf_d086);
     let Identity { build, service, .. } = first::IDENTITY;
     assert_eq!((build, service), (concat!("ipc-tests ", env!("CARGO_PKG_VERSION")), "first"));

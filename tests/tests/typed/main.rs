@@ -1,4 +1,5 @@
-//! Typed services: the stub in main, the dispatch in the worker, and all that may go wrong between.
+//! Typed services: the stub in main, the dispatch in the worker, and everything that can go wrong
+//! in between.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 

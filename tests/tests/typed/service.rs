@@ -1,4 +1,4 @@
-//! The services that the cases ask.
+//! The services that the cases call.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -9,14 +9,14 @@ use std::time::Duration;
 use ipc_worker::{Event, Instant, Outcome, Reason, Refusal, ReplyView, Request, Worker};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What a request carries that borrows from it.
+/// A part of a request that is borrowed from it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Line<'a> {
     pub(crate) number: u64,
     pub(crate) text: &'a str,
 }
 
-/// One of everything that serde knows.
+/// One of everything that serde supports.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Everything {
     pub(crate) truth: bool,
@@ -30,7 +30,7 @@ pub(crate) struct Everything {
     pub(crate) nothing: (),
 }
 
-/// A value of each form that an enum has.
+/// One value of each form of enum variant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Kind {
     Unit,
@@ -39,7 +39,7 @@ pub(crate) enum Kind {
     Struct { at: i64 },
 }
 
-/// A value that refuses to be written.
+/// A value that fails to serialize.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Unwritable;
 
@@ -49,7 +49,7 @@ impl Serialize for Unwritable {
     }
 }
 
-/// A text that is longer each time it is written.
+/// A text that grows each time it is serialized.
 #[derive(Debug, Default)]
 pub(crate) struct Growing(std::cell::Cell<usize>);
 
@@ -70,13 +70,13 @@ impl<'de> Deserialize<'de> for Growing {
 const PAIR: usize = 2;
 
 ipc_worker::service! {
-    /// What the worker does for the tests.
+    /// What the worker does in the tests.
     pub(crate) mod disk {
-        /// Appends a line to the file, and says how long that is.
+        /// Appends a line to the file, and returns the file's length.
         1 => fn append(line: Line<'_>, fds: [OwnedFd; 1]) -> u64;
         2 => fn all(value: Everything, pair: (u8, i16)) -> (Everything, (u8, i16));
         3 => fn nothing();
-        /// A text, cut from one and joined to another: borrowed from the server.
+        /// A text cut from one and joined to another, borrowed from the server.
         4 => fn joined(first: &str, second: &[u8], at: u32) -> &str;
         5 => fn sockets(text: &str,) -> (usize, [OwnedFd; PAIR]);
         6 => fn refuse(code: i32) -> u8;
@@ -88,17 +88,17 @@ ipc_worker::service! {
         12 => fn exit(fds: [OwnedFd; 0]);
         13 => fn counted() -> usize;
         14 => fn grow(value: Growing) -> Growing;
-        /// Writes `b` when it begins, and then `c` if it is cancelled before the time is over.
+        /// Writes `b` when it begins, and `c` if it is cancelled in time.
         15 => fn patient(request: &Request<'_>, time_ms: u64, fds: [OwnedFd; 1]);
         16 => fn is_resent(request: &Request<'_>) -> bool, quick;
-        /// A tuple with an array, which is no result with descriptors.
+        /// A tuple with an array, which must not be taken for a result with descriptors.
         17 => fn pair(value: u8) -> (u8, [u8; PAIR]), again UntilAnswered;
         18 => fn die(), again UntilDone, tries 2, slow;
     }
 }
 
-/// A service beside names that mean something else there than in the prelude.
-#[expect(dead_code, reason = "these names are there to be in the way")]
+/// A service next to names that hide those of the prelude.
+#[expect(dead_code, reason = "these names exist only to cause conflicts")]
 pub(crate) mod crowded {
     use super::Request;
     type Result<T> = std::result::Result<T, ()>;
@@ -109,7 +109,7 @@ pub(crate) mod crowded {
     pub(crate) mod core {}
     pub(crate) mod ipc_worker {}
     pub(crate) trait Handler {}
-    /// What the macro itself has a use for.
+    /// A name that the macro uses itself.
     #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
     pub(crate) struct Longest(pub(crate) u8);
     pub(crate) type Lengths = u8;
@@ -117,14 +117,14 @@ pub(crate) mod crowded {
     ::ipc_worker::service! {
         pub(crate) mod echo {
             100 => fn echo(value: i64) -> i64;
-            /// Its arguments are named as what is made is.
+            /// Its arguments have the names of generated items.
             101 => fn call(worker: Longest, tag: Lengths, request: u8, reply: u8) -> Longest;
             102 => fn args(serve: &str, args: u8, result: (), message: &[u8]) -> u8;
             103 => fn result(dispatch: u8, call: u8);
             #[deprecated]
             104 => fn serve();
             105 => fn dispatch(request: &Request<'_>, number: u8);
-            /// Not in this program.
+            /// Not part of this program.
             #[cfg(any())]
             106 => fn absent(value: NoSuchType) -> NoSuchType;
         }
@@ -137,7 +137,7 @@ pub(crate) use crowded::{Longest, echo};
 #[derive(Debug, Default)]
 pub(crate) struct Disk {
     pub(crate) joined: String,
-    /// How many methods were asked.
+    /// How many methods were called.
     pub(crate) asked: u64,
     pub(crate) settled: Option<OwnedFd>,
 }
@@ -269,7 +269,7 @@ impl disk::Serve for Disk {
     }
 }
 
-/// Another service of the same server.
+/// Another service by the same server.
 impl echo::Serve for Disk {
     fn echo(&mut self, value: i64) -> Result<i64, Refusal> {
         Ok(value)
@@ -314,7 +314,7 @@ pub(crate) type Typed<L> = Worker<u32, L>;
 /// The handler of the first service.
 pub(crate) type Served = disk::Server<Disk>;
 
-/// Waits for the next outcome and gives it to the closure.
+/// Waits for the next outcome and passes it to the closure.
 pub(crate) fn outcome<L: ipc_worker::Launch, R, const S: usize, const B: usize>(
     worker: &mut Worker<u32, L, S, B>,
     mut read: impl FnMut(Outcome<'_>) -> R,

@@ -1,4 +1,4 @@
-//! What may come from a main or a worker that was built from something else, or is hostile.
+//! Messages from a main or worker that was built differently, or is hostile.
 
 use ipc_tests::over::{self, Over};
 use std::fs::File;
@@ -20,7 +20,7 @@ fn inline() -> Typed<Inline<Served>> {
     Worker::start(Start::inline(disk::Server(Disk::default()))).unwrap()
 }
 
-/// Returns how many methods were asked.
+/// Returns how many methods were called.
 fn asked<L: Launch>(worker: &mut Typed<L>) -> u64 {
     disk::asked::call(worker, 0).unwrap();
     reply(worker, |reply| disk::asked::result(&reply).unwrap())
@@ -69,14 +69,14 @@ fn check_cuts<L: Launch>(mut worker: Typed<L>) {
         assert_eq!(refusal(&mut worker), Refusal::MALFORMED, "{method}: a byte too many");
     }
     assert_eq!(asked(&mut worker), 0);
-    // The whole of the second is valid indeed.
+    // The second one, complete, is valid.
     let (method, bytes, fds) = &valid[1];
     worker.try_call(Call::new(*method, &[bytes]).fds(fds), 1).unwrap();
     reply(&mut worker, |reply| drop(disk::all::result(&reply).unwrap()));
     assert_eq!(asked(&mut worker), 1);
 }
 
-/// The next of a row of numbers that looks like chance (xorshift).
+/// Returns the next pseudo-random number (xorshift).
 fn next(state: &mut u64) -> u64 {
     *state ^= *state << 13;
     *state ^= *state >> 7;
@@ -95,7 +95,7 @@ fn check_random<L: Launch>(mut worker: Typed<L>) {
     let (mut replies, mut malformed, mut other) = (0, 0, 0);
     for (round, &method) in (0..20_000_u32).zip(methods.iter().cycle()) {
         let len = usize::try_from(next(&mut state) % 24).unwrap();
-        // Small numbers are lengths and kinds more often than large ones are.
+        // Small numbers, since they are more often valid lengths and kinds.
         let small = next(&mut state).is_multiple_of(2);
         let mask = if small { 7 } else { 255 };
         let bytes: Vec<u8> =
@@ -104,7 +104,7 @@ fn check_random<L: Launch>(mut worker: Typed<L>) {
         outcome(&mut worker, |outcome| match outcome {
             Outcome::Reply(reply) => {
                 replies += 1;
-                // Another method's reply: an error or a value, and nothing worse.
+                // Another method's reply gives an error or a value, and nothing worse.
                 drop(disk::all::result(&reply));
                 _ = disk::append::result(&reply);
                 _ = disk::joined::result(&reply);
@@ -131,7 +131,7 @@ fn check_counts<L: Launch>(mut worker: Typed<L>) {
         worker.try_call(Call::new(disk::append::METHOD, &[&line]).fds(&fds), 1).unwrap();
         assert_eq!(refusal(&mut worker), Refusal::WRONG_FDS, "{count}");
     }
-    // Also where a method takes none, whether it says so or not.
+    // Also for methods that take no descriptors, declared or not.
     for method in [disk::nothing::METHOD, disk::exit::METHOD] {
         worker.try_call(Call::new(method, &[]).fds(&[null.as_fd()]), 1).unwrap();
         assert_eq!(refusal(&mut worker), Refusal::WRONG_FDS);
@@ -141,7 +141,7 @@ fn check_counts<L: Launch>(mut worker: Typed<L>) {
     assert_eq!(fds::open().len(), before, "all are closed");
 }
 
-/// Replies with the request's own bytes and descriptors, whatever it was asked.
+/// Replies with the request's own bytes and descriptors, whatever the method.
 fn forge(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
     reply.put(request.bytes())?;
     while let Some(fd) = request.take_fd() {
@@ -150,7 +150,7 @@ fn forge(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal
     Ok(())
 }
 
-/// Lets the worker reply with these bytes and so many descriptors, and reads the reply.
+/// Lets the worker reply with these bytes and `fd_count` descriptors, and reads the reply.
 fn forged<L: Launch, R>(
     worker: &mut Worker<u32, L>,
     bytes: &[u8],
@@ -183,7 +183,7 @@ pub(crate) fn a_wrong_reply_is_an_error_of_its_own() {
         let result = forged(worker, &[172, 2], got, |reply| disk::append::result(&reply).map(drop));
         assert_eq!(result, wrong(0, got));
     }
-    assert!(worker.next_event().is_none(), "those of the last reply are closed now");
+    assert!(worker.next_event().is_none(), "this closes the last reply's descriptors");
     let before = fds::open().len();
     let sockets = |reply: ipc_worker::ReplyView<'_>| disk::sockets::result(reply);
     for got in [0, 1, 3] {

@@ -4,7 +4,7 @@ use crate::lanes::{Step, walk_all};
 use crate::scenario::{PATIENT, Starts};
 use crate::tracer::{Act, Point, Side};
 
-/// What is walked is the whole scenario.
+/// Checks that the walk covers the whole scenario.
 pub(crate) fn unharmed_it_is_played_to_its_end<S: Starts>() {
     for side in [Side::Main, Side::Worker] {
         walk_all("unharmed", |lane, _| {
@@ -31,7 +31,7 @@ pub(crate) fn main_is_killed_after_each_call<S: Starts>() {
     walk::<S>("killed after, main", Side::Main, || Act::KillAfter);
 }
 
-/// A program that found main dead before it knew that it was a worker went on as another main.
+/// A program that found main dead before it knew that it was a worker continued as another main.
 pub(crate) fn repro_a_program_whose_main_has_died_is_no_second_main<S: Starts>() {
     const STARTS: [libc::c_long; 2] = [libc::SYS_clone, libc::SYS_clone3];
     walk_all("killed while the worker starts, main", |lane, number| {

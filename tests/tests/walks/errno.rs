@@ -1,5 +1,5 @@
-//! Each system call of main and of the worker fails, once or from then on, with each error that its
-//! manual page has.
+//! Each system call of main and of the worker fails, once or from then on, with each error on its
+//! manual page.
 
 use ipc_tests::{cases::skip, deep};
 
@@ -8,15 +8,15 @@ use crate::lanes::{Lane, Step, walk_all};
 use crate::scenario::{HURRIED, Starts};
 use crate::tracer::{Act, Errno, Point, Side};
 
-/// How long a call fails.
+/// How long a call keeps failing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fails {
     Once,
     Lastingly,
 }
 
-/// What cannot be survived without a loss, and why: children are not reaped before main ends. All
-/// else is as it is elsewhere.
+/// Calls whose failure cannot be survived without a loss, and why: children are not reaped before
+/// main ends. Everything else must be as usual.
 struct Lost {
     side: Side,
     fails: Fails,
@@ -25,7 +25,7 @@ struct Lost {
     why: &'static str,
 }
 
-/// What tells how a child has ended: the older one where there are no pidfds.
+/// The calls that report a child's end; the older one is for systems without pidfds.
 const WAITS: &[libc::c_long] = &[libc::SYS_waitid, libc::SYS_wait4];
 
 const LOST: &[Lost] = &[
@@ -34,15 +34,15 @@ const LOST: &[Lost] = &[
         fails: Fails::Once,
         calls: WAITS,
         errors: &[libc::ECHILD, libc::ESRCH, libc::EINTR, libc::EAGAIN],
-        why: "ECHILD says that another part of the program has reaped the child, and the others \
-              are no answers to a call that does not wait: main is told Ended::Unknown",
+        why: "ECHILD means that another part of the program has reaped the child; the others \
+              cannot come from a call that does not block: main gets Ended::Unknown",
     },
     Lost {
         side: Side::Main,
         fails: Fails::Lastingly,
         calls: WAITS,
         errors: &[libc::ECHILD, libc::ESRCH, libc::EINTR, libc::EAGAIN, libc::EINVAL],
-        why: "nothing else reaps a child: main is told Ended::Unknown",
+        why: "nothing else reaps a child: main gets Ended::Unknown",
     },
 ];
 
@@ -62,10 +62,10 @@ pub(crate) fn each_call_of_the_worker_fails_from_then_on<S: Starts>() {
     walk::<S>(Side::Worker, Fails::Lastingly);
 }
 
-/// With one error at each call, each time another one of its list; or with all of them.
+/// Each call fails with one error, a different one of its list each time; or with all of them.
 fn walk<S: Starts>(side: Side, fails: Fails) {
     if cfg!(not(target_arch = "x86_64")) {
-        skip("calls are made to fail through the registers of x86_64", "such a machine");
+        skip("failing calls through the registers of x86_64", "such a machine");
     }
     let name = format!("each call fails, {side:?}, {fails:?}");
     let tally = walk_all(&name, |lane, index| {
@@ -85,12 +85,7 @@ fn walk<S: Starts>(side: Side, fails: Fails) {
     for (lost, count) in LOST.iter().zip(&tally.lost) {
         let is_here = (lost.side, lost.fails) == (side, fails);
         let is_due = is_here && deep::is_asked_for();
-        assert!(
-            !is_due || count.get() > 0,
-            "it is survived now: calls {:?}, {}",
-            lost.calls,
-            lost.why
-        );
+        assert!(!is_due || count.get() > 0, "now survived: calls {:?}, {}", lost.calls, lost.why);
     }
 }
 

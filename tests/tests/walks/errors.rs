@@ -2,15 +2,15 @@
 
 use libc::*;
 
-/// A call, its name, and what it can fail with.
+/// A call, its name, and its possible errors.
 pub(crate) type Call = (c_long, &'static str, &'static [i32]);
 
-/// What a sandbox answers to a call that it does not know or allow, beside the call's own errors;
-/// to each of the newer ones.
+/// Each call's own errors. Newer calls also have the errors with which a sandbox answers unknown or
+/// forbidden calls.
 ///
-/// `EFAULT` is in no list, since no pointer of the crates is wrong, and `EBADF` not in that of close,
-/// since an owned descriptor is open. Of fcntl, setsockopt and the like only the errors of what is
-/// asked of them are listed.
+/// `EFAULT` is in no list, since the crates pass no bad pointers. `EBADF` is not in the list of
+/// close, since an owned descriptor is open. Calls like fcntl and setsockopt have only the errors
+/// of the requests that the crates make.
 pub(crate) const CALLS: &[Call] = &[
     (SYS_epoll_create1, "epoll_create1", &[EMFILE, ENFILE, ENOMEM, EINVAL, ENOSYS, EPERM]),
     (SYS_epoll_ctl, "epoll_ctl", &[ENOMEM, ENOSPC, EBADF, EEXIST, EINVAL, ELOOP, ENOENT, EPERM]),
@@ -59,7 +59,7 @@ pub(crate) const CALLS: &[Call] = &[
     (SYS_pwrite64, "pwrite", &[EINTR, EAGAIN, EIO, ENOSPC, EPERM, EINVAL, ESPIPE]),
 ];
 
-/// Those that newer machines do not have, or those of 32 bits.
+/// Calls that newer machines do not have, or the 32-bit forms.
 #[cfg(target_arch = "x86_64")]
 const OLDER: &[Call] = &[
     (SYS_mmap, "mmap", &[ENOMEM, EAGAIN, ENFILE, EPERM, EACCES, ENODEV, EINVAL, EOVERFLOW]),
@@ -133,18 +133,18 @@ const EXEC: &[i32] = &[
 
 const CLONE: &[i32] = &[EAGAIN, ENOMEM, EINVAL, ENOSPC, EPERM, EUSERS, ENOSYS];
 
-/// Calls that do not fail, or are not those of the crates, and why.
+/// Calls that never fail or are not made by the crates, and why.
 pub(crate) const LEFT_OUT: &[(c_long, &str)] = &[
     (SYS_getpid, "it always succeeds"),
     (SYS_getppid, "it always succeeds"),
     (SYS_gettid, "it always succeeds"),
     (SYS_exit_group, "it does not return"),
-    (SYS_restart_syscall, "the kernel's own, which goes on with a wait"),
+    (SYS_restart_syscall, "the kernel's own, to continue a wait"),
     (SYS_set_robust_list, "the C library's, in a forked child"),
-    (SYS_openat, "the handler's, to open its record"),
+    (SYS_openat, "the test handler's, to open its record"),
 ];
 
-/// Returns what is known of a call.
+/// Returns the entry for a call.
 pub(crate) fn of(number: c_long) -> Option<&'static Call> {
     let call = CALLS.iter().chain(OLDER).find(|(it, ..)| *it == number);
     assert!(

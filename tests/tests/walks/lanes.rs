@@ -1,6 +1,6 @@
-//! Walks of many points, side by side: mostly they wait.
+//! Walks of many points at the same time: each mostly waits.
 
-#![expect(unsafe_code, reason = "descriptors that the case has inherited are closed")]
+#![expect(unsafe_code, reason = "closes descriptors that the case inherited")]
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,10 +14,10 @@ use crate::scenario::{PATIENT, Pace, Starts, play};
 use crate::tracer::{self, Act, Point, Seen, Side};
 use crate::verdict;
 
-/// As many walk at a time.
+/// How many walks run at a time.
 const LANES: usize = 4;
 
-/// Where a lane goes: what is left of its points, and what it has found.
+/// A lane's folder, its remaining points and its results.
 pub(crate) struct Lane<'a> {
     number: usize,
     home: &'a Path,
@@ -25,11 +25,11 @@ pub(crate) struct Lane<'a> {
     tally: &'static Tally,
 }
 
-/// What became of a point.
+/// The result for a point.
 pub(crate) enum Step {
-    /// It was walked, or there was nothing to do at it; the number of the call.
+    /// It was walked, or there was nothing to do; with the call's number.
     Walked(libc::c_long),
-    /// The scenario makes no such call: the walk is over.
+    /// The scenario has no such call: the walk is over.
     Over,
 }
 
@@ -39,7 +39,7 @@ impl Lane<'_> {
         self.run::<S>(PATIENT, &Point { side, index: usize::MAX, act: Act::Nothing }).calls
     }
 
-    /// What the processes of the last run have said on standard error.
+    /// The standard error of the last run's processes.
     fn said(&self) -> PathBuf {
         self.home.join(format!("said-{}", self.number))
     }
@@ -59,8 +59,8 @@ impl Lane<'_> {
         seen
     }
 
-    /// Runs the scenario, and judges it. A failure is printed and counted. Where nothing fails but
-    /// that children are left, that may have a place among what is lost.
+    /// Runs the scenario and judges it; failures are printed and counted. If the only failure is
+    /// that children are left, it may count as a known loss.
     pub(crate) fn walk<S: Starts>(
         &self,
         pace: Pace,
@@ -71,8 +71,8 @@ impl Lane<'_> {
         let is_whole = matches!(point.act, Act::Nothing);
         let index = if is_whole { 0 } else { point.index };
         let mut verdict = None;
-        // Again where there were fewer calls than there mostly are; and where the tracer was kept
-        // from its work, since a child that it has not let go cannot be reaped.
+        // Try again if there were fewer calls than usual, or if the tracer was delayed: a child
+        // that it still holds cannot be reaped.
         for _ in 0..3 {
             let seen = self.run::<S>(pace, point);
             let Some(&call) = seen.calls.get(index) else { continue };
@@ -101,11 +101,11 @@ impl Lane<'_> {
     }
 }
 
-/// Walks all points until there are no more, prints how many there were, and returns the tally.
+/// Walks points until there are no more, prints how many there were, and returns the tally.
 pub(crate) fn walk_all(name: &str, each: impl Fn(&Lane<'_>, usize) -> Step) -> &'static Tally {
     let home = tempfile::tempdir().unwrap();
     let tally: &Tally = map(&home.path().join("tally")).unwrap();
-    // SAFETY: nothing here has opened one of them.
+    // SAFETY: nothing here opened any of them.
     unsafe { close_all_but(&[]) }.unwrap();
     let lanes = (0..LANES).map(|number| {
         forked(|| {

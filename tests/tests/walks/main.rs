@@ -1,6 +1,6 @@
-//! Walks over all system calls of one scenario: at each of them main or a worker is killed, or the
-//! call fails, and afterwards every request has the outcome that fits what really happened, and
-//! nothing is left.
+//! Walks over all system calls of one scenario. At each call main or a worker is killed, or the
+//! call fails. Afterwards every request must have the outcome that fits what really happened, and
+//! nothing may be left behind.
 
 #![expect(
     clippy::unwrap_used,

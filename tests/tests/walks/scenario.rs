@@ -1,6 +1,6 @@
 //! The scenario that is walked: a start, two requests, one of them with a descriptor, a one-way, a
-//! note, a death and a restart, and a stop with a request under way. All system calls between
-//! the marks are those of the crates.
+//! note, a death, a restart, and a stop with a request in flight. All system calls between the
+//! marks are made by the crates.
 
 use ipc_tests::over::{self, Over};
 use std::ffi::{CStr, CString};
@@ -17,14 +17,14 @@ use ipc_worker::{
 use crate::record::{Record, Told, map};
 use crate::tracer::{begin, end};
 
-/// The requests, by their numbers: these are methods, tags and places in the record.
+/// The requests' numbers: method, tag and index in the record.
 pub(crate) const PLAIN: u16 = 0;
 pub(crate) const FILE: u16 = 1;
 pub(crate) const ONE_WAY: u16 = 2;
 pub(crate) const NOTING: u16 = 3;
-/// Its first worker exits.
+/// The first worker that runs it exits.
 pub(crate) const DEADLY: u16 = 4;
-/// Under way as the worker is stopped.
+/// In flight when the worker is stopped.
 pub(crate) const LAST: u16 = 5;
 
 /// The status of the worker that exits.
@@ -41,7 +41,7 @@ const BYTES: usize = 1024;
 const TEXT: &[u8] = b"some bytes";
 const RESTART: Restart = Restart::STANDARD.delay(Duration::from_millis(1)).limit(6);
 
-/// How a worker is started.
+/// How to start a worker.
 pub(crate) trait Starts {
     type Launch: Launch;
 
@@ -65,7 +65,7 @@ impl Starts for Forked {
     }
 }
 
-/// Started by exec of this program, whose second argument is the record's path.
+/// Started by exec of this program; its second argument is the record's path.
 pub(crate) struct Program;
 
 impl Starts for Program {
@@ -79,8 +79,8 @@ impl Starts for Program {
     }
 }
 
-/// Serves where this process is a worker. One that is not, but was started as one, takes itself for
-/// another main.
+/// Serves if this process is a worker. A process that was started as a worker, but is none,
+/// believes to be another main.
 pub(crate) fn serve_if_asked() {
     let mut arguments = std::env::args_os().skip(1);
     let is_one = arguments.next().is_some_and(|first| first.as_bytes().starts_with(b"ipc-worker:"));
@@ -95,7 +95,7 @@ pub(crate) fn serve_if_asked() {
     }
 }
 
-/// Writes down what it begins and what it ends.
+/// Records what it begins and what it ends.
 pub(crate) struct Writer(&'static Record);
 
 impl Handler for Writer {
@@ -118,25 +118,25 @@ impl Handler for Writer {
     }
 }
 
-/// How long things may take.
+/// Time limits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
     pub(crate) ready: Duration,
     pub(crate) call: Duration,
 }
 
-/// Where only a hang is late.
+/// For runs in which only a hang is late.
 pub(crate) const PATIENT: Pace =
     Pace { ready: Duration::from_secs(20), call: Duration::from_secs(20) };
 
-/// Where calls fail for ever, so that deadlines are often met.
+/// For runs in which calls fail for ever, so that deadlines often pass.
 pub(crate) const HURRIED: Pace =
     Pace { ready: Duration::from_millis(500), call: Duration::from_millis(300) };
 
-/// Plays the scenario, as main.
+/// Runs the scenario as main.
 pub(crate) fn play<S: Starts>(path: &Path, record: &'static Record, pace: Pace) {
     let file = ipc_tests::fds::file();
-    // Main's part of the scenario allocates nothing.
+    // Main's part of the scenario must not allocate.
     let path = CString::new(path.as_os_str().as_bytes()).unwrap();
     let path: &[&CStr] = Box::leak(Box::new([&*Box::leak(path.into_boxed_c_str())]));
     begin();
@@ -187,7 +187,7 @@ impl Play {
     fn call<L: Launch>(&self, worker: &mut Worker<u16, L, SLOTS, BYTES>, call: Call<'_>) {
         let tag = call.method;
         let fate = &self.record.fates[usize::from(tag)];
-        // Set before the outcome, which is told within the call.
+        // Set first: the outcome is told within the call.
         fate.taken.set(1);
         let hear = |event: Event<'_, u16>| self.hear(event);
         if self.within(self.pace.call, |until| worker.call_until(call, tag, until, hear)).is_err() {
@@ -201,7 +201,7 @@ impl Play {
         }
     }
 
-    /// Runs something with a deadline, and writes down by how much that was missed.
+    /// Runs something with a deadline, and records how late it was.
     fn within<T>(&self, time: Duration, run: impl FnOnce(Instant) -> T) -> T {
         let deadline = Instant::now() + time;
         let result = run(deadline);

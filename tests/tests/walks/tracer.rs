@@ -1,6 +1,6 @@
-//! Runs the scenario under ptrace(2) and does something at one of its system calls.
+//! Runs the scenario under ptrace(2), and acts at one of its system calls.
 
-#![expect(unsafe_code, reason = "marks, signals and waiting for any process by libc")]
+#![expect(unsafe_code, reason = "marks, signals and waiting for any process through libc")]
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,20 +12,20 @@ use ipc_tests::ptrace::{
     be_traced, look, trace, wait,
 };
 
-/// What takes longer than this hangs.
+/// Anything longer counts as a hang.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Main's status where tracing is not allowed.
+/// Main's exit status if tracing is not allowed.
 const UNABLE: i32 = 77;
 
-/// Places of a call's number and of its result among the registers of x86_64, in bytes.
+/// Offsets of a call's number and of its result in the registers of x86_64, in bytes.
 const NUMBER: usize = 15 * 8;
 const RESULT: usize = 10 * 8;
 
-/// The event of an exec.
+/// The ptrace event of an exec.
 const EVENT_EXEC: i32 = 4;
 
-/// Whose system calls are walked.
+/// The side whose system calls are walked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Main,
@@ -36,30 +36,30 @@ pub(crate) enum Side {
 /// Chooses an error by a call's number.
 pub(crate) type Errno = dyn Fn(libc::c_long) -> Option<i32>;
 
-/// What happens at a system call.
+/// What to do at a system call.
 pub(crate) enum Act<'a> {
     Nothing,
-    /// The process is killed before the call is made.
+    /// Kill the process before the call is made.
     KillBefore,
-    /// It is killed as soon as the call is made.
+    /// Kill it as soon as the call is made.
     KillAfter,
-    /// The call fails with the error that is chosen by its number, if one is.
+    /// Make the call fail with the error chosen by its number, if any.
     Fail(&'a Errno),
-    /// So do all calls of the same number by this side from then on.
+    /// The same for all later calls with that number by this side.
     FailFromThenOn(&'a Errno),
 }
 
-/// A point of the walk.
+/// A point of a walk.
 pub(crate) struct Point<'a> {
     pub(crate) side: Side,
-    /// Which call it is.
+    /// The index of the call.
     pub(crate) index: usize,
     pub(crate) act: Act<'a>,
 }
 
 impl Point<'_> {
-    /// Whether a process is killed at it. A program that is just loaded is killed, too, but no call
-    /// of it fails.
+    /// Whether a process is killed at this point. A program that was just loaded may be killed too,
+    /// but its calls do not fail.
     pub(crate) fn kills(&self) -> bool {
         matches!(self.act, Act::KillBefore | Act::KillAfter)
     }
@@ -68,20 +68,20 @@ impl Point<'_> {
 /// What was seen of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// The calls of the side that is walked, up to the point.
+    /// The calls of the walked side, up to the point.
     pub(crate) calls: Vec<libc::c_long>,
-    /// Whether the act was done there, and not left out.
+    /// Whether the act was done there.
     pub(crate) acted: bool,
-    /// Statuses as waitpid(2) tells them, by process.
+    /// Wait statuses (waitpid(2)), by process.
     pub(crate) main: i32,
     pub(crate) workers: BTreeMap<i32, i32>,
-    /// The open files before and after the scenario.
+    /// Open files before and after the scenario.
     before: Vec<String>,
     pub(crate) left_open: Vec<String>,
     /// Main's children after the scenario.
     pub(crate) children: Vec<String>,
     pub(crate) hung: bool,
-    /// Tracing is not allowed here.
+    /// Whether tracing is not allowed here.
     pub(crate) unable: bool,
 }
 
@@ -96,36 +96,36 @@ pub(crate) fn end() {
 }
 
 fn mark(signal: i32) {
-    // SAFETY: the tracer keeps the signal from being delivered.
+    // SAFETY: the tracer suppresses the signal.
     unsafe {
         libc::syscall(libc::SYS_tgkill, std::process::id(), std::process::id(), signal);
     }
 }
 
-/// Prepares this process, which then takes in what others leave behind, and is woken from its waits.
+/// Prepares this process: it adopts orphans, and a timer interrupts its waits.
 pub(crate) fn prepare() {
     extern "C" fn wake(_: i32) {}
     let handler: extern "C" fn(i32) = wake;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
-    // SAFETY: an action of zeros is a valid one, and what it is given is a handler.
+    // SAFETY: all zeroes is a valid action; a handler is stored in it.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = handler as libc::sighandler_t;
-    // SAFETY: the kernel reads the action; the handler does nothing.
+    // SAFETY: the kernel only reads the action; the handler does nothing.
     unsafe { libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut()) };
     let second = libc::timeval { tv_sec: 1, tv_usec: 0 };
     let timer = libc::itimerval { it_interval: second, it_value: second };
-    // SAFETY: the kernel reads the timer's times.
+    // SAFETY: the kernel only reads the timer.
     unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
 }
 
-/// A process that is traced.
+/// A traced process.
 #[derive(Clone, Copy, Debug, Default)]
 struct Traced {
-    /// What the present call is to answer.
+    /// The result to give the current call.
     answer: Option<i32>,
-    /// It is killed after the present call.
+    /// It is killed after the current call.
     dies: bool,
-    /// It was just executed, and what it calls is the loader's and std's.
+    /// It was just executed: its calls are the loader's and std's.
     loads: bool,
 }
 
@@ -133,14 +133,14 @@ struct Tracer<'a> {
     point: &'a Point<'a>,
     main: i32,
     traced: BTreeMap<i32, Traced>,
-    /// The scenario has begun and not ended.
+    /// The scenario has begun and has not ended.
     plays: bool,
-    /// The call of which all are to fail, and how.
+    /// The call that must fail every time, and its error.
     failing: Option<(libc::c_long, i32)>,
     seen: Seen,
 }
 
-/// Runs main to its end, and whatever it leaves behind.
+/// Runs main and everything it leaves behind until all processes end.
 pub(crate) fn run(point: &Point<'_>, main: impl FnOnce()) -> Seen {
     let main = match fork().expect("there is one thread") {
         Fork::Child(_guard) => {
@@ -165,7 +165,7 @@ pub(crate) fn run(point: &Point<'_>, main: impl FnOnce()) -> Seen {
 }
 
 impl Tracer<'_> {
-    /// Sees to every process until all have ended.
+    /// Handles every process until all have ended.
     fn follow(&mut self) {
         let start = Instant::now();
         loop {
@@ -219,7 +219,7 @@ impl Tracer<'_> {
         self.go_on(pid, signal);
     }
 
-    /// Lets a process go on, to its next call if that matters.
+    /// Continues a process, to its next call if that matters.
     fn go_on(&self, pid: i32, signal: i32) {
         let side = if pid == self.main { Side::Main } else { Side::Worker };
         let goes_on = matches!(self.point.act, Act::FailFromThenOn(_));
@@ -230,11 +230,11 @@ impl Tracer<'_> {
         trace(request, pid, 0, signal.try_into().unwrap());
     }
 
-    /// Acts at one end of a system call, and returns whether the process is to die.
+    /// Acts at one end of a system call, and returns whether the process must die.
     fn call(&mut self, pid: i32) -> bool {
         let traced = self.traced.get_mut(&pid).unwrap();
         match look(pid) {
-            // The mark of the end.
+            // The mark at the end.
             Some(Call::Entered(libc::SYS_tgkill)) => false,
             Some(Call::Entered(number)) => {
                 traced.loads &= number != libc::SYS_getppid;
@@ -295,8 +295,8 @@ impl Tracer<'_> {
 }
 
 impl Traced {
-    /// Keeps a call from being made, and has it answer with an error. A close that fails has closed
-    /// all the same (close(2)).
+    /// Suppresses a call and makes it fail with an error. A close that fails still closes
+    /// (close(2)).
     fn fail(&mut self, pid: i32, number: libc::c_long, errno: i32) {
         if number != libc::SYS_close {
             trace(POKE_USER, pid, NUMBER, usize::MAX);
@@ -305,7 +305,7 @@ impl Traced {
     }
 }
 
-/// The open files of a process with their numbers, sorted.
+/// Returns the open files of a process with their numbers, sorted.
 fn open(pid: i32) -> Vec<String> {
     let list = std::fs::read_dir(proc(&format!("{pid}/fd"))).unwrap();
     let mut open: Vec<_> = list
@@ -320,6 +320,6 @@ fn open(pid: i32) -> Vec<String> {
 }
 
 fn kill(pid: i32) {
-    // SAFETY: no memory is involved; the process was not waited for.
+    // SAFETY: no memory is involved; the process is not reaped yet.
     unsafe { libc::kill(pid, libc::SIGKILL) };
 }

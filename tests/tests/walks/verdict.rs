@@ -1,10 +1,10 @@
-//! Compares what main was told with what the workers have done, and looks for what is left.
+//! Compares what main was told with what the workers did, and looks for leftovers.
 
 use crate::record::{Fate, Record, Told};
 use crate::scenario::{DEADLY, EXIT, FILE, NOTING, ONE_WAY, PLAIN, TRIES};
 use crate::tracer::{Act, Point, Seen, Side};
 
-/// Fails with the sentence where a fact does not hold.
+/// Returns an error with the message if a fact does not hold.
 macro_rules! hold {
     ($fact:expr, $($why:tt)+) => {
         if !$fact {
@@ -13,10 +13,10 @@ macro_rules! hold {
     };
 }
 
-/// The status of a process that has panicked.
+/// The exit status of a process that panicked.
 const PANIC: i32 = 101;
 
-/// How late a call may end on a machine with much to do, in milliseconds.
+/// How late a call may end on a busy machine, in milliseconds.
 const LATE: u32 = 20_000;
 
 /// Judges a run.
@@ -44,13 +44,13 @@ pub(crate) fn judge(point: &Point<'_>, seen: &Seen, record: &Record) -> Result<(
     }
 }
 
-/// No child is left.
+/// Checks that no child is left.
 pub(crate) fn judge_children(seen: &Seen, record: &Record) -> Result<(), String> {
     hold!(seen.children.is_empty(), "children are left: {:?}, {record:?}", seen.children);
     Ok(())
 }
 
-/// The whole scenario was played.
+/// Checks that the whole scenario ran.
 fn nothing_has_happened(record: &Record) -> Result<(), String> {
     let events = [&record.started, &record.notes, &record.deaths, &record.restarts];
     hold!(events.iter().all(|count| count.get() == 1), "not the whole scenario: {record:?}");
@@ -61,13 +61,13 @@ fn nothing_has_happened(record: &Record) -> Result<(), String> {
     Ok(())
 }
 
-/// The worker ends by itself, and has left nothing half done.
+/// Checks that the worker ended by itself and left nothing half done.
 fn main_was_killed(seen: &Seen, record: &Record) -> Result<(), String> {
     let is_killed = libc::WIFSIGNALED(seen.main) && libc::WTERMSIG(seen.main) == libc::SIGKILL;
     hold!(is_killed || libc::WIFEXITED(seen.main), "main: {:#x}", seen.main);
     for (pid, &status) in &seen.workers {
         let is_over = libc::WIFEXITED(status) && [0, EXIT].contains(&libc::WEXITSTATUS(status));
-        hold!(is_over, "worker {pid} ends with {status:#x}");
+        hold!(is_over, "worker {pid} ended with {status:#x}");
     }
     for (number, fate) in (PLAIN..).zip(&record.fates) {
         let unfinished = fate.begun.get() - fate.ended.get();
@@ -79,10 +79,11 @@ fn main_was_killed(seen: &Seen, record: &Record) -> Result<(), String> {
     Ok(())
 }
 
-/// Main has come to the end of the scenario; each request has its outcome; nothing is left.
+/// Checks that main reached the scenario's end, that each request has its outcome, and that nothing
+/// is left.
 fn main_has_ended(seen: &Seen, record: &Record) -> Result<(), String> {
     let has_exited = libc::WIFEXITED(seen.main) && libc::WEXITSTATUS(seen.main) == 0;
-    hold!(has_exited && record.finished.get() == 1, "main ends with {:#x}", seen.main);
+    hold!(has_exited && record.finished.get() == 1, "main ended with {:#x}", seen.main);
     hold!(record.started.get() + record.not_started.get() == 1, "no start: {record:?}");
     hold!(record.late_ms.get() < LATE, "{} ms after the deadline", record.late_ms.get());
     hold!(seen.left_open.is_empty(), "descriptors are left: {:?}", seen.left_open);
@@ -103,15 +104,15 @@ fn main_has_ended(seen: &Seen, record: &Record) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether an outcome fits what the handlers have done.
+/// Whether an outcome fits what the handlers did.
 fn is_true(number: u16, fate: &Fate) -> bool {
     let (begun, ended) = (fate.begun.get(), fate.ended.get());
     match fate.how() {
         Told::Reply => ended > 0,
         Told::NotBegun => begun == 0,
-        // Claimed; main may have killed the worker before the handler's first step.
+        // Claimed, but main may have killed the worker before the handler's first step.
         Told::Running => true,
-        // One whose descriptor was lost is refused without the handler.
+        // A request whose descriptor was lost is refused without running the handler.
         Told::Done => ended > 0 || number == FILE,
         Told::SetAside => begun == TRIES.into() && number == DEADLY,
         Told::Unsendable => begun == 0 && number == FILE,
@@ -121,7 +122,7 @@ fn is_true(number: u16, fate: &Fate) -> bool {
     }
 }
 
-/// At most one request has suffered, and another worker has done the rest.
+/// Checks that at most one request was lost, and that another worker did the rest.
 fn worker_was_killed(record: &Record) -> Result<(), String> {
     if record.started.get() == 0 {
         let none = record.fates.iter().all(|fate| fate.taken.get() == 0 && fate.begun.get() == 0);
@@ -131,18 +132,18 @@ fn worker_was_killed(record: &Record) -> Result<(), String> {
     hold!(record.gave_up.get() == 0, "it gave up: {record:?}");
     let mut lost = record.one_ways_lost.get();
     for (number, fate) in (PLAIN..).zip(&record.fates) {
-        hold!(fate.taken.get() == 1, "request {number} was not taken: {fate:?}");
+        hold!(fate.taken.get() == 1, "request {number} was not accepted: {fate:?}");
         if number == ONE_WAY || fate.how() == Told::Reply {
             continue;
         }
         let is_right = matches!(fate.how(), Told::Running | Told::Done) && number != DEADLY
             || fate.how() == Told::Done;
         hold!(is_right, "request {number}: {:?}, {fate:?}", fate.how());
-        // Killed in the handler, or after it.
+        // Killed in the handler or after it.
         let has_ended = u32::from(fate.how() == Told::Done);
         hold!(fate.ended.get() == has_ended, "request {number}: {:?}, {fate:?}", fate.how());
         lost += 1;
     }
-    hold!(lost <= 1, "one death, but {lost} have suffered: {record:?}");
+    hold!(lost <= 1, "one death, but {lost} were lost: {record:?}");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Blocks of shared memory: they carry bytes, and no two requests have one at the same time.
+//! Blocks of shared memory: they carry bytes, and no two requests share one at the same time.
 
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -16,7 +16,7 @@ fn all(bytes: SharedBytes<'_>) -> Vec<u8> {
     all
 }
 
-/// Makes a call, and returns what the reply has in its block.
+/// Makes a call, and returns the contents of the reply's block.
 fn reply_of<L: Launch>(worker: &mut Worker<u32, L>, call: Call<'_>) -> Vec<u8> {
     let mut replied = None;
     let take = |event: Event<'_, u32>| match event {
@@ -37,9 +37,9 @@ fn carries_bytes<L: Launch>(mut worker: Worker<u32, L>) {
         let came = reply_of(&mut worker, Call::new(ADD_ONE, &[]).block(&[one, other]));
         assert!(came == expected, "{len}: {}", came.len());
     }
-    // Without a block there is none, also where its slot had one before.
+    // A request without a block has none, even if its slot had one before.
     assert_eq!(call(&mut worker, ADD_ONE, b""), Told::Refused(0, 1));
-    // A reply has none of the bytes of a request before.
+    // A reply contains no bytes of an earlier request.
     let came = reply_of(&mut worker, Call::new(ECHO, &[]).block(&[b"hello"]));
     assert_eq!(came, b"");
     let counters = worker.counters();
@@ -88,7 +88,7 @@ fn worker_without() -> Worker<u32, impl Launch> {
     worker()
 }
 
-/// Begins a request whose handler holds its block until the gate is written to.
+/// Starts a request whose handler holds its block until the gate is written to.
 fn hold<L: Launch>(worker: &mut Worker<u32, L>, tag: u32) -> (ipc_worker::RequestId, UnixStream) {
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     let fds = [theirs.as_fd()];
@@ -104,7 +104,7 @@ pub(crate) fn a_block_is_its_handlers_until_that_has_returned() {
     let (id, mut gate) = hold(&mut worker, 1);
     assert!(worker.cancel(id));
     assert_eq!(turn_until(&mut worker, |list| list.len() == 1), [Told::Cancelled(1)]);
-    // The slot of the one that was given up is used again, and its block is not.
+    // The abandoned request's slot is reused, but its block is not.
     worker.try_call(Call::new(ADD_ONE, &[]).block(&[b"other"]), 2).unwrap();
     let why = worker.try_call(Call::new(ADD_ONE, &[]).block(&[b"third"]), 3).unwrap_err().why;
     assert_eq!(why, Why::Full);
@@ -146,7 +146,11 @@ pub(crate) fn what_is_sent_again_has_its_block_as_the_dead_worker_left_it() {
     worker
         .call_until(call, 1, soon(), |event| {
             if let Event::Done { outcome: Outcome::Reply(reply), .. } = &event {
-                assert_eq!(reply.block().map(|block| block.len()), Some(0), "the dead one's reply");
+                assert_eq!(
+                    reply.block().map(|block| block.len()),
+                    Some(0),
+                    "a dead worker's reply"
+                );
             }
             list.push(told(event));
         })
@@ -166,7 +170,7 @@ pub(crate) fn a_lost_request_brings_its_block_back() {
             }
         })
         .unwrap();
-    assert_eq!(given_back.unwrap(), b"b!tes", "as long as it was given");
+    assert_eq!(given_back.unwrap(), b"b!tes", "with its original length");
 }
 
 pub(crate) fn one_ways_have_blocks_too() {

@@ -1,4 +1,4 @@
-//! Requests and their outcomes while nobody dies.
+//! Requests and their outcomes without deaths.
 
 use ipc_tests::over;
 use std::fs::File;
@@ -132,7 +132,7 @@ pub(crate) fn as_many_descriptors_come_back_as_a_message_carries() {
             )
             .unwrap();
         assert_eq!(came, (count < 254).then_some(count));
-        // Those that nobody takes are closed.
+        // Descriptors that are not taken are closed.
         let bytes = count.to_le_bytes();
         let pieces: [&[u8]; 1] = [&bytes];
         let again = Call::new(GIVE_FDS, &pieces).reply_fds(253);
@@ -165,7 +165,7 @@ pub(crate) fn a_handler_adds_only_descriptors_that_the_call_allows() {
     check(Worker::<u32, _>::start(Start::inline(handle)).unwrap());
 }
 
-/// A view of an event is no obstacle to a call in the same arm, once it is not used any more.
+/// A view of an event does not block a call in the same match arm, once it is no longer used.
 pub(crate) fn notes_come_before_the_answer_with_and_without_their_request() {
     let mut worker = worker();
     for tag in 0..20 {
@@ -193,7 +193,7 @@ pub(crate) fn requests_are_made_from_the_arms_of_events() {
                 Event::Done { tag, outcome: Outcome::Reply(mut reply) } => {
                     let fd = reply.take_fd();
                     let fds: Vec<_> = fd.iter().map(|fd| fd.as_fd()).collect();
-                    // Alternately one that gives a descriptor and one that is given it.
+                    // Alternate between receiving a descriptor and sending it.
                     let method = if fd.is_some() { FDS } else { PIPE };
                     worker.try_send(Call::new(ECHO, &[b"by the way"])).unwrap();
                     let call = Call::new(method, &[b"1"]).fds(&fds).reply_fds(1);
@@ -262,7 +262,7 @@ pub(crate) fn a_deadline_ends_a_request_that_runs_and_one_that_waits() {
     worker.try_call(Call::new(ECHO, &[b"still"]), 3).unwrap();
     let list = turn_until(&mut worker, |list| list.len() == 3);
     assert_eq!(list, [Told::Late(1), Told::Late(2), Told::Reply(3, b"still".to_vec())]);
-    assert_eq!(worker.counters().stray_replies, 1, "the late reply of the one that ran");
+    assert_eq!(worker.counters().stray_replies, 1, "the late reply of the running request");
 }
 
 pub(crate) fn a_cancelled_request_that_waits_never_begins() {
@@ -274,8 +274,8 @@ pub(crate) fn a_cancelled_request_that_waits_never_begins() {
     let id = worker.try_call(Call::new(WRITE, &[b"no"]).fds(&fds), 2).unwrap();
     worker.turn(Instant::now());
     assert!(worker.cancel(id));
-    assert_eq!(worker.under_way(), 2, "its outcome is not told yet");
-    assert!(!worker.cancel(id), "its outcome is decided");
+    assert_eq!(worker.under_way(), 2, "its outcome was not told yet");
+    assert!(!worker.cancel(id), "its outcome is already decided");
     let list = turn_until(&mut worker, |list| list.len() == 2);
     assert_eq!(list, [Told::Cancelled(2), Told::Reply(1, b"slept".to_vec())]);
     worker.stop(soon(), |_| ());
@@ -294,7 +294,7 @@ pub(crate) fn a_stopped_worker_never_blocks_main() {
             Ok(_) => taken += 1,
             Err(not_taken) => assert_eq!((not_taken.tag, not_taken.why), (round, Why::Full)),
         }
-        // Alone, and with all the input and output of a loop.
+        // Alone, and with all the I/O of a loop.
         if round % 2 == 0 {
             worker.turn(Instant::now());
             assert!(worker.next_event().is_none());
@@ -357,7 +357,7 @@ pub(crate) fn a_batch_that_is_not_settled_is_lost_as_done() {
     assert!(matches!(list[1], Told::GaveUp(_)));
 }
 
-/// A message that says it has written more than there was room for.
+/// A message that claims to have written more than fits.
 struct Boaster(usize);
 
 impl Encode for Boaster {
@@ -398,7 +398,7 @@ pub(crate) fn repro_a_call_that_waits_for_room_keeps_its_own_deadline() {
     let late = Instant::now() + Duration::from_secs(10);
     let refused = worker.call_until(Call::new(ECHO, &[]).deadline(own), 2, late, |_| ());
     assert_eq!(refused, Err(NotTaken { tag: 2, why: Why::Full }));
-    assert!(Instant::now() < late, "it waited as if it had no deadline of its own");
+    assert!(Instant::now() < late, "it ignored its own deadline");
 }
 
 pub(crate) fn repro_a_panic_in_line_lets_nothing_run_twice() {
@@ -407,7 +407,7 @@ pub(crate) fn repro_a_panic_in_line_lets_nothing_run_twice() {
         fn handle(&mut self, request: &mut Request<'_>, to: &mut Reply<'_>) -> Result<(), Refusal> {
             let fd = request.take_fd().unwrap();
             if request.bytes() != [1] {
-                // A batch in line has one reply with descriptors at most.
+                // A batch in line has at most one reply with descriptors.
                 to.put_fd(fd)?;
             }
             self.0.push(request.bytes()[0]);
@@ -429,7 +429,7 @@ pub(crate) fn repro_a_panic_in_line_lets_nothing_run_twice() {
     }
     let turn = std::panic::AssertUnwindSafe(|| worker.turn(Instant::now()));
     assert!(std::panic::catch_unwind(turn).is_err());
-    // Nothing of the batch was settled, so that nothing of it is told as done.
+    // Nothing in the batch was settled, so nothing in it is reported as done.
     let list: Vec<Told> = std::iter::from_fn(|| worker.next_event().map(told)).collect();
     assert_eq!(list, [Told::Lost(1, How::Done), Told::Lost(2, How::Running)]);
     let list = turn_until(&mut worker, |list| !list.is_empty());

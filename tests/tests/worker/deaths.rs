@@ -63,7 +63,7 @@ pub(crate) fn what_begins_as_often_as_it_may_is_set_aside() {
         (exit.again(Again::UntilDone).tries(5), 5),
     ] {
         worker.try_call(call, 1).unwrap();
-        // One beside it that harms nobody, which is told in the end.
+        // A harmless request with it, which gets its reply in the end.
         worker.try_call(Call::new(ECHO, &[b"beside"]), 2).unwrap();
         let is_over = |list: &[Told]| matches!(list.last(), Some(Told::Reply(..)));
         let mut list = turn_until(&mut worker, is_over);
@@ -75,7 +75,7 @@ pub(crate) fn what_begins_as_often_as_it_may_is_set_aside() {
     }
 }
 
-/// Ends the worker in `settle` as often as its file allows: each worker writes a byte there.
+/// Ends the worker in `settle` as often as its file allows: each worker writes a byte to it.
 struct Unsettling {
     file: File,
     deaths: u64,
@@ -137,7 +137,7 @@ pub(crate) fn giving_up_ends_every_request() {
     assert_eq!(worker.try_call(Call::new(ECHO, &[]), 9).unwrap_err().why, Why::Stopped);
 }
 
-/// Appends numbered bytes, each by its own request, while the worker is killed again and again.
+/// Appends numbered bytes, one per request, while the worker is killed again and again.
 pub(crate) fn killed_at_any_moment_each_request_has_one_outcome() {
     let mut worker = Worker::<u32, _>::start(over::fork(handle).restart(Restart::AT_ONCE)).unwrap();
     let mut file = tempfile::tempfile().unwrap();
@@ -190,11 +190,11 @@ pub(crate) fn killed_at_any_moment_each_request_has_one_outcome() {
     assert!(outcomes.iter().all(|&count| count == 1), "{outcomes:?}");
     assert!(deaths > 5 && deaths <= killed, "{deaths} deaths, {killed} kills");
     let running = lost.iter().filter(|(_, fate)| *fate == How::Running).count();
-    assert!(running <= deaths, "at most one ran at each kill: {lost:?}");
+    assert!(running <= deaths, "at most one was running at each kill: {lost:?}");
     file.seek(SeekFrom::Start(0)).unwrap();
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).unwrap();
-    // One that was running may have written its byte or not; every other stands there once.
+    // A running request may have written its byte or not; every other byte is there once.
     let mut position = 0;
     for tag in 0..total {
         let byte = u8::try_from(tag % 251).unwrap();
@@ -202,7 +202,7 @@ pub(crate) fn killed_at_any_moment_each_request_has_one_outcome() {
         assert!(written || lost.contains(&(tag, How::Running)), "{tag} is missing");
         position += usize::from(written);
     }
-    assert_eq!(position, bytes.len(), "nothing stands there twice");
+    assert_eq!(position, bytes.len(), "no byte is there twice");
 }
 
 pub(crate) fn a_hundred_restarts_leave_nothing_behind() {
@@ -237,7 +237,7 @@ pub(crate) fn a_closed_connection_is_seen_at_once_also_after_a_restart() {
                 list.iter().any(|told| matches!(told, Told::Started(_)))
             });
         }
-        // Also one that was given to the worker: its duplicates go with the outcome.
+        // Even if the worker got a duplicate: main's copy is closed with the outcome.
         let fds = [server.as_fd()];
         let mut outcome = None;
         worker
@@ -251,7 +251,7 @@ pub(crate) fn a_closed_connection_is_seen_at_once_also_after_a_restart() {
     }
 }
 
-/// Random bytes instead of frames: main gives the worker up at once and starts another.
+/// Random bytes instead of frames: main gives up the worker at once and starts another.
 pub(crate) fn a_worker_that_breaks_the_protocol_is_replaced() {
     struct Liar {
         lies: bool,
@@ -263,7 +263,7 @@ pub(crate) fn a_worker_that_breaks_the_protocol_is_replaced() {
             reply: &mut Reply<'_>,
         ) -> Result<(), Refusal> {
             if self.lies && request.method() == EXIT {
-                // Its own socket is the one descriptor beside the standard ones.
+                // Its socket is the only descriptor after the standard streams.
                 let socket = fds::open().into_iter().find(|&fd| fd > 2).unwrap();
                 write_raw(socket, &[0xee; 100]);
                 std::thread::sleep(Duration::from_secs(600));
@@ -286,7 +286,7 @@ pub(crate) fn a_worker_that_breaks_the_protocol_is_replaced() {
     assert_eq!(worker.counters().broken_frames, 1);
 }
 
-#[expect(unsafe_code, reason = "a liar writes to a descriptor that it does not own")]
+#[expect(unsafe_code, reason = "a hostile worker writes to a descriptor that it does not own")]
 fn write_raw(fd: i32, bytes: &[u8]) {
     // SAFETY: the descriptor is open for the whole life of the worker.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };

@@ -1,4 +1,4 @@
-//! A handler that is about to block sends what is finished.
+//! A handler that is about to block sends finished replies first.
 
 use ipc_tests::over;
 use std::fs::File;
@@ -17,7 +17,7 @@ const COUNT: u16 = 1;
 const BLOCK: u16 = 2;
 const FAIL: u16 = 3;
 
-/// Calls all its methods quick, so that only a flush sends what is finished.
+/// Calls all its methods quick, so that only a flush sends finished replies.
 #[derive(Default)]
 struct Blocks {
     unsettled: u8,
@@ -36,7 +36,7 @@ impl Handler for Blocks {
                 reply.put(b"before ")?;
                 reply.put_fd(File::open("/dev/null")?.into())?;
                 request.flush(|| self.settle())?;
-                request.flush(|| panic!("nothing waits any more"))?;
+                request.flush(|| panic!("the second flush has nothing to send"))?;
                 File::from(input).read_to_end(&mut Vec::new())?;
                 reply.put(request.bytes())?;
                 reply.put(&[self.settled, self.unsettled])
@@ -71,7 +71,7 @@ pub(crate) fn a_flush_sends_what_is_finished_and_leaves_the_reply() {
             .unwrap();
         worker.try_call(Call::new(COUNT, &[b"last"]), 4).unwrap();
         drop(input);
-        // They come although the third holds the worker until this process closes its pipe.
+        // They arrive even though the third blocks until this process closes its pipe.
         let mut list = turn_until(&mut worker, |list| list.len() >= 2);
         assert_eq!(list.len(), 2);
         while worker.one_ways_under_way() > 0 {

@@ -1,4 +1,4 @@
-//! Requests that come back: lost with their worker, or never sent.
+//! Requests that are returned: lost with their worker, or never sent.
 
 use ipc_tests::over;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -13,21 +13,21 @@ use ipc_worker::{
 
 use crate::handler::*;
 
-/// A lost request as it came back: how, its method, bytes, and which files.
+/// A lost request as returned: how it was lost, its method, its bytes, and its files.
 type Back = (How, u16, Vec<u8>, Vec<u64>);
 
-/// Takes what is told of a lost request with this tag.
+/// Returns the lost request with this tag, if the event is about it.
 fn back(event: Event<'_, u32>, wanted: u32) -> Option<Back> {
     let Event::Done { tag, outcome: Outcome::Lost(mut lost) } = event else { return None };
     let ids: Vec<u64> = lost.fds().map(fds::id_of).collect();
-    // Some are taken, and the others closed when the next event is asked for.
+    // Some are taken; the next event closes the others.
     let first = lost.take_fd().map(fds::id_of);
     assert_eq!(first, ids.first().copied());
     assert_eq!(lost.fds().count() + usize::from(first.is_some()), ids.len());
     (tag == wanted).then(|| (lost.how, lost.method(), lost.bytes().to_vec(), ids))
 }
 
-/// Main closed it, which can take as long as the sender likes.
+/// Main had to close them, which can take as long as the sender likes.
 pub(crate) fn repro_descriptors_that_nobody_asked_for_cannot_be_sent() {
     let (probe, _peer) = Stream::pair().unwrap();
     if !fds::pass_rights(probe.as_fd(), false) {
@@ -46,12 +46,12 @@ pub(crate) fn repro_descriptors_that_nobody_asked_for_cannot_be_sent() {
         }
     });
     called.unwrap();
-    assert_eq!(came, 1, "what is asked for comes");
+    assert_eq!(came, 1, "the requested descriptor arrives");
 }
 
 const GIVE: u16 = ECHO + 1000;
 
-/// Sends a stray frame with a descriptor, past all that the crate would refuse.
+/// Sends a stray frame with a descriptor directly, bypassing the crate's checks.
 fn sends_one_itself(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
     if request.method() == GIVE {
         return reply.put_fd(fds::file());
@@ -80,7 +80,7 @@ pub(crate) fn a_lost_request_brings_its_bytes_and_descriptors_back() {
         assert_eq!(came, Some(expected), "{again:?}");
         assert_eq!(call_in(&mut worker, ECHO, b"next"), Told::Reply(0, b"next".to_vec()));
     }
-    assert_eq!(fds::open().len(), before, "nobody holds its duplicates any more");
+    assert_eq!(fds::open().len(), before, "its duplicates are closed");
 }
 
 pub(crate) fn what_stop_loses_is_given_back_too() {
@@ -96,7 +96,7 @@ pub(crate) fn what_stop_loses_is_given_back_too() {
     assert_eq!(came, Some(expected));
 }
 
-/// Calls with a descriptor that the kernel does not pass, amid others.
+/// Calls with a descriptor that the kernel does not pass, among others.
 fn check_unsendable<L: Launch>(mut worker: Worker<u32, L>, fd: &OwnedFd, errno: i32) {
     let pid = worker.pid();
     let open = fds::open().len();
@@ -137,10 +137,10 @@ pub(crate) fn a_reply_with_descriptors_that_nobody_allowed_ends_the_worker() {
     over::only_the_socket();
     for beside in [0, 2] {
         let mut worker = worker();
-        // As on kernels before 6.16.
+        // Like kernels before 6.16.
         fds::pass_rights(fds::own_socket(), true);
         let before = fds::open().len();
-        // Where another reply may bring some, the kernel lets them in.
+        // The kernel lets them in if another reply may carry some.
         worker.try_call(Call::new(UNASKED_FD, &[]), 1).unwrap();
         worker.try_call(Call::new(PIPE, &[b"x"]).reply_fds(beside), 2).unwrap();
         let list = turn_until(&mut worker, |list| list.len() == 4);

@@ -1,4 +1,4 @@
-//! The handler that the cases ask, and what they are told.
+//! The handler that the cases use, and the outcomes that they expect.
 
 use ipc_tests::over;
 use std::fs::File;
@@ -32,13 +32,13 @@ pub(crate) const GIVE_FDS: u16 = 14;
 pub(crate) const NO_RIGHTS: u16 = 15;
 pub(crate) const UNASKED_FD: u16 = 16;
 pub(crate) const NOTES: u16 = 17;
-/// Those of blocks.
+/// Methods that use blocks.
 pub(crate) const ADD_ONE: u16 = 18;
 pub(crate) const TO_FILE_AND_BACK: u16 = 19;
 pub(crate) const LOOK_LATER: u16 = 20;
 pub(crate) const SPOIL_AND_EXIT: u16 = 21;
 
-/// Bytes of each of two blocks.
+/// Size of each of the two blocks.
 pub(crate) const BLOCK: usize = 1 << 20;
 
 pub(crate) fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
@@ -126,7 +126,7 @@ pub(crate) fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result
             let len = block.space().read_from(&file)?;
             block.reply(len)
         }
-        // Says that it has begun, and looks at its block when it is told to.
+        // Reports that it has begun, and reads its block when told to.
         LOOK_LATER => {
             let block = request.block().ok_or(Refusal::new(1, "no block"))?;
             let mut gate = UnixStream::from(request.take_fd().ok_or(Refusal::new(1, "no fd"))?);
@@ -171,7 +171,7 @@ pub(crate) fn lending() -> Worker<u32, impl Launch> {
     Worker::<u32, _>::start(over::fork(handle).blocks::<2>(BLOCK)).unwrap()
 }
 
-/// What an event says, with nothing borrowed.
+/// An event's contents, without borrows.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Told {
     Reply(u32, Vec<u8>),
@@ -235,7 +235,7 @@ pub(crate) fn call<L: Launch>(worker: &mut Worker<u32, L>, method: u16, bytes: &
     call_in(worker, method, bytes)
 }
 
-/// Makes one call of any worker and returns its outcome.
+/// Makes one call to any worker and returns its outcome.
 pub(crate) fn call_in<L: Launch, const S: usize, const B: usize>(
     worker: &mut Worker<u32, L, S, B>,
     method: u16,

@@ -1,6 +1,6 @@
-//! What a forked worker has of its main, and what it has not.
+//! What a forked worker inherits from main, and what it does not.
 
-#![expect(unsafe_code, reason = "signals, and a descriptor used by a number that was kept")]
+#![expect(unsafe_code, reason = "signals, and use of a descriptor by a stored number")]
 
 use ipc_tests::over;
 use std::fs::File;
@@ -34,7 +34,7 @@ fn own_state(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Ref
         }
         PRECEDENCE => reply.put(precedence().as_bytes()),
         LOG => {
-            // What came with the request gets the lowest free number.
+            // The request's descriptor gets the lowest free number.
             let mut client = File::from(request.take_fd().unwrap());
             client.write_all(b"for the client")?;
             let log = LOGGER.get().unwrap();
@@ -47,7 +47,7 @@ fn own_state(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Ref
     }
 }
 
-/// As many programs have one, for their log.
+/// Many programs have such a static for their log.
 static LOGGER: OnceLock<File> = OnceLock::new();
 
 fn text_of(told: Told) -> String {
@@ -55,8 +55,8 @@ fn text_of(told: Told) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// A number that was main's must not become another file's: a logger that the handler does not
-/// know would write into it.
+/// A number that was main's must not get another file: a logger unknown to the handler would write
+/// to it.
 pub(crate) fn repro_a_stale_number_never_means_another_file() {
     let mut log = tempfile::tempfile().unwrap();
     LOGGER.set(log.try_clone().unwrap()).unwrap();
@@ -73,7 +73,7 @@ pub(crate) fn repro_a_stale_number_never_means_another_file() {
     client.read_to_string(&mut text).unwrap();
     assert_eq!(text, "for the client".repeat(8));
     log.rewind().unwrap();
-    assert_eq!(log.read(&mut [0; 8]).unwrap(), 0, "the file is cut off, not shared");
+    assert_eq!(log.read(&mut [0; 8]).unwrap(), 0, "the worker cannot reach the file");
 }
 
 pub(crate) fn numbers_that_stay_taken_leave_the_worker_its_share_of_descriptors() {
@@ -84,11 +84,11 @@ pub(crate) fn numbers_that_stay_taken_leave_the_worker_its_share_of_descriptors(
     let limit = text_of(call(&mut worker, LIMIT, b""));
     let current: u64 =
         limit.strip_prefix("Some(").unwrap().split(')').next().unwrap().parse().unwrap();
-    assert!((456..480).contains(&current), "as many more as stay taken: {limit}");
+    assert!((456..480).contains(&current), "raised by the numbers that stay taken: {limit}");
     drop(open);
 }
 
-/// As where /proc is not mounted.
+/// Like a system without /proc.
 pub(crate) fn where_numbers_cannot_be_kept_the_descriptors_are_closed() {
     let file = File::open("/dev/null").unwrap();
     ipc_tests::seccomp::refuse(&[libc::SYS_dup3], libc::EPERM);
@@ -111,9 +111,9 @@ extern "C" fn raise_term() {
     unsafe { libc::raise(libc::SIGTERM) };
 }
 
-/// Raises SIGTERM in every child as soon as there is one, as a service manager's stop may.
+/// Raises SIGTERM in every child right after its fork, as a service manager's stop may.
 fn raise_in_children() {
-    // SAFETY: the function makes a system call only.
+    // SAFETY: the function makes only a system call.
     assert_eq!(unsafe { libc::pthread_atfork(None, None, Some(raise_term)) }, 0);
 }
 
@@ -122,14 +122,14 @@ pub(crate) fn repro_mains_handlers_do_not_run_between_fork_and_set_up() {
     rustix::io::ioctl_fionbio(&reader, true).unwrap();
     SELF_PIPE.store(writer.as_raw_fd(), Relaxed);
     let handler = on_term as extern "C" fn(i32) as libc::sighandler_t;
-    // SAFETY: the handler makes a system call only.
+    // SAFETY: the handler makes only a system call.
     unsafe { libc::signal(libc::SIGTERM, handler) };
     raise_in_children();
     let mut worker = Worker::<u32, _>::start(over::fork(handle)).unwrap();
     assert!((&reader).read(&mut [0; 8]).is_err(), "main's handler ran in the child");
     assert!(matches!(call(&mut worker, ECHO, b"x"), Told::Reply(..)));
     raise_term();
-    assert_eq!((&reader).read(&mut [0; 8]).unwrap(), 1, "main has its signals back");
+    assert_eq!((&reader).read(&mut [0; 8]).unwrap(), 1, "main handles its signals again");
 }
 
 pub(crate) fn repro_a_signal_between_fork_and_set_up_does_not_end_the_start() {
@@ -138,7 +138,7 @@ pub(crate) fn repro_a_signal_between_fork_and_set_up_does_not_end_the_start() {
     assert!(matches!(call(&mut worker, ECHO, b"x"), Told::Reply(..)));
 }
 
-/// The set of signals after such a name in what the handler tells.
+/// Returns the set of signals after this name in the handler's report.
 fn set_of(name: &str, status: &str) -> u64 {
     let (_, rest) = status.split_once(name).unwrap();
     u64::from_str_radix(rest[2..18].trim(), 16).unwrap()
@@ -146,7 +146,7 @@ fn set_of(name: &str, status: &str) -> u64 {
 
 pub(crate) fn repro_a_worker_blocks_no_signal_and_ignores_those_that_are_for_main() {
     let blocked = [libc::SIGUSR1, libc::SIGALRM, libc::SIGTERM, libc::SIGCHLD];
-    // SAFETY: all zeroes is a set.
+    // SAFETY: all zeroes is a valid set.
     let mut set: libc::sigset_t = unsafe { core::mem::zeroed() };
     for signal in blocked {
         // SAFETY: the set is a live value.
@@ -166,15 +166,15 @@ pub(crate) fn repro_a_worker_blocks_no_signal_and_ignores_those_that_are_for_mai
     assert_eq!(set_of("SigIgn", &status) & !of_libc, ignored.iter().sum::<u64>());
     let own = std::fs::read_to_string(proc("self/status")).unwrap();
     let bits = blocked.map(|signal| 1_u64 << (signal - 1)).iter().sum::<u64>();
-    assert_eq!(set_of("SigBlk", &own), bits, "main's mask is as before");
+    assert_eq!(set_of("SigBlk", &own), bits, "main's mask is unchanged");
 }
 
-/// A handler's library may keep a number as well.
+/// A library in the handler may also keep a number.
 pub(crate) fn a_number_that_is_dropped_in_the_worker_closes_no_other_file() {
     fn drops(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
         let number = i32::from_le_bytes(request.bytes().try_into().unwrap());
         let (first, second) = (File::open("/dev/zero")?, File::open("/dev/zero")?);
-        // SAFETY: in main it was this program's, and here it is nobody else's.
+        // SAFETY: in main this program owned it, and here nothing else does.
         drop(unsafe { File::from_raw_fd(number) });
         let alive =
             fds::mode(first.as_raw_fd()).is_some() && fds::mode(second.as_raw_fd()).is_some();
@@ -187,7 +187,7 @@ pub(crate) fn a_number_that_is_dropped_in_the_worker_closes_no_other_file() {
     assert!(matches!(&told, Told::Reply(_, bytes) if bytes == &[1]), "{told:?}");
 }
 
-/// The scheduling policy, the nice value and the score against the out-of-memory killer.
+/// Returns the scheduling policy, the nice value and the out-of-memory score adjustment.
 fn precedence() -> String {
     // SAFETY: the call touches no memory.
     let policy = unsafe { libc::syscall(libc::SYS_sched_getscheduler, 0) };
@@ -196,7 +196,7 @@ fn precedence() -> String {
     format!("{policy} {nice} {}", score.trim())
 }
 
-/// Sets the policy by the system call: musl's function refuses (sched_setscheduler(2)).
+/// Sets the policy by a raw system call: musl's function always fails (sched_setscheduler(2)).
 fn set_policy(policy: i32, priority: i32) {
     // SAFETY: the kernel reads one int, which lives for the call.
     unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, policy, &raw const priority) };
@@ -208,20 +208,16 @@ pub(crate) fn a_worker_of_a_main_with_precedence_is_an_ordinary_process() {
     set_policy(libc::SCHED_RR, 1);
     let own = precedence();
     if !own.starts_with("2 -5 ") {
-        ipc_tests::cases::skip("precedence over others", "CAP_SYS_NICE");
+        ipc_tests::cases::skip("raising priorities", "CAP_SYS_NICE");
     }
     if own.ends_with(" 0") {
         println!("skipped: a negative oom_score_adj (install with: CAP_SYS_RESOURCE)");
     }
     let mut worker = Worker::<u32, _>::start(over::fork(own_state)).unwrap();
     assert_eq!(text_of(call(&mut worker, PRECEDENCE, b"")), "0 0 0");
-    assert_eq!(precedence(), own, "main keeps its own");
+    assert_eq!(precedence(), own, "main keeps its precedence");
     rustix::process::setpriority_process(None, 5).unwrap();
     set_policy(libc::SCHED_OTHER, 0);
     let mut worker = Worker::<u32, _>::start(over::fork(own_state)).unwrap();
-    assert_eq!(
-        text_of(call(&mut worker, PRECEDENCE, b"")),
-        "0 5 0",
-        "what comes after others stays"
-    );
+    assert_eq!(text_of(call(&mut worker, PRECEDENCE, b"")), "0 5 0", "lower precedence is kept");
 }

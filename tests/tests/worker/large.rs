@@ -1,6 +1,6 @@
-//! A worker of 8 MiB each way, made in place on a small stack.
+//! A worker with 8 MiB each way, built in place on a small stack.
 
-#![expect(unsafe_code, reason = "running on another stack, and looking at it")]
+#![expect(unsafe_code, reason = "runs on another stack, and reads it")]
 
 use ipc_tests::over;
 use std::ffi::{c_int, c_void};
@@ -15,24 +15,24 @@ use ipc_worker::{
 
 use crate::handler::{ECHO, soon};
 
-/// What `start_in` promises to need at most.
+/// The most stack that `start_in` promises to need.
 const PROMISED: usize = 16 << 10;
 
 const DEPTH: u16 = 2;
 
-/// A byte that nothing else leaves on a stack so often.
+/// A byte that is unlikely to be left on a stack by anything else.
 const PAINT: u8 = 0xa5;
 
-/// The lowest byte of the stack, and how many it has.
+/// The lowest address of the stack, and its length.
 static STACK: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
-/// The most that main and the child have used of it.
+/// The most stack used by main and by the child.
 static USED: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
-/// Returns how much of the stack was ever used in this process.
+/// Returns how much of the stack this process has ever used.
 fn depth() -> usize {
     let [start, len] = [0, 1].map(|index| STACK[index].load(Ordering::Relaxed));
     let is_painted = |offset: &usize| {
-        // SAFETY: the byte lies within the mapping.
+        // SAFETY: the byte is inside the mapping.
         unsafe { std::ptr::read_volatile((start + offset) as *const u8) == PAINT }
     };
     len - (0..len).take_while(is_painted).count()
@@ -50,7 +50,7 @@ fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusa
 
 type Large<L> = Worker<u32, L, 22_500, 8_388_608>;
 
-/// Turns until the event was there, as a daemon's loop does.
+/// Turns like a daemon's loop until the event has come.
 fn turn_until<L: Launch>(worker: &mut Large<L>, mut is_it: impl FnMut(Event<'_, u32>) -> bool) {
     let limit = soon();
     loop {
@@ -68,7 +68,7 @@ fn turn_until<L: Launch>(worker: &mut Large<L>, mut is_it: impl FnMut(Event<'_, 
     }
 }
 
-/// Asks the child how much of the stack it has used.
+/// Asks the child how much stack it has used.
 fn note_depths<L: Launch>(worker: &mut Large<L>) {
     worker.try_call(Call::new(DEPTH, &[]), 7).unwrap();
     turn_until(worker, |event| {
@@ -80,7 +80,7 @@ fn note_depths<L: Launch>(worker: &mut Large<L>) {
     USED[0].fetch_max(depth(), Ordering::Relaxed);
 }
 
-/// A worker's whole life: calls, a death, another worker, and the stop.
+/// A worker's whole life: calls, a death, a restart, and a stop.
 extern "C" fn live(_: *mut c_void) -> c_int {
     let mut place: Box<MaybeUninit<Large<_>>> = Box::new_uninit();
     let start = over::fork(handle).restart(Restart::AT_ONCE);
@@ -103,7 +103,7 @@ extern "C" fn live(_: *mut c_void) -> c_int {
     note_depths(worker);
     assert_eq!(worker.stop(soon(), |_| ()), Some(Ended::Exited(0)));
     USED[0].fetch_max(depth(), Ordering::Relaxed);
-    // SAFETY: `start_in` has made it, and it is not used any more.
+    // SAFETY: `start_in` initialized it, and it is no longer used.
     unsafe { place.assume_init_drop() };
     let [main, child] = [0, 1].map(|index| USED[index].load(Ordering::Relaxed));
     println!("a large worker uses {main} bytes of stack in main, {child} in the child");
@@ -111,7 +111,7 @@ extern "C" fn live(_: *mut c_void) -> c_int {
     0
 }
 
-/// Maps a stack of so many bytes above a page that may not be touched, and paints it.
+/// Maps a stack of `len` bytes above a guard page, and paints it.
 fn map(len: usize) {
     const GUARD: usize = 4096;
     let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE);
@@ -128,12 +128,12 @@ fn map(len: usize) {
     STACK[1].store(len, Ordering::Relaxed);
 }
 
-/// Runs the function in a child whose stack is the one that was mapped last (clone(2)).
+/// Runs the function in a child on the most recently mapped stack (clone(2)).
 fn run_there(function: extern "C" fn(*mut c_void) -> c_int) {
     let [start, len] = [0, 1].map(|index| STACK[index].load(Ordering::Relaxed));
     let (top, nothing) = ((start + len) as *mut c_void, std::ptr::null_mut());
-    // SAFETY: this process has one thread, so that the child may do anything; the child has copies
-    // of the stack and of all else.
+    // SAFETY: this process has one thread, so the child may call anything; the child has copies of
+    // the stack and of everything else.
     let child = unsafe { libc::clone(function, top, libc::SIGCHLD, nothing) };
     let mut status = 0;
     // SAFETY: the kernel writes the status into the variable.
@@ -142,7 +142,7 @@ fn run_there(function: extern "C" fn(*mut c_void) -> c_int) {
 }
 
 pub(crate) fn repro_a_large_worker_needs_no_stack() {
-    // First on a stack with enough room, to see how much is used, and then on one without.
+    // First on a large stack, to see how much is used; then on one of the promised size.
     for len in [1 << 20, PROMISED] {
         map(len);
         run_there(live);

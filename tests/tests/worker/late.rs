@@ -1,4 +1,4 @@
-//! Cancels and deadlines: what had not begun never begins, and what comes late harms nothing.
+//! Cancels and deadlines: requests that have not begun never begin, and late replies do no harm.
 
 use ipc_tests::over;
 use std::os::fd::AsFd;
@@ -23,7 +23,7 @@ pub(crate) fn what_was_taken_back_begins_in_no_later_worker_either() {
     worker.try_call(Call::new(WRITE, &[b"no"]).fds(&fds).deadline(deadline), 3).unwrap();
     worker.try_send(Call::new(WRITE, &[b"no"]).fds(&fds).deadline(deadline)).unwrap();
     worker.try_call(Call::new(WRITE, &[b"yes"]).fds(&fds), 4).unwrap();
-    // All of them lie in the socket when one is cancelled and the deadline of two passes.
+    // All are in the socket when one is cancelled and the deadline of two passes.
     worker.turn(Instant::now());
     assert!(worker.cancel(cancelled));
     let list = turn_until(&mut worker, |list| list.len() == 2);
@@ -55,14 +55,14 @@ pub(crate) fn repro_the_room_of_one_given_up_half_sent_is_told_of() {
     assert_eq!(told(worker.next_event().unwrap()), Told::Cancelled(1));
     assert!(worker.next_event().is_none());
     kill_process(pid, Signal::CONT).unwrap();
-    // A program's loop that has nothing else to wait for.
+    // A loop that waits for nothing else.
     while !worker.has_room_for(bytes.len(), 0) {
         worker.turn(Instant::now());
         assert!(worker.next_event().is_none());
         let limit = soon();
         let wake = worker.next_deadline().map_or(limit, |next| next.min(limit));
         wait(&mut [Watched::new(worker.as_fd(), Interest::Input)], Some(wake)).unwrap();
-        assert!(Instant::now() < limit, "it sleeps though there is room");
+        assert!(Instant::now() < limit, "it sleeps although there is room");
     }
     assert_eq!(worker.stop(soon(), |_| ()), Some(Ended::Exited(0)));
 }
@@ -80,7 +80,7 @@ pub(crate) fn a_late_reply_and_its_descriptors_are_dropped_and_counted() {
             std::thread::sleep(Duration::from_millis(10));
             assert!(worker.cancel(running));
         }
-        // The slots of those that are late are used again at once.
+        // The slots of late requests are reused at once.
         worker.try_call(Call::new(PIPE, &[b"y"]).reply_fds(1), 2).unwrap();
         let list = turn_until(&mut worker, |list| list.len() == 2);
         let late = if round == 0 { Told::Cancelled(1) } else { Told::Late(1) };
@@ -88,7 +88,7 @@ pub(crate) fn a_late_reply_and_its_descriptors_are_dropped_and_counted() {
     }
     let counters = worker.counters();
     assert_eq!((counters.stray_replies, counters.stray_fds), (3, 3));
-    assert_eq!(fds::open().len(), before, "nobody holds what came late");
+    assert_eq!(fds::open().len(), before, "late descriptors are closed");
 }
 
 pub(crate) fn a_handler_that_asks_sees_that_it_is_given_up() {

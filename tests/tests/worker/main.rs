@@ -1,4 +1,4 @@
-//! The worker across two real processes: outcomes, deaths, restarts, the end.
+//! The worker with two real processes: outcomes, deaths, restarts, the end.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! What is wrong for a moment, or with one request, ends no worker.
+//! Errors that concern a moment or one request do not end the worker.
 
 use ipc_tests::over;
 use std::os::fd::AsFd;
@@ -25,8 +25,8 @@ fn with_rings(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Re
     }
 }
 
-/// The kernel passes no io_uring. Its reply becomes a refusal in the same place, and the handler's
-/// other replies are not touched.
+/// The kernel never passes an io_uring. A reply with one becomes a refusal in the same place, and
+/// the handler's other replies are unaffected.
 pub(crate) fn repro_a_reply_that_cannot_be_passed_is_a_refusal_in_its_place() {
     if fds::io_uring(0).is_none() {
         skip("an io_uring", "a kernel with io_uring, and the right to use it");
@@ -48,7 +48,7 @@ pub(crate) fn repro_a_reply_that_cannot_be_passed_is_a_refusal_in_its_place() {
     assert_eq!(worker.pid(), pid);
 }
 
-/// A handler that blocks holds no answer that is finished.
+/// A blocking handler does not delay finished replies.
 pub(crate) fn repro_a_slow_request_holds_no_finished_reply() {
     let mut worker = worker();
     for round in 0..3 {
@@ -58,13 +58,13 @@ pub(crate) fn repro_a_slow_request_holds_no_finished_reply() {
         worker.try_call(Call::new(SLEEP_MS, &[&time]), 10 * round + 1).unwrap();
         let first = turn_until(&mut worker, |list| !list.is_empty());
         assert_eq!(first[0], Told::Reply(10 * round, b"fast".to_vec()));
-        // It was not there when the reply came: the reply has not waited for it.
+        // The slow reply was not there yet, so the first one did not wait for it.
         assert_eq!(first.len(), 1, "after {:?}", Instant::now().since(begun));
         turn_until(&mut worker, |list| !list.is_empty());
     }
 }
 
-/// Kills the worker, and has a second thread there for a while.
+/// Kills the worker while a second thread exists for some time.
 pub(crate) fn repro_a_thread_that_lives_for_a_while_delays_a_restart_only() {
     let restart = Restart::STANDARD.delay(Duration::from_millis(10));
     let mut worker = Worker::<u32, _>::start(over::fork(handle).restart(restart)).unwrap();
@@ -86,7 +86,7 @@ fn kill<L: ipc_worker::Launch>(worker: &Worker<u32, L>) {
     kill_process(Pid::from_raw(worker.pid().unwrap()).unwrap(), Signal::KILL).unwrap();
 }
 
-/// What is queued duplicates descriptors until there is none left; the next worker needs some.
+/// Queued requests duplicate descriptors until none are left, but the next worker needs some.
 pub(crate) fn repro_what_is_queued_uses_up_no_descriptor_of_a_restart() {
     let mut worker = worker();
     let file = fds::file();
@@ -99,7 +99,7 @@ pub(crate) fn repro_what_is_queued_uses_up_no_descriptor_of_a_restart() {
     while worker.try_call(Call::new(FDS, &[]).fds(&[file.as_fd(); 1]), tag).is_ok() {
         tag += 1;
     }
-    // Somebody else takes what was left over, too.
+    // Other code takes the remaining descriptors, too.
     let mut others = Vec::new();
     while let Ok(fd) = ipc_transport::duplicate(file.as_fd()) {
         others.push(fd);
@@ -108,7 +108,7 @@ pub(crate) fn repro_what_is_queued_uses_up_no_descriptor_of_a_restart() {
     let wanted = usize::try_from(tag - 1).unwrap();
     assert!(wanted >= 3);
     turn_until(&mut worker, |list| {
-        // As fast as a program can be that takes every descriptor there is.
+        // Takes every descriptor that becomes free, as fast as possible.
         while let Ok(fd) = ipc_transport::duplicate(file.as_fd()) {
             others.push(fd);
         }
@@ -116,7 +116,7 @@ pub(crate) fn repro_what_is_queued_uses_up_no_descriptor_of_a_restart() {
     });
 }
 
-/// As a second process of main's own is by fork, without exec.
+/// Like a second process of main's, made by fork without exec.
 pub(crate) fn repro_a_forked_copy_of_the_worker_that_is_dropped_ends_no_worker() {
     let mut worker = worker();
     let pid = call(&mut worker, PID, b"");
@@ -128,10 +128,10 @@ pub(crate) fn repro_a_forked_copy_of_the_worker_that_is_dropped_ends_no_worker()
         Fork::Parent(child) => child,
     };
     assert_eq!(end_of(&mut copy), Ended::Exited(0));
-    assert_eq!(call(&mut worker, PID, b""), pid, "it still serves");
+    assert_eq!(call(&mut worker, PID, b""), pid, "the worker still serves");
 }
 
-/// The kernel has no memory for some calls of main's.
+/// Some of main's calls fail with ENOMEM.
 pub(crate) fn repro_a_shortage_of_memory_in_main_ends_no_worker() {
     for call in [libc::SYS_recvfrom, libc::SYS_sendto] {
         let mut short = forked(|| {
@@ -148,7 +148,7 @@ pub(crate) fn repro_a_shortage_of_memory_in_main_ends_no_worker() {
 
 const NO_MEMORY: u16 = 202;
 
-/// From this request on the worker has no memory for any send.
+/// From this request on every send of the worker fails for lack of memory.
 fn without_memory(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
     if request.method() == NO_MEMORY {
         seccomp::refuse(&[libc::SYS_sendto], libc::ENOMEM);
@@ -156,7 +156,7 @@ fn without_memory(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<()
     handle(request, reply)
 }
 
-/// A shortage that lasts ends the worker after 10 s, on either side. Both are tried at a time.
+/// A lasting shortage ends the worker after 10 s, on either side. Both are tried at the same time.
 pub(crate) fn a_shortage_that_lasts_ends_the_worker() {
     over::only_the_socket();
     let begun = Instant::now();
@@ -171,7 +171,7 @@ pub(crate) fn a_shortage_that_lasts_ends_the_worker() {
             list.len() >= 2
         });
         assert!(matches!(list[0], Told::Died(_)), "{list:?}");
-        // A pause follows each call in vain, though its reply shows all the time.
+        // Each failed call is followed by a pause, although the reply shows all the time.
         assert!(turns < 20_000, "{turns} turns");
     });
     let mut in_the_worker = forked(|| {
@@ -183,10 +183,10 @@ pub(crate) fn a_shortage_that_lasts_ends_the_worker() {
     });
     assert_eq!(end_of(&mut in_main), Ended::Exited(0));
     assert_eq!(end_of(&mut in_the_worker), Ended::Exited(0));
-    assert!(Instant::now().since(begun) >= Duration::from_secs(9), "it is waited out first");
+    assert!(Instant::now().since(begun) >= Duration::from_secs(9), "main waits first");
 }
 
-/// A filter that answers EINTR for ever holds no turn for ever.
+/// A filter that fails calls with EINTR for ever does not block a turn for ever.
 pub(crate) fn repro_an_interruption_without_end_holds_no_turn() {
     over::only_the_socket();
     let mut held = forked(|| {
@@ -205,7 +205,7 @@ pub(crate) fn repro_an_interruption_without_end_holds_no_turn() {
 
 const HEIR: u16 = 201;
 
-/// Ends the worker, and leaves a process that sends a frame to main every so often.
+/// Ends the worker, but leaves a process that keeps sending frames to main at intervals.
 fn with_heirs(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
     if request.method() != HEIR {
         return handle(request, reply);
@@ -220,19 +220,19 @@ fn with_heirs(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Re
     exit(3);
 }
 
-/// When the process is looked at does not depend on what the socket brings.
+/// When the process is checked does not depend on the socket's traffic.
 pub(crate) fn repro_a_trickle_hides_no_death_from_a_blocking_call() {
     let mut worker = Worker::<u32, _>::start(over::fork(with_heirs)).unwrap();
     let mut list = Vec::new();
     let deadline = soon();
     worker.call_until(Call::new(HEIR, &[]), 1, deadline, |event| list.push(told(event))).unwrap();
-    // Not by the call's own deadline, which is looked at in any case.
+    // Not by the call's own deadline, which is checked in any case.
     assert!(Instant::now() + Duration::from_secs(10) < deadline, "seen too late");
     let lost = Told::Lost(1, ipc_worker::How::Running);
     assert!(list.contains(&Told::Died(Ended::Exited(3))) && list.contains(&lost), "{list:?}");
 }
 
-/// Sleeps as long as the request says, and knows that this may be long.
+/// Sleeps as long as the request says, and declares that as slow.
 struct Sleeper;
 
 impl ipc_worker::Handler for Sleeper {
@@ -245,7 +245,7 @@ impl ipc_worker::Handler for Sleeper {
     }
 }
 
-/// However quick it was before, which is all that timing would know.
+/// Even if it was quick before, which is all that timing would know.
 pub(crate) fn what_its_handler_calls_slow_holds_no_finished_reply() {
     let mut worker = Worker::<u32, _>::start(over::fork(Sleeper)).unwrap();
     for tag in 0..60 {

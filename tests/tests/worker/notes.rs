@@ -1,4 +1,4 @@
-//! What a worker tells without being asked.
+//! What a worker reports without being asked.
 
 use ipc_tests::over;
 use std::fs::File;
@@ -30,7 +30,7 @@ const PANIC: u16 = 9;
 const FORK: u16 = 10;
 const ECHO: u16 = 11;
 
-/// Notes that main has not taken, at most.
+/// The most notes that main has not taken yet.
 const CREDIT: usize = 16;
 
 fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
@@ -74,7 +74,7 @@ fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusa
         PANIC => {
             let count = u32::from_le_bytes(request.bytes().try_into().unwrap());
             let sent = (0..count).filter(|_| note(7, b"before")).count();
-            // Without credit, which main may give meanwhile, some are dropped.
+            // Without credit some are dropped; main may give more meanwhile.
             let long = if count == 100 { "é".repeat(2000) } else { String::new() };
             panic!("on purpose: {sent} sent, and {long}");
         }
@@ -108,12 +108,12 @@ fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusa
     }
 }
 
-/// Tells main, where it waits for that, that the handler has done its notes.
+/// Tells main, if it waits for that, that the handler has sent its notes.
 fn through(request: &mut Request<'_>) -> Result<(), Refusal> {
     request.take_fd().map_or(Ok(()), |fd| Ok(File::from(fd).write_all(b"x")?))
 }
 
-/// Sends a note past all rules.
+/// Sends a note that breaks all rules.
 fn forge(id: u64, fd_count: u16) {
     let kind = Kind::Note as u8;
     let header = RawHeader { kind, method: 9, id, fd_count, ..RawHeader::default() };
@@ -134,7 +134,7 @@ fn worker() -> Worker<u32, impl Launch, 8, 4096> {
     Worker::start(over::fork(handle).restart(Restart::AT_ONCE)).unwrap()
 }
 
-/// Makes a call whose handler writes to the descriptor when it has done its notes.
+/// Makes a call whose handler writes to the descriptor after sending its notes.
 fn call<L: Launch>(
     worker: &mut Worker<u32, L, 8, 4096>,
     method: u16,
@@ -158,14 +158,14 @@ pub(crate) fn progress_of_a_long_request_arrives_while_it_runs() {
         worker.try_call(Call::new(MANY, &[&bytes(0)]), 99).unwrap();
         let list = turn_until(&mut worker, |list| list.len() >= 3);
         let progress = |number| Told::Note(Some(tag), number, b"half".to_vec());
-        assert_eq!(list, [0, 1, 2].map(progress), "and it still runs");
+        assert_eq!(list, [0, 1, 2].map(progress), "and the request still runs");
         drop(output);
         let list = turn_until(&mut worker, |list| list.len() >= 3);
         let last = Told::Note(Some(tag), 3, b"at last".to_vec());
         let reply = Told::Reply(tag, b"before after".to_vec());
         assert_eq!(list, [last, reply, Told::Reply(99, bytes(0))]);
     }
-    // A request without a tag, and one that has its outcome.
+    // A request without a tag, and one whose outcome is known.
     worker.try_send(Call::new(MANY, &[&bytes(1)])).unwrap();
     let list = turn_until(&mut worker, |list| !list.is_empty());
     assert_eq!(list, [Told::Note(None, 7, bytes(0))]);
@@ -186,7 +186,7 @@ pub(crate) fn a_worker_that_notes_without_end_is_not_held_while_main_looks_away(
     for round in 1..=3 {
         call(&mut worker, MANY, count, output.as_fd(), 1);
         worker.turn(Instant::now());
-        // Main takes nothing until the handler has said that it is through.
+        // Main takes nothing until the handler reports that it has finished.
         File::from(input.try_clone().unwrap()).read_exact(&mut [0]).unwrap();
         let list = turn_until(&mut worker, |list| matches!(list.last(), Some(Told::Reply(..))));
         let credit = u32::try_from(CREDIT).unwrap();
@@ -200,7 +200,7 @@ pub(crate) fn a_worker_that_notes_without_end_is_not_held_while_main_looks_away(
 pub(crate) fn every_note_is_told_in_order_or_counted_and_every_request_answered() {
     let mut worker = worker();
     let (mut next, mut replies, mut notes, mut sent) = (0_u32, 0, 0, 0);
-    // Notes go out at once, also past answers that wait for the end of a batch.
+    // Notes are sent at once, even before replies that wait for the end of a batch.
     let mut last = None;
     while replies < 500 {
         while next < 500 && worker.has_room() {
@@ -210,7 +210,7 @@ pub(crate) fn every_note_is_told_in_order_or_counted_and_every_request_answered(
         for told in turn_until(&mut worker, |list| !list.is_empty()) {
             match told {
                 Told::Note(Some(tag), 7, number) => {
-                    assert!(tag >= replies, "a note comes before its answer");
+                    assert!(tag >= replies, "a note comes before its request's reply");
                     assert!(last.replace((tag, number.clone())) < Some((tag, number)), "order");
                     notes += 1;
                 }
@@ -243,7 +243,7 @@ pub(crate) fn bytes_are_bounded_too_and_what_is_too_long_is_dropped() {
     note(100_000, 0);
     note(0, 2);
     assert_eq!(worker.counters().notes_dropped, 4);
-    // One fills the credit, until main has taken it.
+    // One note uses up the credit until main has taken it.
     let (input, output) = pipe().unwrap();
     for tag in [1, 2] {
         call(&mut worker, SIZED, 1024, output.as_fd(), tag);
@@ -273,7 +273,7 @@ pub(crate) fn notes_of_a_worker_that_dies_come_first_and_the_next_has_its_credit
 pub(crate) fn forged_notes_are_harmless() {
     over::only_the_socket();
     let mut worker = worker();
-    // The slot of the second request, which is under way, and its generation; all others name none.
+    // Id 0 is the first request, and id 1 the second; the others name no request.
     let others = [0, 2, 9, 1 << 32, 1 << 33 | 1, u64::MAX, 0xffff, 1 << 61].map(u64::to_le_bytes);
     let forged = [&others.concat()[..], &1_u64.to_le_bytes()].concat();
     worker.try_call(Call::new(FORGE, &[&forged]), 1).unwrap();
@@ -287,8 +287,8 @@ pub(crate) fn forged_notes_are_harmless() {
         })
         .collect();
     assert_eq!(tags[1..8], [None; 7]);
-    assert_eq!((tags[0], tags[8]), (Some(1), Some(2)), "those that are under way");
-    // As many as it likes, one turn's worth at a time.
+    assert_eq!((tags[0], tags[8]), (Some(1), Some(2)), "requests in flight");
+    // As many as it likes, but only one buffer per turn.
     let most = 4096 / 24;
     worker.try_call(Call::new(FORGE_MANY, &[b"done"]), 3).unwrap();
     let (mut notes, mut is_done) = (0, false);
@@ -309,7 +309,7 @@ pub(crate) fn forged_notes_are_harmless() {
     worker.try_call(Call::new(FORGE_FD, &[]).reply_fds(1), 4).unwrap();
     let list = turn_until(&mut worker, |list| list.len() >= 3);
     let expected = [Told::Died(Ended::Killed(9)), Told::Lost(4, How::Running), Told::Started(0)];
-    assert_eq!(list, expected, "a note brings no descriptor");
+    assert_eq!(list, expected, "a note carries no descriptor");
     assert_eq!(fds::open().len(), before);
 }
 
@@ -330,7 +330,7 @@ pub(crate) fn notes_in_line_come_before_the_outcome() {
     while worker.one_ways_under_way() > 0 {
         turn_until(&mut worker, |_| true);
     }
-    // What does not fit is dropped, and the answer is whole.
+    // Notes that do not fit are dropped, and the reply is complete.
     let null = File::create("/dev/null").unwrap();
     for (tag, len) in [(1, 3000), (2, 1000), (3, 0)] {
         call(&mut worker, SIZED, len, null.as_fd(), tag);
@@ -348,7 +348,7 @@ pub(crate) fn notes_in_line_come_before_the_outcome() {
 }
 
 pub(crate) fn threads_that_note_without_end_hold_no_request_and_cut_into_no_frame() {
-    // The kernel takes such answers in pieces, with room for others between them.
+    // The kernel takes such replies in pieces, with room for notes in between.
     const LARGE: usize = 1 << 20;
     let mut place = Box::new_uninit();
     let worker = Worker::<u32, _, 4, LARGE>::start_in(&mut place, over::fork(handle)).unwrap();
@@ -364,13 +364,13 @@ pub(crate) fn threads_that_note_without_end_hold_no_request_and_cut_into_no_fram
             match told {
                 Told::Note(None, number, count) => {
                     let expected = &mut counts[usize::from(number)];
-                    assert_eq!(count, bytes(*expected), "each thread's notes in their order");
+                    assert_eq!(count, bytes(*expected), "each thread's notes are in order");
                     *expected += 1;
                 }
                 Told::Reply(1, _) => {}
                 Told::Reply(tag, echo) => {
                     assert_eq!(tag, 100 + replies);
-                    assert!(echo == body, "the answer was cut into");
+                    assert!(echo == body, "a note was inserted into the reply");
                     replies += 1;
                 }
                 other => panic!("{other:?}"),
@@ -382,7 +382,7 @@ pub(crate) fn threads_that_note_without_end_hold_no_request_and_cut_into_no_fram
 }
 
 pub(crate) fn last_words_of_a_panic_hook_come_before_the_death() {
-    // It is main's hook too, and does nothing there.
+    // Main has this hook too, where it does nothing.
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         if !last_words(&info.to_string()) {
@@ -409,7 +409,7 @@ pub(crate) fn last_words_of_a_panic_hook_come_before_the_death() {
     }
 }
 
-/// Notes while it is made, when only the first frame may be sent.
+/// Sends notes while it is created, when only the first frame may be sent.
 struct Hasty;
 
 impl Handler for Hasty {

@@ -1,4 +1,4 @@
-//! Requests without an outcome, and waiting for a request to be taken.
+//! Requests without an outcome, and waiting for a request to be accepted.
 
 use ipc_tests::over;
 use std::fs::File;
@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::handler::*;
 
-/// What a file holds.
+/// Returns a file's contents.
 fn text(mut file: &File) -> String {
     let mut text = String::new();
     file.seek(SeekFrom::Start(0)).unwrap();
@@ -24,7 +24,7 @@ fn text(mut file: &File) -> String {
     text
 }
 
-/// Turns until no one-way request is under way.
+/// Turns until no one-way request is in flight.
 fn finish<L: Launch, const S: usize, const B: usize>(worker: &mut Worker<u32, L, S, B>) {
     let limit = soon();
     while worker.one_ways_under_way() > 0 {
@@ -34,7 +34,7 @@ fn finish<L: Launch, const S: usize, const B: usize>(worker: &mut Worker<u32, L,
     }
 }
 
-/// Waits as a daemon's loop does; a wake that never comes is a failure.
+/// Waits like a daemon's loop; a missing wake-up fails the case.
 fn sleep<L: Launch, const S: usize, const B: usize>(worker: &Worker<u32, L, S, B>, limit: Instant) {
     let deadline = worker.next_deadline().map_or(limit, |next| next.min(limit));
     wait(&mut [Watched::new(worker.as_fd(), Interest::Input)], Some(deadline)).unwrap();
@@ -61,7 +61,7 @@ pub(crate) fn one_ways_keep_their_order_and_cost_no_answer() {
     assert_eq!(list, expected);
     finish(&mut worker);
     assert_eq!(text(&file), "abc".repeat(20) + "d");
-    // No frame came that is not a reply, or tells that one-ways are done.
+    // Only replies and reports of finished one-ways arrived.
     assert_eq!(worker.counters(), Counters::default());
 }
 
@@ -109,7 +109,7 @@ pub(crate) fn one_ways_that_come_to_nothing_are_counted() {
     let counters = worker.counters();
     assert_eq!((counters.one_ways_lost, worker.one_ways_under_way()), (1, 0));
     assert_eq!(worker.stop(soon(), |_| ()), Some(Ended::Exited(0)));
-    assert_eq!(text(&file), "", "one whose deadline passed never begins");
+    assert_eq!(text(&file), "", "a one-way whose deadline passed never begins");
     assert_eq!(worker.try_send(Call::new(ECHO, &[])).unwrap_err().why, Why::Stopped);
     let counters = worker.counters();
     assert_eq!((counters.one_ways_refused, counters.one_ways_expired), (1, 1));
@@ -125,7 +125,7 @@ pub(crate) fn a_one_way_begins_anew_up_to_the_limit_if_that_is_allowed() {
     assert_eq!(worker.counters().one_ways_lost, 1);
 }
 
-/// One slot, and nothing under way but one-ways: main sleeps until there is room again.
+/// One slot, and only one-ways in flight: main sleeps until there is room again.
 pub(crate) fn room_that_one_ways_took_wakes_main_when_it_comes_back() {
     let start = || over::fork(handle);
     let mut worker = Worker::<u32, _, 1, 256>::start(start()).unwrap();
@@ -141,7 +141,7 @@ pub(crate) fn room_that_one_ways_took_wakes_main_when_it_comes_back() {
         worker.turn(Instant::now());
         assert!(worker.next_event().is_none());
     }
-    // Bytes, too: a long request waits for short one-ways.
+    // The same for bytes: a long request waits for short one-ways.
     let mut worker = Worker::<u32, _, 8, 1024>::start(start()).unwrap();
     for round in 0..300 {
         worker.try_send(Call::new(ECHO, &[b"short"])).unwrap();
@@ -174,7 +174,7 @@ pub(crate) fn stop_waits_for_one_ways_and_counts_those_that_it_loses() {
     assert_eq!((worker.one_ways_under_way(), worker.counters().one_ways_lost), (0, 2));
 }
 
-/// Notes in a file what it is asked and when it settles.
+/// Records in a file which requests it gets, and when it settles.
 struct Noting(File);
 
 impl Handler for Noting {
@@ -215,7 +215,7 @@ pub(crate) fn one_ways_alone_are_settled_and_carry_descriptors() {
     assert_eq!(fds::open().len(), before);
 }
 
-/// Has a worker note one one-way with so many descriptors, and stops it.
+/// Lets a worker record one one-way with `fd_count` descriptors, and stops it.
 fn send_one<L: Launch>(mut worker: Worker<u32, L>, fd_count: usize) {
     let null = File::open("/dev/null").unwrap();
     let fds = vec![null.as_fd(); fd_count];
@@ -272,7 +272,7 @@ pub(crate) fn waiting_to_be_taken_gives_earlier_outcomes_meanwhile() {
         (0..200).map(|tag| Told::Reply(tag, vec![u8::try_from(tag).unwrap(); 60])).collect();
     assert_eq!(list, expected);
     let full = worker.counters().full;
-    assert_eq!(full, 0, "what was taken in the end is not counted");
+    assert_eq!(full, 0, "a request that was accepted in the end is not counted");
 }
 
 pub(crate) fn waiting_to_be_taken_ends_at_the_deadline() {

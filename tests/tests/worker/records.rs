@@ -1,4 +1,4 @@
-//! What the `log` crate is given in a worker.
+//! Records of the `log` crate in a worker.
 
 use ipc_tests::over;
 use ipc_worker::{
@@ -10,7 +10,7 @@ use crate::handler::{Told, soon, turn_until};
 const FEW: u16 = 1;
 const MANY: u16 = 2;
 
-/// Logs by the `log` crate, as libraries do.
+/// Logs through the `log` crate, like libraries do.
 struct Logs {
     is_worker: bool,
 }
@@ -56,7 +56,7 @@ pub(crate) fn records_of_the_log_crate_are_notes_with_level_target_and_text() {
         (log::Level::Error, target, text),
     ];
     assert_eq!(records, expected);
-    assert_eq!(worker.counters().notes_dropped, 1, "before it was ready");
+    assert_eq!(worker.counters().notes_dropped, 1, "the record before it was ready");
 }
 
 pub(crate) fn a_worker_that_logs_as_fast_as_it_can_answers_every_request() {
@@ -80,6 +80,6 @@ pub(crate) fn a_worker_that_logs_as_fast_as_it_can_answers_every_request() {
     }
     assert!(lines >= 16);
     assert_eq!(lines + worker.counters().notes_dropped, 500 * 100 + 1);
-    // In line the records are main's own affair.
+    // In line, main's logger handles the records.
     drop(Worker::<u32, _>::start(Start::inline(Logs { is_worker: false })).unwrap());
 }

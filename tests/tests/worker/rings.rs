@@ -1,4 +1,4 @@
-//! Over a ring: when both sides agree on it, and when they stay on the socket.
+//! The ring: when both sides agree on it, and when they stay on the socket.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use ipc_worker::{
 
 use crate::handler::*;
 
-/// Returns whether it goes over the ring, which must make no difference to an echo.
+/// Returns whether the worker uses the ring, which must make no difference to an echo.
 fn goes_over_the_ring<L: Launch>(mut worker: Worker<u32, L>) -> bool {
     assert_eq!(call(&mut worker, ECHO, b"hello"), Told::Reply(0, b"hello".to_vec()));
     let is_over_ring = worker.is_over_ring();
@@ -37,7 +37,7 @@ pub(crate) fn where_main_may_not_use_futex_all_stays_on_the_socket() {
     }
 }
 
-/// Takes futex from itself once both have agreed, as a sandbox may.
+/// Denies itself futex once both sides have agreed, as a sandbox may.
 struct Sandboxed;
 
 impl Handler for Sandboxed {
@@ -51,7 +51,7 @@ impl Handler for Sandboxed {
     }
 }
 
-/// It then sleeps at the socket, and main, which it cannot wake, wakes by itself.
+/// The worker then sleeps on the socket. It cannot wake main, which wakes by itself.
 pub(crate) fn a_worker_that_takes_futex_from_itself_still_answers() {
     let mut worker =
         Worker::<u32, _>::start(Start::fork(Sandboxed).over_ring().patience(ONE_LOOK)).unwrap();
@@ -84,7 +84,7 @@ pub(crate) fn a_pool_goes_over_rings() {
     }
 }
 
-/// Answers, and notes something a little later.
+/// Replies, and sends a note a little later.
 fn handle_and_note(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
     std::thread::spawn(|| {
         std::thread::sleep(Duration::from_millis(20));
@@ -93,7 +93,7 @@ fn handle_and_note(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(
     reply.put(request.bytes())
 }
 
-/// What comes after a call that has waited is shown, though no turn was made since.
+/// A note after a blocking call shows at the descriptor, even without a turn in between.
 pub(crate) fn the_descriptor_shows_what_comes_after_a_call_that_waited() {
     let start = Start::fork(handle_and_note).over_ring();
     let mut worker = Worker::<u32, _>::start(start).unwrap();

@@ -43,7 +43,7 @@ pub(crate) fn with_standard_streams_closed_nothing_lands_there() {
     }
 }
 
-#[expect(unsafe_code, reason = "closing the standard streams, which nobody owns")]
+#[expect(unsafe_code, reason = "closes the standard streams, which nothing owns")]
 fn close(fd: i32) {
     // SAFETY: this case uses none of them afterwards.
     unsafe { rustix::io::close(fd) };
@@ -79,7 +79,7 @@ pub(crate) fn too_many_descriptors_are_a_failure_of_that_stage() {
     assert_eq!(fds::open(), before);
 }
 
-/// Writes bytes to main before its own first frame can, and then does something else.
+/// Sends bytes to main before its own first frame, and then does something else.
 struct Hostile {
     first: Vec<u8>,
     then: fn(),
@@ -97,7 +97,7 @@ impl Handler for Hostile {
     }
 }
 
-/// Starts a worker that begins so, which must fail, and returns how.
+/// Starts a worker that begins like this, which must fail, and returns the error.
 fn hostile(first: &[u8], then: fn()) -> StartError {
     hostile_within(first, then, Duration::from_secs(20))
 }
@@ -116,7 +116,7 @@ fn sleep() {
     std::thread::sleep(Duration::from_secs(600));
 }
 
-/// A frame with the payload, as any peer may send it.
+/// Returns a frame with this payload, as any peer may send it.
 fn frame(kind: Kind, payload: &[u8]) -> Vec<u8> {
     let len = u32::try_from(payload.len()).unwrap();
     let header = RawHeader { len, kind: kind as u8, ..RawHeader::default() };
@@ -154,7 +154,7 @@ pub(crate) fn a_hostile_first_frame_is_an_error_and_no_process_is_left() {
     let failed = hostile(&frame(Kind::Failed, &[5, 0, 0, 0, 1, 2, b'7', b'n', b'o']), sleep);
     assert_eq!(failed, StartError::Failed(Reason::new("7", Errno(5), "no")));
     let garbled = hostile(&frame(Kind::Failed, &[5, 0, 0, 0, 1, 2, 0xff, b'n', 0xff]), sleep);
-    // What is no UTF-8 is not read.
+    // Invalid UTF-8 is not read.
     let StartError::Failed(Reason { stage, errno, text, .. }) = garbled else {
         panic!("{garbled:?}")
     };
@@ -176,7 +176,7 @@ pub(crate) fn a_child_that_dies_or_hangs_amid_its_first_frame_is_told_as_that() 
     assert_eq!(hostile(b"", kill), StartError::Died(Ended::Killed(9)));
 }
 
-/// Prepares as often as its file allows: each worker writes a byte there.
+/// Its `prepare` succeeds as often as its file allows: each worker writes a byte to it.
 struct Fading(File);
 
 impl Handler for Fading {
@@ -203,7 +203,7 @@ pub(crate) fn a_restart_that_fails_is_told_with_its_reason() {
     let list = turn_until(&mut worker, |list| matches!(list.last(), Some(Told::GaveUp(_))));
     let ended = [Told::Died(Ended::Exited(3)), Told::Lost(1, How::Running)];
     assert_eq!(list[..2], ended);
-    // The restart fails twice, and no third attempt follows.
+    // The restart fails twice, without a third attempt.
     let Told::NotStarted(reason) = &list[2] else { panic!("{list:?}") };
     assert!(reason.contains("prepare"), "{reason}");
     assert_eq!(list[3], Told::Lost(2, How::NotBegun));

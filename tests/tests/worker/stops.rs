@@ -1,4 +1,4 @@
-//! The ends that are wanted.
+//! Intended ends.
 
 use ipc_tests::over;
 use std::io::{Read, Seek, SeekFrom};
@@ -83,18 +83,18 @@ pub(crate) fn dropping_a_worker_ends_its_process() {
     let mut left = 0;
     for round in 0..20 {
         let mut worker = worker();
-        // Also one that is at work, or has just died.
+        // Including a worker that is busy or has just died.
         let method = if round % 2 == 0 { UNTIL_CANCELLED } else { EXIT };
         worker.try_call(Call::new(method, &[]), 1).unwrap();
         worker.turn(Instant::now());
         let begin = Instant::now();
         drop(worker);
         let time = Instant::now().since(begin);
-        // On a busy machine its end may take longer than is waited for.
+        // On a busy machine it may take longer to exit than main waits.
         let is_late = fds::children().len() > left;
         assert!(!is_late || time >= Duration::from_millis(20), "left after {time:?}");
         left += usize::from(is_late);
     }
-    assert!(left < 20, "each was left");
+    assert!(left < 20, "every worker was left behind");
     assert_eq!(fds::open(), before);
 }

@@ -1,4 +1,4 @@
-//! Workers that are asked to stop, killed, revived, and told something first.
+//! Workers that are asked to stop, killed or restarted, and requests that jump the queue.
 
 use ipc_tests::over;
 use std::fs::{self, File};
@@ -18,7 +18,7 @@ use crate::handler::*;
 
 const LIMIT: TimeLimit =
     TimeLimit { time: Duration::from_millis(50), grace: Duration::from_millis(200) };
-/// For what stops when it is asked to, however busy the machine is.
+/// For handlers that stop when asked, however busy the machine is.
 const PATIENT: TimeLimit = TimeLimit { grace: Duration::from_secs(20), ..LIMIT };
 const LONG: [u8; 8] = 600_000_u64.to_le_bytes();
 
@@ -52,7 +52,7 @@ pub(crate) fn one_that_does_not_stop_is_killed_and_the_next_requests_go_on() {
     ];
     assert_eq!(list, expected);
     assert_eq!(worker.counters().killed_overdue, 1);
-    // It may begin again where the caller allows it, and is set aside in the end.
+    // It begins again if the caller allows it, and is set aside in the end.
     let call = Call::new(SLEEP_MS, &[&LONG]).again(Again::UntilDone).tries(2);
     worker.try_call(call, 3).unwrap();
     let aside = Told::SetAside(3, How::Running);
@@ -71,7 +71,7 @@ pub(crate) fn a_call_may_have_a_shorter_limit() {
     assert_eq!(turn_until(&mut worker, |list| !list.is_empty()), [slept], "it has no limit");
 }
 
-/// Its time begins when the one before it is answered, although nothing else happens then.
+/// Its time starts when the previous request is answered, even if nothing else happens then.
 pub(crate) fn repro_the_limit_of_a_request_behind_one_without_holds() {
     let mut worker = limited(TimeLimit { time: Duration::MAX, ..PATIENT });
     let short = Duration::from_millis(20);
@@ -81,7 +81,7 @@ pub(crate) fn repro_the_limit_of_a_request_behind_one_without_holds() {
     assert_eq!(list, [Told::Reply(1, b"first".to_vec()), Told::Reply(2, Vec::new())]);
 }
 
-/// Calls every method quick, so that answers wait for the next ones.
+/// Calls every method quick, so that replies wait for the next ones.
 struct Quick;
 
 impl Handler for Quick {
@@ -94,7 +94,7 @@ impl Handler for Quick {
     }
 }
 
-/// The answer that main waits for is not that of the handler which is to stop.
+/// The reply that main waits for is not that of the handler which must stop.
 pub(crate) fn repro_a_handler_that_holds_answers_back_is_asked_to_stop() {
     let start = over::fork(Quick).restart(Restart::AT_ONCE).time_limit(PATIENT);
     let mut worker = Worker::<u32, _>::start(start).unwrap();
@@ -122,14 +122,14 @@ pub(crate) fn repro_a_handler_that_notes_without_end_is_killed_all_the_same() {
         if has_died {
             break;
         }
-        assert!(Instant::now() < limit, "it is not killed");
-        // So that each turn brings some.
+        assert!(Instant::now() < limit, "the worker was not killed");
+        // So that each turn makes progress.
         let next = worker.next_deadline().filter(|&next| next == Instant::PAST).unwrap_or(limit);
         wait(&mut [Watched::new(worker.as_fd(), Interest::Input)], Some(next)).unwrap();
     }
 }
 
-/// A request that was given up still has the worker; the next one cannot begin.
+/// An abandoned request still occupies the worker, so the next one cannot begin.
 pub(crate) fn a_cancelled_request_that_runs_on_is_ended_for_the_next() {
     let mut worker = limited(LIMIT);
     let id = worker.try_call(Call::new(SLEEP_MS, &[&LONG]), 1).unwrap();
@@ -142,7 +142,7 @@ pub(crate) fn a_cancelled_request_that_runs_on_is_ended_for_the_next() {
     assert_eq!(list[3], Told::Reply(2, b"next".to_vec()));
 }
 
-/// What waited for one that was given up and ran on has its own time after that.
+/// A request that waited behind an abandoned one gets its full time afterwards.
 pub(crate) fn repro_a_request_behind_one_that_was_given_up_has_its_time_anew() {
     let mut worker = limited(TimeLimit { grace: Duration::from_secs(5), ..LIMIT });
     let pid = worker.pid();
@@ -156,7 +156,7 @@ pub(crate) fn repro_a_request_behind_one_that_was_given_up_has_its_time_anew() {
     assert_eq!(worker.pid(), pid);
 }
 
-/// What is answered but not looked at is not overdue.
+/// A request that is answered, but not looked at yet, is not overdue.
 pub(crate) fn a_main_that_looks_away_for_a_while_kills_nobody() {
     let mut worker = limited(LIMIT);
     let pid = worker.pid();
@@ -167,7 +167,7 @@ pub(crate) fn a_main_that_looks_away_for_a_while_kills_nobody() {
         assert!(worker.next_event().is_none());
         let mut answered = [Watched::new(worker.as_fd(), Interest::Input)];
         assert!(wait(&mut answered, Some(soon())).unwrap());
-        // The first time before it receives the answer, and then before it takes it.
+        // First before main receives the reply, and then before it takes it.
         for _ in 0..3 {
             std::thread::sleep((LIMIT.time + LIMIT.grace) / 2);
             worker.turn(Instant::now());
@@ -218,7 +218,7 @@ pub(crate) fn a_worker_that_was_given_up_is_revived() {
     assert!(fds::children().is_empty());
 }
 
-/// Notes what it is asked, in the order in which it runs.
+/// Records its requests in the order in which they run.
 struct Noting(File);
 
 impl Handler for Noting {
@@ -265,7 +265,7 @@ pub(crate) fn what_is_called_upon_a_start_goes_before_what_is_sent_again() {
             worker.call_first(Call::new(ECHO, &[b"A"]), 10).unwrap();
             worker.call_first(Call::new(ECHO, &[b"B"]), 11).unwrap();
             worker.try_call(Call::new(ECHO, &[b"l"]), 12).unwrap();
-            // Too late to be the first.
+            // Too late to be first.
             worker.call_first(Call::new(ECHO, &[b"m"]), 13).unwrap();
         }
         if replies.len() >= 7 {
@@ -280,7 +280,7 @@ pub(crate) fn what_is_called_upon_a_start_goes_before_what_is_sent_again() {
     worker.stop(soon(), |event| panic!("{event:?}"));
 }
 
-/// A worker whose system call never ends is left, and the next one answers meanwhile.
+/// A worker stuck in a system call is left behind, and the next one answers meanwhile.
 pub(crate) fn a_worker_that_cannot_be_killed_does_not_delay_the_next() {
     fn stat(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
         match request.method() {
@@ -311,10 +311,10 @@ pub(crate) fn a_worker_that_cannot_be_killed_does_not_delay_the_next() {
         Told::Reply(2, b"next".to_vec()),
     ];
     assert_eq!(list, expected);
-    assert_eq!(fds::children().len(), 3, "the file system's, the one that is stuck, and the next");
+    assert_eq!(fds::children().len(), 3, "the file system, the stuck worker, and the next one");
     drop(silent);
     let limit = soon();
-    // It is reaped once it can end.
+    // The stuck worker is reaped once it can exit.
     while fds::children().len() > 1 {
         worker.turn(Instant::now());
         assert!(Instant::now() < limit, "{:?}", fds::children());
