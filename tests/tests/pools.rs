@@ -46,7 +46,7 @@ fn pool<const N: usize>() -> Pool<u32, impl Launch, N, 8, 4096> {
 /// An outcome: the worker, the tag, and the reply's bytes if it is a reply.
 type Told = (usize, u32, Option<Vec<u8>>);
 
-/// Turns like a daemon's loop until `enough` outcomes were told.
+/// Turns like a daemon's loop until `count` outcomes were told.
 fn turn_until<L: Launch, const N: usize>(
     pool: &mut Pool<u32, L, N, 8, 4096>,
     count: usize,

@@ -88,7 +88,7 @@ fn verdict(rows: &[Row]) {
     for Row { plan, figures, .. } in rows.iter().filter(|row| itself.contains(&row.plan.subject)) {
         let (least, most) = figures.range;
         println!(
-            "noise on {} cpus: {}, {} beside itself gives {:.3}, single pairs {least:.3} to \
+            "noise on {} cpus: {}, {} compared with itself gives {:.3}, single pairs {least:.3} to \
              {most:.3}",
             plan.cpus, plan.work, plan.subject, figures.ratio
         );

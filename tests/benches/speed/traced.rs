@@ -19,7 +19,7 @@ pub(crate) fn is_installed() -> bool {
     Command::new("strace").arg("--version").output().is_ok()
 }
 
-/// Returns the row and the number of operations if this process is to be traced.
+/// Returns the row and the number of operations if this process runs under strace.
 pub(crate) fn asked() -> Option<(Plan, usize)> {
     let row: usize = std::env::var(ROW).ok()?.parse().ok()?;
     let operations = std::env::var(OPERATIONS).ok()?.parse().ok()?;

@@ -336,7 +336,7 @@ fn start_before(home: &Home, mut logd: Logd<'_>, go_on: impl FnOnce() + Send) {
         start(home, &mut retries).stop();
     });
     // Everything is locked meanwhile. On a busy machine a start may give up earlier.
-    assert!(retries < 4, "it does not wait: {retries} starts in vain");
+    assert!(retries < 4, "it does not wait: {retries} failed starts");
 }
 
 pub(crate) fn what_has_reached_the_worker_is_written_after_mains_death() {

@@ -79,8 +79,8 @@ impl Starts for Program {
     }
 }
 
-/// Serves if this process is a worker. A process that was started as a worker, but is none,
-/// believes to be another main.
+/// Serves if this process is a worker. If it was started as one but does not serve, it takes itself
+/// for another main.
 pub(crate) fn serve_if_asked() {
     let mut arguments = std::env::args_os().skip(1);
     let is_one = arguments.next().is_some_and(|first| first.as_bytes().starts_with(b"ipc-worker:"));

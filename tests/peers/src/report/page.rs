@@ -32,15 +32,15 @@ const HEAD: &str = "\
 
 # Compared with others
 
-The same messages between two processes, by bare system calls, by these crates, and by others that
-do the same work. The bytes are checked on both sides. In each repetition all contenders take part
-in turn, in a new order, each in a new pair of processes that warms up before it is timed. A ratio
-is the time of a message divided by that of the bare calls in the same repetition; the tables show
-the median over the repetitions, and between which ratios eight of ten repetitions are. Less is
-better everywhere.
+Two processes exchange the same messages: by bare system calls, through these crates, and through
+others that do the same work. Both sides check the bytes. In each repetition all contenders run in
+turn, in a new order. Each starts a new pair of processes, which warms up before it is timed. A
+ratio is the time per message divided by that of the bare calls in the same repetition. The tables
+show the median ratio, and the range that contains eight of ten repetitions. Lower is better
+everywhere.
 
-Ratios hold on other machines roughly; times do not. On two CPUs most of a round trip is the
-kernel's wake-up of the other process, which differs much by machine and load.
+Ratios carry over to other machines roughly; times do not. On two CPUs a round trip is mostly the
+kernel's wake-up of the other process, whose time depends strongly on machine and load.
 ";
 
 fn machine(page: &mut String, results: &Results) {
@@ -97,9 +97,9 @@ fn cells(row: &Row) -> String {
 fn costs(page: &mut String, results: &Results) {
     _ = writeln!(page, "\n## What a round trip costs\n\nFor {}, both sides together. ", costs::JOB);
     page.push_str(
-        "Memory is that of the measuring program, with all contenders linked in, in KiB: resident \
-         (RSS), and with what is shared divided among those that share it (PSS). Of a peer that \
-         is started by exec, allocations are not counted.\n\n\
+        "Memory is in KiB, for the measuring program with all contenders linked in: resident \
+         (RSS), and with shared pages divided among their users (PSS). Allocations of a peer \
+         started by exec are not counted.\n\n\
          | | system calls | allocations | main RSS | PSS | peer RSS | PSS |\n\
          |---|---:|---:|---:|---:|---:|---:|\n",
     );
@@ -118,8 +118,8 @@ fn costs(page: &mut String, results: &Results) {
 
 fn sizes(page: &mut String, sizes: &[Size]) {
     page.push_str(
-        "\n## The least program\n\nIt starts a peer and does one round: optimized for size, without \
-         unwinding, stripped, linked to the C library.\n\n| | bytes |\n|---|---:|\n",
+        "\n## The smallest program\n\nIt starts a peer and does one round. It is optimized for size, \
+         without unwinding, stripped, and linked to the C library.\n\n| | bytes |\n|---|---:|\n",
     );
     for Size { name, bytes } in sizes {
         _ = writeln!(page, "| {} | {bytes} |", bold(name));
