@@ -49,7 +49,6 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
     let mut steps = vec![
         fuzz::step(workspace, "fuzz decode", "decode", minute),
         fuzz::step(workspace, "fuzz ring", "ring", minute),
-        miri::step(workspace),
         count::step(workspace),
         Step::command("barrier, long", barrier),
         Step::command("workers in chaos, long", workers),
@@ -60,6 +59,7 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
         image::step(workspace),
         vendored::long_step(workspace),
     ];
+    steps.extend(miri::steps(workspace));
     steps.extend(loom::steps(workspace));
     steps.extend(around::steps(workspace, around::Suites::All, |_| true));
     steps.extend(cross::steps(workspace, |_| true));
