@@ -1,4 +1,5 @@
-//! Blocks of shared memory for large payloads: main lends one to a request, by a type of the launch.
+//! Blocks of shared memory for large payloads, which main lends to requests. The launch's type says
+//! whether there are any.
 
 use core::fmt;
 
@@ -9,12 +10,12 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::call::Why;
 use crate::ledger::{Arena, Block, Geometry, Hold, PAGE, RequestId};
 
-/// Bytes of a page, at which blocks begin.
+/// Bytes per page. Blocks are aligned to pages.
 const PAGE_SIZE: usize = PAGE * size_of::<u32>();
 
-/// What requests may be lent: [`NoBlocks`] or [`Blocks`]. No other crate can add one.
+/// Whether requests may be lent blocks: [`NoBlocks`] or [`Blocks`]. The trait is sealed.
 ///
-/// It is a type, so that a program links only what it uses. Without blocks all of this does nothing.
+/// This is a type, so a program links only what it uses. The provided methods do nothing.
 pub trait Lend: fmt::Debug {
     /// The worker's view of the blocks.
     #[doc(hidden)]
@@ -25,9 +26,9 @@ pub trait Lend: fmt::Debug {
     #[doc(hidden)]
     fn view(&self) -> Self::View<'_>;
 
-    /// Prepares the memory for the next worker, and maps it at the first one. Requests that `holds`
-    /// knows keep their blocks. A block that the last worker's handler held is free again, unless a
-    /// process that was killed may still exist.
+    /// Prepares the memory for the next worker, and maps it for the first one. Requests for which
+    /// `holds` returns true keep their blocks. A block that the last worker's handler held is
+    /// freed, unless a killed process may still exist.
     #[doc(hidden)]
     fn begin(
         &mut self,
@@ -38,13 +39,13 @@ pub trait Lend: fmt::Debug {
         Ok(())
     }
 
-    /// The file of the memory, for a program that does not inherit it.
+    /// Returns the file behind the memory, for a program that does not inherit the mapping.
     #[doc(hidden)]
     fn file(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 
-    /// Returns a free block for such a payload, if it is to have one.
+    /// Returns a free block for this payload, or `None` if it needs none.
     #[doc(hidden)]
     #[inline]
     fn find(
@@ -55,7 +56,7 @@ pub trait Lend: fmt::Debug {
         payload.map_or(Ok(None), |_| Err(Why::NoBlocks))
     }
 
-    /// Lends that block, or none, to the request that was just taken.
+    /// Lends the block, if any, to the request that was just accepted.
     #[doc(hidden)]
     #[inline]
     fn lend(
@@ -67,7 +68,7 @@ pub trait Lend: fmt::Debug {
     ) {
     }
 
-    /// Returns what came back in the block of a request: the reply, or what it was given.
+    /// Returns the contents of a request's block: the reply, or the request's own payload.
     #[doc(hidden)]
     #[inline]
     fn returned(&self, _frame: FrameNumber, _is_reply: bool) -> Option<SharedBytes<'_>> {
@@ -75,7 +76,7 @@ pub trait Lend: fmt::Debug {
     }
 }
 
-/// What a worker finds of the blocks.
+/// A worker's view of the blocks.
 pub trait View: Copy + fmt::Debug {
     /// Returns the block of a request.
     #[doc(hidden)]
@@ -85,7 +86,7 @@ pub trait View: Copy + fmt::Debug {
     }
 }
 
-/// Requests are lent no blocks.
+/// No request is lent a block.
 #[derive(Clone, Copy, Debug)]
 pub struct NoBlocks;
 
@@ -99,23 +100,22 @@ impl Lend for NoBlocks {
     }
 }
 
-/// `N` blocks of one size, which stay the same whatever becomes of the worker: see
-/// [`Start::blocks`](crate::Start::blocks).
+/// `N` blocks of equal size. They outlive each worker. See [`Start::blocks`](crate::Start::blocks).
 #[derive(Debug)]
 pub struct Blocks<const N: usize> {
     geometry: Geometry,
-    /// The worker inherits nothing, and is given a file.
+    /// The worker does not inherit the mapping and gets a file instead.
     by_file: bool,
     mapped: Option<(SharedPage, Option<OwnedFd>)>,
     lent: [Option<Lent>; N],
 }
 
-/// Who was lent a block last.
+/// The request that was lent a block last.
 #[derive(Clone, Copy, Debug)]
 struct Lent {
     id: RequestId,
     frame: Option<FrameNumber>,
-    /// Bytes of the request.
+    /// Bytes of the request's payload.
     len: usize,
 }
 
@@ -138,7 +138,7 @@ impl<const N: usize> Blocks<N> {
         Arena { words, geometry: self.geometry }
     }
 
-    /// Returns the bytes of a payload that is put into a block.
+    /// Returns the total length of a payload.
     fn len(payload: &[&[u8]]) -> usize {
         payload.iter().fold(0, |sum: usize, piece| sum.saturating_add(piece.len()))
     }
@@ -162,7 +162,7 @@ impl<const N: usize> Lend for Blocks<N> {
                 (SharedPage::new(len)?, None)
             });
         }
-        // Whatever the last worker has left in the words.
+        // Overwrite whatever the last worker left in the words.
         let arena = self.arena();
         arena.describe();
         for slot in 0..u16::try_from(self.geometry.slots).unwrap_or(u16::MAX) {
@@ -252,7 +252,7 @@ mod tests {
         RequestId::from_wire(slot | generation << u32::BITS).unwrap()
     }
 
-    /// Numbers that are the same in each run.
+    /// A pseudo-random sequence that is the same in each run.
     struct Numbers(u64);
 
     impl Numbers {
@@ -262,7 +262,7 @@ mod tests {
         }
     }
 
-    /// A request that is under way, or whose handler still runs though main has given it up.
+    /// A request in flight, or one that main has given up while its handler still runs.
     struct Asked {
         block: usize,
         filler: u8,
@@ -298,7 +298,7 @@ mod tests {
                 asked.get(&id.to_wire()).is_some_and(|asked| asked.is_under_way)
             };
             match numbers.below(6) {
-                // Taken in.
+                // A request is accepted.
                 0 | 1 if !asked.contains_key(&wire) => {
                     let filler = u8::try_from(step % 256).unwrap();
                     let payload: &[&[u8]] = &[&[filler; 3], &[filler; 2]];
@@ -313,7 +313,7 @@ mod tests {
                     let new = Asked { block, filler, is_under_way: true, runs: false };
                     asked.insert(wire, new);
                 }
-                // Its handler begins.
+                // A handler begins.
                 2 => {
                     if let Some(asked) = asked.get_mut(&wire).filter(|it| it.is_under_way) {
                         asked.runs = true;
@@ -332,7 +332,7 @@ mod tests {
                         }
                     }
                 }
-                // It has its outcome.
+                // A request gets its outcome.
                 4 => {
                     if let Some(asked_of) = asked.get_mut(&wire).filter(|it| it.is_under_way) {
                         *generation += 1;
@@ -342,7 +342,7 @@ mod tests {
                         }
                     }
                 }
-                // The worker has died, after it has written whatever it likes.
+                // The worker dies after it has written arbitrary values.
                 5 if step % 10 == 0 => {
                     let words = blocks.arena().words.iter().take(PAGE);
                     words.for_each(|word| {

@@ -1,4 +1,4 @@
-//! What main asks of a worker, and why it may not be taken.
+//! A request, and why it may be rejected.
 
 use core::fmt;
 use core::time::Duration;
@@ -9,39 +9,38 @@ use rustix::fd::BorrowedFd;
 
 use crate::ledger::Again;
 
-/// How often a request may begin unless [`Call::tries`] says otherwise.
+/// How often a request may begin by default; see [`Call::tries`].
 const TRIES: u8 = 3;
 
-/// A request. It only borrows: what is taken is copied, its descriptors are duplicated.
+/// A request. It borrows everything: accepting it copies the bytes and duplicates the descriptors.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Call<'a> {
-    /// What the handler is asked to do; the numbers are the program's own.
+    /// The method number, chosen by the program.
     pub method: u16,
     /// The bytes.
     pub body: Body<'a>,
-    /// Descriptors that the handler is given, at most 253.
+    /// Descriptors for the handler, at most 253.
     pub fds: &'a [BorrowedFd<'a>],
-    /// Most descriptors that its reply may bring, at most 253.
+    /// How many descriptors the reply may carry, at most 253.
     pub reply_fds: u16,
-    /// When main wants an outcome at the latest.
+    /// When the request must have an outcome.
     pub deadline: Option<Instant>,
-    /// Whether it may be sent again.
+    /// When it may be sent again.
     pub again: Again,
-    /// How often it may begin, if it may begin again.
+    /// How often it may begin, if it may begin more than once.
     pub tries: u8,
-    /// How long it may run, if not as long as the worker's
-    /// [`time_limit`](crate::Start::time_limit) says.
+    /// How long it may run, if shorter than the worker's [`time_limit`](crate::Start::time_limit).
     pub time_limit: Option<Duration>,
-    /// By which worker of a [`Pool`](crate::Pool) it is to be run.
+    /// The key that selects a worker of a [`Pool`](crate::Pool).
     pub key: Option<u64>,
-    /// What is put into the block of shared memory that the request is lent, if it is lent one.
+    /// The payload for a block of shared memory, if the request needs a block.
     pub block: Option<&'a [&'a [u8]]>,
 }
 
 impl<'a> Call<'a> {
-    /// A call without descriptors or deadline, sent again if it had not begun. The pieces are
-    /// sent one after the other.
+    /// A call without descriptors or a deadline. It is resent only if its handler had not begun.
+    /// The pieces are joined.
     pub const fn new(method: u16, pieces: &'a [&'a [u8]]) -> Self {
         let (body, again) = (Body::Pieces(pieces), Again::IfNotBegun);
         let (fds, reply_fds, deadline, time_limit) = (&[], 0, None, None);
@@ -49,7 +48,8 @@ impl<'a> Call<'a> {
         Self { method, body, fds, reply_fds, deadline, again, tries, time_limit, key, block }
     }
 
-    /// The same with a message, which is written straight into the queue.
+    /// A call like that of [`new`](Self::new), with a message that is encoded directly into the
+    /// queue.
     pub const fn message(method: u16, message: &'a dyn Encode) -> Self {
         Self { body: Body::Message(message), ..Self::new(method, &[]) }
     }
@@ -60,14 +60,14 @@ impl<'a> Call<'a> {
         Self { fds, ..self }
     }
 
-    /// Allows the reply to bring up to `count` descriptors, at most 253. Without this a handler
-    /// cannot add any, and a worker that sends some all the same is killed.
+    /// Allows the reply to carry up to `count` descriptors, at most 253. The default is none. A
+    /// worker that sends more than allowed is killed.
     #[must_use]
     pub const fn reply_fds(self, count: u16) -> Self {
         Self { reply_fds: count, ..self }
     }
 
-    /// Sets a deadline, at which the call has an outcome whatever the worker does.
+    /// Sets a deadline. The call has an outcome by then, whatever the worker does.
     #[must_use]
     pub const fn deadline(self, deadline: Instant) -> Self {
         Self { deadline: Some(deadline), ..self }
@@ -79,36 +79,38 @@ impl<'a> Call<'a> {
         Self { again, ..self }
     }
 
-    /// Sets how often the call may begin where [`again`](Self::again) lets it begin more than once:
-    /// 3 unless said otherwise. If its worker dies that often, its outcome is
+    /// Sets how often the call may begin, if [`again`](Self::again) allows more than once. The
+    /// default is 3. If its worker dies that often, the outcome is
     /// [`SetAside`](crate::Outcome::SetAside).
     #[must_use]
     pub const fn tries(self, tries: u8) -> Self {
         Self { tries, ..self }
     }
 
-    /// Sets how long the handler may run, if that is shorter than the worker's
-    /// [`time_limit`](crate::Start::time_limit): then it is asked to stop, and after the grace its
-    /// worker is killed. The time begins when the requests before it are answered.
+    /// Sets how long the handler may run, if shorter than the worker's
+    /// [`time_limit`](crate::Start::time_limit). After that time the handler is asked to stop, and
+    /// after the grace period its worker is killed. The time starts once all earlier requests are
+    /// answered.
     #[must_use]
     pub const fn time_limit(self, time: Duration) -> Self {
         Self { time_limit: Some(time), ..self }
     }
 
-    /// Sends all calls of one key to the same worker of a [`Pool`](crate::Pool), which runs them in
-    /// their order. A single worker takes no notice of it.
+    /// Sends all calls with the same key to the same worker of a [`Pool`](crate::Pool), which runs
+    /// them in order. A single worker ignores the key.
     #[must_use]
     pub const fn key(self, key: u64) -> Self {
         Self { key: Some(key), ..self }
     }
 
-    /// Lends the request a block of shared memory for large payloads, with these pieces in it, one
-    /// after the other; it may be empty. The handler finds it in
-    /// [`Request::block`](crate::Request::block), and may put its reply into it. The worker is started
-    /// with [`Start::blocks`](crate::Start::blocks).
+    /// Lends the request a block of shared memory, for large payloads. The pieces are joined in the
+    /// block, which may also stay empty. The handler gets it from
+    /// [`Request::block`](crate::Request::block) and can put its reply there. The worker must be
+    /// started with [`Start::blocks`](crate::Start::blocks).
     ///
-    /// The block is free again when the outcome was told, and the handler, if it was running then, has
-    /// returned or died. A request that is sent again has the block as its last worker has left it.
+    /// The block is free again once the outcome was reported and the handler, if still running, has
+    /// returned or died. A request that is sent again gets the block as the previous worker left
+    /// it.
     #[must_use]
     pub const fn block(self, pieces: &'a [&'a [u8]]) -> Self {
         Self { block: Some(pieces), ..self }
@@ -118,9 +120,9 @@ impl<'a> Call<'a> {
 /// The bytes of a request.
 #[derive(Clone, Copy)]
 pub enum Body<'a> {
-    /// Pieces, which are sent one after the other.
+    /// Pieces, which are joined.
     Pieces(&'a [&'a [u8]]),
-    /// A message, not written yet.
+    /// A message, which is encoded when the request is accepted.
     Message(&'a dyn Encode),
 }
 
@@ -155,12 +157,12 @@ impl fmt::Debug for Body<'_> {
     }
 }
 
-/// A request that was not taken. Nothing else ever happens to it.
+/// A request that was not accepted. It has no further effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotTaken<Tag> {
-    /// The caller's tag, given back.
+    /// The caller's tag, returned.
     pub tag: Tag,
-    /// Why.
+    /// The reason.
     pub why: Why,
 }
 
@@ -172,53 +174,54 @@ impl<Tag> fmt::Display for NotTaken<Tag> {
 
 impl<Tag: fmt::Debug> core::error::Error for NotTaken<Tag> {}
 
-/// Why a request was not taken.
+/// Why a request was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Why {
-    /// All slots, bytes, places for descriptors or blocks are in use. There is room again after events.
+    /// All slots, bytes, descriptor places or blocks are in use. There is room again after events.
     Full,
-    /// The bytes are longer than a request may ever be, or those of its block than a block is.
+    /// The request is longer than any that could be accepted, or its payload is longer than a
+    /// block.
     TooLong {
-        /// Bytes of the request.
+        /// Bytes of the request or payload.
         len: usize,
-        /// Bytes of the longest request.
+        /// Bytes of the longest request, or of a block.
         capacity: usize,
     },
-    /// The message cannot be written at all; see [`EncodeError::Unencodable`].
+    /// The message cannot be encoded; see [`EncodeError::Unencodable`].
     Unencodable,
-    /// More descriptors than one request carries.
+    /// A request cannot carry this many descriptors.
     TooManyFds {
         /// Descriptors of the request.
         count: usize,
-        /// The most that one request carries.
+        /// Most descriptors that one request can carry.
         capacity: usize,
     },
-    /// A descriptor could not be duplicated: mostly `EMFILE`.
+    /// A descriptor could not be duplicated, usually because of `EMFILE`.
     NoFdLeft(SystemError),
-    /// It is to be lent a block, and the worker was started without
+    /// The request needs a block, but the worker was started without
     /// [`Start::blocks`](crate::Start::blocks).
     NoBlocks,
-    /// The worker was stopped or given up.
+    /// The worker was stopped, or was given up.
     Stopped,
 }
 
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Full => f.write_str("as many requests are under way as fit"),
+            Self::Full => f.write_str("cannot take the request: the queue is full; take events, then retry"),
             Self::TooLong { len, capacity } => {
-                write!(f, "a request of {len} bytes, over the limit of {capacity}")
+                write!(f, "cannot take a request of {len} bytes: the limit is {capacity}")
             }
             Self::Unencodable => EncodeError::Unencodable.fmt(f),
             Self::TooManyFds { count, capacity } => {
-                write!(f, "a request with {count} descriptors, over the limit of {capacity}")
+                write!(f, "cannot take a request with {count} descriptors: the limit is {capacity}")
             }
-            Self::NoFdLeft(error) => write!(f, "a descriptor cannot be duplicated: {error}"),
+            Self::NoFdLeft(error) => write!(f, "cannot duplicate a descriptor: {error}"),
             Self::NoBlocks => {
-                f.write_str("a request with a block, of a worker without Start::blocks")
+                f.write_str("cannot lend the request a block: start the worker with Start::blocks")
             }
-            Self::Stopped => f.write_str("the worker is stopped"),
+            Self::Stopped => f.write_str("cannot take the request: the worker is stopped"),
         }
     }
 }

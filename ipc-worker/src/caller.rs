@@ -1,4 +1,4 @@
-//! Main's side of the traffic: requests in, outcomes out. It names no transport and no process,
+//! Main's side of the traffic: requests in, outcomes out. It knows neither transport nor process,
 //! and never waits.
 
 mod answers;
@@ -24,10 +24,10 @@ use crate::start_error::StartError;
 
 const FDS: usize = MAX_FDS as usize;
 
-/// A worker's requests under way, their frames, and what comes back.
+/// The requests of a worker that are in flight, their frames, and what arrives.
 ///
-/// The words of the worker that has the requests are an argument, since workers come and go; there
-/// are none while there is none.
+/// The current worker's words are an argument, because workers come and go. Without a worker the
+/// list is empty.
 #[derive(Debug)]
 pub struct Caller<Tag, const SLOTS: usize, const BYTES: usize> {
     pub(crate) table: Table<Tag, SLOTS>,
@@ -36,27 +36,28 @@ pub struct Caller<Tag, const SLOTS: usize, const BYTES: usize> {
     pub(crate) last: Last,
 }
 
-/// What main is told of by a frame.
+/// What a frame reports to main.
 pub(crate) enum Answer<Tag> {
     Told(Told<Tag>),
     Note(Header),
 }
 
-/// What is kept from one call to the next.
+/// State that is kept between calls.
 #[derive(Debug)]
 pub(crate) struct Last {
     pub(crate) counters: Counters,
-    /// No deadline comes before this; there may be none at it either.
+    /// No deadline is earlier than this. The first one may be later.
     pub(crate) earliest: Instant,
-    /// The program was told that room is lacking, and is still to be told that it is back.
+    /// The program was told that there is no room, and not yet that there is room again.
     wants_room: AtomicBool,
-    /// A request had a time limit.
+    /// A request with a time limit was accepted.
     pub(crate) has_limits: bool,
-    /// Room that was asked for has come back since the last turn began, and no event tells of it.
+    /// Room that the program waits for was freed since the last turn began, and no event reports
+    /// it.
     pub(crate) regained: bool,
-    /// The frame of a request that is given back.
+    /// The frame of the request that the last event gave back.
     frame: Option<FrameNumber>,
-    /// The descriptors of a request that is given back.
+    /// The descriptors of that request.
     fds: FdList<FDS>,
 }
 
@@ -75,7 +76,7 @@ impl Last {
 }
 
 impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
-    /// Returns whether such a request would be taken now.
+    /// Returns whether such a request would be accepted now.
     pub(crate) fn has_room_for(&self, len: usize, fd_count: usize) -> bool {
         let has_room = self.table.next_id().is_some() && self.outbox.has_room_for(len, fd_count);
         if !has_room {
@@ -84,12 +85,12 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         has_room
     }
 
-    /// Notes that the program was told that room is lacking.
+    /// Records that the program was told that there is no room.
     pub(crate) fn lacks_room(&self) {
         self.last.wants_room.store(true, Relaxed);
     }
 
-    /// Receives once, with room for as many descriptors as a reply under way may bring.
+    /// Receives once, with room for the descriptors that any reply in flight may carry.
     pub(crate) fn receive(
         &mut self,
         transport: &mut impl PassFds,
@@ -97,7 +98,8 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         self.inbox.receive_with(transport, self.table.reply_fds().into())
     }
 
-    /// Reads the first frame of a new worker, once it is there: whether it goes on over the ring.
+    /// Reads the first frame of a new worker, if it has arrived. Returns whether the worker uses
+    /// the ring.
     pub(crate) fn first_frame(
         &mut self,
         expected: &'static Identity,
@@ -109,7 +111,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         }))
     }
 
-    /// Returns the requests that were sent and not answered, in the order in which the worker runs
+    /// Returns the requests that were sent but not answered, in the order in which the worker runs
     /// them.
     pub(crate) fn sent(&self) -> impl Iterator<Item = UnderWay> {
         let (mut is_first, mut at) = (true, self.outbox.first());
@@ -132,7 +134,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         }
     }
 
-    /// Forgets what the last outcome left behind.
+    /// Releases what the last outcome borrowed.
     pub(crate) fn forget_told(&mut self) {
         if let Some(frame) = self.last.frame.take() {
             self.last.fds.fds().clear();
@@ -140,19 +142,19 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         }
     }
 
-    /// Gives room back that no event tells of.
+    /// Frees the room of a frame that no event reports.
     pub(crate) fn give_room_back(&mut self, frame: FrameNumber) {
         self.outbox.retire(frame);
         self.room_is_back();
     }
 
-    /// Notes that there may be room, if it was lacking.
+    /// Records that room was freed, if the program waits for that.
     pub(crate) fn room_is_back(&mut self) {
         self.last.regained |= mem::take(self.last.wants_room.get_mut());
     }
 
-    /// Takes a request in, one-way or not by its kind, and queues it. Its tag is still to be
-    /// added, if it has one.
+    /// Accepts a request or a one-way request, by its kind, and queues it. The caller adds the tag,
+    /// if it has one.
     pub(crate) fn take(
         &mut self,
         call: &Call<'_>,
@@ -176,10 +178,10 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         let id = self.table.next_id().ok_or_else(full)?;
         let mut room = self.outbox.reserve(len, fd_count).map_err(|_| full())?;
         for &fd in call.fds {
-            // There is room for as many as were reserved.
+            // As many places as descriptors were reserved.
             _ = room.fds().push(duplicate(fd).map_err(Why::NoFdLeft)?);
         }
-        // A message that is longer now than it has said does not know its own length.
+        // The message is longer than its `encoded_len`, which is therefore wrong.
         let space = len;
         let len = call.body.encode(room.payload()).ok().filter(|&len| len <= space);
         let header = match kind {
@@ -188,7 +190,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         };
         let request = UnderWay {
             id,
-            // Requests and one-ways may carry descriptors, so it is taken.
+            // Requests and one-way requests may carry descriptors, so this succeeds.
             frame: room.commit(header, len.ok_or(Why::Unencodable)?).map_err(|_| Why::Full)?,
             deadline: call.deadline.unwrap_or(Instant::NEVER),
             again: call.again,

@@ -1,62 +1,63 @@
-//! What main's side of a worker counts: every request or frame that came to nothing, every lie that
-//! a worker was caught at, every kill and every wait.
+//! Counters of main's side of a worker: failed requests and frames, protocol violations, kills and
+//! waits.
 
 use crate::call::Why;
 
-/// Counts since the start, which saturate:
-/// [`Worker::counters`](crate::Worker::counters).
+/// Counters since the start. They saturate. See [`Worker::counters`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
-    /// Requests that were not taken since there was no room: [`Why::Full`].
+    /// Requests rejected because there was no room: [`Why::Full`].
     pub full: u64,
-    /// Requests that were not taken since they are too long, or are to be lent a block of a worker
-    /// without blocks: [`Why::TooLong`], [`Why::NoBlocks`].
+    /// Requests rejected because they were too long, or because they need a block and the worker
+    /// has none: [`Why::TooLong`], [`Why::NoBlocks`].
     pub too_long: u64,
-    /// Requests that were not taken since they have too many descriptors: [`Why::TooManyFds`].
+    /// Requests rejected because they had too many descriptors: [`Why::TooManyFds`].
     pub too_many_fds: u64,
-    /// Requests that were not taken for want of a descriptor: [`Why::NoFdLeft`].
+    /// Requests rejected because a descriptor could not be duplicated: [`Why::NoFdLeft`].
     pub no_fd_left: u64,
-    /// Requests that were not taken since there is no worker any more: [`Why::Stopped`].
+    /// Requests rejected because no worker was left: [`Why::Stopped`].
     pub stopped: u64,
-    /// Requests that were not taken since their message cannot be written: [`Why::Unencodable`].
+    /// Requests rejected because their message could not be encoded: [`Why::Unencodable`].
     pub unencodable: u64,
-    /// Frames that answer no request under way: late answers, and forged ones.
+    /// Frames that answer no request in flight: late or forged answers.
     pub stray_replies: u64,
-    /// Descriptors that came with such frames and were closed.
+    /// Descriptors that arrived with such frames and were closed.
     pub stray_fds: u64,
-    /// One-way requests that were lost with a worker, or with the last one.
+    /// One-way requests lost with a worker, or because no worker was left.
     pub one_ways_lost: u64,
     /// One-way requests whose deadline passed before they were done.
     pub one_ways_expired: u64,
-    /// One-way requests that the handler has refused.
+    /// One-way requests that the handler refused.
     pub one_ways_refused: u64,
-    /// Frames that no worker sends: not decodable, out of sequence, or with more descriptors than
-    /// asked for; or what no worker writes to a ring. The worker was killed.
+    /// Frames that no correct worker sends: undecodable, out of sequence, or with more descriptors
+    /// than allowed. Also invalid writes to a ring. The worker was killed.
     pub broken_frames: u64,
-    /// First frames that were not those of a worker, or of another one than main expects.
+    /// First frames that were invalid, or of another worker than main expects.
     pub wrong_first_frames: u64,
-    /// Replies whose descriptors did not all arrive; each says so itself.
+    /// Replies whose descriptors did not all arrive:
+    /// [`ReplyView::fds_lost`](crate::ReplyView::fds_lost).
     pub replies_without_fds: u64,
-    /// Words of the shared page that no worker writes; each counts as that of a running request.
+    /// Words of the shared page with a value that no correct worker writes. Each counts as a
+    /// running request.
     pub broken_words: u64,
-    /// Workers that were killed since a request ran too long; see
+    /// Workers killed because a request ran too long; see
     /// [`Start::time_limit`](crate::Start::time_limit).
     pub killed_overdue: u64,
-    /// Workers that were killed since they were not ready in time.
+    /// Workers killed because they were not ready in time.
     pub killed_starting: u64,
-    /// Workers that [`Worker::kill`](crate::Worker::kill) has killed.
+    /// Workers killed by [`Worker::kill`](crate::Worker::kill).
     pub killed_by_hand: u64,
-    /// Pauses of a millisecond, since the system was short of memory or the like.
+    /// Pauses of one millisecond, because the system was short of memory or another resource.
     pub pauses: u64,
-    /// Times that the socket was full, so that main had to wait for the worker.
+    /// Times that the socket was full and main had to wait for the worker.
     pub stalls: u64,
-    /// Notes that workers have dropped for want of credit, by their own count.
+    /// Notes that workers dropped for lack of credit, by their own count.
     pub notes_dropped: u64,
 }
 
 impl Counters {
-    /// Returns each count with its name, for figures and logs.
+    /// Returns each counter with its name, for metrics and logs.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counts = [
             ("full", self.full),
@@ -84,7 +85,7 @@ impl Counters {
         counts.into_iter()
     }
 
-    /// Counts a request that was not taken.
+    /// Counts a request that was not accepted.
     pub(crate) const fn not_taken(&mut self, why: Why) {
         let count = match why {
             Why::Full => &mut self.full,
@@ -98,8 +99,8 @@ impl Counters {
     }
 }
 
-/// Adds to a count, which saturates.
-#[inline(never)] // Many callers.
+/// Adds to a counter, which saturates.
+#[inline(never)] // It has many callers.
 pub(crate) const fn add(count: &mut u64, more: u64) {
     *count = count.saturating_add(more);
 }

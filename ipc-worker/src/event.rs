@@ -1,4 +1,4 @@
-//! What main is told: outcomes, deaths and starts.
+//! Events for main: outcomes, deaths, starts and notes.
 
 use core::fmt;
 use core::time::Duration;
@@ -13,61 +13,62 @@ use crate::refusal::Refusal;
 use crate::server::LAST_WORDS;
 use crate::start_error::StartError;
 
-/// What [`Worker::next_event`](crate::Worker::next_event) gives.
+/// An event, as returned by [`Worker::next_event`](crate::Worker::next_event).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a, Tag> {
-    /// A request has its one outcome.
+    /// A request has its outcome. Each request has exactly one.
     Done {
-        /// The tag that the caller gave.
+        /// The caller's tag.
         tag: Tag,
-        /// How it ended.
+        /// How the request ended.
         outcome: Outcome<'a>,
     },
-    /// The worker has ended. Replies that it had written were told before.
+    /// The worker ended. Its last replies were reported before this event.
     Died(Ended),
-    /// A worker could not be started again, for this reason. The next attempt follows by the restart
-    /// policy.
+    /// A restart failed, for this reason. The restart policy decides when the next attempt follows.
     NotStarted(StartError),
-    /// A new worker is ready; nothing was sent to it yet.
+    /// A new worker is ready. Nothing was sent to it yet.
     Started {
-        /// How many requests had been sent to the one before and go to this one.
+        /// How many requests were sent to the previous worker and will be sent to this one.
         resent: usize,
     },
-    /// A note of a worker, which it has sent without being asked.
+    /// A note that a worker sent.
     Note {
-        /// The request that it belongs to. `None` for a note of no request, and of one that has its
-        /// outcome.
+        /// The tag of the note's request. `None` if the note belongs to no request, or if the
+        /// request already has its outcome.
         tag: Option<&'a Tag>,
         /// The note.
         note: Note<'a>,
     },
-    /// There will be no further worker. Every request has had its outcome.
+    /// No further worker will start. Every request has had its outcome.
     GaveUp(GiveUp),
 }
 
-/// How a request ended. Each request that was taken ends in exactly one way.
+/// How a request ended. Each accepted request ends in exactly one way.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Outcome<'a> {
-    /// The handler has replied.
+    /// The handler replied.
     Reply(ReplyView<'a>),
-    /// The handler has refused.
+    /// The handler refused.
     Refused(Refusal),
-    /// The kernel refuses to pass its descriptors, so it was not sent.
+    /// The kernel refused to pass its descriptors, so it was not sent.
     Unsendable(SystemError),
-    /// The worker was lost with it.
+    /// The request was lost with its worker.
     Lost(Lost<'a>),
-    /// It began as often as [`Call::tries`](crate::Call::tries) allows, and each time its worker
-    /// died.
+    /// It began as often as [`Call::tries`](crate::Call::tries) allows, and its worker died each
+    /// time.
     SetAside(Lost<'a>),
-    /// Its deadline has passed. If the handler had not begun it never will; else it may yet end.
+    /// Its deadline has passed. If its handler has not begun, it never will. Otherwise it may still
+    /// finish.
     DeadlinePassed,
-    /// It was cancelled. If the handler had not begun it never will; else it may yet end.
+    /// It was cancelled. If its handler has not begun, it never will. Otherwise it may still
+    /// finish.
     Cancelled,
 }
 
-/// A note, valid until the next call. Any number and any bytes may come from a hostile worker.
+/// A note, valid until the next call. A hostile worker may send any number and any bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Note<'a> {
     pub(crate) number: u16,
@@ -78,10 +79,10 @@ impl<'a> Note<'a> {
     /// The number of a worker's [last words](crate::last_words).
     pub const LAST_WORDS: u16 = LAST_WORDS;
 
-    /// The number of a record of the `log` crate, by which a worker with the feature `log` sends it.
+    /// The number of a record of the `log` crate, as sent by a worker with the feature `log`.
     pub const RECORD: u16 = LAST_WORDS - 1;
 
-    /// Returns the number that the worker gave, by which a program tells its notes apart.
+    /// Returns the note's number, chosen by the program.
     pub const fn number(&self) -> u16 {
         self.number
     }
@@ -91,18 +92,18 @@ impl<'a> Note<'a> {
         self.bytes
     }
 
-    /// Returns the bytes as text, up to the first that is not UTF-8; of a record of the `log` crate
-    /// the text alone.
+    /// Returns the bytes as text, up to the first that is not UTF-8. For a record of the `log`
+    /// crate, returns only its text.
     pub fn text(&self) -> &'a str {
         valid(self.record().map_or(self.bytes, |(.., text)| text))
     }
 
-    /// Returns the target of a record of the `log` crate; of any other note it is empty.
+    /// Returns the target of a record of the `log` crate. Empty for any other note.
     pub fn target(&self) -> &'a str {
         self.record().map_or("", |(_, target, _)| valid(target))
     }
 
-    /// Level, target and text of a record of the `log` crate. What is missing is empty.
+    /// Returns level, target and text of a record of the `log` crate. Missing parts are empty.
     pub(crate) fn record(&self) -> Option<(u8, &'a [u8], &'a [u8])> {
         let bytes = Some(self.bytes).filter(|_| self.number == Self::RECORD)?;
         let Some(([level, len], rest)) = bytes.split_first_chunk() else {
@@ -113,15 +114,15 @@ impl<'a> Note<'a> {
     }
 }
 
-/// As much as is UTF-8.
+/// Returns the longest prefix that is UTF-8.
 fn valid(bytes: &[u8]) -> &str {
     bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid())
 }
 
-/// A request that was lost with its worker, given back. It is valid until the next call.
+/// A request that was lost with its worker and is given back. It is valid until the next call.
 #[derive(Debug)]
 pub struct Lost<'a> {
-    /// How far it had come, in any of the workers that had it.
+    /// How far it got, in any of the workers that had it.
     pub how: How,
     pub(crate) method: u16,
     pub(crate) bytes: &'a [u8],
@@ -130,24 +131,24 @@ pub struct Lost<'a> {
 }
 
 impl<'a> Lost<'a> {
-    /// Returns its method.
+    /// Returns the method number.
     pub const fn method(&self) -> u16 {
         self.method
     }
 
-    /// Returns its bytes, the pieces joined.
+    /// Returns the bytes, with the pieces joined.
     pub const fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// Returns what it was given in its [block](crate::Call::block), if it was lent one. A handler that
-    /// had it may have changed the bytes.
+    /// Returns the payload in its [block](crate::Call::block), if it was lent one. A handler that
+    /// had the block may have changed the bytes.
     pub const fn block(&self) -> Option<SharedBytes<'a>> {
         self.block
     }
 
-    /// Returns its descriptors, in order: duplicates of those that the caller gave. They are closed
-    /// when the next event is asked for. In line, those that the handler was given are missing.
+    /// Returns its descriptors, in order: duplicates of the caller's. They are closed when the next
+    /// event is requested. In line, those that the handler took are missing.
     pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.fds.iter().map(AsFd::as_fd)
     }
@@ -166,27 +167,27 @@ pub struct ReplyView<'a> {
 }
 
 impl<'a> ReplyView<'a> {
-    /// Returns the handler's bytes.
+    /// Returns the bytes of the reply.
     pub const fn bytes(&self) -> &'a [u8] {
         self.arrival.payload
     }
 
-    /// Returns what the handler has put into the request's [block](crate::Call::block), if it was lent
-    /// one. Copy out what is needed before it is looked at: a hostile worker may go on changing it.
+    /// Returns what the handler put into the request's [block](crate::Call::block), if it was lent
+    /// one. Copy the bytes out before you examine them: a hostile worker may still change them.
     pub const fn block(&self) -> Option<SharedBytes<'a>> {
         self.block
     }
 
-    /// Reads the bytes as a message, which may borrow from them.
+    /// Decodes the bytes as a message, which may borrow from them.
     ///
     /// # Errors
-    /// See [`MessageError`]: any bytes at all may come.
+    /// See [`MessageError`]. The worker may send any bytes.
     pub fn message<M: Decode<'a>>(&self) -> Result<M, MessageError> {
         M::decode(self.arrival.payload)
     }
 
-    /// Takes the next descriptor, in the handler's order. Those that are left are closed when
-    /// the next event is asked for.
+    /// Takes the next descriptor, in the handler's order. The rest are closed when the next event
+    /// is requested.
     pub fn take_fd(&mut self) -> Option<OwnedFd> {
         self.arrival.fds.take_first()
     }
@@ -194,36 +195,36 @@ impl<'a> ReplyView<'a> {
     /// Takes all descriptors, which must be `N`.
     ///
     /// # Errors
-    /// [`BadReply::Fds`] where they are more or fewer; none is taken then.
+    /// [`BadReply::Fds`] if there are more or fewer. None is taken.
     pub fn take_fds<const N: usize>(&mut self) -> Result<[OwnedFd; N], BadReply> {
         const { assert!(N <= MAX_FDS as usize, "a reply carries at most 253 descriptors") };
         let got = self.fd_count();
         self.arrival.fds.take_all().ok_or(BadReply::Fds { expected: N, got })
     }
 
-    /// Returns how many descriptors are still to be taken.
+    /// Returns how many descriptors were not taken yet.
     pub fn fd_count(&self) -> usize {
         self.arrival.fds.len()
     }
 
-    /// Returns how many descriptors were lost on the way, if so.
+    /// Returns how many descriptors were lost in transit, if any.
     pub const fn fds_lost(&self) -> Option<FdsLost> {
         self.arrival.fds_lost
     }
 }
 
-/// A reply that is not a valid result of the called method: the worker is hostile, or was built from
-/// something else. The reply is used up; other requests are not affected.
+/// A reply that is not a valid result of the called method: the worker is hostile, or another
+/// build. The reply is consumed. Other requests are not affected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BadReply {
     /// The bytes are not a result of the method.
     Message(MessageError),
-    /// More or fewer descriptors than the method gives; some may have been lost on the way.
+    /// The method returns another number of descriptors. Some may have been lost in transit.
     Fds {
-        /// How many the method gives.
+        /// How many the method returns.
         expected: usize,
-        /// How many came.
+        /// How many arrived.
         got: usize,
     },
 }
@@ -231,9 +232,9 @@ pub enum BadReply {
 impl fmt::Display for BadReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Message(error) => write!(f, "not a result of the method: {error}"),
+            Self::Message(error) => write!(f, "the reply is not a result of the method: {error}"),
             Self::Fds { expected, got } => {
-                write!(f, "a reply with {got} descriptors instead of {expected}")
+                write!(f, "the reply has {got} descriptors, expected {expected}")
             }
         }
     }
@@ -247,20 +248,20 @@ impl From<MessageError> for BadReply {
     }
 }
 
-/// Why there is no further worker.
+/// Why no further worker will start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GiveUp {
     /// Workers ended too often.
     TooManyEnds {
-        /// Ends within the window.
+        /// How many ended within the window.
         count: u32,
-        /// The window.
+        /// The length of the window.
         window: Duration,
         /// Why the last one did not start, if it did not.
         last: Option<StartError>,
     },
-    /// The handler's `settle` has refused in line, where no process can be ended for it.
+    /// The handler's `settle` failed in line, where there is no process to replace.
     NotSettled(Refusal),
 }
 
@@ -269,9 +270,9 @@ impl fmt::Display for GiveUp {
         match self {
             Self::TooManyEnds { count, window, last } => {
                 write!(f, "the worker ended {count} times within {} s", window.as_secs())?;
-                last.map_or(Ok(()), |error| write!(f, "; at last it did not start: {error}"))
+                last.map_or(Ok(()), |error| write!(f, "; the last one did not start: {error}"))
             }
-            Self::NotSettled(refusal) => write!(f, "the work could not be settled: {refusal}"),
+            Self::NotSettled(refusal) => write!(f, "settle failed: {refusal}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The first frame of a worker: it is ready, or its set-up has failed at some stage.
+//! The first frame of a worker: it is ready, or its set-up failed at some stage.
 
 use ipc_barrier::process::Reason;
 use ipc_frame::{Header, Kind, Text};
@@ -7,12 +7,12 @@ use ipc_transport::{Errno, Outbox};
 use crate::identity::{Identity, Served};
 use crate::start_error::StartError;
 
-/// The version of what main and a worker say to each other.
+/// The version of the protocol between main and a worker.
 const VERSION: u32 = 1;
 
-/// Queues the first frame of a worker that is ready: the version, its slots, its bytes each way,
-/// whether it goes on over the ring, and what it serves: the fingerprint, the length of the build's
-/// name, that name and the service's.
+/// Queues the first frame of a worker that is ready: version, slots, bytes in each direction,
+/// whether it uses the ring, and its identity: fingerprint, length of the build's name, that name,
+/// and the service's name.
 pub(crate) fn ready<const SLOTS: usize, const BYTES: usize>(
     outbox: &mut Outbox<BYTES, SLOTS>,
     identity: &Identity,
@@ -25,12 +25,12 @@ pub(crate) fn ready<const SLOTS: usize, const BYTES: usize>(
     let build_len = [u8::try_from(build.len()).unwrap_or(0)];
     let fingerprint = fingerprint.to_le_bytes();
     let pieces = [numbers.as_flattened(), &uses_ring, &fingerprint, &build_len, build, service];
-    // It is the first frame in a queue of at least 256 bytes, like the next.
+    // This is the first frame in a queue of at least 256 bytes, so it fits. So does the one below.
     _ = outbox.push(Header::ready(), &pieces);
 }
 
-/// Queues the first frame of a worker whose set-up has failed: the error's number, the lengths
-/// of the stage's name and of the text, and these two.
+/// Queues the first frame of a worker whose set-up failed: errno, the lengths of the stage's name
+/// and of the text, then both.
 pub(crate) fn failed<const SLOTS: usize, const BYTES: usize>(
     outbox: &mut Outbox<BYTES, SLOTS>,
     reason: &Reason,
@@ -47,7 +47,8 @@ fn numbers(slots: usize, bytes: usize) -> [u32; 3] {
     [VERSION, slots, bytes]
 }
 
-/// Reads what a process has sent first, whatever that is. Returns whether it goes on over the ring.
+/// Reads the first frame of a process, which may be any bytes. Returns whether the worker uses the
+/// ring.
 pub(crate) fn read(
     kind: Kind,
     payload: &[u8],
@@ -61,8 +62,8 @@ pub(crate) fn read(
     }
 }
 
-/// Compares what a worker says of itself with what main is. The version comes first: what follows
-/// it has a meaning only if that is ours.
+/// Compares the worker's fields with main's. The version comes first, because it defines the fields
+/// after it.
 fn matches(
     payload: &[u8],
     ours: [u32; 3],
@@ -85,7 +86,7 @@ fn matches(
     Ok(uses_ring == 1)
 }
 
-/// Compares what is served with what main expects, if it expects anything.
+/// Compares what the worker serves with what main expects, if it expects anything.
 pub(crate) fn check(theirs: Served, expected: &'static Identity) -> Result<(), StartError> {
     if *expected == Identity::NONE || theirs == expected.served() {
         return Ok(());
@@ -121,7 +122,7 @@ mod tests {
 
     type Queue = Outbox<256, 4>;
 
-    /// Returns the bytes of the frame that is queued by the call.
+    /// Returns the payload of the frame that the closure queues.
     fn payload<const SLOTS: usize, const BYTES: usize>(
         queue: impl FnOnce(&mut Outbox<BYTES, SLOTS>),
     ) -> std::vec::Vec<u8> {

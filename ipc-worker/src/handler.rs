@@ -1,4 +1,4 @@
-//! The worker's work: what a program implements, and what it is given for each request.
+//! The handler, which a program implements, and the requests and replies that it works on.
 
 use core::cell::RefCell;
 use core::fmt;
@@ -12,49 +12,48 @@ use crate::identity::Identity;
 use crate::ledger::{Block, Claim};
 use crate::refusal::Refusal;
 
-/// What runs in the worker, one request at a time, and may block.
+/// The code that runs in the worker, one request at a time. It may block.
 ///
-/// Functions and closures are handlers; a struct is one that keeps state.
+/// Functions and closures are handlers. To keep state, implement this for a struct.
 pub trait Handler {
-    /// Runs once in the worker before main is told that it is ready, and again in each new one: the
-    /// place to open files, and to give privileges up.
+    /// Runs once in each new worker, before main learns that it is ready. Use it to open files and
+    /// to drop privileges.
     ///
     /// # Errors
-    /// A reason makes the start fail; main is told of it.
+    /// The start fails, and main gets the reason.
     fn prepare(&mut self) -> Result<(), Reason> {
         Ok(())
     }
 
-    /// Answers one request: what is put into `reply` is sent if the result is `Ok`.
+    /// Answers one request. If it returns `Ok`, the contents of `reply` are sent.
     ///
     /// # Errors
-    /// A refusal is sent in the reply's stead; main sees it as the request's outcome.
+    /// The refusal is sent instead of the reply. Main sees it as the request's outcome.
     fn handle(&mut self, request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal>;
 
-    /// Runs once for each batch, after its requests and before their replies are sent: the place
-    /// for one fdatasync.
+    /// Runs once per batch, after its requests and before their replies are sent. Use it for one
+    /// fdatasync(2) per batch.
     ///
     /// # Errors
-    /// A refusal ends the worker before the replies are sent: main sees the requests of the
-    /// batch as lost (done), and the worker's exit with status 74.
+    /// The worker exits with status 74 before it sends the replies. Main sees the requests of the
+    /// batch as lost (done).
     fn settle(&mut self) -> Result<(), Refusal> {
         Ok(())
     }
 
-    /// Returns whether the method takes less than 100 µs, so that answers which are finished may wait
-    /// for it. They are sent before one that is not quick. `None` leaves it to the worker, which
-    /// times its runs.
+    /// Returns whether the method takes less than 100 µs. Finished answers may wait for a quick
+    /// method, and are sent before a slow one. `None` lets the worker measure it.
     fn is_quick(&self, _method: u16) -> Option<bool> {
         None
     }
 
-    /// Returns what the handler serves; a main that expects something else refuses the worker.
+    /// Returns what the handler serves. A main that expects something else refuses the worker.
     fn identity(&self) -> Identity {
         Identity::NONE
     }
 
-    /// Lists the descriptors that the handler holds: a forked worker keeps them open, and cuts every
-    /// other one but 0, 1 and 2 off from its file.
+    /// Lists the descriptors that the handler holds. A forked worker keeps these and 0, 1 and 2,
+    /// and detaches all others from their files.
     fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         [].into_iter()
     }
@@ -68,7 +67,7 @@ where
         self(request, reply)
     }
 
-    /// Lists none, so what it captures must be nothing.
+    /// Lists none, so the function must not capture anything.
     fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         const {
             assert!(
@@ -81,7 +80,7 @@ where
     }
 }
 
-/// A function or closure with the descriptors that it holds; see
+/// A function or closure with the descriptors that it uses; see
 /// [`Start::fork_with`](crate::Start::fork_with).
 #[derive(Debug)]
 pub struct Holding<'fd, F, const N: usize> {
@@ -102,25 +101,25 @@ where
     }
 }
 
-/// The answer that a handler writes, and those before it that wait to be sent.
+/// The answer being written, and the earlier ones that are not sent yet.
 pub(crate) trait Answers {
-    /// Room for the bytes.
+    /// Space for the bytes.
     fn space(&mut self) -> &mut [u8];
 
-    /// Room for the descriptors.
+    /// Space for the descriptors.
     fn fds(&mut self) -> Fds<'_>;
 
-    /// Settles what waits by `settle`, and sends it.
+    /// Settles the batch by `settle`, and sends its answers.
     fn flush(&mut self, settle: &mut dyn FnMut() -> Result<(), Refusal>) -> Result<(), Refusal>;
 
-    /// Sends a note, or returns false where it was dropped.
+    /// Sends a note. Returns false if it was dropped.
     fn note(&mut self, header: Header, bytes: &[u8]) -> bool;
 }
 
-/// Both the request and its reply reach the answers, one at a time.
+/// The request and its reply both reach the answers, one at a time.
 pub(crate) type Shared<'a> = &'a RefCell<dyn Answers + 'a>;
 
-/// A request as its handler sees it.
+/// A request, as the handler sees it.
 pub struct Request<'a> {
     pub(crate) header: Header,
     pub(crate) bytes: &'a [u8],
@@ -131,26 +130,26 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Returns what the handler is asked to do.
+    /// Returns the method number.
     pub const fn method(&self) -> u16 {
         self.header.method()
     }
 
-    /// Returns the bytes, the pieces joined.
+    /// Returns the bytes, with the pieces joined.
     pub const fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// Reads the bytes as a message, which may borrow from them.
+    /// Decodes the bytes as a message, which may borrow from them.
     ///
     /// # Errors
-    /// See [`MessageError`]; as a refusal it is [`Refusal::MALFORMED`].
+    /// See [`MessageError`]. It converts to [`Refusal::MALFORMED`].
     pub fn message<M: Decode<'a>>(&self) -> Result<M, MessageError> {
         M::decode(self.bytes)
     }
 
-    /// Takes the next descriptor, in the caller's order, close-on-exec. Those that are left are
-    /// closed after the handler.
+    /// Takes the next descriptor, in the caller's order. It is close-on-exec. The rest are closed
+    /// after the handler returns.
     pub fn take_fd(&mut self) -> Option<OwnedFd> {
         self.fds.take_first()
     }
@@ -158,64 +157,61 @@ impl<'a> Request<'a> {
     /// Takes all descriptors, which must be `N`.
     ///
     /// # Errors
-    /// [`Refusal::WRONG_FDS`] where they are more or fewer; none is taken then.
+    /// [`Refusal::WRONG_FDS`] if there are more or fewer. None is taken.
     pub fn take_fds<const N: usize>(&mut self) -> Result<[OwnedFd; N], Refusal> {
         const { assert!(N <= MAX_FDS as usize, "a request carries at most 253 descriptors") };
         self.fds.take_all().ok_or(Refusal::WRONG_FDS)
     }
 
-    /// Returns the block of shared memory that the request was lent, if it was lent one: see
+    /// Returns the request's block of shared memory, if it was lent one; see
     /// [`Call::block`](crate::Call::block).
     pub const fn block(&self) -> Option<Block<'a>> {
         self.block
     }
 
-    /// Returns whether the request was sent to another worker before, whose handler had not
-    /// begun, or had if the caller allowed that.
+    /// Returns whether the request was sent to an earlier worker, where its handler did not begin
+    /// or the caller allowed a repeat.
     pub const fn is_resent(&self) -> bool {
         self.header.is_resent()
     }
 
-    /// Returns whether the request is one-way: what is put into the reply is dropped, and a refusal
-    /// is only counted.
+    /// Returns whether the request is one-way. Its reply is dropped, and a refusal is only counted.
     pub const fn is_one_way(&self) -> bool {
         matches!(self.header.kind(), Kind::OneWay)
     }
 
-    /// Sends the answers that are finished, which wait to be sent together: for a handler that is
-    /// about to block. `settle` is run before, where there are any; it does what the handler's
-    /// [`settle`](Handler::settle) does: `request.flush(|| self.settle())?`, or `|| Ok(())` where
-    /// that does nothing. What was put into the reply stays. In line, nothing waits to be sent.
+    /// Sends the finished answers of the batch now. Call it before the handler blocks. If there are
+    /// any, `settle` runs first. It must do what [`Handler::settle`] does: `request.flush(||
+    /// self.settle())?`, or `|| Ok(())` if there is nothing to settle. The reply of this request is
+    /// not affected. In line, there is nothing to send.
     ///
     /// # Errors
-    /// That of `settle`. Whatever fails here ends the worker after this handler, as a refusal of
-    /// [`Handler::settle`] does.
+    /// The error of `settle`. After any error the worker ends when this handler returns, as after a
+    /// failed [`Handler::settle`].
     pub fn flush(&self, mut settle: impl FnMut() -> Result<(), Refusal>) -> Result<(), Refusal> {
         match self.answers.try_borrow_mut() {
             Ok(mut answers) => answers.flush(&mut settle),
-            // From within `settle`.
+            // The call came from within `settle`.
             Err(_) => Ok(()),
         }
     }
 
-    /// Sends main a note while the handler runs: progress, or a part of the result. Main is told of
-    /// it by [`Event::Note`](crate::Event::Note), with the request's tag. The number is the
-    /// program's own, below 65,534; the bytes are at most a quarter of a worker's `BYTES`, and never
-    /// more than 65,536.
+    /// Sends main a note while the handler runs, such as progress or a partial result. Main gets
+    /// [`Event::Note`](crate::Event::Note) with the request's tag. The program chooses the number,
+    /// below 65,534. The longest note has a quarter of `BYTES`, and never more than 65,536 bytes.
     ///
-    /// It goes out at once, before answers that wait to be settled, and notes keep their order. Main
-    /// takes them as it takes answers; while it has not taken 16 notes, or as many bytes as the
-    /// longest may have, further ones are dropped. A note waits only where an answer would: while
-    /// answers that main does not receive fill the socket.
+    /// The note is sent at once, before answers that wait for `settle`, and notes keep their order.
+    /// While main has not taken 16 notes, or a longest note's worth of bytes, further notes are
+    /// dropped. A note blocks only if the socket is full of answers that main does not receive.
     ///
-    /// Returns false for a note that was dropped. Main counts those in
+    /// Returns false if the note was dropped. Main counts these in
     /// [`notes_dropped`](crate::Counters::notes_dropped).
     pub fn note(&self, number: u16, bytes: &[u8]) -> bool {
         let header = Header::note(number, self.header.id());
         self.answers.try_borrow_mut().is_ok_and(|mut answers| answers.note(header, bytes))
     }
 
-    /// Returns whether main has given the request up meanwhile: a long handler may stop then.
+    /// Returns whether main has given up the request. A long-running handler can then stop.
     pub fn is_cancelled(&self) -> bool {
         self.claim.as_ref().is_some_and(Claim::is_revoked)
     }
@@ -231,8 +227,7 @@ impl fmt::Debug for Request<'_> {
     }
 }
 
-/// Room for the answer, reserved before the handler runs: `BYTES / 2 - 24` bytes of a worker's
-/// `BYTES`.
+/// The reply of a request. Its space is reserved before the handler runs: `BYTES / 2 - 24` bytes.
 pub struct Reply<'a> {
     pub(crate) answers: Shared<'a>,
     pub(crate) len: usize,
@@ -242,7 +237,7 @@ impl Reply<'_> {
     /// Appends bytes.
     ///
     /// # Errors
-    /// [`Refusal::REPLY_TOO_LONG`]; nothing was appended then.
+    /// [`Refusal::REPLY_TOO_LONG`]. Nothing is appended.
     pub fn put(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         self.write(|space| {
             let place = space.get_mut(..bytes.len()).ok_or(Refusal::REPLY_TOO_LONG)?;
@@ -251,10 +246,10 @@ impl Reply<'_> {
         })
     }
 
-    /// Appends a message, written in place.
+    /// Appends a message, which is encoded in place.
     ///
     /// # Errors
-    /// [`Refusal::REPLY_TOO_LONG`] or [`Refusal::UNENCODABLE`]; nothing was appended then.
+    /// [`Refusal::REPLY_TOO_LONG`] or [`Refusal::UNENCODABLE`]. Nothing is appended.
     pub fn put_message<M: Encode + ?Sized>(&mut self, message: &M) -> Result<(), Refusal> {
         self.write(|space| {
             message.encode(space).map_err(|error| match error {
@@ -272,16 +267,16 @@ impl Reply<'_> {
         let space = answers.space().get_mut(self.len..).ok_or(Refusal::REPLY_TOO_LONG)?;
         let room = space.len();
         let len = write(space)?;
-        // A message that has written more than there is room for does not know its own length.
+        // A message that reports a length beyond the room has a wrong `encode`.
         self.len += Some(len).filter(|&len| len <= room).ok_or(Refusal::UNENCODABLE)?;
         Ok(())
     }
 
-    /// Adds a descriptor. The caller has said how many a reply may bring
-    /// ([`Call::reply_fds`](crate::Call::reply_fds)), none unless it did.
+    /// Adds a descriptor. The call must allow it by [`Call::reply_fds`](crate::Call::reply_fds).
+    /// The default is none.
     ///
     /// # Errors
-    /// [`Refusal::TOO_MANY_FDS`]; the descriptor is closed.
+    /// [`Refusal::TOO_MANY_FDS`]. The descriptor is closed.
     pub fn put_fd(&mut self, fd: OwnedFd) -> Result<(), Refusal> {
         let mut answers = self.answers.try_borrow_mut().map_err(|_| Refusal::TOO_MANY_FDS)?;
         answers.fds().push(fd).map_err(|_closed| Refusal::TOO_MANY_FDS)

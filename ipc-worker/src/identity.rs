@@ -1,19 +1,20 @@
-//! What a worker serves, and by which build: compared when it starts.
+//! What a worker serves, and which build it is. Main checks this when the worker starts.
 
 use core::fmt;
 
 use ipc_frame::Text;
 
-/// Bytes of each name on the wire; longer ones are cut.
+/// Bytes of each name in the frame. Longer names are cut.
 pub(crate) const NAME: usize = 32;
 
-/// What a handler serves: a build, a service, and a number that stands for its methods.
+/// What a handler serves: a build, a service, and a fingerprint of its methods.
 ///
-/// [`service!`](crate::service) makes one. The worker's first frame carries it, and a main that
-/// expects another one refuses the worker with both. Of each name the first 32 bytes count.
+/// The macro [`service!`](crate::service) creates one. The worker's first frame contains it, and a
+/// main that expects another one refuses the worker with an error that names both. Only the first
+/// 32 bytes of each name are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The package that declares the service, and its version.
+    /// The name and version of the package that declares the service.
     pub build: &'static str,
     /// The service's name.
     pub service: &'static str,
@@ -22,10 +23,11 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// That of a handler that says none. A main that expects this one takes any.
+    /// The identity of a handler that does not declare one. A main that expects this one accepts
+    /// any.
     pub const NONE: Self = Self { build: "", service: "", fingerprint: 0 };
 
-    /// The same as a worker says it.
+    /// Returns the identity in the form in which a worker reports it.
     pub(crate) fn served(&self) -> Served {
         let Self { build, service, fingerprint } = *self;
         Served { build: Text::new(build), service: Text::new(service), fingerprint }
@@ -39,7 +41,7 @@ impl fmt::Display for Identity {
     }
 }
 
-/// What a worker says that it serves.
+/// What a worker serves, by its own report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Served {
     pub(crate) build: Text<NAME>,

@@ -1,8 +1,8 @@
-//! What is known of each request, and what follows from it: ids, the words that main and a worker
-//! share, blocks, the table, fates, what runs too long, and the restart policy.
+//! The state of each request, and the decisions about it: ids, shared words, blocks, the table,
+//! fates, time limits, and the restart policy.
 //!
-//! Everything here is pure. It makes no system call, reads no clock and holds no buffer: shared
-//! words and the present time come in as arguments.
+//! This code is pure. It makes no system call, reads no clock and owns no buffer. Shared words and
+//! the current time are arguments.
 
 mod arena;
 mod atomic;

@@ -15,8 +15,8 @@ use crate::process::{Exec, Fork, Medium, OverSocket, serve_over};
 use crate::server::Sent;
 use crate::start::Start;
 
-/// Frames go through a ring in shared memory, with the stream beside it for descriptors and
-/// wake-ups: see [`Ring`](ipc_transport::Ring).
+/// Frames go through a ring in shared memory. A socket beside it carries descriptors and wake-ups;
+/// see [`Ring`](ipc_transport::Ring).
 #[derive(Debug)]
 pub struct OverRing(RingEnd);
 
@@ -72,14 +72,14 @@ impl Medium for OverRing {
 }
 
 impl<H: Handler, B> Start<Fork<H, OverSocket, B>> {
-    /// Lets requests and replies go through a ring in shared memory. The socket then carries only
-    /// descriptors and wake-ups. On one CPU a round trip takes about two thirds of the time; the two
-    /// sides share `2 × BYTES` more memory.
+    /// Sends requests and replies through a ring in shared memory. The socket carries only
+    /// descriptors and wake-ups. On one CPU, a round trip takes about two thirds of the time. The
+    /// ring takes `2 × BYTES` of shared memory.
     ///
-    /// A call that waits notices the worker's death up to 20 ms late; an event loop notices it at
+    /// A waiting call notices the worker's death up to 20 ms late; an event loop notices it at
     /// once.
     ///
-    /// Where the system refuses futex(2) to either side, the worker stays on the socket: see
+    /// If the system refuses futex(2) to either side, the worker stays on the socket; see
     /// [`Worker::is_over_ring`](crate::Worker::is_over_ring).
     #[must_use]
     pub fn over_ring(self) -> Start<Fork<H, OverRing, B>> {
@@ -89,9 +89,9 @@ impl<H: Handler, B> Start<Fork<H, OverSocket, B>> {
 }
 
 impl<'a, B> Start<Exec<'a, OverSocket, B>> {
-    /// Lets requests and replies go through a ring, as [`over_ring`](Start::over_ring) of a fork
-    /// does. The program serves by [`serve_over_ring`](crate::serve_over_ring); with another one the
-    /// worker stays on the socket.
+    /// Sends requests and replies through a ring, as [`over_ring`](Start::over_ring) of a forked
+    /// worker does. The program must serve with [`serve_over_ring`](crate::serve_over_ring); with
+    /// any other, the worker stays on the socket.
     #[must_use]
     pub fn over_ring(self) -> Start<Exec<'a, OverRing, B>> {
         let Exec { file, path, args, env, blocks, .. } = self.launch;
@@ -100,8 +100,8 @@ impl<'a, B> Start<Exec<'a, OverSocket, B>> {
     }
 }
 
-/// Serves as [`serve`](crate::serve) does, over a ring where main has one: see
-/// [`Start::over_ring`](crate::Start::over_ring). Otherwise over the socket.
+/// Serves as [`serve`](crate::serve) does, over a ring if main offers one, otherwise over the
+/// socket; see [`Start::over_ring`](crate::Start::over_ring).
 #[cfg(feature = "std")]
 pub fn serve_over_ring<H: Handler, const SLOTS: usize, const BYTES: usize>(
     make: impl FnOnce() -> Result<H, Reason>,
@@ -110,7 +110,8 @@ pub fn serve_over_ring<H: Handler, const SLOTS: usize, const BYTES: usize>(
     serve_over_ring_as::<H, SLOTS, BYTES>(&argument, make)
 }
 
-/// Serves as [`serve_over_ring`] does, for a program without std: see [`serve_as`](crate::serve_as).
+/// Serves as [`serve_over_ring`] does, for a program without std; see
+/// [`serve_as`](crate::serve_as).
 pub fn serve_over_ring_as<H: Handler, const SLOTS: usize, const BYTES: usize>(
     argument: &CStr,
     make: impl FnOnce() -> Result<H, Reason>,

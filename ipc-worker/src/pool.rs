@@ -15,13 +15,14 @@ use crate::ledger::RequestId;
 use crate::process::Launch;
 use crate::worker::Worker;
 
-/// `N` workers behind one descriptor, each with at most `SLOTS` requests in `BYTES` bytes each way.
+/// `N` workers behind one descriptor. Each has at most `SLOTS` requests in flight, in `BYTES` bytes
+/// for each direction.
 ///
-/// A request goes to the worker that has least to do, or by its [`key`](Call::key): requests of one
-/// key go to one worker and keep their order. Nothing else has an order. Each worker has its own
-/// process, queue and restart policy, so that one that dies or is slow delays only its own requests.
+/// A request goes to the least busy worker, or by its [`key`](Call::key): requests with the same
+/// key go to one worker and keep their order. There is no other order. Each worker has a separate
+/// process, queue and restart policy, so a dead or slow worker delays only its own requests.
 ///
-/// The loop is that of one [`Worker`]: wait for [`as_fd`](AsFd::as_fd) or
+/// The loop is the same as for one [`Worker`]: wait for [`as_fd`](AsFd::as_fd) or
 /// [`next_deadline`](Self::next_deadline), call [`turn`](Self::turn), take the events.
 ///
 /// ```
@@ -43,20 +44,20 @@ use crate::worker::Worker;
 /// ```
 pub struct Pool<Tag, L: Launch, const N: usize, const SLOTS: usize = 64, const BYTES: usize = 32768>
 {
-    /// Most requests under way at one worker; the further ones are not taken ([`Why::Full`]). With 1
-    /// a request is taken only by an idle worker; with more it waits in a worker's queue, which
-    /// holds `SLOTS`: so many unless said otherwise.
+    /// Most requests in flight per worker. Further ones are rejected ([`Why::Full`]). With 1, only
+    /// an idle worker accepts a request. With more, requests wait in a worker's queue. The default
+    /// is `SLOTS`.
     pub depth: usize,
     workers: [Worker<Tag, L, SLOTS, BYTES>; N],
     epoll: OwnedFd,
-    /// The worker whose events are taken next, so that none is always the last.
+    /// The worker whose events are taken next. It rotates, so that no worker always comes last.
     next: usize,
 }
 
 /// A request of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolRequest {
-    /// The worker that has it, from 0.
+    /// The index of the worker that has it.
     pub worker: usize,
     id: RequestId,
 }
@@ -64,23 +65,24 @@ pub struct PoolRequest {
 impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize>
     Pool<Tag, L, N, SLOTS, BYTES>
 {
-    /// Returns the workers, in their order: their process numbers, counters, and what they are at.
+    /// Returns the workers, in order, for their pids, counters and state.
     pub const fn workers(&self) -> &[Worker<Tag, L, SLOTS, BYTES>; N] {
         &self.workers
     }
 
-    /// Returns whether [`try_call`](Self::try_call) would take a request without a key, of up to a
-    /// quarter of `BYTES` and without descriptors.
+    /// Returns whether [`try_call`](Self::try_call) would accept a request without a key, of up to
+    /// a quarter of `BYTES` and without descriptors.
     pub fn has_room(&self) -> bool {
         let worker = self.workers.get(self.idlest());
         worker.is_some_and(|worker| !self.is_busy(worker) && worker.has_room())
     }
 
-    /// Takes a request in, at once, as [`Worker::try_call`] does.
+    /// Accepts a request at once or not at all, as [`Worker::try_call`] does.
     ///
     /// # Errors
-    /// Not taken, and nothing half done. [`Why::Full`] where all workers are busy, or that of its
-    /// key is; see [`depth`](Self::depth). [`Why::Stopped`] where none is left that could take it.
+    /// The request was not accepted. [`Why::Full`] if all workers are busy, or the worker of the
+    /// key is; see [`depth`](Self::depth). [`Why::Stopped`] if no worker is left that could take
+    /// it.
     pub fn try_call(&mut self, call: Call<'_>, tag: Tag) -> Result<PoolRequest, NotTaken<Tag>> {
         let index = self.index_for(&call);
         match self.workers.get_mut(index) {
@@ -92,7 +94,7 @@ impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize>
         }
     }
 
-    /// Takes a one-way request in, at once, as [`Worker::try_send`] does.
+    /// Accepts a one-way request at once or not at all, as [`Worker::try_send`] does.
     ///
     /// # Errors
     /// As [`try_call`](Self::try_call).
@@ -106,35 +108,34 @@ impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize>
         }
     }
 
-    /// Gives a request up, as [`Worker::cancel`] does.
+    /// Cancels a request, as [`Worker::cancel`] does.
     pub fn cancel(&mut self, request: PoolRequest) -> bool {
         self.workers.get_mut(request.worker).is_some_and(|worker| worker.cancel(request.id))
     }
 
-    /// Kills one of the workers, as [`Worker::kill`] does. A number that names none is ignored.
+    /// Kills one worker, as [`Worker::kill`] does. An invalid index is ignored.
     pub fn kill(&mut self, worker: usize) {
         if let Some(worker) = self.workers.get_mut(worker) {
             worker.kill();
         }
     }
 
-    /// Lets a worker that was given up begin anew, as [`Worker::revive`] does.
+    /// Restarts a worker that was given up, as [`Worker::revive`] does.
     pub fn revive(&mut self, worker: usize) -> bool {
         self.workers.get_mut(worker).is_some_and(Worker::revive)
     }
 
-    /// Returns when [`turn`](Self::turn) is to be called at the latest; see
-    /// [`Worker::next_deadline`].
+    /// Returns the latest time to call [`turn`](Self::turn); see [`Worker::next_deadline`].
     pub fn next_deadline(&self) -> Option<Instant> {
         self.workers.iter().filter_map(Worker::next_deadline).min()
     }
 
-    /// Does all I/O, a bounded amount, of the workers that have some. It never waits. Returns
+    /// Does all I/O of the workers that have some, a bounded amount per call. Never waits. Returns
     /// whether there may be more to do at once; see [`Worker::turn`].
     pub fn turn(&mut self, now: Instant) -> bool {
         let mut ready = [Ready { flags: EventFlags::empty(), data: EventData::new_u64(0) }; N];
         let asked = epoll::wait(&self.epoll, &mut ready, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
-        // Where that fails, each of them has its turn.
+        // If this fails, every worker gets a turn.
         let shown = asked.map_or(u64::MAX, |count| {
             let shown = ready.iter().take(count);
             shown.fold(0, |set, event| set | 1_u64 << (event.data.u64() % 64))
@@ -149,7 +150,7 @@ impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize>
         has_more
     }
 
-    /// Returns the next event and the worker that it is of, from 0. See [`Worker::next_event`].
+    /// Returns the next event and the index of its worker; see [`Worker::next_event`].
     pub fn next_event(&mut self) -> Option<(usize, Event<'_, Tag>)> {
         for step in 0..N {
             let index = (self.next + step) % N;
@@ -160,11 +161,11 @@ impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize>
         None
     }
 
-    /// Makes a call and waits until it has its outcome, as [`Worker::call_until`] does. The closure
-    /// is given all events that come meanwhile, each with its worker.
+    /// Makes a call and waits for its outcome, as [`Worker::call_until`] does. The closure gets all
+    /// events that arrive, each with the index of its worker.
     ///
     /// # Errors
-    /// Not taken, also if all workers were busy until the deadline.
+    /// The request was not accepted, perhaps because all workers were busy until the deadline.
     pub fn call_until(
         &mut self,
         call: Call<'_>,
@@ -190,8 +191,8 @@ impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize>
         Ok(())
     }
 
-    /// Stops all workers, as [`Worker::stop`] does: every outcome is given to the closure, with its
-    /// worker.
+    /// Stops all workers, as [`Worker::stop`] does. The closure gets every outcome, with the index
+    /// of its worker.
     pub fn stop(&mut self, deadline: Instant, mut on_event: impl FnMut(usize, Event<'_, Tag>)) {
         let is_busy =
             |worker: &Worker<Tag, L, SLOTS, BYTES>| worker.is_running() && worker.in_use() > 0;
@@ -203,11 +204,11 @@ impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize>
         }
     }
 
-    /// Waits until there is something to do, the deadline at the latest, does it, and gives the
-    /// closure what has come.
+    /// Waits for something to do, at most until the deadline, does it, and passes the events to the
+    /// closure.
     fn go_on(&mut self, deadline: Instant, on_event: &mut impl FnMut(usize, Event<'_, Tag>)) {
         let wake = self.next_deadline().map_or(deadline, |next| next.min(deadline));
-        // If the wait fails, the turn is early, which harms nothing.
+        // If the wait fails, the turn is early, which is harmless.
         _ = wait(&mut [Watched::new(self.epoll.as_fd(), Interest::Input)], Some(wake));
         self.turn(Instant::now());
         while let Some((worker, event)) = self.next_event() {
@@ -220,7 +221,7 @@ impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize>
         call.key.map_or_else(|| self.idlest(), of_key)
     }
 
-    /// The worker that a request without a key goes to: one that serves, and has least to do.
+    /// Returns the worker for a request without a key: the least busy of those that serve.
     fn idlest(&self) -> usize {
         let order = |&index: &usize| {
             self.workers.get(index).map(|worker| (worker.readiness(), worker.in_use()))
@@ -232,7 +233,7 @@ impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize>
         worker.is_running() && worker.in_use() >= self.depth
     }
 
-    /// Watches a worker that was just started.
+    /// Watches a new worker.
     fn watch(epoll: &OwnedFd, fd: BorrowedFd<'_>, index: usize) -> Result<(), SystemError> {
         let data = EventData::new_u64(index as u64);
         epoll::add(epoll, fd, data, EventFlags::IN).map_err(SystemError::of("epoll_ctl"))
@@ -242,7 +243,7 @@ impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize>
 impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize> AsFd
     for Pool<Tag, L, N, SLOTS, BYTES>
 {
-    /// The descriptor to watch for reading, the same for the pool's whole life.
+    /// Returns the descriptor to watch for reading. It stays the same for the pool's whole life.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()
     }

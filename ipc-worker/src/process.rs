@@ -1,7 +1,7 @@
-//! Workers' processes: how one is made, its first frame, its life, and its leaving.
+//! Worker processes: starting one, its first frame, its life, and its end.
 //!
-//! This folder moves bytes and watches the process. It parses none of them: frames are for the
-//! caller and the server.
+//! This folder moves bytes and watches the process. It does not parse: frames belong to the caller
+//! and the server.
 
 mod child;
 mod exchange;

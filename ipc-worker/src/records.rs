@@ -8,15 +8,15 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use crate::event::Note;
 use crate::notes::{cut, is_own, longest, note};
 
-/// Bytes of a record and of its target, at most.
+/// Most bytes of a record, including its target.
 const LONGEST: usize = 512;
 const TARGET: usize = 64;
 
-/// A logger that sends each record to main as a note, with its level, its target and its text, at
-/// most 512 bytes together: the rest is cut. What holds of [`note`] holds of them.
+/// A logger that sends each record to main as a note: level, target and text, together at most 512
+/// bytes. Longer records are cut. The limits of [`note`] apply.
 ///
-/// [`log_notes`] sets it. A program whose main has a logger already, which a forked worker has too,
-/// can ask it there: it is [enabled](Log::enabled) in a worker's process only.
+/// [`log_notes`] installs it. If main already has a logger, which a forked worker inherits, that
+/// logger can call this one: it is [enabled](Log::enabled) only in a worker's process.
 ///
 /// ```
 /// use ipc_worker::NoteLog;
@@ -38,12 +38,12 @@ const TARGET: usize = 64;
 #[derive(Clone, Copy, Debug)]
 pub struct NoteLog;
 
-/// Lets a worker's process log by notes, records of up to this level: call it in
-/// [`Handler::prepare`](crate::Handler::prepare). Records of that time are dropped, as all notes
-/// before main was told that the worker is ready.
+/// Makes a worker's process log through notes, up to this level. Call it in
+/// [`Handler::prepare`](crate::Handler::prepare). Records before main knows that the worker is
+/// ready are dropped, like all notes.
 ///
-/// Returns false, and changes nothing, where the process is no worker (in line it is not), or has a
-/// logger already; see [`NoteLog`].
+/// Returns false and changes nothing if the process is not a worker (in line it is not), or already
+/// has a logger; see [`NoteLog`].
 pub fn log_notes(most: LevelFilter) -> bool {
     let is_set = is_own() && log::set_logger(&NoteLog).is_ok();
     if is_set {
@@ -62,7 +62,7 @@ impl Log for NoteLog {
         let target = cut(record.target(), TARGET.min(longest() / 4));
         let (level, len) = (record.level() as usize, target.len());
         let head = [level, len].map(|field| u8::try_from(field).unwrap_or(u8::MAX));
-        // There is room for these. A text that is cut is an error of the formatter.
+        // There is room for these. A cut text makes the formatter fail, which is harmless.
         _ = line.0.extend_from_slice(&head);
         _ = line.0.extend_from_slice(target.as_bytes());
         _ = line.write_fmt(*record.args());
@@ -72,7 +72,7 @@ impl Log for NoteLog {
     fn flush(&self) {}
 }
 
-/// Takes text as long as it fits.
+/// Accepts text while it fits.
 struct Line(Vec<u8, LONGEST>);
 
 impl fmt::Write for Line {
@@ -85,8 +85,8 @@ impl fmt::Write for Line {
 }
 
 impl Note<'_> {
-    /// Returns the level of a record of the `log` crate; `None` for any other note. A hostile worker
-    /// may send any.
+    /// Returns the level of a record of the `log` crate, or `None` for any other note. A hostile
+    /// worker may send any level.
     pub fn level(&self) -> Option<Level> {
         let (level, ..) = self.record()?;
         let mut levels = Level::iter();

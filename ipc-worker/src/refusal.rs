@@ -1,4 +1,4 @@
-//! A handler's refusal: a code and a short text, on the wire and off it.
+//! A handler's refusal: a code and a short text, and its encoding.
 
 use core::fmt;
 
@@ -8,57 +8,57 @@ use ipc_transport::{Errno, SystemError};
 
 use crate::call::Body;
 
-/// Bytes of text in a refusal.
+/// Most bytes of text in a refusal.
 const TEXT: usize = 60;
 
-/// Why a handler did not do what it was asked for.
+/// Why a handler did not do what was asked.
 ///
-/// Codes of zero and above are the program's own, or the kernel's error numbers where the refusal
-/// was made from one; those below are this library's.
+/// Codes of zero and above belong to the program, or are errno values if the refusal was made from
+/// one. Negative codes belong to this library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The code.
     pub code: i32,
-    /// What to show, at most 60 bytes.
+    /// The text to show, at most 60 bytes.
     pub text: Text<TEXT>,
 }
 
 impl Refusal {
-    /// Bytes of the longest refusal on the wire.
+    /// Bytes of the longest encoded refusal.
     pub(crate) const SIZE: usize = 4 + TEXT;
 
     /// The handler does not know the method.
     pub const UNKNOWN_METHOD: Self = Self::new(-1, "unknown method");
-    /// The request's descriptors did not all arrive, so that the handler was not asked.
-    pub const FDS_LOST: Self = Self::new(-2, "descriptors were lost on the way");
-    /// The reply does not fit in the room for it.
+    /// The request's descriptors did not all arrive. The handler did not run.
+    pub const FDS_LOST: Self = Self::new(-2, "descriptors were lost in transit");
+    /// The reply does not fit in its space.
     pub const REPLY_TOO_LONG: Self = Self::new(-3, "the reply is too long");
 
-    /// The request's bytes are no arguments of its method, so that the handler was not asked.
-    pub const MALFORMED: Self = Self::new(-4, "the request's bytes have no meaning");
-    /// The method takes another number of descriptors, so that the handler was not asked.
-    pub const WRONG_FDS: Self = Self::new(-5, "a wrong number of descriptors");
-    /// The handler's result cannot be written.
-    pub const UNENCODABLE: Self = Self::new(-6, "the result cannot be written");
-    /// The reply may not bring that many descriptors, or none at all.
+    /// The request's bytes do not decode to the method's arguments. The handler did not run.
+    pub const MALFORMED: Self = Self::new(-4, "the request's bytes do not decode");
+    /// The method takes a different number of descriptors. The handler did not run.
+    pub const WRONG_FDS: Self = Self::new(-5, "wrong number of descriptors");
+    /// The handler's result cannot be encoded.
+    pub const UNENCODABLE: Self = Self::new(-6, "the result cannot be encoded");
+    /// The reply has more descriptors than the call allows.
     pub const TOO_MANY_FDS: Self = Self::new(-7, "more descriptors than the call allows");
 
-    /// The text of a refusal whose code is the kernel's number: a descriptor of the reply cannot be
-    /// passed, an io_uring's for example. The handler has done its work.
+    /// The text of a refusal whose code is the kernel's errno: the kernel refused to pass a
+    /// descriptor of the reply, such as one of an io_uring. The handler has done its work.
     pub const UNSENDABLE_FDS: &str = "the reply's descriptors cannot be passed";
 
-    /// A refusal with a code of the program's own. A longer text is cut.
+    /// Creates a refusal with a code that the program chooses. A longer text is cut.
     pub const fn new(code: i32, text: &str) -> Self {
         Self { code, text: Text::new(text) }
     }
 
-    /// Writes the refusal into a payload and returns its length, zero where there is no room.
+    /// Encodes the refusal into a payload and returns its length, or zero if it does not fit.
     pub(crate) fn encode(&self, payload: &mut [u8]) -> usize {
         let pieces: [&[u8]; 2] = [&self.code.to_le_bytes(), self.text.as_str().as_bytes()];
         Body::Pieces(&pieces).encode(payload).unwrap_or(0)
     }
 
-    /// Reads what a worker has sent, whatever it is.
+    /// Decodes what a worker sent, which may be any bytes.
     pub(crate) fn decode(payload: &[u8]) -> Self {
         let (code, text) = payload.split_first_chunk().unwrap_or((&[0; 4], &[]));
         Self { code: i32::from_le_bytes(*code), text: Text::from_bytes(text) }

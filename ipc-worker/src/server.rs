@@ -1,5 +1,5 @@
-//! The worker's side of the traffic: requests in, handlers run, answers out in batches. It names no
-//! transport and no process.
+//! The worker's side of the traffic: receives requests, runs handlers, and sends answers in
+//! batches. It knows neither transport nor process.
 
 mod notes;
 mod sending;
@@ -21,16 +21,16 @@ pub(crate) use notes::{LAST_WORDS, Notes, Sender};
 pub(crate) use sending::{SHORTAGE, Sent, Served};
 use sending::{send, wait_out};
 
-/// A handler is quick if it takes no longer. Once the oldest unsent answer is older, it goes out
-/// before the next request.
+/// The longest run of a quick handler. An unsent answer older than this is sent before the next
+/// request runs.
 const QUICK: Duration = Duration::from_micros(100);
 
-/// How often in a row a method was quick that may run while answers wait.
+/// How many quick runs in a row a method needs before answers may wait for it.
 const OFTEN: u8 = 16;
 
 const FDS: usize = MAX_FDS as usize;
 
-/// What a worker of `BYTES` bytes each way needs to serve.
+/// What a worker of `BYTES` bytes in each direction needs to serve.
 pub(crate) struct Server<'a, H, V, const SLOTS: usize, const BYTES: usize> {
     pub(crate) handler: &'a mut H,
     pub(crate) words: Words<'a>,
@@ -38,20 +38,19 @@ pub(crate) struct Server<'a, H, V, const SLOTS: usize, const BYTES: usize> {
     pub(crate) inbox: &'a mut Inbox<BYTES>,
     pub(crate) outbox: &'a mut Outbox<BYTES, SLOTS>,
     pub(crate) notes: Notes<'a>,
-    /// The last one-way request that the handler has finished and main was not told of.
+    /// The last finished one-way request, until main was told of it.
     pub(crate) finished: Option<u64>,
-    /// The clock.
     pub(crate) now: fn() -> Instant,
     pub(crate) paces: Paces,
 }
 
-/// How many quick runs in a row are missing until methods count as quick. Those with the same lowest
-/// bits count as one.
+/// How many more quick runs each method needs to count as quick. Methods with the same lowest bits
+/// share an entry.
 #[derive(Debug)]
 pub(crate) struct Paces([u8; 16]);
 
 impl Paces {
-    /// One quick run is enough at first.
+    /// At first, one quick run is enough.
     pub(crate) const NEW: Self = Self([1; 16]);
 
     fn of(&mut self, method: u16) -> &mut u8 {
@@ -61,7 +60,7 @@ impl Paces {
 }
 
 impl<H: Handler, V: View, const SLOTS: usize, const BYTES: usize> Server<'_, H, V, SLOTS, BYTES> {
-    /// Serves until main closes. The transport's calls wait.
+    /// Serves until main closes. The transport must be blocking.
     pub(crate) fn serve(&mut self, transport: &mut impl PassFds) -> Served {
         let mut shortage = None;
         loop {
@@ -84,17 +83,17 @@ impl<H: Handler, V: View, const SLOTS: usize, const BYTES: usize> Server<'_, H, 
         }
     }
 
-    /// Runs the handler for every whole request in the inbox. What is finished goes out before one
-    /// that is not known to be quick.
+    /// Runs the handler for every whole request in the inbox. Finished answers are sent before a
+    /// request that is not known to be quick.
     fn work(&mut self, transport: &mut impl PassFds) -> Result<(), Served> {
-        // When the first answer that waits was finished, and the last one.
+        // When the first and the last unsent answer were finished.
         let mut waiting: Option<(Instant, Instant)> = None;
         while let Some(header) = self.inbox.advance().map_err(|_| Served::Broken)? {
             if !matches!(header.kind(), Kind::Request | Kind::OneWay) {
                 return Err(Served::Broken);
             }
             let (method, has_batch) = (header.method(), self.has_batch());
-            // A lone one asks for no time.
+            // A single request needs no clock.
             let is_timed = has_batch || self.inbox.has_frame();
             let is_old = waiting.is_some_and(|(first, last)| last.since(first) > QUICK);
             let has_room = self.outbox.has_room_for(reply_capacity(BYTES), FDS);
@@ -153,7 +152,7 @@ impl<H: Handler, V: View, const SLOTS: usize, const BYTES: usize> Server<'_, H, 
         let Written { room, finished, served, .. } = written.into_inner();
         served?;
         if header.kind() == Kind::OneWay && answer.kind() == Kind::Reply {
-            // What it has put into the reply goes with the room.
+            // A one-way's reply is dropped with its room.
             *finished = Some(header.id());
         } else {
             room.commit(answer, len).map_err(|_| Served::Broken)?;
@@ -161,31 +160,31 @@ impl<H: Handler, V: View, const SLOTS: usize, const BYTES: usize> Server<'_, H, 
         Ok(())
     }
 
-    /// Returns whether anything is to be settled.
+    /// Returns whether there is anything to settle.
     fn has_batch(&self) -> bool {
         self.outbox.has_unsent() || self.finished.is_some()
     }
 
-    /// Settles the batch and sends its answers. Main is told once of all the one-way requests that
-    /// are done by now.
+    /// Settles the batch and sends its answers. One frame reports all one-way requests that are
+    /// done.
     fn flush(&mut self, transport: &mut impl PassFds) -> Result<(), Served> {
         if !self.has_batch() {
             return Ok(());
         }
         self.handler.settle().map_err(|_| Served::NotSettled)?;
-        // Where it finds no room now, it goes out after what is queued.
+        // If there is no room now, it is sent after the queued frames.
         self.finished.take_if(|id| self.outbox.push(Header::done(*id), &[]).is_ok());
         flush(self.outbox, &mut self.finished, self.notes, transport)
     }
 }
 
-/// The answer that a handler writes, behind those that wait to be sent.
+/// The answer being written, queued behind the unsent ones.
 struct Written<'a, T, const SLOTS: usize, const BYTES: usize> {
     room: Room<'a, BYTES, SLOTS>,
     finished: &'a mut Option<u64>,
     notes: Notes<'a>,
     transport: &'a mut T,
-    /// Whether the worker goes on after this handler.
+    /// Whether the worker continues after this handler.
     served: Result<(), Served>,
 }
 
@@ -217,8 +216,7 @@ impl<T: PassFds, const SLOTS: usize, const BYTES: usize> Answers for Written<'_,
     }
 }
 
-/// Sends what is queued, and then word of the one-way requests that are finished, if that is not
-/// queued.
+/// Sends the queued frames, and then the report of finished one-way requests, unless it is queued.
 fn flush<const SLOTS: usize, const BYTES: usize>(
     outbox: &mut Outbox<BYTES, SLOTS>,
     finished: &mut Option<u64>,
@@ -229,7 +227,7 @@ fn flush<const SLOTS: usize, const BYTES: usize>(
     let mut shortage = None;
     while outbox.has_unsent() {
         match outbox.flush_with(transport) {
-            // The work goes on for a main that is gone; only nobody hears of it.
+            // Main is gone. The work continues, but nobody receives the answers.
             Err(TransportError::Closed) => outbox.discard_unsent(),
             Ok(flushed) if flushed.complete => {}
             Err(TransportError::FdsRefused(error)) => refuse_next(outbox, error, transport)?,
@@ -244,7 +242,7 @@ fn flush<const SLOTS: usize, const BYTES: usize>(
     }
 }
 
-/// Sends a refusal in the place of the next answer, whose descriptors cannot be passed.
+/// Replaces the next answer by a refusal, because its descriptors cannot be passed.
 fn refuse_next<const SLOTS: usize, const BYTES: usize>(
     outbox: &mut Outbox<BYTES, SLOTS>,
     error: SystemError,
@@ -258,13 +256,13 @@ fn refuse_next<const SLOTS: usize, const BYTES: usize>(
     send(&mut |pieces| transport.send(pieces), header, text.get(..len).unwrap_or_default())
 }
 
-/// Bytes that a reply may have in a worker of `bytes` bytes each way.
+/// Returns the capacity of a reply, for a worker of `bytes` bytes in each direction.
 pub(crate) const fn reply_capacity(bytes: usize) -> usize {
     bytes / 2 - Header::SIZE
 }
 
-/// Runs the handler for one request. Returns the answer's header, and the length of its bytes;
-/// these and its descriptors are where the reply's room is.
+/// Runs the handler for one request. Returns the answer's header and the length of its bytes. These
+/// and the descriptors are in the reply's space.
 pub(crate) fn answer<H: Handler>(
     handler: &mut H,
     request: &mut Request<'_>,

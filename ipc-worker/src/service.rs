@@ -1,6 +1,6 @@
-//! Typed services: declared once, with main's stub and the worker's dispatch made from it.
+//! Typed services: one declaration generates main's stub and the worker's dispatch.
 //!
-//! The items here beside the macro are for the code that it makes, and not part of the interface.
+//! The items here other than the macro are for the generated code and not part of the public API.
 
 mod args;
 mod fingerprint;
@@ -11,12 +11,12 @@ pub mod said;
 pub use args::Args;
 pub use fingerprint::fingerprint;
 
-/// Declares what a worker does for main: its methods with their numbers, arguments and results.
+/// Declares what a worker does for main: methods with their numbers, arguments and results.
 ///
-/// A service becomes a module with one module for each method, for main, and a trait `Serve` with
-/// one function for each, for the worker. Arguments and results are any types of serde; they
-/// are written in the postcard format, straight into the worker's buffers, and may borrow from
-/// them. Needs the feature `postcard`.
+/// A service becomes a module. For main it contains one module per method; for the worker it
+/// contains a trait `Serve` with one function per method. Arguments and results are serde types.
+/// They are encoded with postcard directly into the worker's buffers, and may borrow from them.
+/// Needs the feature `postcard`.
 ///
 /// ```
 /// use std::fs::File;
@@ -76,22 +76,22 @@ pub use fingerprint::fingerprint;
 /// }
 /// ```
 ///
-/// # What is declared
-/// Each method has a number, by which it goes, a name, arguments, perhaps a number of descriptors
-/// as the last of them, and a result. A result with descriptors is written as a tuple:
-/// `-> (u64, [OwnedFd; 1])`, where `OwnedFd` has no path. Two methods with one number do not
-/// compile. The names `prepare`, `settle` and `descriptors` are taken, and among types `Serve` and
-/// `Server`. Attributes, such as `#[cfg]`, apply to all that is made of the method. A function that
-/// needs its request, for [`is_cancelled`](crate::Request::is_cancelled) or
-/// [`flush`](crate::Request::flush), has `request: &Request<'_>` as its first argument; main's side
-/// does not have it. A service of more than 100 methods needs a higher `#![recursion_limit]`; a
+/// # Declaring methods
+/// Each method has a number that identifies it, a name, arguments and a result. The last argument
+/// may be an array of descriptors. A result with descriptors is a tuple: `-> (u64, [OwnedFd; 1])`,
+/// where `OwnedFd` must have no path. Two methods with the same number do not compile. The method
+/// names `prepare`, `settle` and `descriptors` and the type names `Serve` and `Server` are
+/// reserved. Attributes such as `#[cfg]` apply to everything generated for the method. A function
+/// that needs the request, for [`is_cancelled`](crate::Request::is_cancelled) or
+/// [`flush`](crate::Request::flush), takes `request: &Request<'_>` as its first argument; main's
+/// side omits it. A service with more than 100 methods needs a higher `#![recursion_limit]`. A
 /// method with descriptors in its result counts as two.
 ///
-/// Words after the result say how the method behaves:
-/// - `again` with a value of [`Again`](crate::Again), and perhaps `tries` with a number: how its
-///   calls may be repeated, unless one [says otherwise](crate::Call::again).
+/// Words after the result describe the method's behaviour:
+/// - `again` with a value of [`Again`](crate::Again), optionally followed by `tries` with a number:
+///   the default resend policy of its calls; see [`Call::again`](crate::Call::again).
 /// - `quick` or `slow`: whether it takes less than 100 µs, for
-///   [`Handler::is_quick`](crate::Handler::is_quick). Without a word the worker times it.
+///   [`Handler::is_quick`](crate::Handler::is_quick). Without either word, the worker measures it.
 ///
 /// ```
 /// ipc_worker::service! { mod disk {
@@ -101,7 +101,7 @@ pub use fingerprint::fingerprint;
 /// # fn main() {}
 /// ```
 ///
-/// Any other word, or words that contradict each other, do not compile:
+/// Unknown or contradictory words do not compile:
 /// ```compile_fail,E0560
 /// ipc_worker::service! { mod disk {
 ///     1 => fn put(at: u64, block: &str) -> u32, again UntilAnswered, tries 5, slow;
@@ -111,36 +111,36 @@ pub use fingerprint::fingerprint;
 /// ```
 ///
 /// # For main
-/// - `disk::append::call(&mut worker, &line, [fd], tag)` calls as
-///   [`Worker::try_call`](crate::Worker::try_call) does. Arguments are lent, references are passed
-///   as they are.
-/// - `disk::append::args(&line, [fd]).call()` is an ordinary [`Call`](crate::Call), which can be
-///   given a deadline or another resend policy, or passed to
-///   [`call_until`](crate::Worker::call_until). It allows its reply as many descriptors as the
-///   method gives.
-/// - `disk::append::result(&reply)` reads the result, which may borrow from the reply. Where
-///   descriptors come with it, the reply is consumed: `disk::open::result(reply)`. A reply that is
-///   not a valid result of the method is a [`BadReply`](crate::BadReply).
+/// - `disk::append::call(&mut worker, &line, [fd], tag)` makes a call as
+///   [`Worker::try_call`](crate::Worker::try_call) does. Arguments are passed by reference;
+///   references are passed unchanged.
+/// - `disk::append::args(&line, [fd]).call()` returns an ordinary [`Call`](crate::Call), on which a
+///   deadline or another resend policy can be set, or which can be passed to
+///   [`call_until`](crate::Worker::call_until). It allows its reply the number of descriptors that
+///   the method returns.
+/// - `disk::append::result(&reply)` decodes the result, which may borrow from the reply. If the
+///   method returns descriptors, this consumes the reply: `disk::open::result(reply)`. A reply that
+///   is not a valid result of the method is a [`BadReply`](crate::BadReply).
 ///
 /// # For the worker
-/// - `disk::Serve` is implemented by what does the work. Its `prepare`, `settle` and `descriptors`
-///   are those of [`Handler`](crate::Handler), and have the same defaults.
-/// - `disk::Server(Disk)` makes a handler of it.
-/// - `disk::dispatch(&mut disk, request, reply)` answers one request, for a handler that serves
-///   two services or does more. `disk::is_quick(number)` returns what the declaration says.
+/// - `disk::Serve` is the trait that the program implements. Its `prepare`, `settle` and
+///   `descriptors` are those of [`Handler`](crate::Handler), with the same defaults.
+/// - `disk::Server(Disk)` turns it into a handler.
+/// - `disk::dispatch(&mut disk, request, reply)` answers one request, for a handler that serves two
+///   services, or more than a service. `disk::is_quick(number)` returns what the declaration says.
 ///
 /// A request reaches the program's function only if it is valid. Arguments that do not decode are
 /// refused with [`Refusal::MALFORMED`](crate::Refusal::MALFORMED), too many or too few descriptors
-/// with [`WRONG_FDS`](crate::Refusal::WRONG_FDS), undeclared numbers with
-/// [`UNKNOWN_METHOD`](crate::Refusal::UNKNOWN_METHOD). A result that does not fit becomes
-/// [`REPLY_TOO_LONG`](crate::Refusal::REPLY_TOO_LONG), one that cannot be written
-/// [`UNENCODABLE`](crate::Refusal::UNENCODABLE): the work was done then.
+/// with [`WRONG_FDS`](crate::Refusal::WRONG_FDS), and undeclared numbers with
+/// [`UNKNOWN_METHOD`](crate::Refusal::UNKNOWN_METHOD). A result that does not fit is answered with
+/// [`REPLY_TOO_LONG`](crate::Refusal::REPLY_TOO_LONG), and one that cannot be encoded with
+/// [`UNENCODABLE`](crate::Refusal::UNENCODABLE). In both cases the work was done.
 ///
 /// # Sizes
-/// Arguments that are too long for a request are not taken:
-/// [`Why::TooLong`](crate::Why::TooLong), with both numbers. For types that implement postcard's
-/// `MaxSize`, `call` checks the longest value at compile time. Numbers, arrays and tuples implement
-/// it. For a type of your own, depend on `postcard` with its feature `experimental-derive` and add
+/// A call whose arguments are too long for a request is rejected with
+/// [`Why::TooLong`](crate::Why::TooLong). For types that implement postcard's `MaxSize`, `call`
+/// checks the longest value at compile time. Numbers, arrays and tuples implement it. For your own
+/// types, depend on `postcard` with its feature `experimental-derive` and add
 /// `#[derive(postcard::experimental::max_size::MaxSize)]`:
 /// ```
 /// # use ipc_worker::{Refusal, Reply, Request, Start, Worker};
@@ -168,21 +168,20 @@ pub use fingerprint::fingerprint;
 /// # }
 /// ```
 ///
-/// A `&[u8]` or `Vec<u8>` goes byte by byte in serde. For long ones use `&str`, or
-/// `serde_bytes::Bytes`, which are copied whole and read in the same format.
+/// serde encodes `&[u8]` and `Vec<u8>` byte by byte. For long data use `&str` or
+/// `serde_bytes::Bytes`, which are copied as a whole, in the same format.
 ///
-/// # What may be changed
-/// A forked worker is the same program as its main, so anything may change between versions. If the
-/// two programs may differ: postcard's bytes are not self-describing, so a changed argument,
-/// result, field, order of an enum or count of descriptors needs a new number. Only add methods,
-/// use each number once, and never reuse the number of a removed method. A worker refuses a method
-/// that it does not know.
+/// # Compatibility
+/// A forked worker is the same program as main, so anything may change between versions. Take care
+/// if main and worker may be different builds. Postcard is not self-describing: a changed argument,
+/// result, field, enum order or number of descriptors needs a new method number. Only add methods,
+/// and never reuse a number. A worker refuses a method that it does not know.
 ///
-/// To refuse a worker of another build instead, let main expect the service's `IDENTITY`:
-/// `start.expects(&disk::IDENTITY)`. A worker sends its own when it starts. It names the package
-/// that declares the service, with its version, and the service. Its fingerprint covers the methods
-/// as they are written, in their order: numbers, names, arguments and results, without the words
-/// after them. The fields of a type are not part of it.
+/// To refuse workers of another build, let main expect the service's `IDENTITY`:
+/// `start.expects(&disk::IDENTITY)`. A worker sends its own when it starts. It contains the name
+/// and version of the package that declares the service, the service's name, and a fingerprint. The
+/// fingerprint covers the source text of the methods, in order: numbers, names, arguments and
+/// results. It does not cover the words after the result, or the fields of types.
 ///
 /// ```
 /// ipc_worker::service! { mod disk {
@@ -209,10 +208,11 @@ macro_rules! service {
     };
 }
 
-/// Makes the module of a [`service!`](crate::service). Not part of the interface.
+/// Generates the module of a [`service!`](crate::service). Not part of the public API.
 ///
-/// `@methods` reads the methods one by one; a result with descriptors, `-> (T, [OwnedFd; N])`, is
-/// told from other tuples and becomes `-> T => N`. `@module` makes all of it.
+/// `@methods` reads the methods one by one. It distinguishes a result with descriptors, `-> (T,
+/// [OwnedFd; N])`, from other tuples, and turns it into `-> T => N`. `@module` generates
+/// everything.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! service_module {
@@ -253,7 +253,7 @@ macro_rules! service_module {
         $visible mod $service {
             use super::*;
 
-            // Two methods with one number are an error here.
+            // Two methods with the same number are an error here.
             const _: () = {
                 #[allow(non_camel_case_types)]
                 #[repr(u16)]
@@ -278,25 +278,25 @@ macro_rules! service_module {
                 )+]),
             };
 
-            /// What the worker does for each method; [`Server`] makes a handler of it.
+            /// What the worker does for each method. [`Server`] turns it into a handler.
             pub trait Serve {
-                /// Runs once in each new worker, before main is told that it is ready.
+                /// Runs once in each new worker, before main learns that it is ready.
                 ///
                 /// # Errors
-                /// A reason makes the start fail.
+                /// The start fails, and main gets the reason.
                 fn prepare(&mut self) -> ::core::result::Result<(), $crate::Reason> {
                     ::core::result::Result::Ok(())
                 }
 
-                /// Runs once for each batch, before its replies are sent.
+                /// Runs once per batch, before its replies are sent.
                 ///
                 /// # Errors
-                /// A refusal ends the worker before the replies are sent.
+                /// The worker exits before it sends the replies.
                 fn settle(&mut self) -> ::core::result::Result<(), $crate::Refusal> {
                     ::core::result::Result::Ok(())
                 }
 
-                /// Lists the descriptors that are held: a forked worker keeps them open.
+                /// Lists the descriptors that it holds. A forked worker keeps them open.
                 fn descriptors(
                     &self,
                 ) -> impl ::core::iter::Iterator<Item = $crate::service::method::Fd<'_>> {
@@ -312,7 +312,7 @@ macro_rules! service_module {
                 )+
             }
 
-            /// Makes a handler of what serves.
+            /// Turns an implementation of [`Serve`] into a handler.
             #[derive(Clone, Copy, Debug, PartialEq, Eq)]
             pub struct Server<S>(pub S);
 
@@ -348,7 +348,8 @@ macro_rules! service_module {
                 }
             }
 
-            /// Returns whether the method of this number is quick; `None` if nothing says so.
+            /// Returns whether the method with this number is declared quick or slow. `None` if it
+            /// is declared neither.
             #[must_use]
             pub const fn is_quick(method: u16) -> ::core::option::Option<bool> {
                 match method {
@@ -360,7 +361,7 @@ macro_rules! service_module {
             /// Answers one request by its method, for handlers that do more than this service.
             ///
             /// # Errors
-            /// The method's own refusals, and those for invalid requests.
+            /// Refusals by the method itself, and those for invalid requests.
             pub fn dispatch(
                 serve: &mut impl Serve,
                 request: &mut $crate::Request<'_>,

@@ -1,4 +1,4 @@
-//! How a worker is started: its launch, and what the builder calls set.
+//! How a worker is started: its launch, and the builder's settings.
 
 use core::ffi::CStr;
 use core::time::Duration;
@@ -14,10 +14,10 @@ use crate::ledger::{Restart, TimeLimit};
 use crate::process::{Exec, Fork, Inline, Policy};
 use crate::refusal::Refusal;
 
-/// How long a worker may take to be ready, unless [`Start::ready_within`] says otherwise.
+/// How long a worker may take to be ready, by default; see [`Start::ready_within`].
 const READY_WITHIN: Duration = Duration::from_secs(10);
 
-/// How a worker is started, and restarted.
+/// How a worker is started and restarted.
 #[derive(Debug)]
 pub struct Start<L> {
     pub(crate) launch: L,
@@ -27,15 +27,16 @@ pub struct Start<L> {
 impl<H: Handler> Start<Fork<H>> {
     /// Runs the handler in a forked process (fork(2)).
     ///
-    /// Each new worker begins with the handler as it was here. In the child every descriptor is
-    /// cut off from its file but 0, 1, 2 and those that [`Handler::descriptors`] lists; the numbers
-    /// stay taken, see [`detach_all_but`](ipc_barrier::process::detach_all_but). SIGINT, SIGTERM,
-    /// SIGHUP and SIGPIPE are ignored: the child ends when main closes. All other signals have
-    /// their default action, and none is blocked. A real-time policy, a negative nice value and a
-    /// negative `oom_score_adj` are given up.
+    /// Each new worker gets a copy of the handler as it is here. The child keeps the descriptors 0,
+    /// 1 and 2 and those that [`Handler::descriptors`] lists. It detaches all others from their
+    /// files, but the numbers stay in use; see
+    /// [`detach_all_but`](ipc_barrier::process::detach_all_but). It ignores SIGINT, SIGTERM, SIGHUP
+    /// and SIGPIPE, and ends when main closes. All other signals have their default action, and
+    /// none is blocked. The child gives up a real-time policy, a negative nice value and a negative
+    /// `oom_score_adj`.
     ///
-    /// A function or closure must capture nothing, which is checked at compile time; for others see
-    /// [`fork_with`](Start::fork_with).
+    /// A function or closure must not capture anything, which is checked at compile time. For one
+    /// that does, see [`fork_with`](Start::fork_with).
     #[cfg(feature = "libc")]
     pub fn fork(handler: H) -> Self {
         Self::new(Fork::new(ipc_barrier::process::fork, handler))
@@ -45,11 +46,11 @@ impl<H: Handler> Start<Fork<H>> {
     /// library. See [`fork`](Self::fork).
     ///
     /// # Safety
-    /// The program has no C library and one thread, now and whenever a worker is restarted.
-    #[expect(unsafe_code, reason = "the raw fork's promise is passed on to the caller")]
+    /// The program must have no C library and only one thread, now and at each restart.
+    #[expect(unsafe_code, reason = "the caller promises what the raw fork needs")]
     pub unsafe fn fork_raw(handler: H) -> Self {
         fn raw() -> Result<ipc_barrier::process::Fork, ipc_barrier::process::ForkError> {
-            // SAFETY: the caller of `Start::fork_raw` has promised what this needs.
+            // SAFETY: the caller of `Start::fork_raw` promised what this needs.
             unsafe { ipc_barrier::process::fork_raw() }
         }
         Self::new(Fork::new(raw, handler))
@@ -60,7 +61,7 @@ impl<'fd, F, const N: usize> Start<Fork<Holding<'fd, F, N>>>
 where
     F: FnMut(&mut Request<'_>, &mut Reply<'_>) -> Result<(), Refusal>,
 {
-    /// Runs a function or closure in a forked process, as [`fork`](Start::fork) does, with the
+    /// Runs a function or closure in a forked process, as [`fork`](Start::fork) does. `fds` are the
     /// descriptors that it uses.
     ///
     /// ```
@@ -81,16 +82,16 @@ where
 }
 
 impl Start<Exec<'static>> {
-    /// Starts this program again, as a worker (`/proc/self/exe`, which is opened here: a program
-    /// that replaces this one on disk is never mixed with it). Its `main` begins with
-    /// [`is_worker`](crate::is_worker) and [`serve`](crate::serve).
+    /// Starts this program again, as a worker. Its `main` must begin with
+    /// [`is_worker`](crate::is_worker) and [`serve`](crate::serve). `/proc/self/exe` is opened
+    /// here, so replacing the program on disk does not affect later workers.
     ///
-    /// It works from any program, also while other threads run; where there is a C library, by
-    /// posix_spawn(3), whose cost does not grow with this process's memory. Main stands still until
+    /// Works from any program, even while other threads run. With a C library it uses
+    /// posix_spawn(3), whose cost does not grow with this process's memory. Main is suspended until
     /// the exec.
     ///
     /// # Errors
-    /// Those of open(2): where `/proc` is not mounted start a program by its path, with
+    /// Those of open(2). If `/proc` is not mounted, start the program by its path, with
     /// [`exec`](Start::exec).
     pub fn exec_self() -> Result<Self, SystemError> {
         Ok(Self::new(Exec::this_program()?))
@@ -100,23 +101,23 @@ impl Start<Exec<'static>> {
 impl<'a> Start<Exec<'a>> {
     /// Starts a program that [serves](crate::serve), by its path. `PATH` is not searched.
     ///
-    /// What worker and main share lies in a sealed file in memory: starts fail with the error of
-    /// memfd_create(2) (kernel 3.17) where a filter refuses it.
+    /// Worker and main share a sealed memory file. Where a filter refuses memfd_create(2) (kernel
+    /// 3.17), starts fail with its error.
     pub const fn exec(path: &'a CStr) -> Self {
         Self::new(Exec::at(path))
     }
 }
 
 impl<'a, M, B> Start<Exec<'a, M, B>> {
-    /// Adds arguments, at most 62. The program's first ones are its name and a mark.
+    /// Adds arguments, at most 62. They follow the program's name and a mark.
     #[must_use]
     pub const fn args(mut self, args: &'a [&'a CStr]) -> Self {
         self.launch.args = args;
         self
     }
 
-    /// Sets the environment, at most 64 of `NAME=value`; without this it is main's, or without a C
-    /// library none.
+    /// Sets the environment, at most 64 strings `NAME=value`. The default is main's environment, or
+    /// with no C library an empty one.
     #[must_use]
     pub const fn env(mut self, env: &'a [&'a CStr]) -> Self {
         self.launch.env = Some(env);
@@ -125,23 +126,24 @@ impl<'a, M, B> Start<Exec<'a, M, B>> {
 }
 
 impl<H: Handler> Start<Inline<H>> {
-    /// Runs the handler in main itself, during [`turn`](crate::Worker::turn): the same calls and
-    /// outcomes with one process. A handler that blocks blocks main, and its panic is main's: in
-    /// a program that catches it, what had run since the last settling is lost.
+    /// Runs the handler in main itself, during [`turn`](crate::Worker::turn). Calls and outcomes
+    /// are the same, but there is no other process. A handler that blocks blocks main, and its
+    /// panic is main's. If the program catches the panic, everything since the last `settle` is
+    /// lost.
     pub fn inline(handler: H) -> Self {
         Self::new(Inline::new(handler))
     }
 }
 
 impl<H: Handler, M> Start<Fork<H, M>> {
-    /// Lets requests be lent blocks of shared memory for large payloads, by
-    /// [`Call::block`](crate::Call::block): `N` blocks of at least `len` bytes, rounded up to pages of
-    /// 4 KiB. A payload then is copied once on its way to the handler, and once on its way back, and
-    /// not through `BYTES`.
+    /// Adds `N` blocks of shared memory for large payloads; see
+    /// [`Call::block`](crate::Call::block). Each has at least `len` bytes, rounded up to pages of 4
+    /// KiB. A payload in a block is copied once on its way to the handler and once on its way back.
+    /// It does not pass through `BYTES`.
     ///
-    /// The memory is mapped once, at the first start, and stays the same for all later workers. A page
-    /// of it takes memory once it was used. A hostile worker can change the bytes of any block at any
-    /// time, and nothing else.
+    /// The memory is mapped once, at the first start, and used by all later workers. A page takes
+    /// physical memory only once it is used. A hostile worker can change the bytes of any block at
+    /// any time, and nothing else.
     ///
     /// ```
     /// use ipc_worker::{Call, Event, Instant, Outcome, Refusal, Reply, Request, Start, Worker};
@@ -175,7 +177,7 @@ impl<H: Handler, M> Start<Fork<H, M>> {
 }
 
 impl<'a, M> Start<Exec<'a, M>> {
-    /// Lets requests be lent blocks of shared memory, as [`blocks`](Start::blocks) of a fork does. The
+    /// Adds blocks of shared memory, as [`blocks`](Start::blocks) of a forked worker does. The
     /// memory is a sealed file: memfd_create(2), kernel 3.17.
     #[must_use]
     pub fn blocks<const N: usize>(self, len: usize) -> Start<Exec<'a, M, Blocks<N>>> {
@@ -186,7 +188,7 @@ impl<'a, M> Start<Exec<'a, M>> {
 }
 
 impl<H: Handler> Start<Inline<H>> {
-    /// Lets requests be lent blocks, as [`blocks`](Start::blocks) of a fork does.
+    /// Adds blocks for large payloads, as [`blocks`](Start::blocks) of a forked worker does.
     #[must_use]
     pub fn blocks<const N: usize>(self, len: usize) -> Start<Inline<H, Blocks<N>>> {
         let launch = Inline::with_blocks(self.launch.handler, Blocks::new(len, false));
@@ -206,8 +208,7 @@ impl<L> Start<L> {
         Self { launch, policy }
     }
 
-    /// Sets when a worker that has ended is followed by another; [`Restart::STANDARD`] unless said
-    /// otherwise.
+    /// Sets the restart policy. The default is [`Restart::STANDARD`].
     #[must_use]
     pub fn restart(mut self, restart: Restart) -> Self {
         self.policy.restart = restart;
@@ -215,33 +216,33 @@ impl<L> Start<L> {
     }
 
     /// Lets both sides spin before they sleep: the worker for requests, main in
-    /// [`call_until`](crate::Worker::call_until) for its reply. It pays where both run at once, so
-    /// give it as [`Patience::where_parallel`] does; [`Patience::SLEEP`] unless said otherwise.
+    /// [`call_until`](crate::Worker::call_until) for the reply. This helps only if both run in
+    /// parallel; see [`Patience::where_parallel`]. The default is [`Patience::SLEEP`].
     #[must_use]
     pub fn patience(mut self, patience: Patience) -> Self {
         self.policy.patience = patience;
         self
     }
 
-    /// Limits how long a request may run: then its handler is asked to stop, and after a grace its
-    /// worker is killed. No limit unless said otherwise; [`Call::time_limit`](crate::Call::time_limit)
-    /// sets a shorter one. In line there is none.
+    /// Limits how long a request may run. After that time its handler is asked to stop, and after
+    /// the grace period its worker is killed. The default is no limit.
+    /// [`Call::time_limit`](crate::Call::time_limit) sets a shorter one. Ignored in line.
     #[must_use]
     pub fn time_limit(mut self, limit: TimeLimit) -> Self {
         self.policy.limit = limit;
         self
     }
 
-    /// Refuses a worker that serves anything else, or whose service another build declares:
-    /// [`StartError::OtherService`](crate::StartError::OtherService). Any is taken unless said
-    /// otherwise.
+    /// Refuses a worker that serves anything else, or another build of the service:
+    /// [`StartError::OtherService`](crate::StartError::OtherService). By default any worker is
+    /// accepted.
     #[must_use]
     pub fn expects(mut self, identity: &'static Identity) -> Self {
         self.policy.expected = identity;
         self
     }
 
-    /// Sets how long a worker may take to be ready; 10 seconds unless said otherwise.
+    /// Sets how long a worker may take to be ready. The default is 10 seconds.
     #[must_use]
     pub fn ready_within(mut self, time: Duration) -> Self {
         self.policy.ready_within = time;

@@ -7,21 +7,21 @@ use ipc_transport::SystemError;
 
 use crate::identity::{Identity, Served};
 
-/// Why a worker did not start. No process and no descriptor of it is left.
+/// Why a worker did not start. None of its processes or descriptors is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The system refuses a socket or memory.
+    /// The system refused a socket or memory.
     System(SystemError),
-    /// No child process exists.
+    /// No child process was created.
     Fork(ForkError),
-    /// The child's set-up or the handler's `prepare` failed: where, and why.
+    /// The child's set-up or the handler's `prepare` failed, at this stage and with this errno.
     Failed(Reason),
     /// The child ended before it was ready.
     Died(Ended),
     /// The child was not ready in time and was killed.
     TimedOut,
-    /// The worker is another version, or has other limits than main.
+    /// The worker has another version or other limits than main.
     Mismatch {
         /// What differs: "version", "slots" or "bytes".
         what: &'static str,
@@ -37,7 +37,7 @@ pub enum StartError {
         /// What the worker serves.
         theirs: Served,
     },
-    /// What the child sent is not the first frame of a worker.
+    /// The child did not send the first frame of a worker.
     Malformed,
 }
 
@@ -48,12 +48,12 @@ impl fmt::Display for StartError {
             Self::Fork(error) => error.fmt(f),
             Self::Failed(reason) => write!(f, "the worker's set-up failed: {reason}"),
             Self::Died(ended) => write!(f, "the worker ended before it was ready: {ended}"),
-            Self::TimedOut => f.write_str("the worker was not ready in time"),
+            Self::TimedOut => f.write_str("the worker was not ready in time; see Start::ready_within"),
             Self::Mismatch { what, ours, theirs } => {
-                write!(f, "the worker does not match this program: {what} {theirs}, not {ours}")
+                write!(f, "the worker does not match this program: its {what} is {theirs}, not {ours}")
             }
             Self::OtherService { ours, theirs } => {
-                write!(f, "the worker has {theirs}, and main expects {ours}")
+                write!(f, "the worker serves {theirs}, but main expects {ours}")
             }
             Self::Malformed => f.write_str("the worker's first frame is malformed"),
         }

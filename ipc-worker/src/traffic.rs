@@ -1,8 +1,8 @@
 //! Both sides over a faulty loopback, driven at random and checked against a model.
 //!
-//! There is one thread: where the worker would wait, main takes its steps, and it takes some while
-//! a handler runs. A run follows from its seed alone, which is printed if it fails. Set
-//! `IPC_SEED` to run only that one, and `IPC_STEPS` for another number of steps.
+//! Everything runs in one thread. Where the worker would wait, and also while a handler runs, main
+//! takes steps. A run depends only on its seed, which is printed if the run fails. Set `IPC_SEED`
+//! to repeat that run, and `IPC_STEPS` for another number of steps.
 
 mod far;
 mod model;
@@ -28,16 +28,16 @@ use crate::counters::Counters;
 use crate::ledger::{Credit, How, Words};
 use crate::server::{Notes, Paces, Sender, Served, Server};
 
-/// Steps of main in all, and in one run.
+/// Steps of main in all, and in each run.
 const STEPS: u64 = 1_000_000;
 const RUN: u64 = 5_000;
 
-/// Bytes that the connection holds in each direction: less than most frames.
+/// Bytes that the connection holds in each direction. Most frames are longer.
 const WIRE: usize = 90;
 
 const FAULTS: Faults = Faults { cut: 60, delay: 64, fail: 0, drop_fds: 8, disconnect: 0 };
 
-/// One worker from its start to its end.
+/// One worker, from start to end.
 fn live<const SLOTS: usize, const BYTES: usize>(main: &mut Main<SLOTS, BYTES>) {
     let len = Words::page_len(SLOTS);
     let page: StdVec<AtomicU32> = (0..len).map(|_| AtomicU32::new(0)).collect();
@@ -70,7 +70,7 @@ fn live<const SLOTS: usize, const BYTES: usize>(main: &mut Main<SLOTS, BYTES>) {
     }));
     match served {
         Err(reason) if !reason.is::<Killed>() => resume_unwind(reason),
-        Ok(Served::Broken) => assert!(world.borrow().is_killed, "out of step"),
+        Ok(Served::Broken) => assert!(world.borrow().is_killed, "out of sequence"),
         _ => {}
     }
     let mut world = world.borrow_mut();
@@ -79,7 +79,7 @@ fn live<const SLOTS: usize, const BYTES: usize>(main: &mut Main<SLOTS, BYTES>) {
     world.main.model.notes_dropped += u64::from(credit.dropped());
 }
 
-/// A run of some thousand steps from one seed.
+/// A run of a few thousand steps from one seed.
 fn run<const SLOTS: usize, const BYTES: usize>(seed: u64, seen: &mut Seen) -> u64 {
     CLOCK.set(0);
     let (token, mut witness) = UnixStream::pair().unwrap();
@@ -103,14 +103,14 @@ fn run<const SLOTS: usize, const BYTES: usize>(seed: u64, seen: &mut Seen) -> u6
     while main.caller.table.ended() > 0 {
         main.take_outcome(Credit::default());
     }
-    // What the last outcome has left is closed by this.
+    // This closes the descriptors that the last outcome left.
     main.take_outcome(Credit::default());
     let Main { caller, model, token, steps, .. } = main;
     let counters = caller.last.counters;
     seen.add(&model, &counters);
     model.finish(counters.one_ways_lost, counters.one_ways_expired, counters.one_ways_refused);
     assert!(model.answers + counters.stray_replies <= model.answers_made(), "{counters:?}");
-    // With every outcome told nothing is held any more: the last duplicate is closed.
+    // After the last outcome nothing holds a duplicate any more, so this closes the file.
     drop(token);
     witness.set_nonblocking(true).unwrap();
     match witness.read(&mut [0]) {
@@ -122,7 +122,7 @@ fn run<const SLOTS: usize, const BYTES: usize>(seed: u64, seen: &mut Seen) -> u6
     steps
 }
 
-/// Says which run it was that failed.
+/// Reports the seed of a failed run.
 struct Seed(u64);
 
 impl Drop for Seed {
@@ -147,7 +147,7 @@ fn run_seed(seed: u64, seen: &mut Seen) -> u64 {
     }
 }
 
-/// How often each thing has happened that the runs are to meet with.
+/// How often each event has happened that the runs must cover.
 #[derive(Debug, Default)]
 struct Seen([u64; 25]);
 

@@ -20,33 +20,35 @@ use crate::ledger::{Ending, RequestId, Told, Words};
 use crate::process::{Exec, Fork, Launch, Main};
 use crate::refusal::Refusal;
 
-/// A worker as main sees it, with at most `SLOTS` requests under way in `BYTES` bytes each way.
+/// Main's side of a worker. At most `SLOTS` requests are in flight, in `BYTES` bytes for each
+/// direction.
 ///
-/// `L` is its launch: [`Fork`](crate::Fork) or [`Inline`](crate::Inline) with the handler's type. A
-/// request may be `BYTES - 24` bytes long, a reply `BYTES / 2 - 24`; `BYTES` is at least 256.
+/// `L` is the launch: [`Exec`](crate::Exec), or [`Fork`](crate::Fork) or [`Inline`](crate::Inline)
+/// with the handler's type. The longest request has `BYTES - 24` bytes, the longest reply `BYTES /
+/// 2 - 24`. `BYTES` is at least 256.
 ///
-/// The loop of a daemon waits for [`as_fd`](AsFd::as_fd) to be readable or for
-/// [`next_deadline`](Self::next_deadline), calls [`turn`](Self::turn), and takes events until
-/// there is none. After that it may make calls while [`has_room`](Self::has_room).
+/// An event loop waits until [`as_fd`](AsFd::as_fd) is readable or
+/// [`next_deadline`](Self::next_deadline) has passed, calls [`turn`](Self::turn), then takes events
+/// until there are none. After that it may make calls while [`has_room`](Self::has_room).
 ///
-/// Dropping a worker closes its socket, kills its process, and waits at most 20 ms for its end. Use
-/// [`stop`](Self::stop) to lose nothing.
+/// Dropping a worker closes its socket, kills its process and waits at most 20 ms for the end. To
+/// lose nothing, call [`stop`](Self::stop) first.
 pub struct Worker<Tag, L: Launch, const SLOTS: usize = 64, const BYTES: usize = 32768> {
     main: Main<Tag, L, SLOTS, BYTES>,
 }
 
-// It may be made in one thread and used in another.
+// It can be created in one thread and used in another.
 assert_impl_all!(
     Worker<u64, Fork<fn(&mut Request<'_>, &mut Reply<'_>) -> Result<(), Refusal>>, 4, 1024>:
     Send, Sync
 );
 assert_impl_all!(Worker<u64, Exec<'static>, 4, 1024>: Send, Sync);
 
-/// An event that was found.
+/// An event that was found but not yet shown.
 pub(crate) enum Found<Tag> {
     Told(Told<Tag>),
     Note(Header),
-    /// What the worker's life has brought. It stays there until it is shown.
+    /// A change in the worker's life. It stays there until it is shown.
     News,
 }
 
@@ -54,39 +56,39 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// Bytes of the longest request.
     pub const REQUEST_CAPACITY: usize = Outbox::<BYTES, SLOTS>::CAPACITY;
 
-    /// Returns the worker's process number, while there is a process.
+    /// Returns the worker's pid, or `None` if there is no process.
     pub fn pid(&self) -> Option<i32> {
         self.main.life.process.as_ref().map(|process| process.child.pid())
     }
 
-    /// Returns whether a worker is ready to take requests, or will be again.
+    /// Returns whether a worker is ready to take requests, or will be.
     pub const fn is_running(&self) -> bool {
         self.main.life.is_running()
     }
 
-    /// Returns whether requests and replies go through a ring in shared memory at present: see
+    /// Returns whether requests and replies go through a ring in shared memory; see
     /// [`Start::over_ring`](crate::Start::over_ring).
     #[cfg(feature = "ring")]
     pub fn is_over_ring(&self) -> bool {
         self.main.life.process.as_ref().is_some_and(|process| process.uses_ring)
     }
 
-    /// Returns how many requests there are, one-way ones among them.
+    /// Returns how many requests are in flight, including one-way requests.
     pub(crate) const fn in_use(&self) -> usize {
         self.main.caller.table.in_use()
     }
 
-    /// Returns whether a request is under way, or its outcome is not told.
+    /// Returns whether a request is in flight, or its outcome was not taken yet.
     pub(crate) fn holds(&self, id: RequestId) -> bool {
         self.main.caller.table.holds(id)
     }
 
-    /// Returns how soon it could run a request: 0 now, 1 after a start, 2 never.
+    /// Returns how soon the worker could run a request: 0 now, 1 after a start, 2 never.
     pub(crate) const fn readiness(&self) -> u8 {
         self.main.life.readiness()
     }
 
-    /// Returns how many requests have not had their outcome told. One-way requests never have one.
+    /// Returns how many requests still have an outcome to come. One-way requests have none.
     pub const fn under_way(&self) -> usize {
         self.main.caller.table.in_use() - self.main.caller.table.one_ways()
     }
@@ -96,16 +98,16 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         self.main.caller.table.one_ways()
     }
 
-    /// Returns what was counted since the start: what was not taken and why, strays, one-way requests
-    /// and notes that came to nothing, lies, kills and waits.
+    /// Returns the counters since the start: rejected requests by reason, stray answers, failed
+    /// one-way requests and notes, protocol violations, kills and waits.
     pub fn counters(&self) -> Counters {
         let mut counters = self.main.caller.last.counters;
         add(&mut counters.notes_dropped, self.main.life.credit().dropped().into());
         counters
     }
 
-    /// Returns when [`turn`](Self::turn) is to be called at the latest, even if the descriptor
-    /// shows nothing; in the past for at once, `None` for no such time.
+    /// Returns the latest time to call [`turn`](Self::turn), even if the descriptor is not
+    /// readable. A time in the past means at once. `None` means no limit.
     pub fn next_deadline(&self) -> Option<Instant> {
         let is_due = self.main.caller.has_answer() || self.main.caller.last.regained;
         if is_due || self.main.life.has_news() || self.main.life.is_blind() {
@@ -116,12 +118,12 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         Some(next).filter(|&next| next != Instant::NEVER)
     }
 
-    /// Does all I/O, a bounded amount: sends what is queued, receives at most once, looks after the
-    /// process, and in line runs the handler. It never waits.
+    /// Does all I/O, a bounded amount per call, and never waits: sends queued frames, receives at
+    /// most once, checks the process, and in line runs the handler.
     ///
-    /// `now` is the present time; it decides deadlines and delays. Returns whether there may be more
-    /// to do at once. The descriptor goes on showing that, so a level-triggered loop need not look;
-    /// an edge-triggered one takes the events and calls it again until it returns false.
+    /// `now` is the current time, for deadlines and delays. Returns whether there may be more to do
+    /// at once. A level-triggered loop may ignore this, because the descriptor stays readable. An
+    /// edge-triggered loop takes the events and calls `turn` again until it returns false.
     pub fn turn(&mut self, now: Instant) -> bool {
         self.main.caller.last.regained = false;
         self.main.life.now = now;
@@ -129,15 +131,16 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         self.main.life.has_more
     }
 
-    /// Returns the next event. It does no I/O, but descriptors left in the event before are closed.
+    /// Returns the next event. Does no I/O, except that it closes descriptors left in the previous
+    /// event.
     ///
-    /// Take events until there is none: further turns wait for that.
+    /// Take events until there are none: `turn` receives nothing new before that.
     pub fn next_event(&mut self) -> Option<Event<'_, Tag>> {
         let found = self.find()?;
         self.show(found)
     }
 
-    /// Finds the next event, and borrows nothing yet.
+    /// Finds the next event without borrowing anything.
     #[inline]
     pub(crate) fn find(&mut self) -> Option<Found<Tag>> {
         self.main.caller.forget_told();
@@ -162,7 +165,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
 
     fn find_news(&mut self) -> Option<Found<Tag>> {
         let life = &self.main.life;
-        // A death is told before the outcomes that follow from it, and all else after them.
+        // A death is reported before the outcomes that follow from it, and all else after them.
         if life.died.is_none() {
             if let Some(told) = self.main.caller.table.next_ended() {
                 return Some(Found::Told(told));
@@ -171,7 +174,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         life.has_news().then_some(Found::News)
     }
 
-    /// Shows what was found, with what belongs to it.
+    /// Returns the event that was found.
     pub(crate) fn show(&mut self, found: Found<Tag>) -> Option<Event<'_, Tag>> {
         match found {
             Found::Told(told) => {
@@ -189,19 +192,18 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         }
     }
 
-    /// Kills the worker's process, if there is one (`SIGKILL`), and does not wait for its end. The
-    /// next turns take its last replies, tell [`Event::Died`], and see to its requests, as at any
-    /// death; the restart policy decides what follows.
+    /// Kills the worker's process (`SIGKILL`), if there is one, and does not wait for its end. The
+    /// next turns receive its last replies, report [`Event::Died`], and decide about its requests,
+    /// as after any death. The restart policy decides whether another worker starts.
     pub fn kill(&mut self) {
         if self.main.kill() {
             add(&mut self.main.caller.last.counters.killed_by_hand, 1);
         }
     }
 
-    /// Begins anew after [`Event::GaveUp`], or after [`stop`](Self::stop): the next turn starts a
-    /// worker, with the restart policy as at the start. [`Event::Started`] or
-    /// [`Event::NotStarted`] follows. Returns false, and does nothing, while a worker runs or will
-    /// run again.
+    /// Starts over after [`Event::GaveUp`] or [`stop`](Self::stop): the next turn starts a worker,
+    /// with a fresh restart policy. [`Event::Started`] or [`Event::NotStarted`] follows. Does
+    /// nothing and returns false while a worker runs or will be restarted.
     pub fn revive(&mut self) -> bool {
         let is_stopped = !self.is_running();
         if is_stopped {
@@ -210,13 +212,13 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         is_stopped
     }
 
-    /// Stops the worker: no new requests, every outcome given to the closure, one-way requests
-    /// done, the process ended and reaped. Returns how that ended, `None` where there was no
-    /// process.
+    /// Stops the worker. Accepts no new requests, passes every outcome to the closure, finishes
+    /// one-way requests, and reaps the process. Returns how the process ended, or `None` if there
+    /// was none.
     ///
-    /// A worker that dies meanwhile is restarted as long as requests are under way. At the
-    /// deadline it is killed and what is left is lost. A process that even then does not end,
-    /// in uninterruptible sleep, is left after 0.2 s: [`Ended::Unknown`].
+    /// If the worker dies meanwhile, it is restarted while requests are in flight. At the deadline
+    /// it is killed, and the remaining requests are lost. A process in uninterruptible sleep is
+    /// abandoned after 0.2 s: [`Ended::Unknown`].
     pub fn stop(
         &mut self,
         deadline: Instant,
@@ -227,7 +229,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
             self.go_on(deadline, &mut on_event);
         }
         self.main.close(deadline);
-        // It ends by itself or is killed at the deadline, and is not waited for without end.
+        // It ends by itself or is killed at the deadline, so this loop ends.
         while self.is_running() {
             self.go_on(Instant::NEVER, &mut on_event);
         }
@@ -236,8 +238,8 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         self.main.life.ended
     }
 
-    /// Waits until there is something to do, the deadline at the latest, does it, and gives the
-    /// closure what has come.
+    /// Waits for something to do, at most until the deadline, does it, and passes the events to the
+    /// closure.
     fn go_on(&mut self, deadline: Instant, on_event: &mut impl FnMut(Event<'_, Tag>)) {
         let has_news = self.main.caller.has_answer() || self.main.life.has_news();
         let has_news = has_news || self.main.caller.last.regained;
@@ -253,7 +255,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
 }
 
 impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> AsFd for Worker<Tag, L, SLOTS, BYTES> {
-    /// The descriptor to watch for reading, the same for the worker's whole life.
+    /// Returns the descriptor to watch for reading. It stays the same for the worker's whole life.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.main.life.epoll.as_fd()
     }

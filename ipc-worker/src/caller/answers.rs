@@ -1,5 +1,4 @@
-//! What comes back from the worker: answers to requests, word that one-way requests are done, and
-//! notes.
+//! Frames from the worker: answers, finished one-way requests, and notes.
 
 use ipc_frame::{FrameNumber, Header, Kind};
 use ipc_transport::SharedBytes;
@@ -10,17 +9,17 @@ use crate::event::{Lost, Note, Outcome, ReplyView};
 use crate::ledger::{Ending, How, Told, UnderWay};
 use crate::refusal::Refusal;
 
-/// The worker does not keep the protocol.
+/// The worker violated the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Broken;
 
 impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
-    /// Returns whether there is an outcome to tell, or a frame to look at.
+    /// Returns whether there is an outcome to report, or a frame to read.
     pub(crate) fn has_answer(&self) -> bool {
         self.inbox.has_frame() || self.table.has_ended()
     }
 
-    /// Finds the next note, or answer to a request that was sent. Frames that answer none are counted.
+    /// Finds the next note or the next answer to a request in flight. Counts stray frames.
     pub(crate) fn next_answer(&mut self) -> Result<Option<Answer<Tag>>, Broken> {
         while let Some(header) = self.inbox.advance().map_err(|_| Broken)? {
             let asked = self.find(header.id());
@@ -56,8 +55,8 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         Ok(None)
     }
 
-    /// Gives back the room of one-way requests, up to the one that the worker has finished last: it
-    /// runs all in their order.
+    /// Frees the room of one-way requests up to this one, which the worker finished last. The
+    /// worker runs them in order.
     fn free_one_ways(&mut self, last: FrameNumber) {
         let mut at = self.outbox.first();
         while let Some(request) = self.next_under_way(&mut at) {
@@ -70,13 +69,13 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         }
     }
 
-    /// Gives the room of a one-way request back.
+    /// Frees the room of a one-way request.
     pub(super) fn free(&mut self, request: &UnderWay) {
         self.table.finish(request);
         self.give_room_back(request.frame);
     }
 
-    /// Returns the outcome that was found last, with what belongs to it.
+    /// Returns the outcome that was found last, with its reply or request.
     #[inline]
     pub(crate) fn outcome<'a>(
         &'a mut self,
@@ -100,7 +99,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         (told.tag, outcome)
     }
 
-    /// Returns the note that was found last, with the tag of its request if that is under way.
+    /// Returns the note that was found last, and the tag of its request if that is in flight.
     pub(crate) fn note(&mut self, header: Header) -> (Option<&Tag>, Note<'_>) {
         let asked = self.find(header.id()).filter(|asked| self.outbox.is_sent(asked.frame));
         let tag = asked.and_then(|asked| self.table.tag_of(asked.id));

@@ -8,7 +8,7 @@ use crate::counters::add;
 use crate::ledger::{BrokenWord, Ending, How, RequestId, UnderWay, Words};
 
 impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
-    /// Gives a request up; returns false where it has its outcome already.
+    /// Cancels a request. Returns false if it already has its outcome.
     pub(crate) fn cancel(&mut self, id: RequestId, words: Words<'_>) -> bool {
         let request = self.table.get(id);
         if let Some(request) = &request {
@@ -18,7 +18,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         request.is_some()
     }
 
-    /// Ends the requests whose deadline has passed. Each turn asks for it, mostly in vain.
+    /// Ends the requests whose deadline has passed. Called on each turn, so it must be cheap.
     #[inline]
     pub(crate) fn expire(&mut self, now: Instant, words: Words<'_>) {
         if now >= self.last.earliest {
@@ -36,7 +36,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
             }
             let how = self.take_back(&request, words);
             if request.is_one_way && how > How::NotBegun {
-                // The worker will still tell of it, and then its room is free.
+                // The worker will still report it, which frees its room.
                 if let Some(entry) = self.table.entry(&request) {
                     (entry.deadline, entry.is_late) = (Instant::NEVER, true);
                 }
@@ -47,8 +47,8 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         }
     }
 
-    /// Reads each request's fate from the words of a worker that is gone: it is kept for the next
-    /// one, or it ends here. Returns how many that had been sent are kept.
+    /// Reads each request's fate from the words of a worker that is gone. The request is kept for
+    /// the next one, or ends here. Returns how many of the kept ones had been sent.
     pub(crate) fn settle_fates(&mut self, words: Words<'_>) -> usize {
         let mut resent = 0;
         let mut at = self.outbox.first();
@@ -64,7 +64,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         resent
     }
 
-    /// Ends every request: no worker follows. The words are those of the last one.
+    /// Ends every request, because no worker follows. The words are those of the last one.
     pub(crate) fn lose_all(&mut self, words: Words<'_>) {
         let mut at = self.outbox.first();
         while let Some(request) = self.next_under_way(&mut at) {
@@ -73,7 +73,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         }
     }
 
-    /// Ends what was run in line and could not be settled.
+    /// Ends the requests that ran in line and could not be settled.
     pub(crate) fn lose_sent(&mut self) {
         let mut at = self.outbox.first();
         while let Some(request) = self.next_under_way(&mut at) {
@@ -83,8 +83,8 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         }
     }
 
-    /// Ends the request that is next to be sent, if it has at least so many descriptors. Returns
-    /// whether there was one.
+    /// Ends the next request to be sent, if it has at least `fd_count` descriptors. Returns whether
+    /// there was one.
     pub(crate) fn end_next(&mut self, fd_count: u16, ending: Ending) -> bool {
         let next = self.outbox.next_unsent().map(|(_, frame)| *frame.header());
         let next = next.filter(|header| header.fd_count() >= fd_count);
@@ -95,13 +95,13 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         request.is_some()
     }
 
-    /// Begins anew for another worker: all that is kept is sent to it, in order.
+    /// Starts over with another worker: all kept requests will be sent to it, in order.
     pub(crate) fn begin_anew(&mut self) {
         self.inbox.reset();
         self.outbox.rewind();
     }
 
-    /// Offers all that is kept to a new worker.
+    /// Offers all kept requests to a new worker.
     pub(crate) fn offer_all(&mut self, words: Words<'_>) {
         let mut at = self.outbox.first();
         while let Some(request) = self.next_under_way(&mut at) {
@@ -109,8 +109,8 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         }
     }
 
-    /// Ends a request whose outcome is told later, or a one-way, which is only counted. A late one
-    /// was counted before.
+    /// Ends a request whose outcome is reported later, or a one-way, which is only counted. A late
+    /// one was counted before.
     pub(super) fn end(&mut self, request: &UnderWay, ending: Ending) {
         if request.is_one_way {
             let counters = &mut self.last.counters;
@@ -123,15 +123,15 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
             return self.free(request);
         }
         match ending {
-            // What is given back keeps its bytes until it is told.
+            // A request that is given back keeps its bytes until its outcome is reported.
             Ending::Lost(_) | Ending::SetAside(_) => self.outbox.withdraw(request.frame),
             _ => self.outbox.retire(request.frame),
         }
         self.table.end(request, ending);
     }
 
-    /// Takes a request back from the worker. What was never sent cannot have begun, whatever the
-    /// words say.
+    /// Takes a request back from the worker. A request that was never sent cannot have begun,
+    /// whatever its word says.
     fn take_back(&mut self, request: &UnderWay, words: Words<'_>) -> How {
         let words = if self.outbox.is_begun(request.frame) { words } else { Words::default() };
         words.take_back(request.id).unwrap_or_else(|BrokenWord| {
@@ -140,13 +140,13 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         })
     }
 
-    /// Returns the request under way that an id from a frame names.
+    /// Returns the request in flight with this id from a frame.
     pub(super) fn find(&self, id: u64) -> Option<UnderWay> {
         self.table.get(RequestId::from_wire(id)?)
     }
 
-    /// Returns the first request under way from a frame on, in the order in which they were
-    /// taken, and goes on to the frame after it.
+    /// Returns the first request in flight at or after a frame, in the order of acceptance, and
+    /// advances to the frame after it.
     pub(super) fn next_under_way(&self, at: &mut Option<FrameNumber>) -> Option<UnderWay> {
         while let Some(frame) = *at {
             *at = self.outbox.next_after(frame);

@@ -1,6 +1,6 @@
-//! Main's side made in place, which needs no stack however large it is.
+//! Creates main's side in place, so that its size needs no stack.
 
-#![expect(unsafe_code, reason = "fields are written one by one into memory that holds none yet")]
+#![expect(unsafe_code, reason = "fields are written one by one into uninitialized memory")]
 
 use core::mem::MaybeUninit;
 
@@ -10,12 +10,12 @@ use super::{Caller, Last};
 use crate::ledger::Table;
 
 impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
-    /// Makes an empty caller in the memory given.
+    /// Initializes an empty caller in this memory.
     pub(crate) fn init(place: &mut MaybeUninit<Self>) {
         let caller = place.as_mut_ptr();
         // SAFETY: the pointer is to memory of this type, so the field lies within it.
         let table = unsafe { &raw mut (*caller).table };
-        // SAFETY: memory that may be anything is a `MaybeUninit`, and nothing else refers to it.
+        // SAFETY: uninitialized memory is valid as a `MaybeUninit`, and nothing else refers to it.
         Table::<Tag, SLOTS>::init(unsafe { &mut *table.cast() });
         // SAFETY: as for the table.
         let outbox = unsafe { &raw mut (*caller).outbox };
@@ -27,7 +27,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         Inbox::<BYTES>::init(unsafe { &mut *inbox.cast() });
         // SAFETY: as for the table.
         let last = unsafe { &raw mut (*caller).last };
-        // SAFETY: it is aligned memory of this type, which holds nothing to be dropped.
+        // SAFETY: this is aligned memory of this type, with nothing in it to drop.
         unsafe { last.write(Last::new()) };
     }
 }

@@ -1,6 +1,6 @@
-//! One-way requests whose room comes back, requests that are given back, and peers that lie.
+//! One-way requests whose room is freed, requests that are given back, and hostile peers.
 
-#![expect(unsafe_code, reason = "a caller is made in a box")]
+#![expect(unsafe_code, reason = "a caller is created in a box")]
 
 use core::sync::atomic::AtomicU32;
 use std::boxed::Box;
@@ -46,14 +46,14 @@ fn page() -> [AtomicU32; 4] {
     core::array::from_fn(|_| AtomicU32::new(0))
 }
 
-/// Sends all that is queued to nobody.
+/// Sends everything queued, to nobody.
 fn flush<const SLOTS: usize>(caller: &mut Small<SLOTS>) {
     let mut loopback = Loopback::<4096>::new();
     let (mut ours, _theirs) = loopback.ends();
     assert!(caller.outbox.flush_with(&mut ours).unwrap().complete);
 }
 
-/// Gives the caller a frame as if a worker had sent it.
+/// Passes the caller a frame as if a worker had sent it.
 fn feed<const SLOTS: usize>(caller: &mut Small<SLOTS>, header: Header) {
     let header = header.encode_with(0, 0, 0).unwrap();
     caller.inbox.space()[..header.len()].copy_from_slice(&header);
@@ -71,7 +71,7 @@ fn one_frame_frees_every_one_way_up_to_the_one_that_it_names() {
     flush(&mut caller);
     feed(&mut caller, Header::done(ids[1].to_wire()));
     assert_eq!((caller.table.one_ways(), caller.table.under_way()), (1, 2));
-    assert!(caller.has_room_for(0, 0) && caller.last.regained, "no event tells of it");
+    assert!(caller.has_room_for(0, 0) && caller.last.regained, "no event reports it");
     caller.last.regained = false;
     feed(&mut caller, Header::done(ids[2].to_wire()));
     assert_eq!((caller.table.one_ways(), caller.table.in_use()), (0, 1));
@@ -106,7 +106,7 @@ fn repro_asking_for_room_changes_nothing() {
     caller.send(&CALL, words).unwrap();
     flush(&mut caller);
     let before = (state(), caller.last.counters);
-    // A shared borrow and no words: it can write neither here nor there.
+    // A shared borrow and no words, so it can write to neither.
     let shared = &caller;
     assert!(!shared.has_room_for(0, 0) && !shared.has_room_for(1000, 300));
     assert_eq!((state(), caller.last.counters), before);
@@ -133,7 +133,7 @@ fn a_late_one_way_that_runs_is_counted_once_and_keeps_its_room_until_it_is_done(
         flush(&mut caller);
         Words(&page).claim(id).unwrap();
         caller.expire(at, words);
-        assert!(!caller.has_room_for(0, 0), "its bytes may still be looked at");
+        assert!(!caller.has_room_for(0, 0), "its bytes may still be read");
         feed(&mut caller, header(id.to_wire()));
         assert!(caller.has_room_for(0, 0));
         let Counters { one_ways_expired, one_ways_refused, .. } = caller.last.counters;
@@ -147,7 +147,7 @@ fn repro_a_word_that_lies_about_what_was_not_sent_is_not_believed() {
     let at = Instant::from_nanoseconds(5);
     let id = caller.send(&CALL.deadline(at), Words(&page)).unwrap();
     Words(&page).claim(id).unwrap().done();
-    assert_eq!(caller.settle_fates(Words(&page)), 0, "kept, and not as one that was sent");
+    assert_eq!(caller.settle_fates(Words(&page)), 0, "it is kept, but was not sent");
     assert_eq!(caller.table.one_ways(), 1);
     caller.expire(at, Words(&page));
     assert_eq!((caller.table.one_ways(), caller.last.counters.one_ways_expired), (0, 1));
@@ -165,7 +165,7 @@ fn a_lost_request_is_given_back_whole_and_its_room_after_that() {
     Words(&page).claim(id).unwrap();
     caller.settle_fates(Words(&page));
     caller.begin_anew();
-    assert!(!caller.has_room_for(0, 0), "its bytes wait to be told");
+    assert!(!caller.has_room_for(0, 0), "its bytes are not reported yet");
     let answer = caller.table.next_ended().unwrap();
     let (7, Outcome::Lost(mut lost)) = caller.outcome(answer, None) else { panic!() };
     assert_eq!((lost.how, lost.method(), lost.bytes()), (How::Running, 9, &b"some bytes"[..]));
@@ -173,7 +173,7 @@ fn a_lost_request_is_given_back_whole_and_its_room_after_that() {
     assert!(lost.take_fd().is_some());
     assert!(!caller.last.regained);
     caller.forget_told();
-    assert!(caller.last.regained && caller.has_room_for(0, 0), "no event tells of it");
+    assert!(caller.last.regained && caller.has_room_for(0, 0), "no event reports it");
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn a_request_that_begins_as_often_as_it_may_is_set_aside_with_its_bytes() {
     assert_eq!((lost.how, lost.bytes()), (How::Running, &b"bytes"[..]));
 }
 
-/// A message that says it has written more than there was room for.
+/// A message that reports a length beyond its room.
 struct Boaster(usize);
 
 impl Encode for Boaster {
@@ -236,7 +236,7 @@ fn what_was_sent_is_listed_as_the_worker_runs_it() {
     caller.send_first(late);
     flush(&mut caller);
     assert_eq!(sent(&caller), [first[0], first[1], again, late]);
-    // For the next worker they keep their places.
+    // They keep their order for the next worker.
     caller.settle_fates(words);
     caller.begin_anew();
     flush(&mut caller);
@@ -270,8 +270,8 @@ fn repro_expiry_is_linear_in_the_slots() {
     for tag in 0..SLOTS {
         caller.call(&CALL.deadline(at), tag, Words::default()).unwrap();
     }
-    // Each call goes once over the requests under way, in milliseconds: with a walk for each of them
-    // this lasts minutes.
+    // Each call walks the requests in flight once, which takes milliseconds. A walk for each of
+    // them would take minutes.
     let limit = Instant::now() + Duration::from_secs(60);
     caller.expire(at, Words::default());
     assert!(Instant::now() < limit, "not linear");

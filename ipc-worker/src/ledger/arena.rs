@@ -1,13 +1,13 @@
-//! What lies where in the memory of blocks, and which request has which of them.
+//! The layout of the blocks' memory, and which request has which block.
 //!
 //! ```text
 //! words  0      4            4 + slots              the next page
 //!        │ head │ by slot … │ by block, three each… │ block 0 │ block 1 │ …
 //! ```
 //!
-//! Main alone allocates, and keeps its own account of it: what it reads here is whether a handler
-//! holds a block, and how many bytes of it are a reply. A worker that lies about these spoils its own
-//! payloads.
+//! Only main allocates, and it keeps a private account. Here it reads only whether a handler holds
+//! a block, and how many bytes of it are a reply. A worker that lies about these spoils only its
+//! own payloads.
 
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -18,16 +18,16 @@ use super::id::RequestId;
 use super::words::{Claim, Words};
 use crate::refusal::Refusal;
 
-/// Words before those of the slots: how many blocks there are, words of each, slots.
+/// Words before those of the slots: number of blocks, words per block, number of slots.
 const HEAD: usize = 4;
 
-/// Words of each block: whether a handler holds it, bytes of the request, bytes of the reply.
+/// Words per block: whether a handler holds it, bytes of the request, bytes of the reply.
 const PER_BLOCK: usize = 3;
 
-/// Words of a page of memory, at which each block begins.
+/// Words per page of memory. Each block begins at a page.
 pub(crate) const PAGE: usize = 1024;
 
-/// How many blocks there are, and of what size.
+/// The number of blocks, and their size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Geometry {
     pub(crate) slots: usize,
@@ -36,12 +36,12 @@ pub(crate) struct Geometry {
 }
 
 impl Geometry {
-    /// Returns how many words there are in all, saturating.
+    /// Returns the total number of words. Saturates.
     pub(crate) const fn page_len(self) -> usize {
         self.count.saturating_mul(self.words_each).saturating_add(self.first())
     }
 
-    /// Where the first block begins.
+    /// Returns where the first block begins.
     const fn first(self) -> usize {
         let by_block = self.count.saturating_mul(PER_BLOCK);
         let end = by_block.saturating_add(self.slots).saturating_add(HEAD);
@@ -49,7 +49,7 @@ impl Geometry {
     }
 }
 
-/// The memory of all blocks. An empty one has none.
+/// The memory of all blocks. An empty arena has none.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Arena<'a> {
     pub(crate) words: &'a [Mapped],
@@ -57,7 +57,7 @@ pub struct Arena<'a> {
 }
 
 impl<'a> Arena<'a> {
-    /// Returns the arena that main has [described](Self::describe) in its memory.
+    /// Returns the arena that main [described](Self::describe) in its memory.
     pub(crate) fn of_page(words: &'a [Mapped]) -> Self {
         let [count, words_each, slots] = [0, 1, 2].map(|at| {
             let word = words.get(at).map_or(0, |word: &Mapped| word.load(Relaxed));
@@ -66,7 +66,7 @@ impl<'a> Arena<'a> {
         Self { words, geometry: Geometry { slots, count, words_each } }
     }
 
-    /// Says what there is, for a worker that does not know it.
+    /// Writes the layout into the memory, for a worker that does not know it.
     pub(crate) fn describe(self) {
         let Geometry { slots, count, words_each } = self.geometry;
         for (word, number) in self.words.iter().zip([count, words_each, slots]) {
@@ -74,7 +74,7 @@ impl<'a> Arena<'a> {
         }
     }
 
-    /// Notes which block the request in a slot has, or that it has none.
+    /// Records which block the request in a slot has, if any.
     pub(crate) fn assign(self, slot: u16, block: Option<usize>) {
         if let Some(word) = self.by_slot(slot) {
             let number = block.and_then(|block| u32::try_from(block + 1).ok());
@@ -82,14 +82,14 @@ impl<'a> Arena<'a> {
         }
     }
 
-    /// Returns the block of a request. If the request can be claimed after this, it is the right one:
-    /// its slot was not used by another one meanwhile.
+    /// Returns the block of a request. If the request can be claimed after this, the block is the
+    /// right one: no other request used the slot meanwhile.
     pub(crate) fn of(self, id: RequestId) -> Option<Block<'a>> {
         let number = self.by_slot(id.slot)?.load(Relaxed).checked_sub(1)?;
         self.block(usize::try_from(number).ok()?)
     }
 
-    /// Returns a block by its number.
+    /// Returns a block by its index.
     pub(crate) fn block(self, number: usize) -> Option<Block<'a>> {
         let Geometry { slots, count, words_each } = self.geometry;
         let begin = number.checked_mul(words_each)?.checked_add(self.geometry.first())?;
@@ -104,10 +104,10 @@ impl<'a> Arena<'a> {
     }
 }
 
-/// A block of shared memory, which main has lent to a request: see
+/// A block of shared memory that main has lent to a request; see
 /// [`Call::block`](crate::Call::block).
 ///
-/// It is the handler's until it returns, also where main has given the request up meanwhile.
+/// The handler keeps it until it returns, even if main has given up the request meanwhile.
 #[derive(Clone, Copy, Debug)]
 pub struct Block<'a> {
     words: &'a [Mapped; PER_BLOCK],
@@ -115,21 +115,21 @@ pub struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    /// Returns the bytes that main has put into it.
+    /// Returns the request's payload.
     pub fn bytes(&self) -> SharedBytes<'a> {
         SharedBytes::new(self.data, self.count(1))
     }
 
-    /// Returns all of its bytes, for a reply to be written to; those of the request come first.
+    /// Returns the whole block, to write a reply. The request's payload comes first.
     pub fn space(&self) -> SharedBytes<'a> {
         SharedBytes::new(self.data, usize::MAX)
     }
 
-    /// Makes the first `len` of its bytes a part of the reply: none are unless this is called. A
-    /// refusal and a one-way bring none.
+    /// Makes the first `len` bytes of the block part of the reply. Without this call the reply has
+    /// no block. Has no effect on a refusal or a one-way request.
     ///
     /// # Errors
-    /// [`Refusal::REPLY_TOO_LONG`] where it has fewer.
+    /// [`Refusal::REPLY_TOO_LONG`] if the block is shorter.
     pub fn reply(&self, len: usize) -> Result<(), Refusal> {
         let [_, _, word] = self.words;
         let count = u32::try_from(len).ok().filter(|_| len <= size_of_val(self.data));
@@ -137,24 +137,24 @@ impl<'a> Block<'a> {
         Ok(())
     }
 
-    /// Returns the first bytes, by main's own account of what it has put in.
+    /// Returns the first `len` bytes, by main's own account of the payload.
     pub(crate) fn first(&self, len: usize) -> SharedBytes<'a> {
         SharedBytes::new(self.data, len)
     }
 
-    /// Returns the bytes of the reply, as main may look at them.
+    /// Returns the bytes of the reply, for main to read.
     pub(crate) fn replied(&self) -> SharedBytes<'a> {
         SharedBytes::new(self.data, self.count(2))
     }
 
-    /// Begins a request's use of it, with so many bytes.
+    /// Prepares the block for a request with `len` bytes.
     pub(crate) fn begin(&self, len: usize) {
         let [_, given, replied] = self.words;
         given.store(u32::try_from(len).unwrap_or(u32::MAX), Relaxed);
         replied.store(0, Relaxed);
     }
 
-    /// Returns whether a handler holds it.
+    /// Returns the word that says whether a handler holds it.
     pub(crate) fn hold(&self) -> Option<Hold<'a>> {
         of_page(self.words).first().map(Hold)
     }
@@ -165,13 +165,13 @@ impl<'a> Block<'a> {
     }
 }
 
-/// The word by which main knows whether a handler still uses a block.
+/// The word that tells main whether a handler still uses a block.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hold<'a>(pub(crate) &'a AtomicU32);
 
 impl Hold<'_> {
-    /// Claims a request for the handler, which then holds its block, if it has one. It is held before
-    /// the request is claimed: once main has seen that claim, it sees this too.
+    /// Claims a request for the handler, which then holds its block, if any. The hold comes before
+    /// the claim: once main sees the claim, it sees the hold too.
     pub(crate) fn claim<'page>(
         hold: Option<Self>,
         words: Words<'page>,
@@ -185,18 +185,18 @@ impl Hold<'_> {
         claim
     }
 
-    /// Holds the block of a request that runs.
+    /// Holds the block of a running request.
     #[cfg(test)]
     pub(crate) fn take(self) {
         self.0.store(1, Relaxed);
     }
 
-    /// Gives it back, after the handler's last use of it.
+    /// Releases it, after the handler's last use.
     pub(crate) fn release(self) {
         self.0.store(0, Release);
     }
 
-    /// Returns whether no handler uses it. To be asked once its request was taken back.
+    /// Returns whether no handler uses it. Ask this only after its request was taken back.
     pub(crate) fn is_free(self) -> bool {
         self.0.load(Acquire) == 0
     }

@@ -1,4 +1,4 @@
-//! The words that main and a worker share: the processor's, and in models loom's.
+//! The type of the shared words: the processor's atomics, or loom's in models.
 
 #[cfg(all(loom, test))]
 pub(super) use core::sync::atomic::AtomicU32 as Mapped;
@@ -15,7 +15,7 @@ pub(super) const fn of_page(page: &[Mapped]) -> &[AtomicU32] {
     page
 }
 
-/// A model has no page: none of its words are shared with a process.
+/// Models have no page: their words are not shared between processes.
 #[cfg(all(loom, test))]
 pub(super) const fn of_page(_page: &[Mapped]) -> &[AtomicU32] {
     &[]

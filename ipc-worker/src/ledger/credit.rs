@@ -1,18 +1,18 @@
-//! What a worker may send without being asked: counts in shared words.
+//! How many notes a worker may send, counted in shared words.
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// Words of a page that hold a credit: notes taken, their bytes, notes dropped.
+/// The words of a credit: notes taken, their bytes, notes dropped.
 pub(crate) type CreditWords = [AtomicU32; WORDS];
 pub(super) const WORDS: usize = 3;
 
-/// What one worker may send as notes. In shared words main counts the notes that it has taken and
-/// their bytes, and the worker the notes that it has dropped; all counts wrap. Each side's counts
-/// are hints to the other: a lie costs only notes. Without shared words nothing may be sent.
+/// The credit of one worker's notes. In shared words, main counts the notes and bytes that it has
+/// taken, and the worker counts the notes that it has dropped. All counts wrap. Each side treats
+/// the other's counts as hints: a lie costs only notes. Without shared words, no note may be sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Credit<'page>(pub(crate) Option<&'page CreditWords>);
 
-/// Notes and their bytes, counted since the start of a worker.
+/// Notes and their bytes, counted since a worker's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Count {
     pub(crate) notes: u32,
@@ -28,8 +28,8 @@ impl Credit<'_> {
         }
     }
 
-    /// Returns whether the worker may have sent that much in all: of it `most` are not taken yet, or
-    /// fewer.
+    /// Returns whether the worker may have sent this much in total: at most `most` of it is not
+    /// taken yet.
     pub(crate) fn allows(self, sent: Count, most: Count) -> bool {
         self.0.is_some_and(|[notes, bytes, _]| {
             sent.notes.wrapping_sub(notes.load(Relaxed)) <= most.notes
@@ -44,7 +44,7 @@ impl Credit<'_> {
         }
     }
 
-    /// Returns how many notes the worker says that it has dropped.
+    /// Returns how many notes the worker dropped, by its own count.
     pub(crate) fn dropped(self) -> u32 {
         self.0.map_or(0, |[.., dropped]| dropped.load(Relaxed))
     }

@@ -1,4 +1,4 @@
-//! What becomes of a request when its worker is gone.
+//! What happens to a request when its worker is gone.
 
 use core::time::Duration;
 
@@ -7,38 +7,38 @@ use ipc_transport::{Instant, SystemError};
 
 use super::id::RequestId;
 
-/// Whether a request may go to the next worker when its own is gone.
+/// Whether a request may be sent to the next worker when its worker is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Again {
     /// Only if its handler had not begun. The default.
     IfNotBegun,
-    /// Also if its handler was running: for work that does no harm when it is done twice.
+    /// Also if its handler was running. For idempotent work.
     UntilDone,
-    /// Also if its handler had finished but the answer was not sent: for work that settles in a
-    /// batch and does no harm when it is done twice.
+    /// Also if its handler had finished but the answer was not sent. For idempotent work that
+    /// settles in batches.
     UntilAnswered,
     /// Not once any byte of it was sent.
     Never,
 }
 
-/// How far a request had come when it was lost with its worker.
+/// How far a request got before its worker was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum How {
     /// Its handler had not begun.
     NotBegun,
-    /// Its handler was running: what it did is unknown.
+    /// Its handler was running. What it did is unknown.
     Running,
-    /// Its handler had finished, but its batch was not settled or its answer not sent.
+    /// Its handler had finished, but its batch was not settled or its answer was not sent.
     Done,
 }
 
-/// What is known of a request that has no outcome yet.
+/// The state of a request that has no outcome yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UnderWay {
     pub(crate) id: RequestId,
-    /// Where its bytes wait until the outcome is told.
+    /// The frame that keeps its bytes until the outcome is reported.
     pub(crate) frame: FrameNumber,
     pub(crate) deadline: Instant,
     pub(crate) again: Again,
@@ -46,24 +46,24 @@ pub(crate) struct UnderWay {
     pub(crate) tries: u8,
     /// How long it may run.
     pub(crate) time_limit: Duration,
-    /// How often it began in a worker that was lost.
+    /// How often it began in workers that were lost.
     pub(crate) begun: u8,
-    /// How far it came in the workers that were lost.
+    /// How far it got in workers that were lost.
     pub(crate) reached: How,
-    /// Most descriptors that its reply may bring.
+    /// Most descriptors that its reply may carry.
     pub(crate) reply_fds: u16,
-    /// It has no outcome.
+    /// It is a one-way request, which has no outcome.
     pub(crate) is_one_way: bool,
-    /// A one-way request that counts as late, and whose handler the worker had begun.
+    /// A one-way request that was counted as late after its handler had begun.
     pub(crate) is_late: bool,
-    /// It was sent to the present worker before those that were taken earlier.
+    /// It was sent to the current worker before requests that were accepted earlier.
     pub(crate) is_first: bool,
 }
 
-/// How a request has ended.
+/// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// The frame that was looked at last is its reply.
+    /// The frame that was read last is its reply.
     Replied,
     /// That frame is its refusal.
     Refused,
@@ -75,9 +75,9 @@ pub(crate) enum Ending {
 }
 
 impl UnderWay {
-    /// Decides what follows where the worker is gone, and notes it: `None` if the request goes to
-    /// the next one. It came so far in the worker, and some of its bytes were sent there or none.
-    /// A late one-way goes nowhere.
+    /// Decides what follows for a request whose worker is gone, and records it. `None` if it goes
+    /// to the next worker. `how` is how far it got; `was_sent` is whether any byte of it was sent.
+    /// A late one-way request is dropped.
     pub(crate) fn fate(&mut self, how: How, was_sent: bool) -> Option<Ending> {
         let may_repeat = match self.again {
             _ if self.is_late => false,
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(fate(3, 1, How::Running), None);
         assert_eq!(fate(3, 2, How::Running), Some(Ending::SetAside(How::Running)));
         assert_eq!(fate(1, 0, How::Running), Some(Ending::SetAside(How::Running)));
-        assert_eq!(fate(1, 5, How::NotBegun), None, "this worker had not begun it");
+        assert_eq!(fate(1, 5, How::NotBegun), None, "it had not begun in this worker");
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! The number by which a request and its answer find each other.
+//! The id that matches an answer to its request.
 
-/// Identifies a request that was taken, until its outcome is told.
+/// Identifies an accepted request until its outcome is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestId {
     pub(super) slot: u16,
@@ -8,23 +8,23 @@ pub struct RequestId {
 }
 
 impl RequestId {
-    /// Bits of a shared word that hold the state of a request.
+    /// Bits of a shared word for the state of a request.
     pub(super) const STATE_BITS: u32 = 3;
-    /// Generations wrap at this: the rest of a shared word.
+    /// Generations wrap at this number, which the other bits of a shared word can hold.
     pub(super) const GENERATIONS: u32 = 1 << (u32::BITS - Self::STATE_BITS);
 
-    /// Returns its slot, which no other request has at the same time.
+    /// Returns its slot. No two requests have the same one at the same time.
     pub(crate) const fn slot(self) -> u16 {
         self.slot
     }
 
-    /// Returns the id as a frame carries it.
+    /// Returns the id as it is sent in a frame.
     #[inline]
     pub(crate) fn to_wire(self) -> u64 {
         u64::from(self.slot) | u64::from(self.generation) << u32::BITS
     }
 
-    /// Reads an id that a peer has sent. The slot it names may not exist.
+    /// Reads an id that a peer sent. Its slot may not exist.
     #[inline]
     pub(crate) fn from_wire(id: u64) -> Option<Self> {
         let slot = u16::try_from(id & u64::from(u32::MAX)).ok()?;

@@ -1,9 +1,9 @@
-//! Models of a request's word for loom, which tries all that main and a worker can see of each
-//! other's words: `cargo xtask loom`.
+//! Models of a request's word and its block for loom, run by `cargo xtask loom`. They cover every
+//! order in which main and a worker can see each other's words.
 //!
-//! A worker that dies makes only the first of its steps. loom never lets a load see a later store,
-//! treats `SeqCst` accesses, of which the words have none, as weaker than they are, and the number of
-//! preemptions is bounded.
+//! A worker that dies takes only the first of its steps. loom has limits: a load never sees a later
+//! store, `SeqCst` accesses are treated as weaker than they are (these words have none), and the
+//! number of preemptions is bounded.
 
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -20,7 +20,7 @@ use super::words::Words;
 const ID: RequestId = RequestId { slot: 0, generation: RequestId::GENERATIONS - 1 };
 const NEXT: RequestId = RequestId { slot: 0, generation: 0 };
 
-/// What main wrote before it offered the request, and what the handler has done.
+/// Values that main writes before it offers the request, and that the handler writes.
 const ASKED: u32 = 7;
 const ANSWERED: u32 = 8;
 
@@ -29,7 +29,7 @@ struct Shared {
     request: AtomicU32,
     effect: AtomicU32,
     held: AtomicU32,
-    /// The bytes of a block, which no two use at the same time.
+    /// The bytes of a block, which only one side may use at a time.
     block: UnsafeCell<u32>,
 }
 
@@ -49,13 +49,13 @@ impl Shared {
         self.words().offer(id);
     }
 
-    /// The first steps of a worker with a request. Returns how far it came.
+    /// Takes the first steps of a worker with a request. Returns how far it got.
     fn work(&self, steps: usize) -> How {
         if steps < 1 {
             return How::NotBegun;
         }
         let Some(claim) = self.words().claim(ID) else { return How::NotBegun };
-        assert_eq!(self.request.load(Relaxed), ASKED, "what it claims it can read");
+        assert_eq!(self.request.load(Relaxed), ASKED, "a claimed request can be read");
         if steps > 1 {
             self.effect.store(ANSWERED, Relaxed);
         }
@@ -66,18 +66,17 @@ impl Shared {
         How::Done
     }
 
-    /// Takes the request back, and checks what is said of it.
+    /// Takes the request back, and checks what the word says.
     fn take_back(&self) -> How {
         let how = self.words().take_back(ID).unwrap();
         if how == How::Done {
-            assert_eq!(self.effect.load(Relaxed), ANSWERED, "what is done shows");
+            assert_eq!(self.effect.load(Relaxed), ANSWERED, "the handler's work is visible");
         }
         how
     }
 }
 
-/// Main does something while a worker that dies after some steps is at work. Returns what each of
-/// them says.
+/// Runs main beside a worker that dies after some steps. Returns what each of them reports.
 fn beside_a_worker(steps: usize, main: fn(&Shared) -> How, check: fn(main: How, worker: How)) {
     loom::model(move || {
         let shared = Shared::new();
@@ -93,7 +92,7 @@ fn beside_a_worker(steps: usize, main: fn(&Shared) -> How, check: fn(main: How, 
 fn a_request_that_is_taken_back_is_the_workers_or_mains_and_never_both() {
     for steps in 0..=3 {
         beside_a_worker(steps, Shared::take_back, |main, worker| match main {
-            How::NotBegun => assert_eq!(worker, How::NotBegun, "it will never begin"),
+            How::NotBegun => assert_eq!(worker, How::NotBegun, "it must never begin"),
             How::Running => assert_ne!(worker, How::NotBegun),
             How::Done => assert_eq!(worker, How::Done),
         });

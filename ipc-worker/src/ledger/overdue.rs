@@ -1,4 +1,4 @@
-//! Whether the request that a worker is at runs too long.
+//! Whether a worker's current request runs too long.
 
 use core::time::Duration;
 
@@ -7,34 +7,34 @@ use ipc_transport::Instant;
 use super::fate::How;
 use super::id::RequestId;
 
-/// How long a request may run: [`Start::time_limit`](crate::Start::time_limit).
+/// How long a request may run; see [`Start::time_limit`](crate::Start::time_limit).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeLimit {
-    /// After this time the handler is asked to stop: it sees that by
+    /// After this time the handler is asked to stop; see
     /// [`Request::is_cancelled`](crate::Request::is_cancelled).
     pub time: Duration,
-    /// If it has not ended by so much later, its worker is killed.
+    /// The grace period. If the request has not ended this much later, its worker is killed.
     pub grace: Duration,
 }
 
 impl TimeLimit {
-    /// No limit. For calls that have a limit themselves the grace is one second.
+    /// No limit. Calls with a time limit have a grace period of one second.
     pub const NONE: Self = Self { time: Duration::MAX, grace: Duration::from_secs(1) };
 }
 
-/// The request that a worker is at: the first of those that it was sent, since it runs one after the
-/// other.
+/// A worker's current request. The worker runs its requests one by one, so this is the first that
+/// it was sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Running {
     request: Option<RequestId>,
-    /// When the handler is to be asked to stop, and then when the worker is to be killed.
+    /// When to ask the handler to stop, and later when to kill the worker.
     pub(crate) due: Instant,
     is_asked: bool,
-    /// Its handler had begun when it was asked, or has its time anew.
+    /// Its handler had begun when it was checked, or its time was started over.
     has_begun: bool,
 }
 
-/// What follows for it.
+/// What to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Overdue {
     Not,
@@ -46,11 +46,11 @@ impl Running {
     pub(crate) const NONE: Self =
         Self { request: None, due: Instant::NEVER, is_asked: false, has_begun: false };
 
-    /// Looks at the request that the worker is at now and how far that has come, by its limit. All
-    /// that the worker had sent by `heard` is known.
+    /// Checks the worker's current request against its limit. All that the worker sent before
+    /// `heard` has been received.
     ///
-    /// Its time begins when it is seen first, and once anew if it had to wait meanwhile for one that
-    /// was given up and ran on.
+    /// Its time starts when it is first seen. It starts over once, if the request had to wait for
+    /// an earlier one that was given up but still ran.
     pub(crate) fn look(
         &mut self,
         first: Option<(RequestId, How)>,
@@ -89,7 +89,7 @@ mod tests {
         RequestId { slot, generation: 1 }
     }
 
-    /// Looks at once after hearing from the worker.
+    /// Checks right after the worker was heard from.
     fn look(running: &mut Running, first: Option<(RequestId, How)>, at: u32) -> Overdue {
         running.look(first, LIMIT, T0 + at * MS, T0 + at * MS)
     }
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(look(id(2), 11), Overdue::Not);
         assert_eq!(look(id(2), 20), Overdue::Not);
         assert_eq!(look(id(2), 21), Overdue::AskToStop);
-        // The slot's next request is another one.
+        // The slot's next request is a different one.
         assert_eq!(look(RequestId { slot: 2, generation: 2 }, 40), Overdue::Not);
         let unlimited = TimeLimit { time: Duration::MAX, grace: MS };
         let late = T0 + u32::MAX * MS;
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(look(How::NotBegun, 10), Overdue::AskToStop);
         assert_eq!(look(How::Running, 11), Overdue::Not);
         assert_eq!(look(How::Running, 20), Overdue::Not);
-        // A worker that lies about it has not more.
+        // A worker that lies does not get more time.
         assert_eq!(look(How::NotBegun, 21), Overdue::AskToStop);
         assert_eq!(look(How::Running, 22), Overdue::Kill);
     }

@@ -1,10 +1,10 @@
-//! When a worker that ended is followed by another: one policy, with the time as an argument.
+//! When to replace a worker that ended. The time is an argument.
 
 use core::time::Duration;
 
 use ipc_transport::Instant;
 
-/// How a worker that has ended is followed by another.
+/// When a worker that ended is replaced.
 ///
 /// ```
 /// use core::time::Duration;
@@ -17,21 +17,22 @@ use ipc_transport::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Restart {
-    /// The first restart is immediate; the second waits this long, each further one twice as long.
+    /// The first restart is immediate. The second waits this long, and each further one twice as
+    /// long as the one before.
     pub delay: Duration,
     /// The longest delay.
     pub delay_cap: Duration,
-    /// A worker that stays up this long is healthy: its restart counts as a first one.
+    /// A worker that stays up this long is healthy: the delay starts over.
     pub healthy_after: Duration,
-    /// If more workers than this end within any time of `window`, the last one is not restarted. A
-    /// limit over 16 is kept to a sixteenth of it.
+    /// If more workers than this end within `window`, no further one starts. Limits over 16 are
+    /// accurate to one sixteenth.
     pub limit: u32,
-    /// The time in which ends are counted.
+    /// The period in which ends are counted.
     pub window: Duration,
 }
 
 impl Restart {
-    /// Delays from 0.1 s to 10 s, healthy after 1 s, at most 10 ends in a minute: a worker that
+    /// Delays from 0.1 s to 10 s, healthy after 1 s, at most 10 ends per minute. A worker that
     /// cannot stay up is given up after about half a minute.
     pub const STANDARD: Self = Self {
         delay: Duration::from_millis(100),
@@ -41,10 +42,10 @@ impl Restart {
         window: Duration::from_secs(60),
     };
 
-    /// Always at once and without a limit. A worker that cannot start keeps main busy.
+    /// Restarts at once, without a limit. A worker that cannot start keeps main busy.
     pub const AT_ONCE: Self = Self { delay_cap: Duration::ZERO, limit: u32::MAX, ..Self::STANDARD };
 
-    /// Never: the first worker is the last.
+    /// Never restarts.
     pub const NEVER: Self = Self { limit: 0, ..Self::STANDARD };
 
     /// Sets [`delay`](Self#structfield.delay).
@@ -60,20 +61,21 @@ impl Restart {
     }
 }
 
-/// Ends that are remembered, beside the present one. A larger limit is kept to a sixteenth.
+/// How many ends are remembered besides the current one. Larger limits are accurate to one
+/// sixteenth.
 const REMEMBERED: u32 = 16;
 
-/// Counts ends and decides on what follows.
+/// Counts ends and decides what follows.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     pub(crate) policy: Restart,
     /// How long the next restart waits.
     delay: Duration,
-    /// Ends since the last one that is remembered.
+    /// Ends since the last one that was remembered.
     ends: u32,
-    /// The last ends, the latest first.
+    /// The remembered ends, latest first.
     remembered: [Instant; REMEMBERED as usize + 1],
-    /// When the present worker was ready, if it is.
+    /// When the current worker became ready, if it did.
     pub(crate) started: Instant,
 }
 
@@ -83,15 +85,15 @@ impl Supervisor {
         Self { policy, delay: Duration::ZERO, ends: 0, remembered, started }
     }
 
-    /// Notes that a worker has ended, or did not even start. Returns when the next one starts,
-    /// `None` where too many have ended within the window.
+    /// Records that a worker ended or did not start. Returns when the next one starts, or `None` if
+    /// too many ended within the window.
     pub(crate) fn ended(&mut self, now: Instant) -> Option<Instant> {
         let started = core::mem::replace(&mut self.started, Instant::NEVER);
         if started + self.policy.healthy_after <= now {
             self.delay = Duration::ZERO;
         }
         let Restart { limit, window, .. } = self.policy;
-        // Up to a small limit each end is remembered, and of a larger one every so many.
+        // Up to a small limit every end is remembered; for a larger one, every nth.
         let step = limit.saturating_sub(1) / REMEMBERED + 1;
         self.ends += 1;
         if self.ends >= step {
@@ -157,7 +159,7 @@ mod tests {
         let mut now = T0;
         while let Some(at) = supervisor.ended(now) {
             now = at;
-            assert!(now.since(T0) < Restart::STANDARD.window, "it goes on for ever");
+            assert!(now.since(T0) < Restart::STANDARD.window, "it never gives up");
         }
     }
 
@@ -181,14 +183,14 @@ mod tests {
         assert!((0..100).all(|_| supervisor.ended(T0) == Some(T0)));
     }
 
-    /// A window that begins anew would allow nearly twice as many, around its end.
+    /// A window that starts over would allow nearly twice as many around its end.
     #[test]
     fn repro_no_window_has_more_ends_than_the_limit() {
         for limit in [1, 2, 10, 16, 17, 100, 1_000] {
             let restart = Restart { limit, ..Restart::STANDARD };
             let mut supervisor = Supervisor::new(restart);
             let slack = 2 * (limit.saturating_sub(1) / 16);
-            // One early, all others just before and after a window has gone by.
+            // One early, all others just before and after a window has passed.
             assert!(supervisor.ended(T0).is_some());
             let mut allowed = 0;
             for count in 0..3 * u64::from(limit) {
@@ -199,7 +201,7 @@ mod tests {
                 allowed += 1;
             }
             assert!((limit - 1..=limit + slack).contains(&allowed), "{allowed} of {limit}");
-            // What was long ago does not count.
+            // Ends of long ago do not count.
             let mut supervisor = Supervisor::new(restart);
             let apart = restart.window / limit + ms(1);
             for count in 0..3 * limit {

@@ -1,4 +1,4 @@
-//! Main's requests under way: a fixed table of slots with generations.
+//! Main's requests in flight: a fixed table of slots with generations.
 
 mod place;
 
@@ -12,21 +12,21 @@ enum State {
     /// In the list of free slots.
     Free,
     UnderWay(UnderWay),
-    /// In the list of outcomes that wait to be told.
+    /// In the list of outcomes that are not reported yet.
     Ended(Ending, FrameNumber),
 }
 
 #[derive(Debug)]
 struct Slot<Tag> {
-    /// The generation of the request in it, or of the next one.
+    /// The generation of its request, or of its next one if it is free.
     generation: u32,
-    /// The slot behind this one in its list; the last free one is followed by none that exists.
+    /// The next slot in its list. The last free slot has an index that does not exist.
     next: u16,
     state: State,
     tag: Option<Tag>,
 }
 
-/// The end of a request, ready to be told.
+/// The end of a request, ready to report.
 #[derive(Debug)]
 pub(crate) struct Told<Tag> {
     pub(crate) tag: Tag,
@@ -34,37 +34,37 @@ pub(crate) struct Told<Tag> {
     pub(crate) frame: FrameNumber,
 }
 
-/// Requests that were taken and whose outcome was not yet told.
+/// Accepted requests whose outcome is not reported yet.
 #[derive(Debug)]
 pub(crate) struct Table<Tag, const SLOTS: usize> {
     slots: [Slot<Tag>; SLOTS],
     summary: Summary,
 }
 
-/// All of a table but its slots.
+/// Everything in a table except its slots.
 #[derive(Clone, Copy, Debug, Default)]
 struct Summary {
-    /// The free slot that is used next.
+    /// The next free slot.
     free: u16,
-    /// The first and the last slot whose outcome waits to be told.
+    /// The first and the last slot with an outcome to report.
     ended: Option<(u16, u16)>,
-    /// Slots that are not free, and how many of them hold a one-way request.
+    /// How many slots are not free, and how many of them hold a one-way request.
     in_use: usize,
     one_ways: usize,
-    /// Requests whose replies may bring descriptors, and the most that one of them may.
+    /// How many requests allow descriptors in their replies, and the most that one of them allows.
     with_reply_fds: usize,
     reply_fds: u16,
 }
 
 impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
-    /// Returns the id that the next request would have; `None` where all slots are in use.
+    /// Returns the id of the next request, or `None` if all slots are in use.
     pub(crate) fn next_id(&self) -> Option<RequestId> {
         let slot = self.summary.free;
         let generation = self.slots.get(usize::from(slot))?.generation;
         Some(RequestId { slot, generation })
     }
 
-    /// Takes in the request whose id [`next_id`](Self::next_id) gave.
+    /// Adds the request with the id from [`next_id`](Self::next_id).
     #[inline]
     pub(crate) fn insert(&mut self, request: UnderWay) {
         let Some(slot) = self.slots.get_mut(usize::from(request.id.slot)) else {
@@ -79,20 +79,20 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
         summary.reply_fds = summary.reply_fds.max(request.reply_fds);
     }
 
-    /// Adds the tag of a request that has an outcome.
+    /// Adds the tag of a request that will have an outcome.
     pub(crate) fn tag(&mut self, id: RequestId, tag: Tag) {
         if let Some(slot) = self.slots.get_mut(usize::from(id.slot)) {
             slot.tag = Some(tag);
         }
     }
 
-    /// Lends the tag of a request that has no outcome yet.
+    /// Returns the tag of a request that has no outcome yet.
     pub(crate) fn tag_of(&self, id: RequestId) -> Option<&Tag> {
         self.get(id)?;
         self.slots.get(usize::from(id.slot))?.tag.as_ref()
     }
 
-    /// Returns what is known of a request under way. A late or forged id finds nothing.
+    /// Returns the state of a request in flight, or `None` if the id is late or forged.
     pub(crate) fn get(&self, id: RequestId) -> Option<UnderWay> {
         let slot = self.slots.get(usize::from(id.slot))?;
         match slot.state {
@@ -101,14 +101,14 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
         }
     }
 
-    /// Returns whether a request was taken whose outcome was not told yet.
+    /// Returns whether a request was accepted whose outcome is not reported yet.
     pub(crate) fn holds(&self, id: RequestId) -> bool {
         let slot = self.slots.get(usize::from(id.slot));
         slot.is_some_and(|slot| slot.generation == id.generation)
     }
 
-    /// Lends the entry of a request that was found under way. Whether it is one-way and what its
-    /// reply may bring are not to be changed.
+    /// Returns the entry of a request in flight. The caller must not change whether it is one-way,
+    /// or the descriptors that its reply may carry.
     pub(crate) fn entry(&mut self, request: &UnderWay) -> Option<&mut UnderWay> {
         match &mut self.slots.get_mut(usize::from(request.id.slot))?.state {
             State::UnderWay(entry) => Some(entry),
@@ -116,14 +116,14 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
         }
     }
 
-    /// Ends a request whose outcome is told now, and gives its tag; or a one-way, which has none.
+    /// Ends a request whose outcome is reported now, and returns its tag. A one-way has none.
     #[inline]
     pub(crate) fn finish(&mut self, request: &UnderWay) -> Option<Tag> {
         self.leave(request);
         self.release(request.id.slot)
     }
 
-    /// Ends a request whose outcome is told by [`next_ended`](Self::next_ended).
+    /// Ends a request whose outcome [`next_ended`](Self::next_ended) will report.
     pub(crate) fn end(&mut self, request: &UnderWay, ending: Ending) {
         self.leave(request);
         let ended = request.id.slot;
@@ -137,7 +137,7 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
         self.summary.ended = Some((first, ended));
     }
 
-    /// Gives the next outcome that main came to, in the order in which it did.
+    /// Returns the next outcome that main decided, in order.
     pub(crate) fn next_ended(&mut self) -> Option<Told<Tag>> {
         let (first, last) = self.summary.ended?;
         let slot = self.slots.get(usize::from(first))?;
@@ -148,27 +148,27 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
         Some(Told { tag: self.release(first)?, ending, frame })
     }
 
-    /// Returns how many requests were taken and not yet told or done, the one-way ones included.
+    /// Returns how many requests are in flight or not reported yet, including one-way requests.
     pub(crate) const fn in_use(&self) -> usize {
         self.summary.in_use
     }
 
-    /// Returns how many one-way requests are under way.
+    /// Returns how many one-way requests are in flight.
     pub(crate) const fn one_ways(&self) -> usize {
         self.summary.one_ways
     }
 
-    /// Returns whether outcomes wait to be told.
+    /// Returns whether there are outcomes to report.
     pub(crate) const fn has_ended(&self) -> bool {
         self.summary.ended.is_some()
     }
 
-    /// Returns the most descriptors that a reply to a request under way may bring.
+    /// Returns the most descriptors that a reply to a request in flight may carry.
     pub(crate) const fn reply_fds(&self) -> u16 {
         self.summary.reply_fds
     }
 
-    /// Counts a request out that was under way.
+    /// Removes a request from the counts.
     fn leave(&mut self, request: &UnderWay) {
         let summary = &mut self.summary;
         summary.one_ways -= usize::from(request.is_one_way);
@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(bench.finish(id), None, "finished once");
         let next = bench.insert(8, Instant::NEVER).unwrap();
         assert_eq!((next.slot, next.generation), (id.slot, id.generation + 1));
-        assert_eq!(bench.finish(id), None, "the slot's new request is another one");
+        assert_eq!(bench.finish(id), None, "the slot has a new request");
     }
 
     #[test]
@@ -289,6 +289,6 @@ mod tests {
         assert_eq!(bench.table.reply_fds(), 3);
         bench.finish(three);
         bench.end(one, Ending::Cancelled);
-        assert_eq!(bench.table.reply_fds(), 0, "no reply that is awaited brings any");
+        assert_eq!(bench.table.reply_fds(), 0, "no expected reply may carry any");
     }
 }

@@ -1,4 +1,5 @@
-//! A word per request in shared memory: one compare-exchange gives it to main or to the worker.
+//! One shared word per request. A compare-exchange on it gives the request to main or to the
+//! worker.
 
 use core::sync::atomic::Ordering;
 
@@ -7,10 +8,10 @@ use super::credit::{self, Credit};
 use super::fate::How;
 use super::id::RequestId;
 
-/// Which side has a request. The word is the request's generation and one of these.
+/// Which side has a request. A word is the request's generation and one of these states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// On its way: the first side to claim it has it. Zero is a word that was never used.
+    /// Offered. The first side to claim it has it. Zero is a word that was never used.
     Queued = 1,
     /// The worker's handler runs.
     Running,
@@ -18,7 +19,7 @@ enum State {
     Done,
     /// Main has taken it back.
     Taken,
-    /// The worker's handler runs, and main has asked it to stop.
+    /// The worker's handler runs, and main asked it to stop.
     Stopping,
 }
 
@@ -28,23 +29,23 @@ impl State {
     }
 }
 
-/// A word that no worker writes.
+/// A value that no correct worker writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BrokenWord;
 
-/// The words of one worker. What the worker writes there is a hint from a peer: a lie changes
-/// only the fates of requests that it was given. Without a worker the list is empty, and nothing
-/// has begun.
+/// The words of one worker. Main treats what the worker writes as hints: a lie changes only the
+/// fates of requests that this worker had. Without a worker the list is empty, and no request has
+/// begun.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Words<'page>(pub(crate) &'page [AtomicU32]);
 
 impl<'page> Words<'page> {
-    /// Returns how many words a page has for so many slots.
+    /// Returns how many words a page needs for `slots` slots.
     pub(crate) const fn page_len(slots: usize) -> usize {
         credit::WORDS + slots
     }
 
-    /// Returns the words of a page and the credit that lies before them.
+    /// Returns the words of a page, and the credit before them.
     pub(crate) fn of_page(page: &'page [Mapped]) -> (Self, Credit<'page>) {
         let split = page.split_first_chunk();
         split.map_or_else(Default::default, |(credit, words)| {
@@ -52,7 +53,7 @@ impl<'page> Words<'page> {
         })
     }
 
-    /// Offers a request to the worker; main does so before it is sent.
+    /// Offers a request to the worker. Main does this before it sends the request.
     #[inline]
     pub(crate) fn offer(self, id: RequestId) {
         if let Some(word) = self.word(id) {
@@ -60,8 +61,8 @@ impl<'page> Words<'page> {
         }
     }
 
-    /// Takes a request back from the worker and returns how far it had come. One that had not
-    /// begun never will; one whose word is broken may have.
+    /// Takes a request back from the worker, and returns how far it got. If it had not begun, it
+    /// never will. If its word is invalid, it may have begun.
     pub(crate) fn take_back(self, id: RequestId) -> Result<How, BrokenWord> {
         let Some(word) = self.word(id) else {
             return Ok(How::NotBegun);
@@ -70,20 +71,20 @@ impl<'page> Words<'page> {
         if change(word, State::Queued.of(id), taken) {
             return Ok(How::NotBegun);
         }
-        // Shows the handler, if it asks, that nobody waits for it any more.
+        // Tells a handler that checks it that nobody waits any more.
         let stop = |state: State| change(word, state.of(id), taken);
         if stop(State::Running) || stop(State::Stopping) {
             return Ok(How::Running);
         }
         match word.load(Ordering::Acquire) {
             word if word == State::Done.of(id) => Ok(How::Done),
-            // One that is late was taken back before.
+            // A late request was taken back before.
             word if word == taken => Ok(How::Running),
             _ => Err(BrokenWord),
         }
     }
 
-    /// Returns how far a request has come, and leaves it where it is.
+    /// Returns how far a request got, without taking it back.
     pub(crate) fn peek(self, id: RequestId) -> How {
         match self.word(id).map(|word| word.load(Ordering::Acquire)) {
             Some(word) if word == State::Queued.of(id) => How::NotBegun,
@@ -92,14 +93,14 @@ impl<'page> Words<'page> {
         }
     }
 
-    /// Asks a handler that runs to stop. The request stays the worker's.
+    /// Asks a running handler to stop. The worker keeps the request.
     pub(crate) fn ask_to_stop(self, id: RequestId) {
         if let Some(word) = self.word(id) {
             change(word, State::Running.of(id), State::Stopping.of(id));
         }
     }
 
-    /// Claims a request for the handler; `None` where main has taken it back.
+    /// Claims a request for the handler. `None` if main has taken it back.
     #[inline]
     pub(crate) fn claim(self, id: RequestId) -> Option<Claim<'page>> {
         let word = self.word(id)?;
@@ -120,8 +121,8 @@ pub(crate) struct Claim<'page> {
 }
 
 impl Claim<'_> {
-    /// Tells main that the handler has finished. If main has given the slot to another request
-    /// meanwhile, nothing changes.
+    /// Tells main that the handler has finished. Does nothing if main has given the slot to another
+    /// request meanwhile.
     #[inline]
     pub(crate) fn done(self) {
         let done = State::Done.of(self.id);
@@ -129,13 +130,13 @@ impl Claim<'_> {
             || change(self.word, State::Stopping.of(self.id), done);
     }
 
-    /// Returns whether main has taken the request back, or asks the handler to stop.
+    /// Returns whether main has taken the request back, or asked the handler to stop.
     pub(crate) fn is_revoked(&self) -> bool {
         self.word.load(Ordering::Acquire) != State::Running.of(self.id)
     }
 }
 
-/// The compare-exchange that decides. Release and acquire pair with each other on the two sides.
+/// The compare-exchange that decides. Its release pairs with the other side's acquire.
 fn change(word: &AtomicU32, from: u32, to: u32) -> bool {
     word.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
 }
@@ -188,7 +189,7 @@ mod tests {
         claim.done();
         words.ask_to_stop(ID);
         assert_eq!(words.peek(ID), How::Done);
-        assert_eq!(words.take_back(ID), Ok(How::Done), "it has stopped");
+        assert_eq!(words.take_back(ID), Ok(How::Done), "its handler has ended");
         words.offer(ID);
         words.claim(ID).unwrap().done();
         assert_eq!(words.take_back(ID), Ok(How::Done));

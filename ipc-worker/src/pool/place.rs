@@ -1,6 +1,6 @@
-//! Starting a pool, by value or in place.
+//! Starts a pool, by value or in place.
 
-#![expect(unsafe_code, reason = "workers are made one by one in memory that holds none yet")]
+#![expect(unsafe_code, reason = "workers are created one by one in uninitialized memory")]
 
 use core::mem::MaybeUninit;
 
@@ -17,26 +17,26 @@ use crate::worker::Worker;
 impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize>
     Pool<Tag, L, N, SLOTS, BYTES>
 {
-    /// Starts the workers, one after the other, and waits until each is ready. `make` says how, by
-    /// the worker's number from 0. The pool lies on the stack for a moment, with all of its buffers;
-    /// for a large one see [`start_in`](Self::start_in).
+    /// Starts the workers one by one, and waits until each is ready. `make` gets the worker's
+    /// index, and returns how to start it. The pool and its buffers lie on the stack for a moment;
+    /// for a large one use [`start_in`](Self::start_in).
     ///
     /// # Errors
-    /// As [`Worker::start`], for the first that does not start. No process is left then.
+    /// As [`Worker::start`], for the first worker that does not start. No process is left.
     pub fn start(
         make: impl FnMut(usize) -> Result<Start<L>, SystemError>,
     ) -> Result<Self, StartError> {
         let mut place = MaybeUninit::uninit();
         Self::start_in(&mut place, make)?;
-        // SAFETY: `start_in` has made a pool there, and nothing refers to it any more.
+        // SAFETY: `start_in` initialized a pool there, and nothing refers to it any more.
         Ok(unsafe { place.assume_init() })
     }
 
-    /// Starts a pool as [`start`](Self::start) does, in memory of the caller's; see
+    /// Starts a pool as [`start`](Self::start) does, in memory that the caller provides; see
     /// [`Worker::start_in`].
     ///
     /// # Errors
-    /// As [`start`](Self::start); the memory holds nothing then.
+    /// As [`start`](Self::start). The memory stays uninitialized.
     pub fn start_in(
         place: &mut MaybeUninit<Self>,
         mut make: impl FnMut(usize) -> Result<Start<L>, SystemError>,
@@ -48,8 +48,8 @@ impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize>
         let pool = place.as_mut_ptr();
         // SAFETY: the pointer is to memory of this type, so the field lies within it.
         let workers = unsafe { &raw mut (*pool).workers };
-        // SAFETY: memory that may be anything is a list of `MaybeUninit`, and nothing else refers to
-        // it.
+        // SAFETY: uninitialized memory is valid as an array of `MaybeUninit`, and nothing else
+        // refers to it.
         let slots =
             unsafe { &mut *workers.cast::<[MaybeUninit<Worker<Tag, L, SLOTS, BYTES>>; N]>() };
         let mut started = Started { slots, count: 0 };
@@ -64,22 +64,22 @@ impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize>
         core::mem::forget(started);
         // SAFETY: as for the workers.
         let at_epoll = unsafe { &raw mut (*pool).epoll };
-        // SAFETY: the field lies within the memory, and holds nothing to be dropped.
+        // SAFETY: the field lies within the memory, with nothing in it to drop.
         unsafe { at_epoll.write(epoll) };
         // SAFETY: as for the workers.
         let depth = unsafe { &raw mut (*pool).depth };
-        // SAFETY: as for the epoll.
+        // SAFETY: as for `epoll`.
         unsafe { depth.write(SLOTS) };
         // SAFETY: as for the workers.
         let next = unsafe { &raw mut (*pool).next };
-        // SAFETY: as for the epoll.
+        // SAFETY: as for `epoll`.
         unsafe { next.write(0) };
         // SAFETY: every field was written.
         Ok(unsafe { place.assume_init_mut() })
     }
 }
 
-/// Workers that are started; dropping it drops them.
+/// The workers that have started. Dropping this drops them.
 struct Started<'a, Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize> {
     slots: &'a mut [MaybeUninit<Worker<Tag, L, SLOTS, BYTES>>; N],
     count: usize,
@@ -90,7 +90,7 @@ impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize> Dro
 {
     fn drop(&mut self) {
         for slot in self.slots.iter_mut().take(self.count) {
-            // SAFETY: the first so many were started, and nothing refers to them any more.
+            // SAFETY: the first `count` slots are initialized, and nothing refers to them any more.
             unsafe { slot.assume_init_drop() };
         }
     }

@@ -1,6 +1,6 @@
-//! The worker's process from its first moment on: set up, say so, serve, exit.
+//! The worker's process: set-up, first frame, serving, exit.
 
-#![expect(unsafe_code, reason = "closing descriptors by number, and what stays until the end")]
+#![expect(unsafe_code, reason = "closes descriptors by number, and keeps values until the process ends")]
 
 use heapless::Vec;
 use ipc_barrier::process::{
@@ -18,37 +18,37 @@ use crate::handler::Handler;
 use crate::notes;
 use crate::server::{Notes, Paces, Served, Server};
 
-/// Exit statuses, of sysexits.h where they have one.
+/// Exit statuses, from sysexits.h where it has one.
 pub(super) const SET_UP_FAILED: i32 = 71;
 const NOT_SETTLED: i32 = 74;
 const PANIC: i32 = 101;
 const BROKEN_STREAM: i32 = 76;
 
-/// More descriptors than there is room for.
+/// More descriptors than the list can hold.
 const EMFILE: Errno = Errno(24);
 
-/// Signals that are for main.
+/// Signals meant for main, which the worker ignores.
 const IGNORED: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::PIPE, Signal::TERM];
 
-/// Most descriptors that a worker keeps open: the stream and those of its handler.
+/// Most descriptors that a worker keeps open: its stream and the handler's.
 const OPEN: usize = 64;
 
-/// What a new process is given.
+/// What a new process gets.
 pub(super) struct Given<'a, M, V, const SLOTS: usize, const BYTES: usize> {
     /// Its end of the stream.
     pub(super) stream: Stream,
     /// What it shares with main.
     pub(super) shared: Shared<'a>,
     pub(super) medium: M,
-    /// The blocks of requests.
+    /// Its view of the blocks.
     pub(super) blocks: V,
     pub(super) spin: Patience,
     pub(super) inbox: &'a mut Inbox<BYTES>,
     pub(super) outbox: &'a mut Outbox<BYTES, SLOTS>,
 }
 
-/// Ends the process when it is dropped: by a panic, and before the stream is closed. Main shall see
-/// the panic's status, not a closed socket first.
+/// Ends the process when dropped by a panic, before the stream closes. So main first sees the
+/// status of the panic, not a closed socket.
 struct EndOnPanic;
 
 impl Drop for EndOnPanic {
@@ -58,8 +58,7 @@ impl Drop for EndOnPanic {
 }
 
 impl<M: Medium, V: View, const SLOTS: usize, const BYTES: usize> Given<'_, M, V, SLOTS, BYTES> {
-    /// Sets the process up, says what became of that, and serves if it has worked. The process ends
-    /// here.
+    /// Sets up the process, reports the result, and serves if it succeeded. Never returns.
     pub(super) fn serve<'h, H: Handler + 'h>(
         self,
         set_up: impl FnOnce(&Stream) -> Result<&'h mut H, Reason>,
@@ -67,14 +66,15 @@ impl<M: Medium, V: View, const SLOTS: usize, const BYTES: usize> Given<'_, M, V,
         let Self { mut stream, shared, mut medium, blocks, spin, inbox, outbox } = self;
         let Shared { words, credit, ring } = shared;
         let _guard = EndOnPanic;
-        // SAFETY: this is neither returned from nor unwound, so what it holds and is lent stays.
+        // SAFETY: this function neither returns nor unwinds, so its variables and arguments stay
+        // valid.
         unsafe { notes::begin(credit) };
         let ready = set_up(&stream);
         match &ready {
             Ok(handler) => first_frame::ready(outbox, &handler.identity(), !ring.is_empty()),
             Err(reason) => first_frame::failed(outbox, reason),
         }
-        // There is room for it in the empty socket. A main that is gone shows at the next receive.
+        // The empty socket has room for it. The next receive shows whether main is gone.
         _ = outbox.flush_with(&mut medium.link(&mut stream, &[], Some(spin)));
         outbox.clear();
         let Ok(handler) = ready else { exit(SET_UP_FAILED) };
@@ -83,7 +83,7 @@ impl<M: Medium, V: View, const SLOTS: usize, const BYTES: usize> Given<'_, M, V,
         let mut link = medium.link(&mut stream, ring, Some(spin));
         let sending = M::sender(&link, fd);
         let sending: notes::Sending<'_> = &sending;
-        // SAFETY: as for the words: it is a variable of this frame, which stays.
+        // SAFETY: as above: `sending` is a variable of this function.
         let sender = unsafe { notes::open(&sending, BYTES) };
         let notes = Notes { sender, credit };
         let (now, paces, finished) = (Instant::now, Paces::NEW, None);
@@ -97,7 +97,7 @@ impl<M: Medium, V: View, const SLOTS: usize, const BYTES: usize> Given<'_, M, V,
     }
 }
 
-/// Makes an ordinary process of this one: its precedence, its signals, its standard streams.
+/// Resets this process's priorities, signals and standard streams.
 pub(super) fn be_ordinary() -> Result<(), Reason> {
     let failed = |stage| move |error: SystemError| Reason::new(stage, error.errno, error.call);
     give_up_precedence();
@@ -105,7 +105,7 @@ pub(super) fn be_ordinary() -> Result<(), Reason> {
     open_stdio().map_err(failed("standard streams"))
 }
 
-/// Sets a forked process up, which keeps its end of the stream and what the handler holds.
+/// Sets up a forked process. It keeps its end of the stream and the handler's descriptors.
 pub(super) fn set_up<'h, H: Handler>(
     stream: &Stream,
     handler: &'h mut H,
@@ -117,8 +117,8 @@ pub(super) fn set_up<'h, H: Handler>(
             .map_err(|_| Reason::new("descriptors", EMFILE, "the handler holds more than 63"))?;
     }
     if detach_all_but(&open).is_err() {
-        // SAFETY: this process never returns to the values of main that own what is closed, and the
-        // handler has listed what it holds. What statics hold is lost; the guide says so.
+        // SAFETY: this process never returns to main's values that own the closed descriptors, and
+        // the handler has listed its own. Descriptors in statics are lost, as the guide says.
         unsafe { close_all_but(&open) }
             .map_err(|error| Reason::new("descriptors", error.errno, error.call))?;
     }

@@ -1,4 +1,4 @@
-//! The traffic with a worker that serves: what is queued goes out, what has come is taken in.
+//! The traffic with a worker that serves: sends queued frames, and receives.
 
 use core::time::Duration;
 
@@ -10,31 +10,32 @@ use super::state::{Life, Phase, SLICE, SOON};
 use crate::counters::add;
 use crate::ledger::Ending;
 
-/// How often the process of a busy worker is looked at.
+/// How often to check the process of a busy worker.
 const LOOK: Duration = Duration::from_millis(10);
 
 impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> {
-    /// Sends what is queued and receives once. With patience it waits for bytes, one slice of time.
+    /// Sends queued frames and receives once. With patience, it waits for bytes for up to one
+    /// slice.
     pub(super) fn exchange(&mut self, patience: Option<Patience>) {
         if let (Some(_), Some(process)) = (patience, &mut self.life.process) {
             process.stop_showing(&mut self.medium);
         }
         let expects = self.caller.outbox.has_sent();
         let Some(sent) = self.send() else {
-            // Replies that it has written are still taken.
+            // Its last replies are still received.
             return self.begin_leaving(self.life.now);
         };
         let Some(process) = &mut self.life.process else {
             return;
         };
         let received = match patience {
-            // Nothing can have been answered yet, so the call would mostly be in vain. What else
-            // shows, a note or an end, may show no second time.
+            // Nothing can have been answered yet, so a receive would usually be in vain. But other
+            // news, such as a note or an end, may not show a second time.
             None if sent > 0 && !expects && process.shows => {
                 self.life.has_more = true;
                 return;
             }
-            // Something still waits to be sent, which comes first.
+            // There is still something to send, which comes first.
             Some(_) if process.watches_room || process.paused.is_some() => return,
             _ => {
                 let received = self.caller.receive(&mut process.link(&mut self.medium, patience));
@@ -47,7 +48,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
             Ok(Arrived::Bytes(_)) => true,
             Ok(_) => false,
             Err(TransportError::Exhausted(_)) if self.is_patient() => false,
-            // Replies were all received before this; an error says as much as an end.
+            // All replies were received before this. An error means the same as an end.
             Err(error) => {
                 let is_lie = error == TransportError::BrokenRing;
                 add(&mut self.caller.last.counters.broken_frames, is_lie.into());
@@ -63,8 +64,8 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         if brought || sent > 0 {
             process.shortage = None;
         }
-        // A blocking receive that brought something has shown life enough, for a while: another
-        // process may hold the socket too.
+        // A blocking receive that returned bytes shows that the worker lives. Skip the check for a
+        // while, but not for long: another process may hold the socket too.
         let pause = if patience.is_some() && brought { SLICE } else { LOOK };
         if (!brought && sent == 0) || self.life.now.since(process.looked) >= pause {
             process.looked = self.life.now;
@@ -74,16 +75,16 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         }
     }
 
-    /// Returns whether a call that failed for the moment is to be made again: after a pause, and
-    /// for a limited time in all.
+    /// Returns whether to repeat a call that failed temporarily: after a pause, and for a limited
+    /// total time.
     pub(super) fn is_patient(&mut self) -> bool {
         let is_patient = self.life.pause();
         add(&mut self.caller.last.counters.pauses, is_patient.into());
         is_patient
     }
 
-    /// Sends what is queued, unless a start is still to be told: calls made upon that go first.
-    /// `None` where nothing more can be sent to the worker.
+    /// Sends queued frames, unless [`Event::Started`](crate::Event::Started) is not reported yet:
+    /// the calls that main makes then go first. `None` if nothing more can be sent to the worker.
     fn send(&mut self) -> Option<usize> {
         let process = self.life.process.as_mut()?;
         if self.life.started {
@@ -95,7 +96,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         }
         let was_full = process.watches_room;
         let mut sent = 0;
-        // What was waiting for room may have been taken back meanwhile.
+        // The frames that waited for room may have been taken back meanwhile.
         let mut watches_room = false;
         loop {
             let flushed = self.caller.outbox.flush_with(&mut process.link(&mut self.medium, None));
@@ -118,7 +119,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         add(&mut self.caller.last.counters.stalls, (watches_room && !was_full).into());
         self.life.watch_room(watches_room).ok()?;
         if was_full && sent > 0 {
-            // One that was given up while half sent keeps its room until all of it is out.
+            // A frame that was given up when half sent keeps its room until all of it is sent.
             self.caller.room_is_back();
         }
         Some(sent)
@@ -126,13 +127,13 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
 }
 
 impl Life {
-    /// Returns whether the descriptor may not show what comes next: a turn sees to that.
+    /// Returns whether the descriptor may not show the next event, so that a turn has to look.
     pub(crate) fn is_blind(&self) -> bool {
         let is_used = matches!(self.phase, Phase::Serving | Phase::Leaving);
         self.process.as_ref().is_some_and(|it| is_used && !it.shows && !it.drained)
     }
 
-    /// Returns when the next turn is due at the latest.
+    /// Returns the latest time for the next turn.
     pub(crate) fn deadline(&self, has_unsent: bool) -> Instant {
         let Some(process) = &self.process else {
             return match self.phase {
@@ -144,7 +145,7 @@ impl Life {
         if let Some(paused) = process.paused {
             return paused;
         }
-        // Without a pidfd its end may show nowhere else.
+        // Without a pidfd, the process's end may show nowhere else.
         let pause = if self.phase == Phase::Leaving { SOON } else { SLICE };
         let look = process.child.pidfd().map_or(process.looked + pause, |_| Instant::NEVER);
         match self.phase {

@@ -19,17 +19,17 @@ use crate::blocks::{Lend, NoBlocks};
 use crate::caller::Caller;
 use crate::start_error::StartError;
 
-/// Most arguments of a worker: its name, its mark, and its own.
+/// Most arguments of a worker: its name, its mark, and the program's own.
 const ARGS: usize = 64;
 
-/// More arguments than there is room for.
+/// More arguments than the list can hold.
 const E2BIG: Errno = Errno(7);
 
-/// Starts a program that serves: see [`Start::exec_self`](crate::Start::exec_self) and
+/// Starts a program that serves; see [`Start::exec_self`](crate::Start::exec_self) and
 /// [`Start::exec`](crate::Start::exec).
 #[derive(Debug)]
 pub struct Exec<'a, M = OverSocket, B = NoBlocks> {
-    /// The program's file, which stays the same whatever becomes of its path.
+    /// The program's file, which stays the same even if its path is replaced.
     pub(crate) file: Option<OwnedFd>,
     pub(crate) path: &'a CStr,
     pub(crate) args: &'a [&'a CStr],
@@ -56,8 +56,8 @@ impl<M: Medium, B: Lend> Launch for Exec<'_, M, B> {
     type Medium = M;
     type Blocks = B;
 
-    /// The ends of a stream, the file of the words, duplicates of what the child is given, and where
-    /// posix_spawn will not do a pipe that is moved.
+    /// Both ends of a stream, the words' file, and duplicates for the child. Without posix_spawn
+    /// also a pipe.
     const DESCRIPTORS: usize = 11;
 
     fn blocks(&self) -> &B {
@@ -91,7 +91,7 @@ impl<M: Medium, B: Lend> Launch for Exec<'_, M, B> {
             let too_many = SystemError { call: "exec", errno: E2BIG };
             args.push(arg).map_err(|_| too_many)?;
         }
-        // No signal is for it before it has its own settings, as in a forked worker.
+        // Signals stay blocked until the worker has reset them, as in a forked worker.
         let setup = Setup::new().blocked().fd(theirs.as_fd(), STREAM).fd(file.as_fd(), PAGE);
         let setup = match blocks {
             Some(file) => setup.fd(file, BLOCKS),

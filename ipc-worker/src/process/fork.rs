@@ -15,7 +15,7 @@ use crate::caller::Caller;
 use crate::handler::Handler;
 use crate::start_error::StartError;
 
-/// Runs the handler in a forked process: see [`Start::fork`](crate::Start::fork).
+/// Runs the handler in a forked process; see [`Start::fork`](crate::Start::fork).
 #[derive(Debug)]
 pub struct Fork<H, M = OverSocket, B = NoBlocks> {
     pub(crate) handler: H,
@@ -34,7 +34,7 @@ impl<H: Handler, M: Medium, B: Lend> Launch for Fork<H, M, B> {
     type Medium = M;
     type Blocks = B;
 
-    /// In main the two ends of a stream and a pidfd, in the child two more.
+    /// Main has both ends of a stream and a pidfd. The child needs two more.
     const DESCRIPTORS: usize = 5;
 
     fn blocks(&self) -> &B {
@@ -57,7 +57,7 @@ impl<H: Handler, M: Medium, B: Lend> Launch for Fork<H, M, B> {
         let page = SharedPage::new(Shared::len::<M>(SLOTS, BYTES))?;
         let shared = Shared::of(page.words(), Shared::len_alone(SLOTS));
         caller.offer_all(shared.words);
-        // Until the child has set its own signals: main's handlers must not run there.
+        // Main's signal handlers must not run in the child before it has reset them.
         let blocked = block_signals()?;
         match (self.by)()? {
             Side::Parent(child) => {
@@ -65,7 +65,7 @@ impl<H: Handler, M: Medium, B: Lend> Launch for Fork<H, M, B> {
                 Ok(Some(Process::new(child, stream, page, Shared::len_alone(SLOTS))))
             }
             Side::Child(guard) => {
-                // Main's own buffers are used again: the kernel copies only the pages that are
+                // The child reuses main's buffers: the kernel copies only the pages that are
                 // written.
                 let Caller { inbox, outbox, .. } = caller;
                 inbox.forget();
@@ -75,7 +75,7 @@ impl<H: Handler, M: Medium, B: Lend> Launch for Fork<H, M, B> {
                 let blocks = self.blocks.view();
                 let given =
                     child::Given { stream: theirs, shared, medium, blocks, spin, inbox, outbox };
-                // Because of the guard nothing unwinds past here.
+                // The guard stops a panic from unwinding past here.
                 let _guard = guard;
                 given.serve(|stream| child::set_up(stream, &mut self.handler))
             }

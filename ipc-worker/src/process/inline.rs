@@ -1,4 +1,4 @@
-//! The launch in line: the handler runs in main itself, over the same queue, table and events.
+//! The launch in line: the handler runs in main itself, with the same queue, table and events.
 
 use core::cell::RefCell;
 use core::mem;
@@ -21,12 +21,12 @@ use crate::start_error::StartError;
 
 const FDS: usize = MAX_FDS as usize;
 
-/// Runs the handler in main itself: see [`Start::inline`](crate::Start::inline).
+/// Runs the handler in main itself; see [`Start::inline`](crate::Start::inline).
 #[derive(Debug)]
 pub struct Inline<H, B = NoBlocks> {
     pub(crate) handler: H,
     pub(crate) blocks: B,
-    /// Descriptors that came with replies since the inbox was reset.
+    /// Descriptors that arrived with replies since the inbox was reset.
     sequence: u32,
 }
 
@@ -67,7 +67,7 @@ impl<H: Handler, B: Lend> Launch for Inline<H, B> {
         Ok(None)
     }
 
-    /// Runs the handler for what is queued, as far as the answers fit, and settles it.
+    /// Runs the handler for queued requests, while the answers fit, and settles the batch.
     fn run<Tag, const SLOTS: usize, const BYTES: usize>(
         &mut self,
         caller: &mut Caller<Tag, SLOTS, BYTES>,
@@ -81,7 +81,7 @@ impl<H: Handler, B: Lend> Launch for Inline<H, B> {
             ran = true;
         }
         if ran {
-            // If it refuses, the batch is dropped, and so lost.
+            // If settling fails, the batch is dropped and its requests are lost.
             batch.inline.handler.settle()?;
         }
         if let Some(id) = batch.finished {
@@ -92,8 +92,8 @@ impl<H: Handler, B: Lend> Launch for Inline<H, B> {
     }
 }
 
-/// A batch that is not settled. Dropping it loses it: where the handler panics and the program
-/// goes on all the same, none of it is told as done, and none of it runs again.
+/// A batch that is not settled. Dropping it loses it: if the handler panics and the program
+/// continues, none of its requests is reported as done, and none runs again.
 struct Batch<'a, H, B, Tag, const SLOTS: usize, const BYTES: usize> {
     inline: &'a mut Inline<H, B>,
     caller: &'a mut Caller<Tag, SLOTS, BYTES>,
@@ -106,12 +106,12 @@ struct Batch<'a, H, B, Tag, const SLOTS: usize, const BYTES: usize> {
 impl<H: Handler, B: Lend, Tag, const SLOTS: usize, const BYTES: usize>
     Batch<'_, H, B, Tag, SLOTS, BYTES>
 {
-    /// Runs the handler for the next request. Returns false where none is left or nothing fits.
+    /// Runs the handler for the next request. Returns false if there is none, or if no answer fits.
     fn run_next(&mut self) -> bool {
         let Caller { inbox, outbox, .. } = &mut *self.caller;
         let takes_fds = inbox.takes_fds();
         let space = inbox.space();
-        // Behind the rest there is to be room for word of finished one-way requests.
+        // Keep room for the frame that reports finished one-way requests.
         let end = space.len().saturating_sub(Header::SIZE);
         let room = space.get_mut(..end).and_then(|space| space.split_at_mut_checked(BYTES / 2));
         let Some((space, notes)) = room.filter(|_| takes_fds) else {
@@ -139,7 +139,7 @@ impl<H: Handler, B: Lend, Tag, const SLOTS: usize, const BYTES: usize>
         };
         add(&mut self.caller.last.counters.notes_dropped, dropped);
         if noted > 0 {
-            // They go before the answer.
+            // The notes go before the answer.
             let written = self.caller.inbox.space().get_mut(..BYTES / 2 + noted);
             written.unwrap_or_default().rotate_right(noted);
             self.caller.inbox.filled(noted, &mut FdList::<0>::new().fds());
@@ -151,9 +151,9 @@ impl<H: Handler, B: Lend, Tag, const SLOTS: usize, const BYTES: usize>
         true
     }
 
-    /// Adds an answer, whose bytes are where they belong.
+    /// Adds an answer, whose payload is already in place.
     fn put(&mut self, header: Header, len: usize, fds: &mut Fds<'_>) {
-        // All of it fits: the room is smaller than `u32::MAX`, the list than `MAX_FDS`.
+        // Everything fits: the room is smaller than `u32::MAX`, the list than `MAX_FDS`.
         let payload = u32::try_from(len).unwrap_or(u32::MAX);
         let fd_count = u16::try_from(fds.len()).unwrap_or(MAX_FDS);
         let before = if fd_count > 0 { self.inline.sequence } else { 0 };
@@ -166,7 +166,7 @@ impl<H: Handler, B: Lend, Tag, const SLOTS: usize, const BYTES: usize>
     }
 }
 
-/// The answer that a handler writes. Those before it are told with it, after the batch.
+/// The answer being written. It is reported after the batch, with the earlier ones.
 struct Written<'a> {
     space: &'a mut [u8],
     fds: &'a mut FdList<FDS>,
@@ -174,7 +174,7 @@ struct Written<'a> {
     noted: Noted<'a>,
 }
 
-/// The notes of a handler, as frames, which lie behind the room for its answer.
+/// The notes of a handler, as frames. They lie behind the answer's space.
 struct Noted<'a> {
     space: &'a mut [u8],
     len: usize,
@@ -182,7 +182,7 @@ struct Noted<'a> {
 }
 
 impl Noted<'_> {
-    /// Adds a note; `None` where it does not fit.
+    /// Adds a note. `None` if it does not fit.
     fn put(&mut self, header: Header, bytes: &[u8]) -> Option<()> {
         let (head, space) = self.space.get_mut(self.len..)?.split_first_chunk_mut()?;
         let payload = space.get_mut(..bytes.len())?;

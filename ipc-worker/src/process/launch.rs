@@ -1,4 +1,4 @@
-//! How requests come to be run, as a type.
+//! How requests are run, as a type.
 
 use ipc_transport::Instant;
 
@@ -9,21 +9,21 @@ use crate::caller::Caller;
 use crate::refusal::Refusal;
 use crate::start_error::StartError;
 
-/// What a worker is started by: [`Fork`](crate::Fork), [`Exec`](crate::Exec) or
-/// [`Inline`](crate::Inline). No other crate
-/// can add one.
+/// How a worker is started: [`Fork`](crate::Fork), [`Exec`](crate::Exec) or
+/// [`Inline`](crate::Inline). The trait is sealed.
 ///
-/// It is a type, so a program links only what it uses, and main's calls need not know the handler.
+/// The launch is a type, so a program links only what it uses, and main's calls do not depend on
+/// the handler.
 pub trait Launch: Sized {
-    /// Descriptors that a start needs at a time.
+    /// How many descriptors a start needs at once.
     #[doc(hidden)]
     const DESCRIPTORS: usize;
 
-    /// What carries its frames.
+    /// What carries the frames.
     #[doc(hidden)]
     type Medium: Medium;
 
-    /// What its requests may be lent.
+    /// Whether requests may be lent blocks.
     #[doc(hidden)]
     type Blocks: Lend;
 
@@ -33,8 +33,8 @@ pub trait Launch: Sized {
     #[doc(hidden)]
     fn blocks_mut(&mut self) -> &mut Self::Blocks;
 
-    /// Makes a process that will send its first frame; or prepares to run requests in main. The
-    /// caller is lent for its buffers, which a forked process uses again.
+    /// Starts a process, which will send its first frame, or prepares to run requests in main. A
+    /// forked process reuses the caller's buffers.
     #[doc(hidden)]
     fn begin<Tag, const SLOTS: usize, const BYTES: usize>(
         &mut self,
@@ -43,7 +43,7 @@ pub trait Launch: Sized {
         caller: &mut Caller<Tag, SLOTS, BYTES>,
     ) -> Result<Option<Process>, StartError>;
 
-    /// Runs what is queued in main.
+    /// Runs the queued requests in main.
     #[doc(hidden)]
     fn run<Tag, const SLOTS: usize, const BYTES: usize>(
         &mut self,

@@ -1,4 +1,4 @@
-//! The end of a process and what follows: last words, its status, its requests' fates.
+//! The end of a process: last words, status, and the fates of its requests.
 
 use core::mem;
 use core::time::Duration;
@@ -16,15 +16,15 @@ use crate::ledger::{Overdue, Restart, Running, Words};
 use crate::start_error::StartError;
 
 impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> {
-    /// Lets the process end by itself, and kills it at the deadline.
-    #[inline(never)] // Many paths lead here.
+    /// Lets the process exit, and kills it at the deadline.
+    #[inline(never)] // It has many callers.
     pub(super) fn begin_leaving(&mut self, kill_at: Instant) {
         (self.life.phase, self.life.until) = (Phase::Leaving, kill_at);
         self.life.running = Running::NONE;
     }
 
-    /// Looks how long the worker has been at its request, and ends what runs too long. All that has
-    /// come from it was told.
+    /// Checks how long the worker has been running its current request, and ends one that runs too
+    /// long. All frames from the worker must have been reported.
     pub(crate) fn watch_running(&mut self) {
         let mut limit = self.life.policy.limit;
         let has_none = limit.time == Duration::MAX && !self.caller.last.has_limits;
@@ -40,7 +40,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         match running.look(first, limit, *now, *heard) {
             Overdue::Not => {}
             Overdue::AskToStop => {
-                // Its answer may wait for another one that runs.
+                // Its answer may wait for another running request.
                 let words = self.life.words();
                 self.caller.sent().for_each(|request| words.ask_to_stop(request.id));
             }
@@ -51,8 +51,8 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         }
     }
 
-    /// Kills the process, if there is one that does not leave yet, and returns whether there was: at
-    /// the next turn, which takes its last replies first.
+    /// Marks the process to be killed at the next turn, which first takes its last replies. Returns
+    /// false if there is none, or if it is already leaving.
     pub(crate) fn kill(&mut self) -> bool {
         let may = self.life.process.is_some() && self.life.phase != Phase::Leaving;
         if may {
@@ -61,7 +61,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         may
     }
 
-    /// Takes nothing further from the process, and ends it.
+    /// Receives nothing more from the process, and ends it.
     pub(crate) fn break_off(&mut self) {
         if let Some(process) = &mut self.life.process {
             process.drained = true;
@@ -71,7 +71,8 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         }
     }
 
-    /// Takes a leaving worker's last words, waits for its status, and then sees to its requests.
+    /// Receives a leaving worker's last frames, waits for its status, then decides about its
+    /// requests.
     pub(super) fn leave(&mut self) {
         let Some(process) = &mut self.life.process else {
             return;
@@ -82,7 +83,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
             if process.killed {
                 self.life.ended = Some(Ended::Unknown);
             }
-            // One that cannot be killed ends when it sees that main has closed.
+            // A process that cannot be killed ends when it sees that main has closed.
             _ = process.child.kill();
             (process.killed, self.life.until) = (true, self.life.now + GRACE);
         }
@@ -108,7 +109,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
                     return;
                 }
                 Ok(Arrived::WouldBlock) if !is_over => {}
-                // All that it had written was taken, even if another process holds the socket.
+                // All that it wrote was received, even if another process still holds the socket.
                 Ok(_) | Err(_) => process.drained = true,
             }
         }
@@ -117,8 +118,8 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
             return;
         };
         self.life.has_more = is_over;
-        // Closing it would not do: while a child still holds a copy, the kernel would go on
-        // watching. It may not be watched at all.
+        // Closing is not enough: while a child holds a copy, epoll keeps watching it. The stream
+        // may not be watched at all, so errors are ignored.
         _ = epoll::delete(&self.life.epoll, &process.stream);
         if is_over && !self.caller.has_answer() && !self.life.has_news() {
             self.bury();
@@ -137,9 +138,9 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
             self.life.died = Some(ended);
         }
         self.caller.begin_anew();
-        // Before another is made, which would inherit what is still open.
+        // Close this before the next process is made, which would inherit it.
         if let Some(Process { child, .. }) = self.life.process.take() {
-            // There is room: a worker is only started while there is.
+            // This fits: a worker is only started while there is room.
             _ = self.life.unreaped.push(child);
         }
         self.life.fill_reserve();

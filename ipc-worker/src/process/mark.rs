@@ -1,4 +1,4 @@
-//! The argument by which a program knows that it was started as a worker.
+//! The argument that marks a program as started to be a worker.
 
 use core::ffi::CStr;
 use core::time::Duration;
@@ -9,29 +9,29 @@ use ipc_transport::Patience;
 use rustix::path::DecInt;
 use rustix::process::{Pid, getpid, getppid};
 
-/// What every mark begins with.
+/// The beginning of every mark.
 const PREFIX: &[u8] = b"ipc-worker:";
 
-/// Bytes of the longest mark, with the zero at its end.
+/// Bytes of the longest mark, including the zero at its end.
 const SIZE: usize = 56;
 
-/// A mark names the process that has started the worker, so that what the worker starts itself is
-/// not taken for one.
+/// A mark contains the pid of the process that started the worker, so that programs started by the
+/// worker are not mistaken for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
     pub(super) main: Pid,
     pub(super) spin: Patience,
-    /// Main gives a third descriptor: the memory of blocks.
+    /// Main passes a third descriptor: the memory of blocks.
     pub(super) has_blocks: bool,
 }
 
 impl Mark {
-    /// The mark of this process's workers.
+    /// Returns the mark of this process's workers.
     pub(super) fn new(spin: Patience, has_blocks: bool) -> Self {
         Self { main: getpid(), spin, has_blocks }
     }
 
-    /// Returns it as text that ends with a zero.
+    /// Returns the mark as a string that ends with a zero.
     pub(super) fn text(self) -> Vec<u8, SIZE> {
         let spin = u64::try_from(self.spin.spin.as_micros()).unwrap_or(u64::MAX);
         let [main, spin] = [self.main.as_raw_pid().unsigned_abs().into(), spin].map(DecInt::new);
@@ -39,8 +39,8 @@ impl Mark {
         joined(&[PREFIX, main.as_bytes(), b":", spin.as_bytes(), blocks])
     }
 
-    /// Reads an argument. `None` unless it was made by this process's parent, or by one that has
-    /// died since: that has left its stream here.
+    /// Reads an argument. `None` unless this process's parent made it, or a parent that has died
+    /// since and left its stream here.
     pub(super) fn of_main(argument: &CStr, has_left: impl FnOnce(Pid) -> bool) -> Option<Self> {
         Self::read(argument).filter(|mark| getppid() == Some(mark.main) || has_left(mark.main))
     }
@@ -86,7 +86,7 @@ mod tests {
         ] {
             assert_eq!(Mark::read(text), None, "{text:?}");
         }
-        // Nobody's parent is process 2³¹ − 1.
+        // Pid 2³¹ − 1 does not exist.
         assert_eq!(Mark::of_main(c"ipc-worker:2147483647:0", |_| false), None);
     }
 }

@@ -1,4 +1,4 @@
-//! What carries frames between main and a worker: the stream alone, or a ring with a stream beside it.
+//! What carries frames between main and a worker: a stream, or a ring with a stream beside it.
 
 use core::fmt;
 use core::sync::atomic::AtomicU32;
@@ -8,22 +8,22 @@ use rustix::fd::BorrowedFd;
 
 use crate::server::Sent;
 
-/// What carries frames: [`OverSocket`] or `OverRing`. No other crate can add one.
+/// What carries frames: [`OverSocket`] or `OverRing`. The trait is sealed.
 ///
-/// It is a type, so that a program links only what it uses.
+/// This is a type, so a program links only what it uses.
 pub trait Medium: fmt::Debug + Sized {
-    /// The transport that waits with patience, or not at all: one type for both, and for both sides,
-    /// so that there is one copy of what moves the bytes.
+    /// The transport, blocking with patience or nonblocking. One type serves both and both sides,
+    /// so that the code that moves the bytes exists once.
     #[doc(hidden)]
     type Link<'a>: PassFds
     where
         Self: 'a;
 
-    /// Main's end, and the worker's.
+    /// Creates main's end, and the worker's.
     #[doc(hidden)]
     const ENDS: [fn() -> Self; 2];
 
-    /// Words that it needs of those that are shared, with so many bytes each way.
+    /// Returns how many shared words it needs for `bytes` bytes in each direction.
     #[doc(hidden)]
     fn page_len(bytes: usize) -> usize;
 
@@ -31,7 +31,7 @@ pub trait Medium: fmt::Debug + Sized {
     #[doc(hidden)]
     fn is_possible() -> bool;
 
-    /// Returns this end over its stream, and its words once both sides have agreed on them.
+    /// Returns this end. It uses the words once both sides have agreed on them.
     #[doc(hidden)]
     fn link<'a>(
         &'a mut self,
@@ -40,23 +40,25 @@ pub trait Medium: fmt::Debug + Sized {
         patience: Option<Patience>,
     ) -> Self::Link<'a>;
 
-    /// Returns whether the stream will show what comes next, where frames go by the words.
+    /// Returns whether the stream will become readable for the next frame, if frames go through the
+    /// words.
     #[doc(hidden)]
     fn shows(&self) -> bool {
         true
     }
 
-    /// Does without that, before a receive that is to wait.
+    /// Stops relying on that, before a blocking receive.
     #[doc(hidden)]
     fn stop_showing(_link: &mut Self::Link<'_>) {}
 
-    /// Returns how many bytes wait to be received beside those in the stream, and not fewer.
+    /// Returns an upper bound of the bytes to receive, without those in the stream.
     #[doc(hidden)]
     fn waiting(_link: &Self::Link<'_>) -> usize {
         0
     }
 
-    /// Returns what sends, and waits for room, while the link does not: in any thread.
+    /// Returns a function that sends and waits for room, from any thread, while the link does not
+    /// send.
     #[doc(hidden)]
     fn sender<'a>(
         link: &Self::Link<'a>,

@@ -1,6 +1,6 @@
-//! The worker's side of a start by exec: it finds what main has given it, and serves.
+//! The worker's side of a start by exec: takes what main passed, and serves.
 
-#![expect(unsafe_code, reason = "descriptors by number, and memory for buffers of any size")]
+#![expect(unsafe_code, reason = "takes descriptors by number, and maps memory for buffers of any size")]
 
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
@@ -21,13 +21,13 @@ use super::shared::Shared;
 use crate::handler::Handler;
 use crate::ledger::Arena;
 
-/// Where a worker finds its end of the stream, and the file of the words that it shares with main.
+/// The worker's end of the stream. The file of the shared words follows it.
 pub(super) const STREAM: RawFd = 3;
 pub(super) const PAGE: RawFd = 4;
-/// The file of the blocks, where the mark says so.
+/// The file of the blocks, if the mark says that there is one.
 pub(super) const BLOCKS: RawFd = 5;
 
-/// The status of a program that was started by hand, that of sysexits.h for wrong usage.
+/// The status of a program that was started by hand: wrong usage, in sysexits.h.
 const BY_HAND: i32 = 64;
 
 /// A worker's buffers.
@@ -37,10 +37,10 @@ struct Buffers<const SLOTS: usize, const BYTES: usize> {
 }
 
 /// Returns whether this process was started as a worker, by [`Start::exec_self`] or
-/// [`Start::exec`](crate::Start::exec): call [`serve`] then, before anything else.
+/// [`Start::exec`](crate::Start::exec). If so, call [`serve`] before anything else.
 ///
-/// A program that a worker starts is none, also where it is given the same arguments. One whose main
-/// process has died meanwhile still is one: [`serve`] ends it.
+/// False for a program that a worker starts, even with the same arguments. Still true if main has
+/// died: [`serve`] then exits.
 ///
 /// [`Start::exec_self`]: crate::Start::exec_self
 #[cfg(feature = "std")]
@@ -48,19 +48,20 @@ pub fn is_worker() -> bool {
     argument().is_some_and(|argument| Mark::of_main(&argument, is_given_by).is_some())
 }
 
-/// Serves the main process that has started this one, and exits when main has closed. It takes
-/// requests and replies of the same `SLOTS` and `BYTES` as main's `Worker`.
+/// Serves the main process that started this one, and exits when main closes. `SLOTS` and `BYTES`
+/// must equal those of main's `Worker`.
 ///
-/// It is the first call of a worker's `main`: it cuts every descriptor that was inherited off from
-/// its file, but 0, 1 and 2, and then calls `make`, which sets the process up, gives privileges up,
-/// and returns the handler. [`Handler::prepare`] follows. If one of them fails main is told of the
-/// reason, as [`StartError::Failed`](crate::StartError::Failed).
+/// Call it first in a worker's `main`. It detaches every inherited descriptor except 0, 1 and 2
+/// from its file. Then it calls `make`, which sets up the process, drops privileges and returns the
+/// handler. [`Handler::prepare`] follows. If either fails, main gets the reason as
+/// [`StartError::Failed`](crate::StartError::Failed).
 ///
 /// SIGINT, SIGTERM, SIGHUP and SIGPIPE are ignored, as in a forked worker; see
-/// [`Start::fork`](crate::Start::fork). Without `/proc` only those descriptors are closed that are
-/// close-on-exec in main.
+/// [`Start::fork`](crate::Start::fork). Without `/proc`, only descriptors that are close-on-exec in
+/// main are closed.
 ///
-/// A program that was started by hand says so on standard error, and exits with status 64.
+/// If the program was started by hand, it prints a message on standard error and exits with status
+/// 64.
 ///
 /// ```no_run
 /// use ipc_worker::{Refusal, Reply, Request};
@@ -92,7 +93,8 @@ pub(crate) fn argument() -> Option<std::ffi::CString> {
     std::ffi::CString::new(argument.into_vec()).ok()
 }
 
-/// Serves as [`serve`] does, for a program without std: `argument` is the first after its name.
+/// Serves as [`serve`] does, for a program without std. `argument` is the first argument after the
+/// program's name.
 pub fn serve_as<H: Handler, const SLOTS: usize, const BYTES: usize>(
     argument: &CStr,
     make: impl FnOnce() -> Result<H, Reason>,
@@ -135,11 +137,11 @@ pub(crate) fn serve_over<M: Medium, H: Handler, const SLOTS: usize, const BYTES:
     })
 }
 
-/// Returns whether that process has put a stream and a file at their numbers.
+/// Returns whether this process has a stream and a file from that process at the agreed numbers.
 fn is_given_by(main: Pid) -> bool {
-    // What this program has opened itself is close-on-exec, or has another peer.
+    // A descriptor that this program opened itself is close-on-exec, or has another peer.
     let is_given = |number| {
-        // SAFETY: the number is only asked about; that it may not be open is the question.
+        // SAFETY: the call only asks whether the number is open.
         let fd = unsafe { BorrowedFd::borrow_raw(number) };
         fcntl_getfd(fd).is_ok_and(|flags| !flags.contains(FdFlags::CLOEXEC))
     };
@@ -148,13 +150,13 @@ fn is_given_by(main: Pid) -> bool {
     is_given(STREAM) && is_given(PAGE) && peer.is_ok_and(|peer| peer.pid == main)
 }
 
-/// Takes over what main has put at its numbers. `None` where this is no worker's process.
+/// Takes what main put at the agreed numbers. `None` if this process is not a worker.
 fn given(mark: Mark) -> Option<(Mark, Stream, OwnedFd)> {
     if !is_given_by(mark.main) {
         return None;
     }
-    // SAFETY: main, which has made both, put them there for this call to take; what is taken is
-    // close-on-exec, so that it is not taken twice.
+    // SAFETY: main made both and put them there for this call to take. A descriptor that was taken
+    // is close-on-exec, so it is not taken twice.
     let stream = unsafe { inherit(STREAM) }.ok()?;
     // SAFETY: as above.
     let file = unsafe { OwnedFd::from_raw_fd(PAGE) };
@@ -162,22 +164,22 @@ fn given(mark: Mark) -> Option<(Mark, Stream, OwnedFd)> {
     Some((mark, stream, file))
 }
 
-/// Maps the file that main has put at its number.
+/// Maps the file that main put at the agreed number.
 fn map_blocks() -> Result<SharedPage, SystemError> {
-    // SAFETY: main, whose mark says so, put it there for this call to take.
+    // SAFETY: main put it there for this call to take, as its mark says.
     let file = unsafe { OwnedFd::from_raw_fd(BLOCKS) };
     SharedPage::of_whole_file(file.as_fd())
 }
 
-/// Makes an ordinary process of this one, with nothing inherited but the stream.
+/// Resets this process, so that it inherits only the stream.
 fn set_up(file: OwnedFd, unmapped: Option<&SystemError>) -> Result<(), Reason> {
     drop(file);
-    // A file that is too short is one of fewer slots, as main will hear from the first frame.
+    // If the file is too short, main has fewer slots, which it will learn from the first frame.
     if let Some(error) = unmapped.filter(|error| error.call != "fstat") {
         return Err(Reason::new("slots", error.errno, error.call));
     }
     be_ordinary()?;
-    // Where that cannot be, main's own are close-on-exec.
+    // If this fails, main's own descriptors are close-on-exec anyway.
     _ = detach_all_but(&[STREAM]);
     Ok(())
 }
@@ -190,13 +192,13 @@ fn buffers<const SLOTS: usize, const BYTES: usize>()
     // SAFETY: the kernel chooses the address, so no memory in use is replaced.
     let mapped = unsafe { mmap_anonymous(ptr::null_mut(), len, protection, MapFlags::PRIVATE) };
     let buffers = mapped.map_err(SystemError::of("mmap"))?.cast::<Buffers<SLOTS, BYTES>>();
-    // SAFETY: it is as long as the value, aligned to a page, zero, and may hold anything; it stays
-    // for as long as the process, and nothing else refers to it.
+    // SAFETY: the mapping is as long as the value, page-aligned, zeroed, and valid with any
+    // contents. It stays until the process ends, and nothing else refers to it.
     Ok(unsafe { &mut *buffers })
 }
 
 fn say(text: &[u8]) {
-    // SAFETY: nobody else closes standard error during the call; it may be closed already.
+    // SAFETY: nothing else closes standard error during the call. If it is closed, the write fails.
     let stderr = unsafe { BorrowedFd::borrow_raw(2) };
     _ = rustix::io::write(stderr, text);
 }

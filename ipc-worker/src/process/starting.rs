@@ -1,4 +1,4 @@
-//! The start of a process: made, watched, and served once its first frame has come.
+//! The start of a process: created, watched, and served once its first frame has arrived.
 
 use core::time::Duration;
 
@@ -13,15 +13,15 @@ use crate::blocks::Lend;
 use crate::counters::add;
 use crate::start_error::StartError;
 
-/// How soon to try again where too many killed processes are still there.
+/// How soon to retry while too many killed processes are not reaped.
 const LATER: Duration = Duration::from_secs(1);
 
 impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> {
-    /// Begins to run requests: makes a process, which is watched from then on, or runs them in main.
+    /// Begins to run requests: starts and watches a process, or prepares to run them in main.
     pub(super) fn launch(&mut self) -> Result<(), StartError> {
         self.life.open_reserve();
         let deadline = self.life.now + self.life.policy.ready_within;
-        // The kernel may still move bytes for a process that was killed and has not ended.
+        // The kernel may still copy bytes for a killed process that has not ended.
         let is_alone = self.life.unreaped.is_empty();
         let holds = |id| self.caller.table.holds(id);
         self.launch.blocks_mut().begin(SLOTS, is_alone, &holds)?;
@@ -44,7 +44,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         Ok(())
     }
 
-    /// Makes the next process, or decides what follows where that fails.
+    /// Starts the next process, or decides what follows if that fails.
     pub(super) fn restart(&mut self) {
         if self.life.unreaped.is_full() {
             (self.life.phase, self.life.until) = (Phase::Resting, self.life.now + LATER);
@@ -63,7 +63,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
             return;
         };
         process.looked = self.life.now;
-        // Asked first: what it has written before its end is received after this.
+        // Asked first, so that everything written before the end is received after this.
         let ended = process.child.try_wait();
         let received = self.caller.receive(&mut process.link(&mut self.medium, None));
         self.life.has_more = matches!(received, Ok(Arrived::Bytes(_) | Arrived::TakeFrames));
@@ -77,7 +77,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
                 return;
             }
             (Some(first), _) => {
-                // It goes on over a ring that there is not.
+                // The worker says that it uses a ring, but there is none.
                 let error = first.err().unwrap_or(StartError::Malformed);
                 let is_lie = !matches!(error, StartError::Failed(_));
                 add(&mut self.caller.last.counters.wrong_first_frames, is_lie.into());
@@ -104,7 +104,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
     /// Ends a process that is not ready.
     fn fail(&mut self, error: StartError) {
         self.life.failed = Some(error);
-        // Nothing of what it has sent is looked at.
+        // Whatever it sent is ignored.
         self.caller.inbox.reset();
         self.break_off();
     }

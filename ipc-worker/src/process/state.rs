@@ -1,4 +1,4 @@
-//! Where a worker's life is: which process there is, and what becomes of it.
+//! The state of a worker's life: its process, and what happens next.
 
 use core::mem::{self, MaybeUninit};
 use core::time::Duration;
@@ -22,30 +22,30 @@ use crate::ledger::{Credit, Restart, Running, Supervisor, TimeLimit, Words};
 use crate::server::SHORTAGE;
 use crate::start_error::StartError;
 
-/// How soon to try again what cannot be watched.
+/// How soon to retry what cannot be watched.
 pub(super) const SOON: Duration = Duration::from_millis(1);
 
-/// How long a process that was killed is waited for before its status counts as unknown: one in
+/// How long to wait for a killed process before its status counts as unknown. A process in
 /// uninterruptible sleep ignores even SIGKILL.
 pub(super) const GRACE: Duration = Duration::from_millis(200);
 
-/// The longest that one blocking receive lasts: so late is a death noticed if the socket stays open
-/// since another process holds it too.
+/// The longest blocking receive. A death is noticed this late if another process holds the socket
+/// open.
 pub(super) const SLICE: Duration = Duration::from_millis(100);
 
-/// How long the process of a dropped worker is waited for.
+/// How long a dropped worker waits for its process.
 const FAREWELL: Duration = Duration::from_millis(20);
 
-/// Processes that were killed and given up but are not yet reaped, at most.
+/// Most processes that were killed and abandoned but are not reaped yet.
 const UNREAPED: usize = 4;
 
-/// The most descriptors that any launch needs at a time.
+/// The most descriptors that any launch needs at once.
 const RESERVE: usize = 11;
 
-/// Descriptors of them that a process goes on using: main's end of the stream and the pidfd.
+/// How many of those a process keeps: main's end of the stream and the pidfd.
 const IN_USE: usize = 2;
 
-/// What the builder calls of [`Start`](crate::Start) have set.
+/// The settings made by [`Start`](crate::Start).
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
     pub(crate) restart: Restart,
@@ -55,53 +55,55 @@ pub struct Policy {
     pub(crate) limit: TimeLimit,
 }
 
-/// Processes that follow one another, and what they have brought that main was not told.
+/// A worker's life: one process after another, and the news that main does not know yet.
 #[derive(Debug)]
 pub(crate) struct Life {
     pub(super) policy: Policy,
     /// The time of the turn.
     pub(crate) now: Instant,
     pub(super) phase: Phase,
-    /// The turn has left something that may show by no new edge.
+    /// There may be more to do, which no new edge will show.
     pub(crate) has_more: bool,
-    /// When the phase goes on by itself: a start is late, a process that leaves is killed or not
-    /// waited for any longer, a rest is over.
+    /// When the phase changes without news: a start is late, a leaving process must be killed or
+    /// abandoned, or a pause is over.
     pub(super) until: Instant,
-    /// There is one while the worker starts, serves and leaves.
+    /// The process, while the worker starts, serves and leaves.
     pub(crate) process: Option<Process>,
-    /// Holds the descriptors of whatever process there is: one for the worker's whole life.
+    /// Watches the descriptors of the current process. It stays the same for the worker's whole
+    /// life.
     pub(crate) epoll: OwnedFd,
-    /// Keeps as many descriptors as the next process needs, so that one can always be made.
+    /// Reserves the descriptors for the next process, so that a restart never fails for lack of
+    /// them.
     reserve: Vec<OwnedFd, RESERVE>,
     needs: usize,
-    /// The process that this belongs to: a copy in a fork of it lets go and does no more.
+    /// The process that owns this. A copy in a forked child does nothing when dropped.
     owner: Pid,
     pub(super) supervisor: Supervisor,
-    /// How a worker has ended, until that is told.
+    /// How a worker ended, until that is reported.
     pub(crate) died: Option<Ended>,
-    /// Why a worker could not be started again, until that is told.
+    /// Why a restart failed, until that is reported.
     pub(crate) not_started: Option<StartError>,
-    /// A worker is ready, and that is still to be told.
+    /// A worker is ready, which is not reported yet.
     pub(crate) started: bool,
-    /// Why no further worker follows, until that is told.
+    /// Why no further worker follows, until that is reported.
     pub(crate) gave_up: Option<GiveUp>,
-    /// Processes that were let go. They stay watched until they are reaped.
+    /// Abandoned processes. They stay watched until they are reaped.
     pub(super) unreaped: Vec<Child, UNREAPED>,
-    /// What the worker is at.
+    /// The worker's current request.
     pub(super) running: Running,
-    /// What it had sent by then has been received.
+    /// All that the worker had sent by then has been received.
     pub(super) heard: Instant,
-    /// Requests that were sent to a worker that is gone and wait for the next.
+    /// Requests that were sent to a worker that is gone, and wait for the next one.
     pub(crate) resent: usize,
     /// No further worker is started.
     pub(super) is_closing: bool,
-    /// How the last process has ended; `None` where there was none.
+    /// How the last process ended. `None` if there was none.
     pub(crate) ended: Option<Ended>,
-    /// Why the last worker never was ready, if it was not.
+    /// Why the last worker never became ready, if it did not.
     pub(super) failed: Option<StartError>,
 }
 
-/// What there is of a worker.
+/// The phase of a worker's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     /// Requests run in main.
@@ -121,31 +123,30 @@ pub struct Process {
     page: SharedPage,
     /// Words before those of the ring.
     len_alone: usize,
-    /// Frames go by the shared words: both sides have agreed.
+    /// Both sides have agreed that frames go through the shared words.
     pub(crate) uses_ring: bool,
-    /// The stream will show what comes next.
+    /// The stream will become readable for the next frame.
     pub(super) shows: bool,
-    /// It was asked for descriptors, and may send some.
+    /// A request asked it for descriptors, so it may send some.
     pub(super) passes_rights: bool,
     /// The socket was full, and is watched for room.
     pub(super) watches_room: bool,
-    /// Nothing further is taken from it, which leaves: all has arrived, or it does not keep the
-    /// protocol.
+    /// No further bytes are taken, because all have arrived or the worker violated the protocol. It
+    /// is leaving.
     pub(super) drained: bool,
     pub(super) killed: bool,
-    /// Bytes of its last words that are still to be taken, once it has ended.
+    /// Bytes of its last words that are still to be received, once it has ended.
     pub(super) left: Option<usize>,
-    /// Until when nothing is done about it, nor watched, since the system was short of something.
+    /// Pause until then: neither act nor watch, because the system is short of something.
     pub(super) paused: Option<Instant>,
-    /// When the process was last looked at.
+    /// When the process was last checked.
     pub(super) looked: Instant,
-    /// Until when the system may be short of what a call needs, while it is.
+    /// When to give up on a shortage of the system, while there is one.
     pub(super) shortage: Option<Instant>,
 }
 
 impl Life {
-    /// Makes a life in the memory given, where it need not be moved to. Each start needs so many
-    /// descriptors at a time.
+    /// Initializes a life in this memory. Each start needs `needs` descriptors at once.
     pub(crate) fn init(
         place: &mut MaybeUninit<Self>,
         policy: Policy,
@@ -180,12 +181,12 @@ impl Life {
         Ok(())
     }
 
-    /// Returns whether requests are run, or will be again.
+    /// Returns whether requests are run, or will be.
     pub(crate) const fn is_running(&self) -> bool {
         !matches!(self.phase, Phase::Stopped)
     }
 
-    /// Returns how soon it could run a request: 0 now, 1 after a start, 2 never.
+    /// Returns how soon the worker could run a request: 0 now, 1 after a start, 2 never.
     pub(crate) const fn readiness(&self) -> u8 {
         match self.phase {
             Phase::InMain | Phase::Serving => 0,
@@ -194,12 +195,12 @@ impl Life {
         }
     }
 
-    /// Returns whether it has brought something that main was not told.
+    /// Returns whether there is news that is not reported yet.
     pub(crate) const fn has_news(&self) -> bool {
         self.died.is_some() || self.not_started.is_some() || self.started || self.gave_up.is_some()
     }
 
-    /// Takes the next of that.
+    /// Takes the next piece of news.
     pub(crate) fn next_news<Tag>(&mut self) -> Option<Event<'_, Tag>> {
         if let Some(ended) = self.died.take() {
             Some(Event::Died(ended))
@@ -212,19 +213,19 @@ impl Life {
         }
     }
 
-    /// Lets a worker follow at the next turn, as if none had ended before.
+    /// Starts a worker at the next turn, as if none had ended before.
     pub(crate) fn revive(&mut self) {
         self.is_closing = false;
         self.supervisor = Supervisor::new(self.policy.restart);
         (self.phase, self.until) = (Phase::Resting, Instant::PAST);
     }
 
-    /// Returns the words of the worker that has the requests.
+    /// Returns the words of the current worker.
     pub(crate) fn words(&self) -> Words<'_> {
         self.shared().words
     }
 
-    /// Returns the credit of the worker whose notes come.
+    /// Returns the credit of the current worker's notes.
     pub(crate) fn credit(&self) -> Credit<'_> {
         self.shared().credit
     }
@@ -233,12 +234,12 @@ impl Life {
         self.process.as_ref().map_or_else(Shared::default, Process::shared)
     }
 
-    /// Gives the reserve up, for a process that is to be made.
+    /// Frees the reserve, for a process about to be made.
     pub(super) fn open_reserve(&mut self) {
         self.reserve.clear();
     }
 
-    /// Takes what the last process has left free, before anything else of the program does.
+    /// Takes the descriptors that the last process freed, before other code does.
     pub(super) fn fill_reserve(&mut self) {
         let used = match self.phase {
             Phase::InMain => self.needs,
@@ -251,7 +252,7 @@ impl Life {
         }
     }
 
-    /// Takes a process that was just made, and watches its stream and its end.
+    /// Adopts a new process: watches its stream and its end.
     pub(super) fn adopt(&mut self, process: Process) -> Result<(), SystemError> {
         self.ended = None;
         self.process = Some(process);
@@ -272,34 +273,34 @@ impl Life {
         _ = process.child.pidfd().map(|pidfd| epoll::delete(&self.epoll, pidfd));
     }
 
-    /// Pauses after a call that failed for the moment; returns false once that has lasted too long.
+    /// Pauses after a temporary failure. Returns false if that has lasted too long.
     pub(super) fn pause(&mut self) -> bool {
         let Some(process) = &mut self.process else { return false };
         if self.now > *process.shortage.get_or_insert(self.now + SHORTAGE) {
             return false;
         }
         process.paused = Some(self.now + SOON);
-        // What shows meanwhile would wake main again and again.
+        // Otherwise main would wake up again and again during the pause.
         self.has_more = false;
         self.unwatch();
         true
     }
 
-    /// Returns whether a pause lasts, and ends one that is over.
+    /// Returns whether a pause lasts. Ends one that is over.
     pub(super) fn is_paused(&mut self) -> bool {
         let Some(process) = &mut self.process else { return false };
         let Some(until) = process.paused.take() else { return false };
         if self.now < until {
             process.paused = Some(until);
         } else if self.watch().is_err() {
-            // It may be watched in part.
+            // It may be partly watched.
             self.unwatch();
             self.process.as_mut().map(|process| process.paused.insert(self.now + SOON));
         }
         self.process.as_ref().is_some_and(|process| process.paused.is_some())
     }
 
-    /// Watches the stream for room to write as well, or no more.
+    /// Watches the stream for room to write as well, or no longer.
     pub(super) fn watch_room(&mut self, for_room: bool) -> io::Result<()> {
         let Some(process) = self.process.as_mut().filter(|it| it.watches_room != for_room) else {
             return Ok(());
@@ -311,7 +312,7 @@ impl Life {
         epoll::modify(&self.epoll, &process.stream, EventData::new_u64(0), process.events())
     }
 
-    /// Drops the processes that have ended by now.
+    /// Drops the abandoned processes that have ended.
     pub(super) fn reap(&mut self) {
         let epoll = &self.epoll;
         let has_shown = |pidfd: BorrowedFd<'_>| {
@@ -320,7 +321,7 @@ impl Life {
         };
         self.unreaped.retain_mut(|child| {
             let is_left = child.try_wait().is_none();
-            // One that a tracer keeps from being reaped would show its end for ever.
+            // A tracer can keep a process from being reaped. Its pidfd would stay readable.
             if let Some(pidfd) = child.pidfd().filter(|&pidfd| !is_left || has_shown(pidfd)) {
                 _ = epoll::delete(epoll, pidfd);
             }
@@ -336,7 +337,7 @@ impl Drop for Life {
             return;
         }
         if let Some(process) = &mut self.process {
-            // One that cannot be killed ends when it sees that main has closed.
+            // A process that cannot be killed ends when it sees that main has closed.
             _ = process.child.kill();
             _ = process.child.wait_until(Instant::now() + FAREWELL);
         }
@@ -345,7 +346,7 @@ impl Drop for Life {
 }
 
 impl Process {
-    /// A process that was just made, with main's end of its stream and the words that it shares.
+    /// Creates the state of a new process, from main's end of its stream and the shared words.
     pub(super) const fn new(
         child: Child,
         stream: Stream,
@@ -370,7 +371,7 @@ impl Process {
         }
     }
 
-    /// What its stream is watched for.
+    /// Returns the events to watch the stream for.
     const fn events(&self) -> EventFlags {
         if self.watches_room && !self.uses_ring {
             EventFlags::IN.union(EventFlags::OUT)
@@ -383,12 +384,12 @@ impl Process {
         Shared::of(self.page.words(), self.len_alone)
     }
 
-    /// Returns whether there is a ring, which the worker may use.
+    /// Returns whether the worker may use a ring.
     pub(super) fn has_ring(&self) -> bool {
         !self.shared().ring.is_empty()
     }
 
-    /// The transport, which waits with patience or not at all.
+    /// Returns the transport, blocking with patience or nonblocking.
     pub(super) fn link<'a, M: Medium>(
         &'a mut self,
         medium: &'a mut M,
@@ -399,19 +400,19 @@ impl Process {
         medium.link(stream, ring, patience)
     }
 
-    /// Notes whether the stream will show what comes next, after a receive.
+    /// Records after a receive whether the stream will become readable for the next frame.
     pub(super) fn see_what_shows(&mut self, medium: &impl Medium) {
         self.shows = !self.uses_ring || medium.shows();
     }
 
-    /// Does without that, before a receive that is to wait.
+    /// Stops relying on that, before a blocking receive.
     pub(super) fn stop_showing<M: Medium>(&mut self, medium: &mut M) {
         if self.uses_ring && medium.shows() {
             M::stop_showing(&mut self.link(medium, None));
         }
     }
 
-    /// Returns how many bytes wait to be received, and not fewer.
+    /// Returns an upper bound of the bytes to receive.
     pub(super) fn waiting<M: Medium>(&mut self, medium: &mut M) -> usize {
         let waiting = self.stream.waiting();
         waiting.saturating_add(M::waiting(&self.link(medium, None)))

@@ -1,4 +1,4 @@
-//! One turn after the other: what the phase of a worker's life asks for.
+//! A turn: what each phase of a worker's life does.
 
 use ipc_transport::{Instant, Interest, Watched, wait};
 use rustix::fd::AsFd;
@@ -10,9 +10,9 @@ use crate::event::GiveUp;
 use crate::start_error::StartError;
 
 impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> {
-    /// Starts for the first time, and waits until requests can be run.
+    /// Starts the first worker, and waits until it can run requests.
     pub(crate) fn start(&mut self) -> Result<(), StartError> {
-        // A first worker that fails is followed by none.
+        // If the first worker fails, none follows.
         self.life.is_closing = true;
         self.launch()?;
         self.life.fill_reserve();
@@ -20,12 +20,12 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
             self.wait(self.life.deadline(false));
         }
         self.life.is_closing = false;
-        // Nobody need be told of what the caller has waited for.
+        // The caller waits for this start, so no event reports it.
         self.life.started = false;
         self.life.failed.take().map_or(Ok(()), Err)
     }
 
-    /// Does all I/O there is to do, a bounded amount.
+    /// Does all I/O, a bounded amount per call.
     pub(crate) fn run(&mut self) {
         self.life.has_more = false;
         self.caller.expire(self.life.now, self.life.words());
@@ -50,11 +50,11 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         self.life.fill_reserve();
     }
 
-    /// Waits for something to do besides sending, until `wake` at the latest, and does it.
+    /// Waits for something to do other than sending, at most until `wake`, and does it.
     pub(crate) fn wait(&mut self, wake: Instant) {
         let life = &self.life;
-        // One blocking call instead of a poll and a call, where its timeout fits. What is queued is
-        // sent before.
+        // One blocking call instead of a poll and a call, if its timeout fits. It sends queued
+        // frames first.
         let can_block = life.phase == Phase::Serving
             && !life.started
             && life.process.as_ref().is_some_and(|it| !it.watches_room && it.paused.is_none())
@@ -65,19 +65,19 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         }
         let wake = wake.min(life.deadline(self.caller.outbox.has_unsent()));
         if wake > self.life.now && !life.is_blind() {
-            // If the wait fails, the turn is early, which harms nothing.
+            // If the wait fails, the turn is early, which is harmless.
             _ = wait(&mut [Watched::new(life.epoll.as_fd(), Interest::Input)], Some(wake));
         }
         self.life.now = Instant::now();
         self.run();
     }
 
-    /// Begins to end: no further worker, and the one there is has until the deadline.
+    /// Begins to stop: no further worker starts, and the current one has until the deadline.
     pub(crate) fn close(&mut self, deadline: Instant) {
         self.life.is_closing = true;
         match (self.life.phase, &mut self.life.process) {
             (Phase::Serving, Some(process)) => {
-                // A worker that is gone already needs no word that nothing will follow.
+                // A worker that is already gone needs no end of file.
                 _ = process.stream.close_sending();
                 self.begin_leaving(deadline);
             }

@@ -1,4 +1,4 @@
-//! The worker's notes, and one sender at a time on its stream: a handler's threads may send notes.
+//! Notes, and the lock on the worker's stream: the handler's threads may send notes too.
 
 use core::sync::atomic::{
     AtomicU8, AtomicU32,
@@ -9,19 +9,19 @@ use super::sending::{Sent, Served, pause, send};
 use crate::ledger::{Count, Credit};
 use ipc_frame::Header;
 
-/// The number of a worker's last words.
+/// The note number of a worker's last words.
 pub(crate) const LAST_WORDS: u16 = u16::MAX;
 
-/// Notes that main has not taken yet, at most; and their bytes, where `BYTES / 4` is not less. A
-/// socket of the usual size takes them all, so that a note waits only behind answers.
+/// Most notes that main has not taken, and most bytes of them, unless `BYTES / 4` is less. They fit
+/// in a socket buffer of the usual size, so a note waits only behind answers.
 const MOST: Count = Count { notes: 16, bytes: 65_536 };
 
-/// Who sends on a worker's stream.
+/// The states of the lock on the worker's stream.
 const FREE: u8 = 0;
 const TAKEN: u8 = 1;
 const BROKEN: u8 = 2;
 
-/// The state of a worker's stream, and how much of what went out were notes.
+/// The lock on a worker's stream, and how many notes were sent.
 #[derive(Debug)]
 pub(crate) struct Sender {
     state: AtomicU8,
@@ -35,23 +35,23 @@ pub(crate) struct Sender {
 pub(super) struct Turn<'a>(&'a Sender);
 
 impl Sender {
-    /// A sender that lets nobody send before it is [opened](Self::open).
+    /// A sender that refuses to send until it is [opened](Self::open).
     pub(crate) const fn closed() -> Self {
         let [notes, bytes, longest] = [const { AtomicU32::new(0) }; 3];
         Self { state: AtomicU8::new(TAKEN), notes, bytes, longest }
     }
 
-    /// Lets nobody send.
+    /// Refuses to send from now on.
     pub(crate) fn close(&self) {
         self.state.store(TAKEN, Relaxed);
     }
 
-    /// Returns how many bytes the longest note may have.
+    /// Returns the length of the longest note, in bytes.
     pub(crate) fn longest(&self) -> usize {
         usize::try_from(self.longest.load(Relaxed)).unwrap_or(usize::MAX)
     }
 
-    /// Begins anew, for a worker of `bytes` bytes each way.
+    /// Starts over, for a worker of `bytes` bytes in each direction.
     pub(crate) fn open(&self, bytes: usize) {
         let longest = u32::try_from(bytes / 4).unwrap_or(u32::MAX).min(MOST.bytes);
         self.longest.store(longest, Relaxed);
@@ -79,12 +79,12 @@ impl Sender {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        // After a frame that was not sent whole the state stays broken.
+        // After a frame that was only partly sent, the state stays broken.
         _ = self.0.state.compare_exchange(TAKEN, FREE, Release, Relaxed);
     }
 }
 
-/// What sends notes, and how many it may send.
+/// The sender of notes, and its credit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Notes<'a> {
     pub(crate) sender: &'a Sender,
@@ -92,9 +92,9 @@ pub(crate) struct Notes<'a> {
 }
 
 impl Notes<'_> {
-    /// Sends a note at once, past answers that wait to be settled, and waits only if the call
-    /// does. Returns false where it was dropped: it is too long, there is no credit, or another
-    /// thread sends. Last words have a credit besides, as large.
+    /// Sends a note at once, before answers that wait for `settle`. Blocks only if the call does.
+    /// Returns false if the note was dropped: it is too long, there is no credit, or another thread
+    /// sends. Last words have a separate credit of the same size.
     pub(crate) fn send(
         self,
         by: &mut dyn FnMut(&[&[u8]]) -> Sent,

@@ -1,32 +1,32 @@
-//! Frames past the queue, and waiting for what a call needs.
+//! Sending frames outside the queue, and retrying calls when the system is short of resources.
 
 use core::time::Duration;
 
 use ipc_frame::Header;
 use ipc_transport::{Instant, TransportError};
 
-/// How long the system may be short of what a call needs, in main and in the worker, before the
-/// worker is given up.
+/// How long the system may lack resources for a call, in main and in the worker, before the worker
+/// is given up.
 pub(crate) const SHORTAGE: Duration = Duration::from_secs(10);
 
-/// How soon to try again.
+/// How soon to retry.
 const SOON: Duration = Duration::from_millis(1);
 
-/// How serving came to its end.
+/// How serving ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Served {
-    /// Main is gone, and all that it had sent is done.
+    /// Main is gone, and all its requests are done.
     Finished,
     /// The handler could not settle a batch.
     NotSettled,
-    /// The stream is out of step or broken.
+    /// The stream is out of sequence or broken.
     Broken,
 }
 
-/// What a sending call answers; see [`Transport::send`](ipc_transport::Transport::send).
+/// The result of a send; see [`Transport::send`](ipc_transport::Transport::send).
 pub(crate) type Sent = Result<Option<usize>, TransportError>;
 
-/// Sends a frame past the queue, none of whose frames is half sent.
+/// Sends a frame outside the queue. No queued frame may be half sent.
 pub(super) fn send(
     by: &mut dyn FnMut(&[&[u8]]) -> Sent,
     header: Header,
@@ -52,7 +52,7 @@ pub(super) fn send(
     Ok(())
 }
 
-/// Waits a moment for the system to have what it is short of, for a limited time in all.
+/// Waits a moment while the system is short of resources, for a limited total time.
 pub(super) fn wait_out(until: &mut Option<Instant>) -> Result<(), Served> {
     let now = Instant::now();
     if now > *until.get_or_insert(now + SHORTAGE) {

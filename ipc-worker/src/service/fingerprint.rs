@@ -1,7 +1,7 @@
-//! The number that stands for a service's declaration.
+//! The fingerprint of a service's declaration.
 
-/// Hashes the declarations of methods as they are written, without spaces, which compilers set
-/// differently: FNV-1a with 64 bits.
+/// Hashes the source text of the methods (64-bit FNV-1a). Ignores white space, which compilers
+/// print differently.
 #[must_use]
 pub const fn fingerprint(methods: &[&str]) -> u64 {
     let (mut hash, mut methods) = (0xcbf2_9ce4_8422_2325, methods);

@@ -1,4 +1,4 @@
-//! The longest arguments and results, where they are known when the program is compiled.
+//! The longest arguments and results, if they are known at compile time.
 
 use core::marker::PhantomData;
 
@@ -6,8 +6,8 @@ use ipc_frame::{Header, MaxLen, Postcard};
 
 use crate::server::reply_capacity;
 
-/// Finds the longest form of a type, where one is known: the constant of the type itself comes
-/// before that of the trait, which every type has.
+/// Finds the longest encoding of a type, if it is known. The constant of the type itself takes
+/// precedence over the trait's, which every type has.
 #[derive(Debug)]
 pub struct Longest<T>(PhantomData<T>);
 
@@ -19,15 +19,16 @@ where
     pub const BYTES: Option<usize> = Some(<Postcard<T> as MaxLen>::MAX_LEN);
 }
 
-/// What [`Longest`] falls back to.
+/// The fallback of [`Longest`].
 pub trait Unbounded {
-    /// No longest value is known.
+    /// The longest value is not known.
     const BYTES: Option<usize> = None;
 }
 
 impl<T> Unbounded for Longest<T> {}
 
-/// Whether the longest arguments fit in a worker of `bytes` bytes each way, as far as is known.
+/// Returns whether the longest arguments fit in a worker of `bytes` bytes in each direction, if
+/// they are known.
 #[must_use]
 pub const fn args_fit(args: &[Option<usize>], bytes: usize) -> bool {
     let (mut rest, mut sum) = (args, 0_usize);
@@ -41,7 +42,8 @@ pub const fn args_fit(args: &[Option<usize>], bytes: usize) -> bool {
     sum <= bytes - Header::SIZE
 }
 
-/// Whether the longest result fits in a worker of `bytes` bytes each way, as far as is known.
+/// Returns whether the longest result fits in a worker of `bytes` bytes in each direction, if it is
+/// known.
 #[must_use]
 pub const fn result_fits(result: Option<usize>, bytes: usize) -> bool {
     match result {

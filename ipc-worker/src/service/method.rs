@@ -1,15 +1,14 @@
-//! The code of one method of a typed service: the module that main calls, and the types of the
-//! function that the worker serves. [`service!`](crate::service) makes one of each.
+//! The code of one method of a typed service: main's module, and the types of the worker's
+//! function. [`service!`](crate::service) generates one of each.
 
 pub use rustix::fd::BorrowedFd as Fd;
 
 use crate::event::{BadReply, ReplyView};
 
-/// A reply that is lent for as long as it lasts itself: a result that borrows has one lifetime to
-/// borrow for.
+/// A reply that is borrowed for its own lifetime, so that a borrowing result has a single lifetime.
 pub type ReplyRef<'a> = &'a ReplyView<'a>;
 
-/// Refuses a reply with descriptors to a method that gives none.
+/// Refuses a reply with descriptors to a method that returns none.
 ///
 /// # Errors
 /// [`BadReply::Fds`].
@@ -20,19 +19,19 @@ pub fn without_fds(reply: &ReplyView<'_>) -> Result<(), BadReply> {
     }
 }
 
-/// Makes one method's part of [`service!`](crate::service). Not part of the interface.
+/// Generates one method's part of [`service!`](crate::service). Not part of the public API.
 ///
-/// Its rules are entered at two places: `@served`, the type of what the method's function returns,
-/// and `@request`, which makes the module by taking the arguments one by one up to `@method`.
+/// There are two entry points. `@served` is the return type of the method's function. `@request`
+/// generates the module: it takes the arguments one by one, until `@method`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! service_method {
-    // A method without a result gives nothing.
+    // A method without a result returns `()`.
     (@request [$number:literal $method:ident [] $said:tt] $($args:tt)*) => {
         $crate::service_method!(@request [$number $method [()] $said] $($args)*);
     };
 
-    // Whether the function wants to see the request itself.
+    // Whether the function takes the request itself.
     (@request [$($method:tt)*] request: &Request<'_> $(, $($args:tt)*)?) => {
         $crate::service_method!(@args [$($method)* [request]] [] $($($args)*)?);
     };
@@ -40,8 +39,7 @@ macro_rules! service_method {
         $crate::service_method!(@args [$($method)* []] [] $($args)*);
     };
 
-    // The arguments one by one: those that are references are passed on as they are, and `fds`
-    // stands for descriptors.
+    // The arguments, one by one. References are passed unchanged. `fds` stands for descriptors.
     (@args $method:tt $done:tt fds: [$fd:ty; $count:expr] $(,)?) => {
         $crate::service_method!(@method $method $done [fds] $count);
     };
@@ -64,7 +62,7 @@ macro_rules! service_method {
         /// The method's number.
         pub const METHOD: u16 = $number;
 
-        /// Whether the method is declared to be quick; `None` if nothing says so.
+        /// Whether the method is declared quick or slow. `None` if it is declared neither.
         pub const IS_QUICK: ::core::option::Option<bool> = SAID.is_quick();
 
         const SAID: $crate::service::said::Said = $crate::service::said::Said {
@@ -74,7 +72,7 @@ macro_rules! service_method {
         const CALL: $crate::Call<'static> =
             SAID.call(METHOD, $crate::service_method!(@reply_fds $result));
 
-        /// Gathers the arguments of one call, to set more of it than [`call`] does.
+        /// Returns the arguments of one call, to set more than [`call`] does.
         pub const fn args<'fds>(
             $($name: $lent,)*
             $($fds: [$crate::service::method::Fd<'fds>; $count],)?
@@ -85,11 +83,11 @@ macro_rules! service_method {
             $crate::Args::new(CALL, message, _lent)
         }
 
-        /// Calls the method as `Worker::try_call` does: taken at once or not at all. If the longest
-        /// arguments and the longest result are known, it is checked at compile time that they fit.
+        /// Calls the method as `Worker::try_call` does: accepted at once or not at all. If the
+        /// longest arguments and the longest result are known, the compiler checks that they fit.
         ///
         /// # Errors
-        /// Not taken, and nothing half done: the tag is given back with the reason.
+        /// The request was not accepted. The error returns the tag and the reason.
         pub fn call<
             CallersTag,
             WorkersLaunch: $crate::Launch,
@@ -147,7 +145,7 @@ macro_rules! service_method {
         ::core::result::Result<($result, [$crate::fd::OwnedFd; $fds]), $crate::Refusal>
     };
 
-    // How many descriptors a reply brings.
+    // How many descriptors a reply carries.
     (@reply_fds [$result:ty $(, $fds:expr)?]) => {
         0 $(+ $fds)?
     };
@@ -157,7 +155,7 @@ macro_rules! service_method {
     };
 
     (@result [$result:ty]) => {
-        /// Reads the result from a reply, from which it may borrow.
+        /// Decodes the result of a reply, from which it may borrow.
         ///
         /// # Errors
         /// The reply is not a valid result of this method.
@@ -170,7 +168,7 @@ macro_rules! service_method {
         }
     };
     (@result [$result:ty, $fds:expr]) => {
-        /// Reads the result from a reply, from which it may borrow, and takes its descriptors.
+        /// Decodes the result of a reply, from which it may borrow, and takes its descriptors.
         ///
         /// # Errors
         /// The reply is not a valid result of this method.

@@ -1,18 +1,19 @@
-//! What a method's declaration says beside its types.
+//! What a method's declaration says besides its types.
 
 use ipc_frame::MAX_FDS;
 
 use crate::call::Call;
 use crate::ledger::Again;
 
-/// The words after a method's result, a field for each: the compiler refuses any other word, one
-/// that is said twice, and a constant made of words that contradict each other.
+/// The words after a method's result, one field each. The compiler rejects unknown words, repeated
+/// words and contradictions.
 ///
 /// ```
 /// ipc_worker::service! { mod disk { 1 => fn sync(), again UntilDone, tries 2, slow; } }
 /// # fn main() {}
 /// ```
-/// Words that go wrong: an unknown policy, one that does not repeat, twice the same, both paces.
+/// These do not compile: an unknown policy, a policy that does not repeat, a repeated word, both
+/// paces.
 /// ```compile_fail,E0599
 /// ipc_worker::service! { mod disk { 1 => fn sync(), again UntilDon, tries 2, slow; } }
 /// # fn main() {}
@@ -45,7 +46,7 @@ impl Said {
     /// No word.
     pub const NOTHING: Self = Self { again: None, tries: None, quick: None, slow: None };
 
-    /// Returns whether the method is quick, where the declaration says so.
+    /// Returns whether the method is quick, if the declaration says so.
     #[must_use]
     pub const fn is_quick(self) -> Option<bool> {
         match (self.quick, self.slow) {
@@ -57,7 +58,8 @@ impl Said {
         }
     }
 
-    /// Returns a call to the method without its arguments, whose reply brings so many descriptors.
+    /// Returns a call to the method without its arguments. Its reply may carry `reply_fds`
+    /// descriptors.
     #[must_use]
     pub const fn call(self, method: u16, reply_fds: usize) -> Call<'static> {
         assert!(reply_fds <= MAX_FDS as usize, "a reply carries at most 253 descriptors");

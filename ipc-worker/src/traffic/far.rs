@@ -17,10 +17,10 @@ use crate::server::reply_capacity;
 pub(super) type Shared<'w, 'l, const SLOTS: usize, const BYTES: usize> =
     &'w RefCell<World<'l, SLOTS, BYTES>>;
 
-/// What a process that was killed in its handler leaves by.
+/// How a process that was killed in its handler unwinds.
 pub(super) struct Killed;
 
-/// The worker's handler, during which main goes on.
+/// The worker's handler. Main continues while it runs.
 pub(super) struct Work<'w, 'l, const SLOTS: usize, const BYTES: usize>(
     pub(super) Shared<'w, 'l, SLOTS, BYTES>,
 );
@@ -93,14 +93,14 @@ impl<const SLOTS: usize, const BYTES: usize> Handler for Work<'_, '_, SLOTS, BYT
     }
 }
 
-/// The worker's end: where it would block, main takes steps.
+/// The worker's end. Where it would block, main takes steps.
 pub(super) struct Line<'w, 'l, const SLOTS: usize, const BYTES: usize> {
     pub(super) world: Shared<'w, 'l, SLOTS, BYTES>,
     pub(super) end: Faulty<LoopbackEnd<'l, WIRE>>,
 }
 
 impl<const SLOTS: usize, const BYTES: usize> Line<'_, '_, SLOTS, BYTES> {
-    /// Makes a call that waits.
+    /// Makes a blocking call.
     fn wait<T>(
         &mut self,
         mut call: impl FnMut(&mut Faulty<LoopbackEnd<'_, WIRE>>) -> Result<Option<T>, TransportError>,

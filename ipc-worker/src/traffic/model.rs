@@ -1,4 +1,4 @@
-//! What is true of the requests in a run, kept apart from the code under test.
+//! The expected state of the requests in a run, separate from the code under test.
 
 use std::vec::Vec;
 
@@ -13,13 +13,13 @@ use crate::ledger::{Again, How};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refused {
     ByHandler,
-    /// Descriptors were lost on their way to the worker.
+    /// Descriptors were lost in transit to the worker.
     FdsLost,
-    /// The handler has added a descriptor that the call does not allow.
+    /// The handler added a descriptor that the call does not allow.
     TooManyFds,
 }
 
-/// How a request ended, as main was told.
+/// How a request ended, as reported to main.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Told {
     Reply,
@@ -30,7 +30,7 @@ pub(super) enum Told {
     Cancelled,
 }
 
-/// A request that was taken; its number is its place in the list.
+/// A request that was accepted. Its number is its index in the list.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Known {
     pub(super) is_one_way: bool,
@@ -39,17 +39,17 @@ pub(super) struct Known {
     pub(super) deadline: Instant,
     pub(super) len: usize,
     pub(super) fd_count: usize,
-    /// Most descriptors that its reply may bring.
+    /// Most descriptors that its reply may carry.
     pub(super) reply_fds: u16,
-    /// The beginnings of all requests up to its last one.
+    /// How many requests had begun when it last began.
     begun_at: u64,
-    /// How often its handler has begun, how often it has ended, how often with `Ok`, and how often
-    /// what it did was settled.
+    /// How often its handler began, how often it ended, how often with `Ok`, and how often its work
+    /// was settled.
     begun: u32,
     ended: u32,
     done: u32,
     settled: u32,
-    /// It has ended while main still listened to its worker.
+    /// It ended while main still listened to its worker.
     is_known_done: bool,
     is_cancelled: bool,
     told: Option<Told>,
@@ -58,24 +58,25 @@ pub(super) struct Known {
 #[derive(Debug, Default)]
 pub(super) struct Model {
     known: Vec<Known>,
-    /// The beginnings so far, and up to that of the request that was answered last.
+    /// How many requests have begun so far, and how many when the last answered one began.
     beginnings: u64,
     last_answered: u64,
-    /// How many began that were sent first.
+    /// How many of those sent first have begun.
     pub(super) begun_first: u64,
     unsettled: Vec<u32>,
-    /// The requests of the notes that this worker has sent, and how many of them main was told.
+    /// The requests of this worker's notes, and how many of the notes were reported to main.
     notes: Vec<u32>,
     notes_told: usize,
-    /// Notes that were told with their tag, and without since it had its outcome.
+    /// Notes that were reported with their tag, and without one because the request had its
+    /// outcome.
     pub(super) notes_of_tags: u64,
     pub(super) late_notes: u64,
     pub(super) notes_dropped: u64,
     pub(super) answers: u64,
-    /// How many requests have begun anew, and how many of them had ended before.
+    /// How many requests began again, and how many of them had ended before.
     pub(super) begun_anew: u64,
     pub(super) begun_after_done: u64,
-    /// Descriptors that were given back with requests, and that came with replies.
+    /// Descriptors that were given back with requests, and that arrived with replies.
     pub(super) given_back_fds: u64,
     pub(super) reply_fds: u64,
     /// One-way requests that were done.
@@ -83,7 +84,7 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// The number that the next request will have.
+    /// Returns the number of the next request.
     pub(super) fn next(&self) -> u32 {
         u32::try_from(self.known.len()).unwrap()
     }
@@ -126,14 +127,14 @@ impl Model {
             Again::IfNotBegun | Again::Never => 1,
         };
         assert!(!is_after_done || known.again == Again::UntilAnswered, "{number}: {known:?}");
-        assert!(known.begun <= most, "request {number} begins once too often: {known:?}");
+        assert!(known.begun <= most, "request {number} begins too often: {known:?}");
         assert!(known.told.is_none(), "request {number} begins after its outcome: {known:?}");
-        assert_eq!(known.fd_count, fd_count, "the descriptors of request {number}");
+        assert_eq!(known.fd_count, fd_count, "descriptors of request {number}");
         self.begun_anew += u64::from(is_anew);
         self.begun_after_done += u64::from(is_after_done);
     }
 
-    /// Whether a request's reply may bring that many descriptors.
+    /// Returns whether a request's reply may carry this many descriptors.
     pub(super) fn allows(&mut self, number: u32, fd_count: u8) -> bool {
         u16::from(fd_count) <= self.at(number).reply_fds
     }
@@ -147,28 +148,28 @@ impl Model {
         self.unsettled.push(number);
     }
 
-    /// The worker has settled what its handler has done.
+    /// The worker has settled the work of its handler.
     pub(super) fn settle(&mut self) {
         for number in core::mem::take(&mut self.unsettled) {
             self.at(number).settled += 1;
         }
     }
 
-    /// A handler is about to send a note; returns its number.
+    /// A handler is about to send a note. Returns its number.
     pub(super) fn note(&mut self, request: u32) -> u16 {
         self.notes.push(request);
         u16::try_from(self.notes.len() - 1).unwrap()
     }
 
-    /// The note was sent, or not and never will be.
+    /// The note was sent, or was dropped.
     pub(super) fn noted(&mut self, is_sent: bool) {
         if !is_sent {
             self.notes.pop();
-            assert!(self.notes_told <= self.notes.len(), "a dropped note was told");
+            assert!(self.notes_told <= self.notes.len(), "a dropped note was reported");
         }
     }
 
-    /// Main is told a note: the next of those that were sent.
+    /// Main gets a note: the next of those that were sent.
     pub(super) fn tell_note(&mut self, tag: Option<u32>, note: Note<'_>) {
         let number = self.notes[self.notes_told];
         assert_eq!(usize::from(note.number()), self.notes_told, "the notes' order");
@@ -179,7 +180,7 @@ impl Model {
         let known = *self.at(number);
         match tag {
             Some(tag) => assert!(tag == number && known.told.is_none(), "{tag}: {known:?}"),
-            // A one-way has no tag, and one that is late or cancelled need not be told yet.
+            // A one-way has no tag. One that is late or cancelled may not be reported yet.
             None => {
                 let may_have_ended = known.is_cancelled || known.deadline != Instant::NEVER;
                 assert!(known.is_one_way || may_have_ended, "{number}: {known:?}");
@@ -189,30 +190,30 @@ impl Model {
         self.late_notes += u64::from(tag.is_none() && !known.is_one_way);
     }
 
-    /// Another worker begins: those of the last one are not told any more.
+    /// Another worker begins. Notes of the last one are not reported any more.
     pub(super) fn forget_notes(&mut self) {
         self.notes.clear();
         self.notes_told = 0;
     }
 
-    /// The worker is gone, with what it had not settled.
+    /// The worker is gone, with its unsettled work.
     pub(super) fn forget_unsettled(&mut self) {
         self.unsettled.clear();
     }
 
-    /// Main has cancelled a request that was under way.
+    /// Main has cancelled a request in flight.
     pub(super) fn cancel(&mut self, number: u32) {
         let known = self.at(number);
         assert!(known.told.is_none() && !known.is_cancelled, "cancelled twice: {known:?}");
         known.is_cancelled = true;
     }
 
-    /// Main is told an outcome.
+    /// Main gets an outcome.
     pub(super) fn tell(&mut self, number: u32, told: Told, now: Instant) {
         let known = self.at(number);
-        assert!(!known.is_one_way && known.told.is_none(), "{number} told twice: {known:?}");
+        assert!(!known.is_one_way && known.told.is_none(), "{number} reported twice: {known:?}");
         known.told = Some(told);
-        // Where descriptors are lost the handler is not asked.
+        // If descriptors were lost, the handler did not run.
         let may_be_claimed = known.begun > 0 || known.fd_count > 0;
         let is_right = match told {
             Told::Reply => known.done > 0 && known.settled > 0,
@@ -229,33 +230,32 @@ impl Model {
             Told::DeadlinePassed => known.deadline <= now,
             Told::Cancelled => known.is_cancelled,
         };
-        assert!(is_right, "request {number} is told {told:?}: {known:?}");
+        assert!(is_right, "request {number} ends with {told:?}: {known:?}");
         assert!(!known.is_cancelled || told == Told::Cancelled, "{number}: {known:?}");
         let begun_at = known.begun_at;
         if matches!(told, Told::Reply | Told::Refused(_)) {
             self.answers += 1;
-            // Where descriptors were lost none has begun, or in an earlier worker.
+            // If descriptors were lost, its handler has not begun, or only in an earlier worker.
             if told != Told::Refused(Refused::FdsLost) {
-                assert!(self.last_answered < begun_at, "{number} comes late");
+                assert!(self.last_answered < begun_at, "{number} is out of order");
                 self.last_answered = begun_at;
             }
         }
     }
 
-    /// Main is given a request back: checks that it is whole.
+    /// Main gets a request back. Checks that it is whole.
     pub(super) fn give_back(&mut self, number: u32, lost: &mut Lost<'_>) {
         let known = *self.at(number);
         let (head, filler) = lost.bytes().split_first_chunk::<4>().unwrap();
         assert_eq!((*head, lost.method()), (number.to_le_bytes(), METHOD), "another request");
         assert!(filler.iter().all(|&byte| byte == FILLER), "mixed bytes");
         assert_eq!((lost.bytes().len(), lost.fds().count()), (known.len, known.fd_count));
-        // The others are closed when the next event is asked for.
+        // The others are closed when the next event is requested.
         drop(lost.take_fd());
         self.given_back_fds += u64::try_from(known.fd_count).unwrap();
     }
 
-    /// Main has let go of one-way requests, and has counted some of them: checks that the others
-    /// were done.
+    /// Main has freed one-way requests, and counted some of them. Checks that the others were done.
     pub(super) fn let_go(&mut self, numbers: &[u32], counted: u64) {
         let silent = u64::try_from(numbers.len()).unwrap().checked_sub(counted);
         let silent = silent.expect("no one-way is counted twice, and none before its end");
@@ -267,7 +267,7 @@ impl Model {
         self.done_silently += silent;
     }
 
-    /// Nothing is under way any more: checks that no outcome is missing.
+    /// Nothing is in flight any more. Checks that no outcome is missing.
     pub(super) fn finish(&self, lost: u64, expired: u64, refused: u64) {
         for (number, known) in self.known.iter().enumerate() {
             let is_told = known.told.is_some();
@@ -282,16 +282,16 @@ impl Model {
         assert!(refused <= count(&mut { may_refuse }), "{refused} refused");
     }
 
-    /// How many requests were told one of the outcomes.
+    /// Returns how many requests had one of these outcomes.
     pub(super) fn count(&self, is_wanted: fn(Told) -> bool) -> u64 {
         let told = self.known.iter().filter_map(|known| known.told);
         u64::try_from(told.filter(|told| is_wanted(*told)).count()).unwrap()
     }
 
-    /// How many answers handlers have made.
+    /// Returns how many answers handlers have made.
     pub(super) fn answers_made(&self) -> u64 {
         let requests = self.known.iter().filter(|known| !known.is_one_way);
-        // One more for each where descriptors may have been lost in its stead.
+        // Plus those of requests whose descriptors may have been lost instead.
         requests.map(|it| u64::from(it.ended) + u64::from(it.fd_count > 0) * 4).sum()
     }
 }

@@ -1,4 +1,4 @@
-//! Main's side of a run: what it does at random, and what it is told.
+//! Main's side of a run: its random steps, and what is reported to it.
 
 use core::time::Duration;
 use std::boxed::Box;
@@ -18,37 +18,37 @@ use crate::event::{Outcome, ReplyView};
 use crate::ledger::{Again, Credit, How, RequestId, Words};
 use crate::refusal::Refusal;
 
-/// The method of every request, and its bytes after its number.
+/// The method of every request, and the length of its payload after its number.
 pub(super) const METHOD: u16 = 1;
 pub(super) const FILLER: u8 = 7;
 
-/// Steps after which a run that should come to its end is stuck.
+/// Steps after which an ending run counts as stuck.
 const STUCK: u64 = 100_000;
 
-/// Main's side and all that a run keeps.
+/// Main's side, and everything that a run keeps.
 pub(super) struct Main<const SLOTS: usize, const BYTES: usize> {
     pub(super) caller: Box<Caller<u32, SLOTS, BYTES>>,
     pub(super) model: Model,
     pub(super) random: Random,
-    /// A duplicate of this is every descriptor that is passed.
+    /// Every passed descriptor is a duplicate of this one.
     pub(super) token: UnixStream,
     pub(super) made: StdVec<(RequestId, u32)>,
-    /// One-way requests under way that were not yet counted.
+    /// One-way requests in flight that are not counted yet.
     pub(super) one_ways: StdVec<(RequestId, u32)>,
-    /// How many one-way requests were counted as lost, expired or refused when last looked at.
+    /// How many one-way requests were counted as lost, expired or refused at the last check.
     pub(super) counted: u64,
     pub(super) steps: u64,
-    /// Workers are killed again and again.
+    /// Workers are killed repeatedly.
     pub(super) is_stormy: bool,
 }
 
-/// Main while one worker lives, and its end of the connection until it gives the worker up.
+/// Main while one worker lives, and its end of the connection until it gives up the worker.
 pub(super) struct World<'l, const SLOTS: usize, const BYTES: usize> {
     pub(super) main: &'l mut Main<SLOTS, BYTES>,
     pub(super) link: Option<Faulty<LoopbackEnd<'l, WIRE>>>,
     pub(super) words: Words<'l>,
     pub(super) credit: Credit<'l>,
-    /// The worker has no further instruction.
+    /// The worker executes no further instructions.
     pub(super) is_killed: bool,
 }
 
@@ -61,10 +61,10 @@ impl<'l, const SLOTS: usize, const BYTES: usize> World<'l, SLOTS, BYTES> {
         self.main.steps >= RUN && self.main.caller.table.under_way() == 0
     }
 
-    /// Does one thing, at random.
+    /// Takes one random step.
     pub(super) fn step(&mut self) {
         self.main.steps += 1;
-        assert!(self.main.steps < RUN + STUCK, "no end: {:?}", self.main.caller.last.counters);
+        assert!(self.main.steps < RUN + STUCK, "the run does not end: {:?}", self.main.caller.last.counters);
         let is_ending = self.main.steps > RUN;
         match self.main.random.below(1000) {
             0..350 if !is_ending => self.take(),
@@ -120,7 +120,7 @@ impl<'l, const SLOTS: usize, const BYTES: usize> World<'l, SLOTS, BYTES> {
         }
     }
 
-    /// Cancels one of the last requests, whatever has become of it.
+    /// Cancels one of the last requests, whatever its state.
     fn cancel(&mut self) {
         let words = self.words();
         let Main { caller, model, random, made, .. } = &mut *self.main;
@@ -132,13 +132,14 @@ impl<'l, const SLOTS: usize, const BYTES: usize> World<'l, SLOTS, BYTES> {
         }
     }
 
-    /// Asks whatever runs to stop, which changes nothing about its fate.
+    /// Asks whatever runs to stop, which does not change its fate.
     fn ask_to_stop(&self) {
         let words = self.words();
         self.main.caller.sent().for_each(|request| words.ask_to_stop(request.id));
     }
 
-    /// Checks that what begins was listed after all that are not done, and counts what went first.
+    /// Checks that the beginning request was listed after all unfinished ones, and counts those
+    /// sent first.
     pub(super) fn check_order(&mut self, id: u64) {
         let Some(words) = self.link.as_ref().map(|_| self.words) else { return };
         for request in self.main.caller.sent() {
@@ -164,7 +165,7 @@ impl<'l, const SLOTS: usize, const BYTES: usize> World<'l, SLOTS, BYTES> {
         }
     }
 
-    /// Gives the worker up, which may go on for a while with what it was sent.
+    /// Gives up the worker, which may continue for a while with what it was sent.
     pub(super) fn give_up(&mut self) {
         if self.link.take().is_some() {
             while self.main.caller.inbox.has_frame() {
@@ -175,7 +176,7 @@ impl<'l, const SLOTS: usize, const BYTES: usize> World<'l, SLOTS, BYTES> {
         }
     }
 
-    /// Takes the last words of a worker that is gone, and its requests' fates.
+    /// Takes the last words of a worker that is gone, and the fates of its requests.
     pub(super) fn bury(&mut self) {
         while let Some(link) = &mut self.link {
             let received = self.main.caller.receive(link);
@@ -190,8 +191,7 @@ impl<'l, const SLOTS: usize, const BYTES: usize> World<'l, SLOTS, BYTES> {
 }
 
 impl<const SLOTS: usize, const BYTES: usize> Main<SLOTS, BYTES> {
-    /// Checks what has become of the one-way requests that were let go, or are late and only run to
-    /// their end.
+    /// Checks the one-way requests that were freed, or that are late and only run to their end.
     pub(super) fn account(&mut self) {
         let Counters { one_ways_lost, one_ways_expired, one_ways_refused, .. } =
             self.caller.last.counters;
@@ -247,7 +247,7 @@ impl<const SLOTS: usize, const BYTES: usize> Main<SLOTS, BYTES> {
     }
 }
 
-/// Checks a reply, and returns how many descriptors it has brought.
+/// Checks a reply, and returns how many descriptors it carried.
 fn read_reply(number: u32, mut reply: ReplyView<'_>) -> u64 {
     let (head, filler) = reply.bytes().split_first_chunk::<5>().unwrap();
     assert_eq!(head[..4], number.to_le_bytes(), "another request's reply");

@@ -1,4 +1,4 @@
-//! Random numbers and the time of a run.
+//! Random numbers, and the time of a run.
 
 use core::cell::Cell;
 
@@ -12,7 +12,7 @@ pub(super) fn now() -> Instant {
     Instant::from_nanoseconds(CLOCK.get())
 }
 
-/// Random numbers (xorshift).
+/// A generator of random numbers (xorshift).
 pub(super) struct Random(pub(super) u64);
 
 impl Random {
@@ -24,7 +24,7 @@ impl Random {
     }
 
     pub(super) fn len(&mut self, limit: usize) -> usize {
-        // Mostly short, sometimes as long as may be.
+        // Usually short, sometimes as long as allowed.
         let limit = u64::try_from(limit).unwrap();
         let most = if self.below(4) == 0 { limit } else { limit.min(20) };
         usize::try_from(self.below(most + 1)).unwrap()

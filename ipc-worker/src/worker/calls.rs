@@ -1,4 +1,4 @@
-//! Making calls: taken at once or not at all, or waited for to a deadline.
+//! Making calls: accepted at once or not at all, or with a wait until a deadline.
 
 use ipc_frame::Kind;
 use ipc_transport::Instant;
@@ -11,39 +11,39 @@ use crate::ledger::RequestId;
 use crate::process::{Launch, Main};
 
 impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOTS, BYTES> {
-    /// Returns whether a request of up to a quarter of `BYTES` without descriptors would be
-    /// taken now. See [`has_room_for`](Self::has_room_for) for others.
+    /// Returns whether a request of up to a quarter of `BYTES`, without descriptors, would be
+    /// accepted now. See [`has_room_for`](Self::has_room_for) for others.
     ///
-    /// Room comes back in the order of the requests: one that runs long keeps the places of those
-    /// after it, even if they are cancelled.
+    /// Room is freed in the order of the requests. A long-running request also holds the room of
+    /// those after it, even if they are cancelled.
     pub fn has_room(&self) -> bool {
         self.has_room_for(BYTES / 4, 0)
     }
 
-    /// Returns whether a request of `len` bytes and `fd_count` descriptors would find room now.
-    /// There is room again after events, and after one-way requests are done: these tell no event,
-    /// but once room was lacking, [`next_deadline`](Self::next_deadline) is then in the past until
-    /// the next turn.
+    /// Returns whether there is room for a request of `len` bytes and `fd_count` descriptors. Room
+    /// is freed by events, and by one-way requests that are done. The latter cause no event. So
+    /// after a lack of room, [`next_deadline`](Self::next_deadline) is in the past until the next
+    /// turn.
     ///
-    /// Once no worker is left this is true: calls are then answered at once, with
-    /// [`Why::Stopped`].
+    /// True if no worker is left: calls then fail at once with [`Why::Stopped`].
     pub fn has_room_for(&self, len: usize, fd_count: usize) -> bool {
         !self.is_running() || self.main.caller.has_room_for(len, fd_count)
     }
 
-    /// Takes a request in, at once: it is copied and queued, and sent by the next
-    /// [`turn`](Self::turn). No system call is made but one per descriptor.
+    /// Accepts a request at once or not at all. The request is copied and queued; the next
+    /// [`turn`](Self::turn) sends it. Makes no system call except one per descriptor.
     ///
     /// # Errors
-    /// Not taken, and nothing half done: the tag is given back with the reason.
+    /// The request was not accepted. The error returns the tag and the reason.
     pub fn try_call(&mut self, call: Call<'_>, tag: Tag) -> Result<RequestId, NotTaken<Tag>> {
         self.submit_until(call, tag, Instant::PAST, |_| ())
     }
 
-    /// Takes a request in as [`try_call`](Self::try_call) does, and sends it before all that wait to
-    /// be sent, if nothing was sent to the present worker yet: for what a new worker must know
-    /// first. Call it upon [`Event::Started`], before the next [`turn`](Self::turn) and before other
-    /// calls. With [`Again::Never`](crate::Again::Never) it is not sent to a later worker too.
+    /// Accepts a request as [`try_call`](Self::try_call) does, and sends it before all queued
+    /// requests, provided nothing was sent to the current worker yet. Use it to tell a new worker
+    /// what it must know first: call it on [`Event::Started`], before the next [`turn`](Self::turn)
+    /// and before other calls. With [`Again::Never`](crate::Again::Never) later workers do not get
+    /// it.
     ///
     /// # Errors
     /// As [`try_call`](Self::try_call).
@@ -53,28 +53,27 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         Ok(id)
     }
 
-    /// Takes a one-way request in, at once, as [`try_call`](Self::try_call) does. It has no
-    /// outcome and costs no answer; only [`counters`](Self::counters) tells of one that the
-    /// handler has refused, that was lost, or whose deadline has passed.
+    /// Accepts a one-way request at once or not at all, as [`try_call`](Self::try_call) does. It
+    /// has no outcome and needs no answer. [`counters`](Self::counters) counts one-way requests
+    /// that were refused, lost or expired.
     ///
-    /// It keeps its place among the other requests, and [`Again`](crate::Again) applies to it as
-    /// to them. At its deadline it is taken back: if the handler had not begun it never will. It
-    /// cannot be cancelled.
+    /// It keeps its place among the other requests, and [`Again`](crate::Again) applies to it too.
+    /// At its deadline it is withdrawn: if its handler has not begun, it never will. It cannot be
+    /// cancelled.
     ///
     /// # Errors
-    /// Not taken, and nothing half done.
+    /// The request was not accepted.
     pub fn try_send(&mut self, call: Call<'_>) -> Result<(), NotTaken<()>> {
         self.send_until(call, Instant::PAST, |_| ())
     }
 
-    /// Makes a call and waits until it has its outcome, which the closure is given like all
-    /// events that come meanwhile. At the deadline, or at the call's own if that is earlier, the
-    /// outcome is [`DeadlinePassed`](crate::Outcome::DeadlinePassed).
-    ///
-    /// While room is lacking it waits for that too.
+    /// Makes a call and waits for its outcome. The closure gets the outcome and all other events
+    /// that arrive. At the deadline, or at the call's deadline if that is earlier, the outcome is
+    /// [`DeadlinePassed`](crate::Outcome::DeadlinePassed). If there is no room, it waits for room
+    /// first.
     ///
     /// # Errors
-    /// Not taken, also if there was no room until the deadline.
+    /// The request was not accepted, perhaps because there was no room until the deadline.
     pub fn call_until(
         &mut self,
         call: Call<'_>,
@@ -91,12 +90,11 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         Ok(())
     }
 
-    /// Takes a request in as [`try_call`](Self::try_call) does, and while room is lacking waits
-    /// for that. It does not wait for the outcome. The closure is given the events that come
-    /// meanwhile.
+    /// Accepts a request as [`try_call`](Self::try_call) does, and waits for room if there is none.
+    /// Does not wait for the outcome. The closure gets the events that arrive.
     ///
     /// # Errors
-    /// Not taken, also if there was no room until the deadline.
+    /// The request was not accepted, perhaps because there was no room until the deadline.
     pub fn submit_until(
         &mut self,
         call: Call<'_>,
@@ -113,11 +111,11 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         }
     }
 
-    /// Takes a one-way request in as [`try_send`](Self::try_send) does, and while there is no
-    /// room waits for that. The closure is given the events that come meanwhile.
+    /// Accepts a one-way request as [`try_send`](Self::try_send) does, and waits for room if there
+    /// is none. The closure gets the events that arrive.
     ///
     /// # Errors
-    /// Not taken, also if there was no room until the deadline.
+    /// The request was not accepted, perhaps because there was no room until the deadline.
     pub fn send_until(
         &mut self,
         call: Call<'_>,
@@ -128,15 +126,15 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         taken.map(|_| ()).map_err(|why| NotTaken { tag: (), why })
     }
 
-    /// Gives a request up. If the handler had not begun it never will; one that runs can ask
-    /// [`is_cancelled`](crate::Request::is_cancelled). The outcome is told as an event.
+    /// Cancels a request. If its handler has not begun, it never will; a running handler can check
+    /// [`is_cancelled`](crate::Request::is_cancelled). The outcome arrives as an event.
     ///
-    /// Returns false where the request has its outcome already.
+    /// Returns false if the request already has its outcome.
     pub fn cancel(&mut self, id: RequestId) -> bool {
         self.main.caller.cancel(id, self.main.life.words())
     }
 
-    /// Takes a request in, whose tag is still to be added, if it has one.
+    /// Accepts a request. The caller adds the tag, if it has one.
     fn take_until(
         &mut self,
         call: &Call<'_>,

@@ -1,6 +1,6 @@
-//! Starting a worker, by value or in place.
+//! Starts a worker, by value or in place.
 
-#![expect(unsafe_code, reason = "a worker is made field by field in memory that holds none yet")]
+#![expect(unsafe_code, reason = "a worker is created field by field in uninitialized memory")]
 
 use core::mem::MaybeUninit;
 
@@ -13,25 +13,24 @@ use crate::start::Start;
 use crate::start_error::StartError;
 
 impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOTS, BYTES> {
-    /// Starts a worker and waits until it is ready: its process is made and set up, and has said
-    /// so. The worker lies on the stack for a moment, with all of its buffers; for a large one see
-    /// [`start_in`](Self::start_in).
+    /// Starts a worker and waits until it reports that it is ready. The worker and its buffers lie
+    /// on the stack for a moment; for a large one use [`start_in`](Self::start_in).
     ///
     /// # Errors
-    /// A failure of the child's set-up or of [`Handler::prepare`](crate::Handler::prepare) arrives
-    /// with its stage and number; see [`StartError`]. No process is left then.
+    /// See [`StartError`]. If the child's set-up or [`Handler::prepare`](crate::Handler::prepare)
+    /// failed, it contains the stage and errno. No process is left.
     pub fn start(start: Start<L>) -> Result<Self, StartError> {
         let mut place = MaybeUninit::uninit();
         Self::start_in(&mut place, start)?;
-        // SAFETY: `start_in` has made a worker there, and nothing refers to it any more.
+        // SAFETY: `start_in` initialized a worker there, and nothing refers to it any more.
         Ok(unsafe { place.assume_init() })
     }
 
-    /// Starts a worker as [`start`](Self::start) does, in memory of the caller's: a `static`, a
-    /// `Box`, a field. However large `SLOTS` and `BYTES` are, 16 KiB of stack are enough for main
-    /// and for the child, beside what the handler needs.
+    /// Starts a worker as [`start`](Self::start) does, in memory that the caller provides: a
+    /// `static`, a `Box` or a field. 16 KiB of stack suffice for main and the child, for any
+    /// `SLOTS` and `BYTES`, plus what the handler needs.
     ///
-    /// Nobody drops what is in a `MaybeUninit`: stop the worker, or drop it in place.
+    /// A `MaybeUninit` is not dropped: stop the worker, or drop it in place.
     ///
     /// ```
     /// use ipc_worker::{Instant, Refusal, Reply, Request, Start, Worker};
@@ -47,7 +46,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// ```
     ///
     /// # Errors
-    /// As [`start`](Self::start); the memory holds nothing then.
+    /// As [`start`](Self::start). The memory stays uninitialized.
     pub fn start_in(
         place: &mut MaybeUninit<Self>,
         start: Start<L>,
@@ -58,7 +57,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         let worker = place.as_mut_ptr();
         // SAFETY: the pointer is to memory of this type, so the field lies within it.
         let life = unsafe { &raw mut (*worker).main.life };
-        // SAFETY: memory that may be anything is a `MaybeUninit`, and nothing else refers to it.
+        // SAFETY: uninitialized memory is valid as a `MaybeUninit`, and nothing else refers to it.
         Life::init(unsafe { &mut *life.cast() }, policy, L::DESCRIPTORS)?;
         // SAFETY: as for the life.
         let caller = unsafe { &raw mut (*worker).main.caller };
@@ -66,7 +65,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         Caller::<Tag, SLOTS, BYTES>::init(unsafe { &mut *caller.cast() });
         // SAFETY: as for the life.
         let at_launch = unsafe { &raw mut (*worker).main.launch };
-        // SAFETY: the field lies within the memory, and holds nothing to be dropped.
+        // SAFETY: the field lies within the memory, with nothing in it to drop.
         unsafe { at_launch.write(launch) };
         let [main, _] = L::Medium::ENDS;
         // SAFETY: as for the life.

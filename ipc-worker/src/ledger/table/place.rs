@@ -1,13 +1,13 @@
-//! A table made in place, which needs no stack however many slots it has.
+//! Creates a table in place, so that its slots need no stack.
 
-#![expect(unsafe_code, reason = "slots are written one by one into memory that holds none yet")]
+#![expect(unsafe_code, reason = "slots are written one by one into uninitialized memory")]
 
 use core::mem::MaybeUninit;
 
 use super::{Slot, State, Summary, Table};
 
 impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
-    /// Makes an empty table in the memory given.
+    /// Initializes an empty table in this memory.
     pub(crate) fn init(place: &mut MaybeUninit<Self>) {
         const { assert!(SLOTS > 0 && SLOTS <= u16::MAX as usize, "1 to 65,535 slots") };
         let table = place.as_mut_ptr();
@@ -17,7 +17,7 @@ impl<Tag, const SLOTS: usize> Table<Tag, SLOTS> {
             // SAFETY: the array has `SLOTS` elements, and this is one of them.
             let place = unsafe { slots.add(slot.into()) };
             let free = Slot { generation: 0, next: slot + 1, state: State::Free, tag: None };
-            // SAFETY: it is aligned memory of a slot, which holds nothing to be dropped.
+            // SAFETY: this is aligned memory of a slot, with nothing in it to drop.
             unsafe { place.write(free) };
         }
         // SAFETY: as for `slots`.
