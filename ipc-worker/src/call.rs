@@ -209,7 +209,7 @@ pub enum Why {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Full => f.write_str("cannot take the request: the queue is full; take events, then retry"),
+            Self::Full => f.write_str("no room for the request: take events, then retry"),
             Self::TooLong { len, capacity } => {
                 write!(f, "cannot take a request of {len} bytes: the limit is {capacity}")
             }

@@ -3,7 +3,8 @@
 
 use crate::call::Why;
 
-/// Counters since the start. They saturate. See [`Worker::counters`].
+/// Counters since the start. They saturate. See
+/// [`Worker::counters`](crate::Worker::counters).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {

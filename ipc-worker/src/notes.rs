@@ -93,7 +93,7 @@ pub fn note(number: u16, bytes: &[u8]) -> bool {
 /// so a hook that main shares can fall back to the default one.
 ///
 /// ```
-/// Set this in main before the start, or in `Handler::prepare`.
+/// // Set this in main before the start, or in `Handler::prepare`.
 /// let usual = std::panic::take_hook();
 /// std::panic::set_hook(Box::new(move |info| {
 ///     if !ipc_worker::last_words(&info.to_string()) {

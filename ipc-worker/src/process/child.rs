@@ -1,6 +1,6 @@
 //! The worker's process: set-up, first frame, serving, exit.
 
-#![expect(unsafe_code, reason = "closes descriptors by number, and keeps values until the process ends")]
+#![expect(unsafe_code, reason = "closes descriptors by number; keeps values until exit")]
 
 use heapless::Vec;
 use ipc_barrier::process::{

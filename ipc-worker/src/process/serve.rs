@@ -1,6 +1,9 @@
 //! The worker's side of a start by exec: takes what main passed, and serves.
 
-#![expect(unsafe_code, reason = "takes descriptors by number, and maps memory for buffers of any size")]
+#![expect(
+    unsafe_code,
+    reason = "takes descriptors by number, and maps memory for buffers of any size"
+)]
 
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
