@@ -1,4 +1,5 @@
-//! The loop of calloop: a worker is killed amid its requests, and the next one goes on.
+//! An event loop with calloop. A worker is killed while requests are in flight; the next one
+//! continues.
 
 use std::error::Error;
 use std::os::fd::AsFd;
@@ -12,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 const REQUESTS: usize = 6;
 
-/// Runs in the worker process, and takes its time.
+/// Runs in the worker process, and may block.
 fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
     sleep(Duration::from_millis(50));
     reply.put(request.bytes())
@@ -21,15 +22,15 @@ fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusa
 fn main() -> Result<(), Box<dyn Error>> {
     let mut worker = Worker::<usize, _>::start(Start::fork(handle))?;
     let mut event_loop = EventLoop::<()>::try_new()?;
-    // Level-triggered: what a turn leaves undone shows again. The source only wakes the loop, since
-    // a turn is due at the worker's deadlines too.
+    // Level-triggered: what a turn leaves shows again. The source only wakes the loop, because
+    // turns are also due at the worker's deadlines.
     let source = Generic::new(worker.as_fd().try_clone_to_owned()?, Interest::READ, Mode::Level);
     event_loop.handle().insert_source(source, |_, _, ()| Ok(PostAction::Continue))?;
     for tag in 0..REQUESTS {
         worker.try_call(Call::new(1, &[b"some work"]), tag)?;
     }
 
-    // For each request its outcome, and the worker's end and successor.
+    // Each request needs an outcome. The worker must also die, and be replaced.
     let (mut outcomes, mut died, mut started) = (Vec::new(), false, false);
     let limit = Instant::now() + Duration::from_secs(60);
     while !(outcomes.len() >= REQUESTS && died && started) && Instant::now() < limit {
@@ -50,11 +51,11 @@ fn main() -> Result<(), Box<dyn Error>> {
                     outcomes.push(tag);
                 }
                 Event::Died(ended) => {
-                    println!("the worker has ended: {ended}");
+                    println!("the worker ended: {ended}");
                     died = true;
                 }
                 Event::Started { resent } => {
-                    println!("another worker: {resent} requests are sent again");
+                    println!("a new worker: {resent} requests are sent again");
                     started = true;
                 }
                 Event::GaveUp(reason) => return Err(reason.into()),
@@ -64,7 +65,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     outcomes.sort_unstable();
     if !outcomes.into_iter().eq(0..REQUESTS) || !died || !started {
-        return Err("something is missing".into());
+        return Err("an outcome, the death or the restart is missing".into());
     }
     println!("every request has had one outcome");
     Ok(())

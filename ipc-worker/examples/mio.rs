@@ -1,4 +1,4 @@
-//! The loop of mio: a worker is killed amid its requests, and the next one goes on.
+//! An event loop with mio. A worker is killed while requests are in flight; the next one continues.
 
 use std::error::Error;
 use std::os::fd::{AsFd, AsRawFd};
@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 const REQUESTS: usize = 6;
 
-/// Runs in the worker process, and takes its time.
+/// Runs in the worker process, and may block.
 fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
     sleep(Duration::from_millis(50));
     reply.put(request.bytes())
@@ -27,14 +27,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         worker.try_call(Call::new(1, &[b"some work"]), tag)?;
     }
 
-    // For each request its outcome, and the worker's end and successor.
+    // Each request needs an outcome. The worker must also die, and be replaced.
     let (mut outcomes, mut died, mut started) = (Vec::new(), false, false);
     let limit = Instant::now() + Duration::from_secs(60);
     while !(outcomes.len() >= REQUESTS && died && started) && Instant::now() < limit {
         let patience = worker.next_deadline().unwrap_or(limit).min(limit).since(Instant::now());
-        // A wait that is interrupted is a short one, which does no harm.
+        // If the wait fails with EINTR, carry on.
         _ = poll.poll(&mut ready, Some(patience));
-        // Edge-triggered: what a turn leaves shows no more, so go on until there is nothing.
+        // mio is edge-triggered: what a turn leaves does not show again. Continue until nothing is
+        // left.
         let mut has_more = true;
         while has_more {
             has_more = worker.turn(Instant::now());
@@ -52,11 +53,11 @@ fn main() -> Result<(), Box<dyn Error>> {
                         outcomes.push(tag);
                     }
                     Event::Died(ended) => {
-                        println!("the worker has ended: {ended}");
+                        println!("the worker ended: {ended}");
                         died = true;
                     }
                     Event::Started { resent } => {
-                        println!("another worker: {resent} requests are sent again");
+                        println!("a new worker: {resent} requests are sent again");
                         started = true;
                     }
                     Event::GaveUp(reason) => return Err(reason.into()),
@@ -67,7 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     outcomes.sort_unstable();
     if !outcomes.into_iter().eq(0..REQUESTS) || !died || !started {
-        return Err("something is missing".into());
+        return Err("an outcome, the death or the restart is missing".into());
     }
     println!("every request has had one outcome");
     Ok(())

@@ -1,6 +1,7 @@
-//! The loop of polling: a worker is killed amid its requests, and the next one goes on.
+//! An event loop with polling. A worker is killed while requests are in flight; the next one
+//! continues.
 
-#![expect(unsafe_code, reason = "polling wants a promise about what it watches")]
+#![expect(unsafe_code, reason = "polling needs a promise that the descriptor stays open")]
 
 use std::error::Error;
 use std::os::fd::AsFd;
@@ -13,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 const REQUESTS: usize = 6;
 
-/// Runs in the worker process, and takes its time.
+/// Runs in the worker process, and may block.
 fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
     sleep(Duration::from_millis(50));
     reply.put(request.bytes())
@@ -22,14 +23,14 @@ fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusa
 fn main() -> Result<(), Box<dyn Error>> {
     let mut worker = Worker::<usize, _>::start(Start::fork(handle))?;
     let (poller, mut ready) = (Poller::new()?, Events::new());
-    // SAFETY: the poller goes before the worker does, whose descriptor it watches.
-    // Level-triggered, since one-shot is the default: what a turn leaves undone shows again.
+    // SAFETY: the poller is dropped before the worker, which owns the descriptor. Level-triggered,
+    // not one-shot as by default: what a turn leaves shows again.
     unsafe { poller.add_with_mode(&worker.as_fd(), Ready::readable(0), PollMode::Level)? };
     for tag in 0..REQUESTS {
         worker.try_call(Call::new(1, &[b"some work"]), tag)?;
     }
 
-    // For each request its outcome, and the worker's end and successor.
+    // Each request needs an outcome. The worker must also die, and be replaced.
     let (mut outcomes, mut died, mut started) = (Vec::new(), false, false);
     let limit = Instant::now() + Duration::from_secs(60);
     while !(outcomes.len() >= REQUESTS && died && started) && Instant::now() < limit {
@@ -51,11 +52,11 @@ fn main() -> Result<(), Box<dyn Error>> {
                     outcomes.push(tag);
                 }
                 Event::Died(ended) => {
-                    println!("the worker has ended: {ended}");
+                    println!("the worker ended: {ended}");
                     died = true;
                 }
                 Event::Started { resent } => {
-                    println!("another worker: {resent} requests are sent again");
+                    println!("a new worker: {resent} requests are sent again");
                     started = true;
                 }
                 Event::GaveUp(reason) => return Err(reason.into()),
@@ -65,7 +66,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     outcomes.sort_unstable();
     if !outcomes.into_iter().eq(0..REQUESTS) || !died || !started {
-        return Err("something is missing".into());
+        return Err("an outcome, the death or the restart is missing".into());
     }
     println!("every request has had one outcome");
     Ok(())

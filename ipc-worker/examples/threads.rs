@@ -1,7 +1,8 @@
-//! A daemon on tokio's multi-threaded runtime. Its worker is this program, started again, so that
-//! any number of threads may run when it starts and restarts: it is killed amid its requests.
+//! A daemon on tokio's multi-threaded runtime. Its worker is the same program, started by exec, so
+//! it can be started and restarted while any number of threads run. Here it is killed while
+//! requests are in flight.
 
-#![expect(unsafe_code, reason = "tokio wants a promise about what it watches")]
+#![expect(unsafe_code, reason = "tokio needs a promise that the descriptor stays open")]
 
 use std::error::Error;
 use std::os::fd::{AsFd, AsRawFd};
@@ -13,14 +14,14 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 const REQUESTS: usize = 6;
 
-/// Runs in the worker process, and takes its time.
+/// Runs in the worker process, and may block.
 fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
     std::thread::sleep(Duration::from_millis(50));
     reply.put(request.bytes())
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // Before anything else, and before there is any other thread.
+    // Before anything else, and before any other thread starts.
     if ipc_worker::is_worker() {
         ipc_worker::serve::<_, 64, 32768>(|| Ok(handle));
     }
@@ -37,7 +38,7 @@ async fn daemon() -> Result<(), Box<dyn Error>> {
     });
     let mut worker = Worker::<usize, _>::start(Start::exec_self()?)?;
     let fd = worker.as_fd().as_raw_fd();
-    // SAFETY: it goes before the worker does, whose descriptor is the same for its whole life.
+    // SAFETY: it is dropped before the worker, which keeps this descriptor for its whole life.
     let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE)? };
     for tag in 0..REQUESTS {
         worker.try_call(Call::new(1, &[b"some work"]), tag)?;
@@ -47,7 +48,7 @@ async fn daemon() -> Result<(), Box<dyn Error>> {
         let now = Instant::now();
         let patience = worker.next_deadline().map_or(Duration::from_secs(5), |at| at.since(now));
         if let Ok(ready) = tokio::time::timeout(patience, fd.readable()).await {
-            // What comes later shows anew; what is there by now is taken below.
+            // Later news will make it ready again. The loop below takes what is there now.
             ready?.clear_ready();
         }
         let mut has_more = true;
@@ -64,9 +65,9 @@ async fn daemon() -> Result<(), Box<dyn Error>> {
                         }
                         outcomes += 1;
                     }
-                    Event::Died(ended) => println!("the worker has ended: {ended}"),
+                    Event::Died(ended) => println!("the worker ended: {ended}"),
                     Event::Started { resent } => {
-                        println!("another worker: {resent} requests are sent again");
+                        println!("a new worker: {resent} requests are sent again");
                         started = true;
                     }
                     other => return Err(format!("{other:?}").into()),

@@ -1,6 +1,7 @@
-//! tokio's AsyncFd on one thread: a worker is killed amid its requests, and the next one goes on.
+//! tokio's AsyncFd on one thread. A worker is killed while requests are in flight; the next one
+//! continues.
 
-#![expect(unsafe_code, reason = "tokio wants a promise about what it watches")]
+#![expect(unsafe_code, reason = "tokio needs a promise that the descriptor stays open")]
 
 use std::error::Error;
 use std::os::fd::{AsFd, AsRawFd};
@@ -14,33 +15,33 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 const REQUESTS: usize = 6;
 
-/// Runs in the worker process, and takes its time.
+/// Runs in the worker process, and may block.
 fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
     sleep(Duration::from_millis(50));
     reply.put(request.bytes())
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // A current-thread runtime: with a second thread no worker can be forked, now or later.
+    // A current-thread runtime: with a second thread no worker can be forked or restarted.
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run())
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let mut worker = Worker::<usize, _>::start(Start::fork(handle))?;
     let fd = worker.as_fd().as_raw_fd();
-    // SAFETY: it goes before the worker does, whose descriptor is the same for its whole life.
+    // SAFETY: it is dropped before the worker, which keeps this descriptor for its whole life.
     let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE)? };
     for tag in 0..REQUESTS {
         worker.try_call(Call::new(1, &[b"some work"]), tag)?;
     }
-    // For each request its outcome, and the worker's end and successor.
+    // Each request needs an outcome. The worker must also die, and be replaced.
     let (mut outcomes, mut died, mut started) = (Vec::new(), false, false);
     let limit = Instant::now() + Duration::from_secs(60);
     while !(outcomes.len() >= REQUESTS && died && started) && Instant::now() < limit {
         let patience = worker.next_deadline().unwrap_or(limit).min(limit).since(Instant::now());
         let ready = tokio::time::timeout(patience, fd.readable()).await;
         worker.turn(Instant::now());
-        // Readiness is remembered and told of only once: it is over when nothing is left.
+        // tokio reports readiness only once. Clear it only if nothing is left.
         let mut left = [PollFd::new(&worker, PollFlags::IN)];
         if let (Ok(ready), 0) = (ready, poll(&mut left, Some(&Timespec::default()))?) {
             ready?.clear_ready();
@@ -59,11 +60,11 @@ async fn run() -> Result<(), Box<dyn Error>> {
                     outcomes.push(tag);
                 }
                 Event::Died(ended) => {
-                    println!("the worker has ended: {ended}");
+                    println!("the worker ended: {ended}");
                     died = true;
                 }
                 Event::Started { resent } => {
-                    println!("another worker: {resent} requests are sent again");
+                    println!("a new worker: {resent} requests are sent again");
                     started = true;
                 }
                 Event::GaveUp(reason) => return Err(reason.into()),
@@ -73,7 +74,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     }
     outcomes.sort_unstable();
     if !outcomes.into_iter().eq(0..REQUESTS) || !died || !started {
-        return Err("something is missing".into());
+        return Err("an outcome, the death or the restart is missing".into());
     }
     println!("every request has had one outcome");
     Ok(())

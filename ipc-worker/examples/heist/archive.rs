@@ -2,11 +2,11 @@
 
 use std::iter::repeat_n;
 
-/// The size of a header, and of the pieces in which contents are stored.
+/// The size of a header, and of the blocks that hold the contents.
 const BLOCK: usize = 512;
 
-/// Makes an archive of records: kind, name, where a link leads, contents. Names are ASCII and have
-/// at most 100 bytes.
+/// Creates an archive of records: kind, name, link target, contents. Names are ASCII and have at
+/// most 100 bytes.
 pub(crate) fn archive(records: &[(char, &str, &str, &[u8])]) -> Vec<u8> {
     let mut archive = Vec::new();
     for &(kind, name, link, contents) in records {
@@ -18,7 +18,7 @@ pub(crate) fn archive(records: &[(char, &str, &str, &[u8])]) -> Vec<u8> {
                 ""
             )
         };
-        // It is counted with blanks in its own place.
+        // The checksum counts its own field as blanks.
         let sum: u32 = header("        ").bytes().map(u32::from).sum();
         archive.extend(header(&format!("{sum:06o}\0 ")).bytes());
         archive.extend(contents);

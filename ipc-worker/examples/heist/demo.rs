@@ -1,4 +1,4 @@
-//! The demonstration: harmless files, and one of each kind that is hostile.
+//! The demonstration: harmless files, and one of each hostile kind.
 
 use std::error::Error;
 use std::fs;
@@ -9,7 +9,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::archive::archive;
 
-/// Makes the files in a directory, and returns their paths in there.
+/// Creates the files in a directory, and returns their paths relative to it.
 pub(crate) fn fill(dir: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let letters = archive(&[('0', "to-alice", "", &[b'a'; 700]), ('0', "to-bob", "", b"Hello")]);
     fs::write(dir.join("letters.tar"), &letters)?;

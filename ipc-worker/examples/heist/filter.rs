@@ -1,4 +1,4 @@
-//! The filter of system calls (seccomp(2)) that holds the worker.
+//! The system call filter (seccomp(2)) of the worker.
 
 use ipc_barrier::process::Instruction;
 use ipc_worker::Reason;
@@ -11,14 +11,14 @@ use seccompiler::{
 const STREAM: u64 = 3;
 const STDERR: u64 = 2;
 
-/// The call that maps memory has another number where it counts in pages.
+/// Where the offset of mmap counts pages, the call has another number.
 #[cfg(any(target_arch = "arm", target_arch = "x86"))]
 const MMAP: libc::c_long = libc::SYS_mmap2;
 #[cfg(not(any(target_arch = "arm", target_arch = "x86")))]
 const MMAP: libc::c_long = libc::SYS_mmap;
 
-/// Makes a filter that kills the process for every system call but those that the worker's loop and
-/// the parser make.
+/// Creates a filter that kills the process for every system call that neither the worker's loop nor
+/// the parser makes.
 pub(crate) fn filter() -> Result<Vec<Instruction>, Reason> {
     let program = program().map_err(|error| Reason::from_error("filter", &error, ""))?;
     let instruction = |sock_filter { code, jt, jf, k }| Instruction { code, jt, jf, k };
@@ -33,24 +33,24 @@ fn program() -> Result<BpfProgram, seccompiler::BackendError> {
     let is = |argument, value: u64| only(argument, SeccompCmpOp::Eq, value);
     let (always, exec) = (Vec::new, u64::from(libc::PROT_EXEC.unsigned_abs()));
     let rules = [
-        // The loop: requests come and replies go by one socket.
+        // The worker's loop receives requests and sends replies through one socket.
         (libc::SYS_recvmsg, is(0, STREAM)?),
         (libc::SYS_recvfrom, is(0, STREAM)?),
         (libc::SYS_sendmsg, is(0, STREAM)?),
         (libc::SYS_sendto, is(0, STREAM)?),
         (libc::SYS_clock_gettime, always()),
         (libc::SYS_exit_group, always()),
-        // The parser reads what it is given, and closes it.
+        // The parser reads its file, and closes it.
         (libc::SYS_pread64, always()),
         (libc::SYS_close, always()),
-        // In debug builds std looks whether it is open before.
+        // In debug builds, std first checks whether it is open.
         (libc::SYS_fcntl, is(1, libc::F_GETFD.unsigned_abs().into())?),
-        // Memory, but none that can be executed.
+        // Memory, but not executable.
         (MMAP, only(2, SeccompCmpOp::MaskedEq(exec), 0)?),
         (libc::SYS_mremap, always()),
         (libc::SYS_munmap, always()),
         (libc::SYS_brk, always()),
-        // Panics and aborts, whose words go to /dev/null.
+        // Panics and aborts, which write to /dev/null.
         (libc::SYS_write, is(0, STDERR)?),
         (libc::SYS_futex, always()),
         (libc::SYS_rt_sigprocmask, always()),
@@ -65,7 +65,7 @@ fn program() -> Result<BpfProgram, seccompiler::BackendError> {
     SeccompFilter::new(rules, kill, allow, arch)?.try_into()
 }
 
-/// Numbers are shorter on some machines.
+/// Some machines have shorter numbers.
 fn long(number: impl Into<i64>) -> i64 {
     number.into()
 }

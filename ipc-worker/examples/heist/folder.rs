@@ -1,4 +1,4 @@
-//! Opens what may be read: regular files below one directory.
+//! Opens only regular files below one directory.
 
 use std::ffi::OsStr;
 use std::io;
@@ -12,9 +12,9 @@ const LARGEST: u64 = 64 << 20;
 
 /// Opens a file below the directory, for reading.
 ///
-/// It goes from one name to the next, none of them `..`, and follows no symbolic link, so that no
-/// path leads out: as openat2(2) does with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS, but on kernels
-/// before 5.6 too.
+/// Goes from one name to the next, accepts no `..` and follows no symbolic link, so no path leads
+/// out. openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS does the same, but this also works
+/// on kernels before 5.6.
 pub(crate) fn open(dir: &OwnedFd, path: &Path) -> Result<OwnedFd, String> {
     let mut names = Vec::new();
     for component in path.components() {
@@ -29,21 +29,21 @@ pub(crate) fn open(dir: &OwnedFd, path: &Path) -> Result<OwnedFd, String> {
     for name in names {
         at = step(&at, name, FileType::Directory, OFlags::PATH | OFlags::DIRECTORY)?;
     }
-    // Should it become a FIFO or a terminal just now.
+    // In case it becomes a FIFO or a terminal just now.
     step(&at, file, FileType::RegularFile, OFlags::NONBLOCK | OFlags::NOCTTY)
 }
 
-/// Opens the next name, which is of this type.
+/// Opens the next name, which must be of this type.
 fn step(at: &OwnedFd, name: &OsStr, wanted: FileType, how: OFlags) -> Result<OwnedFd, String> {
     let is_wanted = |mode| match FileType::from_raw_mode(mode) {
         found if found == wanted => Ok(()),
         found => Err(format!("it is a {found:?}, not a {wanted:?}")),
     };
-    // First, since opening alone does something to a device or a FIFO.
+    // Check first, because opening a device or a FIFO can have effects.
     is_wanted(statat(at, name, AtFlags::SYMLINK_NOFOLLOW).map_err(text)?.st_mode)?;
     let flags = how | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let opened = openat(at, name, flags, Mode::empty()).map_err(text)?;
-    // And again, since it may have been replaced.
+    // Check again, because it may have been replaced.
     let stat = fstat(&opened).map_err(text)?;
     is_wanted(stat.st_mode)?;
     match u64::try_from(stat.st_size) {

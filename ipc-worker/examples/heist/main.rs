@@ -7,9 +7,9 @@
 //!   to be read    worker: parses; it can open, connect to, start and write nothing
 //! ```
 //!
-//! The parser has a hole, on purpose: a file can make it run an attacker's code (`exploit.rs`). The
-//! worker may then lie about this file, and about others that it is given later; a program that
-//! cannot live with that takes a new worker for each. It gets at nothing else.
+//! The parser has a hole, on purpose: a file can make it run an attacker's code (`exploit.rs`).
+//! After that, the worker may lie about this file and about later ones. If that matters, use a new
+//! worker for each file. The attacker can reach nothing else.
 
 mod archive;
 mod demo;
@@ -34,7 +34,7 @@ use crate::options::Options;
 use crate::parser::Parser;
 use crate::reader::{BYTES, Reader, SLOTS};
 
-/// Exit status for a wrong command line, as most tools have it.
+/// Exit status for a wrong command line, as in most tools.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
     if matches!(done, Ok(true)) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Reads all files and tells of each; returns whether all could be read.
+/// Reads all files and reports on each. Returns whether all could be read.
 fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
     if let Some((dir, files)) = &options.files {
         return read(dir, files, options);
@@ -81,7 +81,7 @@ fn read(dir: &Path, files: &[PathBuf], options: &Options) -> Result<bool, Box<dy
         let listed = opened.and_then(|file| reader.list(&file));
         unread += usize::from(listed.is_err());
         let told = listed.unwrap_or_else(|why| why);
-        // Neither names nor what the worker says may reach a terminal as they are.
+        // Neither names nor the worker's text may reach a terminal unescaped.
         say(format_args!("{}\n", format!("{}: {told}", path.display()).escape_debug()));
     }
     let (read, lost) = (files.len() - unread, reader.stop());
@@ -90,6 +90,6 @@ fn read(dir: &Path, files: &[PathBuf], options: &Options) -> Result<bool, Box<dy
 }
 
 fn say(text: fmt::Arguments<'_>) {
-    // A reader that is gone is no trouble of ours.
+    // A missing reader does not matter.
     _ = std::io::stdout().write_fmt(text);
 }

@@ -14,16 +14,16 @@ heist - lists untrusted tar archives in a process that can do nothing else
 Usage: heist [OPTIONS] DIR FILE...
        heist [OPTIONS] --demo
 
-Reads the files, whose paths start at DIR. Main opens them: regular files below DIR, of at most
-64 MiB, through no symbolic link and no `..`. A sandboxed worker parses them.
+Lists each FILE, a path relative to DIR. Main opens only regular files below DIR, of at most
+64 MiB, and follows no symbolic link and no `..`. A sandboxed worker parses them.
 
-  --demo           make a directory with harmless and hostile files, and read it
-  --deadline MS    give each file this long (default 5000, with --demo 1000)
-  --no-filter      do without the filter for system calls, to see what it is good for
-  --no-landlock    do without landlock
+  --demo           create a directory with harmless and hostile files, and list it
+  --deadline MS    give up a file after this time (default 5000, with --demo 1000)
+  --no-filter      omit the system call filter, to see what it is good for
+  --no-landlock    omit Landlock
   -h, --help
 
-Exit status: 0 every file was read, 1 one was not, or the worker cannot be started, 2 wrong
+Exit status: 0 every file was read; 1 some file was not, or the worker did not start; 2 wrong
 arguments.
 ";
 
@@ -31,11 +31,11 @@ pub(crate) struct Options {
     /// The directory and the files; `None` for the demonstration.
     pub(crate) files: Option<(PathBuf, Vec<PathBuf>)>,
     pub(crate) deadline: Duration,
-    /// The worker's arguments: what its sandbox does without.
+    /// The worker's arguments: which parts of its sandbox to omit.
     pub(crate) without: Vec<&'static CStr>,
 }
 
-/// Reads the command line; `None` where help is asked for.
+/// Parses the command line. `None` if help was requested.
 pub(crate) fn parse() -> Result<Option<Options>, lexopt::Error> {
     let mut parser = lexopt::Parser::from_env();
     let (mut paths, mut demo, mut deadline, mut without) = (Vec::new(), false, None, Vec::new());

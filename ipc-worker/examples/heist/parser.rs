@@ -1,4 +1,4 @@
-//! The parser: lists tar archives (tar(5)). It runs in the worker, and is not to be trusted.
+//! The parser: lists tar archives (tar(5)). It runs in the worker, and must not be trusted.
 
 use std::fmt;
 use std::fs::File;
@@ -9,7 +9,7 @@ use ipc_worker::{Handler, Refusal, Reply, Request};
 
 use crate::exploit;
 
-/// Says what the sandbox lacks, a line for each.
+/// Returns which parts of the sandbox are missing, one per line.
 pub(crate) const LACKS: u16 = 1;
 /// Lists an archive.
 pub(crate) const LIST: u16 = 2;
@@ -17,7 +17,7 @@ pub(crate) const LIST: u16 = 2;
 const NO_ARCHIVE: Refusal = Refusal::new(1, "not a tar archive");
 const CUT_SHORT: Refusal = Refusal::new(2, "the archive is cut short");
 
-/// The parser, with what its sandbox lacks.
+/// The parser, with the missing parts of its sandbox.
 pub(crate) struct Parser(pub(crate) String);
 
 impl Handler for Parser {
@@ -36,24 +36,24 @@ impl Handler for Parser {
 fn list(file: &File) -> Result<Listing, Refusal> {
     let (mut listing, mut header, mut at) = (Listing::default(), [0; 512], 0);
     loop {
-        // Not by `read`: a second try shares the file's position with the first.
+        // Not `read`: a second try shares the file's position with the first.
         file.read_exact_at(&mut header, at).map_err(|_| CUT_SHORT)?;
         if header == [0; 512] {
             return Ok(listing);
         }
-        // Twelve octal digits, so that no sum here overflows.
+        // At most twelve octal digits, so no sum here overflows.
         let size = listing.add(&header).ok_or(NO_ARCHIVE)?;
         at += 512 + size.next_multiple_of(512);
     }
 }
 
-/// What an archive holds.
+/// A summary of an archive.
 #[derive(Default)]
 struct Listing {
     records: u32,
     bytes: u64,
     largest: u64,
-    /// The name of the largest.
+    /// The name of the largest record.
     name: String,
 }
 
@@ -65,14 +65,14 @@ impl fmt::Display for Listing {
 }
 
 impl Listing {
-    /// Adds a record and returns its size; `None` if this is no header.
+    /// Adds a record and returns its size. `None` if this is not a header.
     fn add(&mut self, header: &[u8; 512]) -> Option<u64> {
         let field = |range: Range<usize>| header.get(range).unwrap_or_default();
         let sum = |bytes: &[u8]| bytes.iter().copied().map(u64::from).sum::<u64>();
         let blanked = sum(header) - sum(field(148..156)) + sum(b"        ");
         let (name, size) = (text(field(0..100)), octal(field(124..136))?);
         octal(field(148..156)).filter(|&sum| sum == blanked)?;
-        // The hole: a record of this kind takes the parser over, as an overflow would.
+        // The hole: this kind of record takes over the parser, as a buffer overflow would.
         if field(156..157) == b"Z" {
             self.name = exploit::run(&name, &text(field(157..257))).chars().take(100).collect();
         }

@@ -1,4 +1,4 @@
-//! Main's side of the worker: a file in, a listing or what became of it out.
+//! Main's side of the worker: takes a file, returns a listing or what went wrong.
 
 use std::error::Error;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,40 +12,40 @@ use crate::parser::{LACKS, LIST};
 pub(crate) const SLOTS: usize = 2;
 pub(crate) const BYTES: usize = 4096;
 
-/// How many workers a file may end before it is set aside.
+/// How many workers may die of a file before it is set aside.
 const TRIES: u8 = 3;
 
-/// How a Rust program exits where it panics.
+/// The exit status of a Rust program that panics.
 const PANIC: u8 = 101;
 /// The number of SIGABRT.
 const ABORT: u8 = 6;
 
 pub(crate) struct Reader<'a> {
     worker: Worker<(), Exec<'a>, SLOTS, BYTES>,
-    /// How long each file may take, all its tries together.
+    /// The time for each file, including all tries.
     time: Duration,
     lost: u32,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn start(options: &'a Options) -> Result<Self, Box<dyn Error>> {
-        // It starts with nothing of the environment, where secrets may be. It restarts at once,
-        // as often as files make it: each of them is limited by its tries and its deadline.
+        // The worker gets no environment, which may contain secrets. It restarts at once and
+        // without a limit, because each file's tries and time are limited.
         let start = Start::exec_self()?.args(&options.without).env(&[]).restart(Restart::AT_ONCE);
         Ok(Self { worker: Worker::start(start)?, time: options.deadline, lost: 0 })
     }
 
-    /// Asks what the kernel lacks of the sandbox.
+    /// Asks which parts of the sandbox the kernel lacks.
     pub(crate) fn lacks(&mut self) -> Result<String, String> {
         self.ask(Call::new(LACKS, &[]))
     }
 
-    /// Has a file parsed.
+    /// Lets the worker parse a file.
     pub(crate) fn list(&mut self, file: &OwnedFd) -> Result<String, String> {
         self.ask(Call::new(LIST, &[]).fds(&[file.as_fd()]))
     }
 
-    /// Makes a call that may end several workers, and says what came of it.
+    /// Makes a call that may kill several workers, and returns the result.
     fn ask(&mut self, call: Call<'_>) -> Result<String, String> {
         let (mut told, mut is_late, mut last) = (None, false, String::new());
         let call = call.again(Again::UntilDone).tries(TRIES);
@@ -74,7 +74,7 @@ impl<'a> Reader<'a> {
                 }
                 _ => {}
             });
-        // It may run on for ever. What is sent after this goes to the next worker.
+        // It may run forever. Later requests go to the next worker.
         if is_late {
             self.worker.kill();
         }
@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
         told.unwrap_or(Err(last))
     }
 
-    /// Ends the worker, and returns how many were lost.
+    /// Stops the worker, and returns how many died.
     pub(crate) fn stop(mut self) -> u32 {
         let deadline = Instant::now() + self.time;
         self.worker.stop(deadline, |event| {
@@ -92,11 +92,11 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Says how a worker has ended, with what that means here.
+/// Describes how a worker ended, and what that means here.
 fn blame(ended: Ended) -> String {
     match ended {
         Ended::Exited(PANIC) => format!("{ended} (a panic)"),
-        Ended::Killed(ABORT) => format!("{ended} (SIGABRT: memory has run out, or worse)"),
+        Ended::Killed(ABORT) => format!("{ended} (SIGABRT: out of memory, or worse)"),
         _ => ended.to_string(),
     }
 }

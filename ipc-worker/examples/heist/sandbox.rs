@@ -1,4 +1,4 @@
-//! What the worker gives up before it is given the first file. Nothing of it needs root.
+//! What the worker gives up before it gets the first file. Nothing here needs root.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,12 +12,12 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::filter::filter;
 
-/// The worker's arguments to do without a part, to see what it is good for.
+/// Arguments that make the worker omit a part, to show what it is good for.
 pub(crate) const NO_FILTER: &CStr = c"--no-filter";
 pub(crate) const NO_LANDLOCK: &CStr = c"--no-landlock";
 
-/// Shuts this process in, for good, and says what is missing, a line for each. A program that starts
-/// as root takes other ids as well ([`Setup::ids`]).
+/// Confines this process, permanently. Returns the missing parts, one per line. A program that
+/// starts as root should also change its ids ([`Setup::ids`]).
 pub(crate) fn enter() -> Result<String, Reason> {
     let without = |part: &CStr| std::env::args().any(|it| it.as_bytes() == part.to_bytes());
     mute()?;
@@ -27,7 +27,7 @@ pub(crate) fn enter() -> Result<String, Reason> {
     let mut setup = Setup::new()
         .parent_death(Signal::KILL)
         .limit(Resource::As, 64 << 20)
-        // Seconds. A worker that has used them up is followed by another.
+        // In seconds. A worker that has used them up is replaced.
         .limit(Resource::Cpu, 60)
         .limit(Resource::Nofile, 64)
         .limit(Resource::Fsize, 0)
@@ -44,7 +44,7 @@ pub(crate) fn enter() -> Result<String, Reason> {
     Ok(lacks)
 }
 
-/// Cuts the standard streams off: what is written to main's terminal or read from it is main's.
+/// Detaches the standard streams, which are main's: a worker must not use main's terminal.
 fn mute() -> Result<(), Reason> {
     let failed = |error| Reason::from_error("standard streams", &error, "/dev/null");
     let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()).map_err(failed)?;
@@ -53,8 +53,8 @@ fn mute() -> Result<(), Reason> {
     rustix::stdio::dup2_stderr(&null).map_err(failed)
 }
 
-/// Makes a ruleset that permits nothing, as far as the kernel knows how to (landlock(7)), and says
-/// what it does not know.
+/// Creates a ruleset that permits nothing, as far as the kernel supports it (landlock(7)). Adds
+/// what the kernel lacks to `lacks`.
 fn ruleset(lacks: &mut String) -> Result<Option<OwnedFd>, Reason> {
     let failed = |error| Reason::from_error("landlock", &error, "");
     let all = Ruleset::default()
@@ -63,7 +63,7 @@ fn ruleset(lacks: &mut String) -> Result<Option<OwnedFd>, Reason> {
         .and_then(|rules| rules.scope(Scope::from_all(ABI::V6)))
         .and_then(Ruleset::create)
         .map_err(failed)?;
-    // The above leaves out what the kernel lacks; each of these fails then.
+    // The ruleset above omits what the kernel lacks. Each of these then fails.
     let hard = || Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
     for (what, rules) in [
         ("files (kernel 5.13)", hard().handle_access(AccessFs::from_all(ABI::V1))),

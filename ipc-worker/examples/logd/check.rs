@@ -1,5 +1,5 @@
-//! Reads what logd wrote and says whether every line is whole. While logd writes, the last line
-//! of `log` may be read before its end is there.
+//! Reads logs of logd and reports every line that is not whole. While logd runs, the last line of
+//! `log` may be incomplete.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -17,25 +17,25 @@ use crate::common::message::is_kind;
 use crate::common::words::Text;
 use crate::program::MESSAGE;
 
-/// No line of ours is longer, and no more is kept in memory.
+/// No valid line is longer, and no more is kept in memory.
 const LONGEST: usize = Datagram::longest_line(MESSAGE);
-/// Faults of a file that are shown; the others are counted.
+/// How many faults of a file are shown. The others are only counted.
 const SHOWN: u64 = 10;
-/// Seconds by which a line may be older than the one before it: clocks are set.
+/// How many seconds earlier than the line before a line may be, because clocks are adjusted.
 const STEP: i64 = 1;
 
-/// What was found so far.
+/// The results so far.
 struct Check {
     are_whole: bool,
     /// When the last good line was received, in seconds since 1970.
     latest: i64,
 }
 
-/// Checks the logs of a directory, the oldest first, and prints a line for each and for each
-/// fault. Returns whether there are some and all of them are whole.
+/// Checks the logs of a directory, oldest first, and prints a line for each log and for each fault.
+/// Returns whether there is a log and all lines are whole.
 ///
 /// # Errors
-/// The directory cannot be read, or nobody reads what is printed. A log that cannot be read is a
+/// The directory cannot be read, or the output cannot be written. A log that cannot be read is a
 /// fault.
 pub(crate) fn check(dir: &Path) -> io::Result<bool> {
     let names: io::Result<Vec<_>> = std::fs::read_dir(dir)?.collect();
@@ -51,7 +51,7 @@ pub(crate) fn check(dir: &Path) -> io::Result<bool> {
         let path = dir.join(name);
         match open(&path) {
             Ok(file) => check.read(&path.display(), BufReader::new(file))?,
-            // Rotated away meanwhile.
+            // It was rotated away meanwhile.
             Err(_) if path.symlink_metadata().is_err() => {}
             Err(error) => check.note_fault(format_args!("{}: {error}", path.display()))?,
         }
@@ -69,7 +69,7 @@ fn number(name: &OsStr) -> Option<u32> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// Opens a file without waiting for whatever else may have the name.
+/// Opens a file. Does not block if something else has the name.
 fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = openat(CWD, path, flags, Mode::empty())?;
@@ -120,8 +120,8 @@ impl Check {
     }
 }
 
-/// Reads up to and with the next LF and returns how many bytes that were: those over the limit
-/// are left out.
+/// Reads up to and including the next LF, and returns how many bytes that were. Bytes over the
+/// limit are left out.
 fn next(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<u64> {
     let limit = u64::try_from(LONGEST).unwrap_or(u64::MAX);
     line.clear();
@@ -138,7 +138,7 @@ fn look(line: &[u8], len: u64) -> Result<i64, String> {
         return Err(format!("{len} bytes, over {LONGEST}"));
     }
     let text = line.strip_suffix(b"\n").ok_or_else(|| format!("no end after {len} bytes"))?;
-    let text = std::str::from_utf8(text).map_err(|error| format!("no UTF-8: {error}"))?;
+    let text = std::str::from_utf8(text).map_err(|error| format!("not UTF-8: {error}"))?;
     if let Some((index, char)) = text.char_indices().find(|&(_, char)| is_unfit(char)) {
         return Err(format!("U+{:04X} at byte {index}", u32::from(char)));
     }
@@ -147,7 +147,7 @@ fn look(line: &[u8], len: u64) -> Result<i64, String> {
     kind.map(|_| time).ok_or_else(|| "no facility and severity after the time".to_owned())
 }
 
-/// Splits the time off, if it is written as lines have it.
+/// Splits off the time, if it is written as in a log.
 fn split_time(line: &str) -> Option<(i64, &str)> {
     let (written, rest) = line.split_at_checked(date::LEN)?;
     let Some((Time::Exact(time), _)) = Time::split(line.as_bytes()) else { return None };

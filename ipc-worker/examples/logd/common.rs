@@ -1,6 +1,6 @@
-//! What a log daemon does, with the standard library or without it: nothing here names it, or
-//! allocates. A program that is such a daemon brings its sizes (`crate::program`), the memory, the
-//! bytes of requests (`ask`), the way to start a worker, and perhaps somebody who looks on (`watch`).
+//! The log daemon, with or without the standard library: nothing here uses it, or allocates. A
+//! program provides its sizes (`crate::program`), memory, the encoding of requests (`ask`), the
+//! start of a worker, and perhaps an observer (`watch`).
 //!
 //! ```text
 //! start   options ─▶ opening ─▶ daemon

@@ -1,4 +1,4 @@
-//! The daemon's figures as lines of text, for measurements.
+//! The daemon's statistics as lines of text, for measurements.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -14,14 +14,14 @@ use crate::common::watch::Watch;
 /// A tick is due this often.
 const TICK: Duration = Duration::from_millis(1);
 
-/// One that is later than this comes after a sleep of the machine or of the process: those before it
-/// are left out.
+/// A tick later than this follows a suspend of the machine or a stop of the process. Earlier ticks
+/// are not counted.
 const ASLEEP: Duration = Duration::from_secs(1);
 
-/// Bytes of a line, at most: what a pipe takes whole (pipe(7)).
+/// Most bytes of a line: what a pipe accepts atomically (pipe(7)).
 const LONGEST: usize = 4096;
 
-/// How often a line of figures is printed.
+/// How often statistics are printed.
 const LINE: Duration = Duration::from_secs(1);
 
 /// The ticks since the last line, and when the next one is due.
@@ -33,13 +33,13 @@ struct Ticks {
     late: BTreeMap<u64, u64>,
 }
 
-/// The daemon's figures, printed if asked for.
+/// The daemon's statistics, printed on request.
 pub(crate) struct Figures {
     ticks: Ticks,
     line_due: Instant,
     /// A new worker has not yet replied.
     awaits_reply: bool,
-    /// Where to print, if asked for.
+    /// Where to print, if at all.
     output: Option<Outlet>,
 }
 
@@ -51,7 +51,7 @@ impl Figures {
         Self { ticks, line_due: now + LINE, awaits_reply: false, output }
     }
 
-    /// Prints that something happened, with what belongs to it.
+    /// Prints an event with its details.
     fn print(&mut self, word: &str, now: Instant, rest: std::fmt::Arguments<'_>) {
         if let Some(output) = &mut self.output {
             let mut line = format!("{word} t={}{rest}\n", now.as_nanoseconds());
@@ -63,7 +63,7 @@ impl Figures {
         }
     }
 
-    /// Prints the counts, the ticks since the last time, and which counters are not zero.
+    /// Prints the counts, the ticks since the last line, and the nonzero counters.
     fn print_figures(&mut self, word: &str, now: Instant, counts: &Counts, counters: &Counters) {
         if self.output.is_none() {
             return;
@@ -99,7 +99,7 @@ impl Figures {
 }
 
 impl Watch for Figures {
-    /// Only where its lateness is asked for, since each one wakes.
+    /// Ticks are due only if their lateness is measured, because each one wakes the process.
     fn next_tick(&self) -> Instant {
         if self.output.is_some() { self.ticks.due } else { Instant::NEVER }
     }
@@ -109,8 +109,8 @@ impl Watch for Figures {
         self.print("ready", now, format_args!(" pid={pid} worker={worker}"));
     }
 
-    /// Serves every tick that is due, each with its own lateness: a loop that was away for
-    /// 200 ms has missed 200 of them.
+    /// Handles every tick that is due, each with its lateness: a loop that was away for 200 ms has
+    /// missed 200 of them.
     fn tick(&mut self, now: Instant, counts: &Counts, counters: &Counters) {
         if self.output.is_none() {
             return;
@@ -130,7 +130,7 @@ impl Watch for Figures {
         }
     }
 
-    /// Prints what becomes of workers.
+    /// Prints what happens to workers.
     fn note(&mut self, event: &Event<'_, Tag>, worker: Option<i32>) {
         let now = Instant::now();
         match event {
@@ -159,7 +159,7 @@ impl Watch for Figures {
     }
 }
 
-/// The lower bound of a number's bucket: its five leading binary digits after the first.
+/// Returns the lower bound of a number's bucket: the five binary digits after the leading one.
 const fn bucket(micros: u64) -> u64 {
     let bits = u64::BITS - micros.leading_zeros();
     let dropped = bits.saturating_sub(6);

@@ -5,7 +5,7 @@
 //!                           └─ a full intake lets clients wait, or drops and counts
 //! ```
 //!
-//! What it does is in `common`, which needs no standard library; here is what does.
+//! Most of it is in `common`, which needs no standard library. The parts that do are here.
 
 mod check;
 mod common;
@@ -32,10 +32,10 @@ use crate::figures::Figures;
 use crate::program::MESSAGE;
 use crate::typed::{Server, Slow, Stall};
 
-/// Exit status for a wrong command line, as most tools have it.
+/// Exit status for a wrong command line, as in most tools.
 const USAGE: u8 = 2;
 
-/// What this program has beside what every such daemon has, all of it for measurements but `check`.
+/// Options besides those of every such daemon. All of them are for measurements, except `check`.
 #[derive(Default)]
 struct More {
     check: PathBuf,
@@ -80,20 +80,20 @@ impl More {
     }
 }
 
-/// Keeps a text for as long as the program runs, which is how long it needs what it was told.
+/// Leaks a text. Options are needed until the program ends.
 fn leak(text: OsString) -> &'static CStr {
-    // The system hands over no zero within.
+    // Arguments from the system contain no zero byte.
     Box::leak(CString::new(text.into_vec()).unwrap_or_default().into_boxed_c_str())
 }
 
-/// Prints what was asked for, however long its reader takes.
+/// Prints a requested text, however slow its reader is.
 fn print(text: &str) -> ExitCode {
-    // Without a reader nobody misses it.
+    // A missing reader does not matter.
     _ = std::io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
 }
 
-/// Returns the exit status of what was asked; it was said why it went wrong.
+/// Returns the exit status. Errors have been reported.
 fn end(result: Result<(), Failed>) -> ExitCode {
     if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -123,7 +123,7 @@ fn run(options: &Options, more: &More) -> Result<(), Failed> {
     Daemon::new(&mut worker, sources, figures, memory).serve()
 }
 
-/// Memory for as long as the program runs.
+/// Returns memory that is never freed.
 fn memory(len: usize) -> &'static mut [u8] {
     Box::leak(vec![0; len].into_boxed_slice())
 }

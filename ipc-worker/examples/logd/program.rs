@@ -1,14 +1,14 @@
-//! What differs between programs that are this daemon: their names and sizes.
+//! What differs between programs that contain this daemon: names and sizes.
 
-/// What it says before each of its words on standard error.
+/// The prefix of each line on standard error.
 pub(crate) const PROGRAM: &str = "logd";
 
 /// Bytes of the longest message; longer ones are cut.
 pub(crate) const MESSAGE: usize = 16 << 10;
-/// Bytes of messages that may wait in main, unless it is told otherwise.
+/// The default capacity for messages that wait in main, in bytes.
 pub(crate) const INTAKE: usize = 1 << 20;
-/// Messages under way, and bytes for them.
+/// Messages in flight, and the bytes for them.
 pub(crate) const SLOTS: usize = 256;
 pub(crate) const BYTES: usize = 64 << 10;
-/// Bytes by which a message is named, and which are kept for each that is under way.
+/// Bytes of a message's text that name it, kept for each message in flight.
 pub(crate) const NAME: usize = 160;

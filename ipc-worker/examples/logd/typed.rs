@@ -1,4 +1,4 @@
-//! What main asks of the worker, as typed calls; and the disk behind them.
+//! Main's typed calls to the worker, and the disk that serves them.
 
 use core::time::Duration;
 
@@ -16,10 +16,10 @@ use crate::common::line::{Datagram, Sender};
 ipc_worker::service! {
     /// What the worker does for main.
     pub(crate) mod calls {
-        /// Appends a message; its time of receipt is counted from 1970, its sender (pid, uid and
-        /// gid) is written if it is given. Returns zero, or the error for which it was dropped. One
-        /// that may have been written is not written again. One sync for many lines is worth
-        /// waiting for, also after a line that took its time: so it counts as quick.
+        /// Appends a message. `received` is counted from 1970; the sender (pid, uid and gid) is
+        /// written if given. Returns zero, or the error for which the message was dropped. Never
+        /// repeated if it may have been written. Declared quick even when a line takes long,
+        /// because one sync for many lines is worth the wait.
         1 => fn append(
             request: &Request<'_>,
             received: Duration,
@@ -70,7 +70,7 @@ impl<L: Launch> Ask for LogWorker<L> {
     }
 }
 
-/// The disk, perhaps a slow one.
+/// The disk, with an optional stall.
 pub(crate) struct Slow {
     pub(crate) disk: Disk,
     pub(crate) stall: Option<Stall>,
@@ -132,7 +132,7 @@ pub(crate) struct Stall {
 }
 
 impl Stall {
-    /// Reads `MS/PERIOD`, in milliseconds.
+    /// Parses `MS/PERIOD`, in milliseconds.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let millis = |text: &str| text.parse().ok().map(Duration::from_millis);
         let (length, period) = text.split_once('/')?;
@@ -140,7 +140,7 @@ impl Stall {
         (stall.length < stall.period).then_some(stall)
     }
 
-    /// Waits while the clock is in the stalled stretch of its period.
+    /// Sleeps while the clock is in the stalled part of its period.
     fn wait(self) {
         let since_start = u128::from(Instant::now().as_nanoseconds());
         let into_period = since_start % self.period.as_nanos();

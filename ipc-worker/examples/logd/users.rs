@@ -1,4 +1,4 @@
-//! `--user` and `--group`, which this program knows by name too.
+//! `--user` and `--group`, which this program also accepts as names.
 
 use std::ffi::{CStr, CString};
 
@@ -8,7 +8,7 @@ use crate::common::opening::Ids;
 use crate::common::options::Options;
 use crate::common::say::{Failed, fail};
 
-/// Looks the names up: a user of its groups or of the one group that was named.
+/// Looks up the names: the user with its groups, or with the one group that was given.
 pub(crate) fn find(options: &Options) -> Result<Option<Ids>, Failed> {
     let user = options.user.map(find_user).transpose()?;
     let group = options.group.map(find_group).transpose()?;

@@ -1,4 +1,4 @@
-//! What main asks of its worker. In which bytes, the program says.
+//! Main's requests to its worker. The program defines their encoding.
 
 use ipc_worker::{ReplyView, Why, Worker};
 
@@ -6,25 +6,25 @@ use super::ledger::{Name, Tag};
 use super::line::Datagram;
 use crate::program::{BYTES, SLOTS};
 
-/// The worker, as main sees it.
+/// Main's side of the worker.
 pub(crate) type LogWorker<L> = Worker<Tag, L, SLOTS, BYTES>;
 
-/// Requests, for `LogWorker` to implement. What is not taken has no outcome.
+/// The requests, which `LogWorker` implements. A request that is not accepted has no outcome.
 pub(crate) trait Ask {
-    /// Appends a message. One that may have been written is not written again.
+    /// Appends a message. It is not repeated if it may have been written.
     fn append(&mut self, datagram: &Datagram<'_>, name: Name) -> Result<(), Why>;
 
-    /// Tells of so many messages that were dropped, and of the last error for which one was. Returns
-    /// whether that was taken.
+    /// Reports dropped messages, and the last error for which one was dropped. Returns whether the
+    /// request was accepted.
     fn add_dropped(&mut self, count: u64, error: i32) -> bool;
 
-    /// Says that everything is written. Returns whether that was taken.
+    /// Reports that everything is written. Returns whether the request was accepted.
     fn finish(&mut self) -> bool;
 
-    /// Opens the log anew. Returns whether that was taken; there is no outcome.
+    /// Reopens the log. Returns whether the request was accepted. It has no outcome.
     fn reopen(&mut self) -> bool;
 
-    /// Reads the answer to [`append`](Self::append): zero, or the error for which the message was
-    /// dropped. One without a meaning counts as a drop.
+    /// Decodes the answer to [`append`](Self::append): zero, or the error for which the message was
+    /// dropped. An invalid answer counts as a drop.
     fn dropped(reply: &ReplyView<'_>) -> i32;
 }

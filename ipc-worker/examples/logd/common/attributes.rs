@@ -1,4 +1,4 @@
-//! Who may read a log: a new file is given what the one before it had.
+//! Who may read a log: a new file gets the attributes of its predecessor.
 
 use core::ffi::CStr;
 
@@ -9,10 +9,10 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-/// Where an access control list is kept (acl(5)).
+/// The extended attribute of an access control list (acl(5)).
 const ACL: &CStr = c"system.posix_acl_access";
 
-/// Bytes of a list, at most: 4 and 8 for each entry.
+/// Most bytes of a list: 4, plus 8 per entry.
 const LONGEST: usize = 1024;
 
 /// A file's mode, owner, group, and access control list.
@@ -21,7 +21,7 @@ pub(crate) struct Attributes {
     mode: Mode,
     owner: Uid,
     group: Gid,
-    /// Empty where there is none.
+    /// Empty if there is none.
     acl: Result<Vec<u8, LONGEST>, Errno>,
 }
 
@@ -42,16 +42,16 @@ impl Attributes {
         })
     }
 
-    /// Gives them to a file, as far as that is allowed, and returns the first error.
+    /// Sets these attributes on a file, as far as permitted, and returns the first error.
     pub(crate) fn give(&self, file: BorrowedFd<'_>) -> Result<(), Errno> {
         let owned = fchown(file, Some(self.owner), Some(self.group));
         if owned.is_err() {
-            // Only root gives files away, and a group may still be one's own.
+            // Only root can give files away. But a group may be one of this process's.
             _ = fchown(file, None, Some(self.group));
         }
         let permitted = fchmod(file, self.mode);
         let listed = match &self.acl {
-            // The directory may have given it one.
+            // The file may have inherited a list from the directory.
             Ok(acl) if acl.is_empty() => match fremovexattr(file, ACL) {
                 Err(error) if !is_none(error) => Err(error),
                 _ => Ok(()),
@@ -63,7 +63,7 @@ impl Attributes {
     }
 }
 
-/// The file has no list, or its file system knows none.
+/// The file has no list, or its file system does not support them.
 fn is_none(error: Errno) -> bool {
     matches!(error, Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS)
 }

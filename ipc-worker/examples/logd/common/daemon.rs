@@ -1,4 +1,4 @@
-//! Main's loop: a socket, a worker, and no call that waits for anything else.
+//! Main's event loop. The only call that blocks is the wait for its descriptors.
 
 use core::time::Duration;
 
@@ -23,22 +23,22 @@ use super::watch::Watch;
 use super::words::Named;
 use crate::program::MESSAGE;
 
-/// Bytes of a request beside the message, at most: its time of receipt, its sender and two lengths.
+/// Most bytes of a request besides the message: time of receipt, sender and two lengths.
 pub(crate) const HEAD: usize = 15 + 16 + 2 * 10;
-/// Messages that one round of the loop takes at most.
+/// Most messages that one round of the loop takes.
 const BATCH: usize = 64;
-/// A log daemon goes on trying, every 10 s at last: its clients wait, and nothing is lost.
+/// A log daemon retries without a limit, at most every 10 s: its clients wait, and nothing is lost.
 pub(crate) const RESTART: Restart = Restart::STANDARD.limit(u32::MAX);
-/// How long the worker may take to see to the mark, once everything is written; and where main is to
-/// stop at once.
+/// How long the worker may take to remove the mark once everything is written. Also the limit if
+/// main must stop at once.
 const FINISH: Duration = Duration::from_secs(5);
 const QUICKLY: Duration = Duration::from_secs(1);
-/// How long what has come may be written where a start fails at its end.
+/// How long to write received messages if the start fails at its end.
 const FAILED: Duration = Duration::from_secs(5);
-/// How long to leave the system alone that is short of memory.
+/// How long to pause if the system is short of memory.
 const SHORTAGE: Duration = Duration::from_millis(1);
 
-/// What main has opened, and what it was told.
+/// What main has opened, and its settings.
 pub(crate) struct Sources {
     pub(crate) listener: Listener,
     pub(crate) kernel: Option<Kernel>,
@@ -46,37 +46,37 @@ pub(crate) struct Sources {
     pub(crate) readiness: Readiness,
     pub(crate) pid_file: Option<PidFile>,
     pub(crate) when_full: WhenFull,
-    /// Lines say who has sent them.
+    /// Lines name their sender.
     pub(crate) is_trusted: bool,
-    /// How long stopping may take.
+    /// How long a stop may take.
     pub(crate) stop_within: Duration,
 }
 
-/// The daemon while it runs.
+/// The running daemon.
 pub(crate) struct Daemon<'a, L: Launch, W> {
-    /// Lent, since its buffers are large.
+    /// Borrowed, because its buffers are large.
     worker: &'a mut LogWorker<L>,
     sources: Sources,
     ledger: Ledger,
     watch: W,
     intake: Intake<&'static mut [u8]>,
     gate: Gate,
-    /// When stopping must be over, once it has begun.
+    /// The deadline of a stop that has begun.
     stop_until: Option<Instant>,
     reopen: bool,
-    /// Until when the worker may answer that everything is written, once it was told so.
+    /// The deadline for the worker's answer that everything is written.
     finish_until: Option<Instant>,
-    /// For a message.
+    /// Memory for one message.
     buffer: &'static mut [u8],
 }
 
-/// Whether messages are taken from the socket.
+/// Whether messages are received from the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Gate {
     Open,
-    /// The intake is full: clients wait in the kernel.
+    /// The intake is full. Clients wait in the kernel.
     Paused,
-    /// Everything that was accepted is taken.
+    /// Every accepted message has been received.
     Drained,
 }
 
@@ -84,7 +84,7 @@ impl<'a, L: Launch, W: Watch> Daemon<'a, L, W>
 where
     LogWorker<L>: Ask,
 {
-    /// Takes memory for the intake and for a message of [`MESSAGE`] bytes.
+    /// Takes the memory for the intake, and for one message of [`MESSAGE`] bytes.
     pub(crate) fn new(
         worker: &'a mut LogWorker<L>,
         sources: Sources,
@@ -106,7 +106,7 @@ where
         }
     }
 
-    /// Tells who waits for it that the daemon is ready, and serves until it is told to stop.
+    /// Reports readiness, and serves until told to stop.
     pub(crate) fn serve(mut self) -> Result<(), Failed> {
         if let Err(failed) = self.sources.pid_file.as_mut().map_or(Ok(()), PidFile::write) {
             self.begin_stop(FAILED);
@@ -116,12 +116,12 @@ where
         self.sources.readiness.ready();
         say_if_short();
         let result = self.run();
-        // While the directory is still locked: the next daemon may use the same file.
+        // While the directory is still locked, because the next daemon may use the same file.
         drop(self.sources.pid_file.take());
         result
     }
 
-    /// Runs until it is told to stop, and writes what was accepted until then.
+    /// Runs until told to stop, and writes what was accepted until then.
     fn run(&mut self) -> Result<(), Failed> {
         while !self.is_over() {
             self.wait();
@@ -142,7 +142,7 @@ where
             say::settle(Instant::now());
         }
         self.sources.listener.close();
-        // From here on as much is said as is lost.
+        // From here on every lost message is named.
         say::say_all();
         let left = self.ledger.under_way + self.intake.count();
         let deadline = self.until().unwrap_or_else(Instant::now);
@@ -151,7 +151,7 @@ where
             self.ledger.note(event);
         });
         if left == 0 && self.ledger.finish != Finish::Answered && self.ledger.gave_up().is_none() {
-            complain(format_args!("all is written, but the mark of a daemon that runs stays"));
+            complain(format_args!("all is written, but the mark of a running daemon stays"));
         }
         let uncounted = self.ledger.close();
         let unread = self.name_unwritten();
@@ -173,18 +173,18 @@ where
         self.ledger.finish == Finish::Answered || is_late || self.ledger.gave_up().is_some()
     }
 
-    /// When it is over at the latest.
+    /// Returns when the daemon must end.
     fn until(&self) -> Option<Instant> {
         self.finish_until.or(self.stop_until)
     }
 
-    /// Whether nothing is left to be written, and nothing more will come.
+    /// Returns whether everything is written, and nothing more will come.
     fn is_written(&self) -> bool {
         let is_empty = self.intake.count() == 0 && self.ledger.under_way == 0;
         self.gate == Gate::Drained && is_empty
     }
 
-    /// Lets the worker take the mark away at the end, which is clean only if nothing was left.
+    /// Lets the worker remove the mark at the end. The end is clean only if nothing was left.
     fn finish(&mut self) {
         if !self.is_written() {
             return;
@@ -197,7 +197,7 @@ where
         }
     }
 
-    /// Waits for the next tick, a message, an event or a signal, whichever is first.
+    /// Waits for the next tick, message, event or signal.
     fn wait(&self) {
         let dues = [
             self.worker.next_deadline(),
@@ -213,7 +213,7 @@ where
         let messages = messages.filter(|_| self.gate == Gate::Open);
         let fds = [signals.as_fd(), self.worker.as_fd()].into_iter().chain(messages);
         let mut watched: Vec<Watched<'_>, 4> = fds.map(input).collect();
-        // A wait that fails is a short one: everything is looked at in any case.
+        // If poll fails, carry on: everything is checked in any case.
         if wait(&mut watched, wake).is_err() {
             pause();
         }
@@ -229,26 +229,26 @@ where
             self.begin_stop(Duration::ZERO);
         }
         if self.reopen && self.worker.has_room_for(0, 0) {
-            // If it is lost with its worker, the next one opens the log anew in any case.
+            // If the request is lost with its worker, the next worker reopens the log anyway.
             self.reopen = !self.worker.reopen();
         }
     }
 
-    /// Stops once what has come is written, but no later.
+    /// Stops once everything received is written, or when `within` has passed.
     fn begin_stop(&mut self, within: Duration) {
         let until = Instant::now() + within;
         self.stop_until = Some(until);
         self.finish_until = self.finish_until.map(|before| before.min(until));
         self.sources.listener.close();
         self.sources.readiness.stopping();
-        // One that was stopped by a signal would write nothing.
+        // A worker stopped by a signal would write nothing.
         let worker = self.worker.pid().filter(|_| within > Duration::ZERO);
         if let Some(worker) = worker.and_then(Pid::from_raw) {
             _ = kill_process(worker, Signal::CONT);
         }
     }
 
-    /// Takes messages, as long as the intake has room for the longest.
+    /// Receives messages while the intake has room for the longest.
     fn read(&mut self) -> Result<(), Failed> {
         self.read_kernel();
         for _ in 0..BATCH {
@@ -274,7 +274,7 @@ where
         Ok(())
     }
 
-    /// Takes the kernel's messages, which wait there if the intake is full.
+    /// Receives the kernel's messages, which wait in the kernel if the intake is full.
     fn read_kernel(&mut self) {
         for _ in 0..BATCH {
             let is_over = self.gate == Gate::Drained || !self.intake.has_room_for(MESSAGE);
@@ -284,7 +284,7 @@ where
         }
     }
 
-    /// Makes room in the intake as the policy says. Returns whether a message is to be received.
+    /// Makes room in the intake, by the policy. Returns whether to receive a message.
     fn make_room(&mut self) -> bool {
         if !self.intake.has_room_for(MESSAGE) {
             match self.sources.when_full {
@@ -309,7 +309,7 @@ where
         true
     }
 
-    /// Hands messages to the worker, as long as it has room for them.
+    /// Passes messages to the worker, while it has room for them.
     fn feed(&mut self) {
         while let Some(datagram) = self.intake.front() {
             if !self.worker.has_room_for(HEAD + datagram.bytes.len(), 0) {
@@ -319,10 +319,10 @@ where
                 Sender::Process(_) if !self.sources.is_trusted => Sender::Unnamed,
                 sender => sender,
             };
-            // No deadline: a message is written late rather than not at all.
+            // No deadline: a late message is better than none.
             match self.worker.append(&Datagram { sender, ..datagram }, Name::of(&datagram)) {
                 Ok(()) => self.ledger.under_way += 1,
-                // There was room a moment ago, so that this is a fault of ours; say so by name.
+                // There was room a moment ago, so this is a bug. Name the lost message.
                 Err(why) => {
                     self.ledger.counts.lost += 1;
                     complain(format_args!("lost ({why}): {}", Name::of(&datagram)));
@@ -332,7 +332,7 @@ where
         }
     }
 
-    /// Tells the worker how many messages were dropped that it does not know of.
+    /// Tells the worker about dropped messages that it does not know of.
     fn tell_dropped(&mut self) {
         if let Some((count, error)) = self.ledger.take_drops() {
             if !self.worker.add_dropped(count, error) {
@@ -341,8 +341,8 @@ where
         }
     }
 
-    /// Names what was accepted and cannot be written any more, and counts it. The socket takes
-    /// nothing further, so that this ends.
+    /// Names and counts what was accepted but can no longer be written. The socket accepts nothing
+    /// more, so this ends.
     fn name_unwritten(&mut self) -> u64 {
         let mut count = 0;
         while let Some(datagram) = self.intake.front() {

@@ -1,22 +1,22 @@
-//! Times of day and date, as they are written and as clients write theirs. Nothing but `core`.
+//! Date and time, in the daemon's format and in clients' formats. Uses only `core`.
 
 use core::time::Duration;
 
 use super::words::Text;
 
 const DAY: i64 = 86_400;
-/// The last second that four digits of a year can say.
+/// The last second of the year 9999.
 const LAST: u64 = 253_402_300_799;
-/// How far a client's time may be from the time of receipt and still say the same, in seconds.
+/// How many seconds a client's time may differ from the time of receipt and still count as equal.
 const NEAR: i64 = 2;
-/// Every time zone is a multiple of this away from UTC, and at most `ZONES`.
+/// Every time zone differs from UTC by a multiple of this, at most by `ZONES`.
 const ZONE_STEP: i64 = 15 * 60;
 const ZONES: i64 = 14 * 3600;
 const MONTHS: [&[u8; 3]; 12] = [
     b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
 ];
 
-/// Bytes of a time as `put` writes it.
+/// Bytes of a time that `put` writes.
 pub(crate) const LEN: usize = 27;
 
 /// A time that a client wrote.
@@ -29,8 +29,8 @@ pub(crate) enum Time {
 }
 
 impl Time {
-    /// Returns whether this says no more than the time of receipt: it is at most two seconds away
-    /// from it, in some time zone where it names none.
+    /// Returns whether this adds nothing to the time of receipt: they differ by at most two
+    /// seconds. A time without a zone may be in any zone.
     pub(crate) fn is_near(self, received: Duration) -> bool {
         let received = i64::try_from(received.as_secs().min(LAST)).unwrap_or(0);
         match self {
@@ -46,7 +46,7 @@ impl Time {
         }
     }
 
-    /// Takes a time of either form from the start, up to a space; returns it and what follows.
+    /// Splits off a time of either form from the start, up to a space. Returns it and the rest.
     pub(crate) fn split(text: &[u8]) -> Option<(Self, &[u8])> {
         let mut rest = Rest(text);
         let time = rest.local().or_else(|| {
@@ -77,8 +77,8 @@ pub(crate) fn put(line: &mut Text<'_>, time: Duration) {
     }
 }
 
-/// Returns the days from 1970 to a date of the Gregorian calendar. A year begins in March here, so
-/// that the leap day is its last.
+/// Returns the days from 1970 to a date of the Gregorian calendar. Here a year begins in March, so
+/// that the leap day comes last.
 const fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
@@ -86,7 +86,7 @@ const fn days(year: i64, month: i64, day: i64) -> i64 {
         - 719_468
 }
 
-/// Returns year, month and day of a number of days since 1970.
+/// Returns year, month and day, from the days since 1970.
 const fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
@@ -99,7 +99,7 @@ const fn civil(days: i64) -> (i64, i64, i64) {
     (era * 400 + year + next, month, day)
 }
 
-/// What is still to be read.
+/// The text that is not parsed yet.
 struct Rest<'a>(&'a [u8]);
 
 impl Rest<'_> {
@@ -131,8 +131,8 @@ impl Rest<'_> {
         Some(Time::Exact(local - sign * (hours * 3600 + minutes * 60)))
     }
 
-    /// Takes a text of a form in which each zero is a digit. Returns the numbers in it, if they are
-    /// not over the limits.
+    /// Takes a text of a form in which each zero stands for a digit. Returns the numbers in it, if
+    /// they are within the limits.
     fn numbers<const N: usize>(&mut self, form: &[u8], limits: [i64; N]) -> Option<[i64; N]> {
         let (text, rest) = self.0.split_at_checked(form.len())?;
         let (mut numbers, mut index) = ([0; N], 0);

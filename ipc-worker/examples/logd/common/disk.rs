@@ -1,4 +1,4 @@
-//! Appending, rotating, syncing: the work that may block, in the worker or in line.
+//! Appends, rotates, syncs: the work that may block, in the worker or in line.
 
 use core::fmt::{self, Write};
 use core::time::Duration;
@@ -19,28 +19,28 @@ use super::say;
 use super::words::{Named, Say, Text};
 use crate::program::MESSAGE;
 
-/// How long to wait for another process that still writes: the worker of a main that was killed
-/// finishes what it has.
+/// How long to wait for another process that still writes. The worker of a killed main finishes
+/// what it has.
 const LOCK: Duration = Duration::from_secs(5);
-/// How soon to look again.
+/// How soon to check again.
 const AGAIN: Duration = Duration::from_millis(10);
 
-/// How long a worker goes on in trouble once main is gone: no longer than main would have waited.
+/// How long a worker retries once main is gone. Main would not have waited longer.
 const ORPHAN: Duration = Duration::from_secs(60);
 
-/// The number of a note that says how many dropped messages the log tells of now; reports have 0.
+/// The number of a note with the count of dropped messages that are now in the log. Reports have 0.
 pub(crate) const COUNTED: u16 = 1;
 
-/// How the daemon's own lines in the log begin: with the priority of syslog.warning.
+/// The prefix of the daemon's own lines, with the priority syslog.warning.
 const OWN: &str = "<44>logd: ";
-/// Bytes of the longest of them.
+/// Most bytes of such a line.
 const OWN_LEN: usize = 128;
 
-/// Bytes of what is written at once, at most: a line, and two that tell what is left out.
+/// Most bytes written at once: a line, and two about what is missing.
 pub(crate) const LINES: usize =
     Datagram::longest_line(MESSAGE) + 2 * Datagram::longest_line(OWN_LEN);
 
-/// The files, and what becomes of a message that they have no room for.
+/// The files, and the policy for messages that do not fit.
 pub(crate) struct Disk {
     files: Files,
     policy: Policy,
@@ -51,26 +51,26 @@ pub(crate) struct Disk {
     left_out: LeftOut,
     /// When the last message was received.
     received: Duration,
-    /// So many messages are counted in the log that were dropped, and main does not know it yet.
+    /// How many dropped messages the log counts that main does not know of.
     counted: u64,
 }
 
-/// What is not in the log any more, and not noted there yet.
+/// What is missing in the log and not yet noted there.
 struct LeftOut {
     messages: u64,
     files: u64,
     why: Errno,
 }
 
-/// Whether main is still there for the worker.
+/// Whether the worker's main still exists.
 struct Life {
-    /// The process that was the parent at the start; none in line.
+    /// The parent at the start. `None` in line.
     main: Option<Pid>,
     until: Option<Instant>,
 }
 
 impl Disk {
-    /// Made in main, before there is a worker, with memory for [`LINES`].
+    /// Created in main before the worker starts, with memory for [`LINES`].
     pub(crate) const fn new(
         files: Files,
         policy: Policy,
@@ -95,10 +95,10 @@ impl Disk {
         self.files.descriptors()
     }
 
-    /// Begins in the worker.
+    /// Runs in the worker first.
     pub(crate) fn prepare(&mut self) -> Result<(), Reason> {
         if !self.is_inline {
-            // As in any worker, and that of a limit too: a write fails with EFBIG then.
+            // As in any worker, plus SIGXFSZ: a write over a limit then fails with EFBIG.
             let ignored = [Signal::HUP, Signal::INT, Signal::PIPE, Signal::TERM, Signal::XFSZ];
             reset_signals(&ignored.map(Signal::as_raw))
                 .map_err(|error| Reason::new("signals", error.errno.0.into(), ""))?;
@@ -106,7 +106,7 @@ impl Disk {
             self.life.main = getppid();
         }
         match self.start() {
-            // What is to be done then is decided for each message.
+            // A full disk is handled for each message.
             Err(error) if !is_full(error) => {
                 Err(Reason::new("open log", error.raw_os_error().into(), why_not_opened(error)))
             }
@@ -117,7 +117,7 @@ impl Disk {
         }
     }
 
-    /// Appends a message whole, or drops it, as the policy says. Returns the error for which it was
+    /// Appends a whole message, or drops it by the policy. Returns the error for which it was
     /// dropped.
     pub(crate) fn append(
         &mut self,
@@ -131,7 +131,7 @@ impl Disk {
             self.compose(datagram);
             let Err(error) = self.put(request) else { return Ok(None) };
             if !is_full(error) {
-                // Perhaps it is this file's trouble, or this directory's.
+                // The trouble may concern only this file, or this directory.
                 self.files.leave();
             }
             match self.policy.next(error) {
@@ -151,7 +151,7 @@ impl Disk {
                 }
                 Step::Wait(delay) => {
                     self.say_trouble(error);
-                    // What is written is known before this waits. A failure ends the worker later.
+                    // Report what is written before waiting. A failure ends the worker later.
                     _ = request.flush(|| self.settle());
                     pause(delay);
                     self.files.look_around();
@@ -160,7 +160,7 @@ impl Disk {
         }
     }
 
-    /// Writes the lines that are composed.
+    /// Writes the composed lines.
     fn put(&mut self, request: &Request<'_>) -> Result<(), Errno> {
         self.files.append(self.lines.bytes())?;
         self.counted = self.counted.saturating_add(self.left_out.messages);
@@ -169,28 +169,28 @@ impl Disk {
         Ok(())
     }
 
-    /// At once, not with the reply: a worker that is killed meanwhile has counted. Where main takes
-    /// no further note now, the next line tells it.
+    /// Sent at once, not with the reply, because the worker may be killed before that. If main
+    /// takes no more notes now, the next line repeats it.
     fn tell_counted(&mut self, request: &Request<'_>) {
         if self.counted > 0 && request.note(COUNTED, &self.counted.to_le_bytes()) {
             self.counted = 0;
         }
     }
 
-    /// Opens the directory and `log` anew, if those are others by now.
+    /// Reopens the directory and `log`, if they were replaced.
     pub(crate) fn reopen(&mut self) -> Result<(), Refusal> {
-        // Nobody awaits an answer; it was reported.
+        // The failure was reported already. The request is one-way.
         self.files.reopen().map_err(Refusal::from)
     }
 
-    /// So many messages were dropped by main, or by an earlier worker that could not note it.
+    /// Adds messages that were dropped by main, or by an earlier worker that could not note it.
     pub(crate) const fn add_dropped(&mut self, count: u64, error: Errno) {
         self.left_out.messages = self.left_out.messages.saturating_add(count);
         self.left_out.why = error;
     }
 
-    /// Everything is written: takes the mark of a daemon that runs away, unless the log does not tell
-    /// of messages that were dropped.
+    /// Everything is written. Removes the mark of a running daemon, after the log has noted dropped
+    /// messages.
     pub(crate) fn finish(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
         self.tell_counted(request);
         if self.left_out.messages > 0 {
@@ -201,7 +201,7 @@ impl Disk {
         self.files.unmark().map_err(Refusal::from)
     }
 
-    /// Brings to the medium what was written.
+    /// Syncs what was written.
     pub(crate) fn settle(&mut self) -> Result<(), Refusal> {
         self.files.settle().map_err(|error| {
             (self.say)(format_args!("what was written could not be synced: {}", Named(error)));
@@ -209,7 +209,7 @@ impl Disk {
         })
     }
 
-    /// Makes the line of a message, behind those that tell what was left out before it.
+    /// Composes the line of a message, after the lines about what is missing before it.
     fn compose(&mut self, datagram: &Datagram<'_>) {
         self.compose_left_out(datagram.received);
         datagram.put_line(&mut self.lines);
@@ -229,20 +229,20 @@ impl Disk {
         }
     }
 
-    /// Sees to the mark in the directory, once the log tells of the one that was left there.
+    /// Creates the mark in the directory, after the log has noted the one that was left there.
     fn mark(&mut self) {
         if let Some(unclean) = self.files.unclean() {
             self.lines.clear();
             put_own(&mut self.lines, unclean.found, format_args!("{unclean}"));
             if self.files.append(self.lines.bytes()).is_err() {
-                // With the next message; what is wrong, that one shows.
+                // Retried with the next message, which will show the error.
                 return;
             }
         }
         self.files.mark();
     }
 
-    /// Says, once until it changes, why a line was not written.
+    /// Reports why a line was not written, once until the reason changes.
     fn say_trouble(&mut self, error: Errno) {
         self.left_out.why = error;
         if let Some((what, words)) = self.policy.news(Instant::now(), error) {
@@ -250,7 +250,7 @@ impl Disk {
         }
     }
 
-    /// Says that the trouble is over, and what it has cost.
+    /// Reports that the trouble is over, and what it has cost.
     fn say_recovered(&mut self) {
         let left_out = core::mem::replace(&mut self.left_out, LeftOut::NOTHING);
         let Some(error) = self.policy.recovered() else { return };
@@ -261,14 +261,14 @@ impl Disk {
         (self.say)(format_args!("{what}{left_out}"));
     }
 
-    /// Opens the log, once the worker of an earlier main has left it.
+    /// Opens the log, once the worker of an earlier main has released it.
     fn start(&mut self) -> Result<(), Errno> {
         awaited(|| self.files.start(), || true)
     }
 }
 
 impl Life {
-    /// Returns whether main has been gone for too long to wait any more.
+    /// Returns whether main has been gone for too long to go on waiting.
     fn is_over(&mut self) -> bool {
         if self.main.is_none() || getppid() == self.main {
             return false;
@@ -281,7 +281,7 @@ impl Life {
 impl LeftOut {
     const NOTHING: Self = Self { messages: 0, files: 0, why: Errno::NOSPC };
 
-    /// What there is of it, in words.
+    /// Returns the missing parts, in words.
     fn parts(&self) -> impl Iterator<Item = Part> {
         let parts = [(self.files, "older file", "removed"), (self.messages, "message", "dropped")];
         let parts = parts.into_iter().filter(|part| part.0 > 0);
@@ -309,7 +309,7 @@ impl fmt::Display for Part {
     }
 }
 
-/// Puts a line of the daemon's own.
+/// Appends one of the daemon's own lines.
 fn put_own(lines: &mut Text<'_>, received: Duration, text: fmt::Arguments<'_>) {
     let mut own = String::<OWN_LEN>::new();
     // It has room for the longest.
@@ -318,12 +318,12 @@ fn put_own(lines: &mut Text<'_>, received: Duration, text: fmt::Arguments<'_>) {
     own.put_line(lines);
 }
 
-/// Locks the directory, once another daemon or its worker has left it.
+/// Locks the directory, once another daemon or its worker has released it.
 pub(crate) fn lock(place: &mut Place, goes_on: impl FnMut() -> bool) -> Result<(), Errno> {
     awaited(|| place.lock(), goes_on)
 }
 
-/// Tries again for a while where another process has the lock.
+/// Retries for a while if another process has the lock.
 fn awaited(
     mut call: impl FnMut() -> Result<(), Errno>,
     mut goes_on: impl FnMut() -> bool,

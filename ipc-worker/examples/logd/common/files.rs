@@ -1,4 +1,4 @@
-//! The log and the older files in their directory, all of which others may touch at any time.
+//! The log and the older files in their directory. Others may change all of them at any time.
 
 use core::time::Duration;
 use core::{fmt, mem};
@@ -17,7 +17,7 @@ use super::place::{Lock, Place};
 use super::policy::{Retry, is_full, is_unknown};
 use super::words::{Named, Say};
 
-/// What the files are to be like.
+/// Limits and modes of the files.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) rotate_bytes: u64,
@@ -25,7 +25,7 @@ pub(crate) struct Limits {
     pub(crate) symlinks: Symlinks,
 }
 
-/// A daemon that has left its mark, in words.
+/// A daemon that has left its mark, for a line of text.
 pub(crate) struct Unclean {
     main: u32,
     /// When this daemon found it.
@@ -38,7 +38,7 @@ impl fmt::Display for Unclean {
     }
 }
 
-/// A directory of logs, and the file that is appended to.
+/// A directory of logs, and the file to append to.
 #[derive(Debug)]
 pub(crate) struct Files {
     place: Place,
@@ -46,15 +46,16 @@ pub(crate) struct Files {
     limits: Limits,
     say: Say,
     log: Option<Log>,
-    /// What the file before had.
+    /// The attributes of the previous file.
     attributes: Option<Attributes>,
     rotation: Retry,
     reopening: Retry,
-    /// What is said once.
+    /// Messages that are reported only once.
     said: Vec<&'static str, 4>,
-    /// The log's name is to last as long as what stands under it, also where another worker made it.
+    /// Whether the log's name is synced. It must last as long as its contents, even if another
+    /// worker created the file.
     is_name_synced: bool,
-    /// Why what was written since the last reply may not last.
+    /// Why what was written since the last reply may not be durable.
     unsynced: Option<Errno>,
 }
 
@@ -80,7 +81,7 @@ impl Files {
         self.place.descriptors()
     }
 
-    /// Opens the log in the directory that has the path now.
+    /// Opens the log in the directory that the path names now.
     pub(crate) fn start(&mut self) -> Result<(), Errno> {
         if let Ok(Some(dir)) = self.place.other() {
             let lock = self.place.lock_other(dir.as_fd())?;
@@ -90,10 +91,10 @@ impl Files {
         Ok(())
     }
 
-    /// Appends a line, or leaves the file as it was. A full file is rotated before.
+    /// Appends a line, or leaves the file as it was. Rotates a full file first.
     pub(crate) fn append(&mut self, line: &[u8]) -> Result<(), Errno> {
         if self.reopening.is_pending() && !self.reopening.is_early(Instant::now()) {
-            // The old one is good until then.
+            // Use the old one until then.
             _ = self.reopen();
         }
         let len = self.ready()?.len;
@@ -106,7 +107,7 @@ impl Files {
         result
     }
 
-    /// Looks at the log. It is opened anew where it was left, or has lost its name.
+    /// Checks the log. Reopens it if it was left, or has lost its name.
     fn ready(&mut self) -> Result<&Log, Errno> {
         if let Some(log) = &mut self.log {
             if !log.look()? {
@@ -115,12 +116,13 @@ impl Files {
         }
         let log = self.log.take().map_or_else(|| self.open(), Ok)?;
         if let Some(error) = log.uncut {
-            self.say_once("half a line stays, as the log cannot be cut", error);
+            self.say_once("cannot truncate the log, so half a line stays", error);
         }
         Ok(self.log.insert(log))
     }
 
-    /// Opens or makes `log`, in the directory that has the path by now if the old one does not work.
+    /// Opens or creates `log`. If the old directory does not work, tries the one that the path
+    /// names now.
     fn open(&mut self) -> Result<Log, Errno> {
         let opened = self.open_in(None).or_else(|error| {
             match self.place.other() {
@@ -135,23 +137,23 @@ impl Files {
         opened.inspect(|log| self.adopt(log))
     }
 
-    /// Opens or makes `log` in another directory, or in the present one.
+    /// Opens or creates `log` in another directory, or in the current one.
     fn open_in(&mut self, other: Option<BorrowedFd<'_>>) -> Result<Log, Errno> {
         if other.is_none() {
             self.place.lock()?;
         }
         let dir = other.unwrap_or(self.place.as_fd());
         if self.attributes.is_none() {
-            // Another worker has left the file before.
+            // An earlier worker has left this file.
             let newest = older::newest(dir);
             self.attributes = newest.and_then(|file| Attributes::of(file.as_fd()).ok());
         }
-        // Nobody else is to open it before it has those.
+        // Nobody else may open it before it has those attributes.
         let group = if self.attributes.is_some() { Mode::empty() } else { Mode::RGRP };
         Log::open(dir, self.limits.symlinks, Mode::RUSR | Mode::WUSR | group)
     }
 
-    /// Gives a new file what the one before it had, and its name to the medium.
+    /// Gives a new file the attributes of its predecessor, and syncs its name.
     fn adopt(&mut self, log: &Log) {
         if let Some(error) = self.place.vain {
             self.say_once("the log is not locked: a second logd would not be noticed", error);
@@ -161,7 +163,8 @@ impl Files {
             self.say_once("the log's mode, owner or ACL could not be kept", error);
         }
         self.is_name_synced = false;
-        // Only now that the directory is locked: else the mark may be that of a daemon that runs.
+        // Only now that the directory is locked. Before, the mark might be that of a running
+        // daemon.
         if self.mark.is_due() && self.mark.other().is_none() {
             if let Some(main) = self.mark.look(self.place.as_fd()) {
                 let unclean = Unclean { main, found: self.mark.begun };
@@ -170,24 +173,24 @@ impl Files {
         }
     }
 
-    /// Goes on in another directory, and takes the mark along.
+    /// Moves to another directory, with the mark.
     fn go_to(&mut self, dir: OwnedFd, lock: Lock) {
-        // It may have been removed, mark and all.
+        // The old directory may have been removed, with its mark.
         _ = self.mark.clear(self.place.as_fd());
         self.place.move_to(dir, lock);
     }
 
-    /// Returns what the log is to say of the daemon before this one.
+    /// Returns what the log must say about the previous daemon.
     pub(crate) fn unclean(&self) -> Option<Unclean> {
         self.mark.other().map(|main| Unclean { main, found: self.mark.begun })
     }
 
-    /// Marks the directory as that of a daemon that runs, if it is not yet and the log is open.
+    /// Marks the directory as that of a running daemon, if it is not marked and the log is open.
     pub(crate) fn mark(&mut self) {
         if self.log.is_some() && self.mark.is_due() {
             if let Some(error) = self.mark.set(self.place.as_fd()) {
                 (self.say)(format_args!(
-                    "the mark of a daemon that runs cannot be made: {}; an unclean end may not be \
+                    "cannot make the mark of a running daemon: {}; an unclean end may not be \
                      noticed",
                     Named(error)
                 ));
@@ -195,14 +198,14 @@ impl Files {
         }
     }
 
-    /// Takes the mark away: everything is written.
+    /// Removes the mark, because everything is written.
     pub(crate) fn unmark(&mut self) -> Result<(), Errno> {
         self.mark.clear(self.place.as_fd()).inspect_err(|&error| {
-            (self.say)(format_args!("the mark of a daemon that runs stays: {}", Named(error)));
+            (self.say)(format_args!("the mark of a running daemon stays: {}", Named(error)));
         })
     }
 
-    /// Leaves the open file, and remembers what the next one is to have.
+    /// Closes the file, and remembers its attributes for the next one.
     pub(crate) fn leave(&mut self) {
         self.sync();
         if let Some(log) = self.log.take() {
@@ -210,7 +213,7 @@ impl Files {
         }
     }
 
-    /// Begins a new file, or goes on with the present one: a message is worth more than a limit.
+    /// Begins a new file, or continues with the current one: a message is worth more than a limit.
     fn rotate_or_go_on(&mut self, len: u64) {
         let now = Instant::now();
         if self.rotation.is_early(now) {
@@ -218,21 +221,21 @@ impl Files {
         }
         let result = self.rotate(len);
         if let Some(error) = self.rotation.note(now, result) {
-            (self.say)(format_args!("the log cannot be rotated and grows on: {}", Named(error)));
+            (self.say)(format_args!("cannot rotate the log, so it grows: {}", Named(error)));
         }
     }
 
-    /// Begins a new file, since the present one may have no more bytes, if the line fits there.
+    /// Begins a new file, if the current one may not grow and the line fits in a new one.
     pub(crate) fn rotate_early(&mut self, error: Errno, line: &[u8]) {
         let (len, limit) = self.log.as_ref().map_or((0, 0), |log| (log.len, log.reached));
         if len > 0 && length(line) <= limit && self.rotate(len).is_ok() {
-            self.say_once("rotated early, for a limit on the size of files (ulimit -f)", error);
+            self.say_once("rotated early because of a file size limit (ulimit -f)", error);
         }
     }
 
     fn rotate(&mut self, len: u64) -> Result<(), Errno> {
         if !self.log.as_ref().is_some_and(|log| log.is_named(self.place.as_fd())) {
-            // Somebody else has rotated it, unless its number is never the same twice.
+            // Someone else has rotated it, or its inode number is never the same twice.
             self.leave();
             let log = self.open()?;
             if self.log.insert(log).len < len {
@@ -250,12 +253,12 @@ impl Files {
         older::remove_oldest(self.place.as_fd()) == Ok(true)
     }
 
-    /// Opens the directory and `log` anew, where those are others. If that fails the old ones
-    /// stay, and it is tried again later.
+    /// Reopens the directory and `log`, if they were replaced. If that fails, the old ones stay in
+    /// use, and it is retried later.
     pub(crate) fn reopen(&mut self) -> Result<(), Errno> {
         let dir = self.place.other().unwrap_or_else(|error| {
             (self.say)(format_args!(
-                "--dir cannot be reopened: {}; the old one stays",
+                "cannot reopen --dir: {}; the old one stays in use",
                 Named(error)
             ));
             None
@@ -267,11 +270,11 @@ impl Files {
         result
     }
 
-    /// Looks for another directory or another `log`, as somebody may have brought it for a full or
-    /// a broken one.
+    /// Looks for another directory or another `log`, which someone may have provided to replace a
+    /// full or broken one.
     pub(crate) fn look_around(&mut self) {
         let dir = self.place.other().unwrap_or(None);
-        // What is wrong with it, the next line shows.
+        // The next line will show any error.
         _ = self.move_to(dir);
     }
 
@@ -302,7 +305,7 @@ impl Files {
         Ok(())
     }
 
-    /// Syncs what was written, and returns why something since the last time may not last.
+    /// Syncs what was written. Returns why something since the last call may not be durable.
     pub(crate) fn settle(&mut self) -> Result<(), Errno> {
         self.sync();
         self.unsynced.take().map_or(Ok(()), Err)

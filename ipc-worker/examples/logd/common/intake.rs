@@ -1,17 +1,17 @@
-//! Messages that wait in main, first in first out, in a fixed number of bytes.
+//! Messages that wait in main: a FIFO with a fixed number of bytes.
 
 use super::line::Datagram;
 use super::packed::{HEAD, pack, unpack};
 
-/// A queue of messages. Each lies in one piece: one that does not fit before the end of the memory
-/// lies at its beginning.
+/// A queue of messages, each contiguous. A message that does not fit before the end of the memory
+/// is put at its beginning.
 #[derive(Debug)]
 pub(crate) struct Intake<B> {
     memory: B,
     /// Where the first message begins, and where the next one will.
     first: usize,
     next: usize,
-    /// Where the messages end that lie behind the first, if others lie at the beginning.
+    /// Where the messages behind the first one end, if later ones are at the beginning.
     end: Option<usize>,
     count: usize,
 }
@@ -21,17 +21,17 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Intake<B> {
         Self { memory, first: 0, next: 0, end: None, count: 0 }
     }
 
-    /// Returns how many messages wait.
+    /// Returns how many messages are waiting.
     pub(crate) const fn count(&self) -> usize {
         self.count
     }
 
-    /// Returns whether a message of so many bytes would be taken.
+    /// Returns whether a message of `len` bytes would fit.
     pub(crate) fn has_room_for(&self, len: usize) -> bool {
         self.place_for(HEAD + len).is_some()
     }
 
-    /// Takes a message in, if there is room for it. Returns whether there was.
+    /// Adds a message, if there is room. Returns whether there was.
     pub(crate) fn push(&mut self, datagram: &Datagram<'_>) -> bool {
         let Some(place) = self.place_for(HEAD + datagram.bytes.len()) else { return false };
         let head = pack(datagram);
@@ -50,12 +50,12 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Intake<B> {
         true
     }
 
-    /// Returns the message that waits longest.
+    /// Returns the oldest message.
     pub(crate) fn front(&self) -> Option<Datagram<'_>> {
         unpack(self.memory.as_ref().get(self.first..).filter(|_| self.count > 0)?)
     }
 
-    /// Removes the message that waits longest.
+    /// Removes the oldest message.
     pub(crate) fn pop(&mut self) {
         let Some(len) = self.front().map(|datagram| datagram.bytes.len()) else { return };
         self.first += HEAD + len;
@@ -68,7 +68,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Intake<B> {
         }
     }
 
-    /// Returns where so many bytes have room.
+    /// Returns where `len` bytes fit.
     fn place_for(&self, len: usize) -> Option<usize> {
         let limit = if self.end.is_some() { self.first } else { self.memory.as_ref().len() };
         if len <= limit - self.next {

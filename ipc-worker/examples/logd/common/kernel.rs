@@ -13,35 +13,35 @@ use super::say::complain;
 use super::wall;
 use super::words::{Named, Text};
 
-/// How long after the boot a start counts as the first one, which takes all that is there. A later
-/// one takes what is new: an earlier one had the rest.
+/// How long after boot a start counts as the first one, which takes all records. A later start
+/// takes only new ones: an earlier one had the rest.
 const BOOT: Duration = Duration::from_secs(300);
 
-/// How many records are passed over at once.
+/// How many records to skip at once.
 const SKIPPED: usize = 16;
 
-/// Microseconds of a second.
+/// Microseconds per second.
 const MICROS: u64 = 1_000_000;
 
-/// Bytes in front of the text, at most.
+/// Most bytes before the text.
 const HEAD: usize = 64;
 
 /// The device, if this process may read it.
 pub(crate) struct Kernel(OwnedFd);
 
 impl Kernel {
-    /// Opens it. Where that is not permitted it is said, and the daemon runs without.
+    /// Opens the device. If that is not permitted, reports it and continues without.
     pub(crate) fn open() -> Option<Self> {
         let opened = open_device();
         let trouble = |error: &Errno| {
-            complain(format_args!("--kernel: /dev/kmsg: {}; going on without", Named(*error)));
+            complain(format_args!("--kernel: /dev/kmsg: {}; continuing without", Named(*error)));
         };
         opened.inspect_err(trouble).ok().map(Self)
     }
 
-    /// Takes the next message, if there is one.
+    /// Returns the next message, if there is one.
     pub(crate) fn receive<'a>(&self, buffer: &'a mut [u8]) -> Option<Datagram<'a>> {
-        // What is made of a record lies in front of it.
+        // The message is composed before the record it is made from.
         let (made, record) = buffer.split_at_mut(buffer.len() / 2 + HEAD);
         let len = (0..SKIPPED).find_map(|_| match self.read(record) {
             ControlFlow::Break(len) => Some(len),
@@ -55,22 +55,18 @@ impl Kernel {
         Some(Datagram { received: wall::now(), sender: Sender::Kernel, bytes, missing: 0 })
     }
 
-    /// Reads a record, or passes one over.
+    /// Reads a record, or skips one.
     fn read(&self, record: &mut [u8]) -> ControlFlow<Option<usize>> {
         match read(&self.0, record) {
             Ok(len) => ControlFlow::Break(Some(len)),
             Err(Errno::INTR) => ControlFlow::Continue(()),
             Err(Errno::PIPE) => {
-                complain(format_args!(
-                    "messages of the kernel were overwritten before they were read"
-                ));
+                complain(format_args!("kernel messages were overwritten before they were read"));
                 ControlFlow::Continue(())
             }
-            // One that is too long, which no other call passes over.
+            // The record is too long, and no other call skips it.
             Err(Errno::INVAL) => {
-                complain(format_args!(
-                    "a message of the kernel was too long; going on with new ones"
-                ));
+                complain(format_args!("a kernel message was too long; continuing with new ones"));
                 _ = seek(&self.0, SeekFrom::End(0));
                 ControlFlow::Continue(())
             }
@@ -94,8 +90,8 @@ fn open_device() -> Result<OwnedFd, Errno> {
     Ok(device)
 }
 
-/// Makes `<PRIORITY>kernel: [SECONDS] TEXT` of `PRIORITY,NUMBER,MICROSECONDS,…;TEXT`. What a program
-/// has written to the device has a text of its own form.
+/// Turns `PRIORITY,NUMBER,MICROSECONDS,…;TEXT` into `<PRIORITY>kernel: [SECONDS] TEXT`. A record
+/// that a program wrote to the device keeps its text unchanged.
 pub(crate) fn put_message(text: &mut Text<'_>, record: &[u8]) -> Option<()> {
     let line = record.split(|&byte| byte == b'\n').next()?;
     let len = line.iter().position(|&byte| byte == b';')?;
@@ -116,7 +112,7 @@ pub(crate) fn put_message(text: &mut Text<'_>, record: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// Puts the text as it was written: the kernel shows bytes as `\xNN`, and the backslash too.
+/// Appends the original text: the kernel escapes some bytes, and the backslash, as `\xNN`.
 fn put_text(text: &mut Text<'_>, mut escaped: &[u8]) {
     while let Some((&byte, rest)) = escaped.split_first() {
         let shown = escaped.strip_prefix(b"\\x").and_then(|rest| rest.split_at_checked(2));

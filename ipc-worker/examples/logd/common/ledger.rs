@@ -1,4 +1,4 @@
-//! What becomes of each message, and who is told.
+//! The fate of each message, and who must know it.
 
 use core::fmt;
 use core::mem;
@@ -10,10 +10,10 @@ use super::line::Datagram;
 use super::words::{Lossy, Say, Text};
 use crate::program::NAME;
 
-/// Why what does not fit into the intake is dropped.
+/// The error for messages that do not fit into the intake.
 const NOBUFS: i32 = rustix::io::Errno::NOBUFS.raw_os_error();
 
-/// The start of a message's text as it is in its line: what its request is known by.
+/// The start of a message's text as in its line. It names the request.
 pub(crate) struct Name {
     bytes: [u8; NAME],
     len: usize,
@@ -35,15 +35,15 @@ impl fmt::Display for Name {
     }
 }
 
-/// What a request is known by.
+/// The tag of a request.
 pub(crate) enum Tag {
     Message(Name),
-    /// So many messages that were dropped, of which it tells the worker.
+    /// A report to the worker of this many dropped messages.
     Drops(u64),
     Finish,
 }
 
-/// Whether a worker was asked to end well, and has.
+/// Whether a worker was asked to end cleanly, and whether it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Finish {
     Untold,
@@ -51,43 +51,43 @@ pub(crate) enum Finish {
     Answered,
 }
 
-/// Messages that were dropped, and that the log does not tell of yet.
+/// Dropped messages that the log does not mention yet.
 struct Drops {
-    /// Those that no worker knows of, and why the last one was.
+    /// Those that no worker knows of, and why the last one was dropped.
     untold: u64,
     why: i32,
-    /// A worker is being told.
+    /// A report to the worker is in flight.
     is_telling: bool,
-    /// Those that the present worker knows of, less those that it has told of in the log. It can say
-    /// the latter before it answers.
+    /// Those that the current worker knows of, minus those that it has noted in the log. It can
+    /// report the latter before it answers, so this may be negative.
     held: i64,
 }
 
 impl Drops {
-    /// Returns what a worker is to be told now.
+    /// Returns what to report to the worker now.
     fn tell(&mut self) -> Option<(u64, i32)> {
         let is_due = self.untold > 0 && !self.is_telling;
         self.is_telling |= is_due;
         is_due.then(|| (mem::take(&mut self.untold), self.why))
     }
 
-    /// No worker was told.
+    /// The report did not reach a worker.
     const fn untell(&mut self, count: u64) {
         self.is_telling = false;
         self.untold += count;
     }
 
-    /// Takes note of what became of that.
+    /// Records the outcome of a report.
     fn note(&mut self, count: u64, outcome: &Outcome<'_>) {
         self.is_telling = false;
         match outcome {
             Outcome::Lost(lost) if lost.how == How::NotBegun => self.untell(count),
-            // One that has died is followed by another, which is told of what it knew.
+            // If the worker died, its successor will get the same report.
             _ => self.held = self.held.saturating_add_unsigned(count),
         }
     }
 
-    /// The next worker knows of none.
+    /// A new worker knows of none.
     fn tell_anew(&mut self) {
         self.untold += u64::try_from(mem::take(&mut self.held)).unwrap_or(0);
     }
@@ -106,16 +106,16 @@ pub(crate) struct Counts {
     pub(crate) paused: u64,
 }
 
-/// Counts outcomes, names what was lost and remembers why it is over.
+/// Counts outcomes, names lost messages, and remembers why the daemon must end.
 pub(crate) struct Ledger {
     pub(crate) counts: Counts,
-    /// Messages that the worker has been given and that have no outcome yet.
+    /// Messages that were passed to the worker and have no outcome yet.
     pub(crate) under_way: usize,
     pub(crate) finish: Finish,
     say: Say,
-    /// Reads a reply: zero, or the error for which a message was dropped.
+    /// Decodes a reply: zero, or the error for which a message was dropped.
     read: fn(&ReplyView<'_>) -> i32,
-    /// Why the last attempt to start a worker failed, if it did.
+    /// Why the last start of a worker failed, if it did.
     not_started: Option<StartError>,
     gave_up: Option<GiveUp>,
     drops: Drops,
@@ -135,22 +135,22 @@ impl Ledger {
         }
     }
 
-    /// Returns how many messages were dropped that a worker is to be told of, and why.
+    /// Returns how many dropped messages to report to a worker, and why they were dropped.
     pub(crate) fn take_drops(&mut self) -> Option<(u64, i32)> {
         self.drops.tell()
     }
 
-    /// Returns whether the worker knows of all that were dropped.
+    /// Returns whether the worker knows of all dropped messages.
     pub(crate) const fn is_told(&self) -> bool {
         self.drops.untold == 0 && !self.drops.is_telling
     }
 
-    /// The worker could not be told of so many.
+    /// Takes back a report of this many, which could not be sent.
     pub(crate) const fn put_back(&mut self, count: u64) {
         self.drops.untell(count);
     }
 
-    /// A message did not fit into the intake.
+    /// Counts a message that did not fit into the intake.
     pub(crate) fn note_overflow(&mut self) {
         self.counts.dropped += 1;
         self.drops.untold += 1;
@@ -158,7 +158,7 @@ impl Ledger {
         (self.say)(format_args!("the intake is full: dropping messages"));
     }
 
-    /// Says, and returns, how many messages were dropped, where the log does not tell of them.
+    /// Reports and returns how many messages were dropped that the log does not mention.
     pub(crate) fn close(&mut self) -> u64 {
         self.drops.tell_anew();
         let Drops { untold, why, .. } = self.drops;
@@ -171,17 +171,17 @@ impl Ledger {
         untold
     }
 
-    /// Why the last worker was given up.
+    /// Returns why no further worker starts, if so.
     pub(crate) const fn gave_up(&self) -> Option<&GiveUp> {
         self.gave_up.as_ref()
     }
 
-    /// Takes note of an event.
+    /// Records an event.
     pub(crate) fn note(&mut self, event: Event<'_, Tag>) {
         match event {
             Event::Done { tag: Tag::Message(name), outcome } => self.note_message(&name, &outcome),
             Event::Done { tag: Tag::Drops(count), outcome } => self.drops.note(count, &outcome),
-            // One that did not know of all drops is asked again.
+            // A worker that did not know of all dropped messages is asked again.
             Event::Done { tag: Tag::Finish, outcome } => {
                 let is_answered = self.is_told() && !matches!(outcome, Outcome::Lost(_));
                 self.finish = if is_answered { Finish::Answered } else { Finish::Untold };
@@ -189,11 +189,11 @@ impl Ledger {
             Event::Died(ended) => self.note_death(ended),
             Event::Started { resent } => {
                 self.counts.resent += resent;
-                // What was told to one that had died came after its death.
+                // Reports to the dead worker had their outcomes after its death.
                 self.drops.tell_anew();
                 self.not_started = None;
             }
-            // Once, and not at each attempt.
+            // Once, not at each attempt.
             Event::NotStarted(error) if self.not_started.replace(error) != Some(error) => {
                 (self.say)(format_args!("cannot start a worker: {error}"));
             }
@@ -201,7 +201,7 @@ impl Ledger {
                 let count = note.bytes().try_into().map_or(0, u64::from_le_bytes);
                 self.drops.held = self.drops.held.saturating_sub_unsigned(count);
             }
-            // What the worker reports.
+            // A report from the worker.
             Event::Note { note, .. } => (self.say)(format_args!("{}", note.text())),
             Event::GaveUp(reason) => self.gave_up = Some(reason),
             _ => {}
@@ -243,7 +243,7 @@ impl Ledger {
     fn note_death(&mut self, ended: Ended) {
         self.counts.deaths += 1;
         self.drops.tell_anew();
-        // With its number each one is news.
+        // The number makes each line new, so that none is left out as a repetition.
         (self.say)(format_args!("the worker ended: {ended} ({})", self.counts.deaths));
     }
 }

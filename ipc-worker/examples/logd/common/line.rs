@@ -1,4 +1,4 @@
-//! One datagram, one line: `TIME FACILITY.SEVERITY TEXT`. Nothing but `core`.
+//! One datagram becomes one line: `TIME FACILITY.SEVERITY TEXT`. Uses only `core`.
 //!
 //! ```text
 //! 2001-02-03T04:05:06.000007Z auth.crit mymachine su[77]: 'su root' failed for lonvick
@@ -6,13 +6,13 @@
 //! 2001-02-03T04:05:06.000007Z user.info a bell\x07 and a long message\x[4242 bytes cut]
 //! ```
 //!
-//! - The time is that of receipt, in UTC. The client's time stands at the start of the text, as
-//!   sent, but only where it says more: where it is over two seconds off.
-//! - The text of RFC 3164 is as it was sent: host, `tag[number]:` and the rest, where they are. A
-//!   header of RFC 5424 becomes `host app[number]: id [data] text`, without what is nil.
-//! - One LF and one NUL at the end are framing and go.
-//! - `\x` in a line is always the daemon's word: `\xNN` is a byte, `\x[N bytes cut]` a cut. Where
-//!   `\x` was sent, the line has `\x5cx`; any other backslash stands for itself.
+//! - The time is that of receipt, in UTC. The client's time is at the start of the text, as sent,
+//!   but only if it differs by more than two seconds.
+//! - The text of RFC 3164 is as sent: host, `tag[number]:` and the rest, if present. A header of
+//!   RFC 5424 becomes `host app[number]: id [data] text`, without nil fields.
+//! - One LF and one NUL at the end are framing and are removed.
+//! - `\x` in a line always comes from the daemon: `\xNN` is a byte, `\x[N bytes cut]` a cut. If
+//!   `\x` was sent, the line has `\x5cx`. Any other backslash stands for itself.
 
 use core::time::Duration;
 
@@ -20,24 +20,23 @@ use super::date;
 use super::message::{Header, Message};
 use super::words::Text;
 
-/// Bytes of a line beside those of its text, at most: the time, the kind, the sender, a cut and
-/// the end.
+/// Most bytes of a line besides its text: time, kind, sender, a cut and the end.
 const HEAD: usize = date::LEN + " authpriv.warning ".len() + SENDER + CUT + 1;
 const SENDER: usize = "pid=,uid=,gid= ".len() + 3 * 10;
 const CUT: usize = r"\x[ bytes cut]".len() + 20;
 
-/// Whom a message is from.
+/// The sender of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sender {
-    /// Its line tells nothing of it.
+    /// Not named in its line.
     Unnamed,
-    /// The kernel, which alone may log as such.
+    /// The kernel. No other sender may log as the kernel.
     Kernel,
-    /// A process, by its pid, uid and gid. The kernel knows them, so that no client can choose them.
+    /// A process, by its pid, uid and gid. The kernel reports them, so no client can choose them.
     Process([u32; 3]),
 }
 
-/// What has arrived, when, and from whom.
+/// A received datagram, with its time and sender.
 #[derive(Clone, Copy)]
 pub(crate) struct Datagram<'a> {
     /// The time of receipt, since 1970.
@@ -49,7 +48,7 @@ pub(crate) struct Datagram<'a> {
 }
 
 impl Datagram<'_> {
-    /// Returns the bytes of the longest line for a datagram of so many: every byte is escaped.
+    /// Returns the length of the longest line for a datagram of `len` bytes: every byte is escaped.
     pub(crate) const fn longest_line(len: usize) -> usize {
         HEAD + 4 * len
     }
@@ -73,7 +72,7 @@ impl Datagram<'_> {
         line.put(b"\n");
     }
 
-    /// Appends the text alone, as it is in the line.
+    /// Appends only the text, as it is in the line.
     pub(crate) fn put_text(&self, line: &mut Text<'_>) {
         let (bytes, missing) = self.whole();
         self.put_message(line, &Message::parse(bytes, false), missing);
@@ -95,8 +94,8 @@ impl Datagram<'_> {
         }
     }
 
-    /// Returns the bytes without framing, or up to the last whole character before a cut; and how
-    /// many are missing.
+    /// Returns the bytes without framing, or up to the last whole character before a cut, and how
+    /// many bytes are missing.
     fn whole(&self) -> (&[u8], u64) {
         if self.missing == 0 {
             let without = |end| self.bytes.strip_suffix(end);
@@ -129,7 +128,7 @@ fn put_header(line: &mut Text<'_>, [host, app, process, id, data]: Header<'_>) {
     put_word(line, data);
 }
 
-/// Appends a word and a space, or nothing for a field that is nil.
+/// Appends a word and a space, or nothing for a nil field.
 fn put_word(line: &mut Text<'_>, word: &[u8]) {
     if !word.is_empty() {
         escape(line, word);
@@ -137,8 +136,8 @@ fn put_word(line: &mut Text<'_>, word: &[u8]) {
     }
 }
 
-/// Appends a text with all of it visible: as `\xNN` each byte of what a terminal may obey or a
-/// reader take for the end of a line, and of what is not UTF-8.
+/// Appends a text with everything visible. Bytes that a terminal may obey, that a reader may take
+/// for the end of a line, or that are not UTF-8 become `\xNN`.
 fn escape(line: &mut Text<'_>, text: &[u8]) {
     for chunk in text.utf8_chunks() {
         let (valid, mut clean) = (chunk.valid(), 0);
@@ -156,10 +155,11 @@ fn escape(line: &mut Text<'_>, text: &[u8]) {
     }
 }
 
-/// Returns whether no line may have this character: control characters but tab, C0 and C1; line
-/// and paragraph separators, which end a line for some readers; and what reorders the text after
-/// it, so that a line shows what it does not say (embeddings, overrides, isolates). Direction
-/// marks stay: people write them, and they move nothing but themselves.
+/// Returns whether a line must not contain this character: control characters except tab, C0 and
+/// C1; line and paragraph separators, which end a line for some readers; and characters that
+/// reorder the text after them, so that a line could display what it does not contain (embeddings,
+/// overrides, isolates). Direction marks are allowed: people write them, and they move only
+/// themselves.
 pub(crate) fn is_unfit(char: char) -> bool {
     (char.is_control() && char != '\t')
         || matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

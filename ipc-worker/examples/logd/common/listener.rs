@@ -1,4 +1,4 @@
-//! The socket that clients send to, and its name in the file system.
+//! The socket that clients send to, and its path.
 
 use core::ffi::CStr;
 use core::fmt;
@@ -19,30 +19,30 @@ use super::say::{Failed, complain, fail};
 use super::wall;
 use super::words::{Lossy, Named};
 
-/// Messages that should have room in the kernel while main is away for a moment.
+/// How many messages should fit in the kernel while main is busy for a moment.
 const ENOUGH: u32 = 256;
 
-/// Bytes of a message that are looked at for its name.
+/// How many bytes of a message are examined for its name.
 const NAMED: usize = 1024;
 
-/// A datagram socket bound to a path, which goes when this does.
+/// A datagram socket bound to a path, which is removed when this is dropped.
 pub(crate) struct Listener {
     socket: OwnedFd,
     path: &'static CStr,
-    /// Which file the path was when it was bound.
+    /// The file that the path named when it was bound.
     file: Option<Identity>,
 }
 
-/// A file's device and number.
+/// A file's device and inode number.
 type Identity = (u64, u64);
 
 impl Listener {
-    /// Binds the path. A socket that nobody listens at is stale and is replaced.
+    /// Binds the path. Replaces a stale socket, which an ended program has left.
     pub(crate) fn bind(path: &'static CStr, mode: u32) -> Result<Self, Failed> {
         let trouble = |error: Errno| failed(path, format_args!("{}", Named(error)));
         let address = SocketAddrUnix::new(path).map_err(trouble)?;
         let socket = new_socket().map_err(trouble)?;
-        // Before there is a name: who sends without being asked for stays unknown.
+        // Before bind: the kernel does not record the sender of a message unless asked to.
         sockopt::set_socket_passcred(&socket, true).map_err(trouble)?;
         let mut bound = bind_with_mode(&socket, &address, mode);
         if bound == Err(Errno::ADDRINUSE) {
@@ -54,7 +54,7 @@ impl Listener {
         Ok(Self { socket, path, file })
     }
 
-    /// Takes the next message, if there is one.
+    /// Receives the next message, if there is one.
     pub(crate) fn receive<'a>(&self, buffer: &'a mut [u8]) -> Result<Option<Datagram<'a>>, Errno> {
         loop {
             return match receive(self.socket.as_fd(), buffer) {
@@ -71,15 +71,15 @@ impl Listener {
         }
     }
 
-    /// Takes no further messages from now on; those that were accepted can still be received.
+    /// Receives no further messages from now on. Accepted ones can still be read.
     pub(crate) fn close(&self) {
         self.unlink();
-        // It is a socket of ours, so that this does not fail.
+        // This is an open socket, so the call does not fail.
         _ = shutdown(&self.socket, Shutdown::Read);
     }
 
-    /// Names what was accepted and is not read any more, and counts it. After [`close`](Self::close)
-    /// nothing further comes, so that this ends.
+    /// Names and counts accepted messages that will not be read. After [`close`](Self::close) no
+    /// more arrive, so this ends.
     pub(crate) fn name_unread(&self) -> u64 {
         let (mut count, mut buffer) = (0, [0; NAMED]);
         while let Ok(Some(datagram)) = self.receive(&mut buffer) {
@@ -89,7 +89,7 @@ impl Listener {
         count
     }
 
-    /// Removes the path if it still is this socket.
+    /// Removes the path, if it still names this socket.
     fn unlink(&self) {
         let now = lstat(self.path).ok().map(|stat| identity(&stat));
         if now.is_some() && now == self.file {
@@ -111,8 +111,8 @@ impl Drop for Listener {
     }
 }
 
-/// Says where clients that do not wait lose messages early: the system lets only so many wait in the
-/// kernel for a socket (unix(7)).
+/// Warns if clients that do not wait would lose messages early: the system limits how many can wait
+/// in the kernel per socket (unix(7)).
 pub(crate) fn say_if_short() {
     if let Some(limit) = queue_limit().filter(|&limit| limit < ENOUGH) {
         complain(format_args!(
@@ -139,24 +139,25 @@ fn new_socket() -> Result<OwnedFd, Errno> {
 }
 
 fn bind_with_mode(socket: &OwnedFd, address: &SocketAddrUnix, mode: u32) -> Result<(), Errno> {
-    // The mask decides, so that the socket never has other permissions for a moment.
+    // By the mask, so that the socket never has other permissions, not even for a moment.
     let before = umask(Mode::from_bits_truncate(0o777 & !mode));
     let bound = bind(socket, address);
     umask(before);
     bound
 }
 
-/// Removes a stale socket. Whatever else is at the path stays.
+/// Removes a stale socket. Anything else at the path stays.
 fn make_way(path: &CStr, address: &SocketAddrUnix) -> Result<(), Failed> {
     let trouble = |error: Errno| failed(path, format_args!("{}", Named(error)));
     let stat = lstat(path).map_err(trouble)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
-        return Err(failed(path, format_args!("exists and is no socket")));
+        return Err(failed(path, format_args!("exists and is not a socket")));
     }
     let probe = new_socket().map_err(trouble)?;
     match connect(&probe, address) {
-        Err(Errno::CONNREFUSED) => unlink(path)
-            .map_err(|error| failed(path, format_args!("a stale socket stays: {}", Named(error)))),
+        Err(Errno::CONNREFUSED) => unlink(path).map_err(|error| {
+            failed(path, format_args!("cannot remove a stale socket: {}", Named(error)))
+        }),
         Ok(()) | Err(Errno::PROTOTYPE) => {
             Err(failed(path, format_args!("is in use by another program")))
         }

@@ -1,4 +1,4 @@
-//! The file that is appended to, which always ends with a whole line, whatever others do to it.
+//! The file to append to. It always ends with a whole line, whatever others do to it.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
@@ -7,11 +7,11 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, pread, retry_on_intr, write};
 
-/// How often `log` is opened, and cut, while others undo it.
+/// How often to open or cut `log` while others interfere.
 const OPENS: usize = 4;
 const CUTS: usize = 16;
 
-/// A length that is to be found out.
+/// A length that must be asked for.
 const UNKNOWN: u64 = u64::MAX;
 
 /// Whether a symbolic link at `log` is followed.
@@ -21,30 +21,30 @@ pub(crate) enum Symlinks {
     Refuse,
 }
 
-/// An open log. No other process of ours writes to it meanwhile: its directory is locked.
+/// An open log. No other process of this daemon writes to it, because its directory is locked.
 #[derive(Debug)]
 pub(crate) struct Log {
     fd: OwnedFd,
     symlinks: Symlinks,
-    /// Its length when it was looked at or written to last, up to and with a newline.
+    /// Its length up to the last newline, when it was last checked or written.
     pub(crate) len: u64,
-    /// Its length when a write failed last.
+    /// Its length when a write last failed.
     pub(crate) reached: u64,
-    /// It was made here.
+    /// It was created here.
     pub(crate) is_new: bool,
-    /// Why a half line was ended instead of cut: the file is append-only.
+    /// Why half a line was ended instead of cut: the file is append-only.
     pub(crate) uncut: Option<Errno>,
-    /// It had a name when it was opened, as far as the file system counts names.
+    /// It had a name when it was opened, if the file system counts links.
     had_name: bool,
     unsynced: bool,
 }
 
 impl Log {
-    /// Opens `log`, or makes it with this mode, and cuts an unfinished last line.
+    /// Opens `log`, or creates it with this mode, and cuts an unfinished last line.
     ///
     /// # Errors
-    /// `ELOOP` for a symbolic link, `EISDIR` for a
-    /// directory and `ENXIO` for anything else that is not a regular file.
+    /// `ELOOP` for a symbolic link, `EISDIR` for a directory and `ENXIO` for anything else that is
+    /// not a regular file.
     pub(crate) fn open(dir: BorrowedFd<'_>, symlinks: Symlinks, mode: Mode) -> Result<Self, Errno> {
         let (mut attempts, mut is_new) = (0..OPENS, false);
         while attempts.next().is_some() {
@@ -61,8 +61,8 @@ impl Log {
                 had_name,
                 unsynced: false,
             };
-            // Else it was rotated away in between; or its number is never the same twice (overlay,
-            // FUSE), and then the last one is as good as any.
+            // Otherwise it was rotated away in between. Or its inode number is never the same twice
+            // (overlay, FUSE), and then the last attempt is as good as any.
             if attempts.is_empty() || log.is_named(dir) {
                 log.mend()?;
                 return Ok(log);
@@ -79,7 +79,7 @@ impl Log {
     }
 
     /// Asks for the length, which others may have changed, and cuts an unfinished last line.
-    /// Returns false if the file has lost its last name: nobody would ever read it.
+    /// Returns false if the file has lost its last name, so that nobody can read it.
     pub(crate) fn look(&mut self) -> Result<bool, Errno> {
         let stat = fstat(&self.fd)?;
         if size(&stat) != self.len {
@@ -88,7 +88,7 @@ impl Log {
         Ok(stat.st_nlink > 0 || !self.had_name)
     }
 
-    /// Appends lines whole, or leaves the file as it was.
+    /// Appends whole lines, or leaves the file as it was.
     pub(crate) fn append(&mut self, lines: &[u8]) -> Result<(), Errno> {
         let mut rest = lines;
         while !rest.is_empty() {
@@ -104,7 +104,7 @@ impl Log {
         Ok(())
     }
 
-    /// Removes what was written of lines that do not fit: if not now, then before the next ones.
+    /// Removes a partly written line, now or before the next write.
     fn undo(&mut self, written: u64) {
         let before = core::mem::replace(&mut self.len, UNKNOWN);
         self.reached = before.saturating_add(written);
@@ -114,7 +114,7 @@ impl Log {
         _ = self.mend();
     }
 
-    /// Brings what was appended since the last time to the medium.
+    /// Syncs what was appended since the last call.
     pub(crate) fn sync(&mut self) -> Result<(), Errno> {
         if core::mem::take(&mut self.unsynced) {
             return retry_on_intr(|| fdatasync(&self.fd));
@@ -122,8 +122,8 @@ impl Log {
         Ok(())
     }
 
-    /// Cuts what stands behind the last whole line. The cut is looked at: somebody else's, shortly
-    /// before, would make ours a hole.
+    /// Cuts what follows the last whole line, and checks the result: if someone else cut the file
+    /// just before, our cut would make a hole.
     fn mend(&mut self) -> Result<(), Errno> {
         for _ in 0..CUTS {
             let len = size(&fstat(&self.fd)?);
@@ -133,7 +133,8 @@ impl Log {
                 return Ok(());
             }
             match retry_on_intr(|| ftruncate(&self.fd, whole)) {
-                // Append-only (chattr(1)): then the half line is ended, so that the next is whole.
+                // The file is append-only (chattr(1)). End the half line, so that the next one is
+                // whole.
                 Err(error @ Errno::PERM) => {
                     self.uncut = Some(error);
                     retry_on_intr(|| write(&self.fd, b"\n"))?;
@@ -151,13 +152,13 @@ impl AsFd for Log {
     }
 }
 
-/// Opens `log`, and tells whether it was made. `None` if it came or went meanwhile.
+/// Opens `log`, and returns whether it was created. `None` if it appeared or vanished meanwhile.
 fn open_or_make(
     dir: BorrowedFd<'_>,
     symlinks: Symlinks,
     mode: Mode,
 ) -> Result<Option<(OwnedFd, bool)>, Errno> {
-    // Looked at first, since opening a device can do something.
+    // Check before opening, because opening a device can have effects.
     let must_make = match statat(dir, c"log", flags(symlinks)) {
         Ok(stat) => {
             check_kind(&stat)?;
@@ -168,7 +169,7 @@ fn open_or_make(
     };
     let make = match (must_make, symlinks) {
         (false, _) => OFlags::empty(),
-        // The link's target is made.
+        // This creates the link's target.
         (true, Symlinks::Follow) => OFlags::CREATE,
         (true, Symlinks::Refuse) => OFlags::CREATE | OFlags::EXCL,
     };
@@ -209,14 +210,14 @@ pub(crate) fn length(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
-/// Returns the length of the file up to and with its last newline.
+/// Returns the length of the file up to and including its last newline.
 fn whole_lines(fd: BorrowedFd<'_>, len: u64) -> Result<u64, Errno> {
     const CHUNK: u64 = 4096;
     let mut buffer = [0; 4096];
     let mut end = len;
     let mut hole = CHUNK;
     while end > 0 {
-        // A hole can be of any length, and has no newline.
+        // A hole can have any length, and contains no newline.
         if end >= hole && is_hole(fd, end - hole, end) {
             end -= hole;
             hole = hole.saturating_mul(2);
@@ -226,7 +227,7 @@ fn whole_lines(fd: BorrowedFd<'_>, len: u64) -> Result<u64, Errno> {
         let start = end.saturating_sub(CHUNK);
         let wanted = usize::try_from(end - start).unwrap_or(buffer.len());
         let chunk = buffer.get_mut(..wanted).unwrap_or_default();
-        // Fewer where it was cut meanwhile, which the next look shows.
+        // Fewer bytes if it was cut meanwhile, which the next check shows.
         let count = retry_on_intr(|| pread(fd, &mut *chunk, start))?;
         let found = chunk.get(..count).unwrap_or_default();
         if let Some(index) = found.iter().rposition(|&byte| byte == b'\n') {
@@ -237,7 +238,7 @@ fn whole_lines(fd: BorrowedFd<'_>, len: u64) -> Result<u64, Errno> {
     Ok(0)
 }
 
-/// Whether nothing was ever written there (lseek(2)).
+/// Returns whether nothing was ever written there (lseek(2)).
 fn is_hole(fd: BorrowedFd<'_>, start: u64, end: u64) -> bool {
     match seek(fd, SeekFrom::Data(start)) {
         Ok(data) => data >= end,

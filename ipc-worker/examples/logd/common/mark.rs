@@ -1,7 +1,7 @@
-//! The mark of a daemon that runs: a symbolic link `running` in its directory, to the number of
-//! main's process and the time of its start. A link needs no room, and is made whole or not at all.
-//! It goes at an end with everything written; one that another main has left tells that this end
-//! did not come. Nothing but raw calls.
+//! The mark of a running daemon: a symbolic link `running` in its directory, to main's pid and
+//! start time. A link needs no disk space and is created atomically. It is removed at an end with
+//! everything written. If one of another main is left, that main ended uncleanly. Uses raw system
+//! calls only.
 
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
@@ -17,24 +17,24 @@ use super::words::Text;
 
 const NAME: &CStr = c"running";
 
-/// `PID.NANOSECONDS`, with zeros behind.
+/// `PID.NANOSECONDS`, padded with zeros.
 type Target = [u8; LEN];
 const LEN: usize = 33;
 
-/// The mark of this main, and what is known of the one in the directory.
+/// The mark of this main, and what is known of the mark in the directory.
 #[derive(Debug)]
 pub(crate) struct Mark {
     own: Target,
-    /// When this main began, since 1970.
+    /// When this main started, since 1970.
     pub(crate) begun: Duration,
-    /// The main that has left the mark that is there.
+    /// The main whose mark is in the directory.
     other: Option<u32>,
     is_set: bool,
     setting: Retry,
 }
 
 impl Mark {
-    /// Made in main, so that every worker of it knows its mark.
+    /// Created in main, so that each of its workers knows its mark.
     pub(crate) fn new(main: u32, begun: Duration) -> Self {
         let mut own = [0; LEN];
         let mut text = Text::new(&mut own);
@@ -45,39 +45,39 @@ impl Mark {
         Self { own, begun, other: None, is_set: false, setting: Retry::new() }
     }
 
-    /// Looks into a directory in which the log is locked. Returns the process that was main before
-    /// and ended uncleanly.
+    /// Looks at a directory whose log is locked. Returns the pid of the previous main, if it ended
+    /// uncleanly.
     pub(crate) fn look(&mut self, dir: BorrowedFd<'_>) -> Option<u32> {
         let found = read(dir);
         self.is_set = found == Some(self.own);
-        // Another form is not a mark, and stays.
+        // A link of another form is not a mark, and stays.
         self.other = found.filter(|_| !self.is_set).and_then(|found| main_of(&found));
         self.other
     }
 
-    /// Returns the process that has left its mark, as long as that is there.
+    /// Returns the pid of the other main while its mark is there.
     pub(crate) const fn other(&self) -> Option<u32> {
         self.other
     }
 
-    /// Returns whether the mark is to be made, and was not tried a moment ago.
+    /// Returns whether to create the mark: it does not exist, and was not tried a moment ago.
     pub(crate) fn is_due(&self) -> bool {
         !self.is_set && !self.setting.is_early(Instant::now())
     }
 
-    /// Makes the mark, in place of the one that was left. Returns a failure that is new.
+    /// Creates the mark, replacing one that was left. Returns a failure that is new.
     pub(crate) fn set(&mut self, dir: BorrowedFd<'_>) -> Option<Errno> {
         if self.other.take().is_some() {
             _ = unlinkat(dir, NAME, AtFlags::empty());
         }
         let result = symlinkat(path(&self.own), dir, NAME);
         self.is_set = result.is_ok();
-        // Best effort: it is for the loss of power, too.
+        // Best effort. It matters only after a power loss.
         _ = fsync(dir);
         self.setting.note(Instant::now(), result)
     }
 
-    /// Removes the mark of this main, and none of another.
+    /// Removes the mark of this main, but not of another.
     pub(crate) fn clear(&mut self, dir: BorrowedFd<'_>) -> Result<(), Errno> {
         (self.other, self.is_set) = (None, false);
         if read(dir) == Some(self.own) {
@@ -88,12 +88,12 @@ impl Mark {
     }
 }
 
-/// Reads the link; one that is too long is none of ours.
+/// Reads the link. One that is too long is not a mark.
 fn read(dir: BorrowedFd<'_>) -> Option<Target> {
     let mut buffer = [MaybeUninit::uninit(); LEN];
     let (bytes, _) = readlinkat_raw(dir, NAME, &mut buffer).ok()?;
     let mut target = [0; LEN];
-    // The last one stays zero.
+    // The last byte stays zero.
     let room = target.get_mut(..bytes.len()).filter(|room| room.len() < LEN)?;
     room.copy_from_slice(bytes);
     Some(target)
@@ -103,7 +103,7 @@ fn path(target: &Target) -> &CStr {
     CStr::from_bytes_until_nul(target).unwrap_or_default()
 }
 
-/// Returns the process that is named, if it is a mark.
+/// Returns the pid in a mark, or `None` if it is not one.
 fn main_of(target: &Target) -> Option<u32> {
     let (pid, time) = path(target).to_str().ok()?.split_once('.')?;
     pid.parse().ok().filter(|_| time.bytes().all(|byte| byte.is_ascii_digit()))

@@ -1,7 +1,7 @@
-//! What a datagram says of itself, as far as its line needs it. Nothing but `core`.
+//! Parses the parts of a datagram that its line needs. Uses only `core`.
 //!
-//! RFC 3164 puts host, tag, number and text in the order that the line has them, so that only the
-//! priority and the time are taken off. RFC 5424 is taken apart. What does not parse stays text.
+//! RFC 3164 has host, tag, number and text in the same order as the line, so only priority and time
+//! are split off. RFC 5424 is parsed completely. Whatever does not parse is text.
 
 use super::date::Time;
 
@@ -16,36 +16,36 @@ const FACILITIES: [&str; 24] = [
 const SEVERITIES: [&str; 8] =
     ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
 
-/// What a message without a valid priority counts as: user.notice (RFC 3164, 4.3.3).
+/// The priority of a message without a valid one: user.notice (RFC 3164, 4.3.3).
 const DEFAULT_PRIORITY: usize = 13;
 
-/// Returns whether this is `FACILITY.SEVERITY`, as a line has it.
+/// Returns whether this is `FACILITY.SEVERITY`, as in a line.
 pub(crate) fn is_kind(text: &str) -> bool {
     text.split_once('.').is_some_and(|(facility, severity)| {
         FACILITIES.contains(&facility) && SEVERITIES.contains(&severity)
     })
 }
 
-/// The client's time, and how it wrote it.
+/// The client's time, and its text.
 pub(crate) type Stamp<'a> = (Time, &'a [u8]);
 
-/// A datagram in its parts, each as it was sent.
+/// The parts of a datagram, each as it was sent.
 pub(crate) struct Message<'a> {
     pub(crate) facility: &'static str,
     pub(crate) severity: &'static str,
     pub(crate) time: Option<Stamp<'a>>,
-    /// RFC 5424 only.
+    /// Only in RFC 5424.
     pub(crate) header: Option<Header<'a>>,
     pub(crate) text: &'a [u8],
 }
 
-/// Host, application, process, message id and structured data of an RFC 5424 header; each is empty
-/// where it is nil (`-`).
+/// Host, application, process, message id and structured data of an RFC 5424 header. A nil field
+/// (`-`) is empty.
 pub(crate) type Header<'a> = [&'a [u8]; 5];
 
 impl<'a> Message<'a> {
-    /// Takes a datagram apart, without its framing. Only the kernel may log as the kernel: what claims
-    /// to counts as user, as journald has it.
+    /// Parses a datagram without its framing. Only the kernel may log as the kernel: other messages
+    /// with that facility count as user, as in journald.
     pub(crate) fn parse(datagram: &'a [u8], is_kernel: bool) -> Self {
         let (priority, rest) = split_priority(datagram).unwrap_or((DEFAULT_PRIORITY, datagram));
         let facility = FACILITIES.get(priority / 8).filter(|_| priority >= 8 || is_kernel);
@@ -61,7 +61,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Takes off the number between `<` and `>` at the start, the same in both forms.
+/// Splits off the number between `<` and `>` at the start, which both forms have.
 fn split_priority(datagram: &[u8]) -> Option<(usize, &[u8])> {
     let rest = datagram.strip_prefix(b"<")?;
     let len = rest.iter().take(4).position(|&byte| byte == b'>').filter(|&len| len > 0)?;
@@ -82,7 +82,7 @@ fn split_time(text: &[u8]) -> Option<(Stamp<'_>, &[u8])> {
 
 type Parts<'a> = (Option<Stamp<'a>>, Option<Header<'a>>, &'a [u8]);
 
-/// Takes apart what follows the version of RFC 5424.
+/// Parses what follows the version in RFC 5424.
 fn structured(rest: &[u8]) -> Option<Parts<'_>> {
     let (time, rest) = match rest.strip_prefix(b"- ") {
         Some(rest) => (None, rest),
@@ -93,7 +93,7 @@ fn structured(rest: &[u8]) -> Option<Parts<'_>> {
     let (process, rest) = split_field(rest)?;
     let (id, rest) = split_field(rest)?;
     let (data, rest) = rest.split_at_checked(data_len(rest)?)?;
-    // Nothing may follow the data, or a text after a space.
+    // Either nothing follows the data, or a space and text.
     let text = if rest.is_empty() { rest } else { rest.strip_prefix(b" ")? };
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
     Some((time, Some([host, app, process, id, nil_is_empty(data)]), text))
@@ -109,7 +109,7 @@ fn nil_is_empty(field: &[u8]) -> &[u8] {
     if field == b"-" { b"" } else { field }
 }
 
-/// Returns the length of structured data: `-`, or elements in brackets, one after the other.
+/// Returns the length of structured data: `-`, or consecutive elements in brackets.
 fn data_len(text: &[u8]) -> Option<usize> {
     if text.first() == Some(&b'-') {
         return Some(1);

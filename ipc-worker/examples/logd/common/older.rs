@@ -11,15 +11,15 @@ use rustix::io::Errno;
 
 use super::words::Text;
 
-/// Renames `log` to `log.1`, `log.1` to `log.2` and so on, from the oldest down, so that a kill
-/// between two of them loses nothing. Without older files `log` is removed.
+/// Renames `log` to `log.1`, `log.1` to `log.2` and so on, oldest first, so that a kill in between
+/// loses nothing. If no older files are kept, removes `log`.
 pub(crate) fn shift(dir: BorrowedFd<'_>, keep: u32) -> Result<(), Errno> {
     if keep == 0 {
         return or_gone(unlinkat(dir, c"log", AtFlags::empty()));
     }
     let exists =
         |number: &u32| statat(dir, Name::of(*number).path(), AtFlags::SYMLINK_NOFOLLOW).is_ok();
-    // A gap is what a kill leaves: up to there they move, and nothing is overwritten.
+    // A kill leaves a gap. Files move up to it, and none is overwritten.
     let oldest = (1..keep).take_while(exists).last().unwrap_or(0);
     for number in (0..=oldest).rev() {
         or_gone(renameat(dir, Name::of(number).path(), dir, Name::of(number + 1).path()))?;
@@ -31,7 +31,7 @@ pub(crate) fn shift(dir: BorrowedFd<'_>, keep: u32) -> Result<(), Errno> {
 pub(crate) fn remove_oldest(dir: BorrowedFd<'_>) -> Result<bool, Errno> {
     let Some(number) = oldest(dir)? else { return Ok(false) };
     or_gone(unlinkat(dir, Name::of(number).path(), AtFlags::empty()))?;
-    // Some file systems give the room back only now.
+    // Some file systems free the space only now.
     _ = fsync(dir);
     Ok(true)
 }
@@ -59,12 +59,12 @@ fn oldest(dir: BorrowedFd<'_>) -> Result<Option<u32>, Errno> {
     Ok(oldest)
 }
 
-/// What others took away meanwhile is gone as well.
+/// A file that others removed counts as removed here.
 fn or_gone(result: Result<(), Errno>) -> Result<(), Errno> {
     if result == Err(Errno::NOENT) { Ok(()) } else { result }
 }
 
-/// `log`, or `log.1` and so on, with a zero behind.
+/// `log`, or `log.1` and so on, with a zero at the end.
 struct Name([u8; 16]);
 
 impl Name {
@@ -84,7 +84,7 @@ impl Name {
     }
 }
 
-/// The number of an older file of ours, and of nothing else.
+/// Returns the number of an older file, or `None` for any other name.
 fn number(file: &[u8]) -> Option<u32> {
     let digits = core::str::from_utf8(file.strip_prefix(b"log.")?).ok()?;
     let number = digits.parse().ok()?;

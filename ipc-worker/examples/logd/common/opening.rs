@@ -1,4 +1,4 @@
-//! What a daemon opens at its start, in the order in which it may fail.
+//! What a daemon opens at its start, in the order of its error messages.
 
 use core::ffi::CStr;
 use core::fmt;
@@ -24,24 +24,24 @@ use super::signals::Signals;
 use super::wall;
 use super::words::{Lossy, Named};
 
-/// Groups that a process has beside its own, at most.
+/// Most supplementary groups of a process.
 pub(crate) const GROUPS: usize = 64;
 
-/// Whom to become once everything is open that needs more.
+/// The user and groups to switch to, once everything is open that needs privileges.
 pub(crate) struct Ids {
     pub(crate) user: u32,
     pub(crate) group: u32,
     pub(crate) groups: Vec<u32, GROUPS>,
 }
 
-/// Opens what main needs. `socket` is where systemd wants to be told, and `find` looks `--user` and
-/// `--group` up.
+/// Opens what main needs. `socket` is systemd's notification socket. `find` looks up `--user` and
+/// `--group`.
 pub(crate) fn open(
     options: &Options,
     socket: Option<&'static CStr>,
     find: impl FnOnce(&Options) -> Result<Option<Ids>, Failed>,
 ) -> Result<(Place, Sources), Failed> {
-    // Before anything is opened that could lie at its number.
+    // First, so that nothing else gets its number.
     let readiness = Readiness::new(options.ready_fd, socket)?;
     say::open();
     let ids = find(options)?;
@@ -66,8 +66,8 @@ pub(crate) fn open(
     Ok((place, sources))
 }
 
-/// Opens and locks the directory, once another daemon and its worker have left it: what such a worker
-/// still has, it writes. Clients send only after that.
+/// Opens and locks the directory, once another daemon and its worker have released it. Such a
+/// worker first writes what it still has. Clients can only send after that.
 fn open_dir(dir: &'static CStr, signals: &Signals) -> Result<Place, Failed> {
     let mut place = Place::open(dir).map_err(|error| failed(dir, &Named(error)))?;
     let goes_on = || {
@@ -85,13 +85,13 @@ fn failed(dir: &CStr, why: &dyn fmt::Display) -> Failed {
     fail(format_args!("--dir {}: {why}", Lossy(dir.to_bytes())))
 }
 
-/// Becomes another user, for good.
+/// Switches to another user, permanently.
 fn become_them(ids: Ids) -> Result<(), Failed> {
     let setup = Setup::new().ids(ids.user, ids.group, &ids.groups).apply();
     setup.map_err(|reason| fail(format_args!("--user, --group: {reason}")))
 }
 
-/// Makes the worker's disk, with memory for [`disk::LINES`].
+/// Creates the worker's disk, with memory for [`disk::LINES`].
 pub(crate) fn disk(
     place: Place,
     options: &Options,
@@ -105,7 +105,7 @@ pub(crate) fn disk(
     Disk::new(files, Policy::new(when_full), memory, is_inline, report)
 }
 
-/// Says why there is no worker.
+/// Reports why there is no worker.
 pub(crate) fn not_started(options: &Options, error: &StartError) -> Failed {
     failed(options.dir, error)
 }

@@ -1,5 +1,5 @@
-//! The command line. Not by a library: values become paths for the kernel where they are, without
-//! memory for a copy.
+//! The command line. Without a library: values become paths for the kernel in place, without memory
+//! for a copy.
 
 use core::ffi::CStr;
 use core::fmt;
@@ -13,26 +13,27 @@ use super::say::{Failed, fail};
 use super::words::Lossy;
 use crate::program::{INTAKE, MESSAGE, PROGRAM};
 
-/// Bytes of the intake, at least and at most: what long messages need, and what a system may have.
+/// The smallest and the largest intake in bytes: room for long messages, and what a system may
+/// have.
 const INTAKES: [u64; 2] = [4 * MESSAGE as u64, 1 << 30];
-/// What the command line asks for.
+/// The request of the command line.
 pub(crate) enum Asked {
     Help,
     Version,
     Run(Options),
-    /// Something that this program does instead.
+    /// Something that only this program offers.
     Other,
 }
 
-/// What an option is that only this program may know.
+/// The result for an option that only this program may know.
 pub(crate) enum Known {
     No,
     Yes,
-    /// It asks for something else than to run.
+    /// It requests something other than to run.
     Alone,
 }
 
-/// How to run.
+/// The options for a run.
 pub(crate) struct Options {
     pub(crate) socket: &'static CStr,
     pub(crate) dir: &'static CStr,
@@ -51,16 +52,16 @@ pub(crate) struct Options {
     pub(crate) stop_within: Duration,
 }
 
-/// Arguments, one option after the other.
+/// The arguments, one option at a time.
 pub(crate) struct Arguments<I> {
     rest: I,
     option: &'static [u8],
-    /// What stands behind `=`, until it is taken.
+    /// The value after `=`, until it is taken.
     attached: Option<&'static CStr>,
 }
 
-/// Reads the arguments after the program's name. An option that not every such daemon has goes to
-/// `more`.
+/// Parses the arguments after the program's name. `more` gets the options that not every such
+/// daemon has.
 pub(crate) fn parse<I: Iterator<Item = &'static CStr>>(
     arguments: I,
     mut more: impl FnMut(&mut Arguments<I>) -> Result<Known, Failed>,
@@ -111,7 +112,7 @@ pub(crate) fn parse<I: Iterator<Item = &'static CStr>>(
             },
         }
     }
-    // An empty name would bind an address of the kernel's choice, which nobody knows.
+    // An empty name would bind an address that the kernel chooses and nobody knows.
     for (path, option) in [(options.socket, "--socket PATH"), (options.dir, "--dir DIR")] {
         if path.is_empty() {
             return Err(fail(format_args!("{option} is missing; try '{PROGRAM} --help'")));
@@ -121,7 +122,7 @@ pub(crate) fn parse<I: Iterator<Item = &'static CStr>>(
 }
 
 impl<I: Iterator<Item = &'static CStr>> Arguments<I> {
-    /// Goes on to the next option. Returns whether there is one.
+    /// Advances to the next option. Returns whether there is one.
     fn advance(&mut self) -> Result<bool, Failed> {
         if self.attached.is_some() {
             return Err(self.wrong(format_args!("takes no value")));
@@ -140,7 +141,7 @@ impl<I: Iterator<Item = &'static CStr>> Arguments<I> {
         self.option
     }
 
-    /// Takes the option's value: what stands behind `=`, or the next argument.
+    /// Takes the option's value: the text after `=`, or the next argument.
     pub(crate) fn value(&mut self) -> Result<&'static CStr, Failed> {
         let value = self.attached.take().or_else(|| self.rest.next());
         value.ok_or_else(|| self.wrong(format_args!("needs a value")))
@@ -173,7 +174,7 @@ impl<I: Iterator<Item = &'static CStr>> Arguments<I> {
         }
     }
 
-    /// Says what is wrong with a value.
+    /// Reports what is wrong with a value.
     pub(crate) fn unfit(&self, value: &CStr, why: fmt::Arguments<'_>) -> Failed {
         self.wrong(format_args!("{}: {why}", Lossy(value.to_bytes())))
     }

@@ -1,4 +1,4 @@
-//! A standard stream that is written to without waiting.
+//! A standard stream, written without blocking.
 
 use core::ffi::CStr;
 
@@ -10,15 +10,14 @@ use rustix::net::{SendFlags, send};
 
 use super::words::Text;
 
-/// It may be shared with others, whose mode of waiting is theirs: so a pipe and a terminal are opened
-/// once more.
+/// Others may share it and its file status flags, so a pipe or a terminal is opened again.
 pub(crate) struct Outlet {
     shared: BorrowedFd<'static>,
     own: Option<OwnedFd>,
     is_socket: bool,
-    /// Until when room is waited for.
+    /// Until when to wait for room.
     pub(crate) patience: Instant,
-    /// A line was taken in part.
+    /// A line was written in part.
     torn: bool,
 }
 
@@ -33,8 +32,8 @@ impl Outlet {
         Self { shared, own, is_socket, patience: Instant::PAST, torn: false }
     }
 
-    /// Writes lines if there is room for them now: at most as many bytes as a pipe takes whole (4096,
-    /// pipe(7)). Returns whether they were taken.
+    /// Writes lines if there is room for them now: at most as many bytes as a pipe accepts
+    /// atomically (4096, pipe(7)). Returns whether they were written.
     pub(crate) fn put(&mut self, lines: &[u8]) -> bool {
         if self.torn {
             self.torn = self.write(b"\n") != Ok(1);
@@ -42,7 +41,7 @@ impl Outlet {
         if self.torn {
             return false;
         }
-        // A reader that is gone is no trouble of ours.
+        // A reader that is gone is not our problem.
         let written = self.write(lines).unwrap_or(0);
         self.torn = (1..lines.len()).contains(&written);
         written == lines.len()
@@ -63,7 +62,7 @@ impl Outlet {
                 send(self.shared, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)
             }
             Some(own) => rustix::io::write(own, bytes),
-            // It may wait: only where it need not.
+            // This may block, so write only if there is room.
             None if self.has_room() => rustix::io::write(self.shared, bytes),
             None => Err(Errno::AGAIN),
         }
@@ -75,7 +74,7 @@ impl Outlet {
     }
 }
 
-/// Opens the file of a descriptor once more, for a mode of its own.
+/// Opens the file of a descriptor again, for separate file status flags.
 fn open_again(shared: BorrowedFd<'_>) -> Option<OwnedFd> {
     let mut room = [0; 32];
     let mut path = Text::new(&mut room);

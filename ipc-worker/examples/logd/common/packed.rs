@@ -1,14 +1,14 @@
-//! Datagrams as bytes: where they wait, and on their way to the worker.
+//! Datagrams as bytes, for the intake and for requests to the worker.
 
 use core::time::Duration;
 
 use super::line::{Datagram, Sender};
 use super::words::Text;
 
-/// Bytes in front of a message: its time of receipt, its sender, its length and what it lacks.
+/// Bytes before a message: time of receipt, sender, length, and how many bytes are missing.
 pub(crate) const HEAD: usize = 8 + 4 + 13 + 4 + 8;
 
-/// Returns what stands in front of the message's own bytes.
+/// Returns the bytes that go before the message.
 pub(crate) fn pack(datagram: &Datagram<'_>) -> [u8; HEAD] {
     let Datagram { received, sender, bytes, missing } = datagram;
     let (kind, ids) = match *sender {

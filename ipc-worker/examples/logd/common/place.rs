@@ -1,4 +1,4 @@
-//! The directory of the logs, by its path and as it was opened, and its lock.
+//! The directory of the logs, by path and as a descriptor, and its lock.
 
 use core::ffi::CStr;
 
@@ -11,28 +11,28 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::policy::{is_full, is_unknown};
 
-/// How often `lock` is opened while others remove it.
+/// How often to open `lock` while others remove it.
 const OPENS: usize = 4;
 
-/// A directory that may be replaced, or mounted over.
+/// A directory that may be replaced or mounted over.
 #[derive(Debug)]
 pub(crate) struct Place {
-    /// The working directory at the start, which a relative path begins at.
+    /// The working directory at the start, the base of a relative path.
     base: OwnedFd,
     path: &'static CStr,
     dir: OwnedFd,
     lock: Option<Lock>,
-    /// Why it holds nobody off: the file system has no locks, or no room for a file.
+    /// Why the lock has no effect: the file system has no locks, or no room for a file.
     pub(crate) vain: Option<Errno>,
 }
 
-/// The lock of a directory, until the last process has closed it that has inherited it: a file
-/// `lock` that nobody else may open, since a file can be locked by all who open it (flock(2)).
+/// The lock of a directory, held until the last process that inherited it closes it: a file `lock`
+/// that nobody else may open, because everyone who can open a file can lock it (flock(2)).
 #[derive(Debug)]
 pub(crate) struct Lock {
     fd: OwnedFd,
     vain: Option<Errno>,
-    /// It had a name when it was opened, as far as the file system counts names.
+    /// It had a name when it was opened, if the file system counts links.
     had_name: bool,
 }
 
@@ -44,13 +44,13 @@ impl Place {
         Ok(Self { base, path, dir, lock: None, vain: None })
     }
 
-    /// What to keep open.
+    /// Lists the descriptors to keep open.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let lock = self.lock.as_ref().map(|lock| lock.fd.as_fd());
         [self.base.as_fd(), self.dir.as_fd()].into_iter().chain(lock)
     }
 
-    /// Opens what the path names now, if that is another directory.
+    /// Opens the directory that the path names now, if it is a different one.
     pub(crate) fn other(&self) -> Result<Option<OwnedFd>, Errno> {
         let dir = open(self.base.as_fd(), self.path)?;
         let (before, now) = (fstat(&self.dir)?, fstat(&dir)?);
@@ -58,10 +58,10 @@ impl Place {
         Ok((!is_same).then_some(dir))
     }
 
-    /// Locks the directory, if it is not yet, or any more. On a full disk it goes without.
+    /// Locks the directory, unless it is still locked. Continues without a lock on a full disk.
     ///
     /// # Errors
-    /// `EAGAIN` where another daemon has it.
+    /// `EAGAIN` if another daemon has it.
     pub(crate) fn lock(&mut self) -> Result<(), Errno> {
         if let Some(lock) = self.lock.as_mut().filter(|lock| lock.is_named(self.dir.as_fd())) {
             return lock.take();
@@ -76,15 +76,15 @@ impl Place {
         Ok(())
     }
 
-    /// Gives the lock to another user, who is to open it later.
+    /// Gives the lock file to another user, who will open it later.
     pub(crate) fn give(&self, user: u32) {
         if let Some(lock) = &self.lock {
             _ = fchown(&lock.fd, Some(Uid::from_raw(user)), None);
         }
     }
 
-    /// Locks another directory in place of this one, which is to be moved to, or to be
-    /// [locked](Self::lock) again. Where numbers are never the same twice it can be the same one.
+    /// Locks another directory, which will replace this one or be [locked](Self::lock) again. On
+    /// file systems whose inode numbers are never the same twice, it may be the same directory.
     pub(crate) fn lock_other(&mut self, dir: BorrowedFd<'_>) -> Result<Lock, Errno> {
         match Lock::of(dir) {
             Err(Errno::AGAIN) => self.unlock(),
@@ -93,7 +93,7 @@ impl Place {
         Lock::of(dir).inspect_err(|_| _ = self.lock())
     }
 
-    /// Gives the lock up, for main too, which has it as well.
+    /// Releases the lock, for main as well, which shares it.
     fn unlock(&self) {
         if let Some(lock) = &self.lock {
             _ = flock(&lock.fd, FlockOperation::Unlock);
@@ -122,7 +122,7 @@ impl Lock {
             if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
                 return Err(Errno::NXIO);
             }
-            // Somebody may have let others in.
+            // Someone may have made it accessible to others.
             _ = fchmod(&fd, mode);
             let mut lock = Self { fd, vain: None, had_name: stat.st_nlink > 0 };
             lock.take()?;
@@ -135,7 +135,7 @@ impl Lock {
 
     /// Returns whether this still is `lock`, and was not removed from outside.
     fn is_named(&self, dir: BorrowedFd<'_>) -> bool {
-        // Not by its number, which some file systems never give twice.
+        // Do not compare inode numbers: on some file systems they are never the same twice.
         let has_name = !self.had_name || fstat(&self.fd).is_ok_and(|stat| stat.st_nlink > 0);
         has_name && statat(dir, c"lock", AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }

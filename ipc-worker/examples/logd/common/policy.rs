@@ -1,17 +1,17 @@
-//! What to do when the log cannot be written, and how long to wait for it. No I/O: errors and the
-//! time come in, steps go out.
+//! Decides what to do when the log cannot be written, and how long to wait. Does no I/O: errors and
+//! the time are arguments, and the result is a step.
 
 use core::time::Duration;
 
 use ipc_transport::Instant;
 use rustix::io::Errno;
 
-/// What a full disk does to messages.
+/// What happens to messages when the disk is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WhenFull {
     /// They wait, and so do their senders.
     Wait,
-    /// The oldest rotated file goes for them; where none is left they are dropped.
+    /// The oldest rotated file is removed to make room. If none is left, they are dropped.
     DropOldest,
     /// They are dropped and counted.
     DropNew,
@@ -20,13 +20,13 @@ pub(crate) enum WhenFull {
 /// What is wrong, and what happens to messages meanwhile.
 type Words = (&'static str, &'static str);
 
-/// How often the same failure may come back and be said again.
+/// How soon a failure that comes back is reported again.
 const OFTEN: Duration = Duration::from_secs(10);
 
 /// What to do next about a line that could not be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Begin a new file: the limit may be one of each file.
+    /// Begin a new file: there may be a limit per file.
     Rotate,
     RemoveOldest,
     Wait(Duration),
@@ -37,9 +37,9 @@ pub(crate) enum Step {
 #[derive(Debug)]
 pub(crate) struct Policy {
     when_full: WhenFull,
-    /// The last failure, in which words it was said, and when.
+    /// The last failure, its words, and when it was reported.
     last: Option<(Errno, Words, Instant)>,
-    /// It goes on, and was said.
+    /// The trouble goes on, and was reported.
     is_said: bool,
     delay: Delay,
     may_rotate: bool,
@@ -61,20 +61,20 @@ impl Policy {
         if self.removes(error) {
             return Step::RemoveOldest;
         }
-        // Trouble of another kind often passes: it is given a second.
+        // Other trouble often passes, so it gets a second.
         if drops && (is_full(error) || self.delay.is_longest()) {
             return Step::Drop;
         }
         Step::Wait(self.delay.take())
     }
 
-    /// No older file is left that could go for this line.
+    /// There is no older file to remove for this line.
     pub(crate) const fn none_older(&mut self) {
         self.may_remove = false;
     }
 
-    /// Returns what to say of a failure: what is wrong, and what happens to messages meanwhile.
-    /// Nothing if that is what was said last, and it goes on or was a moment ago.
+    /// Returns how to report a failure: what is wrong, and what happens to messages meanwhile.
+    /// `None` if this was the last report, and the failure goes on or was a moment ago.
     pub(crate) fn news(&mut self, now: Instant, error: Errno) -> Option<Words> {
         let words = self.words(error);
         let is_known = self.last.is_some_and(|(last, last_words, said)| {
@@ -88,20 +88,20 @@ impl Policy {
         Some(words)
     }
 
-    /// Begins with another line.
+    /// Starts over for another line.
     pub(crate) const fn begin(&mut self) {
         self.may_rotate = true;
         self.may_remove = true;
     }
 
-    /// A line was written. Returns the failure that was said and is over now.
+    /// A line was written. Returns the failure that was reported and is over now.
     pub(crate) fn recovered(&mut self) -> Option<Errno> {
         self.delay = Delay::SHORTEST;
         let was_said = core::mem::take(&mut self.is_said);
         self.last.filter(|_| was_said).map(|(error, ..)| error)
     }
 
-    /// Whether an older file is to go. Removing one gives another no right to grow.
+    /// Returns whether to remove an older file. That does not help against a limit per file.
     fn removes(&self, error: Errno) -> bool {
         let helps = is_full(error) && error != Errno::FBIG && self.may_remove;
         helps && self.when_full == WhenFull::DropOldest
@@ -117,18 +117,19 @@ impl Policy {
     }
 }
 
-/// Whether room is missing: on the disk (`ENOSPC`), for the user (`EDQUOT`) or in the file
+/// Returns whether space is missing: on the disk (`ENOSPC`), for the user (`EDQUOT`) or in the file
 /// (`EFBIG`; setrlimit(2), write(2)).
 pub(crate) const fn is_full(error: Errno) -> bool {
     matches!(error, Errno::NOSPC | Errno::DQUOT | Errno::FBIG)
 }
 
-/// Whether the file system knows no such call: flock(2), or a sync of a directory (fsync(2)).
+/// Returns whether the file system does not support a call, such as flock(2), or fsync(2) of a
+/// directory.
 pub(crate) const fn is_unknown(error: Errno) -> bool {
     matches!(error, Errno::INVAL | Errno::NOLCK | Errno::NOSYS | Errno::OPNOTSUPP)
 }
 
-/// Why `log` cannot be opened, in at most 48 bytes.
+/// Returns why `log` cannot be opened, in at most 48 bytes.
 pub(crate) const fn why_not_opened(error: Errno) -> &'static str {
     match error {
         Errno::AGAIN => "another process writes to the log in --dir",
@@ -157,7 +158,7 @@ impl Delay {
     }
 }
 
-/// Something that failed and is tried again beside the lines, which do not wait for it.
+/// Something that failed and is retried beside the lines, which do not wait for it.
 #[derive(Debug)]
 pub(crate) struct Retry {
     delay: Delay,
@@ -175,12 +176,12 @@ impl Retry {
         self.due.is_some()
     }
 
-    /// Returns whether it has failed and shall not be tried yet.
+    /// Returns whether it has failed and must not be retried yet.
     pub(crate) fn is_early(&self, now: Instant) -> bool {
         self.due.is_some_and(|due| due > now)
     }
 
-    /// Takes note of what became of it. Returns a failure that was not said yet.
+    /// Records a result. Returns a failure that was not reported yet.
     pub(crate) fn note(&mut self, now: Instant, result: Result<(), Errno>) -> Option<Errno> {
         let Err(error) = result else {
             *self = Self::new();

@@ -1,4 +1,4 @@
-//! What is said of one fault again and again, and how much is said at all.
+//! Limits repeated messages, and the total number of messages.
 
 use core::time::Duration;
 
@@ -6,34 +6,34 @@ use ipc_transport::Instant;
 
 /// How long the same line is only counted.
 const SAME: Duration = Duration::from_secs(10);
-/// How soon to try again what nobody took.
+/// How soon to retry a line that no reader took.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Lines that may be said at once, and how soon another one may.
+/// How many lines may be written at once, and how soon another one may.
 const BURST: u32 = 1000;
 const REFILL: Duration = Duration::from_millis(50);
 
-/// Counts what is not said.
+/// Counts the lines that are left out.
 #[derive(Debug)]
 pub(crate) struct Quiet {
-    /// The last line that was said, by its hash, and until when it is not said again.
+    /// The hash of the last line, and until when it is not repeated.
     last: Option<u64>,
     until: Instant,
-    /// How often it was not.
+    /// How often it was repeated.
     repeated: u64,
-    /// Lines that were left out because there were too many, or nobody took them.
+    /// Lines that were left out because there were too many, or because no reader took them.
     left_out: u64,
     tokens: u32,
     refilled: Instant,
-    /// Every line is said.
+    /// Every line is written.
     is_off: bool,
 }
 
-/// What is to be said before the next line, if not zero.
+/// What to report before the next line, if not zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Unsaid {
-    /// So often the last line was repeated.
+    /// How often the last line was repeated.
     pub(crate) repeated: u64,
-    /// So many lines were left out.
+    /// How many lines were left out.
     pub(crate) left_out: u64,
 }
 
@@ -50,14 +50,14 @@ impl Quiet {
         }
     }
 
-    /// Lets every line be said from now on. Returns what is to be said before.
+    /// Allows every line from now on. Returns what to report first.
     pub(crate) const fn say_all(&mut self) -> Unsaid {
         self.is_off = true;
         self.take()
     }
 
-    /// Returns whether a line may be said now, and what is to be said before it. One that may not is
-    /// counted.
+    /// Returns what to report first if a line may be written now, or counts the line and returns
+    /// `None`.
     pub(crate) fn may_say(&mut self, line: &[u8], now: Instant) -> Option<Unsaid> {
         if self.is_off {
             return Some(self.take());
@@ -77,22 +77,22 @@ impl Quiet {
         Some(self.take())
     }
 
-    /// Returns what is to be said though nothing else is, once its time has come.
+    /// Returns what to report without another line, once it is due.
     pub(crate) fn settle(&mut self, now: Instant) -> Option<Unsaid> {
         (now >= self.deadline()).then(|| {
             self.refill(now);
-            // What comes next is said anew.
+            // The next line counts as new.
             self.last = None;
             self.take()
         })
     }
 
-    /// Returns when [`settle`](Self::settle) has something to say.
+    /// Returns when [`settle`](Self::settle) has something to report.
     pub(crate) const fn deadline(&self) -> Instant {
         if self.repeated > 0 || self.left_out > 0 { self.until } else { Instant::NEVER }
     }
 
-    /// Takes back what nobody took, and so many lines with it. It is said later.
+    /// Takes back a report that no reader took, together with `lines` lines. It is reported later.
     pub(crate) fn put_back(&mut self, unsaid: Unsaid, lines: u64, now: Instant) {
         self.left_out += unsaid.left_out + unsaid.repeated + lines;
         (self.last, self.until) = (None, now + AGAIN);

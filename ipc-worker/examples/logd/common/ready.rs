@@ -1,6 +1,6 @@
-//! What an init system is told: readiness, and a process number in a file.
+//! Reports to an init system: readiness, and a pid file.
 
-#![expect(unsafe_code, reason = "a descriptor whose number the starter chose")]
+#![expect(unsafe_code, reason = "takes a descriptor by its number, which the parent chose")]
 
 use core::ffi::CStr;
 use core::fmt::{self, Write};
@@ -17,16 +17,16 @@ use rustix::process::getpid;
 use super::say::{Failed, fail};
 use super::words::{Lossy, Named};
 
-/// Who is to know that the daemon is ready, and later that it stops.
+/// How to report that the daemon is ready, and later that it stops.
 pub(crate) struct Readiness {
-    /// s6 gives one, for a line.
+    /// s6 passes a descriptor, for one line.
     fd: Option<OwnedFd>,
     /// systemd's `NOTIFY_SOCKET`.
     socket: Option<&'static CStr>,
 }
 
 impl Readiness {
-    /// Takes over the descriptor that readiness is to be told at.
+    /// Takes over the descriptor for the readiness report.
     pub(crate) fn new(
         number: Option<RawFd>,
         socket: Option<&'static CStr>,
@@ -35,7 +35,7 @@ impl Readiness {
         Ok(Self { fd, socket })
     }
 
-    /// Says it. If the starter does not listen, the daemon runs all the same.
+    /// Reports readiness. If nothing listens, the daemon runs all the same.
     pub(crate) fn ready(&mut self) {
         if let Some(fd) = self.fd.take() {
             _ = write(&fd, b"\n");
@@ -47,19 +47,19 @@ impl Readiness {
         self.notify(b"STOPPING=1");
     }
 
-    /// Sends a word to the socket that systemd names, without waiting (sd_notify(3)).
+    /// Sends a datagram to systemd's socket without blocking (sd_notify(3)).
     fn notify(&self, word: &[u8]) {
         _ = self.socket.map(|name| send(name, word));
     }
 }
 
 fn take_over(number: RawFd) -> Result<OwnedFd, Failed> {
-    // SAFETY: a number that is closed is an error, which is what the call is to tell.
+    // SAFETY: the call only asks whether the number is open.
     let lent = unsafe { BorrowedFd::borrow_raw(number) };
     fcntl_getfd(lent)
         .and_then(|flags| fcntl_setfd(lent, flags | FdFlags::CLOEXEC))
         .map_err(|error| fail(format_args!("--ready-fd {number}: {}", Named(error))))?;
-    // SAFETY: the option says that it is this program's, and nothing else here has opened it.
+    // SAFETY: by the option the descriptor belongs to this program, and nothing else has opened it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
@@ -73,18 +73,18 @@ fn send(name: &CStr, word: &[u8]) -> Result<(), Errno> {
     sendto(&socket, word, flags, &address).map(drop)
 }
 
-/// A file with the process number, which goes when this does.
+/// A pid file, which is removed when this is dropped.
 pub(crate) struct PidFile {
     path: &'static CStr,
     file: OwnedFd,
-    /// What was written; until then it may be that of another daemon.
+    /// The line that was written. Until then the file may belong to another daemon.
     line: String<12>,
-    /// There was none before.
+    /// The file did not exist before.
     is_new: bool,
 }
 
 impl PidFile {
-    /// Opens it, while this process still may.
+    /// Opens it, while this process still has the privileges.
     pub(crate) fn open(path: &'static CStr) -> Result<Self, Failed> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         let open = |more| openat(CWD, path, flags | OFlags::CLOEXEC | more, Mode::from(0o644));
@@ -116,7 +116,7 @@ impl PidFile {
         }
     }
 
-    /// Whether the path still is this file, with nothing but what was written here: another daemon
+    /// Returns whether the path still is this file, with only this daemon's line. Another daemon
     /// may have it by now.
     fn is_own(&self) -> bool {
         let mut now = [0; 16];
@@ -133,7 +133,7 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        // Another user may not remove it, but can empty it.
+        // Another user may not be able to remove it, but can truncate it.
         if self.is_own() && unlink(self.path).is_err() {
             _ = ftruncate(&self.file, 0);
         }

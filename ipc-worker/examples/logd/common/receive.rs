@@ -1,7 +1,7 @@
-//! One datagram, and who sent it by the kernel's own word (`SO_PASSCRED`, unix(7)).
+//! Receives one datagram, with its sender as reported by the kernel (`SO_PASSCRED`, unix(7)).
 //!
-//! Not by rustix, whose process numbers are never zero: one that this pid namespace does not show
-//! is.
+//! Without rustix, whose pids are never zero. The pid is zero if this pid namespace does not
+//! contain the process.
 
 #![expect(unsafe_code, reason = "recvmsg writes through pointers")]
 
@@ -12,7 +12,7 @@ use rustix::io::{Errno, IoSliceMut};
 use rustix::net::RecvFlags;
 use syscalls::{Sysno, syscall};
 
-/// What stands before a control message's data: its length, level and type.
+/// The header of a control message: length, level and type.
 const HEADER: usize = (size_of::<usize>() + 2 * 4).next_multiple_of(size_of::<usize>());
 /// `SOL_SOCKET` and `SCM_CREDENTIALS`.
 const CREDENTIALS: [i32; 2] = [1, 2];
@@ -41,9 +41,9 @@ struct Message<'a, 'b> {
     flags: u32,
 }
 
-/// Takes the next datagram, without waiting. Returns its whole length, also where that is more
-/// than the buffer holds, and the sender's pid, uid and gid. A process that this pid namespace
-/// does not show has the pid 0.
+/// Receives the next datagram, without blocking. Returns its whole length, which may exceed the
+/// buffer, and the sender's pid, uid and gid. The pid is 0 for a process that this pid namespace
+/// does not contain.
 pub(crate) fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, [u32; 3]), Errno> {
     let mut control = Control { len: 0, kind: [0; 2], ids: [0; 3] };
     let mut message = Message {
@@ -56,12 +56,12 @@ pub(crate) fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, [
         flags: 0,
     };
     let flags = (RecvFlags::DONTWAIT | RecvFlags::TRUNC | RecvFlags::CMSG_CLOEXEC).bits();
-    // SAFETY: the message and all that it points to are borrowed mutably for the call, and the
-    // lengths are theirs.
+    // SAFETY: the message and everything that it points to are borrowed mutably for the call, and
+    // have these lengths.
     let len = unsafe { syscall!(Sysno::recvmsg, fd.as_raw_fd(), &raw mut message, flags) }
         .map_err(|error| Errno::from_raw_os_error(error.into_raw()))?;
-    // The kernel does not stay silent once it was asked. If it did, this would be no process and
-    // no user.
+    // The kernel always sends credentials once they were requested. If it did not, report no
+    // process and no user.
     let is_known = control.kind == CREDENTIALS;
     Ok((len, if is_known { control.ids } else { [0, u32::MAX, u32::MAX] }))
 }

@@ -1,6 +1,9 @@
-//! Words to the outside, without waiting for it, but for a second at the end.
+//! The daemon's messages. Nothing here waits for a reader, except up to a second at the end.
 
-#![expect(unsafe_code, reason = "a static of a program with one thread, and its standard error")]
+#![expect(
+    unsafe_code,
+    reason = "a static in a program with one thread, and standard error by number"
+)]
 
 use core::cell::RefCell;
 use core::fmt::{self, Write};
@@ -14,31 +17,31 @@ use super::quiet::{Quiet, Unsaid};
 use super::words::Text;
 use crate::program::PROGRAM;
 
-/// Bytes of a line; what is longer is cut.
+/// Most bytes of a line. Longer ones are cut.
 const LINE: usize = 1024;
 
-/// How long a reader may hold the end.
+/// How long a slow reader may delay the end.
 const AT_THE_END: Duration = Duration::from_secs(1);
 
 static ERRORS: OneThread = OneThread(RefCell::new(None));
 
-/// The voice, once it is opened.
+/// Standard error, once it is opened.
 struct OneThread(RefCell<Option<Voice>>);
 
-// SAFETY: a daemon has one thread: its workers are forked.
+// SAFETY: a daemon has one thread, because its workers are forked.
 unsafe impl Sync for OneThread {}
 
-/// Something went wrong, and it was said what.
+/// An error that was already reported.
 #[derive(Debug)]
 pub(crate) struct Failed;
 
-/// Says what went wrong.
+/// Reports an error.
 pub(crate) fn fail(text: fmt::Arguments<'_>) -> Failed {
     complain(text);
     Failed
 }
 
-/// Opens standard error, while this process still may.
+/// Opens standard error, while this process still has the privileges.
 pub(crate) fn open() {
     with(|_opened| ());
 }
@@ -46,29 +49,29 @@ pub(crate) fn open() {
 /// Opens it in the worker, whose descriptors are not main's.
 pub(crate) fn open_again() {
     let mut errors = ERRORS.0.borrow_mut();
-    // The old one has a number that is none any more.
+    // The old value has a number that is not valid here.
     core::mem::forget(errors.replace(Voice::new()));
 }
 
-/// Says a line for people on standard error. The same line again is counted for a while, and so are
-/// too many; what nobody takes is left out and counted.
+/// Writes a line to standard error. Repetitions of a line are only counted for a while, and so are
+/// lines beyond the rate limit. Lines that no reader takes are left out and counted.
 pub(crate) fn complain(text: fmt::Arguments<'_>) {
     with(|voice| voice.say(text, Instant::now()));
 }
 
-/// Says in the worker what main is to write to standard error. In line, and where main takes no
-/// further note, it is written here.
+/// Passes a line from the worker to main, which writes it to standard error. In line, or if main
+/// takes no more notes, writes it here.
 pub(crate) fn report(text: fmt::Arguments<'_>) {
     let mut room = [0; LINE];
     let mut note = Text::new(&mut room);
-    // What does not fit is cut.
+    // A longer text is cut.
     _ = note.write_fmt(text);
     if !ipc_worker::note(0, note.bytes()) {
         complain(text);
     }
 }
 
-/// Says how much was not said, once that is due.
+/// Reports how many lines were left out, if that is due.
 pub(crate) fn settle(now: Instant) {
     with(|voice| {
         if let Some(unsaid) = voice.quiet.settle(now).filter(|&unsaid| !voice.tell(unsaid)) {
@@ -82,13 +85,13 @@ pub(crate) fn deadline() -> Instant {
     with(|voice| voice.quiet.deadline())
 }
 
-/// Says from now on each line, as at the end, when as many are lost as are named; a reader that is
-/// slow is waited for, [`AT_THE_END`] in all.
+/// From now on, reports every line: at the end each lost message is named. Waits for a slow reader,
+/// [`AT_THE_END`] in all.
 pub(crate) fn say_all() {
     with(|voice| voice.tell_all(AT_THE_END));
 }
 
-/// Says how much was not said in the end.
+/// Reports at the end how many lines were left out.
 pub(crate) fn close() {
     with(|voice| voice.tell_all(AT_THE_END / 10));
 }
@@ -97,7 +100,7 @@ fn with<T>(call: impl FnOnce(&mut Voice) -> T) -> T {
     call(ERRORS.0.borrow_mut().get_or_insert_with(Voice::new))
 }
 
-/// Standard error, and what was not said there.
+/// Standard error, and the counts of lines left out.
 struct Voice {
     outlet: Outlet,
     quiet: Quiet,
@@ -113,7 +116,7 @@ impl Voice {
     fn say(&mut self, text: fmt::Arguments<'_>, now: Instant) {
         let mut room = [0; LINE];
         let mut line = Text::new(&mut room);
-        // What does not fit is cut.
+        // A longer text is cut.
         _ = write!(line, "{PROGRAM}: {text}");
         let Some(unsaid) = self.quiet.may_say(line.bytes(), now) else { return };
         if !self.tell(unsaid) {
@@ -129,7 +132,7 @@ impl Voice {
         self.tell(unsaid);
     }
 
-    /// Says what was not said before. Returns whether the next line may follow.
+    /// Reports lines that were left out before. Returns whether the next line may follow.
     fn tell(&mut self, unsaid: Unsaid) -> bool {
         let Unsaid { repeated, left_out } = unsaid;
         let mut room = [0; LINE];

@@ -1,4 +1,4 @@
-//! The time of day. Not by rustix, whose search for the vDSO is more code than all of this saves.
+//! The time of day. Without rustix, whose search for the vDSO is more code than this saves.
 
 #![expect(unsafe_code, reason = "the kernel writes the time through a pointer")]
 
@@ -11,24 +11,24 @@ const CLOCK: usize = 0;
 
 /// Returns the time since 1970.
 pub(crate) fn now() -> Duration {
-    // Words of 32 bits end in 2038; this call is there since Linux 5.1.
+    // 32-bit seconds end in 2038. This call exists since Linux 5.1.
     #[cfg(target_pointer_width = "32")]
     {
         let mut time = [0_u64; 2];
-        // SAFETY: the kernel writes two words of 64 bits, which `time` has room for.
+        // SAFETY: the kernel writes two 64-bit words, for which `time` has room.
         if unsafe { syscall!(Sysno::clock_gettime64, CLOCK, time.as_mut_ptr()) }.is_ok() {
             return since_1970(time);
         }
     }
     let mut time = [0_usize; 2];
-    // SAFETY: the kernel writes two words, which `time` has room for. The clock exists on every
+    // SAFETY: the kernel writes two words, for which `time` has room. This clock exists on every
     // kernel, so the call does not fail.
     _ = unsafe { syscall!(Sysno::clock_gettime, CLOCK, time.as_mut_ptr()) };
     since_1970(time.map(|word| word as u64))
 }
 
 fn since_1970([seconds, nanoseconds]: [u64; 2]) -> Duration {
-    // A clock that was set to before 1970 counts as 1970.
+    // A clock before 1970 counts as 1970.
     let seconds = i64::try_from(seconds).map_or(0, i64::cast_unsigned);
     Duration::new(seconds, u32::try_from(nanoseconds).unwrap_or(0))
 }

@@ -1,4 +1,4 @@
-//! Words for people: where they go, and pieces of them.
+//! Text for people: where it goes, and its parts.
 
 use core::fmt;
 
@@ -7,7 +7,7 @@ use rustix::io::Errno;
 /// Takes a line for people, without waiting.
 pub(crate) type Say = fn(fmt::Arguments<'_>);
 
-/// An error by the name that man pages have for it.
+/// An error, displayed by its name in man pages.
 pub(crate) struct Named(pub(crate) Errno);
 
 impl Named {
@@ -31,7 +31,7 @@ impl fmt::Display for Named {
     }
 }
 
-/// Text in memory of a fixed size, as far as it fits.
+/// Text in memory of a fixed size. What does not fit is cut.
 #[derive(Debug)]
 pub(crate) struct Text<'a> {
     memory: &'a mut [u8],
@@ -51,7 +51,7 @@ impl<'a> Text<'a> {
         self.memory.get(..self.len).unwrap_or_default()
     }
 
-    /// Appends these, as far as they fit.
+    /// Appends bytes, as far as they fit.
     #[inline(never)]
     pub(crate) fn put(&mut self, bytes: &[u8]) {
         let room = self.memory.get_mut(self.len..).unwrap_or_default();
@@ -61,7 +61,7 @@ impl<'a> Text<'a> {
         self.len += room.len().min(bytes.len());
     }
 
-    /// Appends a number with at least so many digits.
+    /// Appends a number with at least `width` digits.
     pub(crate) fn put_number(&mut self, number: u64, width: u32) {
         let least = width.saturating_sub(1);
         let mut unit = 10_u64.pow(least.max(number.checked_ilog10().unwrap_or(0)));
@@ -72,7 +72,7 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// Returns it as a line with its end, for which one that is full is cut.
+    /// Returns the text as a line. If it is full, it is cut to make room for the end.
     pub(crate) fn ended(&mut self) -> &[u8] {
         self.len = self.len.min(self.memory.len().saturating_sub(1));
         self.put(b"\n");
@@ -87,7 +87,7 @@ impl fmt::Write for Text<'_> {
     }
 }
 
-/// What others have chosen, or what was cut, as far as it is UTF-8.
+/// Text from outside, or that was cut. Bytes that are not UTF-8 are replaced.
 pub(crate) struct Lossy<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for Lossy<'_> {
