@@ -9,9 +9,9 @@ pub(crate) const NAME: usize = 32;
 
 /// What a handler serves: a build, a service, and a fingerprint of its methods.
 ///
-/// The macro [`service!`](crate::service) creates one. The worker's first frame contains it, and a
-/// main that expects another one refuses the worker with an error that names both. Only the first
-/// 32 bytes of each name are compared.
+/// The macro `service!` creates one. The worker's first frame contains it, and a main that expects
+/// another one refuses the worker with an error that names both. Only the first 32 bytes of each
+/// name are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The name and version of the package that declares the service.

@@ -1,4 +1,33 @@
-//! A worker process for anything that may block, so that the main process never does.
+//! A worker process for anything that may block, so that the main process never does. For Linux.
+//!
+//! Main forks a worker, makes a call, and waits for the outcome:
+//!
+//! ```
+//! use core::time::Duration;
+//! use ipc_worker::{Call, Event, Instant, Outcome, Refusal, Reply, Request, Start, Worker};
+//!
+//! const COUNT: u16 = 1;
+//!
+//! /// Runs in the worker process, one request at a time, and may block.
+//! fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+//!     match request.method() {
+//!         COUNT => reply.put(&request.bytes().len().to_le_bytes()),
+//!         _ => Err(Refusal::UNKNOWN_METHOD),
+//!     }
+//! }
+//!
+//! let mut worker = Worker::<&str, _>::start(Start::fork(handle))?;
+//! let deadline = Instant::now() + Duration::from_secs(5);
+//! let call = Call::new(COUNT, &[b"some ", b"bytes"]);
+//! worker.call_until(call, "my tag", deadline, |event| {
+//!     let Event::Done { tag: "my tag", outcome: Outcome::Reply(reply) } = event else {
+//!         panic!("no reply: {event:?}");
+//!     };
+//!     assert_eq!(reply.bytes(), 10_usize.to_le_bytes());
+//! })?;
+//! worker.stop(deadline, |event| println!("{event:?}"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! ```text
 //!  main                                                    worker
@@ -7,42 +36,31 @@
 //!                  └────── a shared word per request decides who has it ──────┘
 //! ```
 //!
-//! Main makes calls and takes events; [`Worker::turn`] does all I/O, a bounded amount. Every
-//! request that was taken has exactly one [`Outcome`], even if the worker is killed: what had not
-//! begun is sent again to the next worker, and what was running is given back. A one-way request
-//! ([`Worker::try_send`]) has no outcome; what comes to nothing is counted
-//! ([`Worker::counters`]).
+//! In an event loop, main does not wait: it makes calls with [`Worker::try_call`] and takes events
+//! with [`Worker::next_event`]. [`Worker::turn`] does all I/O, a bounded amount per call.
 //!
-//! ```
-//! use core::time::Duration;
-//! use ipc_worker::{Call, Event, Instant, Outcome, Refusal, Reply, Request, Start, Worker};
+//! Every accepted request has exactly one [`Outcome`], even if the worker is killed: a request that
+//! had not begun is sent to the next worker, and one that was running is given back. A one-way
+//! request ([`Worker::try_send`]) has no outcome. Failed ones are counted ([`Worker::counters`]).
 //!
-//! fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
-//!     match request.method() {
-//!         1 => reply.put(&request.bytes().len().to_le_bytes()),
-//!         _ => Err(Refusal::UNKNOWN_METHOD),
-//!     }
-//! }
+//! [`Start`] chooses how the worker runs: forked, as another program, or in line in main. A
+//! [`Pool`] has several workers.
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // `Start::fork(handle)` runs it in a separate process; in line, the rest is the same.
-//! let mut worker = Worker::<&str, _>::start(Start::inline(handle))?;
-//! let deadline = Instant::now() + Duration::from_secs(5);
-//! worker.call_until(Call::new(1, &[b"some ", b"bytes"]), "count", deadline, |event| {
-//!     let Event::Done { tag: "count", outcome: Outcome::Reply(reply) } = event else {
-//!         panic!("no reply: {event:?}");
-//!     };
-//!     assert_eq!(reply.bytes(), 10_usize.to_le_bytes());
-//! })?;
-//! # Ok(())
-//! # }
-//! ```
+//! # Features
 //!
-//! With the feature `postcard`, the macro `service!` declares methods once, with serde types for
-//! arguments and results, and makes main's and the worker's side of it. `docs/GUIDE.md` says what
-//! an event loop must do and what each outcome means for the data.
+//! | feature | default | adds | pulls in |
+//! |---|---|---|---|
+//! | `std` | yes | `libc`; refusals from `std::io::Error`; `is_worker` and `serve` | `std` |
+//! | `libc` | by `std` | the safe `Start::fork`; `posix_spawn` in `Start::exec` | `libc` |
+//! | `ring` | no | `Start::over_ring`: requests and replies through shared memory | |
+//! | `postcard` | no | `service!`: typed methods with serde types | `postcard`, `serde` |
+//! | `log` | no | `NoteLog`: a logger whose records go to main as notes | `log` |
+//!
+//! Without `libc` only the unsafe [`Start::fork_raw`] remains for forks. The crate is always
+//! `no_std`.
 
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(any(feature = "std", test))]
 extern crate std;

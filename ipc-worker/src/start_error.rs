@@ -48,14 +48,9 @@ impl fmt::Display for StartError {
             Self::Fork(error) => error.fmt(f),
             Self::Failed(reason) => write!(f, "the worker's set-up failed: {reason}"),
             Self::Died(ended) => write!(f, "the worker ended before it was ready: {ended}"),
-            Self::TimedOut => {
-                f.write_str("the worker was not ready in time; see Start::ready_within")
-            }
+            Self::TimedOut => f.write_str("the worker was not ready in time (Start::ready_within)"),
             Self::Mismatch { what, ours, theirs } => {
-                write!(
-                    f,
-                    "the worker does not match this program: its {what} is {theirs}, not {ours}"
-                )
+                write!(f, "the worker does not match main: its {what} is {theirs}, not {ours}")
             }
             Self::OtherService { ours, theirs } => {
                 write!(f, "the worker serves {theirs}, but main expects {ours}")

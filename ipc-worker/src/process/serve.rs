@@ -1,9 +1,6 @@
 //! The worker's side of a start by exec: takes what main passed, and serves.
 
-#![expect(
-    unsafe_code,
-    reason = "takes descriptors by number, and maps memory for buffers of any size"
-)]
+#![expect(unsafe_code, reason = "takes descriptors by number; maps memory for its buffers")]
 
 use core::ffi::CStr;
 use core::mem::MaybeUninit;

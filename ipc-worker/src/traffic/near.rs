@@ -64,11 +64,7 @@ impl<'l, const SLOTS: usize, const BYTES: usize> World<'l, SLOTS, BYTES> {
     /// Takes one random step.
     pub(super) fn step(&mut self) {
         self.main.steps += 1;
-        assert!(
-            self.main.steps < RUN + STUCK,
-            "the run does not end: {:?}",
-            self.main.caller.last.counters
-        );
+        assert!(self.main.steps < RUN + STUCK, "no end: {:?}", self.main.caller.last.counters);
         let is_ending = self.main.steps > RUN;
         match self.main.random.below(1000) {
             0..350 if !is_ending => self.take(),
