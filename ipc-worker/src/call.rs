@@ -218,9 +218,7 @@ impl fmt::Display for Why {
                 write!(f, "cannot take a request with {count} descriptors: the limit is {capacity}")
             }
             Self::NoFdLeft(error) => write!(f, "cannot duplicate a descriptor: {error}"),
-            Self::NoBlocks => {
-                f.write_str("cannot lend the request a block: start the worker with Start::blocks")
-            }
+            Self::NoBlocks => f.write_str("no blocks to lend: start the worker with Start::blocks"),
             Self::Stopped => f.write_str("cannot take the request: the worker is stopped"),
         }
     }
