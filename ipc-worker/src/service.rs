@@ -210,8 +210,8 @@ macro_rules! service {
 
 /// Generates the module of a [`service!`](crate::service). Not part of the public API.
 ///
-/// `@methods` reads the methods one by one. It distinguishes a result with descriptors, `-> (T,
-/// [OwnedFd; N])`, from other tuples, and turns it into `-> T => N`. `@module` generates
+/// `@methods` reads the methods one by one. It distinguishes a result with descriptors,
+/// `-> (T, [OwnedFd; N])`, from other tuples, and turns it into `-> T => N`. `@module` generates
 /// everything.
 #[doc(hidden)]
 #[macro_export]

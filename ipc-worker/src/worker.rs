@@ -24,8 +24,8 @@ use crate::refusal::Refusal;
 /// direction.
 ///
 /// `L` is the launch: [`Exec`](crate::Exec), or [`Fork`](crate::Fork) or [`Inline`](crate::Inline)
-/// with the handler's type. The longest request has `BYTES - 24` bytes, the longest reply `BYTES /
-/// 2 - 24`. `BYTES` is at least 256.
+/// with the handler's type. The longest request has `BYTES - 24` bytes, the longest reply
+/// `BYTES / 2 - 24`. `BYTES` is at least 256.
 ///
 /// An event loop waits until [`as_fd`](AsFd::as_fd) is readable or
 /// [`next_deadline`](Self::next_deadline) has passed, calls [`turn`](Self::turn), then takes events
