@@ -52,7 +52,7 @@
 //! |---|---|---|---|
 //! | `std` | yes | `libc`; refusals from `std::io::Error`; `is_worker` and `serve` | `std` |
 //! | `libc` | by `std` | the safe `Start::fork`; `posix_spawn` in `Start::exec` | `libc` |
-//! | `ring` | no | `Start::over_ring`: requests and replies through shared memory | |
+//! | `ring` | no | `Start::over_ring`: requests and replies through shared memory | nothing |
 //! | `postcard` | no | `service!`: typed methods with serde types | `postcard`, `serde` |
 //! | `log` | no | `NoteLog`: a logger whose records go to main as notes | `log` |
 //!

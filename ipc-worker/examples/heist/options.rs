@@ -15,7 +15,7 @@ Usage: heist [OPTIONS] DIR FILE...
        heist [OPTIONS] --demo
 
 Lists each FILE, a path relative to DIR. Main opens only regular files below DIR, of at most
-64 MiB, and follows no symbolic link and no `..`. A sandboxed worker parses them.
+64 MiB, and follows neither symbolic links nor `..`. A sandboxed worker parses them.
 
   --demo           create a directory with harmless and hostile files, and list it
   --deadline MS    give up a file after this time (default 5000, with --demo 1000)

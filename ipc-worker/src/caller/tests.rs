@@ -46,7 +46,7 @@ fn page() -> [AtomicU32; 4] {
     core::array::from_fn(|_| AtomicU32::new(0))
 }
 
-/// Sends everything queued, to nobody.
+/// Discards everything queued, as if it was sent.
 fn flush<const SLOTS: usize>(caller: &mut Small<SLOTS>) {
     let mut loopback = Loopback::<4096>::new();
     let (mut ours, _theirs) = loopback.ends();

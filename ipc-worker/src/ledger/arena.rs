@@ -125,8 +125,8 @@ impl<'a> Block<'a> {
         SharedBytes::new(self.data, usize::MAX)
     }
 
-    /// Makes the first `len` bytes of the block part of the reply. Without this call the reply has
-    /// no block. Has no effect on a refusal or a one-way request.
+    /// Makes the first `len` bytes of the block part of the reply. By default none are. Has no
+    /// effect on a refusal or a one-way request.
     ///
     /// # Errors
     /// [`Refusal::REPLY_TOO_LONG`] if the block is shorter.

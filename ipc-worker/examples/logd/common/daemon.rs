@@ -284,7 +284,7 @@ where
         }
     }
 
-    /// Makes room in the intake, by the policy. Returns whether to receive a message.
+    /// Makes room in the intake, as the policy says. Returns whether to receive a message.
     fn make_room(&mut self) -> bool {
         if !self.intake.has_room_for(MESSAGE) {
             match self.sources.when_full {

@@ -117,7 +117,7 @@ impl Disk {
         }
     }
 
-    /// Appends a whole message, or drops it by the policy. Returns the error for which it was
+    /// Appends a whole message, or drops it, as the policy says. Returns the error for which it was
     /// dropped.
     pub(crate) fn append(
         &mut self,

@@ -155,11 +155,11 @@ fn escape(line: &mut Text<'_>, text: &[u8]) {
     }
 }
 
-/// Returns whether a line must not contain this character: control characters except tab, C0 and
-/// C1; line and paragraph separators, which end a line for some readers; and characters that
-/// reorder the text after them, so that a line could display what it does not contain (embeddings,
-/// overrides, isolates). Direction marks are allowed: people write them, and they move only
-/// themselves.
+/// Returns whether a line must not contain this character. These are control characters (C0 and
+/// C1) except tab; line and paragraph separators, which end a line for some readers; and characters
+/// that reorder the text after them, so that a line could display what it does not contain
+/// (embeddings, overrides, isolates). Direction marks are allowed: people write them, and they move
+/// only themselves.
 pub(crate) fn is_unfit(char: char) -> bool {
     (char.is_control() && char != '\t')
         || matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

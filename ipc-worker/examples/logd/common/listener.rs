@@ -139,7 +139,7 @@ fn new_socket() -> Result<OwnedFd, Errno> {
 }
 
 fn bind_with_mode(socket: &OwnedFd, address: &SocketAddrUnix, mode: u32) -> Result<(), Errno> {
-    // By the mask, so that the socket never has other permissions, not even for a moment.
+    // Use the umask, so that the socket never has other permissions, not even for a moment.
     let before = umask(Mode::from_bits_truncate(0o777 & !mode));
     let bound = bind(socket, address);
     umask(before);
