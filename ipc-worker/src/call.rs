@@ -209,7 +209,7 @@ pub enum Why {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Full => f.write_str("no room for the request: take events, then retry"),
+            Self::Full => f.write_str("no room: take events, then retry"),
             Self::TooLong { len, capacity } => {
                 write!(f, "cannot take a request of {len} bytes: the limit is {capacity}")
             }
@@ -219,7 +219,7 @@ impl fmt::Display for Why {
             }
             Self::NoFdLeft(error) => write!(f, "cannot duplicate a descriptor: {error}"),
             Self::NoBlocks => f.write_str("no blocks to lend: start the worker with Start::blocks"),
-            Self::Stopped => f.write_str("cannot take the request: the worker is stopped"),
+            Self::Stopped => f.write_str("the worker is stopped; see Worker::revive"),
         }
     }
 }

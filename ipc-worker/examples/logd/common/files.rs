@@ -257,10 +257,7 @@ impl Files {
     /// use, and it is retried later.
     pub(crate) fn reopen(&mut self) -> Result<(), Errno> {
         let dir = self.place.other().unwrap_or_else(|error| {
-            (self.say)(format_args!(
-                "cannot reopen --dir: {}; the old one stays in use",
-                Named(error)
-            ));
+            (self.say)(format_args!("cannot reopen --dir: {}; the old one stays", Named(error)));
             None
         });
         let result = self.move_to(dir);
