@@ -1,7 +1,7 @@
 //! heist: lists untrusted archives in a worker that can do nothing else.
 //!
 //! ```text
-//! DIR ─ openat ─▶ main: opens what may be read, and tells what came of it
+//! DIR ─ openat ─▶ main: opens what may be read, and reports the result
 //!                  │ ▲
 //!   a descriptor,  ▼ │ a listing
 //!   to be read    worker: parses; it can open, connect to, start and write nothing

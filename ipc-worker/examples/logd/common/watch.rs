@@ -5,7 +5,7 @@ use ipc_worker::{Counters, Event};
 
 use super::ledger::{Counts, Tag};
 
-/// Gets told what happens. All methods are optional.
+/// Observes what happens in the daemon. Every method has a default.
 pub(crate) trait Watch {
     /// Returns when [`tick`](Self::tick) is due, even if nothing happens until then.
     fn next_tick(&self) -> Instant {
