@@ -27,7 +27,7 @@ pub(crate) fn check_names_each_line_that_is_not_whole() {
         (b"2001-02-03T04:05:06.000007Z x\r\n", "U+000D at byte 29"),
         (
             b"2001-02-03T04:05:06.000007Z \xff\n",
-            "no UTF-8: invalid utf-8 sequence of 1 bytes from index 28",
+            "not UTF-8: invalid utf-8 sequence of 1 bytes from index 28",
         ),
         (b"2001-02-03T04:05:06.00007Z user.info x\n", "no time at the start"),
         (b"2001-02-33T04:05:06.000007Z user.info x\n", "no time at the start"),

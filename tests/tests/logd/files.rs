@@ -133,7 +133,7 @@ pub(crate) fn repro_a_rotation_that_fails_loses_no_message() {
     end.expect(["written", "refused"], [50, 0]);
     let texts = lines(&read(&home.log(0))).into_iter().map(|line| line.text);
     assert!(texts.eq((0..50).map(text)));
-    assert_eq!(logd.said_count("cannot be rotated"), 1, "{}", logd.said());
+    assert_eq!(logd.said_count("cannot rotate the log"), 1, "{}", logd.said());
     assert_eq!(logd.said().lines().count(), 1, "{}", logd.said());
 }
 

@@ -135,7 +135,7 @@ pub(crate) fn what_is_no_mark_stays_and_stops_nothing() {
     logd.stop();
     assert_eq!(home.texts(), ["goes on"]);
     assert_eq!(read(&home.dir().join("running")), b"theirs");
-    assert_eq!(logd.said_count("a daemon that runs cannot be made: EEXIST (17)"), 1);
+    assert_eq!(logd.said_count("cannot make the mark of a running daemon: EEXIST (17)"), 1);
     assert_eq!(logd.said().lines().count(), 1, "{}", logd.said());
 }
 
@@ -209,7 +209,7 @@ pub(crate) fn repro_an_idle_daemon_without_its_directory_ends_soon() {
             logd.signal(Signal::QUIT);
         }
         assert_eq!(logd.await_end().code(), Some(0));
-        assert_eq!(logd.said_count("the mark of a daemon that runs stays"), 1, "{}", logd.said());
+        assert_eq!(logd.said_count("the mark of a running daemon stays"), 1, "{}", logd.said());
     }
 }
 

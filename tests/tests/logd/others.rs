@@ -380,7 +380,7 @@ pub(crate) fn an_append_only_log_grows_on() {
     let whole = crate::home::lines(bytes.strip_prefix(b"half\n").unwrap());
     assert!(whole.into_iter().map(|line| line.text).eq((0..40).map(text)));
     assert_eq!(logd.said_count("half a line stays"), 1, "{}", logd.said());
-    assert_eq!(logd.said_count("cannot be rotated and grows on: EPERM"), 1, "{}", logd.said());
+    assert_eq!(logd.said_count("cannot rotate the log, so it grows: EPERM"), 1, "{}", logd.said());
 }
 
 /// The reason was reported only once.

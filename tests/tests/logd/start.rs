@@ -184,7 +184,7 @@ pub(crate) fn what_is_no_socket_is_an_error_and_stays() {
     symlink("file", home.path("link")).unwrap();
     symlink("nowhere", home.path("dangling")).unwrap();
     for path in ["file", "directory", "link", "dangling"] {
-        fails(&home, path, "logs", "no socket");
+        fails(&home, path, "logs", "not a socket");
         assert!(fs::symlink_metadata(home.path(path)).is_ok(), "{path} is gone");
     }
     assert_eq!(read(&home.path("file")), b"kept");

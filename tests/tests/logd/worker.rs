@@ -133,7 +133,7 @@ pub(crate) fn in_line_a_failed_sync_ends_the_daemon() {
     assert!(!home.socket().exists());
     let said = logd.said();
     assert!(said.contains("written but perhaps not synced: perhaps not synced\n"), "{said}");
-    assert!(said.ends_with("logd: the work could not be settled: EIO (code 5)\n"), "{said}");
+    assert!(said.ends_with("logd: settle failed: EIO (code 5)\n"), "{said}");
 }
 
 fn fail_first_sync(home: &Home, process: Pid) -> Tracer {
