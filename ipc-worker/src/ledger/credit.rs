@@ -85,4 +85,15 @@ mod tests {
         assert!(!Credit(Some(&words)).allows(sent(3, 0), MOST));
         assert!(!Credit::default().allows(sent(0, 0), MOST), "no page");
     }
+
+    #[test]
+    fn dropped_notes_are_counted() {
+        let words = [0, 0, 0].map(AtomicU32::new);
+        let credit = Credit(Some(&words));
+        for dropped in 0..3 {
+            assert_eq!(credit.dropped(), dropped);
+            credit.drop_one();
+        }
+        assert_eq!(Credit::default().dropped(), 0, "no page");
+    }
 }

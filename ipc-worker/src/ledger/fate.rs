@@ -162,4 +162,14 @@ mod tests {
         let lost = request.fate(How::NotBegun, true);
         assert_eq!(lost, Some(Ending::Lost(How::Running)));
     }
+
+    #[test]
+    fn a_late_one_way_is_not_repeated() {
+        for again in [Again::IfNotBegun, Again::UntilDone, Again::UntilAnswered, Again::Never] {
+            let request = request(again, 3, 0);
+            let mut late = UnderWay { is_one_way: true, is_late: true, ..request };
+            let lost = late.fate(How::Running, true);
+            assert_eq!(lost, Some(Ending::Lost(How::Running)), "{again:?}");
+        }
+    }
 }

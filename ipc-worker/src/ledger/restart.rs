@@ -209,4 +209,10 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn delay_and_limit_replace_those_of_the_policy() {
+        let changed = Restart::STANDARD.delay(ms(7)).limit(3);
+        assert_eq!(changed, Restart { delay: ms(7), limit: 3, ..Restart::STANDARD });
+    }
 }

@@ -291,4 +291,29 @@ mod tests {
         bench.end(one, Ending::Cancelled);
         assert_eq!(bench.table.reply_fds(), 0, "no expected reply may carry any");
     }
+
+    #[test]
+    fn the_allowance_lasts_while_a_reply_may_bring_descriptors() {
+        let mut bench = Bench::<4>::new();
+        let [none, one, three] = [0, 1, 3].map(|tag| bench.insert(tag, Instant::NEVER).unwrap());
+        bench.finish(three);
+        assert_eq!(bench.table.reply_fds(), 3, "it is not lowered");
+        bench.finish(one);
+        assert_eq!(bench.table.reply_fds(), 0);
+        bench.finish(none);
+        assert_eq!(bench.table.reply_fds(), 0);
+    }
+
+    #[test]
+    fn requests_are_counted_until_their_outcome_is_told() {
+        let mut bench = Bench::<4>::new();
+        assert_eq!((bench.table.in_use(), bench.table.has_ended()), (0, false));
+        let [first, second] = [1, 2].map(|tag| bench.insert(tag, Instant::NEVER).unwrap());
+        bench.end(first, Ending::Cancelled);
+        assert_eq!((bench.table.in_use(), bench.table.has_ended()), (2, true));
+        bench.told();
+        assert_eq!((bench.table.in_use(), bench.table.has_ended()), (1, false));
+        bench.finish(second);
+        assert_eq!(bench.table.in_use(), 0);
+    }
 }
