@@ -211,7 +211,7 @@ impl fmt::Display for Why {
         match self {
             Self::Full => f.write_str("no room: take events, then retry"),
             Self::TooLong { len, capacity } => {
-                write!(f, "cannot take a request of {len} bytes: the limit is {capacity}")
+                write!(f, "a payload of {len} bytes is over the limit of {capacity}")
             }
             Self::Unencodable => EncodeError::Unencodable.fmt(f),
             Self::TooManyFds { count, capacity } => {

@@ -92,7 +92,8 @@ impl Start<Exec<'static>> {
     ///
     /// # Errors
     /// Those of open(2). If `/proc` is not mounted, start the program by its path, with
-    /// [`exec`](Start::exec).
+    /// [`exec`](Start::exec). The start itself fails with `EINVAL` in a process that is a worker and
+    /// has not called [`serve`](crate::serve): it would start itself without end.
     pub fn exec_self() -> Result<Self, SystemError> {
         Ok(Self::new(Exec::this_program()?))
     }

@@ -147,7 +147,7 @@ impl fmt::Display for ForkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Threads { count } => {
-                write!(f, "cannot fork: this process has {count} threads; fork before starting any")
+                write!(f, "cannot fork: this process has {count} threads; fork before any, or exec")
             }
             Self::ThreadsUnknown { unshare, proc } => write!(
                 f,

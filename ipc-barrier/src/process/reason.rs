@@ -137,6 +137,8 @@ impl fmt::Display for Reason {
     }
 }
 
+impl Error for Reason {}
+
 fn errno_of(error: &(dyn Error + 'static)) -> Option<Errno> {
     let own = error.downcast_ref::<Errno>().copied();
     let system = || error.downcast_ref::<SystemError>().map(|error| error.errno);

@@ -22,6 +22,12 @@ use crate::start_error::StartError;
 /// Most arguments of a worker: its name, its mark, and the program's own.
 const ARGS: usize = 64;
 
+/// A worker that starts a worker before it serves.
+#[cfg(feature = "std")]
+const CHAIN: &str = "exec from a worker that has not called serve";
+#[cfg(feature = "std")]
+const EINVAL: Errno = Errno(22);
+
 /// More arguments than the list can hold.
 const E2BIG: Errno = Errno(7);
 
@@ -74,6 +80,11 @@ impl<M: Medium, B: Lend> Launch for Exec<'_, M, B> {
         deadline: Instant,
         caller: &mut Caller<Tag, SLOTS, BYTES>,
     ) -> Result<Option<Process>, StartError> {
+        #[cfg(feature = "std")]
+        if super::serve::is_worker() {
+            // It would start itself again, and so on.
+            return Err(SystemError { call: CHAIN, errno: EINVAL }.into());
+        }
         let (mut stream, theirs) = Stream::pair()?;
         stream.pass_rights(false);
         stream.set_receive_timeout(SLICE)?;

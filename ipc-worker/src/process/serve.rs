@@ -9,7 +9,8 @@ use core::ptr;
 use ipc_barrier::process::{Reason, detach_all_but, exit};
 use ipc_transport::{Inbox, Outbox, SharedPage, Stream, SystemError, inherit};
 use rustix::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
+use rustix::fs::{CWD, Mode, OFlags, readlinkat_raw};
+use rustix::io::{self, FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::Pid;
@@ -26,6 +27,9 @@ pub(super) const STREAM: RawFd = 3;
 pub(super) const PAGE: RawFd = 4;
 /// The file of the blocks, if the mark says that there is one.
 pub(super) const BLOCKS: RawFd = 5;
+
+/// Bytes of a process's name, with the zero at its end: `PR_SET_NAME` of prctl(2).
+const NAME: usize = 16;
 
 /// The status of a program that was started by hand: wrong usage, in sysexits.h.
 const BY_HAND: i32 = 64;
@@ -179,9 +183,29 @@ fn set_up(file: OwnedFd, unmapped: Option<&SystemError>) -> Result<(), Reason> {
         return Err(Reason::new("slots", error.errno, error.call));
     }
     be_ordinary()?;
+    _ = take_name_of_program();
     // If this fails, main's own descriptors are close-on-exec anyway.
     _ = detach_all_but(&[STREAM]);
     Ok(())
+}
+
+/// Names the process after its program, if the exec named it after a descriptor's number.
+fn take_name_of_program() -> io::Result<()> {
+    let open = |path| rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let mut name = [0; NAME];
+    let len = io::read(open(c"/proc/self/comm")?, &mut name)?;
+    let is_number = |byte: &u8| byte.is_ascii_digit() || *byte == b'\n';
+    if !name.get(..len).unwrap_or_default().iter().all(is_number) {
+        return Ok(());
+    }
+    let mut path = [0; 4096];
+    let len = readlinkat_raw(CWD, c"/proc/self/exe", &mut path[..])?;
+    let path = path.get(..len).unwrap_or_default();
+    let program = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    name = [0; NAME];
+    // The last byte stays zero.
+    name.iter_mut().take(NAME - 1).zip(program).for_each(|(to, from)| *to = *from);
+    CStr::from_bytes_until_nul(&name).map_or(Ok(()), rustix::thread::set_name)
 }
 
 /// Maps memory for the buffers, so that neither a heap nor a large stack is needed.
@@ -200,5 +224,5 @@ fn buffers<const SLOTS: usize, const BYTES: usize>()
 fn say(text: &[u8]) {
     // SAFETY: nothing else closes standard error during the call. If it is closed, the write fails.
     let stderr = unsafe { BorrowedFd::borrow_raw(2) };
-    _ = rustix::io::write(stderr, text);
+    _ = io::write(stderr, text);
 }

@@ -30,6 +30,14 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         !self.is_running() || self.main.caller.has_room_for(len, fd_count)
     }
 
+    /// Returns whether a [block](Call::block) is free, if the worker has blocks. The room for the
+    /// rest of the request is counted by [`has_room`](Self::has_room).
+    pub fn has_block(&self) -> bool {
+        let Main { launch, caller, .. } = &self.main;
+        let found = launch.blocks().find(Some(&[]), &|id| caller.table.holds(id));
+        found.inspect_err(|_| caller.lacks_room()).is_ok()
+    }
+
     /// Accepts a request at once or not at all. The request is copied and queued; the next
     /// [`turn`](Self::turn) sends it. Makes no system call except one per descriptor.
     ///

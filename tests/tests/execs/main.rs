@@ -73,6 +73,8 @@ ipc_tests::cases! { cases =
     a_worker_that_cannot_be_made_says_why,
     a_panic_before_it_is_ready_is_told_with_its_status,
     another_size_or_service_names_both_sides,
+    repro_a_worker_that_does_not_serve_starts_no_further_one,
+    repro_a_worker_has_the_name_of_its_program,
     a_program_that_is_missing_or_does_not_serve_is_told_as_that,
     by_hand_it_says_what_it_is,
     what_a_worker_starts_itself_is_no_worker,

@@ -1,7 +1,8 @@
 //! What this program does as a worker, selected by its second argument.
 
+use ipc_tests::around::start_self;
 use ipc_tests::over;
-use ipc_worker::{Errno, Handler, Identity, Reason, Refusal, Reply, Request};
+use ipc_worker::{Errno, Handler, Identity, Reason, Refusal, Reply, Request, StartError, Worker};
 use rustix::fd::BorrowedFd;
 
 use crate::handler::handle;
@@ -48,6 +49,13 @@ pub(crate) fn serve_if_asked() {
             let error = Reason::new("parser", Errno(libc::ENOENT), "the tables");
             if error.errno.0 == 0 { Ok(handle) } else { Err(error) }
         }),
+        "nests" => {
+            let nested = Worker::<u32, _>::start(start_self().unwrap()).map(|_| ());
+            over::serve::<_, 64, 32768>(|| match nested {
+                Err(StartError::System(error)) => Err(error.into()),
+                _ => Ok(handle),
+            })
+        }
         "panics" => over::serve::<_, 64, 32768>(|| {
             assert_eq!(std::env::args().count(), 0, "on purpose");
             Ok(handle)

@@ -40,6 +40,21 @@ pub(crate) fn a_panic_before_it_is_ready_is_told_with_its_status() {
     assert_eq!(fails(c"panics", |start| start), StartError::Died(Ended::Exited(101)));
 }
 
+/// A program that does not ask whether it is a worker would start itself without end.
+pub(crate) fn repro_a_worker_that_does_not_serve_starts_no_further_one() {
+    let said = fails(c"nests", |start| start).to_string();
+    assert!(said.contains("exec from a worker that has not called serve: EINVAL (22)"), "{said}");
+}
+
+pub(crate) fn repro_a_worker_has_the_name_of_its_program() {
+    let worker = worker();
+    let name = |pid: &str| fs::read_to_string(proc(&format!("{pid}/comm"))).unwrap();
+    let exe = fs::read_link(proc("self/exe")).unwrap();
+    let mut expected = exe.file_name().unwrap().to_string_lossy().into_owned();
+    expected.truncate(15);
+    assert_eq!(name(&worker.pid().unwrap().to_string()).trim_end(), expected);
+}
+
 pub(crate) fn another_size_or_service_names_both_sides() {
     let mismatch = |what, ours, theirs| StartError::Mismatch { what, ours, theirs };
     assert_eq!(fails(c"slots", |start| start), mismatch("slots", 64, 63));

@@ -72,14 +72,17 @@ pub(crate) fn what_no_block_holds_is_not_taken() {
     let why = worker.try_call(Call::new(ECHO, &[]).block(&[&long]), 1).unwrap_err().why;
     assert_eq!(why, Why::TooLong { len: BLOCK + 1, capacity: BLOCK });
     for tag in 0..2 {
+        assert!(worker.has_block());
         worker.try_call(Call::new(ECHO, &[]).block(&[]), tag).unwrap();
     }
+    assert!(!worker.has_block() && worker.has_room());
     let why = worker.try_call(Call::new(ECHO, &[]).block(&[]), 2).unwrap_err().why;
     assert_eq!(why, Why::Full);
     worker.try_call(Call::new(ECHO, &[]), 3).unwrap();
     turn_until(&mut worker, |list| list.len() == 3);
     worker.try_call(Call::new(ECHO, &[]).block(&[]), 4).unwrap();
     let mut without = worker_without();
+    assert!(!without.has_block());
     let why = without.try_call(Call::new(ECHO, &[]).block(&[]), 1).unwrap_err().why;
     assert_eq!(why, Why::NoBlocks);
 }

@@ -237,7 +237,7 @@ pub(crate) fn a_second_thread_is_a_clear_refusal() {
     let Err(error) = Worker::<u32, _>::start(over::fork(handle)) else { panic!("it started") };
     assert_eq!(
         error.to_string(),
-        "cannot fork: this process has 2 threads; fork before starting any"
+        "cannot fork: this process has 2 threads; fork before any, or exec"
     );
     drop(done);
     thread.join().unwrap();
