@@ -1,6 +1,6 @@
 //! The contract: what a transport promises, with and without descriptors, and its errors.
 //!
-//! Nothing here may know a socket or make a system call.
+//! Modules in this folder do not depend on sockets and make no system calls.
 
 mod errno;
 mod fds;

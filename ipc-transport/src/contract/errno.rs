@@ -1,17 +1,17 @@
-//! The kernel's error numbers, as values that are errors with and without `std`.
+//! The kernel's error numbers as error types, with and without `std`.
 
 use core::fmt;
 
-/// An error number of the kernel (errno(3)).
+/// A kernel error number (errno(3)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Errno(pub i32);
 
-/// The names of the numbers from 1 to 34, which are the same on all platforms.
+/// The names of numbers 1 to 34, which are the same on all platforms.
 const NAMES: &str = "EPERM ENOENT ESRCH EINTR EIO ENXIO E2BIG ENOEXEC EBADF ECHILD EAGAIN ENOMEM \
     EACCES EFAULT ENOTBLK EBUSY EEXIST EXDEV ENODEV ENOTDIR EISDIR EINVAL ENFILE EMFILE ENOTTY \
     ETXTBSY EFBIG ENOSPC ESPIPE EROFS EMLINK EPIPE EDOM ERANGE";
 
-/// The number of a system call that does not exist, but on mips and sparc.
+/// `ENOSYS`, which has other numbers on mips and sparc.
 const ENOSYS: Option<i32> =
     if cfg!(any(target_arch = "mips", target_arch = "mips64", target_arch = "sparc64")) {
         None
@@ -20,14 +20,14 @@ const ENOSYS: Option<i32> =
     };
 
 impl Errno {
-    /// Returns the symbolic name of the numbers that Linux gives on all of its platforms alike, and
-    /// of `ENOSYS`.
+    /// Returns the symbolic name of `ENOSYS`, and of the numbers 1 to 34, which are the same on all
+    /// Linux platforms. Otherwise `None`.
     pub fn name(self) -> Option<&'static str> {
         if Some(self.0) == ENOSYS {
             return Some("ENOSYS");
         }
         let index = usize::try_from(self.0).ok()?.checked_sub(1)?;
-        // As bytes: text would be searched for any pattern, by half a kilobyte of code.
+        // Splitting bytes instead of text saves half a kilobyte of code.
         let mut names = NAMES.as_bytes().split(|&byte| byte == b' ');
         let start: usize = names.by_ref().take(index).map(|name| name.len() + 1).sum();
         NAMES.get(start..start + names.next()?.len())
@@ -58,7 +58,7 @@ impl From<rustix::io::Errno> for Errno {
     }
 }
 
-/// The number of an error that came from the kernel; zero for any other.
+/// The number of an error from the kernel; zero for any other error.
 #[cfg(feature = "std")]
 impl From<std::io::Error> for Errno {
     fn from(error: std::io::Error) -> Self {
@@ -66,17 +66,17 @@ impl From<std::io::Error> for Errno {
     }
 }
 
-/// A system call that failed: its name and the kernel's error number.
+/// A failed system call: its name and the kernel's error number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SystemError {
-    /// The call, as its manual page names it.
+    /// The call, as its man page names it.
     pub call: &'static str,
-    /// What the kernel answered.
+    /// The kernel's error number.
     pub errno: Errno,
 }
 
 impl SystemError {
-    /// Names the call of an error; for `map_err`.
+    /// Returns a function that adds the name of the call to an error, for `map_err`.
     pub fn of<E: Into<Errno>>(call: &'static str) -> impl FnOnce(E) -> Self {
         move |error| Self { call, errno: error.into() }
     }

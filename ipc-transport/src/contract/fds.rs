@@ -1,4 +1,4 @@
-//! Lists of descriptors with a fixed capacity, and bounded views of them.
+//! Descriptor lists with a fixed capacity, and views of them with a limit.
 
 use core::ops::Deref;
 use core::{array, mem};
@@ -8,11 +8,11 @@ use static_assertions::assert_impl_all;
 
 use crate::fd::OwnedFd;
 
-/// Most descriptors of one frame, and so of one call.
+/// The most descriptors in one frame, and so in one call.
 pub(crate) const MAX_FDS: usize = ipc_frame::MAX_FDS as usize;
 
-/// Storage for up to `N` descriptors, in order. Dropping it closes them. It is filled and emptied
-/// through its [`fds`](Self::fds).
+/// Storage for up to `N` descriptors, in order. Dropping it closes them. Add and remove descriptors
+/// through [`fds`](Self::fds).
 ///
 /// ```
 /// # #[cfg(feature = "socket")] {
@@ -46,18 +46,18 @@ impl<const N: usize> FdList<N> {
         self.fds_up_to(N)
     }
 
-    /// Returns a view of the whole list that takes no further descriptor once the list holds
-    /// `limit` of them.
+    /// Returns a view of the whole list that takes descriptors only until the list holds `limit` of
+    /// them.
     pub fn fds_up_to(&mut self, limit: usize) -> Fds<'_> {
         self.tail(0, limit)
     }
 
-    /// A view of what follows the first `start` descriptors, of at most `limit` of them.
+    /// A view that skips the first `start` descriptors and holds at most `limit`.
     pub(crate) fn tail(&mut self, start: usize, limit: usize) -> Fds<'_> {
         Fds { fds: self.fds.as_mut_view(), start, limit }
     }
 
-    /// Empties the list and leaves the descriptors open.
+    /// Empties the list without closing the descriptors.
     pub(crate) fn forget(&mut self) {
         mem::forget(mem::take(&mut self.fds));
     }
@@ -71,19 +71,19 @@ impl<const N: usize> Deref for FdList<N> {
     }
 }
 
-/// A view of a list of descriptors, with a limit that may be lower than the list's capacity.
+/// A view of a descriptor list, with a limit that may be lower than the list's capacity.
 ///
-/// What is pushed through it belongs to the list. Dropping the view closes nothing.
+/// The list owns the descriptors that are pushed. Dropping the view closes nothing.
 #[derive(Debug)]
 pub struct Fds<'a> {
     fds: &'a mut VecView<OwnedFd>,
-    /// Where the view begins. What is before it is not touched.
+    /// Where the view begins. Earlier descriptors are not part of it.
     start: usize,
     limit: usize,
 }
 
 impl Fds<'_> {
-    /// Returns how many further descriptors the view takes.
+    /// Returns how many more descriptors fit.
     pub fn room(&self) -> usize {
         let free = self.fds.capacity() - self.fds.len();
         self.limit.saturating_sub(self.len()).min(free)
@@ -92,7 +92,7 @@ impl Fds<'_> {
     /// Appends a descriptor.
     ///
     /// # Errors
-    /// Gives the descriptor back where there is no [`room`](Self::room).
+    /// Returns the descriptor if there is no [`room`](Self::room).
     pub fn push(&mut self, fd: OwnedFd) -> Result<(), OwnedFd> {
         if self.room() == 0 {
             return Err(fd);
@@ -100,12 +100,12 @@ impl Fds<'_> {
         self.fds.push(fd)
     }
 
-    /// Takes out the first descriptor.
+    /// Removes and returns the first descriptor.
     pub fn take_first(&mut self) -> Option<OwnedFd> {
         (!self.is_empty()).then(|| self.fds.remove(self.start))
     }
 
-    /// Takes out all descriptors where there are exactly `N` of them. Otherwise they stay.
+    /// Removes and returns all descriptors if there are exactly `N`. Otherwise they stay.
     ///
     /// ```
     /// use ipc_transport::FdList;
@@ -118,8 +118,8 @@ impl Fds<'_> {
         (self.len() == N).then(|| array::from_fn(|_| self.fds.remove(self.start)))
     }
 
-    /// Takes out the first `count` descriptors, of at least as many, and moves them to the end of
-    /// another view. Those that it has no room for are closed. Returns whether there were none.
+    /// Moves the first `count` descriptors, which must exist, to the end of another view. Closes
+    /// those that do not fit. Returns whether all of them fit.
     pub(crate) fn deliver(&mut self, count: usize, to: &mut Fds<'_>) -> bool {
         let mut delivered = true;
         for fd in self.fds.drain(self.start..self.start + count) {
@@ -133,7 +133,7 @@ impl Fds<'_> {
         self.truncate(0);
     }
 
-    /// Closes all descriptors but the first `len`.
+    /// Closes all descriptors except the first `len`.
     pub fn truncate(&mut self, len: usize) {
         self.fds.truncate(self.start.saturating_add(len));
     }

@@ -1,4 +1,4 @@
-//! The capability of carrying file descriptors, for transports that have it.
+//! The trait of transports that carry file descriptors.
 
 use static_assertions::assert_obj_safe;
 
@@ -9,29 +9,31 @@ use crate::fd::BorrowedFd;
 /// What one call received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// Bytes at the start of the space.
+    /// Bytes received, at the start of the space.
     pub len: usize,
-    /// Some descriptors did not fit (`MSG_CTRUNC`) and are closed. It may be false where there was
-    /// no room for any. The count in a frame's header tells which frame lost them.
+    /// Some descriptors did not fit (`MSG_CTRUNC`) and were closed. It may be false if there was no
+    /// room for any. The count in a frame's header shows which frame lost them.
     pub fds_truncated: bool,
 }
 
 /// A [`Transport`] that also carries descriptors (`SCM_RIGHTS`, unix(7)).
 ///
-/// The contract goes on:
+/// In addition to the contract of [`Transport`]:
 ///
-/// - Descriptors travel with the first byte that their call sends: `Ok(None)` sends none of them,
-///   `Ok(Some(_))` all of them, however few bytes were taken. The sender keeps its own.
-/// - Received descriptors are close-on-exec and belong to the receiver. One call gives the
-///   descriptors of at most one sending call, and no byte of any later one that carried some.
-/// - The receiver never holds more descriptors than it has room for.
-/// - Plain [`receive`](Transport::receive) drops the descriptors of the bytes that it takes.
+/// - Descriptors travel with the first byte that their call sends. `Ok(None)` sends none of them.
+///   `Ok(Some(_))` sends all of them, however few bytes were taken. The sender keeps its own
+///   descriptors.
+/// - Received descriptors are close-on-exec and belong to the receiver. One receiving call returns
+///   the descriptors of at most one sending call, and no bytes from a later call that carried
+///   descriptors.
+/// - The receiver never opens more descriptors than it has room for.
+/// - Plain [`receive`](Transport::receive) closes the descriptors that come with its bytes.
 pub trait PassFds: Transport {
-    /// Sends bytes as [`Transport::send`] does, with descriptors on the first of them.
+    /// Sends bytes as [`Transport::send`] does. The descriptors travel with the first byte.
     ///
     /// # Errors
-    /// Also [`TransportError::TooManyFds`], [`TransportError::Exhausted`] and
-    /// [`TransportError::FdsRefused`].
+    /// As [`Transport::send`]; also [`TransportError::TooManyFds`], [`TransportError::Exhausted`]
+    /// and [`TransportError::FdsRefused`].
     fn send_with(
         &mut self,
         pieces: &[&[u8]],
@@ -39,10 +41,10 @@ pub trait PassFds: Transport {
     ) -> Result<Option<usize>, TransportError>;
 
     /// Receives bytes as [`Transport::receive`] does, and appends the descriptors that came with
-    /// them, as many as `fds` has room for. Others are closed.
+    /// them to `fds`. Descriptors that do not fit are closed.
     ///
     /// # Errors
-    /// As [`Transport::receive`]. No descriptor is appended then.
+    /// As [`Transport::receive`]. On an error `fds` is unchanged.
     fn receive_with(
         &mut self,
         space: &mut [u8],
@@ -52,8 +54,8 @@ pub trait PassFds: Transport {
 
 assert_obj_safe!(PassFds);
 
-/// Both directions of a transport of this crate. What it moves without descriptors it moves with
-/// none of them.
+/// Implements [`Transport`] and [`PassFds`] for the transports of this crate. Plain calls pass an
+/// empty list of descriptors.
 #[doc(hidden)]
 pub trait Carry {
     /// As [`PassFds::send_with`].

@@ -1,9 +1,9 @@
-//! What one call takes of the pieces that are to be sent.
+//! Limits on the pieces of one sending call.
 
-/// Most pieces that one call takes. Later pieces are left for the next call.
+/// The most pieces that one call sends. The next call sends the rest.
 pub(crate) const PIECES: usize = 16;
 
-/// Returns what one call takes of the pieces: at most `limit` bytes.
+/// Returns the pieces that one call sends, cut to at most `limit` bytes.
 pub(crate) fn cut<'p>(pieces: &[&'p [u8]], limit: usize) -> impl Iterator<Item = &'p [u8]> {
     let mut rest = limit;
     let pieces = pieces.iter().filter(|piece| !piece.is_empty()).take(PIECES);

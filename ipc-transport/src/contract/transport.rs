@@ -1,4 +1,4 @@
-//! The contract that every transport keeps.
+//! The contract of every transport.
 
 use core::fmt;
 
@@ -6,47 +6,49 @@ use static_assertions::{assert_impl_all, assert_obj_safe};
 
 use crate::contract::errno::SystemError;
 
-/// What a call of a transport answers; see [`Transport`].
+/// The result of a transport's call; see [`Transport`].
 pub(crate) type Moved<T = usize> = Result<Option<T>, TransportError>;
 
 /// A two-way channel of bytes that never blocks.
 ///
 /// The contract, which the feature `laws` turns into tests for any transport:
 ///
-/// - **Order.** Bytes arrive in the order in which they were sent, none twice, none missing, each
-///   direction apart from the other. Where one send ends and the next begins is not kept.
-/// - **Counts.** `Ok(Some(n))` means that the first `n` bytes offered were taken, or that `n`
-///   bytes lie at the start of the space; `n` may be any number from 1 to what was offered. A
-///   count says what the transport has taken, not what the peer has received.
-/// - **Would block.** `Ok(None)` means that nothing was taken and nothing changed: the same call
-///   may be made again later. So does an offer of no bytes, or of no space.
-/// - **Giving up.** Calls keep no state: after any answer retry, change or abandon the call without
-///   losing or duplicating bytes.
-/// - **Death.** What a peer had sent before it ended is received first, and
-///   [`TransportError::Closed`] from then on. Sending may return `Closed` earlier, and may take
-///   some bytes before where buffers lie on the way. After that, receive until receiving returns
+/// - **Order.** Bytes arrive in the order in which they were sent, without loss or duplication. The
+///   two directions are independent. The boundaries between sends are not preserved.
+/// - **Counts.** From a send, `Ok(Some(n))` means that the transport took the first `n` bytes. From
+///   a receive, it means that `n` bytes are at the start of the space. `n` is at least 1, and at
+///   most the length that was offered. The peer need not have received the bytes that the transport
+///   took.
+/// - **Would block.** `Ok(None)` means that nothing was moved and nothing changed. Make the same
+///   call again later. A call with no bytes or no space returns it too.
+/// - **Abandoning.** Calls keep no state: after any result retry, change or abandon the call
+///   without losing or duplicating bytes.
+/// - **Death.** After the peer has ended, receiving first returns the bytes that it had sent, and
+///   [`TransportError::Closed`] from then on. Sending may return `Closed` earlier, or may first
+///   take some bytes that the peer never receives. After that, receive until receiving returns
 ///   `Closed` too. No signal is raised.
-/// - **Readiness.** Whenever receiving would give something, the transport's descriptor, if it has
-///   one, shows input, or [`holds_input`](Self::holds_input) says so.
-/// - **Interruption.** Calls that a signal interrupts are repeated inside.
-/// - **Errors.** After any error other than `Closed` and
-///   [`TransportError::PacketTooLong`] nothing of that call was taken, and it may be made again.
+/// - **Readiness.** This applies to transports with a descriptor. Whenever a receive would return
+///   bytes or `Closed`, the descriptor polls readable, or [`holds_input`](Self::holds_input)
+///   returns true.
+/// - **Interruption.** A call that a signal interrupts is repeated internally (`EINTR`).
+/// - **Errors.** Every error except `Closed` and [`TransportError::PacketTooLong`] means that the
+///   call moved nothing. You can make it again.
 pub trait Transport {
-    /// Sends the first bytes of the pieces, in order, as many as are taken at once.
+    /// Sends bytes from the start of the pieces, in order, as many as the transport takes at once.
     ///
     /// # Errors
-    /// [`TransportError::Closed`] once the peer cannot receive any more.
+    /// [`TransportError::Closed`] once the peer can no longer receive.
     fn send(&mut self, pieces: &[&[u8]]) -> Result<Option<usize>, TransportError>;
 
     /// Receives bytes into the start of `space`.
     ///
     /// # Errors
-    /// [`TransportError::Closed`] once everything the peer had sent was received and it has
-    /// ended or closed.
+    /// [`TransportError::Closed`] once the peer has closed or ended and all its bytes were
+    /// received.
     fn receive(&mut self, space: &mut [u8]) -> Result<Option<usize>, TransportError>;
 
-    /// Returns whether there is something to receive that the descriptor does not show. Do not wait
-    /// for the descriptor then.
+    /// Returns whether there is input that polling the descriptor does not show. If so, receive
+    /// before waiting for the descriptor.
     fn holds_input(&self) -> bool {
         false
     }
@@ -54,51 +56,50 @@ pub trait Transport {
 
 assert_obj_safe!(Transport);
 
-/// What can go wrong on the way to the peer.
+/// Why a transport could not send or receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TransportError {
-    /// The peer has closed its end or has ended. Final.
+    /// The peer has closed its end or has ended. This is final.
     Closed,
-    /// More descriptors than one message carries. The caller's fault; nothing was sent.
+    /// The call has more descriptors than one message can carry. Nothing was sent.
     TooManyFds {
-        /// Descriptors offered.
+        /// Descriptors in the call.
         count: usize,
     },
-    /// The system is short of something for the moment: memory (`ENOMEM`, `ENOBUFS`), or room for
-    /// this user's descriptors in flight (`ETOOMANYREFS`, unix(7)). The same call may be made again
-    /// a little later.
+    /// A temporary shortage: of memory (`ENOMEM`, `ENOBUFS`), or because this user has too many
+    /// descriptors in flight (`ETOOMANYREFS`, unix(7)). Retry the call a little later.
     Exhausted(SystemError),
-    /// The next frame owns descriptors, and the transport is used without them. Nothing of the
-    /// frame was sent: retire or withdraw it, or send it with descriptors.
+    /// The next frame owns descriptors, but the call that sends it passes none. No byte of the
+    /// frame was sent: retire or withdraw it, or send it with
+    /// [`flush_with`](crate::Outbox::flush_with).
     CannotPassFds {
-        /// Descriptors of the frame.
+        /// Descriptors that the frame owns.
         count: usize,
     },
-    /// The next frame announces descriptors that were taken from it. Nothing of it was sent:
-    /// retire or withdraw it.
+    /// The next frame announces descriptors that it no longer owns. No byte of it was sent: retire
+    /// or withdraw it.
     FdsGone {
-        /// Descriptors announced.
+        /// Descriptors that the header announces.
         expected: u16,
-        /// Descriptors that are left.
+        /// Descriptors that the frame still owns.
         held: usize,
     },
-    /// The system does not pass these descriptors: `EINVAL` for an io_uring, `EPERM` where the
-    /// receiver takes none (`SO_PASSRIGHTS` is off, kernel 6.16), `EBADF`. It concerns the frame
-    /// that has them: retire or withdraw it, and the next one can be sent.
+    /// The kernel refuses to pass these descriptors: `EINVAL` for an io_uring, `EPERM` if the
+    /// receiver has switched `SO_PASSRIGHTS` off (kernel 6.16), `EBADF`. Retire or withdraw the
+    /// frame that owns them; later frames can then be sent.
     FdsRefused(SystemError),
-    /// A packet that had to be cut, so that bytes are lost. The peer's fault, which sends longer
-    /// packets than was agreed on, and final: every later receive tells the same.
+    /// A packet did not fit, so bytes were lost: the peer sends longer packets than agreed. This is
+    /// final, and every later receive returns it.
     PacketTooLong {
         /// Bytes in the packet.
         len: usize,
-        /// Bytes that there was room for.
+        /// Bytes that fit.
         capacity: usize,
     },
-    /// A cursor or a length in shared memory that cannot be. The peer's fault, which writes there, and
-    /// final.
+    /// The peer wrote an impossible cursor or length to the shared memory. This is final.
     BrokenRing,
-    /// Any other failure of the system.
+    /// Any other system call that failed.
     System(SystemError),
 }
 
@@ -111,16 +112,16 @@ impl fmt::Display for TransportError {
             }
             Self::Exhausted(error) => write!(f, "the system is short of resources: {error}"),
             Self::CannotPassFds { count } => {
-                write!(f, "a frame with {count} descriptors, sent without them")
+                write!(f, "the next frame owns {count} descriptors: use flush_with")
             }
             Self::FdsGone { expected, held } => {
-                write!(f, "a frame has {held} of {expected} descriptors left")
+                write!(f, "the next frame owns only {held} of {expected} descriptors")
             }
             Self::FdsRefused(error) => write!(f, "the descriptors cannot be passed: {error}"),
             Self::PacketTooLong { len, capacity } => {
                 write!(f, "a packet of {len} bytes, over the limit of {capacity}")
             }
-            Self::BrokenRing => f.write_str("the peer has spoilt the ring"),
+            Self::BrokenRing => f.write_str("the peer has corrupted the ring"),
             Self::System(error) => error.fmt(f),
         }
     }
