@@ -1,5 +1,5 @@
 //! Transports that carry bytes and no descriptors.
 //!
-//! Nothing here may know frames.
+//! Modules in this folder do not depend on frames.
 
 pub(crate) mod byte_pair;

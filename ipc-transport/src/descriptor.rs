@@ -1,6 +1,6 @@
-//! File descriptors: where they may lie and how they are doubled.
+//! Duplicating descriptors, and keeping them above 2.
 
-#![expect(unsafe_code, reason = "a descriptor is looked up by its number")]
+#![expect(unsafe_code, reason = "descriptors are queried by number")]
 
 use crate::contract::SystemError;
 
@@ -8,22 +8,22 @@ use rustix::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-/// The first number that is neither standard input, output nor error.
+/// The first number after standard input, output and error.
 const FIRST: RawFd = 3;
 
 /// Duplicates a descriptor, close-on-exec and at 3 or above (fcntl(2), `F_DUPFD_CLOEXEC`).
 ///
 /// # Errors
-/// `EMFILE` where the process may open no more.
+/// `EMFILE` if the process cannot open more descriptors.
 pub fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd, SystemError> {
     rustix::io::fcntl_dupfd_cloexec(fd, FIRST).map_err(SystemError::of("fcntl"))
 }
 
-/// Moves a descriptor that a daemon with closed standard streams was given at 0, 1 or 2 to 3 or
-/// above, close-on-exec. Any other is returned as it is.
+/// Moves a descriptor at 0, 1 or 2 to 3 or above, close-on-exec. A daemon with closed standard
+/// streams may get such a descriptor. Any other descriptor is returned unchanged.
 ///
 /// # Errors
-/// `EMFILE` where the process may open no more; the descriptor is closed then.
+/// `EMFILE` if the process cannot open more descriptors; `fd` is then closed.
 pub fn above_stdio(fd: OwnedFd) -> Result<OwnedFd, SystemError> {
     if fd.as_raw_fd() >= FIRST {
         return Ok(fd);
@@ -31,8 +31,8 @@ pub fn above_stdio(fd: OwnedFd) -> Result<OwnedFd, SystemError> {
     duplicate(rustix::fd::AsFd::as_fd(&fd))
 }
 
-/// Returns a descriptor that keeps a number above 2 free for one that the kernel may put at 0, 1 or 2,
-/// where one of these is closed. Drop it before [`above_stdio`].
+/// Reserves a number above 2 if 0, 1 or 2 is closed, since the kernel may then put the next
+/// descriptor there. Drop the result before calling [`above_stdio`].
 ///
 /// # Errors
 /// As [`duplicate`].
@@ -48,7 +48,7 @@ pub(crate) fn spare(fd: BorrowedFd<'_>) -> Result<Option<OwnedFd>, SystemError> 
 /// Opens `/dev/null` at each of 0, 1 and 2 that is closed.
 ///
 /// # Errors
-/// As open(2): `ENOENT` where the system has no `/dev/null`.
+/// As open(2): `ENOENT` if the system has no `/dev/null`.
 pub fn open_stdio() -> Result<(), SystemError> {
     for number in 0..FIRST {
         // SAFETY: the number is only asked about; that it may not be open is the question.

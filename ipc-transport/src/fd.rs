@@ -1,18 +1,18 @@
-//! Descriptors without an operating system: the types exist and have no values, so that
-//! transports, inboxes and outboxes are the same with and without the feature `socket`.
+//! Descriptor types without the feature `socket`. They have no values, and exist so that
+//! transports, inboxes and outboxes have the same signatures with and without it.
 
 use core::convert::Infallible;
 use core::marker::PhantomData;
 
-/// A descriptor that is owned. Without the feature `socket` there are none.
+/// An owned descriptor. Without the feature `socket` no value of this type exists.
 #[derive(Debug)]
 pub struct OwnedFd(Infallible);
 
-/// A descriptor that is borrowed. Without the feature `socket` there are none.
+/// A borrowed descriptor. Without the feature `socket` no value of this type exists.
 #[derive(Clone, Copy, Debug)]
 pub struct BorrowedFd<'fd>(Infallible, PhantomData<&'fd OwnedFd>);
 
-/// What a descriptor can be borrowed from.
+/// Types that a descriptor can be borrowed from.
 pub trait AsFd {
     /// Borrows the descriptor.
     fn as_fd(&self) -> BorrowedFd<'_>;

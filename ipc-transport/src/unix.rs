@@ -1,6 +1,6 @@
-//! Sockets of the family `AF_UNIX`: their calls with `SCM_RIGHTS`, and how two programs meet.
+//! `AF_UNIX` sockets: the calls with `SCM_RIGHTS`, and how two programs connect.
 //!
-//! Nothing here may know frames.
+//! Modules in this folder do not depend on frames.
 
 pub(crate) mod blocking;
 pub(crate) mod calls;

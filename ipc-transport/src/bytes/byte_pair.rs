@@ -1,4 +1,4 @@
-//! Two byte descriptors that belong together, one to read and one to write.
+//! A pair of descriptors, one to read from and one to write to.
 
 use heapless::Vec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,31 +10,31 @@ use crate::descriptor::{above_stdio, duplicate};
 use crate::unix::calls::{Calls, Mode, Way};
 use crate::waiting::{Interest, Watched, look};
 
-/// What a pipe takes without waiting once it says that there is room (`PIPE_BUF`, pipe(7)).
+/// How much a pipe that polls writable takes without waiting (`PIPE_BUF`, pipe(7)).
 const PIPE_LEN: usize = 4096;
 
 /// `RWF_NOSIGNAL`, kernel 6.18.
 const NOSIGNAL: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x100);
 
-/// Any two descriptors that carry bytes and no descriptors: the ends of two pipes, a
-/// TCP or vsock connection, a terminal, a character device such as `/dev/rpmsg0`.
+/// A transport over any descriptors that carry bytes: the ends of two pipes, a TCP or vsock
+/// connection, a terminal, a character device such as `/dev/rpmsg0`. It carries no descriptors.
 ///
-/// The mode of the descriptors, which another process may share, is never changed. No call waits:
+/// The descriptors' `O_NONBLOCK` flag, which other processes may share, is never changed. No call
+/// waits:
 ///
-/// - Sockets are asked not to wait in each call (`MSG_DONTWAIT`).
-/// - Everything else is polled before (poll(2)), one system call more. A blocking pipe is then
-///   written at most 4,096 bytes at a time, and a blocking terminal single bytes, since it
-///   promises room for no more; open a terminal with `O_NONBLOCK` where that is too slow. With a
-///   further process at the same end of a blocking pipe or device, which can take what was seen,
-///   a call may wait.
+/// - Each call on a socket passes `MSG_DONTWAIT`.
+/// - All other descriptors are polled first (poll(2)), which costs one more system call. A blocking
+///   pipe then gets at most 4,096 bytes per call. A blocking terminal gets single bytes, since poll
+///   promises no more room; if that is too slow, open it with `O_NONBLOCK`. If another process
+///   reads or writes at the same end of a blocking pipe or device, a call may wait.
 ///
-/// That poll also shows the end of a pipe's reader. A pipe that breaks between the poll and the
-/// write raises `SIGPIPE` on kernels before 6.18: ignore that signal, as Rust programs with `std`
-/// do.
+/// That poll also shows that a pipe's reader has ended. If it ends between the poll and the write,
+/// kernels before 6.18 raise `SIGPIPE`: ignore that signal, as Rust programs with `std` do.
 ///
-/// A terminal passes bytes unchanged only in raw mode (termios(3)), and its hang-up (`EIO`) is the
-/// end. A device of messages needs space for a whole message. TCP drops what is in flight to a
-/// peer that ends with bytes unread, and notices a peer without power only by its own timeouts.
+/// A terminal passes bytes unchanged only in raw mode (termios(3)). Its hang-up (`EIO`) counts as
+/// the end. A device that delivers messages needs space for a whole message. If a TCP peer ends
+/// with unread bytes, TCP drops the bytes in flight to it. TCP notices a peer that lost power only
+/// through its own timeouts.
 ///
 /// ```
 /// use ipc_transport::{BytePair, Transport};
@@ -47,7 +47,7 @@ const NOSIGNAL: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x100);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// It cannot carry descriptors, so that this compiles with a stream:
+/// Since it cannot carry descriptors, this compiles with a stream:
 ///
 /// ```
 /// fn pass(to: &mut ipc_transport::Stream, fd: rustix::fd::BorrowedFd<'_>) {
@@ -55,7 +55,7 @@ const NOSIGNAL: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x100);
 /// }
 /// ```
 ///
-/// and does not with a byte pair:
+/// but not with a byte pair:
 ///
 /// ```compile_fail,E0277
 /// fn pass(to: &mut ipc_transport::BytePair, fd: rustix::fd::BorrowedFd<'_>) {
@@ -68,15 +68,15 @@ pub struct BytePair {
     output: End,
 }
 
-/// One descriptor, and how it is kept from waiting.
+/// One descriptor, and how to keep its calls from waiting.
 #[derive(Debug)]
 struct End {
     fd: OwnedFd,
     is_socket: bool,
     is_terminal: bool,
-    /// Most bytes that a write is given.
+    /// The most bytes per write.
     longest: usize,
-    /// The kernel knows writing without a signal.
+    /// The kernel supports writing without `SIGPIPE`.
     without_signal: bool,
 }
 
@@ -84,7 +84,7 @@ impl BytePair {
     /// Takes over a descriptor to read from and one to write to.
     ///
     /// # Errors
-    /// `EMFILE` where one is below 3 and cannot be moved; both are closed then.
+    /// `EMFILE` if one is below 3 and cannot be moved. Both are then closed.
     pub fn new(input: OwnedFd, output: OwnedFd) -> Result<Self, SystemError> {
         Ok(Self { input: End::new(input)?, output: End::new(output)? })
     }
@@ -92,18 +92,18 @@ impl BytePair {
     /// Takes over one descriptor for both directions.
     ///
     /// # Errors
-    /// `EMFILE` where it cannot be duplicated; it is closed then.
+    /// `EMFILE` if it cannot be duplicated. It is then closed.
     pub fn both(fd: OwnedFd) -> Result<Self, SystemError> {
         let output = duplicate(fd.as_fd())?;
         Self::new(fd, output)
     }
 
-    /// Returns the descriptor that is read from, to wait on for input.
+    /// Returns the descriptor to read from, for waiting for input.
     pub fn input(&self) -> BorrowedFd<'_> {
         self.input.fd.as_fd()
     }
 
-    /// Returns the descriptor that is written to, to wait on for output.
+    /// Returns the descriptor to write to, for waiting for room.
     pub fn output(&self) -> BorrowedFd<'_> {
         self.output.fd.as_fd()
     }
@@ -176,7 +176,7 @@ impl End {
         if self.is_socket {
             return Ok(calls.receive(space)?.map(|received| received.len));
         }
-        // The end is told by the read, after all that was written before it.
+        // The read reports the end, after all bytes that were written.
         let seen = look(Watched::new(calls.fd, Interest::Input)).map_err(TransportError::System)?;
         if !seen.is_ready() {
             return Ok(None);
@@ -184,7 +184,7 @@ impl End {
         calls.repeat("read", Way::Receive, |fd, _| rustix::io::read(fd, &mut *space))
     }
 
-    /// Takes a terminal's hang-up for its end.
+    /// Maps a terminal's hang-up to the end.
     fn told(&self, answer: Moved) -> Moved {
         match answer {
             Err(TransportError::System(SystemError { errno, .. }))

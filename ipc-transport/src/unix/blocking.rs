@@ -1,4 +1,4 @@
-//! A view of a socket whose calls wait.
+//! A view of a socket with calls that wait.
 
 use rustix::fd::BorrowedFd;
 
@@ -8,10 +8,9 @@ use crate::unix::socket::{Kind, Unix};
 use crate::waiting::{Instant, Patience};
 
 /// A view of a [`Stream`](crate::Stream) or [`Seqpacket`](crate::Seqpacket) whose calls wait,
-/// unless [`with`](Self::with) says otherwise:
-/// sending for room without end, receiving for bytes at most as long as `set_receive_timeout`
-/// says. `Ok(None)` from receiving means that this time is over; where a signal came meanwhile,
-/// it may have been up to twice as long.
+/// unless [`with`](Self::with) disables that. Sending waits for room without a timeout. Receiving
+/// waits for bytes, for at most the time set with `set_receive_timeout`, and then returns
+/// `Ok(None)`. If a signal arrives, it may wait up to twice as long.
 #[derive(Debug)]
 pub struct Blocking<'a, S> {
     pub(super) socket: &'a mut S,
@@ -19,7 +18,7 @@ pub struct Blocking<'a, S> {
 }
 
 impl<K: Kind> Unix<K> {
-    /// Returns a view on the same socket whose calls wait for room and for bytes.
+    /// Returns a view of the same socket whose calls wait for room and for bytes.
     pub const fn blocking(&mut self) -> Blocking<'_, Self> {
         Blocking::new(self)
     }
@@ -30,9 +29,9 @@ impl<'a, S> Blocking<'a, S> {
         Self { socket, patience: Some(Patience::SLEEP) }
     }
 
-    /// Lets receiving look for a while before it sleeps. That time comes before the one of
-    /// `set_receive_timeout`. With `None` no call waits, as without this view: a program that
-    /// decides this at run time needs only one type.
+    /// Sets how long a receive spins before it sleeps. The time of `set_receive_timeout` starts
+    /// after that. With `None` no call waits, so a program that chooses at run time needs only one
+    /// type.
     #[must_use]
     pub fn with(self, patience: impl Into<Option<Patience>>) -> Self {
         Self { patience: patience.into(), ..self }
@@ -74,7 +73,7 @@ impl<K: Kind> Carry for Blocking<'_, Unix<K>> {
     }
 }
 
-/// Sends on a socket whose receiving half another value has, and waits for room.
+/// Sends on a borrowed socket, while another value receives on it, and waits for room.
 ///
 /// # Errors
 /// As [`Transport::send`](crate::Transport::send).

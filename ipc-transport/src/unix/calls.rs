@@ -1,4 +1,4 @@
-//! The calls on `AF_UNIX` sockets, and every answer that the kernel gives to them.
+//! The calls on `AF_UNIX` sockets, and how each of the kernel's errors is handled.
 
 use heapless::Vec;
 use rustix::fd::BorrowedFd;
@@ -12,14 +12,15 @@ use crate::descriptor::above_stdio;
 use crate::unix::control::ControlSpace;
 use crate::waiting::{Instant, Interest, Watched, wait};
 
-/// How often a call is made again that is interrupted. Signals end; the answer of a filter does not.
+/// How often an interrupted call is retried. Signals stop coming; a seccomp filter that returns
+/// EINTR does not stop.
 const ATTEMPTS: usize = 10_000;
 
 /// Whether a call may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Mode {
-    /// It answers at once (`MSG_DONTWAIT`).
+    /// It returns at once (`MSG_DONTWAIT`).
     NonBlocking = RecvFlags::DONTWAIT.bits(),
     /// It waits for room or for bytes.
     Blocking = 0,
@@ -32,7 +33,7 @@ pub struct Calls<'fd> {
     pub(crate) mode: Mode,
 }
 
-/// Which way a call goes, and whether with descriptors that the receiver may refuse.
+/// The direction of a call, and whether it has descriptors that the receiver may refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     Receive,
@@ -41,7 +42,7 @@ pub(crate) enum Way {
 }
 
 impl<'fd> Calls<'fd> {
-    /// Sends at most `limit` bytes, never none.
+    /// Sends at most `limit` bytes. Sends no empty message.
     #[inline(never)] // Several callers.
     pub(crate) fn send(self, pieces: &[&[u8]], limit: usize, fds: &[BorrowedFd<'_>]) -> Moved {
         if fds.len() > MAX_FDS {
@@ -63,7 +64,7 @@ impl<'fd> Calls<'fd> {
         self.repeat("sendmsg", way, |fd, mode| control.send(fd, &slices, flags(mode)))
     }
 
-    /// Receives bytes, none at the end; descriptors that came with them are dropped by the kernel.
+    /// Receives bytes: zero at the end. The kernel drops descriptors that came with them.
     #[inline]
     pub(crate) fn receive(self, space: &mut [u8]) -> Moved<Received> {
         self.repeat("recv", Way::Receive, |fd, mode| {
@@ -72,9 +73,9 @@ impl<'fd> Calls<'fd> {
         })
     }
 
-    /// Receives bytes into the slices, one after the other, and descriptors, as many as there is
-    /// room for. The length counts bytes of a packet that found no room, too (`MSG_TRUNC`); it is
-    /// zero at the end and for an empty packet, whose descriptors are closed.
+    /// Receives bytes into the slices, one after the other, and as many descriptors as fit. The
+    /// length includes bytes of a packet that did not fit (`MSG_TRUNC`). It is zero at the end and
+    /// for an empty packet, whose descriptors are closed.
     #[inline]
     pub(super) fn receive_with<const N: usize>(
         self,
@@ -98,7 +99,7 @@ impl<'fd> Calls<'fd> {
         received
     }
 
-    /// Makes a call until it has an answer.
+    /// Repeats a call until it succeeds, would block or fails.
     #[inline]
     pub(crate) fn repeat<T>(
         mut self,
@@ -118,7 +119,7 @@ impl<'fd> Calls<'fd> {
         Ok(None)
     }
 
-    /// Sees to a call that failed, and returns how to make it again; `None` where it would block.
+    /// Handles a failed call and returns the mode to repeat it in; `None` if it would block.
     #[inline(never)]
     fn settle(self, call: &'static str, way: Way, error: Errno) -> Moved<Mode> {
         match error {
@@ -127,7 +128,7 @@ impl<'fd> Calls<'fd> {
             }
             Errno::AGAIN if self.mode == Mode::NonBlocking => Ok(None),
             Errno::INTR | Errno::AGAIN => self.wait_out(way, error),
-            // A SOCK_SEQPACKET peer that is just ending gives ENOTCONN and ECONNREFUSED.
+            // A SOCK_SEQPACKET peer that is about to end causes ENOTCONN and ECONNREFUSED.
             Errno::PIPE
             | Errno::CONNRESET
             | Errno::NOTCONN
@@ -143,9 +144,9 @@ impl<'fd> Calls<'fd> {
         }
     }
 
-    /// Waits in the place of a call that was to wait, unless it has: `None` then. A call does not
-    /// wait where the socket's own mode is `O_NONBLOCK`, and a receive that was made again after a
-    /// signal would begin its whole timeout anew. Returns how to make the call then.
+    /// Waits with poll instead of in the call, and returns the mode for the next call; `None` if
+    /// the call has already waited. A call cannot wait itself if the socket is `O_NONBLOCK`, and a
+    /// receive repeated after a signal would restart its whole timeout.
     fn wait_out(self, way: Way, error: Errno) -> Moved<Mode> {
         let own = rustix::fs::fcntl_getfl(self.fd).map_err(system("fcntl"))?;
         if error == Errno::AGAIN && !own.contains(OFlags::NONBLOCK) {

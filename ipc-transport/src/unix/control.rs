@@ -1,6 +1,6 @@
-//! Messages with descriptors beside their bytes (cmsg(3)): as many as are sent or expected.
+//! Control messages that carry descriptors (cmsg(3)).
 //!
-//! Not by rustix, which looks at addresses too and takes 1 KB of code more.
+//! rustix is not used for them: it also handles addresses and adds 1 KB of code.
 
 #![expect(unsafe_code, reason = "descriptors arrive as numbers, and messages are pointers")]
 
@@ -17,7 +17,7 @@ use crate::unix::options::SOL_SOCKET;
 
 /// `SCM_RIGHTS`.
 const RIGHTS: (i32, i32) = (SOL_SOCKET, 1);
-/// `SCM_PIDFD`, kernel 6.5. These crates never ask for one, but another process with the same
+/// `SCM_PIDFD`, kernel 6.5. These crates never request one, but another process that shares the
 /// socket may.
 const PIDFD: (i32, i32) = (SOL_SOCKET, 4);
 
@@ -48,7 +48,7 @@ pub(super) struct ControlSpace {
     /// For the alignment.
     words: [usize; 0],
     bytes: [MaybeUninit<u8>; LEN],
-    /// How many bytes were offered to the kernel. These are initialised.
+    /// How many bytes are offered to the kernel. They are initialised.
     len: usize,
 }
 
@@ -57,22 +57,22 @@ impl ControlSpace {
         Self { words: [], bytes: [MaybeUninit::uninit(); LEN], len: 0 }
     }
 
-    /// Offers room for exactly `room` descriptors (`CMSG_LEN`). Padded room would let the kernel
-    /// install one more. What arrives is taken by [`arrived`](Self::arrived).
+    /// Offers room for exactly `room` descriptors (`CMSG_LEN`). With padding the kernel could
+    /// install one more. Take them with [`arrived`](Self::arrived).
     pub(super) fn offer(&mut self, room: usize) -> &mut [u8] {
         self.len = match room {
             0 => 0,
             room => HEADER + room.min(MAX_FDS) * NUMBER,
         };
         let bytes = self.bytes.as_mut_ptr().cast::<u8>();
-        // Not by `fill`, a loop over single bytes where the compiler saves size.
-        // SAFETY: `len` is at most `LEN`, of which there are as many.
+        // `fill` compiles to a loop over single bytes when optimizing for size. SAFETY: `len` is at
+        // most `LEN`, the size of the buffer.
         unsafe { bytes.write_bytes(0, self.len) };
         // SAFETY: all of these bytes are zero now.
         unsafe { core::slice::from_raw_parts_mut(bytes, self.len) }
     }
 
-    /// Puts in the descriptors that are to be sent.
+    /// Adds the descriptors to send.
     pub(super) fn put(&mut self, fds: &[BorrowedFd<'_>]) {
         let bytes = self.offer(fds.len());
         let len = bytes.len();
@@ -85,7 +85,7 @@ impl ControlSpace {
         }
     }
 
-    /// Sends the bytes of the slices and what was put in (sendmsg(2)).
+    /// Sends the slices and the added descriptors (sendmsg(2)).
     pub(super) fn send(
         &mut self,
         fd: BorrowedFd<'_>,
@@ -97,7 +97,7 @@ impl ControlSpace {
         unsafe { self.call(Sysno::sendmsg, fd, slices, flags.bits()) }.map(|sent| sent.len)
     }
 
-    /// Receives into the slices, and descriptors into the room that was offered (recvmsg(2)).
+    /// Receives bytes into the slices and descriptors into the offered room (recvmsg(2)).
     pub(super) fn receive(
         &mut self,
         fd: BorrowedFd<'_>,
@@ -110,7 +110,7 @@ impl ControlSpace {
     }
 
     /// # Safety
-    /// The slices may be used as the call does.
+    /// The call may read or write the slices.
     unsafe fn call(
         &mut self,
         call: Sysno,
@@ -122,14 +122,14 @@ impl ControlSpace {
         let name = core::ptr::null();
         let mut message =
             Message { name, name_len: 0, slices, slice_count, control, control_len, flags: 0 };
-        // SAFETY: the slices are the caller's promise; the control bytes are initialised and
+        // SAFETY: the caller vouches for the slices; the control bytes are initialised and
         // borrowed, and the kernel writes at most `control_len` of them.
         let len = unsafe { syscall!(call, fd.as_raw_fd(), &raw mut message, flags) };
         let len = len.map_err(|error| Errno::from_raw_os_error(error.into_raw()))?;
         Ok(Received { len, fds_truncated: message.flags & CTRUNC != 0 })
     }
 
-    /// Gives out the descriptors that have arrived. Those of other control messages are closed.
+    /// Passes each received descriptor to `take`. Closes those of other control messages.
     pub(super) fn arrived(&mut self, mut take: impl FnMut(OwnedFd)) {
         let bytes = self.bytes.get_mut(..self.len).unwrap_or_default();
         self.len = 0;
@@ -138,10 +138,10 @@ impl ControlSpace {
         for (kind, numbers) in messages(bytes).filter(|(kind, _)| matches!(*kind, RIGHTS | PIDFD)) {
             let numbers = numbers.chunks_exact(NUMBER).filter_map(|chunk| chunk.first_chunk());
             let numbers = numbers.map(|bytes| RawFd::from_ne_bytes(*bytes));
-            // A pidfd that could not be made is an error number.
+            // If a pidfd could not be created, this is a negative error number.
             for number in numbers.filter(|number| *number >= 0) {
-                // SAFETY: the kernel has just opened this descriptor for the call, and `len` is
-                // zero now, so that it is taken once.
+                // SAFETY: the kernel has just opened this descriptor for the call, and `len` is now
+                // zero, so it is taken only once.
                 let fd = unsafe { OwnedFd::from_raw_fd(number) };
                 if kind == RIGHTS {
                     take(fd);
@@ -151,10 +151,10 @@ impl ControlSpace {
     }
 }
 
-/// The control messages: their levels and types, and their data.
+/// Iterates over the control messages: level, type and data.
 fn messages(mut rest: &[u8]) -> impl Iterator<Item = ((i32, i32), &[u8])> {
     core::iter::from_fn(move || {
-        // The end, or zeros where the kernel has written nothing.
+        // The end, or zeros that the kernel did not overwrite.
         let len = usize::from_ne_bytes(*rest.first_chunk()?);
         let message = rest.get(..len).filter(|message| message.len() >= HEADER)?;
         rest = rest.get(len.next_multiple_of(WORD)..).unwrap_or_default();
@@ -179,7 +179,7 @@ mod tests {
         bytes
     }
 
-    /// The kernel installs what fits, into padding too.
+    /// The kernel uses padding, too, for descriptors that fit.
     #[test]
     fn the_room_is_for_exactly_as_many_as_are_expected() {
         let mut space = ControlSpace::new();

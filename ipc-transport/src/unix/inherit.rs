@@ -1,6 +1,6 @@
-//! Taking over sockets that the process was started with.
+//! Taking over sockets that the process inherited.
 
-#![expect(unsafe_code, reason = "a number does not say who owns the descriptor")]
+#![expect(unsafe_code, reason = "a bare number does not own its descriptor")]
 
 use rustix::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::io::{Errno, FdFlags};
@@ -11,10 +11,10 @@ use crate::descriptor::{above_stdio, open_stdio};
 use crate::unix::listen::{Listener, SocketError, of};
 use crate::unix::socket::Socket;
 
-/// Takes over the connected socket that the process was started with at a number, and makes it
-/// close-on-exec. One at 0, 1 or 2 is moved above, and `/dev/null` takes its place.
+/// Takes over the connected socket that the process inherited at descriptor `number`, and makes it
+/// close-on-exec. A socket at 0, 1 or 2 moves above 2 and is replaced by `/dev/null`.
 ///
-/// A service manager that passes sockets by number begins at 3 (sd_listen_fds(3)).
+/// Service managers pass sockets from 3 on (sd_listen_fds(3)).
 ///
 /// # Errors
 /// See [`SocketError`].
@@ -22,7 +22,7 @@ use crate::unix::socket::Socket;
 /// # Safety
 /// Nothing else in this process owns the descriptor, now or later.
 pub unsafe fn inherit<S: Socket>(number: RawFd) -> Result<S, SocketError> {
-    // SAFETY: the caller's promise is the one that this asks for.
+    // SAFETY: the caller makes the same promise.
     let fd = unsafe { checked::<S>(number) }?;
     getpeername(fd).map_err(of("getpeername"))?;
     // SAFETY: as above, and the descriptor is open.
@@ -30,7 +30,7 @@ pub unsafe fn inherit<S: Socket>(number: RawFd) -> Result<S, SocketError> {
 }
 
 impl<S: Socket> Listener<S> {
-    /// Takes over the listening socket that the process was started with at a number, as
+    /// Takes over the listening socket that the process inherited at descriptor `number`, as
     /// [`inherit`] does. Its path belongs to the program that made it and is never removed.
     ///
     /// # Errors
@@ -39,7 +39,7 @@ impl<S: Socket> Listener<S> {
     /// # Safety
     /// Nothing else in this process owns the descriptor, now or later.
     pub unsafe fn inherit(number: RawFd) -> Result<Self, SocketError> {
-        // SAFETY: the caller's promise is the one that this asks for.
+        // SAFETY: the caller makes the same promise.
         let fd = unsafe { checked::<S>(number) }?;
         if !socket_acceptconn(fd).map_err(of("getsockopt SO_ACCEPTCONN"))? {
             return Err(SocketError::NotListening);
@@ -49,15 +49,15 @@ impl<S: Socket> Listener<S> {
     }
 }
 
-/// Returns a descriptor that is a socket of the kind.
+/// Returns the descriptor if it is a socket of the kind.
 ///
 /// # Safety
-/// If the number is open it stays so while the answer is used.
+/// If the descriptor is open, it stays open while the result is used.
 unsafe fn checked<'fd, S: Socket>(number: RawFd) -> Result<BorrowedFd<'fd>, SocketError> {
     if number < 0 {
         return Err(of("getsockopt SO_DOMAIN")(Errno::BADF));
     }
-    // SAFETY: the number is only asked about; that it stays open is the caller's promise.
+    // SAFETY: the calls only query the number; the caller promises that it stays open.
     let fd = unsafe { BorrowedFd::borrow_raw(number) };
     let family = socket_domain(fd).map_err(of("getsockopt SO_DOMAIN"))?;
     let kind = socket_type(fd).map_err(of("getsockopt SO_TYPE"))?;
@@ -71,9 +71,9 @@ unsafe fn checked<'fd, S: Socket>(number: RawFd) -> Result<BorrowedFd<'fd>, Sock
 /// Takes over an open descriptor.
 ///
 /// # Safety
-/// It is open and nothing else in this process owns it.
+/// The descriptor is open, and nothing else in this process owns it.
 unsafe fn taken(number: RawFd) -> Result<OwnedFd, SocketError> {
-    // SAFETY: that is what the caller promises.
+    // SAFETY: the caller promises just that.
     let fd = unsafe { OwnedFd::from_raw_fd(number) };
     rustix::io::fcntl_setfd(&fd, FdFlags::CLOEXEC).map_err(of("fcntl"))?;
     let fd = above_stdio(fd).map_err(SocketError::System)?;

@@ -1,4 +1,4 @@
-//! Meeting at a path: a listener that accepts, and a connection to one.
+//! A listener at a path, and connecting to it.
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -14,14 +14,14 @@ use crate::descriptor::{above_stdio, spare};
 use crate::unix::socket::Socket;
 use crate::waiting::{Instant, Interest, Watched, again_on_intr, look, wait};
 
-/// Connections that wait to be accepted.
+/// How many connections may wait to be accepted.
 const BACKLOG: i32 = 128;
 
-/// A socket at a path that accepts connections of one kind: [`Stream`](crate::Stream) or
+/// A listening socket at a path. It accepts connections of one kind: [`Stream`](crate::Stream) or
 /// [`Seqpacket`](crate::Seqpacket).
 ///
-/// Dropping it removes the path, if that still is its own; a child that was forked meanwhile must
-/// not drop it.
+/// Dropping it removes the path, unless another program has replaced the socket there. A forked
+/// child must not drop it.
 ///
 /// ```no_run
 /// use ipc_transport::{Listener, Peer, Stream};
@@ -35,13 +35,13 @@ const BACKLOG: i32 = 128;
 #[derive(Debug)]
 pub struct Listener<S> {
     socket: OwnedFd,
-    /// What to remove at the end.
+    /// What to remove on drop.
     place: Option<Place>,
     kind: PhantomData<fn() -> S>,
 }
 
-/// A path, which file it is, and the directory that it is relative to: the process may have another
-/// working directory by the end.
+/// A path, the file it names, and the directory it is relative to, since the working directory may
+/// change before the drop.
 #[derive(Debug)]
 struct Place {
     directory: OwnedFd,
@@ -49,32 +49,32 @@ struct Place {
     file: FileId,
 }
 
-/// Which file a path is: its device and number.
+/// The identity of a file: its device and inode numbers.
 type FileId = (u64, u64);
 
-/// Why a path was not bound or a descriptor not taken over. What is there stays as it was, except
-/// that a descriptor may be closed after [`System`](Self::System).
+/// Why a path was not bound or a descriptor not taken over. The path and the descriptor are left as
+/// they were, except that the descriptor may be closed after [`System`](Self::System).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SocketError {
-    /// Another program listens at the path.
+    /// Another program is listening at the path.
     InUse,
-    /// What is at the path or descriptor is not a socket.
+    /// The path or descriptor is not a socket.
     NotSocket,
-    /// The descriptor is a socket of another family or kind, as socket(2) numbers them.
+    /// The descriptor is a socket of another family or kind. The numbers are those of socket(2).
     WrongKind {
         /// Its family; `AF_UNIX` is expected.
         family: u16,
         /// Its kind.
         kind: u32,
-        /// The kind that was asked for.
+        /// The requested kind.
         expected: u32,
     },
-    /// A listener was asked for and the socket does not listen.
+    /// A listener was requested, but the socket does not listen.
     NotListening,
-    /// Any other failure of the system: the path is too long (`ENAMETOOLONG`), its directory is
-    /// not there (`ENOENT`) or not ours (`EACCES`); the descriptor is not open (`EBADF`) or not
-    /// connected (`ENOTCONN`).
+    /// Any other system call that failed: the path is too long (`ENAMETOOLONG`), its directory does
+    /// not exist (`ENOENT`) or is not writable (`EACCES`); the descriptor is not open (`EBADF`) or
+    /// not connected (`ENOTCONN`).
     System(SystemError),
 }
 
@@ -84,7 +84,7 @@ impl fmt::Display for SocketError {
             Self::InUse => f.write_str("the path is in use by another program"),
             Self::NotSocket => f.write_str("not a socket"),
             Self::WrongKind { family, kind, expected } => {
-                write!(f, "a socket of family {family} and kind {kind}, not AF_UNIX and {expected}")
+                write!(f, "socket family {family}, kind {kind}; expected AF_UNIX, kind {expected}")
             }
             Self::NotListening => f.write_str("the socket does not listen"),
             Self::System(error) => error.fmt(f),
@@ -95,11 +95,11 @@ impl fmt::Display for SocketError {
 impl core::error::Error for SocketError {}
 
 impl<S: Socket> Listener<S> {
-    /// Binds a path and listens there. A stale socket, at which no process listens, is replaced.
-    /// The permissions to connect are `mode`, less the process's umask.
+    /// Binds a path and listens there. Replaces a stale socket, at which no process listens. The
+    /// socket file gets the permissions `mode`, less the process's umask.
     ///
-    /// Two programs that replace the same path in the same moment may both succeed; the one that
-    /// then finds the path to be another's is told [`SocketError::InUse`].
+    /// Two programs that replace the same path at the same time may both succeed. A program that
+    /// finds that the other has just replaced its socket gets [`SocketError::InUse`].
     ///
     /// # Errors
     /// See [`SocketError`].
@@ -109,7 +109,7 @@ impl<S: Socket> Listener<S> {
         let directory = openat(CWD, c".", flags, Mode::empty()).map_err(of("open"))?;
         let directory = above_stdio(directory).map_err(SocketError::System)?;
         let socket = new_socket::<S>().map_err(SocketError::System)?;
-        // The file takes its permissions from the socket: it never has others for a moment.
+        // The file takes its permissions from the socket, so it never has wider ones.
         let mode = Mode::from_raw_mode(mode & 0o777);
         rustix::fs::fchmod(&socket, mode).map_err(of("fchmod"))?;
         let mut bound = rustix::net::bind(&socket, &address);
@@ -119,7 +119,7 @@ impl<S: Socket> Listener<S> {
         }
         bound.map_err(of("bind"))?;
         let file = file_at(CWD, &address).map_err(of("lstat"))?;
-        // From here on the path is removed where anything fails.
+        // From here on any failure removes the path.
         let place = Some(Place { directory, address, file });
         let bound = Self { socket, place, kind: PhantomData };
         rustix::net::listen(&bound.socket, BACKLOG).map_err(of("listen"))?;
@@ -130,16 +130,16 @@ impl<S: Socket> Listener<S> {
         }
     }
 
-    /// Takes the next connection, close-on-exec and at a descriptor above 2, or answers `None`
-    /// where there is none. It never waits, except that where another process accepts at the
-    /// same inherited, blocking socket, that one may be quicker.
+    /// Accepts the next connection, as a close-on-exec descriptor above 2, or returns `None` if no
+    /// connection is pending. It does not wait, with one exception: if several processes share an
+    /// inherited, blocking socket and another one takes the connection first.
     ///
     /// # Errors
-    /// `EMFILE` and `ENFILE`: the connection stays for a later call.
+    /// `EMFILE` or `ENFILE`: the connection stays queued for a later call.
     pub fn accept(&mut self) -> Result<Option<S>, SystemError> {
-        // A socket that somebody else made may wait.
+        // A socket that another program made may be blocking.
         while look(Watched::new(self.socket.as_fd(), Interest::Input))?.is_ready() {
-            // What is accepted cannot be put back.
+            // An accepted connection cannot be put back.
             let spare = spare(self.socket.as_fd())?;
             let accept = || rustix::net::accept_with(&self.socket, SocketFlags::CLOEXEC);
             match again_on_intr(accept) {
@@ -155,8 +155,8 @@ impl<S: Socket> Listener<S> {
         Ok(None)
     }
 
-    /// Waits for the next connection, and takes it as [`accept`](Self::accept) does. `None` where none
-    /// comes before the deadline.
+    /// Waits for the next connection and accepts it as [`accept`](Self::accept) does. Returns
+    /// `None` if no connection comes before the deadline.
     ///
     /// # Errors
     /// As [`accept`](Self::accept).
@@ -170,7 +170,7 @@ impl<S: Socket> Listener<S> {
         }
     }
 
-    /// Takes over a socket that listens already.
+    /// Takes over a socket that already listens.
     pub(super) const fn taken_over(socket: OwnedFd) -> Self {
         Self { socket, place: None, kind: PhantomData }
     }
@@ -191,14 +191,14 @@ impl<S> Drop for Listener<S> {
 }
 
 impl Place {
-    /// Returns whether the path still is the file that was bound.
+    /// Returns whether the path still names the file that was bound.
     fn is_own(&self) -> bool {
         file_at(self.directory.as_fd(), &self.address) == Ok(self.file)
     }
 }
 
-/// Connects to a listener at a path. `Ok(None)` where too many connections wait there to be
-/// accepted: it may be tried again.
+/// Connects to a listener at a path. Returns `Ok(None)` if the listener's queue is full: try again
+/// later.
 ///
 /// ```no_run
 /// let stream: Option<ipc_transport::Stream> = ipc_transport::connect("/run/daemon.socket")?;
@@ -206,8 +206,8 @@ impl Place {
 /// ```
 ///
 /// # Errors
-/// `ENOENT` and `ECONNREFUSED` where no process listens, `EPROTOTYPE` where the listener is of
-/// another kind, `EACCES` without permission; see connect(2).
+/// `ENOENT` or `ECONNREFUSED` if no process listens, `EPROTOTYPE` if the listener is of another
+/// kind, `EACCES` without permission; see connect(2).
 pub fn connect<S: Socket>(path: impl Arg) -> Result<Option<S>, SystemError> {
     let address = SocketAddrUnix::new(path).map_err(SystemError::of("connect"))?;
     let socket = new_socket::<S>()?;
@@ -216,7 +216,7 @@ pub fn connect<S: Socket>(path: impl Arg) -> Result<Option<S>, SystemError> {
         Err(Errno::AGAIN) => return Ok(None),
         Err(error) => return Err(SystemError::of("connect")(error)),
     }
-    // No other process has this socket yet. Its blocking view needs the mode.
+    // No other process shares this socket yet. The blocking view needs this mode.
     rustix::fs::fcntl_setfl(&socket, OFlags::RDWR).map_err(SystemError::of("fcntl"))?;
     Ok(Some(socket.into()))
 }
@@ -229,7 +229,7 @@ pub(super) fn of(call: &'static str) -> impl FnOnce(Errno) -> SocketError {
     }
 }
 
-/// A socket that does not wait, close-on-exec and above 2.
+/// A nonblocking, close-on-exec socket at a descriptor above 2.
 fn new_socket<S: Socket>() -> Result<OwnedFd, SystemError> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, S::KIND, flags, None);
@@ -245,7 +245,7 @@ fn make_way<S: Socket>(address: &SocketAddrUnix) -> Result<(), SocketError> {
     let probe = new_socket::<S>().map_err(SocketError::System)?;
     match rustix::net::connect(&probe, address) {
         Err(Errno::CONNREFUSED) => unlink(CWD, address).map_err(of("unlink")),
-        // Another kind of socket listens, or one whose queue is full.
+        // A socket of another kind listens, or one with a full queue.
         Ok(()) | Err(Errno::PROTOTYPE | Errno::AGAIN) => Err(SocketError::InUse),
         Err(error) => Err(of("connect")(error)),
     }

@@ -1,4 +1,4 @@
-//! Socket options that rustix lacks, or reads as something else (socket(7), unix(7)).
+//! Socket options that rustix lacks or decodes differently (socket(7), unix(7)).
 
 #![expect(unsafe_code, reason = "socket options are read and written through pointers")]
 
@@ -6,16 +6,16 @@ use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::io::Errno;
 use syscalls::{Sysno, syscall};
 
-// The numbers of the generic headers and of arm and x86. mips, powerpc and sparc have others, and
-// no stable compiler makes their system calls. Where a 64-bit machine runs 32-bit pointers (x32,
-// ilp32), the kernel takes other structs.
+// These are the numbers of the generic headers, and of arm and x86. mips, powerpc and sparc have
+// others, and stable Rust cannot make their system calls. With 32-bit pointers on a 64-bit machine
+// (x32, ilp32), the kernel expects other structs.
 const _: () = {
     let has_64_bits = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"))
         || cfg!(any(target_arch = "riscv64", target_arch = "loongarch64", target_arch = "s390x"));
     let has_32_bits = cfg!(any(target_arch = "x86", target_arch = "arm", target_arch = "riscv32"));
     assert!(
         if size_of::<usize>() == 8 { has_64_bits } else { has_32_bits },
-        "the socket calls of this architecture are not known"
+        "this architecture is not supported: its socket options have other numbers"
     );
 };
 
@@ -27,15 +27,15 @@ const SO_PASSPIDFD: usize = 76;
 pub(super) const SO_PEERPIDFD: usize = 77;
 const SO_PASSRIGHTS: usize = 83;
 
-/// Switches off the options that add control messages to what is received: they would take the
-/// room of descriptors. Kernels that lack an option have nothing to switch off.
+/// Switches off the options that add control messages to received data, since these would use the
+/// space for descriptors. Errors are ignored: kernels that lack an option never add its message.
 pub(super) fn switch_off_extras(fd: BorrowedFd<'_>) {
     for name in [SO_PASSCRED, SO_PASSSEC, SO_PASSPIDFD] {
         switch(fd, name, false);
     }
 }
 
-/// Lets descriptors come, or not, where the kernel lets one choose.
+/// Accepts or refuses descriptors, if the kernel offers the choice.
 pub(super) fn pass_rights(fd: BorrowedFd<'_>, is_on: bool) {
     switch(fd, SO_PASSRIGHTS, is_on);
 }
@@ -48,7 +48,7 @@ fn switch(fd: BorrowedFd<'_>, name: usize, is_on: bool) {
     };
 }
 
-/// Reads an option that consists of `N` words.
+/// Reads an option of `N` words.
 pub(super) fn option<const N: usize>(fd: BorrowedFd<'_>, name: usize) -> Result<[u32; N], Errno> {
     let mut words = [0_u32; N];
     let expected = u32::try_from(size_of_val(&words)).map_err(|_| Errno::INVAL)?;

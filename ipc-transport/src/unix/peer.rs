@@ -1,4 +1,4 @@
-//! Who is at the other end of a socket, by the kernel's own word.
+//! The credentials of the process at the other end of a socket, from the kernel.
 
 #![expect(unsafe_code, reason = "a pidfd arrives as a number")]
 
@@ -10,38 +10,38 @@ use crate::descriptor::above_stdio;
 use crate::unix::options::{SO_PEERCRED, SO_PEERPIDFD, option};
 use crate::unix::socket::Socket;
 
-/// The process that made the connection, as it was then (`SO_PEERCRED`, unix(7)). For a pair of
-/// sockets that is the process that made the pair.
+/// The process that made the connection, with its credentials at that time (`SO_PEERCRED`,
+/// unix(7)). For a socket pair, this is the process that created the pair.
 #[doc(alias = "SO_PEERCRED")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Peer {
-    /// The process number; zero where the process cannot be seen from this pid namespace.
+    /// The process id; zero if this pid namespace does not show the process.
     pub pid: i32,
-    /// The effective user.
+    /// The effective user id.
     pub uid: u32,
-    /// The effective group.
+    /// The effective group id.
     pub gid: u32,
 }
 
 impl Peer {
-    /// Asks who is at the other end.
+    /// Returns the credentials of the peer.
     ///
     /// # Errors
-    /// `ENOSYS` and the like from sandboxes.
+    /// `ENOSYS` or `EPERM` in a sandbox that forbids getsockopt(2).
     pub fn of(socket: &impl Socket) -> Result<Self, SystemError> {
-        // Not as rustix's UCred, whose process number may not be zero.
+        // rustix's UCred does not allow a process id of zero.
         let [pid, uid, gid] = option(socket.as_fd(), SO_PEERCRED)
             .map_err(SystemError::of("getsockopt SO_PEERCRED"))?;
         Ok(Self { pid: pid.cast_signed(), uid, gid })
     }
 
-    /// Returns a pidfd of that process, which becomes readable at its end, close-on-exec;
-    /// `None` where the kernel has none to give (before 6.5). A process number alone may be
-    /// another process's by the time that it is used.
+    /// Returns a close-on-exec pidfd of that process, which becomes readable when the process ends;
+    /// `None` before kernel 6.5 (`SO_PEERPIDFD`). Unlike a process id, a pidfd never refers to
+    /// another process.
     ///
     /// # Errors
-    /// `ESRCH` where the process has ended already, `EMFILE`.
+    /// `ESRCH` if the process has already ended, `EMFILE`.
     #[doc(alias = "SO_PEERPIDFD")]
     pub fn pidfd_of(socket: &impl Socket) -> Result<Option<OwnedFd>, SystemError> {
         match option(socket.as_fd(), SO_PEERPIDFD) {

@@ -1,8 +1,8 @@
-//! The ring as a transport: bytes in shared memory, and a socket beside it.
+//! The ring as a transport: bytes in shared memory, and a companion socket.
 //!
-//! The socket carries what memory cannot: descriptors, the end of the peer, and a bell for a side
-//! that waits at a descriptor. A side that waits in a call sleeps on a word of the memory for a
-//! while, which costs less, and then at the socket, where the peer's end shows.
+//! The socket does what memory cannot: it carries descriptors, shows the end of the peer, and
+//! carries a bell for a side that polls the descriptor. A side that waits in a call first sleeps on
+//! a word of the memory, which costs less, and then on the socket, which shows the end of the peer.
 
 pub(crate) mod end;
 pub(crate) mod link;

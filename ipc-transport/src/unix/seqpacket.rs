@@ -11,22 +11,23 @@ use crate::unix::calls::{Calls, system};
 use crate::unix::socket::{Kind, Unix};
 use crate::waiting::is_hung_up;
 
-/// Most empty packets in a row: more than a socket's usual buffer holds.
+/// The most empty packets in a row: more than a socket's default buffer holds.
 const EMPTY_PACKETS: usize = 1024;
 
 /// One end of an `AF_UNIX` SOCK_SEQPACKET socket (unix(7)).
 ///
-/// It keeps the contract of bytes: a call sends one packet of up to `PACKET` bytes and leaves the
-/// rest for the next, and a packet for which the receiver's space is too small is given out in
-/// parts. What does not fit goes into `PACKET` bytes of the receiver's own, in the same system
-/// call, so that both ends must be made with the same `PACKET`. At most 212,960 bytes pass with
-/// the system's usual buffers; where it allows less, smaller packets are sent.
+/// It keeps the contract of [`Transport`](crate::Transport), which has no packets. A call sends one
+/// packet of up to `PACKET` bytes and leaves the rest to the next call. If the receiver's space is
+/// too small for a packet, the rest goes into an internal buffer of `PACKET` bytes, in the same
+/// system call, and later calls return it. So both ends must use the same `PACKET`. The system's
+/// default buffers allow packets of up to 212,960 bytes; if they allow less, smaller packets are
+/// sent.
 ///
-/// The rest of a packet, kept by the receiver, does not make the descriptor readable: look at
+/// Bytes in the internal buffer do not make the descriptor readable: call
 /// [`holds_input`](crate::Transport::holds_input) before waiting for input.
 ///
-/// An empty packet, which reads like the end, is never sent and is passed over on receipt. A peer
-/// that sends over 1,000 in a row is not one: receiving fails with `EPROTO` from then on.
+/// An empty packet looks like the end of the connection, so it is never sent, and it is skipped on
+/// receipt. If a peer sends over 1,000 in a row, receiving fails with `EPROTO` from then on.
 ///
 /// ```
 /// use ipc_transport::{Seqpacket, Transport};
@@ -41,20 +42,20 @@ const EMPTY_PACKETS: usize = 1024;
 #[doc(alias = "SOCK_SEQPACKET")]
 pub type Seqpacket<const PACKET: usize = 4096> = Unix<Packets<PACKET>>;
 
-/// What a [`Seqpacket`] keeps.
+/// The state of a [`Seqpacket`].
 #[derive(Debug)]
 pub struct Packets<const PACKET: usize> {
-    /// The longest packet that the kernel has not yet refused.
+    /// The length of the longest packet that the kernel has not refused.
     longest: usize,
-    /// Where the part of a packet lies in `rest` that found no room in the caller's space.
+    /// The range of `rest` that holds the part of a packet that did not fit in the caller's space.
     left: Range<usize>,
     rest: [u8; PACKET],
-    /// The peer sent a packet that had to be cut.
+    /// Set when the peer sent a packet that did not fit.
     failed: Option<TransportError>,
 }
 
 impl<const PACKET: usize> Packets<PACKET> {
-    /// Gives out what is left of the packet before.
+    /// Returns the rest of the last packet.
     fn take_rest(&mut self, space: &mut [u8]) -> Option<Received> {
         let len = self.left.len().min(space.len());
         let rest = self.rest.get(self.left.start..)?.get(..len)?;
@@ -63,7 +64,7 @@ impl<const PACKET: usize> Packets<PACKET> {
         (len > 0).then_some(Received { len, fds_truncated: false })
     }
 
-    /// Splits a packet into what lies in the caller's space and what lies in `rest`.
+    /// Splits a packet into the part in the caller's space and the part in `rest`.
     fn taken(&mut self, received: Received, space: usize) -> Result<Received, TransportError> {
         let capacity = space.saturating_add(PACKET);
         if received.len > capacity {
@@ -76,13 +77,13 @@ impl<const PACKET: usize> Packets<PACKET> {
     }
 }
 
-/// Tells the end from an empty packet: the sending direction is closed for good and no byte is
-/// left in it.
+/// Distinguishes the end from an empty packet: the peer's sending direction is closed and no byte
+/// is left in it.
 fn is_over(fd: BorrowedFd<'_>) -> Result<bool, TransportError> {
     if !is_hung_up(fd).map_err(TransportError::System)? {
         return Ok(false);
     }
-    // Of several packets the sum. Nothing can be added any more.
+    // This counts all packets, and no more can be added.
     Ok(ioctl_fionread(fd).map_err(system("ioctl FIONREAD"))? == 0)
 }
 
@@ -100,7 +101,8 @@ impl<const PACKET: usize> Kind for Packets<PACKET> {
                 Err(TransportError::System(error))
                     if error.errno == Errno::MSGSIZE.into() && self.longest > 1 =>
                 {
-                    // Over the socket's buffer, which somebody has made smaller.
+                    // The packet is over the socket's buffer, which was made smaller than the
+                    // default.
                     self.longest /= 2;
                 }
                 answer => return answer,
@@ -125,7 +127,7 @@ impl<const PACKET: usize> Kind for Packets<PACKET> {
                     let taken = self.taken(received, room);
                     return taken.map(Some).inspect_err(|_| fds.truncate(before));
                 }
-                // ECONNRESET is told once and first; the last packets come after it.
+                // ECONNRESET comes once, before the last packets.
                 Ok(Some(_)) | Err(TransportError::Closed) => {
                     if is_over(from.fd)? {
                         return Err(TransportError::Closed);

@@ -1,4 +1,4 @@
-//! What both kinds of `AF_UNIX` socket have in common.
+//! Code that both kinds of `AF_UNIX` socket share.
 
 use core::time::Duration;
 
@@ -20,12 +20,12 @@ pub trait Socket: AsFd + From<OwnedFd> {
     const KIND: SocketType;
 }
 
-/// What one kind of socket keeps, and how it sends and receives.
+/// The state of one kind of socket, and how it sends and receives.
 pub trait Kind {
     /// The kind, as socket(2) names it.
     const KIND: SocketType;
 
-    /// What a new socket keeps.
+    /// The state of a new socket.
     fn new() -> Self;
 
     /// Sends as [`PassFds::send_with`](crate::PassFds::send_with) does.
@@ -34,7 +34,7 @@ pub trait Kind {
     /// Receives as [`PassFds::receive_with`](crate::PassFds::receive_with) does.
     fn receive(&mut self, from: Calls<'_>, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received>;
 
-    /// Tells as [`Transport::holds_input`](crate::Transport::holds_input) does.
+    /// Answers as [`Transport::holds_input`](crate::Transport::holds_input) does.
     fn holds_input(&self) -> bool {
         false
     }
@@ -43,8 +43,8 @@ pub trait Kind {
 /// One end of a connected `AF_UNIX` socket (unix(7)): a [`Stream`](crate::Stream) or a
 /// [`Seqpacket`](crate::Seqpacket).
 ///
-/// Every call asks not to wait by `MSG_DONTWAIT`; the socket's own mode, which another process
-/// may share, is never changed. [`blocking`](Self::blocking) gives a view whose calls wait.
+/// No call waits: each passes `MSG_DONTWAIT`. The socket's `O_NONBLOCK` flag, which other processes
+/// may share, is never changed. [`blocking`](Self::blocking) returns a view whose calls wait.
 #[derive(Debug)]
 pub struct Unix<K> {
     fd: OwnedFd,
@@ -54,7 +54,7 @@ pub struct Unix<K> {
 assert_impl_all!(Unix<()>: Send, Sync);
 
 impl<K: Kind> Unix<K> {
-    /// Makes two connected ends, close-on-exec and at descriptors above 2.
+    /// Creates two connected ends, close-on-exec and at descriptors above 2.
     ///
     /// # Errors
     /// `EMFILE` and `ENFILE`; see socketpair(2).
@@ -66,39 +66,39 @@ impl<K: Kind> Unix<K> {
         Ok((Self::new(above_stdio(left)?), Self::new(above_stdio(right)?)))
     }
 
-    /// One end, made by this process.
+    /// One end, created by this process.
     pub(super) fn new(fd: OwnedFd) -> Self {
         Self { fd, kind: K::new() }
     }
 
-    /// Bounds how long a [`blocking`](Self::blocking) receive waits (`SO_RCVTIMEO`, socket(7)).
-    /// Set once, it costs nothing later; the kernel rounds up to its tick.
+    /// Limits how long a [`blocking`](Self::blocking) receive waits (`SO_RCVTIMEO`, socket(7)). It
+    /// costs no system call later. The kernel rounds up to its clock tick.
     ///
     /// # Errors
-    /// `EINVAL` for no time at all, `EDOM` for one out of range.
+    /// `EINVAL` for a timeout of zero, `EDOM` for one out of range.
     pub fn set_receive_timeout(&mut self, timeout: Duration) -> Result<(), SystemError> {
         set_socket_timeout(&self.fd, Timeout::Recv, Some(timeout))
             .map_err(SystemError::of("setsockopt SO_RCVTIMEO"))
     }
 
-    /// Refuses descriptors, or lets them come, as at first (`SO_PASSRIGHTS`, kernel 6.16): while
-    /// they are refused, a peer that sends some gets `EPERM`. Older kernels let them come in any
-    /// case, and close in the receiving call those that have no room. That can block: a FUSE file
-    /// whose server does not answer, a socket with `SO_LINGER`.
+    /// Accepts descriptors (the default) or refuses them (`SO_PASSRIGHTS`, kernel 6.16). While they
+    /// are refused, a peer that sends some gets `EPERM`. Older kernels always accept them, and
+    /// close those that do not fit during the receiving call. Such a close can block: on a FUSE
+    /// file whose server does not answer, or a socket with `SO_LINGER`.
     pub fn pass_rights(&mut self, is_on: bool) {
         pass_rights(self.fd.as_fd(), is_on);
     }
 
-    /// Ends the sending direction: the peer receives what is in flight and then
-    /// [`TransportError::Closed`](crate::TransportError::Closed). Receiving goes on.
+    /// Shuts down the sending direction. The peer receives the bytes in flight and then
+    /// [`TransportError::Closed`](crate::TransportError::Closed). Receiving still works.
     ///
     /// # Errors
-    /// `ENOTCONN` where the peer is gone already.
+    /// `ENOTCONN` if the peer is already gone.
     pub fn close_sending(&mut self) -> Result<(), SystemError> {
         rustix::net::shutdown(&self.fd, Shutdown::Write).map_err(SystemError::of("shutdown"))
     }
 
-    /// The kind, and the calls that it makes in the mode.
+    /// The socket's state, and its calls in the given mode.
     #[inline]
     pub(super) fn in_mode(&mut self, mode: Mode) -> (&mut K, Calls<'_>) {
         (&mut self.kind, Calls { fd: self.fd.as_fd(), mode })
@@ -112,8 +112,8 @@ impl<K> AsFd for Unix<K> {
 }
 
 impl<K: Kind> From<OwnedFd> for Unix<K> {
-    /// Takes over a connected socket of the kind that came from elsewhere, unchecked. Options that
-    /// add control messages are switched off.
+    /// Takes over a connected socket without checking its kind. Switches off the options that add
+    /// control messages.
     fn from(fd: OwnedFd) -> Self {
         switch_off_extras(fd.as_fd());
         Self::new(fd)

@@ -1,4 +1,4 @@
-//! The stream socket: bytes in order, and descriptors beside them.
+//! The stream socket, which carries bytes and descriptors.
 
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::net::SocketType;
@@ -7,18 +7,18 @@ use crate::contract::{Fds, Moved, Received, TransportError};
 use crate::unix::calls::Calls;
 use crate::unix::socket::{Kind, Unix};
 
-/// One end of a stream socket of the family `AF_UNIX` (unix(7)).
+/// One end of an `AF_UNIX` stream socket (unix(7)).
 #[doc(alias = "SOCK_STREAM")]
 pub type Stream = Unix<Bytes>;
 
-/// What a [`Stream`] keeps: nothing.
+/// The state of a [`Stream`]: empty.
 #[derive(Debug)]
 pub struct Bytes;
 
 impl Stream {
-    /// Returns how many bytes wait to be received (`FIONREAD`, unix(7)).
+    /// Returns how many bytes are ready to be received (`FIONREAD`, unix(7)).
     pub fn waiting(&self) -> usize {
-        // It is a socket, so that this does not fail.
+        // This does not fail on a socket.
         let waiting = rustix::io::ioctl_fionread(self.as_fd()).unwrap_or(0);
         usize::try_from(waiting).unwrap_or(usize::MAX)
     }
@@ -46,8 +46,8 @@ impl Kind for Bytes {
             _ => from.receive_with([space], fds),
         };
         match received {
-            // The kernel gives all data first, then ECONNRESET where the peer left some of ours
-            // unread, then the end.
+            // The kernel returns all data first, then ECONNRESET if the peer left bytes unread,
+            // then the end.
             Ok(Some(Received { len: 0, .. })) => Err(TransportError::Closed),
             received => received,
         }

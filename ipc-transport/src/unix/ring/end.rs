@@ -1,4 +1,4 @@
-//! One end: its socket, its memory, and what it keeps for itself.
+//! One end: its socket, its memory and its private state.
 
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
@@ -17,15 +17,15 @@ use crate::unix::ring::side::Side;
 use crate::unix::stream::Stream;
 use crate::waiting::Patience;
 
-/// One end of a ring in shared memory (mmap(2)) with a socket beside it (unix(7)).
+/// One end of a ring in shared memory (mmap(2)), with a companion socket (unix(7)).
 ///
-/// It costs two copies where a socket costs two and a system call on each side: no call is made
-/// unless the peer sleeps. Descriptors go over the socket, in step with their bytes. What the peer
-/// writes to the memory is checked as it is read; one that writes nonsense there gets
+/// Like a socket it copies each byte twice, but it makes no system call unless the peer sleeps.
+/// Descriptors go over the socket, in step with their bytes. Everything that the peer writes to the
+/// memory is checked when it is read. If it is impossible, the call fails with
 /// [`TransportError::BrokenRing`](crate::TransportError::BrokenRing).
 ///
-/// Its descriptor is the socket's, and shows input as the contract says: after a call that did not
-/// wait has found nothing more.
+/// Its descriptor is the socket's. It shows input as the contract requires, once a nonblocking
+/// receive has found nothing more.
 #[derive(Debug)]
 pub struct Ring {
     socket: Stream,
@@ -35,7 +35,7 @@ pub struct Ring {
 
 assert_impl_all!(Ring: Send, Sync);
 
-/// What an end of a ring keeps for itself.
+/// The private state of one end of a ring.
 #[derive(Debug)]
 pub struct RingEnd {
     side: Side,
@@ -45,12 +45,13 @@ pub struct RingEnd {
 }
 
 impl Ring {
-    /// Makes two connected ends, with room for `bytes` bytes each way, rounded up to a power of two
-    /// and at least 64. What is in flight takes eight bytes more for each sending call.
+    /// Creates two connected ends, with room for `bytes` bytes each way, rounded up to a power of
+    /// two of at least 64. Each sending call in flight takes eight bytes of that, and up to seven
+    /// of padding.
     ///
     /// # Errors
-    /// Those of socketpair(2) and memfd_create(2): `EMFILE`, `ENFILE`, `ENOMEM`; `ENOSYS` before
-    /// kernel 3.17.
+    /// As socketpair(2) and memfd_create(2): `EMFILE`, `ENFILE`, `ENOMEM`; `ENOSYS` before kernel
+    /// 3.17.
     pub fn pair(bytes: usize) -> Result<(Self, Self), SystemError> {
         let (left, right) = Stream::pair()?;
         let words = RingEnd::page_len(bytes);
@@ -65,12 +66,12 @@ impl Ring {
         Blocking::new(self)
     }
 
-    /// Bounds how long a [`blocking`](Self::blocking) receive waits; see
-    /// [`Unix::set_receive_timeout`](crate::Unix::set_receive_timeout). It may be 20 ms longer, and
-    /// twice as long where the peer wakes this end for nothing.
+    /// Limits how long a [`blocking`](Self::blocking) receive waits; see
+    /// [`Unix::set_receive_timeout`](crate::Unix::set_receive_timeout). The wait may take 20 ms
+    /// longer, and twice as long if the peer causes spurious wake-ups.
     ///
     /// # Errors
-    /// `EINVAL` for no time at all, `EDOM` for one out of range.
+    /// `EINVAL` for a timeout of zero, `EDOM` for one out of range.
     pub fn set_receive_timeout(
         &mut self,
         timeout: core::time::Duration,
@@ -90,25 +91,25 @@ impl RingEnd {
         Self { side, out: Producer::new(), owes: AtomicBool::new(false), input: RingInput::new() }
     }
 
-    /// Returns whether the system lets processes sleep on a word and wake each other (futex(2)).
+    /// Returns whether the system allows futex(2).
     pub fn is_possible() -> bool {
         futex::wake(&AtomicU32::new(0), futex::Flags::empty(), 1).is_ok()
     }
 
-    /// Returns whether the socket will show what comes next. It will once a receive that does not
-    /// wait has taken all.
+    /// Returns whether the socket will show the next input. It does once a nonblocking receive has
+    /// taken everything.
     #[inline]
     pub fn shows(&self) -> bool {
         self.input.shows() && !self.owes.load(Relaxed)
     }
 
-    /// Returns how many words a ring takes with so many bytes each way.
+    /// Returns how many words a ring with `bytes` bytes each way takes.
     pub const fn page_len(bytes: usize) -> usize {
         Track::page_len(bytes)
     }
 
-    /// Returns the end as a transport, over its socket and its words: so many as
-    /// [`page_len`](Self::page_len) says. Without words the socket does all.
+    /// Returns the end as a transport over its socket and its [`page_len`](Self::page_len) words.
+    /// If `words` is empty, everything goes over the socket.
     #[inline]
     pub fn link<'a>(
         &'a mut self,

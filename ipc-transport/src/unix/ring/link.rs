@@ -1,4 +1,4 @@
-//! Both halves, as a transport.
+//! Both halves of an end, as a transport.
 
 use core::sync::atomic::AtomicU32;
 use core::time::Duration;
@@ -18,29 +18,29 @@ use crate::unix::socket::Kind;
 use crate::unix::stream::Bytes;
 use crate::waiting::{Instant, Interest, Patience, Watched, wait};
 
-/// How long descriptors may lie in the socket before the bytes are there that they belong to.
+/// How long descriptors may wait in the socket for their bytes.
 const UNCLAIMED: Duration = Duration::from_secs(1);
 
-/// Bytes of the socket that are looked at in one call.
+/// How many bytes of the socket one call peeks at.
 const BELLS: usize = 16;
 
-/// How often the word is looked at before the clock is.
+/// How often a spin loop reads the word before it reads the clock.
 const LOOKS: usize = 64;
 
-/// What the receiving half keeps for itself.
+/// The private state of the receiving half.
 #[derive(Debug)]
 pub(super) struct RingInput {
     consumer: Consumer,
-    /// The socket will show what comes next.
+    /// The socket will show the next input.
     shows: bool,
-    /// The socket's end was seen.
+    /// The socket has ended.
     closed: bool,
-    /// Since when descriptors lie in the socket that no bytes belong to yet.
+    /// Since when the socket has held descriptors whose bytes have not come.
     unclaimed: Option<Instant>,
 }
 
-/// An end of a ring over its socket and its words. With patience its calls wait, as those of
-/// [`Blocking`](crate::Blocking).
+/// An end of a ring over its socket and its words. With a `patience` its calls wait, as those of
+/// [`Blocking`](crate::Blocking) do.
 #[derive(Debug)]
 pub struct RingLink<'a> {
     sender: RingSender<'a>,
@@ -72,22 +72,22 @@ impl<'a> RingLink<'a> {
         Self { sender, input, patience }
     }
 
-    /// Returns the sending half, for one that sends while nobody else does.
+    /// Returns the sending half. Only one thread may send at a time.
     pub const fn sender(&self) -> RingSender<'a> {
         self.sender
     }
 
-    /// Does without the socket's showing what comes next, for a receive that is to wait.
+    /// Stops showing input at the socket, before a receive that waits.
     #[inline]
     pub fn stop_showing(&mut self) {
         if let (true, Some(track)) = (self.input.shows, self.incoming()) {
-            // What has come meanwhile was shown, and is there.
+            // Input that came meanwhile was shown, and is there.
             self.sleep(track, Asleep::No);
             self.input.shows = false;
         }
     }
 
-    /// Returns about how many bytes there are to receive, and not fewer.
+    /// Returns an upper estimate of how many bytes there are to receive.
     pub fn waiting(&self) -> usize {
         self.incoming().map_or(0, |track| self.input.consumer.waiting(track))
     }
@@ -105,8 +105,8 @@ impl<'a> RingLink<'a> {
         Calls { fd: self.sender.socket, mode }
     }
 
-    /// Sees to what the socket shows: bells are taken, the end is noted. Returns false where there
-    /// was nothing, in a call that waits for as long as that does.
+    /// Reads the socket: takes bells and notes the end. Returns false if there was nothing, after
+    /// the wait that the mode allows.
     #[inline(never)]
     fn listen(&mut self, mode: Mode) -> Result<bool, TransportError> {
         let mut space = [0; BELLS];
@@ -132,19 +132,19 @@ impl<'a> RingLink<'a> {
             return Ok(true);
         }
         if self.sender.is_over()? {
-            // It has ended before the bytes that it had these descriptors for.
+            // The peer sent these descriptors and ended before it wrote their bytes.
             self.input.closed = true;
             return Ok(true);
         }
-        // Its bytes are about to come.
+        // The bytes of these descriptors are about to come.
         let now = Instant::now();
         let since = *self.input.unclaimed.get_or_insert(now);
         let is_late = seen.first() != Some(&FDS) || now.since(since) > UNCLAIMED;
         if is_late { Err(TransportError::BrokenRing) } else { Ok(true) }
     }
 
-    /// Fetches the descriptors of the next bytes, which lie in the socket. Returns whether some found
-    /// no room. Where there are none the frame has lost them.
+    /// Receives the descriptors of the next bytes from the socket. Returns whether some did not
+    /// fit. If the socket holds none, the frame has lost them.
     fn fetch(&mut self, fds: &mut Fds<'_>) -> Result<bool, TransportError> {
         self.input.unclaimed = None;
         let calls = self.calls(Mode::NonBlocking);
@@ -166,9 +166,8 @@ impl<'a> RingLink<'a> {
         Ok(false)
     }
 
-    /// Waits for something to read, or for the end, if it may; returns false if nothing came.
-    /// Where it may not wait the socket will show what comes. One that was woken for nothing has a
-    /// deadline.
+    /// Waits for input or the end; returns false if nothing came. If the mode forbids waiting, it
+    /// lets the socket show the next input instead. After a spurious wake-up there is a deadline.
     #[inline(never)]
     fn wait(
         &mut self,
@@ -215,20 +214,21 @@ impl<'a> RingLink<'a> {
         Ok(self.listen(mode)? || head.position() != end)
     }
 
-    /// Returns when a receive is to end that is woken for nothing now, if ever.
+    /// Returns the deadline of a receive after a spurious wake-up, if it has a timeout.
     fn deadline(&self) -> Option<Instant> {
         let timeout = socket_timeout(self.sender.socket, Timeout::Recv).unwrap_or_default();
         timeout.map(|timeout| Instant::now() + timeout)
     }
 
-    /// Lets the socket show what comes next. Returns false where there is something already.
+    /// Lets the socket show the next input. Returns false if there is already some.
     #[inline]
     fn show(&mut self, track: Track<'_>) -> bool {
         self.input.shows = self.sleep(track, Asleep::OnSocket).is_some();
         self.input.shows
     }
 
-    /// Says how this side sleeps until there is more. `None` where there is something already.
+    /// Announces how this side will sleep until there is input. Returns `None` if there is already
+    /// some.
     #[inline]
     fn sleep(&self, track: Track<'_>, how: Asleep) -> Option<u32> {
         track.head.sleep(self.input.consumer.end()?, how)
@@ -267,7 +267,7 @@ impl Carry for RingLink<'_> {
             let (mut fds_truncated, mut limit) = (false, usize::MAX);
             if next == Next::WithFds {
                 fds_truncated = self.fetch(fds)?;
-                // No byte of a later call comes with them.
+                // Bytes of a later call must not come with them.
                 limit = self.input.consumer.fetched();
             }
             let limit = limit.min(space.len());
@@ -276,7 +276,7 @@ impl Carry for RingLink<'_> {
             self.sender.wake(track.tail, asleep);
             if self.patience.is_none() {
                 if self.input.shows {
-                    // The bell that came with the first of it.
+                    // The bell that announced these bytes.
                     _ = self.calls(Mode::NonBlocking).receive(&mut [0]);
                 }
                 self.show(track);

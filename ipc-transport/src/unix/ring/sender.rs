@@ -15,23 +15,23 @@ use crate::memory::ring::track::{BrokenRing, Track};
 use crate::unix::calls::{Calls, Mode};
 use crate::waiting::{Interest, Watched, look};
 
-/// How often something is tried again that only a peer can undo each time, which means harm.
+/// How often a step is retried that only a hostile peer can undo every time.
 pub(super) const ATTEMPTS: usize = 100;
 
-/// How long a sleep on a word lasts at most before the peer's end is looked for at the socket. Longer
-/// than a tick of the system's clock: an earlier timer has to be set in the processor, which costs 1 µs
-/// of each sleep in a virtual machine.
+/// The longest sleep on a word, before the socket is checked for the end of the peer. It is longer
+/// than a clock tick: for a shorter one the kernel must program the hardware timer, which costs 1
+/// µs in a virtual machine.
 const ON_WORD: Duration = Duration::from_millis(20);
 
 /// The sending half of one end. Only one thread may send at a time.
 #[derive(Clone, Copy, Debug)]
 pub struct RingSender<'a> {
     pub(super) socket: BorrowedFd<'a>,
-    /// Without words the socket does all.
+    /// If empty, everything goes over the socket.
     pub(super) words: &'a [AtomicU32],
     pub(super) side: Side,
     out: &'a Producer,
-    /// The other side sleeps at the socket, and there was no memory for a bell.
+    /// The other side waits at the socket, and the kernel had no memory to send a bell.
     owes: &'a AtomicBool,
 }
 
@@ -47,7 +47,7 @@ impl<'a> RingSender<'a> {
         Self { socket, words, side, out, owes }
     }
 
-    /// Sends, and waits for room.
+    /// Sends, waiting for room.
     ///
     /// # Errors
     /// As [`Transport::send`](crate::Transport::send).
@@ -68,7 +68,7 @@ impl<'a> RingSender<'a> {
         };
         self.ring_again();
         if !fds.is_empty() {
-            // They go first: once the bytes are seen, they are there.
+            // They go first, so they are there once the peer sees the bytes.
             let calls = Calls { fd: self.socket, mode };
             if !self.wait_for_room(track, mode)? || calls.send(&[&[FDS]], 1, fds)?.is_none() {
                 return Ok(None);
@@ -85,8 +85,8 @@ impl<'a> RingSender<'a> {
         }
     }
 
-    /// Waits for room, if it may, and returns whether there is some. Where it may not, the socket
-    /// will show when there is.
+    /// Waits for room and returns whether there is some. If the mode forbids waiting, it returns
+    /// false, and the socket will show when there is room.
     #[inline(never)]
     fn wait_for_room(self, track: Track<'_>, mode: Mode) -> Result<bool, TransportError> {
         let mut moves = 0;
@@ -100,7 +100,7 @@ impl<'a> RingSender<'a> {
             match (mode, asleep) {
                 (Mode::Blocking, Some(word)) => _ = sleep(track.tail, word),
                 (Mode::NonBlocking, Some(_)) => return Ok(false),
-                // A peer that reads makes room by the second time that it goes on.
+                // An honest peer has made room by its second move.
                 (_, None) if moves < ATTEMPTS => moves += 1,
                 (_, None) => return Err(TransportError::BrokenRing),
             }
@@ -108,25 +108,25 @@ impl<'a> RingSender<'a> {
         Ok(true)
     }
 
-    /// Returns whether the peer is gone. One that only sends no more still receives.
+    /// Returns whether the peer is gone. A peer that only shut down sending still receives.
     pub(super) fn is_over(self) -> Result<bool, TransportError> {
         let seen = look(Watched::new(self.socket, Interest::End));
         Ok(seen.map_err(TransportError::System)?.is_over())
     }
 
-    /// Wakes the other side, if it sleeps until this one goes on.
+    /// Wakes the other side if it sleeps until this side moves on.
     #[inline]
     pub(super) fn wake(self, cursor: Cursor<'_>, asleep: Asleep) {
         match asleep {
             Asleep::No => {}
-            // One that sleeps on a word wakes by itself soon, where this is refused.
+            // If this is refused, the sleep on the word soon ends by itself.
             Asleep::OnWord => _ = futex::wake(cursor.word(), futex::Flags::empty(), 1),
             Asleep::OnSocket => self.ring(),
         }
     }
 
-    /// Lets the other side's socket show input. Where it is full it does already; where the system is
-    /// short of memory, a later call rings.
+    /// Sends a bell, so that the other side's socket shows input. A full socket shows it already.
+    /// If the kernel is short of memory, a later call sends the bell.
     #[inline(never)]
     fn ring(self) {
         let calls = Calls { fd: self.socket, mode: Mode::NonBlocking };
@@ -135,7 +135,7 @@ impl<'a> RingSender<'a> {
         }
     }
 
-    /// Rings where there was no memory for it.
+    /// Sends the bell that an earlier call had no memory for.
     #[inline]
     pub(super) fn ring_again(self) {
         if self.owes() && self.owes.swap(false, Relaxed) {
@@ -143,7 +143,7 @@ impl<'a> RingSender<'a> {
         }
     }
 
-    /// Returns whether another call is to ring: the caller must not wait.
+    /// Returns whether a bell is still to be sent: the caller must not wait.
     #[inline]
     pub(super) fn owes(self) -> bool {
         self.owes.load(Relaxed)
@@ -156,8 +156,8 @@ impl From<BrokenRing> for TransportError {
     }
 }
 
-/// Sleeps until the word changes or the other side wakes it, for at most [`ON_WORD`] (futex(2)). The
-/// other side is another process, so the futex is not a private one.
+/// Sleeps until the word changes or the other side wakes this one, for at most [`ON_WORD`]
+/// (futex(2)). The other side is another process, so the futex is not private.
 pub(super) fn sleep(cursor: Cursor<'_>, word: u32) -> Result<(), Errno> {
     let longest = ON_WORD.try_into().ok();
     futex::wait(cursor.word(), futex::Flags::empty(), word, longest.as_ref())

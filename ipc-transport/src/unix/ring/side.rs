@@ -1,31 +1,31 @@
-//! Which side an end is, and what the two say to each other over the socket.
+//! The two sides, and the bytes that they send over the socket.
 
 use core::sync::atomic::AtomicU32;
 
 use crate::memory::ring::track::Track;
 
-/// Wakes one who waits at the socket.
+/// Wakes a side that waits at the socket.
 pub(super) const BELL: u8 = b'b';
-/// Comes with descriptors, before the bytes that these belong to.
+/// Carries descriptors, ahead of their bytes in the ring.
 pub(super) const FDS: u8 = b'f';
 
-/// Which of the two ends.
+/// One of the two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// The one that writes to the first half of the words.
+    /// The end that writes to the first half of the words.
     First,
-    /// The other one.
+    /// The end that writes to the second half.
     Second,
 }
 
 impl Side {
-    /// What this side writes.
+    /// The track that this side writes.
     #[inline]
     pub(super) fn outgoing(self, words: &[AtomicU32]) -> Option<Track<'_>> {
         Track::of(words, self == Self::First)
     }
 
-    /// What this side reads.
+    /// The track that this side reads.
     #[inline]
     pub(super) fn incoming(self, words: &[AtomicU32]) -> Option<Track<'_>> {
         Track::of(words, self == Self::Second)
