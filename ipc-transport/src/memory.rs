@@ -1,7 +1,6 @@
-//! What works in memory: the loopback, the fault injector, and memory that processes share: pages of
-//! words, bytes in them, and the ring.
+//! The loopback, the fault injector and shared memory: pages of words, bytes in them, and the ring.
 //!
-//! Nothing here may know frames or use a socket.
+//! Modules in this folder do not depend on frames and use no sockets.
 
 #[cfg(any(feature = "socket", test))]
 pub(crate) mod copy;

@@ -1,5 +1,5 @@
-//! Copies between shared words and this process's own memory. Each byte is read and written once,
-//! whatever another process does to the words meanwhile.
+//! Copies between shared words and private memory. Each byte is read and written exactly once, even
+//! if another process changes the words meanwhile.
 
 use super::words::AtomicU32;
 
@@ -8,7 +8,7 @@ use machine::{load_all, store_all};
 #[cfg(not(all(target_arch = "x86_64", not(miri), not(all(loom, test)))))]
 use portable::{load_all, store_all};
 
-/// Copies bytes into the words from byte `at` on, up to the end of the words. Returns how many.
+/// Copies bytes into the words from byte `at` on, as many as fit. Returns how many.
 #[inline]
 pub(crate) fn store(words: &[AtomicU32], at: usize, bytes: &[u8]) -> usize {
     let len = bytes.len().min(size_of_val(words).saturating_sub(at));
@@ -19,7 +19,7 @@ pub(crate) fn store(words: &[AtomicU32], at: usize, bytes: &[u8]) -> usize {
     len
 }
 
-/// Copies bytes out of the words from byte `at` on, up to the end of the words. Returns how many.
+/// Copies bytes out of the words from byte `at` on, as many as there are. Returns how many.
 #[inline]
 pub(crate) fn load(words: &[AtomicU32], at: usize, space: &mut [u8]) -> usize {
     let len = space.len().min(size_of_val(words).saturating_sub(at));
@@ -30,8 +30,8 @@ pub(crate) fn load(words: &[AtomicU32], at: usize, space: &mut [u8]) -> usize {
     len
 }
 
-/// By the processor's own copy, some five times as fast as word by word. The compiler's copy is not
-/// for memory that others write: it may read a byte again later.
+/// Copies with `rep movsb`, about five times as fast as word by word. `copy_nonoverlapping` must
+/// not be used on memory that others write, since the compiler may read a byte twice.
 #[cfg(all(target_arch = "x86_64", not(miri), not(all(loom, test))))]
 mod machine {
     #![expect(unsafe_code, reason = "one instruction, and pointers to bytes within words")]
@@ -44,7 +44,7 @@ mod machine {
     #[inline]
     pub(super) fn store_all(words: &[AtomicU32], at: usize, bytes: &[u8]) {
         let to = words.as_ptr().cast_mut().cast::<u8>().wrapping_add(at);
-        // SAFETY: the bytes from `at` on lie within the words, as `store` has checked, and atomics
+        // SAFETY: `store` has checked that the bytes from `at` on are within the words, and atomics
         // may be written through a shared reference.
         unsafe { copy(bytes.as_ptr(), to, bytes.len()) };
     }
@@ -53,15 +53,15 @@ mod machine {
     #[inline]
     pub(super) fn load_all(words: &[AtomicU32], at: usize, space: &mut [u8]) {
         let from = words.as_ptr().cast::<u8>().wrapping_add(at);
-        // SAFETY: the bytes from `at` on lie within the words, as `load` has checked.
+        // SAFETY: `load` has checked that the bytes from `at` on are within the words.
         unsafe { copy(from, space.as_mut_ptr(), space.len()) };
     }
 
     /// # Safety
-    /// `len` bytes may be read at `from` and written at `to`.
+    /// `from` is readable and `to` writable for `len` bytes.
     #[inline]
     unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
-        // SAFETY: the caller's promise; the direction flag is clear, as it must be here.
+        // SAFETY: the caller vouches for the pointers; the ABI keeps the direction flag clear.
         unsafe {
             asm!(
                 "rep movsb",
@@ -74,7 +74,7 @@ mod machine {
     }
 }
 
-/// Word by word: on other processors, and where a tool looks at each access.
+/// Copies word by word: on other processors, and under miri and loom.
 #[cfg(not(all(target_arch = "x86_64", not(miri), not(all(loom, test)))))]
 mod portable {
     use core::sync::atomic::Ordering::Relaxed;
@@ -110,7 +110,7 @@ mod portable {
         take(words, at + len - tail.len(), tail);
     }
 
-    /// Changes a part of one word.
+    /// Writes a part of one word.
     fn put(words: &[AtomicU32], at: usize, bytes: &[u8]) {
         if let Some(word) = words.get(at / WORD).filter(|_| !bytes.is_empty()) {
             let mut old = word.load(Relaxed).to_ne_bytes();

@@ -1,4 +1,4 @@
-//! A transport that fails now and then, the same way for the same seed.
+//! A transport that fails at random, reproducibly for each seed.
 
 use heapless::Vec;
 
@@ -7,42 +7,42 @@ use crate::contract::{
 };
 use crate::fd::BorrowedFd;
 
-/// What goes wrong and how often: each chance is in 255ths for a call, from 0 (never) to 255
-/// (always).
+/// Which faults are injected and how often. Each probability is per call, in 255ths: from 0 (never)
+/// to 255 (always).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Faults {
-    /// Calls are cut: only some of the first bytes offered, or of the space, are used.
+    /// Calls are short: they use only the start of the bytes or of the space.
     pub cut: u8,
-    /// Calls answer that they would block, and do nothing.
+    /// Calls do nothing and return that they would block.
     pub delay: u8,
     /// Calls fail once with [`Faults::ERROR`].
     pub fail: u8,
-    /// Receives lose the descriptors that came, as for a receiver that may open no more.
+    /// Receives lose their descriptors, as if the receiver had reached its limit (`EMFILE`).
     pub drop_fds: u8,
-    /// Calls close the connection for good.
+    /// Calls close the connection.
     pub disconnect: u8,
 }
 
 impl Faults {
-    /// None at all.
+    /// No faults.
     pub const NONE: Self = Self { cut: 0, delay: 0, fail: 0, drop_fds: 0, disconnect: 0 };
 
-    /// Short counts, delays and passing errors: all that the contract of a transport allows while
-    /// nothing is lost.
+    /// Short counts, delays and temporary errors: every fault that loses nothing under the
+    /// contract.
     pub const HARMLESS: Self = Self { cut: 128, delay: 115, fail: 16, ..Self::NONE };
 
-    /// Also descriptors that are lost, a few connections, and everything more often.
+    /// Every fault, more often: some descriptors are lost and some connections closed.
     pub const HARSH: Self = Self { cut: 160, delay: 136, fail: 32, drop_fds: 64, disconnect: 2 };
 
-    /// The error of a call that fails. Nothing of the call was taken.
+    /// The error of an injected failure. The call moved nothing.
     pub const ERROR: TransportError =
         TransportError::System(SystemError { call: "faulty", errno: Errno(5) });
 }
 
 /// A transport with injected faults: it cuts, delays, fails and drops.
 ///
-/// What it does follows from the seed and the calls alone. It works over any transport,
-/// with descriptors where that carries them.
+/// The faults depend only on the seed and the calls. It works over any transport, and carries
+/// descriptors if that transport does.
 ///
 /// ```
 /// use ipc_transport::{Faults, Faulty, Loopback, Transport};
@@ -59,22 +59,22 @@ impl Faults {
 /// ```
 #[derive(Debug)]
 pub struct Faulty<T> {
-    /// Gone once the connection is dropped.
+    /// `None` once the connection is closed.
     inner: Option<T>,
     faults: Faults,
     state: u64,
 }
 
-/// What the generator adds to its state for each number.
+/// The generator's increment.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl<T> Faulty<T> {
-    /// Makes a transport faulty.
+    /// Wraps a transport.
     pub const fn new(inner: T, faults: Faults, seed: u64) -> Self {
         Self { inner: Some(inner), faults, state: seed }
     }
 
-    /// The next number (splitmix64), for any seed.
+    /// Returns the next random number (splitmix64, which works with any seed).
     const fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(GOLDEN);
         let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -83,11 +83,11 @@ impl<T> Faulty<T> {
     }
 
     const fn happens(&mut self, chance: u8) -> bool {
-        // A number below 255, but for a small bias.
+        // A number below 255, with a small bias.
         chance > 0 && (self.next() >> 32) % 255 < chance as u64
     }
 
-    /// Returns a number from 1 to `limit`, or `limit` itself where nothing is cut.
+    /// Returns a number from 1 to `limit`, or `limit` itself if the call is not cut.
     fn cut(&mut self, limit: usize) -> usize {
         if limit < 2 || !self.happens(self.faults.cut) {
             return limit;
@@ -96,8 +96,7 @@ impl<T> Faulty<T> {
         1 + usize::try_from(self.next() >> 33).unwrap_or(0) % limit
     }
 
-    /// Makes a call of the transport inside with how much it is given of `len` bytes, unless
-    /// something goes wrong before.
+    /// Calls the inner transport with a length of up to `len`, unless a fault comes first.
     fn call<R>(&mut self, len: usize, call: impl FnOnce(&mut T, usize) -> Moved<R>) -> Moved<R> {
         if self.happens(self.faults.disconnect) {
             self.inner = None;
@@ -112,13 +111,13 @@ impl<T> Faulty<T> {
         }
     }
 
-    /// Sends by `call` what goes out of the pieces.
+    /// Sends a possibly cut copy of the pieces through `call`.
     fn send_by(&mut self, pieces: &[&[u8]], call: impl FnOnce(&mut T, &[&[u8]]) -> Moved) -> Moved {
         let len = pieces.iter().map(|piece| piece.len()).sum();
         self.call(len, |inner, len| call(inner, &cut(pieces, len).collect::<Vec<_, PIECES>>()))
     }
 
-    /// Receives by `call` into what is used of the space.
+    /// Receives through `call` into a possibly cut space.
     fn receive_by<R>(
         &mut self,
         space: &mut [u8],
@@ -201,7 +200,7 @@ mod tests {
         assert_eq!(right.receive(&mut space), Err(TransportError::Closed));
     }
 
-    /// The seed that leads to the state of zero, where the generator stands still.
+    /// The seed that leads to a state of zero, at which the generator stood still.
     #[test]
     fn repro_no_seed_makes_it_stand_still() {
         let mut loopback = Loopback::<64>::new();

@@ -1,4 +1,4 @@
-//! A transport in memory, with no operating system: what one end sends the other receives.
+//! An in-memory transport that needs no operating system.
 
 use core::cell::RefCell;
 
@@ -9,14 +9,14 @@ use crate::contract::{Carry, FdList, Fds, MAX_FDS, Moved, Received, TransportErr
 use crate::descriptor::duplicate;
 use crate::fd::BorrowedFd;
 
-/// Most descriptors in flight in one direction.
+/// The most descriptors in flight in one direction.
 const HELD: usize = 2 * MAX_FDS;
 
-/// Two rings of `N` bytes, one for each direction, in three times the memory. It belongs to one
-/// thread.
+/// A pair of in-memory queues of `N` bytes, one for each direction. Each byte takes three bytes of
+/// memory. Both ends belong to one thread.
 ///
-/// With the feature `socket` it also carries descriptors: duplicates, at most 253 a call and 506
-/// in flight in each direction.
+/// With the feature `socket` it also carries descriptors, which it duplicates: at most 253 per call
+/// and 506 in flight in each direction.
 ///
 /// ```
 /// use ipc_transport::{Loopback, Transport};
@@ -38,19 +38,19 @@ pub struct Loopback<const N: usize> {
 /// The bytes of one direction, and the descriptors that travel with them.
 #[derive(Debug, Default)]
 struct Ring<const N: usize> {
-    /// Each byte, and with the first of a sending call how many descriptors that brought.
+    /// The bytes. The first byte of each sending call also has its number of descriptors.
     bytes: Deque<(u8, Option<u8>), N>,
     fds: FdList<HELD>,
     sender_gone: bool,
 }
 
 impl<const N: usize> Loopback<N> {
-    /// Two empty rings.
+    /// Creates a loopback with nothing in flight.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Starts again and returns the two ends. Dropping an end closes it.
+    /// Drops everything in flight and returns two new ends. Dropping an end closes it.
     pub fn ends(&mut self) -> (LoopbackEnd<'_, N>, LoopbackEnd<'_, N>) {
         *self = Self::new();
         let left = LoopbackEnd { outgoing: &self.there, incoming: &self.back };
@@ -84,7 +84,7 @@ impl<const N: usize> Carry for LoopbackEnd<'_, N> {
         if ring.bytes.is_full() || ring.fds.fds().room() < fds.len() {
             return Ok(None);
         }
-        // All or none.
+        // Either all are duplicated or none is sent.
         let copies: Result<Vec<_, MAX_FDS>, _> = fds.iter().map(|fd| duplicate(*fd)).collect();
         for fd in copies.map_err(TransportError::System)? {
             _ = ring.fds.fds().push(fd);
@@ -108,7 +108,8 @@ impl<const N: usize> Carry for LoopbackEnd<'_, N> {
         }
         let (mut len, mut fd_count) = (0, 0);
         for place in space {
-            // As with a stream socket, a call ends with the bytes whose descriptors it takes.
+            // As with a stream socket, a receive stops before the next byte that brought
+            // descriptors.
             let is_next = |(_, brought): &mut (u8, Option<u8>)| fd_count == 0 || brought.is_none();
             let Some((byte, brought)) = ring.bytes.pop_front_if(is_next) else { break };
             *place = byte;

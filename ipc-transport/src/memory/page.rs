@@ -1,4 +1,4 @@
-//! Memory that a process shares with the children it forks: words, and nothing else.
+//! Memory that processes share, as words.
 
 #![expect(unsafe_code, reason = "mapping memory and looking at it as words")]
 
@@ -18,18 +18,18 @@ use static_assertions::assert_impl_all;
 use crate::contract::SystemError;
 use crate::descriptor::above_stdio;
 
-/// What `/proc/PID/fd` shows for the file.
+/// The file's name in `/proc/PID/fd`.
 const NAME: &str = "ipc-page";
 
-/// Without these any process with the file can take the memory away from those that map it.
+/// Without these, any process that has the file can shrink it under the processes that map it.
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 
 const PROTECTION: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
 
 /// A page of words, zero at first, that stays shared across fork (mmap(2), `MAP_SHARED` and
-/// `MAP_ANONYMOUS`). It has no name and goes with the last process that maps it.
+/// `MAP_ANONYMOUS`). It has no name, and is freed with the last process that maps it.
 ///
-/// Whatever another process may have written is input: check each word that is read.
+/// Another process may write to it at any time: treat each word as untrusted input.
 #[derive(Debug)]
 pub struct SharedPage {
     words: NonNull<AtomicU32>,
@@ -57,15 +57,15 @@ impl SharedPage {
         Self::mapped(mapped, count)
     }
 
-    /// Maps room for `count` words of a new file without a name (memfd_create(2), kernel 3.17),
-    /// which another program can map after an exec by [`of_file`](Self::of_file). The file is
-    /// close-on-exec and sealed: it can neither shrink nor grow.
+    /// Maps `count` words of a new memfd (memfd_create(2), kernel 3.17), which another program can
+    /// map with [`of_file`](Self::of_file) after an exec. The file is close-on-exec and sealed: it
+    /// can neither shrink nor grow.
     ///
     /// # Errors
     /// `EMFILE`, `ENFILE` and `ENOMEM`; `EINVAL` for a count of zero.
     pub fn with_file(count: usize) -> Result<(Self, OwnedFd), SystemError> {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        // Asked for where the kernel knows it (6.3), since some systems insist on it.
+        // Used if the kernel knows it (6.3), since some systems require it.
         let file = match memfd_create(NAME, flags | MemfdFlags::NOEXEC_SEAL) {
             Err(Errno::INVAL) => memfd_create(NAME, flags),
             other => other,
@@ -77,19 +77,19 @@ impl SharedPage {
         Ok((Self::of_file(file.as_fd(), count)?, file))
     }
 
-    /// Maps the first `count` words of a file that [`with_file`](Self::with_file) made, in this
-    /// program or in one before it.
+    /// Maps the first `count` words of a file that [`with_file`](Self::with_file) created, in this
+    /// process or another.
     ///
     /// # Errors
-    /// `EINVAL` from `fcntl F_GET_SEALS` where it is no such file, `EPERM` where it could still
-    /// shrink (which would kill all processes that map it, `SIGBUS`), `EINVAL` from `fstat` where
+    /// `EINVAL` from `fcntl F_GET_SEALS` if it is not a memfd; `EPERM` if it is not sealed against
+    /// shrinking, which would kill every process that maps it (`SIGBUS`); `EINVAL` from `fstat` if
     /// it is too short; `ENOMEM`.
     pub fn of_file(file: BorrowedFd<'_>, count: usize) -> Result<Self, SystemError> {
         if bytes_of(file)? < len(count) as u64 {
             return Err(SystemError::of("fstat")(Errno::INVAL));
         }
         // SAFETY: the kernel chooses the address, so no memory in use is replaced; the file is
-        // sealed against shrinking, so that the mapping has memory for as long as it lives.
+        // sealed against shrinking, so the mapping stays backed.
         let mapped = unsafe {
             mmap(core::ptr::null_mut(), len(count), PROTECTION, MapFlags::SHARED, file, 0)
         };
@@ -99,7 +99,7 @@ impl SharedPage {
     /// Maps all of a file, as [`of_file`](Self::of_file) does.
     ///
     /// # Errors
-    /// As [`of_file`](Self::of_file); also `EINVAL` where it is empty.
+    /// As [`of_file`](Self::of_file); also `EINVAL` if the file is empty.
     pub fn of_whole_file(file: BorrowedFd<'_>) -> Result<Self, SystemError> {
         let count = bytes_of(file)? / size_of::<u32>() as u64;
         Self::of_file(file, usize::try_from(count).unwrap_or(usize::MAX))
@@ -113,9 +113,9 @@ impl SharedPage {
     /// Returns the words.
     #[inline]
     pub const fn words(&self) -> &[AtomicU32] {
-        // SAFETY: so many words are mapped there, aligned to a page and at most `isize::MAX` bytes,
-        // which `len` sees to; the mapping lives as long as `self`, and other processes change it
-        // only as atomics may change.
+        // SAFETY: `count` words are mapped there, aligned to a page; `len` limits them to
+        // `isize::MAX` bytes; the mapping lives as long as `self`, and atomics may change under
+        // other processes.
         unsafe { core::slice::from_raw_parts(self.words.as_ptr(), self.count) }
     }
 }
@@ -128,12 +128,12 @@ impl Drop for SharedPage {
     }
 }
 
-/// Bytes of so many words; where no slice may be so long, more than can be mapped.
+/// The bytes of `count` words. If a slice cannot be that long, more than mmap allows.
 fn len(count: usize) -> usize {
     Layout::array::<AtomicU32>(count).map_or(usize::MAX, |layout| layout.size())
 }
 
-/// Bytes of a file that cannot shrink.
+/// The length in bytes of a file that is sealed against shrinking.
 fn bytes_of(file: BorrowedFd<'_>) -> Result<u64, SystemError> {
     let seals = fcntl_get_seals(file).map_err(SystemError::of("fcntl F_GET_SEALS"))?;
     if !seals.contains(SEALS) {

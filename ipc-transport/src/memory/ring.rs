@@ -1,13 +1,13 @@
-//! A ring of bytes in shared words, for one direction: what the two sides do to it, without a call.
+//! A ring of bytes in shared words, for one direction. Makes no system calls.
 //!
 //! ```text
 //! words  0        32       64
 //!        │ head … │ tail … │ data: chunks, each of a length, a mark, and bytes
 //! ```
 //!
-//! A chunk is what one sending call took. It begins at a multiple of eight bytes, with a word: its
-//! length, and whether descriptors came with it. What the peer writes is input: cursors and lengths
-//! are checked each time that they are read, and bytes are copied out before anybody looks at them.
+//! Each sending call writes one chunk. It begins at a multiple of eight bytes, with a word that
+//! holds its length and whether it has descriptors. The peer's writes are untrusted input: cursors
+//! and lengths are checked on each read, and bytes are copied out before they are parsed.
 
 mod bytes;
 pub(crate) mod consumer;

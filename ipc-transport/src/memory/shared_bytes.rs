@@ -1,6 +1,6 @@
-//! Bytes that another process may change at any time: copied, and never lent.
+//! Bytes that another process may change at any time: copied, never borrowed.
 
-#![expect(unsafe_code, reason = "the kernel is given a pointer, since a slice must not be made")]
+#![expect(unsafe_code, reason = "shared bytes go to the kernel as a raw pointer, never as a slice")]
 
 use core::fmt;
 use core::sync::atomic::AtomicU32;
@@ -12,13 +12,13 @@ use syscalls::{Sysno, syscall};
 use super::copy;
 use crate::contract::SystemError;
 
-/// How often a call is made again that a signal has interrupted.
+/// How often a call that a signal interrupted is retried.
 const ATTEMPTS: usize = 10_000;
 
 /// Bytes in memory that other processes may write at the same time.
 ///
-/// They are copied out before anybody looks at them, or moved between the memory and a file by the
-/// kernel alone. There is no slice of them, since its bytes might change while it exists.
+/// They are copied out before they are read, or moved between the memory and a file by the kernel.
+/// No method returns a slice, since its bytes could change while it exists.
 #[derive(Clone, Copy)]
 pub struct SharedBytes<'a> {
     words: &'a [AtomicU32],
@@ -26,7 +26,7 @@ pub struct SharedBytes<'a> {
 }
 
 impl<'a> SharedBytes<'a> {
-    /// Takes the first `len` bytes of the words, or all if there are fewer.
+    /// Uses the first `len` bytes of the words, or all if there are fewer.
     pub fn new(words: &'a [AtomicU32], len: usize) -> Self {
         Self { words, len: len.min(size_of_val(words)) }
     }
@@ -41,46 +41,46 @@ impl<'a> SharedBytes<'a> {
         self.len == 0
     }
 
-    /// Copies bytes out, from byte `offset` on, as many as there are and `space` has room for.
-    /// Returns how many.
+    /// Copies bytes out, from byte `offset` on, as many as there are and fit in `space`. Returns
+    /// how many.
     pub fn read_at(&self, offset: usize, space: &mut [u8]) -> usize {
         let len = space.len().min(self.len.saturating_sub(offset));
         copy::load(self.words, offset, space.get_mut(..len).unwrap_or_default())
     }
 
-    /// Copies bytes in, from byte `offset` on, as many as there is room for. Returns how many.
+    /// Copies bytes in, from byte `offset` on, as many as fit. Returns how many.
     pub fn write_at(&self, offset: usize, bytes: &[u8]) -> usize {
         let len = bytes.len().min(self.len.saturating_sub(offset));
         copy::store(self.words, offset, bytes.get(..len).unwrap_or_default())
     }
 
-    /// Writes all bytes to a file, at its offset (write(2)). The kernel reads them where they are:
-    /// nothing is copied by this process. It waits as write(2) does.
+    /// Writes all bytes to a file, at its file offset (write(2)). The kernel reads them in place;
+    /// this process makes no copy. It blocks as write(2) does.
     ///
     /// # Errors
-    /// Those of write(2), once some bytes may be written.
+    /// As write(2). Some bytes may have been written.
     pub fn write_to(&self, fd: impl AsFd) -> Result<(), SystemError> {
         let done = self.transfer(Sysno::write, &fd).map_err(SystemError::of("write"))?;
-        // A file that takes nothing and says so by no error.
+        // The file takes no bytes, but write(2) reports no error.
         if done < self.len { Err(SystemError::of("write")(Errno::IO)) } else { Ok(()) }
     }
 
-    /// Reads from a file, at its offset, up to its end or until there is no more room (read(2)).
-    /// Returns how many bytes were read. It waits as read(2) does.
+    /// Reads from a file, at its file offset, up to its end or until there is no more room
+    /// (read(2)). Returns how many bytes were read. It blocks as read(2) does.
     ///
     /// # Errors
-    /// Those of read(2), once some bytes may be read.
+    /// As read(2). Some bytes may have been read.
     pub fn read_from(&self, fd: impl AsFd) -> Result<usize, SystemError> {
         self.transfer(Sysno::read, &fd).map_err(SystemError::of("read"))
     }
 
-    /// Makes the call until all bytes are moved, or none are.
+    /// Repeats the call until all bytes are moved or a call moves none.
     fn transfer(&self, call: Sysno, fd: &impl AsFd) -> Result<usize, Errno> {
         let start = self.words.as_ptr().cast_mut().cast::<u8>();
         let (mut done, mut attempts) = (0, 0);
         while done < self.len {
             let (at, rest) = (start.wrapping_add(done), self.len - done);
-            // SAFETY: the kernel reads or writes `rest` bytes at `at`, which lie within the words;
+            // SAFETY: the kernel reads or writes `rest` bytes at `at`, which are within the words;
             // atomics may be written through a shared reference.
             match unsafe { syscall!(call, fd.as_fd().as_raw_fd(), at, rest) } {
                 Ok(0) => break,
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(bytes.read_from(&directory).unwrap_err().call, "read");
     }
 
-    /// A file without a name.
+    /// An unnamed temporary file.
     fn tempfile() -> File {
         let flags = rustix::fs::MemfdFlags::CLOEXEC;
         rustix::fs::memfd_create("test", flags).unwrap().into()

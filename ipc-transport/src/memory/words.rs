@@ -1,4 +1,4 @@
-//! The shared words: those of the processor, and in models those of loom.
+//! The atomic words: `core`'s, or loom's in its models.
 
 #[cfg(not(all(loom, test)))]
 pub(crate) use core::sync::atomic::AtomicU32;

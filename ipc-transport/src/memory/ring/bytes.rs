@@ -1,4 +1,4 @@
-//! Bytes in shared words, which wrap: copied in and out, and never lent.
+//! Bytes in shared words, at wrapping positions: copied in and out, never borrowed.
 
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -8,12 +8,12 @@ use crate::memory::words::AtomicU32;
 /// Bytes of a word.
 const WORD: usize = size_of::<u32>();
 
-/// Words, a power of two of them.
+/// The words. Their number is a power of two.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bytes<'a>(&'a [AtomicU32]);
 
 impl<'a> Bytes<'a> {
-    /// Takes the words; `None` where these are not a power of two, or too many for a position.
+    /// Takes the words; `None` if their number is not a power of two, or too large for a position.
     pub(super) fn of(words: &'a [AtomicU32]) -> Option<Self> {
         let fits = words.len().is_power_of_two() && words.len() < (1 << 29);
         fits.then_some(Self(words))
@@ -22,7 +22,7 @@ impl<'a> Bytes<'a> {
     /// Returns how many bytes there are.
     #[inline]
     pub(super) fn capacity(self) -> u32 {
-        // `of` has seen to that.
+        // `of` has checked that it fits.
         u32::try_from(self.0.len() * WORD).unwrap_or(0)
     }
 
@@ -38,7 +38,7 @@ impl<'a> Bytes<'a> {
         }
     }
 
-    /// Copies bytes in, from a position on. There is room for them.
+    /// Copies bytes in, from a position on. The caller has made sure that they fit.
     pub(super) fn write(self, at: u32, bytes: &[u8]) {
         let len = copy::store(self.0, self.place(at), bytes);
         copy::store(self.0, 0, bytes.get(len..).unwrap_or_default());

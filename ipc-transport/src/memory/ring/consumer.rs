@@ -1,26 +1,26 @@
-//! The side that reads.
+//! The reading side.
 
 use super::cursor::Asleep;
 use super::track::{BrokenRing, Track, UNIT, WITH_FDS, aligned};
 
-/// What the reading side keeps for itself.
+/// The private state of the reading side.
 #[derive(Debug, Default)]
 pub(crate) struct Consumer {
-    /// How far it has come, in bytes.
+    /// Its position, in bytes.
     position: u32,
-    /// How far it knows the other side to have come.
+    /// The last known position of the other side.
     head: u32,
-    /// Bytes of the present chunk that are still to be read.
+    /// Unread bytes of the current chunk.
     left: u32,
-    /// The descriptors of the present chunk are still to be fetched.
+    /// The descriptors of the current chunk have not been fetched.
     with_fds: bool,
 }
 
-/// What is to be read next.
+/// What to read next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     Bytes,
-    /// Bytes with descriptors, which are fetched first: see [`Consumer::fetched`].
+    /// Bytes with descriptors. Fetch the descriptors first: see [`Consumer::fetched`].
     WithFds,
 }
 
@@ -35,15 +35,15 @@ impl Consumer {
         Self { position, head: position, ..Self::new() }
     }
 
-    /// Returns from where the other side has not gone on, as far as this side knows; `None` where
-    /// there is something to read.
+    /// Returns the last known position of the other side if everything before it was read; `None`
+    /// if there is input.
     #[inline]
     pub(crate) const fn end(&self) -> Option<u32> {
         let is_empty = self.left == 0 && self.head == aligned(self.position);
         if is_empty { Some(self.head) } else { None }
     }
 
-    /// Looks for something to read.
+    /// Looks for input.
     #[inline]
     pub(crate) fn next(&mut self, track: Track<'_>) -> Result<Option<Next>, BrokenRing> {
         if self.left == 0 {
@@ -68,14 +68,14 @@ impl Consumer {
         Ok(Some(if self.with_fds { Next::WithFds } else { Next::Bytes }))
     }
 
-    /// The descriptors of the next bytes were fetched. Returns how many bytes these are.
+    /// Notes that the descriptors of the next bytes were fetched. Returns how many bytes these are.
     pub(crate) fn fetched(&mut self) -> usize {
         self.with_fds = false;
         usize::try_from(self.left).unwrap_or(usize::MAX)
     }
 
-    /// Copies out what there is to read, up to the next descriptors and to what is broken. Returns how
-    /// many bytes, and how the other side has slept for want of room.
+    /// Copies out bytes, up to the next chunk that has descriptors or is broken. Returns how many,
+    /// and how the other side sleeps while it waits for room.
     pub(crate) fn take(&mut self, track: Track<'_>, space: &mut [u8]) -> (usize, Asleep) {
         let mut taken = 0;
         while taken < space.len() && self.next(track) == Ok(Some(Next::Bytes)) {
@@ -98,7 +98,7 @@ impl Consumer {
         self.end() == Some(track.head.position())
     }
 
-    /// Returns about how many bytes there are to read, and not fewer.
+    /// Returns an upper estimate of how many bytes there are to read.
     pub(crate) fn waiting(&self, track: Track<'_>) -> usize {
         let waiting = track.head.position().wrapping_sub(self.position);
         usize::try_from(waiting.min(track.data.capacity())).unwrap_or(usize::MAX)

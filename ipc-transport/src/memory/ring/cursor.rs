@@ -1,20 +1,20 @@
-//! A cursor that the other side may sleep on, in one word.
+//! A cursor that the other side can sleep on, in one word.
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire};
 
 use crate::memory::words::AtomicU32;
 
-/// How often a word is asked again that somebody else has changed meanwhile.
+/// How often a compare-exchange is retried if the other side changes the word meanwhile.
 const ATTEMPTS: usize = 100;
 
 /// How a side sleeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asleep {
-    /// It does not.
+    /// Not asleep.
     No = 0,
     /// On the word itself (futex(2)).
     OnWord = 1,
-    /// On the companion socket, or a descriptor that shows it.
+    /// On the companion socket, or on a descriptor that watches it.
     OnSocket = 2,
 }
 
@@ -30,27 +30,27 @@ impl Asleep {
     }
 }
 
-/// How far a side has come: bytes since the start, in a multiple of eight, which wrap; and in the
-/// lowest bits how the other side sleeps until it goes on. One word decides that, so that no wake-up
+/// The position of a side: bytes since the start, a multiple of eight, wrapping. The lowest bits
+/// say how the other side sleeps until the position changes. Both are in one word, so no wake-up
 /// can be lost.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cursor<'a>(pub(super) &'a AtomicU32);
 
 impl<'a> Cursor<'a> {
-    /// Returns the position. It is the peer's word.
+    /// Returns the position. It is untrusted input from the peer.
     #[inline]
     pub(crate) fn position(self) -> u32 {
         self.0.load(Acquire) & !Asleep::BITS
     }
 
-    /// Goes on to a position, and returns how the other side has slept: it is to be woken.
+    /// Moves to a position, and returns how the other side sleeps: wake it.
     #[inline]
     pub(crate) fn publish(self, position: u32) -> Asleep {
         Asleep::of(self.0.swap(position, AcqRel))
     }
 
-    /// Says how this side sleeps until the other one goes on from `position`. Returns the word
-    /// as it is then; `None` where the other one has gone on.
+    /// Announces how this side will sleep until the other side moves on from `position`. Returns
+    /// the new word; `None` if the other side has already moved on.
     #[inline]
     pub(crate) fn sleep(self, position: u32, how: Asleep) -> Option<u32> {
         let wanted = position | how as u32;
@@ -70,7 +70,7 @@ impl<'a> Cursor<'a> {
         None
     }
 
-    /// Returns the word, for the calls that sleep on it and wake who does.
+    /// Returns the word, for futex(2).
     pub(crate) const fn word(self) -> &'a AtomicU32 {
         self.0
     }

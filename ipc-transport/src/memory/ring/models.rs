@@ -1,11 +1,10 @@
-//! Models of one track for loom, which tries all that two threads can see of each other's words:
-//! `cargo xtask loom`.
+//! loom models of one track: `cargo xtask loom` tries every interleaving of two threads.
 //!
-//! No sleep has a deadline here, though the ring's sleeps are short: a lost wake-up is a deadlock,
-//! which loom reports. loom never lets a load see a later store, so it does not notice a copy out of
-//! the ring that is delayed until the bytes are overwritten; the release in [`Cursor::publish`]
-//! forbids that. It treats `SeqCst` accesses as weaker than they are; the ring has none. The number
-//! of preemptions is bounded.
+//! Sleeps have no deadline here, so a lost wake-up is a deadlock, which loom reports. Limits: loom
+//! never lets a load see a later store. So it cannot notice a copy out of the ring that is delayed
+//! until the bytes are overwritten; the release in [`Cursor::publish`] forbids that. It treats
+//! `SeqCst` accesses as weaker than they are; the ring has none. The number of preemptions is
+//! bounded.
 
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -20,7 +19,7 @@ use super::producer::Producer;
 use super::track::Track;
 use crate::memory::words::AtomicU32;
 
-/// Twice as many as there is room for, so that each side waits for the other.
+/// Twice as many bytes as fit, so that each side waits for the other.
 const BYTES: u8 = 128;
 
 /// How a side sleeps.
@@ -28,11 +27,11 @@ const BYTES: u8 = 128;
 enum Way {
     OnWord,
     OnSocket,
-    /// On the word until its time is over, and then at the socket.
+    /// On the word until a timeout, and then at the socket.
     OnWordFirst,
 }
 
-/// What a side sleeps at: the word, as futex(2) has it, and the socket with its bells.
+/// The places where a side sleeps: the word, like futex(2), and the socket with its bells.
 struct Bed {
     bells: Mutex<usize>,
     changed: Condvar,
@@ -43,7 +42,7 @@ impl Bed {
         Self { bells: Mutex::new(0), changed: Condvar::new() }
     }
 
-    /// As futex(2): the comparison and the sleep are one step for a waker.
+    /// As in futex(2), no wake-up can come between the comparison and the sleep.
     fn sleep_on(&self, word: &AtomicU32, value: u32) {
         let bells = self.bells.lock().unwrap();
         if word.load(Relaxed) == value {
@@ -66,7 +65,7 @@ impl Bed {
         }
     }
 
-    /// Sleeps until the other side goes on from a position.
+    /// Sleeps until the other side moves on from a position.
     fn sleep(&self, cursor: Cursor<'_>, position: u32, way: Way) {
         match way {
             Way::OnWord => {
@@ -88,7 +87,7 @@ impl Bed {
     }
 }
 
-/// What both sides have, and where each sleeps.
+/// The shared words, and where each side sleeps.
 struct Both {
     words: Vec<AtomicU32>,
     writer: Bed,

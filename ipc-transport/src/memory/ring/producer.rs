@@ -1,23 +1,23 @@
-//! The side that writes.
+//! The writing side.
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::cursor::Asleep;
 use super::track::{BrokenRing, Track, UNIT, WITH_FDS, aligned};
 
-/// What the writing side keeps for itself: how far it has come, and how far it knows the other side to
-/// have come. Only one thread may write at a time, and any thread may be the next.
+/// The private state of the writing side: its position, and the last known position of the other
+/// side. Only one thread at a time may write, but it need not be the same thread each time.
 #[derive(Debug, Default)]
 pub(crate) struct Producer {
     head: AtomicU32,
     tail: AtomicU32,
 }
 
-/// What was written.
+/// A chunk that was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Put {
     pub(crate) len: usize,
-    /// The other side is to be woken.
+    /// How the other side sleeps: wake it.
     pub(crate) asleep: Asleep,
 }
 
@@ -32,13 +32,13 @@ impl Producer {
         Self { head: position.into(), tail: position.into() }
     }
 
-    /// Returns where the other side was when there was no room.
+    /// Returns the last known position of the other side.
     pub(crate) fn tail(&self) -> u32 {
         self.tail.load(Relaxed)
     }
 
-    /// Returns how many bytes the next chunk can have; it looks where the other side is unless it
-    /// knows of enough room.
+    /// Returns how many bytes the next chunk can have. It reads the other side's position only if
+    /// the last known one leaves less than `wanted`.
     #[inline]
     pub(crate) fn room(&self, track: Track<'_>, wanted: usize) -> Result<usize, BrokenRing> {
         let free = |tail: u32| {
@@ -57,7 +57,7 @@ impl Producer {
         Ok(room)
     }
 
-    /// Writes the first bytes of the pieces as one chunk; `None` without room for any.
+    /// Writes bytes from the start of the pieces as one chunk; `None` if there is no room.
     #[inline]
     pub(crate) fn put(
         &self,

@@ -1,5 +1,5 @@
-//! The rules of one track: against a model, with positions that wrap, and with words that a hostile
-//! peer has written.
+//! Tests of one track: against a model, with wrapping positions, and with words from a hostile
+//! peer.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -20,7 +20,7 @@ fn track(words: &[AtomicU32]) -> Track<'_> {
     Track::of(words, true).unwrap()
 }
 
-/// Numbers that are the same in each run.
+/// Pseudo-random numbers that are the same in each run.
 struct Numbers(u64);
 
 impl Numbers {
@@ -30,8 +30,8 @@ impl Numbers {
     }
 }
 
-/// What both sides do, byte by byte, beside what they should: bytes in order, and the calls that had
-/// descriptors apart from all others.
+/// Compares both sides with a model, byte by byte: bytes in order, and calls that had descriptors
+/// separate from all others.
 fn agrees_with_the_model(start: u32, seed: u64, steps: usize) {
     let words = words();
     let track = track(&words);
@@ -131,7 +131,7 @@ fn cursors_and_lengths_that_cannot_be_are_told_and_read_nothing_out_of_bounds() 
     }
 }
 
-/// A peer that writes anything anywhere, at any time.
+/// A peer that writes any value to any word at any time.
 #[test]
 fn random_words_end_in_an_error_or_in_bytes_and_never_in_a_panic() {
     let words = words();
