@@ -1,7 +1,7 @@
-//! Frames meet their descriptors: arriving ones in an inbox, outgoing ones in an outbox.
+//! Frames with their descriptors: the inbox, the outbox and the connection.
 //!
-//! Nothing here may know which transport it works over or make a system call; only
-//! `connection/until.rs` waits, by what `waiting` offers.
+//! Modules in this folder work over any transport and make no system calls, except that
+//! `connection/until.rs` waits through the module `waiting`.
 
 pub(crate) mod connection;
 pub(crate) mod held;

@@ -1,4 +1,4 @@
-//! A connection between two programs: the hello and the limits, then typed frames.
+//! A connection between two programs: an exchange of hellos with limits, then typed frames.
 
 use ipc_frame::{Encode, Header, Kind, PushError};
 
@@ -17,19 +17,20 @@ pub use errors::{ConnectionError, SendError};
 use hello::FORMAT;
 pub use hello::Hello;
 
-/// A connection between two programs that did not fork from one another.
+/// A connection between two separately started programs.
 ///
-/// Each side sends a [`Hello`] first: its service, the version of that, the longest frame that it takes,
-/// and how many descriptors a frame may bring. Frames follow once both agree. A frame that the peer
-/// would not take is refused before any byte of it is sent.
+/// Each side first sends a [`Hello`]: its service and version, the longest frame it accepts, and
+/// the most descriptors it accepts with a frame. Frames follow once both agree. A frame over the
+/// peer's limits is refused before any byte of it is sent.
 ///
-/// A program that waits uses the calls that end in `_until`. An event loop calls
-/// [`try_receive`](Self::try_receive) until it gives nothing. It watches the descriptor for input, and
-/// for room while [`wants_output`](Self::wants_output) is true. To reconnect, make a new connection.
+/// A program that may block uses the calls that end in `_until`. An event loop calls
+/// [`try_receive`](Self::try_receive) until it returns `None`. It watches the descriptor for input,
+/// and also for room while [`wants_output`](Self::wants_output) is true. To reconnect, create a new
+/// connection.
 ///
-/// `BYTES` is the longest frame each way, with its header of 24 bytes; up to `FRAMES` outgoing frames
-/// are kept until the transport takes them. Nothing is allocated, and nothing that the peer sends makes
-/// it panic.
+/// `BYTES` is the longest frame each way, including its header of 24 bytes. Up to `FRAMES` outgoing
+/// frames are kept until the transport takes them. It never allocates, and no input from the peer
+/// makes it panic.
 ///
 /// ```
 /// # #[cfg(feature = "socket")] {
@@ -73,15 +74,15 @@ pub struct Connection<T, const BYTES: usize = 4096, const FRAMES: usize = 16> {
     outbox: Outbox<BYTES, FRAMES>,
     means: Means<T, BYTES, FRAMES>,
     ours: Hello,
-    /// The peer's hello, once it came and agrees with ours.
+    /// The peer's hello, once it has arrived and agrees with ours.
     theirs: Option<Hello>,
-    /// The peer's fault that ends the connection.
+    /// The final error, if the connection has failed.
     failed: Option<ConnectionError>,
-    /// The peer receives no more.
+    /// The peer no longer receives.
     is_deaf: bool,
 }
 
-/// How a transport moves frames: with descriptors or without.
+/// How to move frames over the transport: with descriptors or without.
 #[derive(Debug)]
 struct Means<T, const BYTES: usize, const FRAMES: usize> {
     receive: fn(&mut Inbox<BYTES>, &mut T, usize) -> Result<Arrived, TransportError>,
@@ -90,7 +91,7 @@ struct Means<T, const BYTES: usize, const FRAMES: usize> {
 }
 
 impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
-    /// A connection over a transport that carries descriptors. It sends nothing yet.
+    /// Creates a connection over a transport that carries descriptors. Sends nothing yet.
     pub fn new(transport: T, hello: Hello) -> Self
     where
         T: PassFds,
@@ -103,7 +104,7 @@ impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
         Self::over(transport, hello, means)
     }
 
-    /// A connection over any transport, without descriptors. It sends nothing yet.
+    /// Creates a connection over any transport, without descriptors. Sends nothing yet.
     pub fn without_fds(transport: T, hello: Hello) -> Self
     where
         T: Transport,
@@ -118,7 +119,7 @@ impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
 
     fn over(transport: T, hello: Hello, means: Means<T, BYTES, FRAMES>) -> Self {
         const { assert!(BYTES >= hello::LONGEST && FRAMES > 0, "a hello fits in 74 bytes") };
-        // The queue's capacity fits in 31 bits, which its constructor checks.
+        // The queue's constructor checks that its capacity fits in 31 bits.
         let ours = Hello { bytes: u32::try_from(BYTES).unwrap_or(u32::MAX), ..hello };
         let (inbox, mut outbox) = (Inbox::new(), Outbox::new());
         // It is the first frame, and fits.
@@ -132,18 +133,19 @@ impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
         &self.transport
     }
 
-    /// Returns whether anything waits to be sent. Then watch the descriptor for room, too.
+    /// Returns whether anything is queued. If so, watch the descriptor for room, too.
     pub const fn wants_output(&self) -> bool {
         self.outbox.queue.has_unsent()
     }
 
-    /// Sends this side's hello and returns the peer's once it has come. The other calls do the same first.
+    /// Sends this side's hello, and returns the peer's once it has arrived. The other calls do this
+    /// first.
     ///
     /// # Errors
     /// See [`ConnectionError`].
     pub fn try_open(&mut self) -> Result<Option<Hello>, ConnectionError> {
         match self.flush() {
-            // What the peer had sent before it ended comes first.
+            // First receive what the peer sent before it ended.
             Ok(_) | Err(ConnectionError::Closed) => {}
             Err(error) => return Err(error),
         }
@@ -163,10 +165,11 @@ impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
         Ok(self.theirs)
     }
 
-    /// Sends what is queued and takes the next frame. `None` where none is there: wait for input.
+    /// Sends what is queued and returns the next frame. `None` if no complete frame has arrived:
+    /// wait for input.
     ///
-    /// A peer that floods keeps this from ever giving `None`: take a bounded number of frames in each
-    /// turn of an event loop.
+    /// A flooding peer can keep this from ever returning `None`: take a bounded number of frames in
+    /// each turn of an event loop.
     ///
     /// # Errors
     /// See [`ConnectionError`]. Frames that came before a fault or the end are given first.
@@ -175,7 +178,7 @@ impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
         Ok(header.map(|header| (header, self.inbox.current())))
     }
 
-    /// Goes on to the next frame.
+    /// Moves to the next frame, receiving if needed.
     fn try_advance(&mut self) -> Result<Option<Header>, ConnectionError> {
         if self.try_open()?.is_none() {
             return Ok(None);
@@ -197,8 +200,8 @@ impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
         }
     }
 
-    /// Queues a frame with duplicates of the descriptors, and sends as much as the transport takes. Later
-    /// calls send the rest. They also report an error of the transport that may pass.
+    /// Queues a frame with duplicates of the descriptors, and sends as much as the transport takes.
+    /// Later calls send the rest, and report temporary errors of the transport.
     ///
     /// # Errors
     /// See [`SendError`]: nothing of the frame was sent or will be.
@@ -233,7 +236,7 @@ impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
         let written = message.encode(room.payload())?;
         let number = room.commit(header, written)?;
         self.make_room().map_err(|error| {
-            // What is refused comes before it, or is the frame itself.
+            // The refused frame is this one or an earlier one.
             self.outbox.retire(number);
             error.into()
         })
@@ -257,7 +260,8 @@ impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
                 self.outbox.discard_unsent();
             }
             Err(TransportError::FdsRefused(_)) => {
-                // The system never passes them, and the frame would hold all others.
+                // The kernel will never pass these descriptors, and the frame would block all later
+                // ones.
                 let refused = self.outbox.next_unsent().map(|(number, _)| number);
                 refused.into_iter().for_each(|number| self.outbox.retire(number));
             }
@@ -267,7 +271,7 @@ impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
         Ok(flushed?.complete)
     }
 
-    /// Sends what is queued, and leaves errors that may pass to other calls.
+    /// Sends what is queued, and leaves temporary errors to other calls.
     fn make_room(&mut self) -> Result<(), ConnectionError> {
         match self.flush() {
             Err(ConnectionError::Transport(error))
@@ -279,7 +283,7 @@ impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
         }
     }
 
-    /// Goes on to the next frame that has arrived.
+    /// Moves to the next frame that has arrived.
     fn advance(&mut self) -> Result<Option<Header>, ConnectionError> {
         match self.failed {
             Some(error) => Err(error),
@@ -299,8 +303,8 @@ impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
     }
 }
 
-/// Reads the peer's hello, and compares it with ours. The format comes first: what follows it has a
-/// meaning only if that is ours.
+/// Reads the peer's hello and compares it with ours. The format comes first, since the rest can
+/// only be read if the formats match.
 fn agree(ours: &Hello, payload: &[u8]) -> Result<Hello, ConnectionError> {
     let (format, rest) = payload.split_first_chunk().ok_or(ConnectionError::Malformed)?;
     let format = u32::from_le_bytes(*format);

@@ -1,4 +1,4 @@
-//! The descriptors of outgoing frames, and which frame owns which.
+//! The descriptors of outgoing frames, and which frame owns each.
 
 use core::ops::Range;
 
@@ -8,10 +8,11 @@ use ipc_frame::{FrameNumber, Header, PushError};
 use crate::contract::{FdList, Fds, MAX_FDS, TransportError};
 use crate::fd::OwnedFd;
 
-/// Descriptors, in the order of the frames that own them: at most as many as one frame may have.
+/// Descriptors, in the order of the frames that own them. All frames together own at most as many
+/// as one frame may have.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    /// The owner of each descriptor. Descriptors beyond these belong to a frame that is being
+    /// The owner of each descriptor. Descriptors after these belong to a frame that is being
     /// written.
     owners: Vec<FrameNumber, MAX_FDS>,
     fds: FdList<MAX_FDS>,
@@ -22,7 +23,7 @@ impl Held {
         Self { owners: Vec::new(), fds: FdList::new() }
     }
 
-    /// Finds room for the descriptors of one more frame.
+    /// Checks that `count` more descriptors fit.
     #[inline]
     pub(super) fn check_room(&self, count: usize) -> Result<(), PushError> {
         match count {
@@ -32,26 +33,26 @@ impl Held {
         }
     }
 
-    /// Begins a frame with `count` descriptors.
+    /// Begins a frame with room for `count` descriptors.
     #[inline]
     pub(super) fn begin(&mut self, count: usize) -> Result<(), PushError> {
-        // A room that was leaked has left its descriptors.
+        // A leaked `Room` leaves its descriptors here.
         self.close_staged();
         self.check_room(count)
     }
 
-    /// The descriptors of the frame that is being written: room for `limit` of them.
+    /// The descriptors of the frame that is being written, with room for `limit`.
     pub(super) fn staged(&mut self, limit: usize) -> Fds<'_> {
         self.fds.tail(self.owners.len(), limit)
     }
 
-    /// How many descriptors are staged.
+    /// The number of staged descriptors.
     #[inline]
     pub(super) fn staged_len(&self) -> usize {
         self.fds.len() - self.owners.len()
     }
 
-    /// Gives the frame the descriptors that were staged.
+    /// Makes the frame the owner of the staged descriptors.
     #[inline]
     pub(super) fn commit(&mut self, number: FrameNumber) {
         if self.staged_len() > 0 {
@@ -60,7 +61,7 @@ impl Held {
         }
     }
 
-    /// Closes the descriptors that are staged.
+    /// Closes the staged descriptors.
     #[inline]
     pub(super) fn close_staged(&mut self) {
         if self.staged_len() > 0 {
@@ -75,8 +76,8 @@ impl Held {
         start..start + rest.iter().take_while(|&&owner| owner == number).count()
     }
 
-    /// Returns the descriptors of a frame, whose bytes begin with the first of the pieces: all that
-    /// its header announces.
+    /// Returns the descriptors of a frame that begins in the first piece. Fails unless there are as
+    /// many as its header announces.
     pub(super) fn complete(
         &self,
         number: FrameNumber,
@@ -92,7 +93,7 @@ impl Held {
         Ok(owned)
     }
 
-    /// Moves a frame's descriptors into the view, and closes those that it has no room for.
+    /// Moves a frame's descriptors into the view, and closes those that do not fit.
     pub(super) fn take(&mut self, number: FrameNumber, fds: &mut Fds<'_>) {
         let range = self.range_of(number);
         self.fds.tail(range.start, MAX_FDS).deliver(range.len(), fds);
@@ -111,7 +112,7 @@ impl Held {
         self.owners.clear();
     }
 
-    /// Closes the descriptors of all frames that are gone.
+    /// Closes the descriptors of all frames for which `is_gone` returns true.
     pub(super) fn close_where(&mut self, mut is_gone: impl FnMut(FrameNumber) -> bool) {
         while let Some(&gone) = self.owners.iter().find(|owner| is_gone(**owner)) {
             self.close(gone);

@@ -1,4 +1,4 @@
-//! Arriving frames, each with the descriptors that are its own.
+//! Received frames, each with its own descriptors.
 
 use ipc_frame::{Decode, Decoder, Header, MessageError};
 use static_assertions::assert_impl_all;
@@ -6,28 +6,29 @@ use static_assertions::assert_impl_all;
 use crate::contract::{FdList, Fds, MAX_FDS, Moved, PassFds, Received, Transport, TransportError};
 use crate::joining::joiner::{FdsLost, InboxError, Joiner};
 
-/// What a receiving call came to.
+/// The result of a receiving call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Arrived {
-    /// This many bytes have arrived, at least one. There may be more, also where poll(2) does not
-    /// show them: receive again before waiting for input.
+    /// This many bytes arrived, at least one. There may be more, even if poll(2) does not show
+    /// them: receive again before waiting for input.
     Bytes(usize),
-    /// There is nothing to receive. Wait for input before the next call.
+    /// Nothing to receive. Wait for input before the next call.
     WouldBlock,
     /// Nothing was received: take frames by [`Inbox::advance`] first. The transport may have more.
     TakeFrames,
 }
 
-/// A frame that arrived, borrowed from its inbox.
+/// A received frame, borrowed from its inbox.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Arrival<'a> {
-    /// The frame's bytes.
+    /// The frame's payload.
     pub payload: &'a [u8],
-    /// The frame's descriptors, in order. Those left in it are closed when the inbox goes on.
+    /// The frame's descriptors, in order. The next [`advance`](Inbox::advance) closes those that
+    /// were not taken.
     pub fds: Fds<'a>,
-    /// The descriptors were lost. Those that did arrive are closed.
+    /// Set if some of the frame's descriptors were lost. The others were closed.
     pub fds_lost: Option<FdsLost>,
 }
 
@@ -35,30 +36,30 @@ impl<'a> Arrival<'a> {
     /// Reads the payload as a message.
     ///
     /// # Errors
-    /// See [`MessageError`]. Only this frame is concerned.
+    /// See [`MessageError`]. Other frames are not affected.
     pub fn message<M: Decode<'a>>(&self) -> Result<M, MessageError> {
         M::decode(self.payload)
     }
 }
 
-/// A [`Decoder`] of `BYTES` bytes that also joins descriptors to their frames.
+/// A [`Decoder`] of `BYTES` bytes that also matches descriptors to their frames.
 ///
-/// It holds at most 253 descriptors that wait for their frame, and those of the frame that was
-/// taken last. The rules are those of [`Joiner`]: a frame gets its own descriptors or is told
-/// that they are lost, and no descriptor goes to another frame, even if the sender lies.
+/// It holds at most 253 descriptors that wait for their frame, and the descriptors of the current
+/// frame. A frame gets all its descriptors, or its [`fds_lost`](Arrival::fds_lost) is set. No frame
+/// gets another frame's descriptors, even if the sender lies.
 #[derive(Debug, Default)]
 pub struct Inbox<const BYTES: usize> {
     pub(super) decoder: Decoder<BYTES>,
     pub(super) joined: Joins,
 }
 
-/// What an inbox holds beside its bytes.
+/// What an inbox holds besides its bytes.
 #[derive(Debug, Default)]
 pub(super) struct Joins {
     joiner: Joiner,
-    /// Descriptors of the frame that the joiner waits for.
+    /// Descriptors that wait for their frame.
     waiting: FdList<MAX_FDS>,
-    /// Descriptors of the frame that was given out last.
+    /// Descriptors of the current frame.
     current: FdList<MAX_FDS>,
     lost: Option<FdsLost>,
 }
@@ -83,11 +84,10 @@ impl<const BYTES: usize> Inbox<BYTES> {
         Self { decoder: Decoder::new(), joined: Joins::new() }
     }
 
-    /// Receives once, as much as there is room for, and no descriptors. Those that came with the
-    /// bytes are closed.
+    /// Receives once, as many bytes as fit. Closes descriptors that come with them.
     ///
     /// # Errors
-    /// Those of the transport.
+    /// As [`Transport::receive`].
     pub fn receive(&mut self, transport: &mut impl Transport) -> Result<Arrived, TransportError> {
         self.receive_by(0, |space, _| {
             let received = transport.receive(space);
@@ -95,11 +95,11 @@ impl<const BYTES: usize> Inbox<BYTES> {
         })
     }
 
-    /// Receives once, as much as there is room for, with at most `room` descriptors: the most
-    /// that any frame in flight may bring. Others are closed.
+    /// Receives once, as many bytes as fit, with up to `room` descriptors. Closes the rest. `room`
+    /// must be the most descriptors that any frame in flight may have.
     ///
     /// # Errors
-    /// Those of the transport.
+    /// As [`PassFds::receive_with`].
     pub fn receive_with(
         &mut self,
         transport: &mut impl PassFds,
@@ -136,11 +136,12 @@ impl<const BYTES: usize> Inbox<BYTES> {
         answer.map(|_| Arrived::WouldBlock)
     }
 
-    /// Goes on to the next whole frame and returns its header; [`current`](Self::current) gives
-    /// the rest. Descriptors left from the frame before are closed.
+    /// Moves to the next complete frame and returns its header; [`current`](Self::current) returns
+    /// the rest. Closes the previous frame's remaining descriptors. Returns `None` if no complete
+    /// frame has arrived.
     ///
     /// # Errors
-    /// The sender's fault each time, and final: see [`InboxError`].
+    /// The sender broke the format, which is final: see [`InboxError`].
     pub fn advance(&mut self) -> Result<Option<Header>, InboxError> {
         if !self.joined.current.is_empty() {
             self.joined.current.fds().clear();
@@ -158,7 +159,7 @@ impl<const BYTES: usize> Inbox<BYTES> {
         let lost = self.joined.joiner.frame(start, &header);
         self.joined.lost = lost.map_err(|error| self.joined.fail(error))?;
         if !self.joined.joiner.is_waiting() && !self.joined.waiting.is_empty() {
-            // Those that do not fit are closed.
+            // Descriptors that do not fit are closed.
             let is_whole = header.fd_count() > 0 && self.joined.lost.is_none();
             let mut current = self.joined.current.fds_up_to(if is_whole { MAX_FDS } else { 0 });
             let count = self.joined.waiting.len();
@@ -167,7 +168,7 @@ impl<const BYTES: usize> Inbox<BYTES> {
         Ok(Some(header))
     }
 
-    /// Returns what the frame carries that [`advance`](Self::advance) came to last.
+    /// Returns the current frame, which [`advance`](Self::advance) last moved to.
     pub fn current(&mut self) -> Arrival<'_> {
         Arrival {
             payload: self.decoder.payload(),
@@ -176,25 +177,25 @@ impl<const BYTES: usize> Inbox<BYTES> {
         }
     }
 
-    /// Returns whether [`advance`](Self::advance) would give a frame or an error.
+    /// Returns whether [`advance`](Self::advance) would return a frame or an error.
     pub fn has_frame(&self) -> bool {
         self.joined.joiner.failed.is_some() || self.decoder.has_frame()
     }
 
-    /// Returns room to write a frame into that did not come through a transport; what is
-    /// written becomes part of the stream by [`filled`](Self::filled).
+    /// Returns space for a frame that does not come through a transport. Add it to the stream with
+    /// [`filled`](Self::filled).
     pub fn space(&mut self) -> &mut [u8] {
         self.decoder.space()
     }
 
-    /// Returns whether descriptors can be taken before frames are.
+    /// Returns whether descriptors can be received before more frames are taken.
     pub const fn takes_fds(&self) -> bool {
         !self.joined.joiner.is_waiting()
     }
 
-    /// Adds the first `len` bytes of [`space`](Self::space) to the stream, and the descriptors
-    /// to the frame in it. Where descriptors wait for an earlier frame, or for more than 253,
-    /// they are closed, and the frame has lost them.
+    /// Adds the first `len` bytes of [`space`](Self::space) to the stream, with the descriptors of
+    /// the frame in it. If descriptors already wait for an earlier frame, or there are more than
+    /// 253, they are closed and the frame has lost them.
     pub fn filled(&mut self, len: usize, fds: &mut Fds<'_>) {
         let start = self.decoder.received();
         let room = if self.takes_fds() { MAX_FDS } else { 0 };
@@ -202,21 +203,21 @@ impl<const BYTES: usize> Inbox<BYTES> {
         self.arrived(start, len);
     }
 
-    /// Forgets all that arrived and closes its descriptors, for a new connection.
+    /// Discards all bytes and closes all descriptors, for a new connection.
     pub fn reset(&mut self) {
         self.decoder.reset();
         self.joined = Joins::new();
     }
 
-    /// Empties the inbox of a process that was forked from its owner. The descriptors are not
-    /// closed: in this process their numbers may belong to others.
+    /// Empties an inbox that was copied by fork. The descriptors are not closed: in this process
+    /// their numbers may have been reused.
     pub fn forget(&mut self) {
         self.joined.waiting.forget();
         self.joined.current.forget();
         self.reset();
     }
 
-    /// Tells the decoder of `len` bytes, and the joiner of descriptors that came with them.
+    /// Passes `len` bytes to the decoder, and their descriptors to the joiner.
     #[inline]
     fn arrived(&mut self, start: u64, len: usize) {
         self.decoder.filled(len);

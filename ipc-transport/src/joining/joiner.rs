@@ -1,29 +1,29 @@
-//! Which frame an arriving descriptor belongs to: ranges, counts and numbers, nothing else.
+//! Decides which frame each received descriptor belongs to. It works on ranges and counts only.
 
 use core::fmt;
 use core::ops::Range;
 
 use ipc_frame::{DecodeError, Header};
 
-/// Decides which frame the descriptors of a stream belong to. It holds none of them and makes no
-/// call: its owner keeps the descriptors that wait and does as it is told.
+/// Decides which frame the descriptors of a stream belong to. It holds no descriptors and makes no
+/// system calls. Its owner keeps the waiting descriptors and follows its decisions.
 ///
-/// One receiving call takes the descriptors of at most one sending call, and ends with the bytes
-/// of that sending call. Descriptors that came with a range of bytes therefore belong to the last
-/// frame that begins in the range and announces some. Frames before it in the same range have
-/// lost theirs.
+/// One receiving call returns the descriptors of at most one sending call, and ends with the bytes
+/// of that sending call. So descriptors that came with a range of bytes belong to the last frame
+/// that begins in the range and announces descriptors. Earlier frames in the range have lost
+/// theirs.
 ///
-/// At most one batch of descriptors waits for its frame. [`limit`](Self::limit) tells what may be
-/// received meanwhile.
+/// At most one batch of descriptors waits for its frame. [`limit`](Self::limit) says how much may
+/// be received meanwhile.
 #[derive(Debug, Default)]
 pub struct Joiner {
-    /// How many descriptors the frames so far have announced, wrapping.
+    /// The number of descriptors that the frames so far have announced, wrapping.
     sequence: u32,
     waiting: Option<Batch>,
-    /// A frame that may announce none: its header begins at the end of a range whose descriptors
-    /// went to a frame before it.
+    /// Where a frame begins that must not announce descriptors: its header begins at the end of a
+    /// range whose descriptors belong to an earlier frame.
     barred: Option<u64>,
-    /// The stream cannot be read any further.
+    /// Set when the stream cannot be read further.
     pub(super) failed: Option<InboxError>,
 }
 
@@ -40,12 +40,11 @@ impl Joiner {
         Self { sequence: 0, waiting: None, barred: None, failed: None }
     }
 
-    /// Tells that `count` descriptors, at least one, came with the bytes `range` of the stream, and
-    /// returns whether they wait for their frame. Otherwise they are to be closed at once.
+    /// Records that `count` descriptors, at least one, came with the bytes `range` of the stream.
+    /// Returns whether they wait for their frame; otherwise close them at once.
     ///
-    /// `headers` are the whole headers that have arrived and were not passed to
-    /// [`frame`](Self::frame), each with the place in the stream where it begins; the first of
-    /// them begins, or is to begin, at `position`.
+    /// `headers` are all complete headers that were not yet passed to [`frame`](Self::frame), each
+    /// with its start in the stream. The first frame not yet passed starts at `position`.
     pub fn arrived(
         &mut self,
         range: Range<u64>,
@@ -60,7 +59,7 @@ impl Joiner {
         for (start, header) in headers {
             next = end_of(start, &header);
             if header.fd_count() > 0 && self.barred == Some(start) {
-                // The stream ends at this frame.
+                // Reading ends with an error at this frame.
                 return false;
             }
             if header.fd_count() > 0 && range.contains(&start) {
@@ -73,13 +72,13 @@ impl Joiner {
         self.waiting.is_some()
     }
 
-    /// Decides for the next frame, which begins at `start`, and returns what it has lost. If
-    /// descriptors waited and do not [any longer](Self::is_waiting), they are the frame's where it
-    /// announces some and has lost none; otherwise they are to be closed.
+    /// Decides for the next frame, which begins at `start`, and returns the descriptors that it
+    /// lost. If this ends [the wait](Self::is_waiting) of some descriptors, they belong to the
+    /// frame if it announces descriptors and lost none; otherwise close them.
     ///
     /// # Errors
-    /// The sender's fault, and final: every later call fails alike, and whatever waits is to be
-    /// closed.
+    /// The sender broke the format. This is final: every later call returns the same error. Close
+    /// descriptors that wait.
     #[inline]
     pub fn frame(&mut self, start: u64, header: &Header) -> Result<Option<FdsLost>, InboxError> {
         if let Some(error) = self.failed {
@@ -95,9 +94,9 @@ impl Joiner {
         Ok((!is_whole).then_some(FdsLost { expected, got }))
     }
 
-    /// Returns how many bytes at most may be received now, where `received` of the stream have
-    /// arrived, and no descriptors with them. Zero: take frames first. `None` for any bytes, and
-    /// one call's descriptors. `headers` are as for [`arrived`](Self::arrived).
+    /// Returns how many bytes may be received now without descriptors, after `received` bytes of
+    /// the stream. Zero: take frames first. `None`: any number of bytes, with the descriptors of
+    /// one call. For `headers` see [`arrived`](Self::arrived).
     pub fn limit(
         &self,
         received: u64,
@@ -139,13 +138,13 @@ fn end_of(start: u64, header: &Header) -> u64 {
     start.saturating_add(HEADER).saturating_add(header.len().into())
 }
 
-/// Descriptors of one frame that did not all arrive, mostly because the receiver had no room for
-/// them or may open no more (`EMFILE`). The frame's bytes and all other frames are whole.
+/// A frame's descriptors did not all arrive, usually because the receiver had no room for them or
+/// reached its limit (`EMFILE`). The frame's bytes and all other frames are intact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FdsLost {
-    /// How many the frame announced.
+    /// Descriptors that the frame announced.
     pub expected: u16,
-    /// How many came.
+    /// Descriptors that arrived.
     pub got: usize,
 }
 
@@ -157,23 +156,23 @@ impl fmt::Display for FdsLost {
 
 impl core::error::Error for FdsLost {}
 
-/// A stream that cannot be read any further, by the sender's fault. Close the connection.
+/// The sender broke the format, so the stream cannot be read further. Close the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InboxError {
     /// The bytes are not frames.
     Decode(DecodeError),
-    /// A frame's descriptors are not numbered after those before.
+    /// A frame's descriptors do not follow in sequence.
     FdSequence {
-        /// How many descriptors were announced before.
+        /// The number of descriptors announced before.
         expected: u32,
-        /// The number in the frame.
+        /// The sequence number in the frame.
         got: u32,
     },
-    /// Two frames announce the descriptors of one sending call: the second one was sent with the
-    /// first, or its descriptors were sent apart from it.
+    /// Two frames announce the descriptors of the same sending call. The sender sent both frames in
+    /// one call, or sent the second frame's descriptors without its first byte.
     FdsClaimedTwice {
-        /// How many the second one announces.
+        /// Descriptors that the second frame announces.
         fd_count: u16,
     },
 }

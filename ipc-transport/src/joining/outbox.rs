@@ -10,19 +10,19 @@ use crate::contract::{FdList, Fds, MAX_FDS, Moved, PassFds, Transport, Transport
 use crate::fd::{AsFd, BorrowedFd};
 use crate::joining::held::Held;
 
-/// What [`Outbox::flush`] came to.
+/// The result of [`Outbox::flush`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Flushed {
-    /// Bytes that went out.
+    /// Bytes that were sent.
     pub len: usize,
-    /// Everything went out; otherwise the transport would block.
+    /// Everything was sent. If false, the transport would block.
     pub complete: bool,
 }
 
-/// A [`Queue`] whose frames own descriptors: at most 253 at a time, all frames together.
+/// A [`Queue`] whose frames own descriptors: at most 253 for all frames together.
 ///
-/// A frame keeps its descriptors until it is retired, so that it can be sent again with them.
+/// A frame keeps its descriptors until it is retired, so it can be sent again with them.
 #[derive(Debug, Default)]
 pub struct Outbox<const BYTES: usize, const FRAMES: usize> {
     pub(super) queue: Queue<BYTES, FRAMES>,
@@ -32,7 +32,7 @@ pub struct Outbox<const BYTES: usize, const FRAMES: usize> {
 assert_impl_all!(Outbox<64, 2>: Send, Sync);
 
 impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
-    /// Bytes of payload in the longest frame that is taken.
+    /// The longest payload, in bytes.
     pub const CAPACITY: usize = Queue::<BYTES, FRAMES>::CAPACITY;
 
     /// An empty outbox.
@@ -48,11 +48,11 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
         self.queue.push(header, pieces)
     }
 
-    /// Appends a frame that owns `fds`, which are taken out of the list.
+    /// Appends a frame and moves `fds` out of the list into it.
     ///
     /// # Errors
-    /// As [`Queue::push_with_fds`], and [`PushError::Full`] without room for the
-    /// descriptors. The list is untouched then.
+    /// As [`Queue::push_with_fds`]; also [`PushError::Full`] if the descriptors do not fit. On an
+    /// error the list is unchanged.
     pub fn push_with(
         &mut self,
         header: Header,
@@ -66,12 +66,12 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
         Ok(number)
     }
 
-    /// Finds room for a payload of up to `len` bytes that is to be written in place, and for up to
+    /// Reserves room for a payload of up to `len` bytes, to be written in place, and for up to
     /// `fd_count` descriptors.
     ///
     /// # Errors
-    /// As [`Queue::reserve`], [`PushError::TooManyFds`] for more than 253 descriptors, and
-    /// [`PushError::Full`] where they do not fit until frames are retired.
+    /// As [`Queue::reserve`]; also [`PushError::TooManyFds`] for more than 253 descriptors, and
+    /// [`PushError::Full`] if they do not fit until frames are retired.
     #[inline]
     pub fn reserve(
         &mut self,
@@ -82,16 +82,16 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
         Ok(Room { reservation: self.queue.reserve(len)?, fd_limit: fd_count, outbox: self })
     }
 
-    /// Returns whether a frame with such a payload and `fd_count` descriptors would be taken now.
+    /// Returns whether a frame with a payload of `len` bytes and `fd_count` descriptors fits now.
     pub fn has_room_for(&self, len: usize, fd_count: usize) -> bool {
         self.queue.has_room_for(len) && self.held.check_room(fd_count).is_ok()
     }
 
-    /// Sends until nothing is left or the transport would block, one call for many frames.
+    /// Sends until nothing is left or the transport would block. One call can send many frames.
     ///
     /// # Errors
-    /// Those of the transport, and [`TransportError::CannotPassFds`] at a frame that owns
-    /// descriptors. What was sent before stays sent; the rest stays queued.
+    /// As the transport's send, and [`TransportError::CannotPassFds`] at a frame that owns
+    /// descriptors. Frames sent before the error stay sent; the rest stays queued.
     pub fn flush(&mut self, transport: &mut impl Transport) -> Result<Flushed, TransportError> {
         self.flush_by(|pieces, fds| match fds.len() {
             0 => transport.send(pieces),
@@ -99,12 +99,12 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
         })
     }
 
-    /// Sends as [`flush`](Self::flush) does, with descriptors: one call more for each frame that
-    /// owns some.
+    /// Sends as [`flush`](Self::flush) does, with descriptors. Each frame that owns descriptors
+    /// takes one more call.
     ///
     /// # Errors
-    /// Those of the transport, and [`TransportError::FdsGone`] at a frame that is sent again
-    /// after its descriptors were taken. What was sent before stays sent; the rest stays queued.
+    /// As the transport's send, and [`TransportError::FdsGone`] at a frame whose descriptors were
+    /// taken. Frames sent before the error stay sent; the rest stays queued.
     pub fn flush_with(&mut self, transport: &mut impl PassFds) -> Result<Flushed, TransportError> {
         self.flush_by(|pieces, fds| transport.send_with(pieces, fds))
     }
@@ -125,7 +125,7 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
                 send(pieces, &fds.collect::<Vec<_, MAX_FDS>>())
             })?;
             match sent {
-                // A transport that took nothing is not asked again.
+                // Zero is not allowed, but must not cause an endless loop.
                 None | Some(0) => return Ok(Flushed { complete: false, ..flushed }),
                 Some(len) => flushed.len += len,
             }
@@ -133,9 +133,9 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
         Ok(flushed)
     }
 
-    /// Gives the next frame that was not sent at all to `take`, with its descriptors, and counts
-    /// it as sent: for a receiver in the same process. Its bytes stay until it is retired; the
-    /// descriptors that `take` leaves are closed. `None` where that frame does not exist.
+    /// Passes the next unsent frame to `take`, with its descriptors, and counts it as sent. This is
+    /// for a receiver in the same process. The bytes stay until the frame is retired; descriptors
+    /// that `take` leaves are closed. Returns `None` if no frame is wholly unsent.
     pub fn hand_over<R>(&mut self, take: impl FnOnce(&Header, &[u8], Fds<'_>) -> R) -> Option<R> {
         let (number, frame) = self.queue.next_unsent()?;
         let mut fds = FdList::<MAX_FDS>::new();
@@ -145,14 +145,15 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
         Some(answer)
     }
 
-    /// Stops a frame from being sent, now and after [`rewind`](Self::rewind), unless it is half
-    /// sent. It keeps its bytes and descriptors until it is retired; see [`Queue::withdraw`].
+    /// Withdraws a frame: it is not sent, not even after [`rewind`](Self::rewind), unless it is
+    /// already partly sent. It keeps its bytes and descriptors until it is retired; see
+    /// [`Queue::withdraw`].
     pub fn withdraw(&mut self, number: FrameNumber) {
         self.queue.withdraw(number);
     }
 
-    /// Moves a frame's descriptors into `fds`, to give them back with a frame that is
-    /// [withdrawn](Self::withdraw). Those that do not fit are closed.
+    /// Moves the descriptors of a [withdrawn](Self::withdraw) frame into `fds`. Closes those that
+    /// do not fit.
     pub fn take_fds_of_withdrawn(&mut self, number: FrameNumber, fds: &mut Fds<'_>) {
         self.held.take(number, fds);
     }
@@ -163,14 +164,14 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
         self.queue.retire(number);
     }
 
-    /// Retires every frame that is sent, and closes their descriptors.
+    /// Retires all sent frames and closes their descriptors.
     pub fn retire_sent(&mut self) {
         self.queue.retire_sent();
         let queue = &self.queue;
         self.held.close_where(|owner| queue.id(owner).is_none());
     }
 
-    /// Counts everything as sent: the receiver is gone.
+    /// Counts all frames as sent, for when the receiver is gone.
     pub fn discard_unsent(&mut self) {
         self.queue.discard_unsent();
     }
@@ -181,25 +182,25 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
         self.queue.clear();
     }
 
-    /// Empties the outbox of a process that was forked from its owner. The descriptors are not
-    /// closed: in this process their numbers may belong to others.
+    /// Empties an outbox that was copied by fork. The descriptors are not closed: in this process
+    /// their numbers may have been reused.
     pub fn forget(&mut self) {
         self.held.forget();
         self.queue.clear();
     }
 
-    /// Sends the frame that was pushed last before all others; see [`Queue::send_first`].
+    /// Moves the last pushed frame to the front; see [`Queue::send_first`].
     pub fn send_first(&mut self, number: FrameNumber) -> bool {
         self.queue.send_first(number)
     }
 
-    /// Starts again for another receiver; see [`Queue::rewind`].
+    /// Marks all frames as unsent, for a new receiver; see [`Queue::rewind`].
     pub fn rewind(&mut self) {
         self.queue.rewind();
     }
 }
 
-/// The outbox reads as its [`Queue`]: which frames there are, and what of them went out.
+/// Gives shared access to the [`Queue`], which knows the frames and how much of them was sent.
 impl<const BYTES: usize, const FRAMES: usize> Deref for Outbox<BYTES, FRAMES> {
     type Target = Queue<BYTES, FRAMES>;
 
@@ -208,7 +209,8 @@ impl<const BYTES: usize, const FRAMES: usize> Deref for Outbox<BYTES, FRAMES> {
     }
 }
 
-/// Room in an outbox for one frame. Dropping it appends nothing and closes its descriptors.
+/// Reserved room in an outbox for one frame. Dropping it appends nothing and closes its
+/// descriptors.
 #[derive(Debug)]
 pub struct Room<'a, const BYTES: usize, const FRAMES: usize> {
     outbox: &'a mut Outbox<BYTES, FRAMES>,
@@ -217,28 +219,28 @@ pub struct Room<'a, const BYTES: usize, const FRAMES: usize> {
 }
 
 impl<const BYTES: usize, const FRAMES: usize> Room<'_, BYTES, FRAMES> {
-    /// Returns the room for the payload.
+    /// Returns the space for the payload.
     pub fn payload(&mut self) -> &mut [u8] {
         self.outbox.queue.payload_mut(&self.reservation)
     }
 
-    /// Returns the frame's descriptors, with room for as many as were reserved.
+    /// Returns the frame's descriptors, with room for the reserved number.
     pub fn fds(&mut self) -> Fds<'_> {
         self.outbox.held.staged(self.fd_limit)
     }
 
-    /// Returns the outbox, whose earlier frames may be sent and retired meanwhile. Appending
-    /// another frame ends the reservation.
+    /// Returns the outbox, to send and retire earlier frames meanwhile. Appending another frame
+    /// ends the reservation.
     pub const fn outbox(&mut self) -> &mut Outbox<BYTES, FRAMES> {
         self.outbox
     }
 
-    /// Appends the frame with the first `len` bytes of the room as its payload and with the
-    /// descriptors that were pushed.
+    /// Appends the frame with the first `len` bytes of the space as its payload and with the pushed
+    /// descriptors.
     ///
     /// # Errors
-    /// [`PushError::TooManyFds`] where frames of this kind carry none, and [`PushError::Full`]
-    /// where the reservation has ended. The descriptors are closed then.
+    /// [`PushError::TooManyFds`] if frames of this kind carry no descriptors, and
+    /// [`PushError::Full`] if the reservation has ended. The descriptors are then closed.
     pub fn commit(self, header: Header, len: usize) -> Result<FrameNumber, PushError> {
         let Outbox { queue, held } = &mut *self.outbox;
         let number = queue.commit(self.reservation, header, held.staged_len(), len)?;

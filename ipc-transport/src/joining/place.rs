@@ -1,6 +1,6 @@
-//! Inboxes and outboxes made in place, where no stack is large enough for them.
+//! Creates inboxes and outboxes in place that are too large for the stack.
 
-#![expect(unsafe_code, reason = "values too large for the stack are made field by field")]
+#![expect(unsafe_code, reason = "values too large for the stack are written field by field")]
 
 use core::mem::MaybeUninit;
 
@@ -9,7 +9,7 @@ use crate::joining::inbox::{Inbox, Joins};
 use crate::joining::outbox::Outbox;
 
 impl<const BYTES: usize> Inbox<BYTES> {
-    /// Makes an empty inbox in place, for a static or a box. The stack needed does not grow with
+    /// Creates an empty inbox in place, for a static or a box. The stack use does not depend on
     /// `BYTES`.
     ///
     /// ```
@@ -25,7 +25,7 @@ impl<const BYTES: usize> Inbox<BYTES> {
         let decoder = unsafe { &raw mut (*place).decoder };
         // SAFETY: as above.
         let joined = unsafe { &raw mut (*place).joined };
-        // SAFETY: the field lies within the slot, and all zeros are the empty decoder.
+        // SAFETY: the field is within the slot, and all zeros is an empty decoder.
         unsafe { decoder.write_bytes(0, 1) };
         // SAFETY: the field lies within the slot.
         unsafe { joined.write(Joins::new()) };
@@ -35,7 +35,7 @@ impl<const BYTES: usize> Inbox<BYTES> {
 }
 
 impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
-    /// Makes an empty outbox in place, for a static or a box. The stack needed does not grow with
+    /// Creates an empty outbox in place, for a static or a box. The stack use does not depend on
     /// `BYTES` or `FRAMES`.
     pub fn init(slot: &mut MaybeUninit<Self>) -> &mut Self {
         let place = slot.as_mut_ptr();
@@ -43,7 +43,7 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox<BYTES, FRAMES> {
         let queue = unsafe { &raw mut (*place).queue };
         // SAFETY: as above.
         let held = unsafe { &raw mut (*place).held };
-        // SAFETY: the field lies within the slot, and all zeros are the empty queue.
+        // SAFETY: the field is within the slot, and all zeros is an empty queue.
         unsafe { queue.write_bytes(0, 1) };
         // SAFETY: the field lies within the slot.
         unsafe { held.write(Held::new()) };
@@ -61,7 +61,7 @@ mod tests {
 
     use crate::Loopback;
 
-    /// An interpreter would take long for large values.
+    /// Large values would take miri too long.
     const BYTES: usize = if cfg!(miri) { 4096 } else { 8 << 20 };
     const FRAMES: usize = if cfg!(miri) { 64 } else { 100_000 };
 

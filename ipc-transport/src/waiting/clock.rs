@@ -1,4 +1,4 @@
-//! The monotonic clock: points in time as a number of nanoseconds.
+//! Points in time on the monotonic clock, in nanoseconds.
 
 use core::ops::Add;
 use core::time::Duration;
@@ -6,35 +6,35 @@ use core::time::Duration;
 use static_assertions::assert_eq_size;
 
 /// A point in time on the kernel's monotonic clock (`CLOCK_MONOTONIC`, clock_gettime(2)), in
-/// nanoseconds; the same clock in every process of the machine. It stands still during suspend.
+/// nanoseconds. All processes of the machine share this clock. It stops during suspend.
 ///
-/// Arithmetic saturates: the range is 584 years.
+/// Arithmetic saturates. The range is 584 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(u64);
 
 assert_eq_size!(Instant, u64);
 
-/// Nanoseconds of a second.
+/// Nanoseconds per second.
 const SECOND: u64 = 1_000_000_000;
 
 impl Instant {
-    /// A point that never comes.
+    /// A point that never comes. As a deadline it means no timeout.
     pub const NEVER: Self = Self(u64::MAX);
 
-    /// A point that has always passed: as a deadline it lets a call look, and not wait.
+    /// A point that has always passed. A call with this deadline does not wait.
     pub const PAST: Self = Self(0);
 
-    /// The point that lies `nanoseconds` after the clock's own beginning.
+    /// The point `nanoseconds` after the start of the clock.
     pub const fn from_nanoseconds(nanoseconds: u64) -> Self {
         Self(nanoseconds)
     }
 
-    /// Returns the nanoseconds since the clock's own beginning.
+    /// Returns the nanoseconds since the start of the clock.
     pub const fn as_nanoseconds(self) -> u64 {
         self.0
     }
 
-    /// Returns the time since `earlier`, zero where `earlier` is the later one.
+    /// Returns the time since `earlier`, or zero if `earlier` is later than this.
     #[inline(never)]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -43,8 +43,9 @@ impl Instant {
 
 #[cfg(feature = "socket")]
 impl Instant {
-    /// Reads the clock: with the feature `libc` by the C library, on most machines without a system
-    /// call (vdso(7)); without it by the system call, which takes some 0.1 µs more.
+    /// Reads the clock. With the feature `libc` this is the C library's clock_gettime, usually
+    /// without a system call (vdso(7)). Without the feature it is a system call, which takes about
+    /// 0.1 µs longer.
     pub fn now() -> Self {
         let (seconds, nanoseconds) = super::now::monotonic();
         Self(seconds.saturating_mul(SECOND).saturating_add(nanoseconds))

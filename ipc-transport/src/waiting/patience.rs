@@ -1,15 +1,15 @@
-//! How long a wait looks again and again before it sleeps.
+//! How long a wait spins before it sleeps.
 
 use core::time::Duration;
 
 use rustix::thread::sched_getaffinity;
 
-/// How long a wait looks again and again (spins) before it sleeps. It changes when an answer
-/// comes, never which.
+/// How long a wait spins, which means polling in a loop, before it sleeps. Spinning affects latency
+/// only, never the result.
 ///
-/// To sleep and be woken on another CPU takes some 50 µs, in which a peer that is running has
-/// long answered. Where both share one CPU, spinning only takes the peer's time away, so ask for
-/// it by [`where_parallel`](Self::where_parallel).
+/// Sleeping and waking on another CPU takes about 50 µs; a running peer may answer much sooner. If
+/// both processes share one CPU, spinning only delays the peer: use
+/// [`where_parallel`](Self::where_parallel) to avoid that.
 ///
 /// ```
 /// use ipc_transport::{Patience, Stream, Transport};
@@ -22,20 +22,20 @@ use rustix::thread::sched_getaffinity;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// The longest that is spun in one wait.
+    /// The longest time to spin in one wait.
     pub spin: Duration,
 }
 
 impl Patience {
     /// Sleeps at once.
     pub const SLEEP: Self = Self { spin: Duration::ZERO };
-    /// Spins for about as long as a sleeper needs to wake.
+    /// Spins for about as long as waking from sleep takes.
     pub const SPIN: Self = Self { spin: Duration::from_micros(50) };
 
-    /// Returns this where the calling thread may run on two CPUs or more
-    /// (sched_getaffinity(2)), and [`SLEEP`](Self::SLEEP) where it may not.
+    /// Returns `self` if the calling thread may run on two or more CPUs (sched_getaffinity(2)), and
+    /// [`SLEEP`](Self::SLEEP) otherwise.
     pub fn where_parallel(self) -> Self {
-        // The call fails where there are more CPUs than its set has room for.
+        // The call fails if there are more CPUs than fit in its set.
         let is_alone = sched_getaffinity(None).is_ok_and(|cpus| cpus.count() < 2);
         if is_alone { Self::SLEEP } else { self }
     }

@@ -1,4 +1,4 @@
-//! What can go wrong on a connection, by the peer's doing or by the sender's own.
+//! Errors of a connection: the peer's and the caller's.
 
 use core::fmt;
 
@@ -8,50 +8,50 @@ use crate::contract::{SystemError, TransportError};
 use crate::joining::connection::hello::Hello;
 use crate::joining::joiner::InboxError;
 
-/// Why a connection gives no frame. After [`TimedOut`](Self::TimedOut) and
-/// [`Transport`](Self::Transport) the call may be made again. Every other error is final: later calls
-/// fail, too, so drop the connection.
+/// Why a connection returned no frame. After [`TimedOut`](Self::TimedOut) and
+/// [`Transport`](Self::Transport) you can make the call again. Every other error is final: later
+/// calls fail, too, so drop the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionError {
-    /// The peer has closed the connection or has ended, and all that it had sent was received.
+    /// The peer has closed the connection or has ended, and everything that it sent was received.
     Closed,
-    /// The deadline came first: the peer is silent, or does not receive.
+    /// The deadline passed: the peer sends nothing, or does not receive.
     TimedOut,
-    /// The peer writes frames of another version of the format.
+    /// The peer uses another version of the frame format.
     OtherFormat {
-        /// The version of this program.
+        /// This program's version.
         ours: u32,
-        /// The version of the peer.
+        /// The peer's version.
         theirs: u32,
     },
-    /// The peer speaks for another service, or another version of it.
+    /// The peer's service or version differs.
     OtherService {
-        /// What this program says of itself.
+        /// This program's hello.
         ours: Hello,
-        /// What the peer says of itself.
+        /// The peer's hello.
         theirs: Hello,
     },
-    /// The peer's first frame is not a hello: it is a program of another kind.
+    /// The peer's hello cannot be decoded: it is probably another program.
     Malformed,
-    /// The peer sent a frame that cannot come now: its first one is not a hello, or a later one is.
+    /// The peer's first frame is not a hello, or a later one is.
     OutOfPlace {
-        /// What the frame is.
+        /// The kind of the frame.
         kind: Kind,
     },
-    /// The peer sent more descriptors with a frame than this side takes.
+    /// The peer sent more descriptors with a frame than this side accepts.
     FdsNotAllowed {
         /// Descriptors of the frame.
         count: u16,
-        /// Most descriptors that this side takes.
+        /// The most descriptors that this side accepts.
         limit: u16,
     },
-    /// The peer's bytes are not frames, or a frame is longer than this side takes.
+    /// The peer's bytes are not frames, or a frame is longer than this side accepts.
     Frames(InboxError),
-    /// The system or the transport failed. After [`FdsRefused`](TransportError::FdsRefused) the frame
-    /// with those descriptors is dropped, and later ones go on. A
-    /// [`PacketTooLong`](TransportError::PacketTooLong) or [`BrokenRing`](TransportError::BrokenRing)
-    /// is final.
+    /// The transport failed. After [`FdsRefused`](TransportError::FdsRefused) the frame with those
+    /// descriptors is dropped, and later frames are still sent.
+    /// [`PacketTooLong`](TransportError::PacketTooLong) and
+    /// [`BrokenRing`](TransportError::BrokenRing) are final.
     Transport(TransportError),
 }
 
@@ -59,14 +59,12 @@ impl fmt::Display for ConnectionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("the peer has closed the connection or has ended"),
-            Self::TimedOut => {
-                f.write_str("the deadline came first: the peer is silent or does not receive")
-            }
+            Self::TimedOut => f.write_str("deadline passed: the peer is silent or not receiving"),
             Self::OtherFormat { ours, theirs } => {
                 write!(f, "the peer's frames have format {theirs}, ours {ours}: update one of them")
             }
             Self::OtherService { ours, theirs } => {
-                write!(f, "the peer speaks for {theirs}, this program for {ours}")
+                write!(f, "the peer's service is {theirs}, ours is {ours}")
             }
             Self::Malformed => f.write_str("the peer's hello is malformed: check the path"),
             Self::OutOfPlace { kind } => write!(f, "the peer sent a {kind} frame out of place"),
@@ -93,30 +91,30 @@ impl From<TransportError> for ConnectionError {
     }
 }
 
-/// Why a frame was not sent. Nothing of it went out or will, except where `send_until` fails with
+/// Why a frame was not sent. No byte of it was sent or will be, except if `send_until` fails with
 /// [`Connection`](Self::Connection).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The peer's hello has not arrived: wait until the connection is open.
+    /// The peer's hello has not arrived yet: wait until the connection is open.
     NotOpen,
-    /// The buffer has no room until the transport takes earlier frames ([`Full`](PushError::Full)), or
-    /// the frame is over what was agreed on: it is longer than this side sends or the peer takes, or it
-    /// has more descriptors than the peer takes, the transport carries or its kind allows.
+    /// The buffer has no room until the transport takes earlier frames ([`Full`](PushError::Full)).
+    /// Or the frame is over a limit: it is longer than either side allows, or has more descriptors
+    /// than the peer accepts, the transport carries or its kind allows.
     Push(PushError),
-    /// Only the connection itself sends frames of this kind.
+    /// Programs must not send frames of this kind; the connection does.
     OutOfPlace {
-        /// What the frame is.
+        /// The kind of the frame.
         kind: Kind,
     },
-    /// The message was not written.
+    /// The message could not be encoded.
     Encode(EncodeError),
     /// A descriptor cannot be duplicated: `EMFILE`.
     NoFd(SystemError),
-    /// The connection failed, or the system refuses the descriptors of this frame or of one before it.
+    /// The connection failed, or the kernel refused the descriptors of this frame or an earlier one.
     ///
-    /// Where `send_until` fails with [`TimedOut`](ConnectionError::TimedOut), the frame may be queued. Do
-    /// not send it again: later calls finish it.
+    /// If `send_until` fails with [`TimedOut`](ConnectionError::TimedOut), the frame may be queued.
+    /// Do not send it again: later calls finish it.
     Connection(ConnectionError),
 }
 
@@ -125,10 +123,10 @@ impl fmt::Display for SendError {
         match self {
             Self::NotOpen => f.write_str("the peer's hello has not arrived: wait for it"),
             Self::Push(PushError::TooLong { len, capacity }) => {
-                write!(f, "a message of {len} bytes, over the {capacity} that were agreed on")
+                write!(f, "a message of {len} bytes, over the limit of {capacity}")
             }
             Self::Push(error) => error.fmt(f),
-            Self::OutOfPlace { kind } => write!(f, "a {kind} frame is not for the program to send"),
+            Self::OutOfPlace { kind } => write!(f, "only the connection may send a {kind} frame"),
             Self::Encode(error) => error.fmt(f),
             Self::NoFd(error) => write!(f, "a descriptor cannot be duplicated: {error}"),
             Self::Connection(error) => error.fmt(f),

@@ -1,19 +1,19 @@
-//! What each of two programs says of itself before anything else, and what the other makes of it.
+//! The first frame of each side: service, version and limits.
 
 use core::fmt;
 
 use ipc_frame::{Header, MAX_FDS, Text};
 
-/// The version of the format, as `WIRE.md` of ipc-frame counts it.
+/// The version of the frame format, as specified in ipc-frame's `WIRE.md`.
 pub(super) const FORMAT: u32 = 1;
 
-/// Most bytes of a service's name.
+/// The longest name of a service, in bytes.
 const NAME: usize = 32;
 
-/// Bytes of the longest hello, with its header.
+/// The length of the longest hello in bytes, including its header.
 pub(super) const LONGEST: usize = Header::SIZE + 4 + 4 + 2 + 8 + NAME;
 
-/// What a program says of itself when a [`Connection`](crate::Connection) opens. Service and version
+/// The first message of each program on a [`Connection`](crate::Connection). Service and version
 /// must be the same on both sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -22,33 +22,33 @@ pub struct Hello {
     pub service: Text<NAME>,
     /// The version of the service, or a fingerprint of it.
     pub version: u64,
-    /// Most descriptors that a frame to this side may bring.
+    /// The most descriptors that a frame to this side may have.
     pub fds: u16,
-    /// Bytes of the longest frame to this side, with its header of 24 bytes. A new connection fills
-    /// this in.
+    /// The longest frame to this side in bytes, including its header of 24 bytes. A new connection
+    /// fills this in.
     pub bytes: u32,
 }
 
 impl Hello {
-    /// A program that takes no descriptors. Only the first 32 bytes of the name count.
+    /// A hello that accepts no descriptors. The name is cut after 32 bytes.
     pub const fn new(service: &str, version: u64) -> Self {
         Self { service: Text::new(service), version, fds: 0, bytes: 0 }
     }
 
-    /// Lets frames to this side bring up to `count` descriptors, at most 253.
+    /// Lets frames to this side have up to `count` descriptors, at most 253.
     #[must_use]
     pub const fn fds(self, count: u16) -> Self {
         Self { fds: if count < MAX_FDS { count } else { MAX_FDS }, ..self }
     }
 
-    /// Gives the hello in the pieces in which it is sent.
+    /// Passes the encoded hello to `take`, in pieces.
     pub(super) fn encode<R>(&self, take: impl FnOnce(&[&[u8]]) -> R) -> R {
         let (bytes, fds) = (self.bytes.to_le_bytes(), self.fds.to_le_bytes());
         let (version, service) = (self.version.to_le_bytes(), self.service.as_str().as_bytes());
         take(&[&FORMAT.to_le_bytes(), &bytes, &fds, &version, service])
     }
 
-    /// Reads what follows the format.
+    /// Decodes everything after the format version.
     pub(super) fn decode(payload: &[u8]) -> Option<Self> {
         let (bytes, rest) = payload.split_first_chunk()?;
         let (fds, rest) = rest.split_first_chunk()?;
@@ -60,7 +60,7 @@ impl Hello {
         (is_whole && fds <= MAX_FDS && hello.longest_payload().is_some()).then_some(hello)
     }
 
-    /// Returns how long a payload to this side may be.
+    /// Returns the longest payload to this side, in bytes.
     pub(super) fn longest_payload(&self) -> Option<usize> {
         usize::try_from(self.bytes).unwrap_or(usize::MAX).checked_sub(Header::SIZE)
     }

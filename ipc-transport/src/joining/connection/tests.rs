@@ -1,4 +1,4 @@
-//! A peer that writes bytes by hand: each cut of the hello, and each way to break it.
+//! A peer that writes raw bytes: the hello cut at each byte, and broken in each way.
 
 use std::string::ToString;
 use std::vec;
@@ -14,16 +14,16 @@ use crate::memory::loopback::{Loopback, LoopbackEnd};
 
 const HELLO: Hello = Hello::new("spool", 3).fds(2);
 
-/// Bytes on the way.
+/// Bytes in flight each way.
 const SPACE: usize = 600;
 
-/// An interpreter takes long for each cut.
+/// miri is too slow for every cut.
 const STEP: usize = if cfg!(miri) { 7 } else { 1 };
 
 type End<'a> = LoopbackEnd<'a, SPACE>;
 type Side<'a> = Connection<End<'a>, 256, 4>;
 
-/// A message that is its own bytes.
+/// A message of raw bytes.
 #[derive(Debug, PartialEq)]
 struct Raw<'a>(&'a [u8]);
 
@@ -55,7 +55,7 @@ fn frame(header: Header, fd_count: u16, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The payload of the hello of a program that takes frames of 256 bytes.
+/// The hello's payload from a program that accepts frames of 256 bytes.
 fn payload() -> Vec<u8> {
     let mut bytes = vec![1, 0, 0, 0, 0, 1, 0, 0, 2, 0, 3, 0, 0, 0, 0, 0, 0, 0];
     bytes.extend_from_slice(b"spool");
@@ -73,7 +73,7 @@ fn received(end: &mut End<'_>) -> Vec<u8> {
     space
 }
 
-/// What a connection says to a peer that sends these bytes and ends.
+/// The error of a connection whose peer sends these bytes and ends.
 fn fate(bytes: &[u8]) -> ConnectionError {
     let mut loopback = Loopback::<SPACE>::new();
     let (left, mut right) = loopback.ends();
@@ -156,7 +156,7 @@ fn a_payload_that_is_cut_or_too_long_is_malformed() {
     assert_eq!(fate(&hello_frame(&not_text)), ConnectionError::Malformed);
 }
 
-/// A hello of which one byte has another value.
+/// The error after a hello with one changed byte.
 fn changed(at: usize, value: u8) -> ConnectionError {
     let mut payload = payload();
     payload[at] = value;
@@ -174,7 +174,7 @@ fn a_difference_is_told_with_both_sides() {
     let service = changed(18, b'S');
     let theirs = Hello { service: Text::new("Spool"), ..ours };
     assert_eq!(service, ConnectionError::OtherService { ours, theirs });
-    // What follows another format has no meaning.
+    // After another format version nothing else is read.
     assert_eq!(fate(&hello_frame(&[9, 0, 0, 0])), format);
     for (error, words) in [(format, "9"), (version, "version 4"), (service, "\"Spool\"")] {
         assert!(error.to_string().contains(words), "{error}");
@@ -275,7 +275,7 @@ fn frames_before_a_fault_or_the_end_are_given_first() {
     }
 }
 
-/// Two connections face to face, over a transport without descriptors.
+/// Two open connections with each other. The second carries no descriptors.
 fn open<'a>(loopback: &'a mut Loopback<SPACE>) -> (Side<'a>, Side<'a>) {
     let (left, right) = loopback.ends();
     let (mut left, mut right) = (Side::new(left, HELLO), Side::without_fds(right, HELLO));
@@ -320,7 +320,7 @@ fn a_peer_that_has_ended_is_told_to_a_sender() {
     assert_eq!(left.try_receive().err(), Some(ConnectionError::Closed));
 }
 
-/// A transport that the system lets pass no descriptor.
+/// A transport over which the kernel refuses to pass descriptors.
 #[cfg(feature = "socket")]
 struct Refusing<T>(T);
 

@@ -1,4 +1,4 @@
-//! The calls of a connection that wait. The only ones in this folder that call the kernel.
+//! The calls of a connection that wait. In this folder, only they make system calls.
 
 use ipc_frame::{Encode, Header, PushError};
 
@@ -11,9 +11,9 @@ use crate::joining::inbox::Arrival;
 use crate::waiting::{Instant, Interest, Watched, wait};
 
 /// Calls that wait until a deadline, for programs without an event loop. The transport's descriptor
-/// must show room for output, as a socket's does.
+/// must poll writable when there is room, as a socket's does.
 impl<T: AsFd, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
-    /// Waits for the peer's hello. The other calls that wait do the same first.
+    /// Waits for the peer's hello. The other waiting calls do this first.
     ///
     /// # Errors
     /// See [`ConnectionError`].
@@ -26,8 +26,8 @@ impl<T: AsFd, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAM
         }
     }
 
-    /// Sends a frame with duplicates of the descriptors, and waits until the transport has taken all of
-    /// it.
+    /// Sends a frame with duplicates of the descriptors, and waits until the transport has taken it
+    /// completely.
     ///
     /// # Errors
     /// See [`SendError`].
@@ -51,7 +51,7 @@ impl<T: AsFd, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAM
         }
     }
 
-    /// Waits until the transport has taken all that is queued.
+    /// Waits until the transport has taken everything that is queued.
     ///
     /// # Errors
     /// See [`ConnectionError`].
@@ -62,7 +62,7 @@ impl<T: AsFd, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAM
         Ok(())
     }
 
-    /// Waits for the next frame. Meanwhile it sends what is queued.
+    /// Waits for the next frame, and sends what is queued meanwhile.
     ///
     /// # Errors
     /// See [`ConnectionError`]. Frames that came before a fault or the end are given first.
@@ -79,7 +79,7 @@ impl<T: AsFd, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAM
         Ok((header, self.inbox.current()))
     }
 
-    /// Waits for input, and for room where anything is queued; or for room only.
+    /// Waits for the interest, and also for room if anything is queued.
     fn wait(&self, interest: Interest, deadline: Instant) -> Result<(), ConnectionError> {
         let fd = self.transport.as_fd();
         let second = if self.wants_output() { Interest::Output } else { interest };

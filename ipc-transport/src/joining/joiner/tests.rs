@@ -1,4 +1,4 @@
-//! Every small split of a few frames, honest or not, beside what the sender knows.
+//! Every small split of a few frames, honest or not, compared with what the sender knows.
 
 use std::string::ToString;
 use std::vec;
@@ -16,7 +16,7 @@ struct Sent {
     brought: usize,
 }
 
-/// The bytes of the frames, and of each sending call where it begins and what it brought.
+/// The bytes of the frames, and for each sending call its start and its descriptors.
 struct Stream {
     bytes: Vec<u8>,
     calls: Vec<(usize, usize)>,
@@ -39,7 +39,8 @@ impl Stream {
     }
 
     /// Receives as a stream socket does: a call ends after the bytes of the sending call whose
-    /// descriptors it takes. Returns the bytes and the calls whose descriptors came with them.
+    /// descriptors it takes. Returns the bytes, and the sending calls whose descriptors came with
+    /// them.
     fn receive(&mut self, limit: usize) -> (&[u8], Vec<usize>) {
         let (start, mut end) =
             (self.position, self.bytes.len().min(self.position.saturating_add(limit)));
@@ -57,7 +58,7 @@ impl Stream {
     }
 }
 
-/// What became of a frame: the sending calls of the descriptors that it was given.
+/// The outcome of a frame: the sending calls of the descriptors that it got.
 #[derive(Debug, PartialEq, Eq)]
 struct Got {
     tags: Vec<usize>,
@@ -69,11 +70,11 @@ struct Got {
 enum Taken {
     /// After each call.
     AtOnce,
-    /// When nothing can be received before.
+    /// Once nothing more can be received.
     Late,
 }
 
-/// Receives all, with at most the given number of bytes in each call, as an inbox does.
+/// Receives everything as an inbox does, with at most `limits` bytes in each call.
 fn run(frames: &[Sent], limits: &[usize], taken: Taken) -> (Vec<Got>, Option<InboxError>) {
     let (mut stream, mut decoder) = (Stream::new(frames), Decoder::<256>::new());
     let (mut joiner, mut waiting, mut list) = (Joiner::new(), Vec::new(), Vec::new());
@@ -130,8 +131,8 @@ fn run(frames: &[Sent], limits: &[usize], taken: Taken) -> (Vec<Got>, Option<Inb
     }
 }
 
-/// What may become of frames whose sending calls bring what was announced, or something else, but
-/// nothing where nothing was announced.
+/// Checks the outcomes of frames whose sending calls bring the announced descriptors or others.
+/// Frames that announce no descriptors bring none.
 fn check(frames: &[Sent], limits: &[usize]) {
     for taken in [Taken::AtOnce, Taken::Late] {
         check_run(frames, limits, taken);
@@ -148,7 +149,8 @@ fn check_run(frames: &[Sent], limits: &[usize], taken: Taken) {
         let whole = sent.brought == usize::from(sent.announced);
         match got.lost {
             None if got.tags == own => assert!(whole, "{}", seen()),
-            // A frame whose sender lied may be given another's, but then the stream ends.
+            // A frame whose sender lied may get another frame's descriptors, but then the stream
+            // fails.
             None => assert!(error.is_some() && !is_honest, "{}", seen()),
             Some(lost) => {
                 assert_eq!(lost.expected, sent.announced, "{}", seen());
@@ -165,7 +167,7 @@ fn check_run(frames: &[Sent], limits: &[usize], taken: Taken) {
     }
 }
 
-/// An interpreter is some hundred times slower.
+/// miri is about a hundred times slower.
 const STEP: usize = if cfg!(miri) { 13 } else { 1 };
 const FRAMES_STEP: usize = if cfg!(miri) { 4 } else { 1 };
 
@@ -215,12 +217,12 @@ fn a_frame_does_not_take_the_descriptors_of_the_next() {
     assert_eq!(error, None);
     assert_eq!(list[0].lost, Some(FdsLost { expected: 1, got: 0 }));
     assert_eq!(list[1], Got { tags: vec![1], lost: None });
-    // Where the second header has not arrived, the first frame cannot know.
+    // Until the second header arrives, the first frame cannot know.
     let (_, error) = run(&[liar, honest], &[Header::SIZE + 1], Taken::AtOnce);
     assert_eq!(error, Some(InboxError::FdsClaimedTwice { fd_count: 1 }));
 }
 
-/// Further descriptors in the middle of the second header change nothing.
+/// More descriptors in the middle of the second header change nothing.
 #[test]
 fn a_frame_that_may_announce_none_stays_so_until_it_comes() {
     let header = |sequence| {
@@ -284,8 +286,8 @@ fn errors_say_their_numbers() {
     }
 }
 
-/// One call brought a frame with descriptors and half a frame without; the next call, the rest of it
-/// and a frame with descriptors.
+/// One call brings a frame with descriptors and half a frame without. The next call brings the
+/// other half and a frame with descriptors.
 #[test]
 fn half_a_frame_without_descriptors_bars_none() {
     let header = |fd_count: u16, sequence| {
