@@ -1,8 +1,8 @@
-//! The contract of [`Transport`](crate::Transport) and [`PassFds`](crate::PassFds) as laws: one function
-//! for each sentence, to be run as a test over any transport. Feature `laws`.
+//! The contract of [`Transport`](crate::Transport) and [`PassFds`](crate::PassFds) as laws. Each
+//! law is a function that tests one sentence of the contract over any transport. Feature `laws`.
 //!
-//! [`laws!`](crate::laws!) makes a test of each law. It needs a function that returns two connected
-//! ends:
+//! [`laws!`](crate::laws!) generates a test for each law. It needs a function that returns two
+//! connected ends:
 //!
 //! ```test_harness
 //! use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
@@ -26,7 +26,9 @@
 //!         for &byte in pieces.iter().copied().flatten() {
 //!             match self.outgoing.try_send(byte) {
 //!                 Ok(()) => taken += 1,
-//!                 Err(TrySendError::Disconnected(_)) if taken == 0 => return Err(TransportError::Closed),
+//!                 Err(TrySendError::Disconnected(_)) if taken == 0 => {
+//!                     return Err(TransportError::Closed);
+//!                 }
 //!                 Err(_) => break,
 //!             }
 //!         }
@@ -38,7 +40,9 @@
 //!         for place in space {
 //!             match self.incoming.try_recv() {
 //!                 Ok(byte) => *place = byte,
-//!                 Err(TryRecvError::Disconnected) if len == 0 => return Err(TransportError::Closed),
+//!                 Err(TryRecvError::Disconnected) if len == 0 => {
+//!                     return Err(TransportError::Closed);
+//!                 }
 //!                 Err(_) => break,
 //!             }
 //!             len += 1;
@@ -53,17 +57,17 @@
 //! }
 //! ```
 //!
-//! A law fails by a panic that says what was expected. One that waits for bytes that never come does so
-//! after 20 seconds. In most laws the first of the two ends sends and dies: where they differ, run the
-//! laws also with the ends exchanged. A transport must have a limit: one that takes 64 MiB without a
-//! receiver fails.
+//! A law fails by panicking with a message that says what was expected. If bytes never come, it
+//! fails after 20 seconds. In most laws the first end sends and dies. If the two ends differ, run
+//! the laws a second time with the ends swapped. A transport must have a limit: it fails if it
+//! takes 64 MiB without a receiver.
 //!
-//! Two laws are for some transports only, and the macro leaves them out: call
-//! [`what_would_be_received_shows`] and [`what_the_dead_left_unread_costs_no_last_words`] in tests of
-//! your own.
+//! Two laws apply to some transports only, and the macro leaves them out. Call
+//! [`what_would_be_received_shows`] and [`what_the_dead_left_unread_costs_no_last_words`] in your
+//! own tests.
 //!
-//! The laws can run beside other tests in threads of one process: they count no descriptors, and the
-//! signals that they need go to their own thread.
+//! Laws can run in parallel with other tests of the same process: they do not count open
+//! descriptors, and the signals that they use go to their own thread only.
 
 #![expect(
     clippy::unwrap_used,
@@ -111,7 +115,7 @@ pub use strays::{
     descriptors_nobody_asked_for_are_closed, random_bytes_and_descriptors_leave_nothing,
 };
 
-/// What the laws are made of, for the tests of these crates only.
+/// Building blocks of the laws, for the tests of this project only.
 #[doc(hidden)]
 pub mod parts {
     pub use crate::laws::probe::{receive, send_with};
@@ -119,7 +123,7 @@ pub mod parts {
         Random, await_end, frame, is_closed, patiently, receive_exactly, send_all, settled,
     };
 
-    /// What a hostile peer does on one connection.
+    /// The acts of a hostile peer on one connection.
     pub mod hostile {
         pub use crate::laws::hostile::{
             dies, forges_a_length, send_parts, sends_half_a_frame, sends_random_bytes,
@@ -127,7 +131,7 @@ pub mod parts {
         };
     }
 
-    /// The same with descriptors.
+    /// The acts of a hostile peer that sends descriptors.
     pub mod strays {
         pub use crate::laws::strays::{
             dies, make_calls, send_all_with, sends_253_with_each_call,
@@ -136,12 +140,13 @@ pub mod parts {
     }
 }
 
-/// Makes a test (`#[test]`) of each law that a transport must keep; see [`laws`](mod@crate::laws).
+/// Generates a test (`#[test]`) for each law that a transport must keep; see
+/// [`laws`](mod@crate::laws).
 ///
-/// `laws!(pair: Transport)` tests what [`Transport`](crate::Transport) promises, and
-/// `laws!(pair: PassFds)` also what [`PassFds`](crate::PassFds) adds. `pair` is the path of a function
-/// that returns two connected ends, of one type or of two. Give each transport a
-/// separate module:
+/// `laws!(pair: Transport)` tests the contract of [`Transport`](crate::Transport). `laws!(pair:
+/// PassFds)` also tests that of [`PassFds`](crate::PassFds). `pair` is the path of a function that
+/// returns two connected ends, of the same type or of two types. Give each transport a separate
+/// module:
 ///
 /// ```test_harness
 /// #[cfg(test)]
@@ -167,7 +172,7 @@ macro_rules! laws {
     };
 }
 
-/// Makes a test of each law.
+/// Generates a test for each law.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! law_tests {
@@ -179,7 +184,7 @@ macro_rules! law_tests {
     };
 }
 
-/// Calls a macro with its arguments and the laws of all transports.
+/// Calls a macro with its arguments and the laws that apply to all transports.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! laws_of_bytes {
@@ -204,7 +209,7 @@ macro_rules! laws_of_bytes {
     };
 }
 
-/// The same with those of frames, which take long where every byte is a call.
+/// As `laws_of_bytes`, with the laws about frames. These are slow if every byte takes a call.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! laws_of_cuts {
@@ -213,7 +218,7 @@ macro_rules! laws_of_cuts {
     };
 }
 
-/// The same with those of descriptors.
+/// As `laws_of_bytes`, with the laws about descriptors.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! laws_of_fds {

@@ -1,4 +1,4 @@
-//! The laws of [`Transport`], in the words of its contract.
+//! The laws of [`Transport`], one for each sentence of its contract.
 
 use std::vec;
 use std::vec::Vec;
@@ -9,24 +9,24 @@ use crate::laws::tools::{
     Random, await_end, is_closed, patiently, receive_exactly, send_all, settled,
 };
 
-/// After this many refusals in a row a transport is full or empty, not slow.
+/// After this many refusals in a row a transport counts as full or empty, not as slow.
 const PATIENCE: usize = 60;
 
 /// More than a transport usually takes in one call.
 const LARGE: usize = 1 << 19;
 
-/// The byte at a place of the test's stream; it has no short period.
+/// The byte at a position of the test's stream, which has no short period.
 fn byte_at(position: usize) -> u8 {
     let mixed = position.wrapping_mul(0x9e37_79b9).wrapping_add(position >> 7);
     mixed.to_le_bytes()[2]
 }
 
-/// The bytes of the test's stream from a place on.
+/// The bytes of the test's stream from a position on.
 pub(super) fn bytes_at(position: usize, len: usize) -> Vec<u8> {
     (position..position + len).map(byte_at).collect()
 }
 
-/// How far the two directions of a pair have come.
+/// A pair of ends, and how many bytes each direction has sent and received.
 struct Traffic<A, B> {
     ends: (A, B),
     random: Random,
@@ -44,7 +44,7 @@ impl<A: Transport, B: Transport> Traffic<A, B> {
         self.offer(way, len)
     }
 
-    /// Makes one call with that many bytes.
+    /// Makes one call with `len` bytes.
     fn offer(&mut self, way: usize, len: usize) -> Option<usize> {
         let bytes = bytes_at(self.sent[way], len);
         let (first, second) = bytes.split_at(self.random.below(len));
@@ -67,7 +67,7 @@ impl<A: Transport, B: Transport> Traffic<A, B> {
         let count = settled(answer)?;
         assert!(count > 0 && count <= len, "{count} of {len}");
         let expected = bytes_at(self.arrived[way], count);
-        assert!(space[..count] == expected, "other bytes at {}", self.arrived[way]);
+        assert!(space[..count] == expected, "wrong bytes at {}", self.arrived[way]);
         self.arrived[way] += count;
         assert!(self.arrived[way] <= self.sent[way], "more than was sent");
         Some(count)
@@ -78,27 +78,27 @@ impl<A: Transport, B: Transport> Traffic<A, B> {
         let mut refused = 0;
         while refused < PATIENCE {
             refused = if self.send(way, 3_000).is_some() { 0 } else { refused + 1 };
-            assert!(self.sent[way] < 1 << 26, "it is never full");
+            assert!(self.sent[way] < 1 << 26, "the transport is never full");
         }
     }
 
-    /// Receives until `left` bytes are on the way.
+    /// Receives until `left` bytes are in flight.
     fn receive_all_but(&mut self, way: usize, left: usize) {
         while self.sent[way] - self.arrived[way] > left {
             patiently(|| self.receive(way, 5_000));
         }
     }
 
-    /// Receives all that was sent, and sees that there is nothing else.
+    /// Receives everything that was sent, and checks that nothing else comes.
     fn drain(&mut self, way: usize) {
         self.receive_all_but(way, 0);
         for _ in 0..PATIENCE {
-            assert_eq!(self.receive(way, 100), None, "nothing is there");
+            assert_eq!(self.receive(way, 100), None, "nothing is left");
         }
     }
 }
 
-/// Bytes arrive in the order in which they were sent, none twice, none missing.
+/// Bytes arrive in the order in which they were sent, without loss or duplication.
 pub fn bytes_arrive_in_order_none_twice_none_missing<A: Transport, B: Transport>(
     pair: impl Fn() -> (A, B),
 ) {
@@ -114,7 +114,7 @@ pub fn bytes_arrive_in_order_none_twice_none_missing<A: Transport, B: Transport>
     traffic.drain(1);
 }
 
-/// A count is from 1 to what was offered.
+/// A count is at least 1, and at most the length that was offered.
 pub fn a_count_is_from_one_to_what_was_offered<A: Transport, B: Transport>(
     pair: impl Fn() -> (A, B),
 ) {
@@ -135,20 +135,21 @@ pub fn a_short_send_takes_what_it_counts<A: Transport, B: Transport>(pair: impl 
         if before > 0 {
             traffic.offer(0, before);
         }
-        // One that takes as much is not short; one that is full takes nothing.
+        // If the call takes everything, it is not short; if the transport is full, it takes
+        // nothing.
         for _ in 0..16 {
             if traffic.offer(0, LARGE).is_some_and(|taken| taken < LARGE) {
                 break;
             }
         }
-        // A byte too few or too many shows as soon as others follow.
+        // If the count is wrong, it shows as soon as other bytes follow.
         traffic.receive_all_but(0, 1);
         patiently(|| traffic.send(0, 100));
         traffic.drain(0);
     }
 }
 
-/// An offer of no bytes or of no space changes nothing.
+/// A call with no bytes or no space changes nothing.
 pub fn nothing_offered_is_nothing_taken<A: Transport, B: Transport>(pair: impl Fn() -> (A, B)) {
     let (mut left, mut right) = pair();
     let mut space = [0; 8];
@@ -190,7 +191,7 @@ pub fn after_would_block_anything_else_may_be_offered<A: Transport, B: Transport
     let taken = settled(refused).unwrap_or(0);
     let tail = vec![0xee; taken];
     while traffic.arrived[0] < traffic.sent[0] {
-        // Exactly up to what the refused offer may have added.
+        // Exactly up to where the refused bytes could be.
         let rest = traffic.sent[0] - traffic.arrived[0];
         patiently(|| traffic.receive(0, rest.min(4_000)));
     }
@@ -199,7 +200,7 @@ pub fn after_would_block_anything_else_may_be_offered<A: Transport, B: Transport
     assert_eq!(receive_exactly(&mut traffic.ends.1, 5), b"other");
 }
 
-/// A direction that is full does not hold the other one.
+/// A full direction does not block the other one.
 pub fn the_directions_are_apart<A: Transport, B: Transport>(pair: impl Fn() -> (A, B)) {
     let mut traffic = Traffic::between(pair());
     traffic.fill(0);
@@ -211,7 +212,8 @@ pub fn the_directions_are_apart<A: Transport, B: Transport>(pair: impl Fn() -> (
     traffic.drain(0);
 }
 
-/// All that a peer had sent is received. After it comes `Closed` from then on, and no other error.
+/// Everything that a peer had sent is received. From then on every receive returns `Closed`, and no
+/// other error.
 pub fn the_last_words_come_before_the_end_and_the_end_is_for_ever<A: Transport, B: Transport>(
     pair: impl Fn() -> (A, B),
 ) {
@@ -224,8 +226,8 @@ pub fn the_last_words_come_before_the_end_and_the_end_is_for_ever<A: Transport, 
     }
 }
 
-/// Sending to a peer that has ended fails with `Closed`, no other error, and raises no SIGPIPE. What
-/// the peer had sent is still received.
+/// Sending to a peer that has ended fails with `Closed` and no other error, and raises no SIGPIPE.
+/// Bytes from the peer are still received.
 pub fn a_sender_told_of_the_end_still_receives_and_gets_no_signal<A: Transport, B: Transport>(
     pair: impl Fn() -> (A, B),
 ) {
@@ -237,7 +239,7 @@ pub fn a_sender_told_of_the_end_still_receives_and_gets_no_signal<A: Transport, 
     patiently(|| is_closed(right.send(&[b"too late"])).then_some(()));
     for _ in 0..20 {
         let answer = right.send(&[b"too late"]);
-        assert!(!matches!(answer, Ok(Some(_))), "{answer:?} after the end");
+        assert!(!matches!(answer, Ok(Some(_))), "{answer:?} after `Closed`");
         is_closed(answer);
     }
     assert_eq!(receive_exactly(&mut right, 10), b"last words");
@@ -245,10 +247,10 @@ pub fn a_sender_told_of_the_end_still_receives_and_gets_no_signal<A: Transport, 
     signals.none_came();
 }
 
-/// What a peer had sent is received even if it left bytes unread.
+/// Bytes from a peer are received even if it ended with unread bytes.
 ///
-/// Not part of [`laws!`](crate::laws!), since a network may drop what is under way, as TCP does. Call it
-/// in a test of your own for a transport within one machine.
+/// Not part of [`laws!`](crate::laws!), since a network may drop bytes in flight, as TCP does. Call
+/// it in your own test if the transport stays within one machine.
 pub fn what_the_dead_left_unread_costs_no_last_words<A: Transport, B: Transport>(
     pair: impl Fn() -> (A, B),
 ) {

@@ -1,4 +1,4 @@
-//! A stream of three frames, cut at every two places by the sender and by the receiver.
+//! A stream of three frames, cut at every pair of positions by the sender or the receiver.
 
 use std::vec;
 use std::vec::Vec;
@@ -11,7 +11,7 @@ use crate::joining::inbox::Inbox;
 use crate::laws::probe::{Probe, id_of, receive};
 use crate::laws::tools::{frame, patiently, send_all, settled};
 
-/// Gives what lies between its cuts, a piece in each call.
+/// Receives one piece between two cuts in each call.
 struct Cut<'a, T> {
     inner: &'a mut T,
     cuts: Vec<usize>,
@@ -63,12 +63,12 @@ impl<T: PassFds> PassFds for Cut<'_, T> {
     }
 }
 
-/// Every place to cut at, and every two.
+/// Every position, and every pair of positions.
 fn cuts(len: usize) -> impl Iterator<Item = [usize; 2]> {
     (1..len).flat_map(move |first| (first..len).map(move |second| [first, second]))
 }
 
-/// Sends the bytes in the pieces between the cuts; descriptors go with the byte at `own.0`.
+/// Sends the bytes in pieces between the cuts. Descriptors go with the byte at `own.0`.
 fn send_cut(to: &mut impl PassFds, bytes: &[u8], cuts: &[usize], own: (usize, &[Probe])) {
     let mut places = vec![0, own.0, bytes.len()];
     places.extend_from_slice(cuts);

@@ -1,4 +1,4 @@
-//! The laws of [`PassFds`], in the words of its contract.
+//! The laws of [`PassFds`], one for each sentence of its contract.
 
 use std::vec;
 use std::vec::Vec;
@@ -27,7 +27,7 @@ pub fn descriptors_ride_on_the_first_byte_of_their_call<A: PassFds, B: PassFds>(
     probe.expect_last();
 }
 
-/// All descriptors of a call go, however few of its bytes were taken, and its count is exact.
+/// A call sends all its descriptors, however few of its bytes were taken, and its count is exact.
 pub fn all_go_however_few_bytes_were_taken<A: PassFds, B: PassFds>(pair: impl Fn() -> (A, B)) {
     let (mut left, mut right) = pair();
     let (probe, mut space, mut fds) = (Probe::new(), vec![0; 300_000], List::new());
@@ -37,12 +37,12 @@ pub fn all_go_however_few_bytes_were_taken<A: PassFds, B: PassFds>(pair: impl Fn
     receive_with(&mut right, &mut space[..1], &mut fds);
     assert_eq!((fds.len(), space[0]), (2, bytes[0]));
     let rest = receive_exactly(&mut right, taken - 1);
-    assert!(rest == bytes[1..taken], "other bytes");
-    // The rest of the bytes goes without them.
+    assert!(rest == bytes[1..taken], "wrong bytes");
+    // The rest of the bytes goes without descriptors.
     send_all(&mut left, b"abc");
     let received = receive_with(&mut right, &mut space, &mut fds);
     assert_eq!((fds.len(), received.fds_truncated), (2, false));
-    assert_eq!(space[..received.len], b"abc"[..received.len], "a byte more or less was taken");
+    assert_eq!(space[..received.len], b"abc"[..received.len], "the count is wrong");
 }
 
 /// `Ok(None)` from a full transport means that no descriptor was taken.
@@ -56,7 +56,7 @@ pub fn would_block_sends_no_descriptor<A: PassFds, B: PassFds>(pair: impl Fn() -
         refused = if answer.is_some() { 0 } else { refused + 1 };
     }
     for _ in 0..20 {
-        // A single byte may find room where many do not; then it brings its descriptor.
+        // A single byte may still fit; then it brings its descriptor.
         sent += settled(left.send_with(&[b"x"], &[probe.own().as_fd()])).unwrap_or(0);
     }
     let (mut space, mut fds, mut last) = (vec![0; 5_000], List::new(), Vec::new());
@@ -66,13 +66,13 @@ pub fn would_block_sends_no_descriptor<A: PassFds, B: PassFds>(pair: impl Fn() -
         last.extend_from_slice(&space[..received.len]);
     }
     let singles = last.iter().filter(|&&byte| byte == b'x').count();
-    assert_eq!(fds.len(), singles, "one with each byte that was taken, none else");
+    assert_eq!(fds.len(), singles, "one with each byte that was taken, and no others");
     drop(fds);
     probe.expect_last();
 }
 
-/// From 0 to 253 descriptors arrive in order, are closed on exec and lie above the standard streams.
-/// More are refused, and nothing is sent then.
+/// From 0 to 253 descriptors arrive in order, close-on-exec and above the standard streams. More
+/// are refused, and nothing is sent.
 pub fn from_none_to_253_arrive_in_order_and_closed_on_exec<A: PassFds, B: PassFds>(
     pair: impl Fn() -> (A, B),
 ) {
@@ -88,7 +88,7 @@ pub fn from_none_to_253_arrive_in_order_and_closed_on_exec<A: PassFds, B: PassFd
         let received = receive_with(&mut right, &mut space, &mut fds);
         assert_eq!(received, Received { len: 1, fds_truncated: false });
         assert_eq!(fds.len(), count);
-        assert!(fds.iter().all(is_kept_apart), "closed on exec, and above 2");
+        assert!(fds.iter().all(is_kept_apart), "close-on-exec, and above 2");
         for (index, fd) in fds.iter().enumerate() {
             let expected = if index + 1 == count { &other } else { &first };
             assert_eq!(id_of(fd), expected.id(), "the order is kept");
@@ -106,8 +106,8 @@ pub fn from_none_to_253_arrive_in_order_and_closed_on_exec<A: PassFds, B: PassFd
     other.expect_last();
 }
 
-/// One call gives the descriptors of at most one sending call, and no byte of any later one that
-/// carried some.
+/// One receiving call returns the descriptors of at most one sending call, and no bytes from a
+/// later call that carried descriptors.
 pub fn one_call_gives_those_of_one_sending_call_and_no_later_byte<A: PassFds, B: PassFds>(
     pair: impl Fn() -> (A, B),
 ) {
@@ -124,7 +124,7 @@ pub fn one_call_gives_those_of_one_sending_call_and_no_later_byte<A: PassFds, B:
         let mut fds = List::new();
         let received = receive_with(&mut right, &mut space, &mut fds);
         arrived += received.len;
-        assert!(fds.len() < 2, "those of one call");
+        assert!(fds.len() < 2, "descriptors of more than one call");
         if let Some(fd) = fds.first() {
             assert!(arrived <= ends[ids.len()], "no byte after those that brought them");
             ids.push(id_of(fd));
@@ -133,7 +133,7 @@ pub fn one_call_gives_those_of_one_sending_call_and_no_later_byte<A: PassFds, B:
     assert_eq!(ids, probes.each_ref().map(Probe::id));
 }
 
-/// Plain [`receive`](crate::Transport::receive) closes the descriptors of the bytes that it takes.
+/// Plain [`receive`](crate::Transport::receive) closes the descriptors that come with its bytes.
 pub fn plain_receiving_drops_descriptors<A: PassFds, B: PassFds>(pair: impl Fn() -> (A, B)) {
     let (mut left, mut right) = pair();
     let probe = Probe::new();
@@ -148,7 +148,7 @@ pub fn plain_receiving_drops_descriptors<A: PassFds, B: PassFds>(pair: impl Fn()
     probe.expect_last();
 }
 
-/// Descriptors that find no room in the list are closed, and `fds_truncated` tells.
+/// Descriptors that do not fit in the list are closed, and `fds_truncated` is set.
 pub fn what_the_list_cannot_hold_is_closed_and_told<A: PassFds, B: PassFds>(
     pair: impl Fn() -> (A, B),
 ) {
@@ -162,7 +162,7 @@ pub fn what_the_list_cannot_hold_is_closed_and_told<A: PassFds, B: PassFds>(
     probe.expect_last();
 }
 
-/// Descriptors that nobody received are closed with the connection, whichever end closes first.
+/// Descriptors that were never received are closed with the connection, whichever end closes first.
 pub fn descriptors_under_way_are_closed_with_the_connection<A: PassFds, B: PassFds>(
     pair: impl Fn() -> (A, B),
 ) {

@@ -1,4 +1,4 @@
-//! A peer that sends what it likes and ends when it likes.
+//! A peer that sends arbitrary bytes and ends at any time.
 
 use std::time::{Duration, Instant};
 use std::vec;
@@ -10,10 +10,10 @@ use ipc_frame::{DecodeError, Decoder};
 use crate::contract::Transport;
 use crate::laws::tools::{Random, await_end, frame, patiently, send_all, settled};
 
-/// What became of bytes: how many frames, and the error that ended them.
+/// The outcome of a stream: the number of frames, and the error that ended it.
 type Fate = (u64, Option<DecodeError>);
 
-/// Takes frames until `len` bytes in all have arrived, or are refused.
+/// Takes frames until `len` bytes in all have arrived or an error comes.
 fn take<const N: usize>(
     decoder: &mut Decoder<N>,
     len: usize,
@@ -42,7 +42,7 @@ fn take_from(decoder: &mut Decoder<256>, len: usize, from: &mut impl Transport) 
     take(decoder, len, |space| patiently(|| settled(from.receive(space))))
 }
 
-/// The fate of bytes that no transport carries.
+/// The outcome of the same bytes without a transport.
 fn judge(bytes: &[u8]) -> Fate {
     let mut rest = bytes;
     take(&mut Decoder::<256>::new(), bytes.len(), |space| {
@@ -53,7 +53,7 @@ fn judge(bytes: &[u8]) -> Fate {
     })
 }
 
-/// A frame, noise, or noise that begins like a frame and so passes the first checks.
+/// A frame, noise, or noise that begins like a frame and passes the first checks.
 pub(super) fn noise(random: &mut Random, fds: (u16, u32)) -> Vec<u8> {
     let mut bytes = frame(1, fds, &vec![1; random.below(90)]);
     match random.below(6) {
@@ -72,21 +72,21 @@ pub(super) fn noise(random: &mut Random, fds: (u16, u32)) -> Vec<u8> {
     bytes
 }
 
-/// Sends a frame and then some noise, which has the fate that it has without a transport. Returns
-/// whether it was refused.
+/// Sends a frame and then noise, and checks for the same outcome as without a transport. Returns
+/// whether the noise was refused.
 pub fn sends_random_bytes<A: Transport, B: Transport>(
     (mut left, mut right): (A, B),
     random: &mut Random,
 ) -> bool {
-    // Not on the heap: its size would vary, and with it what the heap keeps for later.
+    // Not on the heap: a varying size would change how much memory the heap keeps.
     let mut sent = FixedVec::<u8, 1024>::new();
-    sent.extend_from_slice(&frame(1, (0, 0), b"a peer like others at first")).unwrap();
+    sent.extend_from_slice(&frame(1, (0, 0), b"an honest peer at first")).unwrap();
     let (mut decoder, mut fate) = (Decoder::<256>::new(), (0, None));
     send_all(&mut left, &sent);
     for _ in 0..random.below(8) {
         let (frames, refused) = take_from(&mut decoder, sent.len(), &mut right);
         fate = (fate.0 + frames, refused);
-        assert!(fate.0 > 0, "this connection was fine");
+        assert!(fate.0 > 0, "the first frame was fine");
         if refused.is_some() {
             break;
         }
@@ -116,7 +116,7 @@ pub fn random_bytes_end_in_a_typed_error<A: Transport, B: Transport>(pair: impl 
     assert!(refused > 40 && refused < 100, "{refused}");
 }
 
-/// Sends a header that tells of more than the receiver's capacity.
+/// Sends a header with a length over the receiver's capacity.
 pub fn forges_a_length<A: Transport, B: Transport>((mut left, mut right): (A, B), len: u32) {
     let mut header = frame(1, (0, 0), b"");
     header[..4].copy_from_slice(&len.to_le_bytes());
@@ -124,10 +124,10 @@ pub fn forges_a_length<A: Transport, B: Transport>((mut left, mut right): (A, B)
     let mut decoder = Decoder::<256>::new();
     let refused = DecodeError::TooLong { len, capacity: 232 };
     assert_eq!(take_from(&mut decoder, 24, &mut right), (0, Some(refused)));
-    assert_eq!(decoder.next_frame().err(), Some(refused), "for ever");
+    assert_eq!(decoder.next_frame().err(), Some(refused), "the error is final");
 }
 
-/// A forged length ends in an error that names it.
+/// A forged length ends in an error that contains the length.
 pub fn forged_lengths_end_in_a_typed_error<A: Transport, B: Transport>(pair: impl Fn() -> (A, B)) {
     for len in [233, 257, 65_536, 1 << 24, i32::MAX.unsigned_abs(), u32::MAX - 24, u32::MAX] {
         forges_a_length(pair(), len);
@@ -151,12 +151,12 @@ pub fn sends_half_a_frame<A: Transport, B: Transport>(
             break;
         }
     }
-    // It was only slow.
+    // The sender was only slow.
     send_all(&mut left, &whole[len..]);
     assert_eq!(take_from(&mut decoder, whole.len(), &mut right), (1, None));
 }
 
-/// Half a frame and silence are "would block": no call waits. The rest may follow later.
+/// Half a frame followed by silence is "would block": no call waits. The rest can follow later.
 pub fn half_a_frame_and_silence_end_at_a_deadline<A: Transport, B: Transport>(
     pair: impl Fn() -> (A, B),
 ) {
@@ -165,28 +165,28 @@ pub fn half_a_frame_and_silence_end_at_a_deadline<A: Transport, B: Transport>(
     }
 }
 
-/// Makes sending calls, each of a part of a frame. Returns how many bytes they took.
+/// Makes `calls` sending calls, each with a part of a frame. Returns how many bytes were taken.
 pub fn send_parts(to: &mut impl Transport, calls: usize) -> usize {
     let whole = frame(1, (0, 0), b"payload");
     let parts = whole.chunks(7).cycle().take(calls);
     parts.map(|part| (send_all(to, part), part.len()).1).sum()
 }
 
-/// Sees that `sent` bytes and then the end arrive.
+/// Checks that `sent` bytes and then the end arrive.
 pub fn take_last_words(from: &mut impl Transport, sent: usize) {
     let fate = take_from(&mut Decoder::<256>::new(), sent, from);
     assert_eq!(fate, (u64::try_from(sent / 31).unwrap(), None), "to the last byte");
     await_end(|| from.receive(&mut [0; 16]));
 }
 
-/// Ends before a call. What it had sent arrives.
+/// Ends before a given call, and checks that all it had sent arrives.
 pub fn dies<A: Transport, B: Transport>((mut left, mut right): (A, B), calls: usize) {
     let sent = send_parts(&mut left, calls);
     drop(left);
     take_last_words(&mut right, sent);
 }
 
-/// What a peer sent before it ended arrives to the last byte, whichever call was its last.
+/// Everything that a peer sent before it ended arrives, whichever call was its last.
 pub fn a_peer_that_dies_at_each_call_leaves_all_that_it_sent<A: Transport, B: Transport>(
     pair: impl Fn() -> (A, B),
 ) {

@@ -1,4 +1,4 @@
-//! Descriptors that can be told from others, and whose last close shows.
+//! Descriptors that can be identified, and whose last close can be noticed.
 
 use std::io::PipeReader;
 use std::os::fd::AsRawFd;
@@ -11,9 +11,9 @@ use crate::joining::inbox::{Arrived, Inbox};
 use crate::laws::tools::{patiently, settled};
 use crate::waiting::{Instant, Interest, Watched, wait};
 
-/// The writing end of a pipe, which is sent, and the reading end, which shows when the last duplicate
-/// of the other is closed. Other descriptors of the process do not matter, so that laws can run beside
-/// each other.
+/// The writing end of a pipe, which is sent, and the reading end, which shows when the last
+/// duplicate of the writing end is closed. Other descriptors of the process do not matter, so laws
+/// can run in parallel.
 #[derive(Debug)]
 pub(super) struct Probe {
     own: OwnedFd,
@@ -34,27 +34,27 @@ impl Probe {
         id_of(&self.own)
     }
 
-    /// Closes this descriptor, and sees that no other one is left.
+    /// Closes this descriptor, and checks that no duplicate is left.
     pub(super) fn expect_last(self) {
         let Self { own, reader } = self;
         drop(own);
         patiently(|| {
             let mut watched = [Watched::new(reader.as_fd(), Interest::End)];
-            // A process that is being started may hold it for a moment.
+            // A process that another test is starting may hold it for a moment.
             wait(&mut watched, Some(Instant::PAST)).unwrap().then_some(())
         });
     }
 }
 
-/// Room for all descriptors that a frame may carry.
+/// Room for the most descriptors that a frame can carry.
 pub(super) type List = FdList<253>;
 
-/// Returns what stays the same of a file whatever descriptor it has.
+/// Returns the inode number, which is the same for all descriptors of a file.
 pub(super) fn id_of(fd: impl AsFd) -> u64 {
     rustix::fs::fstat(fd).unwrap().st_ino
 }
 
-/// Returns whether the descriptor is closed on exec and is none of the standard streams.
+/// Returns whether the descriptor is close-on-exec and above the standard streams.
 pub(super) fn is_kept_apart(fd: &OwnedFd) -> bool {
     fcntl_getfd(fd).unwrap().contains(FdFlags::CLOEXEC) && fd.as_raw_fd() > 2
 }
@@ -69,7 +69,7 @@ pub(super) fn receive_with(from: &mut impl PassFds, space: &mut [u8], fds: &mut 
     patiently(|| settled(from.receive_with(space, &mut fds.fds())))
 }
 
-/// Receives once, with room for as many descriptors as a frame may carry.
+/// Receives once, with room for the most descriptors that a frame can carry.
 pub fn receive<const BYTES: usize>(inbox: &mut Inbox<BYTES>, from: &mut impl PassFds) -> Moved {
     Ok(match inbox.receive_with(from, 253)? {
         Arrived::Bytes(len) => Some(len),

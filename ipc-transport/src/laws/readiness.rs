@@ -1,4 +1,4 @@
-//! The law of transports that have a descriptor to watch.
+//! The law for transports that have a descriptor to watch.
 
 use crate::contract::Transport;
 use crate::fd::AsFd;
@@ -11,11 +11,11 @@ fn shows(end: &(impl Transport + AsFd)) -> bool {
     end.holds_input() || wait(&mut watched, Some(Instant::PAST)).unwrap()
 }
 
-/// Whenever receiving would give something, the descriptor shows input, or
-/// [`holds_input`](crate::Transport::holds_input) says so. The end shows, too.
+/// Whenever a receive would return bytes or `Closed`, the descriptor polls readable, or
+/// [`holds_input`](crate::Transport::holds_input) returns true.
 ///
-/// Not part of [`laws!`](crate::laws!), since not every transport has a descriptor. Call it in a test of
-/// your own. It looks at the second of the two ends.
+/// Not part of [`laws!`](crate::laws!), since not every transport has a descriptor. Call it in your
+/// own test. It checks the second of the two ends.
 pub fn what_would_be_received_shows<A: Transport, B: Transport + AsFd>(pair: impl Fn() -> (A, B)) {
     let (mut left, mut right) = pair();
     let mut space = [0; 64];
@@ -28,7 +28,10 @@ pub fn what_would_be_received_shows<A: Transport, B: Transport + AsFd>(pair: imp
                     rest = &rest[settled(left.send(&[rest])).unwrap_or(0)..];
                     let is_shown = shows(&right);
                     let count = settled(right.receive(&mut space[..part]));
-                    assert!(is_shown || count.is_none(), "{count:?} bytes came and did not show");
+                    assert!(
+                        is_shown || count.is_none(),
+                        "{count:?} bytes came, but the descriptor was not readable"
+                    );
                     count
                 });
             }
@@ -37,5 +40,5 @@ pub fn what_would_be_received_shows<A: Transport, B: Transport + AsFd>(pair: imp
     drop(left);
     patiently(|| shows(&right).then_some(()));
     await_end(|| right.receive(&mut space));
-    assert!(shows(&right), "the end shows");
+    assert!(shows(&right), "the descriptor must be readable at the end");
 }

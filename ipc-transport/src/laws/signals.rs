@@ -1,12 +1,12 @@
-//! Signals that go to the calling thread alone, so that laws can run beside other tests.
+//! Signals that go to the calling thread only, so that laws can run in parallel with other tests.
 
-#![expect(unsafe_code, reason = "signal masks, handlers and timers have no safe form")]
+#![expect(unsafe_code, reason = "signal masks, handlers and timers need libc")]
 
 use std::mem::{MaybeUninit, zeroed};
 use std::ptr::null_mut;
 
-/// Keeps SIGPIPE from the calling thread, and can tell whether one was raised. A signal that is blocked
-/// stays pending even where it is ignored (sigpending(2)).
+/// Blocks SIGPIPE in the calling thread, and knows whether one was raised. A blocked signal stays
+/// pending even if it is ignored (sigpending(2)).
 pub(super) struct NoPipeSignal {
     before: libc::sigset_t,
 }
@@ -15,11 +15,11 @@ impl NoPipeSignal {
     pub(super) fn watch() -> Self {
         let mut before = MaybeUninit::uninit();
         let pipe = only_pipe();
-        // SAFETY: the call reads the one set and fills the other in.
+        // SAFETY: the call reads one set and fills in the other.
         let blocked =
             unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const pipe, before.as_mut_ptr()) };
         assert_eq!(blocked, 0, "pthread_sigmask");
-        // SAFETY: it was filled in.
+        // SAFETY: the call above has filled it in.
         let watch = Self { before: unsafe { before.assume_init() } };
         watch.take();
         watch
@@ -50,7 +50,7 @@ impl Drop for NoPipeSignal {
 
 fn only_pipe() -> libc::sigset_t {
     let mut set = MaybeUninit::uninit();
-    // SAFETY: the call fills the set in.
+    // SAFETY: the call fills in the set.
     unsafe { libc::sigemptyset(set.as_mut_ptr()) };
     // SAFETY: the set was filled in.
     unsafe { libc::sigaddset(set.as_mut_ptr(), libc::SIGPIPE) };
@@ -58,8 +58,8 @@ fn only_pipe() -> libc::sigset_t {
     unsafe { set.assume_init() }
 }
 
-/// SIGURG to the calling thread again and again, into a handler without `SA_RESTART`, until it is
-/// dropped. The handler stays: the default is to ignore the signal.
+/// Sends SIGURG to the calling thread repeatedly, to a handler without `SA_RESTART`, until dropped.
+/// The handler stays installed; by default the signal is ignored.
 pub(super) struct Storm {
     timer: libc::timer_t,
 }
@@ -67,7 +67,7 @@ pub(super) struct Storm {
 extern "C" fn ignore(_signal: libc::c_int) {}
 
 impl Storm {
-    /// Begins a storm with a signal every 60 µs.
+    /// Starts a storm with a signal every 60 µs.
     pub(super) fn begin() -> Self {
         // SAFETY: all zeros is a valid sigaction: no flags, an empty mask.
         let mut action: libc::sigaction = unsafe { zeroed() };
@@ -82,7 +82,7 @@ impl Storm {
         // SAFETY: no memory is involved.
         event.sigev_notify_thread_id = unsafe { libc::gettid() };
         let mut timer = MaybeUninit::uninit();
-        // SAFETY: the call reads the event and fills the timer in.
+        // SAFETY: the call reads the event and fills in the timer.
         let made = unsafe {
             libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, timer.as_mut_ptr())
         };

@@ -1,4 +1,4 @@
-//! A peer that sends descriptors as it likes, and ends when it likes.
+//! A peer that sends unexpected descriptors, and ends at any time.
 
 use std::vec;
 
@@ -10,14 +10,14 @@ use crate::laws::hostile::noise;
 use crate::laws::probe::{Probe, receive, send_with};
 use crate::laws::tools::{Random, await_end, frame, patiently, send_all, settled};
 
-/// Sends all bytes, and the same descriptor `count` times with the first of them.
+/// Sends all bytes, with the same descriptor `count` times on the first of them.
 pub fn send_all_with(to: &mut impl PassFds, bytes: &[u8], own: &OwnedFd, count: usize) {
     let len = send_with(to, bytes, &vec![own; count]);
     send_all(to, &bytes[len..]);
 }
 
-/// Takes frames until `len` more bytes have arrived, or are refused.
-/// Returns how many had all their descriptors.
+/// Takes frames until `len` more bytes have arrived or an error comes. Returns how many frames had
+/// all their descriptors.
 fn take(inbox: &mut Inbox<256>, len: usize, from: &mut impl PassFds) -> Result<usize, InboxError> {
     let (mut left, mut whole) = (len, 0);
     loop {
@@ -26,7 +26,11 @@ fn take(inbox: &mut Inbox<256>, len: usize, from: &mut impl PassFds) -> Result<u
                 let arrival = inbox.current();
                 assert!(arrival.payload.len() <= 232);
                 let expected = if arrival.fds_lost.is_none() { header.fd_count() } else { 0 };
-                assert_eq!(arrival.fds.iter().count(), usize::from(expected), "its own or none");
+                assert_eq!(
+                    arrival.fds.iter().count(),
+                    usize::from(expected),
+                    "its own descriptors or none"
+                );
                 whole += usize::from(arrival.fds_lost.is_none());
             }
             Ok(None) if left == 0 => break Ok(whole),
@@ -36,17 +40,17 @@ fn take(inbox: &mut Inbox<256>, len: usize, from: &mut impl PassFds) -> Result<u
     }
 }
 
-/// Sends a frame with its descriptor, and then noise with any number of them on each call.
-/// Returns whether it was refused.
+/// Sends a frame with its descriptor, and then noise with a random number of descriptors on each
+/// call. Returns whether the noise was refused.
 pub fn sends_random_bytes_and_descriptors<A: PassFds, B: PassFds>(
     (mut left, mut right): (A, B),
     random: &mut Random,
     own: &OwnedFd,
 ) -> bool {
     let mut inbox = Inbox::<256>::new();
-    let first = frame(1, (1, 0), b"a peer like others at first");
+    let first = frame(1, (1, 0), b"an honest peer at first");
     send_all_with(&mut left, &first, own, 1);
-    assert_eq!(take(&mut inbox, first.len(), &mut right), Ok(1), "this connection was fine");
+    assert_eq!(take(&mut inbox, first.len(), &mut right), Ok(1), "the first frame was fine");
     let mut sequence = 1;
     for _ in 0..random.below(7) {
         let announced = u16::try_from([0, 0, 1, random.below(254)][random.below(4)]).unwrap();
@@ -66,7 +70,7 @@ pub fn sends_random_bytes_and_descriptors<A: PassFds, B: PassFds>(
                     | InboxError::FdsClaimedTwice { .. }
             );
             assert!(is_typed, "{error}");
-            assert_eq!(inbox.advance().err(), Some(error), "for ever");
+            assert_eq!(inbox.advance().err(), Some(error), "the error is final");
             return true;
         }
     }
@@ -75,7 +79,8 @@ pub fn sends_random_bytes_and_descriptors<A: PassFds, B: PassFds>(
     false
 }
 
-/// Random bytes with random descriptors end in a typed error or the end, and leave no descriptor.
+/// Random bytes with random descriptors end in a typed error or `Closed`, and leave no descriptor
+/// open.
 pub fn random_bytes_and_descriptors_leave_nothing<A: PassFds, B: PassFds>(
     pair: impl Fn() -> (A, B),
 ) {
@@ -90,7 +95,8 @@ pub fn random_bytes_and_descriptors_leave_nothing<A: PassFds, B: PassFds>(
     probe.expect_last();
 }
 
-/// Sends frames that announce no descriptor with 253 on each call, in the middle of one, too.
+/// Sends frames that announce no descriptors, with 253 descriptors on each call, also in the middle
+/// of a frame.
 pub fn sends_253_with_each_call<A: PassFds, B: PassFds>(
     (mut left, mut right): (A, B),
     frames: usize,
@@ -114,8 +120,8 @@ pub fn descriptors_nobody_asked_for_are_closed<A: PassFds, B: PassFds>(pair: imp
     probe.expect_last();
 }
 
-/// Makes that many calls: a frame in two parts with descriptors on both, a look at what has come, a
-/// frame with its own, each again.
+/// Makes `calls` calls, cycling through: the two parts of a frame, with descriptors on both; a
+/// receive; a frame with its own descriptor.
 pub fn make_calls(peer: &mut impl PassFds, calls: usize, own: &OwnedFd) {
     for call in 0..calls {
         let sequence = u32::try_from(call / 4).unwrap();
@@ -128,22 +134,22 @@ pub fn make_calls(peer: &mut impl PassFds, calls: usize, own: &OwnedFd) {
     }
 }
 
-/// How many bytes those calls send, and how many frames.
+/// How many bytes these calls send, and how many frames.
 fn sent_by(calls: usize) -> (usize, usize) {
     let whole = calls / 4;
     let (bytes, frames) = [(0, 0), (28, 0), (33, 1), (33, 1)][calls % 4];
     (whole * 60 + bytes, whole * 2 + frames)
 }
 
-/// Receives what that many calls had sent, and the end.
+/// Receives everything that `calls` calls had sent, and the end.
 pub fn take_last_words(right: &mut impl PassFds, calls: usize) {
     let mut inbox = Inbox::<256>::new();
     let (len, frames) = sent_by(calls);
-    assert_eq!(take(&mut inbox, len, right), Ok(frames), "each with its own");
+    assert_eq!(take(&mut inbox, len, right), Ok(frames), "each with its own descriptors");
     await_end(|| receive(&mut inbox, right));
 }
 
-/// Ends before a call, with bytes and descriptors under way to both sides.
+/// Ends before a given call, with bytes and descriptors in flight both ways.
 pub fn dies<A: PassFds, B: PassFds>((mut left, mut right): (A, B), calls: usize, own: &OwnedFd) {
     send_all_with(&mut right, b"hardly read", own, 3);
     make_calls(&mut left, calls, own);
@@ -151,7 +157,8 @@ pub fn dies<A: PassFds, B: PassFds>((mut left, mut right): (A, B), calls: usize,
     take_last_words(&mut right, calls);
 }
 
-/// A peer that ends between any two calls leaves whole frames with their descriptors, and no other.
+/// A peer that ends between any two calls leaves complete frames with their descriptors, and no
+/// other descriptors.
 pub fn a_peer_that_dies_with_descriptors_at_each_call_leaves_nothing<A: PassFds, B: PassFds>(
     pair: impl Fn() -> (A, B),
 ) {

@@ -1,4 +1,5 @@
-//! Calls that are made again until they are answered, and numbers that are the same in each run.
+//! Calls that are retried until they succeed, and pseudo-random numbers that are the same in each
+//! run.
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
@@ -10,10 +11,10 @@ use ipc_frame::Header;
 use crate::contract::{Moved, Transport, TransportError};
 use crate::memory::faulty::Faults;
 
-/// How long a law calls again. Only a transport that hangs or loses bytes takes this long.
+/// How long a law retries. Only a transport that hangs or loses bytes takes this long.
 const LONGEST: Duration = Duration::from_secs(20);
 
-/// Returns the answer of a call. An error that the fault injector made counts as "would block".
+/// Returns the result of a call. An injected error counts as "would block".
 ///
 /// # Panics
 /// On any other error.
@@ -25,10 +26,10 @@ pub fn settled<T>(answer: Moved<T>) -> Option<T> {
     }
 }
 
-/// Returns whether the call tells the end.
+/// Returns whether the call reports the end.
 ///
 /// # Panics
-/// On any error but that of the fault injector.
+/// On any other error, unless it was injected.
 pub fn is_closed<T>(answer: Moved<T>) -> bool {
     match answer {
         Err(TransportError::Closed) => true,
@@ -39,7 +40,7 @@ pub fn is_closed<T>(answer: Moved<T>) -> bool {
     }
 }
 
-/// Calls again until there is an answer or only a hang can be the reason.
+/// Retries until the call returns `Some`.
 ///
 /// # Panics
 /// After 20 seconds.
@@ -49,7 +50,10 @@ pub fn patiently<T>(mut call: impl FnMut() -> Option<T>) -> T {
         if let Some(answer) = call() {
             return answer;
         }
-        assert!(start.elapsed() < LONGEST, "no answer: bytes are lost, or a call hangs");
+        assert!(
+            start.elapsed() < LONGEST,
+            "nothing came in 20 seconds: bytes are lost, or a call hangs"
+        );
         if attempt > 20 {
             std::thread::sleep(Duration::from_micros(100));
         }
@@ -65,7 +69,7 @@ pub fn send_all(to: &mut impl Transport, bytes: &[u8]) {
     }
 }
 
-/// Receives that many bytes.
+/// Receives exactly `len` bytes.
 pub fn receive_exactly(from: &mut impl Transport, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     let mut filled = 0;
@@ -75,7 +79,7 @@ pub fn receive_exactly(from: &mut impl Transport, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// Waits for the end, and sees that nothing comes before it or after it.
+/// Waits for the end, and checks that nothing comes before or after it.
 pub fn await_end<T: Debug>(mut receive: impl FnMut() -> Moved<T>) {
     let mut ended = || match receive() {
         Ok(Some(got)) => panic!("{got:?} instead of the end"),
@@ -86,7 +90,7 @@ pub fn await_end<T: Debug>(mut receive: impl FnMut() -> Moved<T>) {
     }
 }
 
-/// A source of numbers that is the same in each run.
+/// A source of pseudo-random numbers that is the same in each run.
 #[derive(Debug)]
 pub struct Random(pub u32);
 
@@ -105,8 +109,7 @@ impl Random {
     }
 }
 
-/// Returns a request with its payload. The count and the sequence of its descriptors are given, and
-/// may be wrong.
+/// Returns the bytes of a request. The count and sequence of its descriptors may be wrong.
 pub fn frame(id: u64, (fd_count, fd_sequence): (u16, u32), payload: &[u8]) -> Vec<u8> {
     let mut bytes = Header::request(1, id).encode().to_vec();
     bytes[..4].copy_from_slice(&u32::try_from(payload.len()).unwrap().to_le_bytes());
