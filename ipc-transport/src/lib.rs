@@ -1,36 +1,60 @@
-//! Transports for frames and file descriptors, with deadlines and one place for waiting.
+//! Transports that carry frames and file descriptors between processes, with deadlines. For Linux.
+//!
+//! Send a frame with a file, and receive both:
+//!
+//! ```
+//! # #[cfg(feature = "socket")] {
+//! use ipc_frame::Header;
+//! use ipc_transport::{FdList, Inbox, Outbox, Stream};
+//!
+//! let (mut left, mut right) = Stream::pair()?; // two programs use `Listener` and `connect`
+//! let mut outbox = Outbox::<1024, 8>::new(); // buffers of 1 KiB; up to 8 queued frames
+//! let mut inbox = Inbox::<1024>::new();
+//!
+//! let mut files = FdList::<1>::new();
+//! files.fds().push(std::fs::File::open("Cargo.toml")?.into()).map_err(|_| "no room")?;
+//! outbox.push_with(Header::request(7, 1), &[b"read this"], &mut files.fds())?;
+//! outbox.flush_with(&mut left)?;
+//!
+//! inbox.receive_with(&mut right, 1)?; // with room for one descriptor
+//! while let Some(header) = inbox.advance()? {
+//!     let mut frame = inbox.current();
+//!     assert_eq!((header.method(), frame.payload), (7, &b"read this"[..]));
+//!     let file = std::fs::File::from(frame.fds.take_first().ok_or("no file")?);
+//!     assert!(std::io::read_to_string(file)?.contains("[package]"));
+//! }
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! ```text
 //! Outbox (frames + their fds) ──▶ Transport / PassFds ──▶ Inbox (frames + their fds)
 //!                                 Stream, Seqpacket, BytePair, Loopback, Faulty<…>
 //! ```
 //!
-//! A [`Transport`] moves bytes and knows nothing of frames; one that can also carry file
-//! descriptors is [`PassFds`]. Two programs meet by a `Listener` and `connect`, or over a
-//! socket that one was started with (`inherit`); a [`Connection`] agrees on version and limits, and
-//! carries typed messages. The feature `laws` tests a transport of your own. Without the feature `socket` there are no sockets,
-//! descriptors or clock: the contract, the inbox and outbox, the in-memory [`Loopback`] and the
-//! faults of [`Faulty`] remain, and the crate builds for bare metal.
+//! A [`Transport`] moves bytes and does not interpret them. A transport that implements [`PassFds`]
+//! also carries file descriptors. Two programs connect through a `Listener` and `connect`, or over
+//! a socket that one of them inherited (`inherit`). A [`Connection`] between them agrees on version
+//! and limits, and carries typed messages.
 //!
-//! ```
-//! # #[cfg(feature = "socket")] {
-//! use ipc_frame::Header;
-//! use ipc_transport::{Arrived, Inbox, Outbox, Stream};
+//! Transports never wait, except through a `Blocking` view. The function `wait` and the calls that
+//! end in `_until` wait until a deadline.
 //!
-//! let (mut left, mut right) = Stream::pair()?;
-//! let mut outbox = Outbox::<1024, 8>::new();
-//! let mut inbox = Inbox::<1024>::new();
+//! # Features
 //!
-//! outbox.push(Header::request(1, 1), &[b"ping"])?;
-//! outbox.flush(&mut left)?;
-//! assert_eq!(inbox.receive(&mut right)?, Arrived::Bytes(Header::SIZE + 4));
-//! let header = inbox.advance()?.ok_or("not yet whole")?;
-//! assert_eq!(inbox.current().payload, b"ping");
-//! # }
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
+//! | feature | default | adds | pulls in |
+//! |---|---|---|---|
+//! | `std` | yes | `libc`; conversions with `std::io::Error`; std's descriptor types | `std` |
+//! | `libc` | by `std` | `Instant::now` without a system call | `libc` |
+//! | `socket` | yes | sockets, descriptors, shared memory and waiting | `rustix`, `syscalls` |
+//! | `ring` | no | `socket`; `Ring`, a transport in shared memory | nothing more |
+//! | `laws` | no | `std`, `socket`; `laws!`, which tests your own transport | nothing more |
+//!
+//! The crate is always `no_std`. Without `socket` it builds for bare metal: the contract, the inbox,
+//! the outbox, the in-memory [`Loopback`] and the fault injector [`Faulty`] remain.
 
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(any(feature = "std", test))]
 extern crate std;
@@ -49,7 +73,7 @@ mod descriptor;
 #[cfg(feature = "socket")]
 mod unix;
 
-/// Descriptors, as rustix names them: `OwnedFd`, `BorrowedFd`, `AsFd` and their like.
+/// Descriptor types: `OwnedFd`, `BorrowedFd`, `AsFd` and others. With `std` these are std's types.
 #[cfg(feature = "socket")]
 pub use rustix::fd;
 #[cfg(not(feature = "socket"))]
@@ -85,11 +109,11 @@ pub use {
 #[cfg(feature = "ring")]
 pub use unix::ring::end::Ring;
 
-/// For the crates of this family only.
+/// For the crates of this project only.
 #[cfg(feature = "ring")]
 #[doc(hidden)]
 pub use unix::ring::{end::RingEnd, link::RingLink, sender::RingSender, side::Side};
-/// For the crates of this family only.
+/// For the crates of this project only.
 #[cfg(feature = "socket")]
 #[doc(hidden)]
 pub use {

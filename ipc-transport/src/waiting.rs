@@ -1,6 +1,6 @@
-//! The clock, deadlines, and the one place that waits.
+//! The clock, deadlines, and the only place that waits.
 //!
-//! Nothing here may know a transport.
+//! Modules in this folder do not depend on transports.
 
 mod clock;
 #[cfg(feature = "socket")]
