@@ -8,8 +8,9 @@ use std::os::fd::AsFd;
 use crate::pairs;
 use ipc_transport::laws::parts::settled;
 
-/// Sends frames with 0 to 2 descriptors each, and sees what arrives of them: in order, whole, each
-/// with its own descriptors or told of their loss. Returns the frames that came and the losses.
+/// Sends frames with 0 to 2 descriptors each, and checks that they arrive in order and whole, each
+/// with its own descriptors or with a report of their loss. Returns the number of frames and of
+/// losses.
 fn exchange<T: PassFds>(pair: (T, T), faults: Faults, seed: u64) -> (u64, u64) {
     let mut left = Faulty::new(pair.0, Faults { drop_fds: 0, ..faults }, seed);
     let mut right = Faulty::new(pair.1, faults, seed + 1);

@@ -1,5 +1,5 @@
-//! What the laws of the crate cannot see, since other tests may run beside them: memory and descriptors
-//! of the process.
+//! Checks that the crate's laws cannot make, since they may run in parallel with other tests: the
+//! process's memory and open descriptors.
 
 use std::os::fd::BorrowedFd;
 
@@ -9,14 +9,14 @@ use ipc_transport::{Fds, PassFds, Received, Transport, TransportError};
 
 type Moved<T = usize> = Result<Option<T>, TransportError>;
 
-/// A transport whose calls ask for no memory.
+/// A transport that fails if a call allocates memory.
 pub(crate) struct Frugal<T>(T);
 
 pub(crate) fn both<A, B>((left, right): (A, B)) -> (Frugal<A>, Frugal<B>) {
     (Frugal(left), Frugal(right))
 }
 
-/// Runs a law, after which as many descriptors are open as before.
+/// Runs a law, and checks that as many descriptors are open afterwards as before.
 pub(crate) fn leaves_nothing(law: impl FnOnce()) {
     let open = fds::open().len();
     law();
@@ -26,7 +26,7 @@ pub(crate) fn leaves_nothing(law: impl FnOnce()) {
 fn without_memory<R>(call: impl FnOnce() -> R) -> R {
     let before = Counting::count();
     let answer = call();
-    assert_eq!(Counting::count(), before, "it asked for memory");
+    assert_eq!(Counting::count(), before, "the call allocated memory");
     answer
 }
 

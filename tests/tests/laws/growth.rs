@@ -1,5 +1,5 @@
-//! A process that serves hostile peers for long has no more memory and no more descriptors than
-//! before. Each case has a process of its own, so that nothing else moves the figures.
+//! A process that serves hostile peers for a long time uses no more memory and descriptors than
+//! before. Each case has a separate process, so that nothing else changes the figures.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use crate::pairs::harmless;
 use ipc_transport::laws::parts::Random;
 use ipc_transport::laws::parts::{hostile, strays};
 
-/// Connections after which everything has its size: buffers, the heap, the stack.
+/// Connections after which buffers, heap and stack have reached their size.
 const WARM_UP: usize = 200;
-/// Connections afterwards, of each act of a hostile peer.
+/// Connections after that, for each act of a hostile peer.
 const ROUNDS: usize = 2_000;
-/// Pages that may be added. The least that is lost in each round, 32 bytes of the heap, is twice
-/// as much.
+/// How many pages the process may grow. The smallest leak, 32 bytes of heap in each round, would be
+/// twice as much.
 const PAGES: usize = 8;
-/// The heap asks the kernel for so many pages at once, touched or not.
+/// The heap grows by this many pages at a time, touched or not.
 const HEAP_STEP: usize = 34;
 
-/// Runs many rounds and looks at the process before and after.
+/// Runs many rounds and compares the process before and after.
 fn grows_nothing(acts: usize, mut round: impl FnMut(usize)) {
     let mut run = |rounds: usize| (0..rounds * acts).for_each(&mut round);
     run(WARM_UP);
@@ -34,7 +34,7 @@ fn grows_nothing(acts: usize, mut round: impl FnMut(usize)) {
     assert!(after.mapped <= before.mapped + HEAP_STEP, "{before:?} {after:?}");
 }
 
-/// What a peer without descriptors does on its connection.
+/// Plays one act of a hostile peer without descriptors.
 fn act<A: Transport, B: Transport>(number: usize, pair: (A, B), random: &mut Random) {
     match number % 4 {
         0 => _ = hostile::sends_random_bytes(pair, random),
@@ -44,7 +44,7 @@ fn act<A: Transport, B: Transport>(number: usize, pair: (A, B), random: &mut Ran
     }
 }
 
-/// What a peer with descriptors does on its connection.
+/// Plays one act of a hostile peer with descriptors.
 fn act_with<A: PassFds, B: PassFds>(number: usize, pair: (A, B), random: &mut Random) {
     let own = file();
     match number % 3 {
@@ -66,7 +66,7 @@ pub(crate) fn hostile_peers_with_descriptors_leave_no_memory<A: PassFds, B: Pass
     grows_nothing(3, |number| act_with(number, pair(), &mut random));
 }
 
-/// The loopback of the laws lives for ever; here it is the same one each time.
+/// The loopbacks of the laws are leaked; here one loopback serves all rounds.
 pub(crate) fn hostile_ends_of_a_loopback_leave_no_memory() {
     let mut random = Random(0x0bad_cafe);
     let mut loopback = Loopback::<1000>::new();

@@ -1,4 +1,4 @@
-//! A process that SIGKILL ends in the middle of its calls.
+//! A process that is killed by SIGKILL in the middle of its calls.
 
 use ipc_barrier::Ended;
 use ipc_tests::fds;
@@ -7,7 +7,7 @@ use ipc_transport::Transport;
 use ipc_transport::laws::parts::frame;
 use ipc_transport::laws::parts::hostile::{send_parts, take_last_words};
 
-/// What it sent arrives to the last byte, and leaves no descriptor.
+/// Everything that it sent arrives, and no descriptor is left.
 pub(crate) fn a_process_killed_at_each_call_leaves_nothing<A: Transport, B: Transport>(
     pair: fn() -> (A, B),
 ) {

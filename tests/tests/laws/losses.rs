@@ -1,4 +1,4 @@
-//! A receiver that is out of descriptors again and again.
+//! A receiver that repeatedly runs out of descriptors.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -19,7 +19,7 @@ pub(crate) fn a_thousand_losses_leave_the_stream_in_step<A: PassFds, B: PassFds>
     let null = File::open("/dev/null").unwrap();
     let before = fds::open().len();
     for round in 0..1_000 {
-        // That of what all of this user's processes have on the way (unix(7)), too.
+        // This also restores the limit on this user's descriptors in flight (unix(7)).
         fds::limit(usual);
         for count in [2, 0, 1] {
             let mut fds = Fds::new();
@@ -30,7 +30,7 @@ pub(crate) fn a_thousand_losses_leave_the_stream_in_step<A: PassFds, B: PassFds>
         }
         assert!(outbox.flush_with(&mut left).unwrap().complete);
         outbox.retire_sent();
-        // Room for none, or for one of two.
+        // Room for no descriptor, or for one of two.
         fds::limit(32);
         let mut hoard: Vec<File> = std::iter::from_fn(|| null.try_clone().ok()).collect();
         let room = usize::from(round % 2 == 1);
@@ -50,11 +50,11 @@ pub(crate) fn a_thousand_losses_leave_the_stream_in_step<A: PassFds, B: PassFds>
                     (round, None, &b"x"[..])
                 );
                 assert!(arrival.fds.iter().all(|fd| id_of(fd) == id_of(&own)));
-                assert_eq!(arrival.fds.iter().count(), whole, "none, then one");
+                assert_eq!(arrival.fds.iter().count(), whole, "no descriptors, then one");
                 whole += 1;
             }
         }
-        assert_eq!(whole, 2, "the next frames are right");
+        assert_eq!(whole, 2, "the next frames are whole");
         assert_eq!(fds::open().len(), before, "round {round}");
     }
 }

@@ -1,4 +1,4 @@
-//! The laws of the transports' contract, run over every transport, and what belongs to one of them.
+//! The laws of the transports' contract, run over every transport, and cases for single transports.
 
 #![expect(
     clippy::unwrap_used,
@@ -28,7 +28,8 @@ use ipc_transport::laws;
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// A law of the crate over a pair of ends whose calls ask for no memory. It leaves no descriptor.
+/// A law of the crate over a pair of ends. Its calls must not allocate memory, and must leave no
+/// descriptor open.
 macro_rules! laws_of {
     ($list:ident, $pair:ident, $($law:ident)*) => {
         $($list.push(Case {
@@ -38,7 +39,7 @@ macro_rules! laws_of {
     };
 }
 
-/// What these tests have beside the crate's laws.
+/// The cases of these tests, in addition to the crate's laws.
 macro_rules! cases_of {
     ($list:ident, $pair:ident, $theme:ident: $($law:ident),* $(,)?) => {
         $($list.push(Case {
@@ -48,42 +49,42 @@ macro_rules! cases_of {
     };
 }
 
-/// What every transport keeps.
+/// Cases for all transports.
 macro_rules! bytes {
     ($list:ident, $pair:ident) => {
         ipc_transport::laws_of_bytes!([laws_of] $list, $pair,);
     };
 }
 
-/// What follows for frames. Not run where every byte is a call.
+/// Cases about frames. Too slow for transports that need a call for each byte.
 macro_rules! cuts {
     ($list:ident, $pair:ident) => {
         ipc_transport::laws_of_cuts!([laws_of] $list, $pair,);
     };
 }
 
-/// What those keep that carry descriptors.
+/// Cases for transports that carry descriptors.
 macro_rules! descriptors {
     ($list:ident, $pair:ident) => {
         ipc_transport::laws_of_fds!([laws_of] $list, $pair,);
     };
 }
 
-/// What those keep where no network lies between.
+/// Cases for transports within one machine.
 macro_rules! local {
     ($list:ident, $pair:ident) => {
         laws_of!($list, $pair, what_the_dead_left_unread_costs_no_last_words);
     };
 }
 
-/// What those keep whose receiver may be out of descriptors.
+/// Cases for transports whose receiver can run out of descriptors.
 macro_rules! losses {
     ($list:ident, $pair:ident) => {
         cases_of!($list, $pair, losses: a_thousand_losses_leave_the_stream_in_step);
     };
 }
 
-/// What those keep that are a socket, which can be sent and watched.
+/// Cases for sockets, which can be sent and watched.
 macro_rules! sockets {
     ($list:ident, $pair:ident) => {
         $list.push(Case {
@@ -94,14 +95,14 @@ macro_rules! sockets {
     };
 }
 
-/// What those keep whose ends two processes may hold.
+/// Cases for transports between two processes.
 macro_rules! processes {
     ($list:ident, $pair:ident) => {
         cases_of!($list, $pair, hostile: a_process_killed_at_each_call_leaves_nothing);
     };
 }
 
-/// The same of those that carry descriptors.
+/// The same cases for transports that carry descriptors.
 macro_rules! processes_with_descriptors {
     ($list:ident, $pair:ident) => {
         cases_of!($list, $pair, strays:
@@ -110,21 +111,21 @@ macro_rules! processes_with_descriptors {
     };
 }
 
-/// What a process keeps that serves them for long. The loopback has a case of its own.
+/// Cases of a process that serves a transport for a long time. The loopback has a separate case.
 macro_rules! growth {
     ($list:ident, $pair:ident) => {
         cases_of!($list, $pair, growth: hostile_peers_leave_no_memory);
     };
 }
 
-/// The same of those that carry descriptors.
+/// The same cases for transports that carry descriptors.
 macro_rules! growth_with_descriptors {
     ($list:ident, $pair:ident) => {
         cases_of!($list, $pair, growth: hostile_peers_with_descriptors_leave_no_memory);
     };
 }
 
-/// What belongs to one transport.
+/// Cases for a single transport.
 macro_rules! own {
     ($list:ident, $theme:ident: $($case:ident),* $(,)?) => {
         $($list.push(Case {

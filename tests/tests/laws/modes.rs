@@ -1,4 +1,4 @@
-//! What a byte pair does to descriptors that others share, and on kernels of other ages.
+//! A byte pair on descriptors that other processes share, and on older kernels.
 
 #![expect(unsafe_code, reason = "closes a standard stream and sets an alarm")]
 
@@ -26,11 +26,11 @@ pub(crate) fn the_mode_of_a_shared_description_is_never_changed() {
     }
 }
 
-/// More than there ever is room for, in one offer: a call that waited would wait for ever.
+/// Each call offers more than ever fits, so a call that waits would never return.
 pub(crate) fn large_offers_to_blocking_descriptors_do_not_wait() {
     let bytes = vec![7; 300_000];
     for pair in [pairs::pipes, pairs::tcp, pairs::terminal] {
-        // SAFETY: no memory is involved; the signal ends a case that waits.
+        // SAFETY: no memory is involved; the signal ends a case that hangs.
         unsafe { libc::alarm(10) };
         let (mut left, _right) = pair();
         let mut sent = 0;

@@ -1,4 +1,4 @@
-//! The traps of sockets of packets, each laid by a peer that keeps to no agreement.
+//! The pitfalls of SOCK_SEQPACKET sockets, with a peer that breaks the rules.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -39,7 +39,7 @@ pub(crate) fn empty_packets_are_not_taken_for_the_end() {
             let mut calls = 0;
             while bytes.len() < 11 {
                 calls += 1;
-                assert!(calls < 10, "it makes headway");
+                assert!(calls < 10, "it makes no progress");
                 if let Some(received) = right.receive_with(&mut space, &mut fds.fds()).unwrap() {
                     bytes.extend_from_slice(&space[..received.len]);
                 }
@@ -55,7 +55,7 @@ pub(crate) fn empty_packets_are_not_taken_for_the_end() {
     }
 }
 
-/// An edge-triggered loop that is told "would block" waits for ever.
+/// An edge-triggered loop that gets "would block" would wait forever.
 pub(crate) fn repro_empty_packets_are_not_would_block() {
     let (mut left, mut right) = Seqpacket::<64>::pair().unwrap();
     for _ in 0..200 {
@@ -85,7 +85,7 @@ pub(crate) fn a_packet_that_had_to_be_cut_is_an_error_with_its_numbers() {
     left.send_with(&[&[2; 50]], &[null.as_fd()]).unwrap();
     let (mut space, mut fds) = ([0; 20], Fds::new());
     let received = right.receive_with(&mut space, &mut fds.fds()).unwrap().unwrap();
-    assert_eq!((received.len, fds.len()), (20, 1), "both rooms together");
+    assert_eq!((received.len, fds.len()), (20, 1), "the caller's space and the rest together");
     assert_eq!(right.receive(&mut space), Ok(Some(10)));
     fds.fds().clear();
     let error = TransportError::PacketTooLong { len: 50, capacity: 36 };
@@ -124,8 +124,8 @@ pub(crate) fn a_blocking_receive_waits_for_a_packet_and_sees_the_end() {
     assert_eq!(right.blocking().receive(&mut [0; 8]), Err(TransportError::Closed));
 }
 
-/// Receives in parts of every length, and never what is there but does not show. With faults laid
-/// over it, of which none happens, it is the same.
+/// Receives in parts of every length, and checks that readiness shows all that is left. A `Faulty`
+/// without faults behaves the same.
 fn shows_all<T: PassFds + AsFd>((left, right): (T, T)) {
     let fd = rustix::io::dup(&right).unwrap();
     let over = |inner| Faulty::new(inner, Faults::NONE, 1);
@@ -149,7 +149,7 @@ fn shows_all<T: PassFds + AsFd>((left, right): (T, T)) {
         }
     }
     drop(left);
-    assert!(right.holds_input() || readable(&fd), "the end shows");
+    assert!(right.holds_input() || readable(&fd), "the end must show");
 }
 
 fn readable(fd: &impl AsFd) -> bool {
@@ -163,7 +163,7 @@ pub(crate) fn repro_what_would_be_received_shows() {
     shows_all(Stream::pair().unwrap());
 }
 
-/// It was "would block" after a thousand, although more was there.
+/// It returned "would block" after a thousand, although there was more.
 pub(crate) fn repro_who_sends_nothing_but_empty_packets_is_no_peer() {
     let (left, mut right) = Seqpacket::<64>::pair().unwrap();
     let mut child =
@@ -171,13 +171,13 @@ pub(crate) fn repro_who_sends_nothing_but_empty_packets_is_no_peer() {
     let answer = right.blocking().receive(&mut [0; 8]);
     let Err(TransportError::System(error)) = answer else { panic!("{answer:?}") };
     assert_eq!((error.call, error.errno.0), ("recvmsg", libc::EPROTO));
-    assert_eq!(right.receive(&mut [0; 8]), answer, "for ever");
-    assert!(right.holds_input(), "and that shows");
+    assert_eq!(right.receive(&mut [0; 8]), answer, "the error is final");
+    assert!(right.holds_input(), "and the error must show");
     child.kill().unwrap();
     child.wait();
 }
 
-/// A peer that is just ending, on kernels 5.15 to 6.1.
+/// A peer that is about to end, on kernels 5.15 to 6.1.
 pub(crate) fn repro_what_an_ending_peer_answers_is_closed() {
     for errno in [libc::ENOTCONN, libc::ECONNREFUSED] {
         let mut child = ipc_tests::forked::forked(move || {
@@ -191,7 +191,7 @@ pub(crate) fn repro_what_an_ending_peer_answers_is_closed() {
     }
 }
 
-/// A packet that was too long fails every receive from then on.
+/// After a packet that was too long every receive fails.
 pub(crate) fn a_packet_that_is_too_long_shows_for_ever() {
     let (left, mut right) = Seqpacket::<8>::pair().unwrap();
     send(&left, &[1; 100], SendFlags::empty()).unwrap();

@@ -1,6 +1,6 @@
-//! Every transport, as two connected ends. Where they differ, it is the left one that dies.
+//! Every transport, as two connected ends. If they differ, the left end is the one that dies.
 
-#![expect(unsafe_code, reason = "signal dispositions and terminals by libc")]
+#![expect(unsafe_code, reason = "signal dispositions and terminals need libc")]
 
 use std::io::pipe;
 use std::mem::MaybeUninit;
@@ -47,14 +47,14 @@ pub(crate) fn tcp() -> (BytePair, BytePair) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let left = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let right = listener.accept().unwrap().0;
-    // What waits for more is not for this kind of traffic.
+    // Nagle's algorithm would delay this traffic.
     left.set_nodelay(true).unwrap();
     right.set_nodelay(true).unwrap();
     (BytePair::both(left.into()).unwrap(), BytePair::both(right.into()).unwrap())
 }
 
-/// A raw terminal and its controlling side. What is written to a terminal is lost where that side
-/// ends first; so it is the terminal's end that dies.
+/// A raw terminal and its controlling side. If that side ends first, bytes written to the terminal
+/// are lost, so the terminal's end is the one that dies.
 pub(crate) fn terminal() -> (BytePair, BytePair) {
     let (terminal, control) = pty(OFlags::empty());
     (BytePair::both(terminal).unwrap(), BytePair::both(control).unwrap())
@@ -80,14 +80,14 @@ fn pty(mode: OFlags) -> (OwnedFd, OwnedFd) {
     (terminal, control)
 }
 
-/// Not by rustix, whose request qemu-user does not know (`TCGETS2` of ioctl_tty(2)).
+/// rustix is not used, since qemu-user does not know its request (`TCGETS2` of ioctl_tty(2)).
 fn make_raw(terminal: RawFd) {
     let mut attributes = MaybeUninit::uninit();
-    // SAFETY: the call fills the attributes in.
+    // SAFETY: the call fills in the attributes.
     assert_eq!(unsafe { libc::tcgetattr(terminal, attributes.as_mut_ptr()) }, 0);
-    // SAFETY: they were filled in.
+    // SAFETY: the attributes were filled in.
     let attributes = unsafe { attributes.assume_init_mut() };
-    // SAFETY: the call changes the attributes only.
+    // SAFETY: the call changes only the attributes.
     unsafe { libc::cfmakeraw(attributes) };
     // SAFETY: the call reads the attributes.
     assert_eq!(unsafe { libc::tcsetattr(terminal, libc::TCSANOW, attributes) }, 0);

@@ -1,5 +1,5 @@
-//! The peer of a ring that writes what it likes to the words, says what it likes over the socket, and
-//! wakes nobody.
+//! A ring's peer that writes anything to the words, sends anything over the socket, and wakes
+//! nobody.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
@@ -19,16 +19,16 @@ use ipc_transport::laws::parts::{Random, is_closed, patiently, send_all};
 
 const BYTES: usize = 1024;
 
-/// Where the words lie that this side reads, and the tail of what it writes.
+/// Where the words that this side reads are, and the tail of the track that it writes.
 const HEAD: usize = RingEnd::page_len(BYTES) / 2;
 const DATA: usize = HEAD + 64;
 const TAIL: usize = 32;
 const WITH_FDS: u32 = 1 << 31;
 
-/// A call that does not wait, and one that does.
+/// A nonblocking call and a blocking one.
 const MODES: [Option<Patience>; 2] = [None, Some(Patience::SLEEP)];
 
-/// This side of a ring, and all that the other one has.
+/// This side of a ring, and everything of the other side.
 struct Ends {
     own: RingEnd,
     socket: Stream,
@@ -46,7 +46,7 @@ impl Ends {
         Self { own, socket, page, peer, peer_socket }
     }
 
-    /// This side, and the words as the other one has them.
+    /// This side, and the words as the other side maps them.
     fn link(&mut self, patience: Option<Patience>) -> (RingLink<'_>, &[AtomicU32]) {
         let words = self.page.words();
         (self.own.link(self.socket.as_fd(), words, patience), words)
@@ -56,7 +56,7 @@ impl Ends {
         self.link(patience).0.receive(&mut [0; 64])
     }
 
-    /// The other side, as long as it is honest.
+    /// The other side, while it is honest.
     fn honest(&mut self) -> RingLink<'_> {
         self.peer.link(self.peer_socket.as_fd(), self.page.words(), None)
     }
@@ -73,7 +73,11 @@ impl Ends {
                 Some(())
             }
         });
-        assert_eq!(self.receive(patience), Err(TransportError::BrokenRing), "{why}: for ever");
+        assert_eq!(
+            self.receive(patience),
+            Err(TransportError::BrokenRing),
+            "{why}: the error is final"
+        );
     }
 }
 
@@ -113,7 +117,7 @@ pub(crate) fn socket_bytes_of_no_meaning_break_the_ring_after_what_was_sent() {
             assert_eq!(ends.honest().send(&[b"bytes"]), Ok(Some(5)));
             send_all(&mut ends.peer_socket, bytes);
             assert_eq!(ends.receive(mode), Ok(Some(5)));
-            ends.is_broken(mode, "bytes of no meaning");
+            ends.is_broken(mode, "unknown bytes");
         }
     }
 }
@@ -124,7 +128,7 @@ pub(crate) fn descriptors_that_no_bytes_claim_break_the_ring_after_a_while() {
         let mut ends = Ends::new();
         assert_eq!(ends.peer_socket.send_with(&[b"f"], &[file.as_fd(); 3]), Ok(Some(1)));
         assert_eq!(ends.receive(mode), Ok(None), "the bytes may be about to come");
-        ends.is_broken(mode, "nobody's descriptors");
+        ends.is_broken(mode, "descriptors without bytes");
         drop(ends);
         assert_eq!(fds::open().len(), open);
     }
@@ -150,15 +154,15 @@ pub(crate) fn a_flood_of_bells_costs_wake_ups_only() {
     for mode in MODES {
         let mut ends = Ends::new();
         while ends.peer_socket.send(&[&[b'b'; 4096]]).unwrap().is_some() {}
-        // What comes without a bell, as the socket is full.
+        // Input that comes without a bell, since the socket is full.
         assert_eq!(ends.receive(mode), Ok(None));
         assert_eq!(ends.honest().send(&[b"bytes"]), Ok(Some(5)));
         assert_eq!(patiently(|| ends.receive(mode).unwrap()), 5);
     }
 }
 
-/// Each look at the socket takes at least 2 ms, of the five that this receive has; twice as long if
-/// it is woken for nothing.
+/// The receive has a timeout of 5 ms, or twice that after a spurious wake-up. Each look at the
+/// socket takes at least 2 ms of it.
 pub(crate) fn repro_bells_do_not_hold_a_receive_over_its_time() {
     let mut ends = Ends::new();
     assert_eq!(ends.peer_socket.send(&[&[b'b'; 4096]]), Ok(Some(4096)));
@@ -172,7 +176,7 @@ pub(crate) fn a_peer_that_ends_amid_a_chunk_leaves_what_it_had_written() {
         let mut ends = Ends::new();
         ends.write(DATA, 100);
         ends.write(HEAD, 112);
-        // These were never written to the end: their cursor was not.
+        // These bytes were never published: the cursor did not move.
         ends.write(DATA + 28, 100);
         assert_eq!(ends.receive(mode), Ok(Some(64)));
         let Ends { mut own, socket, page, peer_socket, .. } = ends;
@@ -184,7 +188,8 @@ pub(crate) fn a_peer_that_ends_amid_a_chunk_leaves_what_it_had_written() {
     }
 }
 
-/// It goes on by a plain write, and so neither sees that this side sleeps nor wakes it.
+/// It moves the cursor with a plain write, so it does not notice that this side sleeps, and does
+/// not wake it.
 pub(crate) fn a_peer_that_wakes_nobody_is_heard_all_the_same() {
     for mode in MODES {
         let mut ends = Ends::new();
@@ -192,7 +197,7 @@ pub(crate) fn a_peer_that_wakes_nobody_is_heard_all_the_same() {
         let offer = [7; 1500];
         thread::scope(|scope| {
             scope.spawn(|| {
-                // Once this side sleeps, if it does: it must not be woken by what goes on here.
+                // Wait until this side sleeps, if it does. Nothing here may wake it.
                 thread::sleep(Duration::from_millis(30));
                 words[TAIL].store(512, Release);
                 thread::sleep(Duration::from_millis(30));
@@ -208,7 +213,7 @@ pub(crate) fn a_peer_that_wakes_nobody_is_heard_all_the_same() {
     }
 }
 
-/// The kernel has no memory for a bell, again and again. Both sides are called as by loops that heed
+/// The kernel repeatedly has no memory for a bell. Both sides are called as by loops that follow
 /// the contract.
 fn a_bell_finds_no_memory(mode: Option<Patience>) {
     let mut ends = Ends::new();
@@ -223,7 +228,7 @@ fn a_bell_finds_no_memory(mode: Option<Patience>) {
         assert_eq!(left.receive(&mut [0; 64]), Ok(None));
         let mut watched = [Watched::new(peer_socket.as_fd(), Interest::Input)];
         let shows = wait(&mut watched, Some(Instant::PAST)).unwrap();
-        assert!(shows || left.holds_input(), "this side would wait");
+        assert!(shows || left.holds_input(), "this side would wait forever");
         shows.then_some(())
     });
     assert_eq!(right.receive(&mut [0; 64]), Ok(Some(5)));
@@ -234,12 +239,12 @@ pub(crate) fn repro_a_bell_that_finds_no_memory_comes_later() {
     a_bell_finds_no_memory(None);
 }
 
-/// It has nobody who calls it again meanwhile.
+/// Nothing calls this side again meanwhile.
 pub(crate) fn repro_a_receive_that_waits_rings_where_there_was_no_memory() {
     a_bell_finds_no_memory(MODES[1]);
 }
 
-/// The bits that tell how this side sleeps are set and taken away all the time.
+/// The bits that say how this side sleeps are set and cleared all the time.
 pub(crate) fn bits_that_tell_of_sleepers_change_no_bytes() {
     const COUNT: usize = 20_000;
     let stream: Vec<u8> = (0..COUNT).map(|place| place.to_le_bytes()[0]).collect();
@@ -272,18 +277,18 @@ pub(crate) fn bits_that_tell_of_sleepers_change_no_bytes() {
                         break;
                     }
                 }
-                // The bells that this costs are taken with what comes this way.
+                // The resulting bells are taken with the input.
                 _ = right.receive(&mut space).unwrap();
                 (received.len() == COUNT).then_some(())
             });
             is_over.store(true, Relaxed);
         });
-        assert!(received == stream, "other bytes");
+        assert!(received == stream, "wrong bytes");
     }
 }
 
-/// A peer that goes on and back and makes no room: the send that waits ends, and does not turn for
-/// ever.
+/// A peer that moves back and forth and makes no room: a waiting send fails instead of looping
+/// forever.
 pub(crate) fn a_peer_that_moves_and_makes_no_room_breaks_the_ring() {
     if thread::available_parallelism().is_ok_and(|cpus| cpus.get() < 2) {
         cases::skip("a peer that moves during a call", "a second CPU");
@@ -295,7 +300,7 @@ pub(crate) fn a_peer_that_moves_and_makes_no_room_breaks_the_ring() {
     let answer = thread::scope(|scope| {
         scope.spawn(|| {
             while !is_over.load(Relaxed) {
-                // Eight bytes are too few for a chunk.
+                // Eight bytes are not enough for a chunk.
                 words[TAIL].store(8, Release);
                 words[TAIL].store(0, Release);
             }
@@ -308,7 +313,7 @@ pub(crate) fn a_peer_that_moves_and_makes_no_room_breaks_the_ring() {
     assert_eq!(answer, Err(TransportError::BrokenRing));
 }
 
-/// Any word, any byte and any descriptor, at any time: whatever is answered, each call ends, and no
+/// Any word, any byte and any descriptor, at any time: each call returns, with any result, and no
 /// descriptor is left.
 pub(crate) fn whatever_a_peer_does_ends_in_bytes_or_an_error() {
     let (file, open) = (file(), fds::open().len());
@@ -371,7 +376,7 @@ fn strike(
             1 => _ = socket.send(&[&b"bbbbfx"[random.below(6)..]]),
             2 => _ = socket.send_with(&[b"f"], &[file.as_fd(); 3]),
             3 => _ = socket.receive(&mut [0; 9]),
-            // What an honest side would write, and makes room.
+            // The cursor that an honest side would write, which makes room.
             _ => {
                 let with_fds = if random.below(3) == 0 { WITH_FDS } else { 0 };
                 words[DATA + head % 1024 / 4].store(8 | with_fds, Relaxed);

@@ -1,4 +1,4 @@
-//! Descriptors from a process that SIGKILL ends, and unexpected ones.
+//! Descriptors from a process that is killed by SIGKILL, and unexpected descriptors.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -14,7 +14,7 @@ use ipc_transport::{
 
 use crate::hostile::kill_self;
 
-/// Each frame that it sent arrives with its own descriptors, and no other is left.
+/// Each frame that it sent arrives with its own descriptors, and no other descriptor is left.
 pub(crate) fn a_process_killed_with_descriptors_at_each_call_leaves_nothing<
     A: PassFds,
     B: PassFds,
@@ -54,14 +54,14 @@ where
         settled(fds::receive(&mut inbox, &mut right));
         inbox.advance().unwrap()
     });
-    assert_eq!(fds::receive(&mut inbox, &mut right), Ok(None), "this process holds it now");
+    assert_eq!(fds::receive(&mut inbox, &mut right), Ok(None), "this process now holds it");
     assert_eq!(inbox.advance().unwrap(), None);
     assert_eq!(fds::receive(&mut inbox, &mut right), Err(TransportError::Closed));
     drop((right, inbox));
     assert_eq!(fds::open().len(), open);
 }
 
-/// A byte pair takes no descriptors; what is sent to it with some over a local socket is closed.
+/// A byte pair accepts no descriptors. Descriptors sent to it over a local socket are closed.
 pub(crate) fn descriptors_sent_to_a_byte_pair_are_closed() {
     let (reader, writer) = std::io::pipe().unwrap();
     let writer = OwnedFd::from(writer);
@@ -75,7 +75,7 @@ pub(crate) fn descriptors_sent_to_a_byte_pair_are_closed() {
         assert_eq!(fds::open().len(), open);
     }
     drop(writer);
-    // The pipe ends with the last descriptor of its writer, wherever that was.
+    // The pipe ends once every descriptor of its writing end is closed.
     let mut watched = [Watched::new(reader.as_fd(), Interest::End)];
     assert!(wait(&mut watched, Some(soon())).unwrap(), "still open");
     drop(left);

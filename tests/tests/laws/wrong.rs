@@ -1,4 +1,4 @@
-//! Transports that break the contract on purpose: each is caught by the law that is named beside it.
+//! Transports that break the contract on purpose. Each must be caught by the law listed with it.
 
 #![expect(unsafe_code, reason = "raises a signal and sleeps through one")]
 
@@ -66,7 +66,7 @@ impl Wrong {
         self.fault == fault
     }
 
-    /// The fault, in one call of three.
+    /// Returns whether the fault occurs in this call: in one of three.
     fn has_now(&mut self, fault: Fault) -> bool {
         self.calls += 1;
         self.has(fault) && self.calls.is_multiple_of(3)
@@ -96,7 +96,7 @@ impl Wrong {
         }
     }
 
-    /// The error of a receive that does not come to its call.
+    /// Fails before the receiving call.
     fn before_receiving(&mut self) -> Result<(), TransportError> {
         if self.has(EndBeforeTheLastWords) {
             let mut watched = [Watched::new(self.inner.as_fd(), Interest::End)];
@@ -111,7 +111,7 @@ impl Wrong {
         Ok(())
     }
 
-    /// Takes more from the stream than it gives.
+    /// Takes more bytes from the stream than it returns.
     fn receive_from_kept(&mut self, space: &mut [u8]) -> Moved {
         if self.kept.is_empty() {
             let mut more = [0; 256];
@@ -213,13 +213,13 @@ impl PassFds for Wrong {
     }
 }
 
-/// For each fault a case of its name, in which a law fails.
+/// Defines a case for each fault, in which a law must fail.
 macro_rules! caught {
     ($($case:ident: $fault:ident => $law:ident,)*) => {
         $(pub(crate) fn $case() {
             laws::$law(|| pair(Nothing));
             let usual = take_hook();
-            // The failure that is wanted prints nothing.
+            // Do not print the expected failure.
             set_hook(Box::new(|_| {}));
             let caught = catch_unwind(|| laws::$law(|| pair($fault))).is_err();
             set_hook(usual);
