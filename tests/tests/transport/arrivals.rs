@@ -1,9 +1,9 @@
-//! What arrived of frames.
+//! Received frames, collected for comparison.
 
 use ipc_tests::fds::{id_of, is_cloexec};
 use ipc_transport::{Arrived, FdsLost, Inbox, PassFds};
 
-/// What a frame brought, with nothing borrowed.
+/// The parts of a received frame, owned.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Got {
     pub(crate) id: u64,
@@ -16,7 +16,7 @@ pub(crate) fn got(id: u64, payload: &[u8], files: &[u64]) -> Got {
     Got { id, payload: payload.to_vec(), files: files.to_vec(), lost: None }
 }
 
-/// Takes every whole frame of an inbox.
+/// Takes every complete frame out of an inbox.
 pub(crate) fn take<const N: usize>(inbox: &mut Inbox<N>, list: &mut Vec<Got>) {
     while let Some(header) = inbox.advance().unwrap() {
         let arrival = inbox.current();
@@ -27,7 +27,7 @@ pub(crate) fn take<const N: usize>(inbox: &mut Inbox<N>, list: &mut Vec<Got>) {
     }
 }
 
-/// Receives and takes until nothing is there.
+/// Receives and takes frames until nothing is left.
 pub(crate) fn take_all<const N: usize>(
     inbox: &mut Inbox<N>,
     from: &mut impl PassFds,

@@ -1,5 +1,5 @@
-//! Two programs that meet at a path: hello, typed frames, descriptors, and each way in which the other
-//! one can fail.
+//! Two programs that connect at a path: hello, typed frames, descriptors, and the ways in which a
+//! peer can fail.
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -82,7 +82,7 @@ pub(crate) fn a_killed_peer_is_closed_after_what_it_had_sent() {
                 .send_until(Header::one_way(1, id), &Postcard((1, "last words")), &[], soon())
                 .unwrap();
         }
-        // And a frame that never is whole.
+        // And a frame that is never completed.
         let half = &frame(3, (0, 0), b"half")[..26];
         rustix::io::write(&server, half).unwrap();
         kill_process(getpid(), Signal::KILL).unwrap();
@@ -161,7 +161,7 @@ pub(crate) fn another_version_or_service_is_told_on_both_sides() {
         let sent = client.send_until(Header::request(1, 1), &Postcard(1), &[], soon());
         let Err(SendError::Connection(error)) = sent else { panic!("{sent:?}") };
         assert!(is_about(error, [HELLO, other]), "{error}");
-        assert_eq!(client.try_receive().err(), Some(error), "for ever");
+        assert_eq!(client.try_receive().err(), Some(error), "the error is final");
         assert_eq!(end_of(&mut child), Ended::Exited(0));
     }
 }
@@ -172,8 +172,7 @@ fn is_about(error: ConnectionError, both: [Hello; 2]) -> bool {
     [ours, theirs].map(words) == both.map(words)
 }
 
-/// The connection of this side, and the socket of a peer that has said its hello and does what it
-/// likes.
+/// This side's connection, and the socket of a peer that has sent its hello and then does anything.
 fn hostile(hello: Hello) -> (Side, Stream) {
     let (own, peer) = Stream::pair().unwrap();
     let mut own = Side::new(own, hello);
@@ -197,22 +196,22 @@ pub(crate) fn descriptors_come_only_where_they_are_allowed() {
         assert_eq!(
             refused,
             Err(SendError::Push(PushError::TooManyFds { count: 1, limit: 0 })),
-            "notes have none"
+            "notes carry no descriptors"
         );
         peer.send_with(&[&frame(1, (2, 0), b"")], &many[..2]).unwrap();
         let error = ConnectionError::FdsNotAllowed { count: 2, limit: hello.fds };
         assert_eq!(own.receive_until(soon()).err(), Some(error));
-        assert_eq!(own.receive_until(soon()).err(), Some(error), "for ever");
+        assert_eq!(own.receive_until(soon()).err(), Some(error), "the error is final");
     }
-    // Nor are they held for a frame that is not whole.
+    // Nor are they held for an incomplete frame.
     let (mut own, mut peer) = hostile(none.fds(1));
     let two = file();
     let before = fds::open().len();
     peer.send_with(&[&frame(1, (2, 0), b"half")[..25]], &[two.as_fd(); 2]).unwrap();
     assert_eq!(own.receive_until(in_ms(10)).err(), Some(ConnectionError::TimedOut));
-    assert_eq!(fds::open().len(), before + 1, "as many as are allowed");
+    assert_eq!(fds::open().len(), before + 1, "as many as allowed");
     drop((own, peer, two));
-    // Those that no frame announces are closed.
+    // Descriptors that no frame announces are closed.
     let (mut own, mut peer) = hostile(none);
     let file = file();
     peer.send_with(&[&frame(1, (0, 0), b"")], &[file.as_fd(); 9]).unwrap();
@@ -253,7 +252,7 @@ pub(crate) fn a_peer_that_does_not_receive_holds_a_sender_until_its_deadline() {
     };
     assert_eq!(error, SendError::Connection(ConnectionError::TimedOut));
     assert!(own.wants_output());
-    // It was only slow: that frame was queued, and every one arrives once.
+    // The peer was only slow: that frame was queued, and each frame arrives once.
     let mut peer = peer;
     let mut inbox = Inbox::<4096>::new();
     let mut next = 0;
@@ -282,7 +281,7 @@ pub(crate) fn a_frame_longer_than_agreed_ends_the_connection() {
     peer.send(&[&frame(1, (0, 0), &[1; 4073])]).unwrap();
     let error = own.receive_until(soon()).err().unwrap();
     assert!(matches!(error, ConnectionError::Frames(_)), "{error}");
-    assert_eq!(own.try_receive().err(), Some(error), "for ever");
+    assert_eq!(own.try_receive().err(), Some(error), "the error is final");
 }
 
 pub(crate) fn a_refused_descriptor_costs_its_own_frame_only() {
@@ -369,7 +368,7 @@ pub(crate) fn an_event_loop_serves_several_programs() {
     }
 }
 
-/// Answers all that has come from a client.
+/// Answers every frame that has come from a client.
 fn serve(client: &mut Side) -> Result<(), ConnectionError> {
     while let Some((header, got)) = client.try_receive()? {
         let Postcard((number, _)): Line<'_> = got.message().unwrap();
@@ -378,7 +377,7 @@ fn serve(client: &mut Side) -> Result<(), ConnectionError> {
     Ok(())
 }
 
-/// Short counts, delays and errors that pass, of all that a transport may do.
+/// All the temporary faults that a transport may show: short counts, delays and errors.
 pub(crate) fn harmless_faults_change_no_frame_of_a_connection() {
     for seed in 0..10 {
         let (left, right) = Stream::pair().unwrap();

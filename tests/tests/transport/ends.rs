@@ -1,4 +1,4 @@
-//! What belongs to one transport: the calls of sockets and their ends, a loopback that is full.
+//! Cases for single transports: socket calls, the ends of sockets, and a full loopback.
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
@@ -20,7 +20,7 @@ pub(crate) fn a_loopback_takes_as_many_bytes_as_fit() {
     assert_eq!(left.send(&[&[7; 20]]), Ok(None), "full");
     assert_eq!(right.receive(&mut [0; 5]), Ok(Some(5)));
     assert_eq!(left.send(&[&[7; 20]]), Ok(Some(5)));
-    assert_eq!(left.receive(&mut [0; 5]), Ok(None), "the directions are apart");
+    assert_eq!(left.receive(&mut [0; 5]), Ok(None), "the directions are independent");
 }
 
 pub(crate) fn repro_empty_pieces_hide_none_that_come_after() {
@@ -70,7 +70,7 @@ pub(crate) fn every_socket_is_closed_on_exec_and_lies_above_the_standard_streams
     low = fds::open();
     low.retain(|&fd| fd < 3);
     assert_eq!(low, [0, 1, 2]);
-    // What is open already is left as it is.
+    // Streams that are already open stay as they are.
     let before = id_of(std::io::stdin());
     open_stdio().unwrap();
     assert_eq!(id_of(std::io::stdin()), before);
@@ -119,7 +119,7 @@ pub(crate) fn a_receiver_that_refuses_descriptors_is_told_from_one_that_is_gone(
     let (off, len) = (0_i32, libc::socklen_t::try_from(size_of::<i32>()).unwrap());
     let fd = right.as_fd().as_raw_fd();
     let value = (&raw const off).cast();
-    // SAFETY: the kernel reads the value, which lives beyond the call, and its length is right.
+    // SAFETY: the kernel reads the value, which outlives the call, and the length is right.
     let result = unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, SO_PASSRIGHTS, value, len) };
     if result != 0 {
         skip("SO_PASSRIGHTS", "a kernel of version 6.16 or later");

@@ -1,4 +1,4 @@
-//! Frames that leave an outbox by other ways than a transport.
+//! Frames that leave an outbox without a transport.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,7 +21,7 @@ fn push<const BYTES: usize, const FRAMES: usize>(
     outbox.push_with(Header::request(1, id), &[b"payload"], &mut list.fds()).unwrap()
 }
 
-/// A transport that takes nothing without saying that it would block.
+/// A transport that returns zero instead of "would block".
 struct Zero {
     calls: usize,
 }
@@ -95,9 +95,9 @@ pub(crate) fn a_frame_handed_over_is_sent_and_its_descriptors_are_gone() {
     outbox.hand_over(|header, _, _| assert_eq!(header.id(), 2));
     assert!(outbox.hand_over(|_, _, _| ()).is_none());
     assert!(outbox.is_sent(numbers[0]) && !outbox.has_unsent());
-    assert_eq!(fds::open().len(), before, "what was left is closed");
+    assert_eq!(fds::open().len(), before, "descriptors that were left are closed");
     assert_eq!(outbox.frame(numbers[0]).unwrap().payload(), b"payload", "until it is retired");
-    // Sent again, it would announce what it has not.
+    // Sent again, the frame would announce descriptors that it no longer owns.
     outbox.rewind();
     let gone = Err(TransportError::FdsGone { expected: 1, held: 0 });
     assert_eq!(outbox.flush_with(&mut left), gone);
@@ -157,7 +157,7 @@ pub(crate) fn a_room_that_is_dropped_or_leaked_leaves_no_descriptor() {
         room.payload().fill(7);
         let mut fds = room.fds();
         while fds.push(duplicate(null.as_fd()).unwrap()).is_ok() {}
-        assert_eq!(fds.len(), 2, "as many as were reserved");
+        assert_eq!(fds.len(), 2, "as many as reserved");
         if leaks {
             std::mem::forget(room);
         } else {
@@ -168,7 +168,7 @@ pub(crate) fn a_room_that_is_dropped_or_leaked_leaves_no_descriptor() {
     let own = file();
     let id = id_of(&own);
     let number = push(&mut outbox, 1, own);
-    assert_eq!(fds::open().len(), before + 1, "what was leaked is closed");
+    assert_eq!(fds::open().len(), before + 1, "leaked descriptors are closed");
     let (mut left, mut right) = Stream::pair().unwrap();
     assert!(outbox.flush_with(&mut left).unwrap().complete);
     let (mut inbox, mut list) = (Inbox::<1024>::new(), Vec::new());

@@ -1,4 +1,4 @@
-//! Which frame a descriptor belongs to, if to any.
+//! Which frame, if any, a descriptor belongs to.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -28,7 +28,8 @@ pub(crate) fn more_descriptors_than_announced_are_a_loss_and_closed() {
 pub(crate) fn no_descriptor_goes_to_a_neighbour_of_its_frame() {
     let (stray, own) = (file(), file());
     let before = fds::open().len();
-    // A neighbour that announces none but brings one, and one that brings too many.
+    // A neighbour that announces no descriptors but brings one, and a neighbour that brings too
+    // many.
     let neighbours: [(u16, &[&OwnedFd], Option<FdsLost>); 2] =
         [(0, &[&stray], None), (1, &[&stray, &stray], Some(FdsLost { expected: 1, got: 2 }))];
     for (announced, brought, lost) in neighbours {
@@ -92,7 +93,11 @@ pub(crate) fn a_descriptor_sequence_out_of_step_is_an_error() {
     left.send_with(&[&frame(3, (1, 0), b"")], &[null.as_fd()]).unwrap();
     let mut list = Vec::new();
     take_all(&mut inbox, &mut right, &mut list);
-    assert_eq!((list[0].id, list[0].lost, list[0].files.len()), (3, None, 1), "begun anew");
+    assert_eq!(
+        (list[0].id, list[0].lost, list[0].files.len()),
+        (3, None, 1),
+        "the inbox starts again"
+    );
 }
 
 pub(crate) fn frames_that_wait_keep_further_descriptors_in_the_socket() {
@@ -116,7 +121,7 @@ pub(crate) fn frames_that_wait_keep_further_descriptors_in_the_socket() {
     assert_eq!(arrived, files.iter().map(id_of).collect::<Vec<u64>>());
 }
 
-/// More than there is room for, by a caller that did not ask first.
+/// A caller adds more descriptors than fit, without checking for room.
 pub(crate) fn repro_descriptors_without_room_are_closed_and_go_to_no_other_frame() {
     let mut inbox = Inbox::<4096>::new();
     let before = fds::open().len();
@@ -167,7 +172,11 @@ pub(crate) fn an_inbox_closes_what_it_holds() {
         assert_eq!(fds::open().len(), before + 7);
         let kept = inbox.current().fds.take_first().unwrap();
         assert_eq!(inbox.advance().unwrap(), None);
-        assert_eq!(fds::open().len(), before + 6, "what was left of the first is closed");
+        assert_eq!(
+            fds::open().len(),
+            before + 6,
+            "the rest of the first frame's descriptors is closed"
+        );
         if by_reset {
             inbox.reset();
             assert_eq!(fds::open().len(), before + 3);

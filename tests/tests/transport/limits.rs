@@ -1,4 +1,4 @@
-//! What a peer cannot make a receiver hold, and what an outbox does not take.
+//! Limits: how many descriptors a peer can make a receiver hold, and what an outbox refuses.
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
@@ -20,7 +20,7 @@ fn null() -> File {
     File::open("/dev/null").unwrap()
 }
 
-/// A peer that sends 253 descriptors at a time, with frames and without, also in half a header.
+/// A peer that sends 253 descriptors at a time, with and without frames, and within a header.
 pub(crate) fn repro_a_receiver_holds_no_more_than_it_has_room_for() {
     let null = null();
     let many = [null.as_fd(); 253];
@@ -46,7 +46,7 @@ pub(crate) fn repro_a_receiver_holds_no_more_than_it_has_room_for() {
     }
 }
 
-/// The kernel pads a control buffer, and installs what fits into the padding.
+/// The kernel pads a control buffer, and uses the padding for more descriptors.
 pub(crate) fn repro_exactly_the_room_is_filled() {
     let null = null();
     let (mut left, mut right) = Stream::pair().unwrap();
@@ -143,7 +143,8 @@ pub(crate) fn repro_frames_of_more_than_253_descriptors_are_refused_alike() {
     assert_eq!(fds::open().len(), before);
 }
 
-/// The first of two frames has lied: it brings none. Both arrive by one call, or by two.
+/// The first of two frames announces descriptors but brings none. Both arrive in one call, or in
+/// two.
 pub(crate) fn repro_a_frame_without_its_descriptor_takes_no_other_frames() {
     let own = file();
     for at_once in [true, false] {
@@ -173,7 +174,7 @@ pub(crate) fn two_frames_that_claim_the_same_descriptors_end_the_stream() {
     assert!(fds::receive(&mut inbox, &mut right).unwrap().is_some());
     let error = Err(InboxError::FdsClaimedTwice { fd_count: 1 });
     assert_eq!(inbox.advance(), error);
-    assert_eq!(inbox.receive(&mut right), Ok(Arrived::TakeFrames), "nothing more is taken");
+    assert_eq!(inbox.receive(&mut right), Ok(Arrived::TakeFrames), "nothing more is received");
     assert_eq!(inbox.advance(), error);
     drop((left, right, inbox));
     assert_eq!(fds::open().len(), before);
@@ -198,7 +199,7 @@ pub(crate) fn repro_take_frames_is_not_would_block() {
     assert_eq!(list.iter().filter(|got| got.files.len() == 1).count(), 5);
 }
 
-/// What is left of a packet does not show to poll: a loop waits only when there is nothing more.
+/// poll does not show the rest of a packet: a loop must wait only when nothing is left.
 pub(crate) fn packets_longer_than_the_inbox_arrive_whole_before_a_wait() {
     let (mut left, mut right) = Seqpacket::<4096>::pair().unwrap();
     let mut outbox = Outbox::<8192, 8>::new();
@@ -218,7 +219,7 @@ pub(crate) fn packets_longer_than_the_inbox_arrive_whole_before_a_wait() {
     assert_eq!((list[0].files.len(), list[2].payload.len()), (1, 1900));
 }
 
-/// More than one frame may have, put in by hand.
+/// More descriptors than one frame can have, added by hand.
 pub(crate) fn repro_descriptors_put_in_by_hand_shift_no_later_ones() {
     let (null, own) = (null(), file());
     let (mut left, mut right) = Stream::pair().unwrap();
@@ -268,7 +269,7 @@ pub(crate) fn fds_are_a_bounded_view() {
     assert_eq!(view.room(), 0);
     let one_more = file();
     let id = id_of(&one_more);
-    assert_eq!(id_of(view.push(one_more).unwrap_err()), id, "it is given back");
+    assert_eq!(id_of(view.push(one_more).unwrap_err()), id, "the descriptor is returned");
     let seen: Vec<u64> = view.iter().map(id_of).collect();
     assert_eq!(seen, ids);
     assert!(view.take_all::<2>().is_none());

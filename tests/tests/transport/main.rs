@@ -1,5 +1,5 @@
-//! Descriptors that reach their own frames whatever happens on the way, and what belongs to one
-//! transport. What all transports keep stands in the laws.
+//! Descriptors reach their own frames in all circumstances; and cases for single transports.
+//! `tests/laws` has the contract that all transports keep.
 
 #![expect(
     unsafe_code,

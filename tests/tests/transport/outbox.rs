@@ -1,4 +1,4 @@
-//! Frames and descriptors that wait until they are sent, are sent again or are given back.
+//! Frames and descriptors that are queued, sent again or given back.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -14,10 +14,10 @@ use ipc_transport::{
 
 use crate::arrivals::{got, take_all};
 
-/// Sends nothing in between but what was sent: a transport with any number of short writes.
+/// A transport with a list of short writes.
 struct Short<'a> {
     inner: &'a mut Stream,
-    /// Bytes that the next calls take at most; `None` would block.
+    /// The most bytes that each of the next calls takes; `None` would block.
     lens: VecDeque<Option<usize>>,
 }
 
@@ -163,7 +163,7 @@ pub(crate) fn a_socket_that_is_full_keeps_frames_and_descriptors() {
         take_all(&mut inbox, &mut right, &mut list);
     }
     take_all(&mut inbox, &mut right, &mut list);
-    assert!(full > 0, "it never was full");
+    assert!(full > 0, "it was never full");
     assert_eq!(list, expected);
 }
 
@@ -183,7 +183,7 @@ pub(crate) fn repro_a_reply_with_too_many_descriptors_does_not_stop_the_outbox()
     let (mut inbox, mut list) = (Inbox::<4096>::new(), Vec::new());
     take_all(&mut inbox, &mut right, &mut list);
     assert_eq!(list.len(), 2);
-    assert_eq!((list[0].lost, list[0].files.len()), (None, 253), "as many as were reserved");
+    assert_eq!((list[0].lost, list[0].files.len()), (None, 253), "as many as reserved");
     outbox.retire_sent();
     drop((null, inbox));
     assert_eq!(fds::open().len(), before);
@@ -197,7 +197,7 @@ pub(crate) fn an_outbox_gives_back_what_it_has_no_room_for() {
     list.fds().push(duplicate(null.as_fd()).unwrap()).unwrap();
     let refused = outbox.push_with(header, &[&[0; 300]], &mut list.fds()).unwrap_err();
     assert_eq!(refused, PushError::TooLong { len: 300, capacity: 232 });
-    assert_eq!(list.len(), 1, "the list is untouched");
+    assert_eq!(list.len(), 1, "the list is unchanged");
     outbox.push(header, &[]).unwrap();
     outbox.push(header, &[]).unwrap();
     assert_eq!(outbox.push_with(header, &[], &mut list.fds()), Err(PushError::Full));
@@ -225,13 +225,13 @@ pub(crate) fn frames_go_out_again_with_their_descriptors_until_they_are_retired(
         outbox.retire(retired);
         outbox.rewind();
     }
-    assert_eq!(fds::open().len(), before + 1, "only what is not retired is held");
+    assert_eq!(fds::open().len(), before + 1, "only the descriptors of the other frame are held");
     drop(outbox);
     assert_eq!(fds::open().len(), before);
 }
 
 pub(crate) fn too_many_descriptors_in_flight_keep_the_frame_until_receivers_catch_up() {
-    // The limit is that of open descriptors, counted for each user, and not for root.
+    // The limit is RLIMIT_NOFILE, applied to each user's descriptors in flight, but not to root's.
     // SAFETY: no memory is involved.
     let result = unsafe { libc::setuid(4_000_123) };
     if result != 0 && rustix::process::geteuid().is_root() {
@@ -252,7 +252,7 @@ pub(crate) fn too_many_descriptors_in_flight_keep_the_frame_until_receivers_catc
         sequence += 20;
         assert!(sequence < 10_000, "there is no limit");
     }
-    assert_eq!(left.send(&[b""]), Ok(None), "bytes alone may pass, these are none");
+    assert_eq!(left.send(&[b""]), Ok(None), "an empty send sends nothing");
     let mut outbox = Outbox::<256, 4>::new();
     let mut own = Fds::new();
     own.fds().push(duplicate(null.as_fd()).unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Calls that wait: for bytes, for room, to a deadline, spinning or asleep.
+//! Calls that wait: for bytes or room, until a deadline, spinning or asleep.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -32,7 +32,11 @@ pub(crate) fn a_blocking_receive_ends_at_its_time_out() {
         let passed = Instant::now().since(begin);
         assert!(passed >= time && passed < Duration::from_secs(10), "{passed:?}");
     }
-    assert_eq!(right.receive(&mut space), Ok(None), "the plain form does not wait");
+    assert_eq!(
+        right.receive(&mut space),
+        Ok(None),
+        "without a blocking view the call does not wait"
+    );
     left.send(&[b"x"]).unwrap();
     assert_eq!(right.blocking().receive(&mut space), Ok(Some(1)));
 }
@@ -100,7 +104,7 @@ pub(crate) fn a_blocking_send_waits_for_room() {
     assert_eq!(end_of(&mut child), ipc_barrier::Ended::Exited(0));
 }
 
-/// The description's own mode, which another process may share, says that nothing waits.
+/// The open file description, which another process may share, is `O_NONBLOCK`.
 pub(crate) fn repro_blocking_calls_wait_whatever_the_mode_of_the_description() {
     let (mut left, mut right) = Stream::pair().unwrap();
     for socket in [&left, &right] {
@@ -206,8 +210,8 @@ pub(crate) fn nobody_spins_with_one_cpu() {
     assert_eq!(Patience::SPIN.where_parallel(), Patience::SLEEP);
 }
 
-/// Bytes that are sent as urgent (`MSG_OOB`, kernel 5.15) are no part of the stream: the last of them
-/// stays aside, shows nowhere, and holds neither the bytes around it nor the end.
+/// Bytes that are sent as urgent (`MSG_OOB`, kernel 5.15) are not part of the stream. The last of
+/// them is kept apart, is not shown by poll, and blocks neither the bytes around it nor the end.
 pub(crate) fn urgent_bytes_hold_nothing() {
     for script in ["u", "nu", "un", "uu", "nun", "unu", "nuunu"] {
         let (left, mut right) = Stream::pair().unwrap();
@@ -224,7 +228,10 @@ pub(crate) fn urgent_bytes_hold_nothing() {
         let mut all = "ab".repeat(script.len()).into_bytes().into_iter();
         assert!(got.iter().all(|byte| all.any(|sent| sent == *byte)), "{script}: in order");
         let mut watched = [Watched::new(right.as_fd(), Interest::Input)];
-        assert!(!wait(&mut watched, Some(Instant::PAST)).unwrap(), "{script}: it shows for ever");
+        assert!(
+            !wait(&mut watched, Some(Instant::PAST)).unwrap(),
+            "{script}: the urgent byte still shows"
+        );
         drop(left);
         assert_eq!(right.receive(&mut space), Err(TransportError::Closed), "{script}");
     }
