@@ -1,4 +1,4 @@
-//! `cargo xtask api`: the public API of each crate, compared with that on file.
+//! `cargo xtask api`: the public API of each crate, compared with the one on file.
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
@@ -13,8 +13,8 @@ use crate::{
 };
 
 const HELP: &str = "\
-Compares the public API of each crate, with all features, with xtask/api/CRATE.txt, so that no change
-of it goes unseen. Needs nightly Rust and cargo-public-api, and is skipped without them.
+Compares the public API of each crate, with all features, with xtask/api/CRATE.txt, so that every
+change is noticed. Needs nightly Rust and cargo-public-api, and is skipped without them.
 
 Usage: cargo xtask api [OPTIONS]
 
@@ -22,10 +22,10 @@ Options:
       --bless    write the files instead
   -h, --help     print this help
 
-Exit codes: 0 each API is that of its file or the run was skipped, 1 one is not or the run failed,
+Exit codes: 0 each API matches its file or the run was skipped, 1 an API differs or the run failed,
 2 wrong arguments";
 
-/// Where the files are.
+/// The folder of the API files.
 const FOLDER: &str = "xtask/api";
 
 /// Runs the verb.
@@ -46,7 +46,7 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
     steps::run(&workspace, vec![step])
 }
 
-/// Returns the step that compares, or says why it cannot run here.
+/// Returns the step that compares the APIs, or says why it cannot run here.
 pub(crate) fn step(workspace: &Workspace) -> Step {
     if LIMITS.iter().all(|(name, _)| !file(workspace, name).exists()) {
         let why = "public API: xtask/api is empty (write it with: cargo xtask api --bless)";
@@ -101,7 +101,7 @@ fn file(workspace: &Workspace, name: &str) -> PathBuf {
     workspace.root().join(FOLDER).join(format!("{name}.txt"))
 }
 
-/// Returns the crate's public items, one in each line. What rustc derives for any type is left out.
+/// Returns the crate's public items, one per line, without the impls that every type gets.
 fn api(workspace: &Workspace, name: &str) -> Result<String, Failure> {
     let args = ["public-api", "--color=never", "-ss", "--all-features", "--package", name];
     let mut command = tools::nightly(workspace, &args);
@@ -110,7 +110,7 @@ fn api(workspace: &Workspace, name: &str) -> Result<String, Failure> {
         .ok_or_else(|| Failure::Failed(format!("`{}` failed: run it", steps::shown(&command))))
 }
 
-/// Returns the lines that only one of the two has: `-` before those of the first.
+/// Returns the lines that only one of the two has: `-` for the first, `+` for the second.
 fn difference(known: &str, now: &str) -> String {
     let [known, now]: [BTreeSet<&str>; 2] = [known, now].map(|text| text.lines().collect());
     let gone = known.difference(&now).map(|line| format!("- {line}\n"));

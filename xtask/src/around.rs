@@ -1,4 +1,4 @@
-//! `cargo xtask around`: the tests in sandboxes, in namespaces and without what is usually there.
+//! `cargo xtask around`: the tests in sandboxes, in namespaces and in sparse environments.
 
 use lexopt::{
     Arg::{Long, Short, Value},
@@ -12,35 +12,37 @@ use crate::{
 };
 
 const HELP: &str = "\
-Runs the tests across processes in other surroundings, all of them or those that NAME says:
+Runs the tests with several processes in other environments: all of them, or those named by NAME:
 
-  enosys  a filter answers ENOSYS to pidfd_open, pidfd_send_signal, clone3, close_range, execveat
-          and, but for what crosses an exec, memfd_create
-  eperm   the same filter answers EPERM; but ENOSYS to a C library's clone3, where a test needs that
+  enosys  pidfd_open, pidfd_send_signal, clone3, close_range, execveat and memfd_create (except for
+          tests that cross an exec) fail with ENOSYS
+  eperm   the same calls fail with EPERM, except that a C library's clone3 fails with ENOSYS if a
+          test needs that
   linux317
-          filters refuse what came after Linux 3.17, the oldest kernel that is supported: ENOSYS to
-          its calls, EINVAL or ENOPROTOOPT to its flags and options
+          everything newer than Linux 3.17, the oldest supported kernel, fails: calls with ENOSYS,
+          flags and options with EINVAL or ENOPROTOOPT
   pid1    each case is process 1 of a PID namespace (needs root)
   noproc  /proc is empty (needs root)
   readonly
-          the root file system is read-only, and the tests have one in memory (needs root)
+          the root file system is read-only; the tests use one in memory (needs root)
   noshm   /dev has a few devices, but no /dev/shm and no /dev/log (needs root)
   fullshm /dev/shm is full (needs root)
   closed  descriptors 0 to 2 are closed
 
-What cannot be had here is skipped. A case that makes no sense somewhere is left out there: its
-output says why, and it counts as ignored. Every step runs, also after one that failed.
+Environments that are not available here are skipped. A case that makes no sense in an environment
+is left out: its output says why, and it counts as ignored. A failed step does not stop the
+others.
 
 Usage: cargo xtask around [OPTIONS] [NAME...]
 
 Options:
-      --quick   only the suites that take a few seconds, as `cargo xtask ci` does (but for readonly,
-                noshm and fullshm)
+      --quick   only the suites that take a few seconds, as in `cargo xtask ci` (which omits
+                readonly, noshm and fullshm)
   -h, --help    print this help
 
 Exit codes: 0 no step failed, 1 a step failed, 2 wrong arguments";
 
-/// The surroundings, and what their steps are called.
+/// The environments, and the names of their steps.
 const ALL: [(&str, &str); 9] = [
     ("enosys", "around enosys"),
     ("eperm", "around eperm"),
@@ -53,7 +55,7 @@ const ALL: [(&str, &str); 9] = [
     ("closed", "around closed"),
 ];
 
-/// Those that `cargo xtask ci` has no time for.
+/// The environments that `cargo xtask ci` has no time for.
 const RARE: [&str; 3] = ["readonly", "noshm", "fullshm"];
 
 /// The suites that take a few seconds, and the others.
@@ -101,7 +103,7 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
         }
     }
     if let Some(name) = names.iter().find(|name| ALL.iter().all(|(known, _)| known != name)) {
-        return Err(Failure::Arguments(format!("no surroundings {name:?}")));
+        return Err(Failure::Arguments(format!("no environment {name:?}")));
     }
     let workspace = Workspace::find()?;
     let steps =
@@ -109,12 +111,12 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
     steps::run(&workspace, steps)
 }
 
-/// Returns whether `cargo xtask ci` is to run the suites there too.
+/// Returns whether `cargo xtask ci` runs the suites in this environment, too.
 pub(crate) fn is_usual(name: &str) -> bool {
     !RARE.contains(&name)
 }
 
-/// Returns a step for each of the surroundings that are chosen.
+/// Returns a step for each chosen environment.
 pub(crate) fn steps(
     workspace: &Workspace,
     suites: Suites,

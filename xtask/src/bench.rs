@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: how fast it is beside the bare system calls.
+//! `cargo xtask bench`: speed compared with bare system calls.
 
 use std::{
     path::{Path, PathBuf, absolute},
@@ -13,33 +13,35 @@ use lexopt::{
 use crate::{failure::Failure, steps, workspace::Workspace};
 
 const HELP: &str = "\
-Measures round trips, 32 requests in flight and requests with descriptors, over the transport and
-through a worker; two processes that meet at a barrier; and how soon a killed worker answers again,
-by fork and by exec, beside a bare posix_spawn, with a small parent and a large one. Each runs on one processor and on two,
-beside a floor: the same work by bare system calls, in alternating short blocks. The ratio of the
-two is the result. Prints a table with the goals, how noisy the machine was, and what was left out.
+Measures over the transport and through a worker: round trips, 32 requests in flight, and requests
+with descriptors. Also measures two processes at a barrier, and how soon a killed worker answers
+again: by fork and by exec, compared with a bare posix_spawn, with a small and a large parent.
 
-The full run takes a few minutes besides the build. On a busy machine the ratios still hold,
-roughly; the times do not.
+Each row runs on one CPU and on two, in short blocks that alternate with a floor: the same work with
+bare system calls. The result is the ratio of the two. Prints a table with the goals, the noise of
+the machine, and the rows that were left out.
 
-With --peers it measures the crates beside others that do the same work, instead: ipc-channel,
-interprocess, uds, sendfd, tokio, tokio-unix-ipc, iceoryx2 and procspawn. Round trips, requests in
-flight, descriptors, one-way messages, starts, restarts and barriers; then system calls (where
-strace is installed), allocations and memory; without --quick also the size of the least program
-with each. One that fails or hangs is reported and passed over. The first build takes some minutes,
-the full run about twelve.
+The full run takes a few minutes plus the build. On a busy machine the ratios are still roughly
+right, but the times are not.
+
+With --peers it compares the crates with others instead: ipc-channel, interprocess, uds, sendfd,
+tokio, tokio-unix-ipc, iceoryx2 and procspawn. It measures round trips, requests in flight,
+descriptors, one-way messages, starts, restarts and barriers; then system calls (if strace is
+installed), allocations and memory; and, without --quick, the size of the smallest program with
+each. A crate that fails or hangs is reported and skipped. The first build takes several minutes,
+and the full run about twelve.
 
 Usage: cargo xtask bench [OPTIONS]
 
 Options:
       --quick          shorter blocks: all rows within 30 s, with --peers within 2 minutes
       --json FILE      also write the rows to FILE
-      --filter WORD    only rows whose name contains WORD, such as \"worker\" or \", 2 cpus\", or
-                       \"starts\" for the killed worker; with --peers such as \"uds\", \", 2 CPUs\",
-                       \"costs\" or \"sizes\"
+      --filter WORD    only rows whose name contains WORD: for example \"worker\", \", 2 cpus\" or
+                       \"starts\" (the killed worker); with --peers \"uds\", \", 2 CPUs\", \"costs\"
+                       or \"sizes\"
       --peers          measure other crates too
-      --report         as --peers, and write tables and charts to docs/bench
-      --from FILE      with --report: measure nothing, report what --json wrote to FILE
+      --report         as --peers, and also write tables and charts to docs/bench
+      --from FILE      with --report: do not measure; report the rows that --json wrote to FILE
   -h, --help           print this help
 
 Exit codes: 0 measured, even if a goal is missed or another crate fails; 1 a row failed; 2 wrong
@@ -62,14 +64,14 @@ struct Options {
     race: Option<Race>,
 }
 
-/// What is made of the race with other crates.
+/// What to do with the results of the race with other crates.
 #[derive(Debug, PartialEq, Eq)]
 enum Race {
-    /// Printed.
+    /// Print them.
     Shown,
-    /// Printed, and reported.
+    /// Print them and write a report.
     Reported,
-    /// That of a former run, reported.
+    /// Write a report of an earlier run.
     Former(PathBuf),
 }
 
@@ -127,7 +129,7 @@ fn peers(workspace: &Workspace, options: &Options, race: &Race) -> Result<Comman
     Ok(command)
 }
 
-/// Returns a path that holds in every folder.
+/// Returns the absolute path.
 fn whole(path: &Path) -> Result<PathBuf, Failure> {
     absolute(path).map_err(Failure::of("find the current folder"))
 }
@@ -156,7 +158,7 @@ impl Options {
             (false, None) => peers.then_some(Race::Shown),
         };
         if report && options.filter.is_some() {
-            return Err(Failure::Arguments("a report has all rows: no --filter".into()));
+            return Err(Failure::Arguments("a report has all rows: leave out --filter".into()));
         }
         Ok(Some(options))
     }

@@ -13,9 +13,9 @@ use crate::{
 };
 
 const HELP: &str = "\
-Checks what can be checked in less than a minute, to be run after each change: format, lints, the unit
-tests of the four crates, lines of code, files that import each other, and phrases to avoid. Every
-step runs, also after one that failed. `cargo xtask ci` checks the rest.
+Runs the checks that take less than a minute together: format, lints, the unit tests of the four
+crates, lines of code, files that import each other, and phrases to avoid. Run it after each change.
+A failed step does not stop the others. `cargo xtask ci` checks the rest.
 
 Usage: cargo xtask check
 
@@ -24,7 +24,7 @@ Options:
 
 Exit codes: 0 no step failed, 1 a step failed, 2 wrong arguments";
 
-/// The steps of the model of a worker's two sides. It takes ten times as many by default.
+/// How many steps the model of a worker's two sides takes. The default is ten times as many.
 pub(crate) const FEW_STEPS: (&str, &str) = ("IPC_STEPS", "200000");
 
 /// Runs the verb.

@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: all checks before a change is taken.
+//! `cargo xtask ci`: all checks that a change must pass.
 
 use crate::{
     api, around, bench,
@@ -11,12 +11,12 @@ use crate::{
 };
 
 const HELP: &str = "\
-Checks everything before a change is taken: format, lints, lines of code, files that import each
-other, phrases to avoid, tests, the quick ones again in most surroundings of `cargo xtask around`,
-docs, public API, packages, fewer features, bare metal, whether the models and the fuzz targets
-build, a few mutants, the oldest Rust, licences and spelling. Every step runs, also after one that
-failed. A step whose tool is not installed is skipped; the end of the output lists these steps and
-how to install them.
+Runs all checks that a change must pass: format, lints, lines of code, files that import each other,
+phrases to avoid, tests, the quick tests again in most environments of `cargo xtask around`, docs,
+public API, packages, fewer features, bare metal, builds of the models and the fuzz targets, a few
+mutants, the oldest supported Rust, licences and spelling. A failed step does not stop the others. A
+step whose tool is missing is skipped; the end of the output lists these steps and how to install
+the tools.
 
 Usage: cargo xtask ci
 
@@ -88,7 +88,7 @@ fn docs(workspace: &Workspace) -> Step {
     Step::command("docs", doc)
 }
 
-/// One command per crate, since features of crates built together are joined.
+/// One command per crate, since cargo unifies the features of crates that are built together.
 fn fewer_features(workspace: &Workspace) -> [Step; 5] {
     let check = |package| {
         workspace.cargo(&["check", "--locked", "--no-default-features", "--package", package])

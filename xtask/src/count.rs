@@ -1,4 +1,4 @@
-//! `cargo xtask count`: instructions of the hot path, by valgrind.
+//! `cargo xtask count`: instructions of the hot path, counted by valgrind.
 
 use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
 
@@ -12,9 +12,10 @@ use crate::{
 };
 
 const HELP: &str = "\
-Counts the instructions that pieces of the hot path take, by valgrind, and compares them with
-tests/benches/counted.txt: a piece that takes over 5 % more or fewer fails. The counts do not depend
-on how busy the machine is, but on the compiler, which the file names, and a little on the processor.
+Counts the instructions of pieces of the hot path with valgrind, and compares the counts with
+tests/benches/counted.txt. A piece fails if it takes over 5 % more or fewer. The counts do not
+depend on the load of the machine, but on the compiler, which the file names, and a little on the
+processor.
 
 Usage: cargo xtask count [OPTIONS]
 
@@ -22,15 +23,15 @@ Options:
       --write    write the counts to the file instead
   -h, --help     print this help
 
-Exit codes: 0 all counts are as in the file, 1 one is not or a piece failed, 2 wrong arguments";
+Exit codes: 0 all counts match the file, 1 a count differs or a piece failed, 2 wrong arguments";
 
-/// Where the counts are.
+/// The file with the counts.
 const FILE: &str = "tests/benches/counted.txt";
 
-/// The function that the bench has for what is counted.
+/// The bench calls the code to count through this function.
 const COUNTED: &str = "--toggle-collect=counted";
 
-/// What a count may differ by, in hundredths.
+/// How much a count may differ, in percent.
 const SLACK: u64 = 5;
 
 /// Runs the verb.
@@ -76,7 +77,7 @@ fn compare(workspace: &Workspace) -> Result<(), Failure> {
     let known = read(&text);
     let counts = count(workspace)?;
     let mut wrong = Vec::new();
-    println!("\n{:>7} {:>7}  piece, in instructions: now, and in {FILE}", "now", "file");
+    println!("\n{:>7} {:>7}  piece, in instructions: now and in {FILE}", "now", "file");
     for (name, &count) in &counts {
         let known = known.get(name.as_str()).copied();
         println!(
@@ -96,11 +97,11 @@ fn compare(workspace: &Workspace) -> Result<(), Failure> {
     if wrong.is_empty() {
         return Ok(());
     }
-    let how = "if that is as it should be: cargo xtask count --write";
+    let how = "if this is intended, run: cargo xtask count --write";
     Err(Failure::Failed(format!("{}; {how}", wrong.join("; "))))
 }
 
-/// Counts each piece, per time that it is done.
+/// Counts the instructions of one execution of each piece.
 fn count(workspace: &Workspace) -> Result<BTreeMap<String, u64>, Failure> {
     let program = build(workspace)?;
     let names = tools::output(&mut Command::new(&program))

@@ -1,4 +1,4 @@
-//! `cargo xtask cross`: the tests on other machines, and checks of the crates for still others.
+//! `cargo xtask cross`: the tests on some other machines, and `cargo check` for more.
 
 mod checks;
 mod emulator;
@@ -19,33 +19,33 @@ use crate::{
 use machine::MACHINES;
 
 const HELP: &str = "\
-Runs the tests of the four crates, and those across processes, on other machines:
+Runs the tests of the four crates, and the tests with several processes, on other machines:
 
   i686     32 bits, natively
   aarch64  64 bits, under qemu-user, as all below
   armv7    32 bits
   riscv64  64 bits, without the older system calls
-  s390x    64 bits, big-endian; before that ipc-frame in miri
-  check    only `cargo check`, of all that the compiler can for it: 32 bits without 64-bit atomics
+  s390x    64 bits, big-endian; also ipc-frame in miri, first
+  check    only `cargo check`, of the crates that compile there: 32 bits without 64-bit atomics
            (armv5te, powerpc, mips), loongarch64 and more
 
-A musl target is linked by rust-lld. Where it is not installed, the gnu target is taken, with
-Debian's cross compiler. qemu runs in a user namespace, where a program of the machine is started
-through binfmt_misc (Linux 6.7) and one filter hides qemu's own thread from fork. What cannot be had
-here is skipped; the end of the output lists that and how to install it.
+Uses the musl target, linked by rust-lld. If it is not installed, uses the gnu target with
+Debian's cross compiler. qemu runs in a user namespace. There binfmt_misc starts the machine's
+programs (Linux 6.7), and a filter hides qemu's own thread from fork. Machines that are not
+available are skipped; the end of the output lists them and how to install them.
 
-A case that the emulator cannot run is left out: its output says why. The table at the end says
-how many passed, were left out, were skipped, and failed.
+A case that the emulator cannot run is left out: its output says why. The table at the end says how
+many cases passed, were left out, were skipped, and failed.
 
 Usage: cargo xtask cross [OPTIONS]
 
 Options:
-      --target NAME   only this machine, or check; may be given several times
+      --target NAME   only this machine, or check; can be repeated
   -h, --help          print this help
 
 Exit codes: 0 no step failed, 1 a step failed, 2 wrong arguments";
 
-/// The name of the steps that only check.
+/// The name that selects the steps that only check.
 const CHECK: &str = "check";
 
 /// Runs the verb.
@@ -69,7 +69,7 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
     steps::run(&workspace, steps)
 }
 
-/// Returns the steps for each machine that is chosen.
+/// Returns the steps for each chosen machine.
 pub(crate) fn steps(workspace: &Workspace, is_chosen: impl Fn(&str) -> bool) -> Vec<Step> {
     let mut steps = Vec::new();
     for machine in MACHINES.iter().filter(|machine| is_chosen(machine.name)) {

@@ -1,4 +1,4 @@
-//! `cargo xtask deep`: what takes too long to run before every change.
+//! `cargo xtask deep`: checks that take too long to run before every change.
 
 use crate::{
     around, count, cross,
@@ -10,11 +10,11 @@ use crate::{
 };
 
 const HELP: &str = "\
-Runs what takes too long for `cargo xtask ci`: a minute of fuzzing the decoder and another of fuzzing
-the ring, miri, loom, the counts of `cargo xtask count`, the long tests of barriers, workers (over
-sockets and over rings) and the log daemon, a hundred million steps of the model of a worker and its
-main, the mutants, the image, the long test of the vendored packages, and the tests in all surroundings and on all
-machines. Takes hours.
+Runs the checks that take too long for `cargo xtask ci`: fuzzing the decoder for a minute and the
+ring for another, miri, loom, the counts of `cargo xtask count`, the long tests of barriers, of
+workers (over sockets and rings) and of the log daemon, a hundred million steps of the model of a
+worker and its main, the mutants, the image, the long test of the vendored packages, and the tests
+in all environments and on all machines. Takes hours.
 
 Usage: cargo xtask deep
 

@@ -47,7 +47,7 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
         println!("{HELP}");
         return Ok(());
     };
-    // What cannot be written is said before the run, not after it.
+    // If the file cannot be written, fail before the run, not after it.
     let mut json = options.json.as_deref().map(create).transpose()?;
     let place = Place::new(options.path.as_deref())?;
     let workspace = Workspace::find()?;
@@ -71,7 +71,7 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
     if options.report { draw(&report, &workspace) } else { Ok(()) }
 }
 
-/// Draws the ticks' lateness.
+/// Draws the chart of the ticks' lateness.
 fn draw(report: &Report<'_>, workspace: &Workspace) -> Result<(), Failure> {
     let path = workspace.root().join(CHART);
     chart::draw(&path, report).map_err(Failure::of(&format!("write {CHART}")))?;
@@ -79,7 +79,7 @@ fn draw(report: &Report<'_>, workspace: &Workspace) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Runs a daemon that writes in line, then one with a worker.
+/// Runs a daemon that writes in line, then a daemon with a worker.
 fn drive(
     program: &Path,
     place: &Place,
@@ -105,7 +105,7 @@ fn drive(
 
 /// Folders that are removed at the end.
 struct Place {
-    /// Apart from the files, since a socket's path has at most 107 bytes.
+    /// Not with the files, since a socket's path has at most 107 bytes.
     socket: TempDir,
     files: TempDir,
 }
@@ -127,7 +127,7 @@ fn create(path: &Path) -> Result<File, Failure> {
     File::create(path).map_err(Failure::of(&format!("write {}", path.display())))
 }
 
-/// Signals that ask the demo to end only set a flag, so that the end leaves nothing behind.
+/// Signals that ask the demo to end only set a flag, so that it can clean up.
 fn catch_signals() -> std::io::Result<Arc<AtomicBool>> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {

@@ -7,12 +7,13 @@ use std::{fmt, io, process::ExitCode};
 pub(crate) enum Failure {
     /// The command line is wrong: exit code 2.
     Arguments(String),
-    /// What was asked for was tried and failed: exit code 1.
+    /// The verb ran and failed: exit code 1.
     Failed(String),
 }
 
 impl Failure {
-    /// Returns what turns the error of `doing` something into a failure: `.map_err(…)`.
+    /// Returns a function for `.map_err(…)` that turns an error while `doing` something into a
+    /// failure.
     pub(crate) fn of<'a>(doing: &'a str) -> impl FnOnce(io::Error) -> Self + use<'a> {
         move |error| Self::Failed(format!("cannot {doing}: {error}"))
     }

@@ -15,14 +15,14 @@ use crate::{
 };
 
 const HELP: &str = "\
-Feeds a decoder, or the ring, with generated inputs, until a limit is reached or an input breaks it.
+Feeds generated inputs to a decoder or the ring, until a limit is reached or an input breaks it.
 Needs nightly Rust and cargo-fuzz, and is skipped without them.
 
 Usage: cargo xtask fuzz TARGET [OPTIONS]
 
 Targets:
   decode    the decoder of frames, with bytes in pieces of any size
-  join      frames in pieces of any size with any descriptors, as the joiner sees them
+  join      the joiner, with frames in pieces of any size and any descriptors
   ring      both sides of a ring in shared memory, with a peer that writes anything anywhere
   text      the text of reasons and refusals
   typed     messages in the postcard format
@@ -32,18 +32,19 @@ Options:
   --seconds N    stop after N seconds
   -h, --help     print this help
 
-Inputs that reach new code are kept in ipc-frame/fuzz/corpus, and one that breaks the decoder in
-ipc-frame/fuzz/artifacts.
+Inputs that reach new code are kept in ipc-frame/fuzz/corpus. An input that breaks the target is
+kept in ipc-frame/fuzz/artifacts.
 
-Exit codes: 0 no input broke the decoder or the run was skipped, 1 one did or the run failed,
+Exit codes: 0 no input broke the target or the run was skipped, 1 an input did or the run failed,
 2 wrong arguments";
 
 const TARGETS: [&str; 5] = ["decode", "join", "ring", "text", "typed"];
 const INPUTS: u64 = 10_000_000;
-/// Longer inputs are slower and find nothing new: the decoder under test holds 64 bytes.
+/// The longest input. Longer ones are slower and find nothing new: the decoder under test holds 64
+/// bytes.
 const LONGEST: &str = "-max_len=512";
 
-/// How long to go on.
+/// When to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
     pub(crate) inputs: Option<u64>,
@@ -67,7 +68,7 @@ pub(crate) fn run(args: Parser) -> Result<(), Failure> {
     steps::run(&workspace, vec![step])
 }
 
-/// Returns a step that only checks whether the targets build.
+/// Returns a step that only checks that the targets build.
 pub(crate) fn check(workspace: &Workspace) -> Step {
     const NAME: &str = "fuzz, check";
     if tools::output(Command::new("c++").arg("--version")).is_none() {
@@ -77,7 +78,7 @@ pub(crate) fn check(workspace: &Workspace) -> Step {
     Step::command(NAME, workspace.cargo(&check))
 }
 
-/// Returns the step that feeds the target, or says why it cannot run here.
+/// Returns the step that fuzzes the target, or says why it cannot run here.
 pub(crate) fn step(
     workspace: &Workspace,
     name: &'static str,
@@ -97,7 +98,7 @@ pub(crate) fn step(
     Step::command(name, fuzz)
 }
 
-/// Reads the command line; `None` where help is asked for.
+/// Reads the command line; `None` if it asks for help.
 fn parse(mut args: Parser) -> Result<Option<Options>, Failure> {
     let mut target = None;
     let mut limits = Limits { inputs: None, seconds: None };

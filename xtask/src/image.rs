@@ -30,18 +30,18 @@ use crate::{
 use machine::{MACHINES, Machine};
 
 const HELP: &str = "\
-Builds target/image/initramfs.cpio, a whole system for a Linux kernel: the log daemon tinylogd,
+Builds target/image/initramfs.cpio, a complete system for a Linux kernel: the log daemon tinylogd,
 busybox, and an init script that tests the daemon and reboots. The test sends 1,000 messages with
-logger, kills the worker twice on the way, stops the daemon with SIGTERM, and looks up every message
-in the files. Without a static busybox the daemon itself is init: it takes the options that follow
-`--` on the kernel's command line.
+logger, kills the worker twice meanwhile, stops the daemon with SIGTERM, and checks that every
+message is in the files. Without a static busybox the daemon itself is init; it takes its options
+from the kernel's command line, after `--`.
 
 Usage: cargo xtask image [OPTIONS]
 
 Options:
-      --boot            boot the image in qemu and read what its test says; takes a few seconds
-      --kernel FILE     boot this kernel [default: the newest /boot/vmlinuz-*; without one,
-                        Debian's linux-image-cloud is downloaded to target/image, once]
+      --boot            boot the image in qemu and check the result of its test; takes seconds
+      --kernel FILE     boot this kernel [default: the newest /boot/vmlinuz-*, or Debian's
+                        linux-image-cloud, downloaded once to target/image]
       --busybox FILE    put this static busybox into the image [default: /bin/busybox]
       --machine NAME    build for x86_64 or aarch64 [default: x86_64]
       --kvm             boot with KVM; without it qemu emulates the processor
@@ -50,11 +50,12 @@ Options:
 Exit codes: 0 the image is built, and its test passed or was skipped; 1 something failed,
 2 wrong arguments";
 
-/// Where the image and a kernel that was downloaded are.
+/// The folder of the image and of a downloaded kernel.
 const FOLDER: &str = "target/image";
 const IMAGE: &str = "initramfs.cpio";
 const BUSYBOX: &str = "/bin/busybox";
-const NO_BUSYBOX: &str = "a shell and the test in the image: no static busybox for the machine (give --busybox FILE, or \
+const NO_BUSYBOX: &str =
+    "a shell and the test in the image: no static busybox for the machine (give --busybox FILE, or \
      install with: apt-get install busybox-static)";
 
 /// What to build and boot.
@@ -90,7 +91,7 @@ pub(crate) fn step(workspace: &Workspace) -> Step {
     boot_step(workspace, Options::default(), default_busybox(&Options::default()))
 }
 
-/// Reads the command line; `None` where help is asked for.
+/// Reads the command line; `None` if it asks for help.
 fn parse(mut args: lexopt::Parser) -> Result<Option<Options>, Failure> {
     let mut options = Options::default();
     while let Some(arg) = args.next()? {
@@ -150,7 +151,7 @@ fn boot_step(workspace: &Workspace, options: Options, busybox: Option<Vec<u8>>) 
     })
 }
 
-/// Builds the image, prints what is in it, and returns its path.
+/// Builds the image, prints its contents, and returns its path.
 fn build(
     workspace: &Workspace,
     machine: &Machine,

@@ -1,4 +1,4 @@
-//! `cargo xtask layers`: no two files of a crate need each other.
+//! `cargo xtask layers`: finds files of a crate that import each other.
 
 mod circles;
 mod imports;
@@ -11,26 +11,26 @@ use circles::circles;
 use imports::{Import, imports};
 
 const HELP: &str = "\
-Looks for files of a crate that import each other, directly or through other files, and prints each
-circle with the lines that make it. Every path that begins with crate, super, self, $crate or a
-child module counts, in `use` and elsewhere; code that is compiled in tests only does not. A name
-that lib.rs re-exports counts as an import of the file that defines it; a name that another
-parent module re-exports counts as an import of that parent. Macros that are called without a path
-are not seen.
+Finds files of a crate that import each other, directly or through other files, and prints each
+cycle with the lines that cause it. Every path that begins with crate, super, self, $crate or a
+child module counts, in `use` and elsewhere. Code that is compiled in tests only does not count. A
+name that lib.rs re-exports counts as an import of the file that defines it. A name that another
+parent module re-exports counts as an import of that parent. Macros called without a path are not
+seen.
 
 Usage: cargo xtask layers
 
 Options:
   -h, --help    print this help
 
-Exit codes: 0 no circle, 1 a circle or a file cannot be read, 2 wrong arguments";
+Exit codes: 0 no cycle, 1 a cycle or an unreadable file, 2 wrong arguments";
 
 /// Runs the verb.
 pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
     if steps::only_help(args, HELP)? { Ok(()) } else { check(&Workspace::find()?) }
 }
 
-/// Looks at each crate, and prints what it finds.
+/// Checks each crate, and prints the cycles.
 pub(crate) fn check(workspace: &Workspace) -> Result<(), Failure> {
     let mut count = 0;
     for (name, _) in LIMITS {
@@ -46,13 +46,13 @@ pub(crate) fn check(workspace: &Workspace) -> Result<(), Failure> {
 
 fn counted(count: usize) -> String {
     match count {
-        0 => "no circle".into(),
-        1 => "1 circle of files that import each other".into(),
-        _ => format!("{count} circles of files that import each other"),
+        0 => "no cycle".into(),
+        1 => "1 cycle of files that import each other".into(),
+        _ => format!("{count} cycles of files that import each other"),
     }
 }
 
-/// Describes each circle of a crate: its files, and below them the imports that make it.
+/// Describes each cycle of a crate: its files, and below them the imports that cause it.
 fn describe(package: &Path) -> Result<Vec<String>, Failure> {
     let tree = Tree::read(package)?;
     let imports = imports(&tree);
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
     use crate::modules::tests::package;
 
-    /// Returns the circles without the lines that make them.
+    /// Returns the cycles without the lines that cause them.
     fn found(files: &[(&str, &str)]) -> Vec<String> {
         let package = package(files);
         let circles = describe(package.path()).unwrap();

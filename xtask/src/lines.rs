@@ -1,4 +1,4 @@
-//! `cargo xtask lines`: how much code each crate has, and how much it may have.
+//! `cargo xtask lines`: the lines of code of each crate, and their limits.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -17,11 +17,11 @@ Options:
       --files    also print the lines of each file
   -h, --help     print this help
 
-Exit codes: 0 every crate is within its limit, 1 a crate is over it or a file cannot be read,
+Exit codes: 0 every crate is within its limit, 1 a crate is over its limit or a file cannot be read,
 2 wrong arguments";
 
-/// The crates, each with the most lines of code that it may have: what it has, and hardly more.
-/// A limit follows when a crate gets smaller.
+/// The crates, each with its limit of lines of code. A limit is hardly above the present count:
+/// lower it when a crate gets smaller.
 pub(crate) const LIMITS: [(&str, usize); 4] =
     [("ipc-frame", 873), ("ipc-transport", 3667), ("ipc-barrier", 2119), ("ipc-worker", 5275)];
 
@@ -60,7 +60,7 @@ fn count(workspace: &Workspace, files: bool) -> Result<(), Failure> {
 struct Crate {
     name: &'static str,
     limit: usize,
-    /// Each file that is not for tests only, by its path in the crate.
+    /// Each file that is not for tests only: its path in the crate and its lines.
     files: Vec<(String, usize)>,
 }
 
@@ -95,8 +95,8 @@ impl Crate {
     }
 }
 
-/// Returns whether a file, by its path in the crate, holds the transport's laws: tests for others, which
-/// no program links.
+/// Returns whether a path in the crate is a file of the transport's laws. These are tests for other
+/// crates, which no program links.
 fn is_laws(path: &Path) -> bool {
     path.with_extension("").starts_with("src/laws")
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask loom`: models of what processes do to each other's words.
+//! `cargo xtask loom`: models of the words that processes share.
 
 use std::{env, process::Command};
 
@@ -9,9 +9,9 @@ use crate::{
 };
 
 const HELP: &str = "\
-Runs the models of the words that processes share: the cursors of the ring, the words of requests, and
-the barrier's lane in memory. loom tries all orders of two threads with at most three preemptions, and
-all stores that each load may see.
+Runs the models of the words that processes share: the ring's cursors, the words of requests, and
+the barrier's lane in shared memory. loom tries every interleaving of two threads with at most
+three preemptions, and every store that each load may see.
 
 Usage: cargo xtask loom
 
@@ -20,9 +20,9 @@ Options:
 
 LOOM_MAX_PREEMPTIONS sets another number of preemptions.
 
-Exit codes: 0 no model failed, 1 one did, 2 wrong arguments";
+Exit codes: 0 no model failed, 1 a model failed, 2 wrong arguments";
 
-/// How the models build, and how far they go: one more preemption takes five times as long.
+/// How to build the models, and the number of preemptions: one more takes five times as long.
 const SETTINGS: [(&str, &str); 3] =
     [("RUSTFLAGS", "--cfg loom"), ("CARGO_TARGET_DIR", "target/loom"), (PREEMPTIONS, "3")];
 const PREEMPTIONS: &str = "LOOM_MAX_PREEMPTIONS";
@@ -34,7 +34,7 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
 
 /// The crates that have models, and the features to build them with.
 const MODELS: [(&str, &str, &[&str]); 3] = [
-    // The sockets beside the ring know no other words than the processor's.
+    // The socket code beside the ring does not build with loom's words.
     ("loom ring", "ipc-transport", &["--no-default-features"]),
     ("loom barrier", "ipc-barrier", &[]),
     ("loom worker", "ipc-worker", &[]),
@@ -50,7 +50,7 @@ pub(crate) fn steps(workspace: &Workspace) -> Vec<Step> {
     MODELS.map(step).into()
 }
 
-/// Returns a step that only checks whether the models build.
+/// Returns a step that only checks that the models build.
 pub(crate) fn check() -> Step {
     Step::call("loom, check", |workspace| {
         MODELS.iter().try_for_each(|(_, package, features)| {

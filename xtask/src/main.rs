@@ -44,28 +44,28 @@ Usage: cargo xtask VERB [OPTIONS]
 
 Verbs:
   check    check format, lints and unit tests: less than a minute, after each change
-  test     run all tests, also those of the log daemon with one that has no C library
+  test     run all tests, including those of the log daemon without a C library
   around   run the tests in sandboxes, as process 1, without /proc or standard streams
-  ci       check everything before a change: format, lints, tests, docs, packages
+  ci       run all checks that a change must pass: format, lints, tests, docs, packages
   lines    count the code of each crate and compare it with its limit
-  layers   look for files that import each other
-  prose    look for turns of phrase to avoid
+  layers   find files that import each other
+  prose    find turns of phrase to avoid
   api      compare the public API of each crate with the one on file
   package  test the crates as they would be published, and the log daemon as distributions build it
-  size     build the log daemon without a C library, and say how large it is
-  demo     drive the example daemon logd under load, kill its worker, count every message
-  bench    measure beside bare system calls, and print the ratios
+  size     build the log daemon without a C library, and print its size
+  demo     put the example daemon logd under load, kill its worker, count every message
+  bench    compare with bare system calls, and print the ratios
   count    count the instructions of the hot path, and compare them with those on file
-  fuzz     feed generated inputs to a decoder
-  loom     run models of the words that processes share, in which loom tries all that they can see
-  miri     run the tests of ipc-frame in miri, which detects undefined behaviour
-  mutants  change the code, one change at a time, and see whether a unit test notices
+  fuzz     feed generated inputs to a decoder or the ring
+  loom     run models of the words that processes share under every interleaving
+  miri     run the tests of ipc-frame and ipc-transport in miri, which detects undefined behaviour
+  mutants  change the code, one change at a time, and check that a unit test notices
   image    build a system with a log daemon for a Linux kernel, which boots and tests itself
   cross    run the tests on other machines: 32 bits, big-endian, ARM, RISC-V
-  deep     run what takes too long for ci: fuzzing, miri, long tests, `around`, `cross`, `image`
+  deep     run the checks that take too long for ci: fuzzing, miri, long tests, `around`, `cross`
 
 Options:
-  -h, --help    print this help; `cargo xtask VERB --help` prints that of a verb
+  -h, --help    print this help; `cargo xtask VERB --help` prints the help of a verb
 
 Exit codes: 0 success, 1 something failed, 2 wrong arguments";
 

@@ -1,6 +1,6 @@
-//! The files of a crate, as its `mod` lines name them from lib.rs on.
+//! The files of a crate, found by following `mod` declarations from lib.rs on.
 
-#![expect(clippy::indexing_slicing, reason = "the numbers of files are made here")]
+#![expect(clippy::indexing_slicing, reason = "the file numbers come from this module")]
 
 use std::{
     collections::BTreeSet,
@@ -30,9 +30,9 @@ pub(crate) struct File {
 pub(crate) struct Module {
     pub(crate) name: String,
     pub(crate) parent: Option<usize>,
-    /// Its place in [`Tree::files`].
+    /// Its index in [`Tree::files`].
     pub(crate) file: usize,
-    /// Without those for tests, and without modules.
+    /// Its items, except tests and modules.
     pub(crate) items: Vec<Item>,
 }
 
@@ -76,7 +76,7 @@ impl Tree {
         self.read_module(name, items, &Place { file, is_test, ..*place })
     }
 
-    /// Takes a module's items, and reads those modules that it declares.
+    /// Takes a module's items, and reads the modules that it declares.
     fn read_module(
         &mut self,
         name: &str,
@@ -134,7 +134,7 @@ fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
 }
 
-/// Returns what `#[path = "…"]` says.
+/// Returns the value of `#[path = "…"]`.
 fn path_attribute(module: &ItemMod) -> Option<String> {
     module.attrs.iter().find_map(|attribute| match &attribute.meta {
         Meta::NameValue(pair) if pair.path.is_ident("path") => match &pair.value {
@@ -166,7 +166,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// Writes a crate to be read: each file with its path below `src`.
+    /// Writes a crate for the tests: each file with its path below `src`.
     pub(crate) fn package(files: &[(&str, &str)]) -> TempDir {
         let package = TempDir::new().unwrap();
         for (path, text) in files {

@@ -1,4 +1,4 @@
-//! `cargo xtask mutants`: whether the unit tests notice when the code is changed.
+//! `cargo xtask mutants`: checks that the unit tests notice changes to the code.
 
 use std::{
     fs, io,
@@ -23,25 +23,25 @@ use crate::{
 };
 
 const HELP: &str = "\
-Changes the code that decides without I/O, one change at a time, and runs the unit tests of its crate:
-a change that no test notices shows a missing test. Needs cargo-mutants, and is skipped without it.
-.cargo/mutants.toml lists the changes that are accepted, each with its reason.
-The whole run takes about an hour.
+Changes the code that decides without I/O, one change at a time, and runs the unit tests of its
+crate. A change that no test notices shows a missing test. Needs cargo-mutants, and is skipped
+without it. .cargo/mutants.toml lists the accepted changes with reasons. The full run takes about
+an hour.
 
 Usage: cargo xtask mutants [OPTIONS]
 
 Options:
-      --fast         only a few files, and no longer than two minutes
-      --file GLOB    files that match, such as restart.rs, instead
+      --fast         only a few files, for at most two minutes
+      --file GLOB    only files that match GLOB, such as restart.rs
       --jobs N       test N changes at once [default: 1]
   -h, --help         print this help
 
 The changes and the tests' output are in target/mutants/mutants.out.
 
-Exit codes: 0 each change was noticed or the run was skipped, 1 one was not or the run failed,
-2 wrong arguments";
+Exit codes: 0 every change was noticed or the run was skipped, 1 a change was not noticed or the run
+failed, 2 wrong arguments";
 
-/// Where the results are.
+/// The folder of the results.
 const OUTPUT: &str = "target/mutants";
 
 /// The code that decides without I/O.
@@ -53,15 +53,15 @@ const CODE: &[&str] = &[
     "ipc-barrier/src/meeting/rules.rs",
     "ipc-worker/src/ledger/**",
 ];
-/// What `--fast` changes: files whose crates build and test in seconds.
+/// The files that `--fast` changes: their crates build and test in seconds.
 const FAST: &[&str] = &["ipc-barrier/src/meeting/rules.rs", "ipc-transport/src/joining/joiner.rs"];
-/// How long `--fast` may take. What is left then is not tested.
+/// How long `--fast` may take. Changes left after that are not tested.
 const FAST_TIME: Duration = Duration::from_secs(110);
-/// How long cargo-mutants may take to end once it was asked to.
+/// How long cargo-mutants may take to exit once it was asked to.
 const END_TIME: Duration = Duration::from_secs(20);
 
-/// A change that no test notices, or one that makes a test run on; a build or a test that fails
-/// without any change is another failure.
+/// The exit codes of cargo-mutants if no test noticed a change, or if a change made a test hang.
+/// Other codes mean, for example, that the unchanged code does not pass its tests.
 const SURVIVED: i32 = 2;
 const TIMED_OUT: i32 = 3;
 
@@ -88,7 +88,7 @@ pub(crate) fn step(workspace: &Workspace) -> Step {
     step_with(workspace, "mutants", Options::default())
 }
 
-/// Returns the step that tests a few.
+/// Returns the step that tests a few changes.
 pub(crate) fn fast_step(workspace: &Workspace) -> Step {
     step_with(workspace, "mutants, fast", Options { is_fast: true, ..Options::default() })
 }
@@ -114,7 +114,7 @@ impl Options {
             }
         }
         if options.is_fast && !options.files.is_empty() {
-            return Err(Failure::Arguments("--fast has its own files: no --file".into()));
+            return Err(Failure::Arguments("--fast has its own files: leave out --file".into()));
         }
         Ok(Some(options))
     }
@@ -129,11 +129,11 @@ impl Options {
     }
 }
 
-/// Tests the changes, and says what became of them.
+/// Tests the changes and reports the results.
 fn test(workspace: &Workspace, options: &Options, remark: &mut String) -> Result<(), Failure> {
     let mut command = workspace.cargo(&["mutants", "--caught", "--output", OUTPUT]);
     command.env(FEW_STEPS.0, FEW_STEPS.1);
-    // No debugger looks at these builds.
+    // These builds need no debug information.
     command.env("CARGO_PROFILE_DEV_DEBUG", "false").env("RUST_BACKTRACE", "0");
     command.args(options.files().into_iter().flat_map(|file| ["--file", file]));
     command.args(options.jobs.map(|jobs| format!("--jobs={jobs}")));
@@ -141,15 +141,15 @@ fn test(workspace: &Workspace, options: &Options, remark: &mut String) -> Result
 
     let code = run_for(&mut command, options.is_fast.then_some(FAST_TIME))?;
     if !matches!(code, None | Some(0 | SURVIVED | TIMED_OUT)) {
-        return Err(Failure::Failed("cargo-mutants failed; its words are above".into()));
+        return Err(Failure::Failed("cargo-mutants failed; its output is above".into()));
     }
     let results = Results::read(&workspace.root().join(OUTPUT).join("mutants.out"))
-        .map_err(Failure::of("read what cargo-mutants found"))?;
+        .map_err(Failure::of("read the results of cargo-mutants"))?;
     *remark = results.summary(code.is_none());
     results.verdict()
 }
 
-/// Runs a command for at most some time; `None` if it was stopped.
+/// Runs a command for at most the given time; `None` if it was stopped.
 fn run_for(command: &mut Command, time: Option<Duration>) -> Result<Option<i32>, Failure> {
     println!("$ {}", steps::shown(command));
     let mut child = command.spawn().map_err(Failure::of("run cargo-mutants"))?;
@@ -164,9 +164,9 @@ fn run_for(command: &mut Command, time: Option<Duration>) -> Result<Option<i32>,
     if let Some(status) = wait(&mut child, time)? {
         return Ok(status.code());
     }
-    println!("stopped: {} s are over", time.as_secs());
+    println!("stopped after {} s", time.as_secs());
     if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        // It ends its builds and tests first.
+        // On SIGINT it stops its builds and tests first.
         kill_process(pid, Signal::INT)
             .map_err(|error| Failure::of("stop cargo-mutants")(error.into()))?;
     }
@@ -177,7 +177,7 @@ fn run_for(command: &mut Command, time: Option<Duration>) -> Result<Option<i32>,
     Ok(None)
 }
 
-/// What became of the changes.
+/// The outcomes of the changes.
 #[derive(Debug, Default)]
 struct Results {
     caught: usize,
@@ -186,7 +186,7 @@ struct Results {
 }
 
 impl Results {
-    /// Reads the lists that cargo-mutants writes, a line for each change.
+    /// Reads the lists that cargo-mutants writes, with one line per change.
     fn read(folder: &Path) -> io::Result<Self> {
         let lines = |name| -> io::Result<Vec<String>> {
             let text = fs::read_to_string(folder.join(name))?;

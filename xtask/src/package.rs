@@ -21,15 +21,15 @@ use crate::{
 
 const HELP: &str = "\
 Packages the four crates with `cargo package`. Then unpacks them into a temporary folder, where they
-find each other but nothing else of the project, checks that each has its README and both licences,
-builds each, and runs its tests with all features. Says that it skipped
-where cargo is older than 1.90, which cannot package a workspace.
+find each other but nothing else of the project. Checks that each has its README and both licences,
+builds each, and runs its tests with all features. This is skipped with cargo before 1.90, which
+cannot package a workspace.
 
-Compares the texts of docs/packaging with the package that they build. Then builds and installs
-tests/tinylogd from a copy of the sources with their dependencies, locked and offline, as Buildroot
-does, has it read the arguments that the texts give it, and sends it a message (x86_64 Linux only).
+Compares the files of docs/packaging with the package that they build. Then builds and installs
+tests/tinylogd from a copy of the sources and dependencies, locked and offline, as Buildroot does.
+Checks that it accepts the arguments in the files, and sends it a message (x86_64 Linux only).
 
-Downloads the dependencies that are missing; everything after that is offline.
+Downloads missing dependencies first; everything after that is offline.
 
 Usage: cargo xtask package
 
@@ -38,9 +38,9 @@ Options:
 
 Exit codes: 0 no step failed, 1 a step failed, 2 wrong arguments";
 
-/// The crates have the version of the workspace, as this one has.
+/// The crates and xtask share the version of the workspace.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// The first cargo whose packages of one workspace find each other: 1.90.
+/// The first cargo that can package crates of one workspace that depend on each other: 1.90.
 const OLDEST_CARGO: u32 = 90;
 const BUILT: &str = "target/packages";
 const FILES: [&str; 3] = ["README.md", "LICENSE-MIT", "LICENSE-APACHE"];
@@ -50,7 +50,7 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
     steps::verb(args, HELP, steps)
 }
 
-/// Returns what the verb runs.
+/// Returns the steps of the verb.
 pub(crate) fn steps(workspace: &Workspace) -> Vec<Step> {
     let mut steps = vec![step(workspace)];
     steps.extend(packaging::steps(workspace));
@@ -81,8 +81,9 @@ fn package(workspace: &Workspace) -> Result<(), Failure> {
     }
     steps::run_command(&mut fetch)?;
 
-    // Not verified by cargo, which would build a crate with the copies of the others that it has kept
-    // from an earlier run (in its home, by path and version). All are built and tested below.
+    // cargo does not verify the packages, since it would use copies of the other crates that it
+    // kept from an earlier run (in its home, by path and version). All crates are built and tested
+    // below.
     let mut package = workspace.cargo(&["package", "--offline", "--locked", "--allow-dirty"]);
     package.args(["--no-verify", "--target-dir", BUILT]);
     package.args(LIMITS.iter().flat_map(|(name, _)| ["--package", *name]));
@@ -113,7 +114,7 @@ impl<'a> Place<'a> {
         }
         let write = Failure::of("write the temporary workspace");
         fs::write(folder.path().join("Cargo.toml"), manifest())
-            // The versions that the project itself is tested with.
+            // Use the versions that the project itself is tested with.
             .and_then(|()| {
                 fs::copy(workspace.root().join("Cargo.lock"), folder.path().join("Cargo.lock"))
             })
@@ -136,7 +137,8 @@ impl<'a> Place<'a> {
 
 fn unpack(file: &Path, folder: &Path) -> Result<(), Failure> {
     let mut tar = Command::new("tar");
-    // With the times in the package, which are all the same, cargo would not see a change.
+    // Do not restore the times in the package. They are all the same, so cargo would not see a
+    // change.
     tar.arg("-xmzf").arg(file).arg("-C").arg(folder);
     steps::run_command(&mut tar)
 }
@@ -150,7 +152,7 @@ fn unpacked(name: &str) -> String {
     format!("{name}-{VERSION}")
 }
 
-/// Returns a workspace in which the packages take each other instead of those of the registry.
+/// Returns the manifest of a workspace in which the packages use each other, not the registry.
 fn manifest() -> String {
     let members = LIMITS.map(|(name, _)| format!("{:?}", unpacked(name))).join(", ");
     let patches = LIMITS.map(|(name, _)| format!("{name} = {{ path = {:?} }}\n", unpacked(name)));

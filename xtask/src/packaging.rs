@@ -1,4 +1,4 @@
-//! The texts of `docs/packaging`, compared with what they speak of.
+//! The files of `docs/packaging`, compared with the package that they describe.
 
 use std::{
     fs,
@@ -15,12 +15,12 @@ use crate::{
 const FOLDER: &str = "docs/packaging";
 /// The package that they build.
 pub(crate) const SUBDIR: &str = "tests/tinylogd";
-/// Where they install the program, and expect it.
+/// Where they install the program.
 const PROGRAM: &str = "/usr/bin/tinylogd";
 const UNIT: &str = "systemd/tinylogd.service";
 const LICENCES: [&str; 2] = ["LICENSE-MIT", "LICENSE-APACHE"];
 
-/// Returns the steps that check the texts by themselves.
+/// Returns the steps that check the files without building anything.
 pub(crate) fn steps(workspace: &Workspace) -> [Step; 3] {
     let has = |tool| output(&mut workspace.command(tool, &["--version"])).is_some();
     let tool = |name, tool, function: fn(&Workspace) -> Result<(), Failure>, why| {
@@ -67,18 +67,18 @@ impl Text {
         self.content.starts_with("#!")
     }
 
-    /// Whether the daemon is started by it.
+    /// Returns whether it starts the daemon.
     pub(crate) fn is_service(&self) -> bool {
         self.is_script() || self.name == UNIT
     }
 
-    /// Returns what it sets in the environment of cargo.
+    /// Returns the environment variables that it sets for cargo.
     pub(crate) fn settings(&self) -> impl Iterator<Item = (&str, &str)> {
         let words = self.content.split_whitespace().filter_map(|word| word.split_once('='));
         words.filter(|(key, _)| key.starts_with("CARGO_PROFILE_") || *key == "RUSTFLAGS")
     }
 
-    /// Returns what it gives the daemon: from `--socket` to the end of the line or of the quotes.
+    /// Returns the daemon's arguments: from `--socket` to the end of the line or of the quotes.
     pub(crate) fn arguments(&self) -> Option<Vec<String>> {
         let joined = self.content.replace("\\\n", " ");
         let line = joined.lines().find(|line| !is_comment(line) && line.contains("--socket"))?;
@@ -104,7 +104,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(found)
 }
 
-/// Compares the texts with the package, and has the shell read the scripts.
+/// Compares the files with the package, and lets the shell check the scripts.
 fn check(workspace: &Workspace) -> Result<(), Failure> {
     let texts = Text::all(workspace)?;
     let mut faults = Vec::new();
@@ -136,7 +136,7 @@ fn check(workspace: &Workspace) -> Result<(), Failure> {
     if faults.is_empty() { Ok(()) } else { Err(Failure::Failed(faults.join("\n"))) }
 }
 
-/// Returns what must be in which text: what the package says of itself.
+/// Returns the strings from the package's own files, each with the file that must contain it.
 fn expected(workspace: &Workspace) -> Result<Vec<(String, String)>, Failure> {
     let read = |name: &str| {
         let path = workspace.root().join(SUBDIR).join(name);
@@ -189,7 +189,7 @@ fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     text.lines().find_map(value)
 }
 
-/// Returns name, version and checksum of each package of a Cargo.lock that is downloaded.
+/// Returns name, version and checksum of each downloaded package in a Cargo.lock.
 fn crates(lock: &str) -> impl Iterator<Item = (&str, &str, &str)> {
     let packages = lock.split("[[package]]\n");
     packages.filter_map(|package| {
@@ -204,7 +204,7 @@ fn digest(workspace: &Workspace, tool: &str, file: &str) -> Result<String, Failu
     digest.ok_or_else(|| Failure::Failed(format!("`{tool} {file}` failed")))
 }
 
-/// Returns the paths in the project that a text speaks of.
+/// Returns the project's paths that a text mentions.
 fn paths(text: &str) -> impl Iterator<Item = &str> {
     let is_path = |char: char| char.is_ascii_alphanumeric() || "/._-".contains(char);
     text.split(move |char| !is_path(char))
@@ -222,7 +222,7 @@ fn shellcheck(workspace: &Workspace) -> Result<(), Failure> {
     steps::run_command(&mut command)
 }
 
-/// Has systemd read the unit, with a program that is installed.
+/// Lets systemd verify the unit, with a program that is installed.
 fn verify(workspace: &Workspace) -> Result<(), Failure> {
     let path = workspace.root().join(FOLDER).join(UNIT);
     let unit = fs::read_to_string(&path).map_err(Failure::of("read the unit"))?;
@@ -234,7 +234,7 @@ fn verify(workspace: &Workspace) -> Result<(), Failure> {
     println!("$ systemd-analyze verify {}", path.display());
     let said = command.output().map_err(Failure::of("run systemd-analyze"))?;
     let words = String::from_utf8_lossy(&said.stderr);
-    // It only warns of words that it does not know, and also of other units.
+    // It only warns about unknown settings, and also about other units.
     if said.status.success() && !words.contains("tinylogd.service") {
         return Ok(());
     }

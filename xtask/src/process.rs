@@ -1,4 +1,4 @@
-//! Waiting for a child process, never for ever.
+//! Waiting for a child process with a deadline.
 
 use std::{
     io,

@@ -1,4 +1,4 @@
-//! `cargo xtask prose`: turns of phrase that are hard to read.
+//! `cargo xtask prose`: finds turns of phrase that are hard to read.
 
 mod phrases;
 mod tests;
@@ -17,33 +17,33 @@ use phrases::{PHRASES, Phrase};
 use text::{Word, without_code, words};
 
 const HELP: &str = "\
-Looks for turns of phrase to avoid in everything that people read: documents, comments, help and
-error messages. Prints each with its place and what to write instead, then how often each phrase was
-found and how often it may be: its budget, in xtask/src/prose/phrases.rs.
+Finds turns of phrase to avoid in everything that people read: documents, comments, help and error
+messages. Prints where each is, and what to write instead. Then prints how often each phrase was
+found, and its budget: how often it may be found (xtask/src/prose/phrases.rs).
 
 Usage: cargo xtask prose [OPTIONS]
 
 Options:
-      --files    print how many were found in each file instead of the places
-      --list     only print the phrases, and what to write instead
+      --files    print the number in each file instead of the places
+      --list     only print the phrases and what to write instead
   -h, --help     print this help
 
-Exit codes: 0 every phrase is within its budget, 1 one is over it or a file cannot be read,
-2 wrong arguments";
+Exit codes: 0 every phrase is within its budget, 1 a phrase is over its budget or a file cannot be
+read, 2 wrong arguments";
 
-/// Neither is searched: their words are not ours.
+/// Folders that are not searched: generated files and other people's texts.
 const SKIPPED_FOLDERS: [&str; 7] =
     [".git", "target", "corpus", "artifacts", "coverage", "mutants.out", PHRASES_FOLDER];
 const SKIPPED_FILES: [&str; 3] = ["LICENSE-APACHE", "LICENSE-MIT", "Cargo.lock"];
-/// It names the phrases.
+/// The folder that lists the phrases, which is not searched.
 const PHRASES_FOLDER: &str = "prose";
 
-/// What to print of what was found.
+/// Which results to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Print {
     Places,
     Files,
-    /// The places of phrases that are over their budget.
+    /// The places of the phrases that are over their budget.
     Excess,
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
     search(&Workspace::find()?, print)
 }
 
-/// Searches everything, and prints what is too much.
+/// Searches everything, and prints the phrases that are over their budget.
 pub(crate) fn check(workspace: &Workspace) -> Result<(), Failure> {
     search(workspace, Print::Excess)
 }
@@ -95,7 +95,7 @@ struct Found {
     file: String,
     line: usize,
     phrase: &'static Phrase,
-    /// As it is written there.
+    /// The words as written.
     written: String,
 }
 
@@ -149,7 +149,7 @@ fn found_at(words: &[Word], index: usize, phrase: &'static Phrase) -> Option<Fou
     (!is_plain).then_some(found)
 }
 
-/// Prints what was found, and fails where it is too much.
+/// Prints the results, and fails if a phrase is over its budget.
 fn report(found: &[Found], print: Print) -> Result<(), Failure> {
     let count = |phrase: &Phrase| found.iter().filter(|it| it.phrase.words == phrase.words).count();
     let is_over = |phrase: &Phrase| count(phrase) > phrase.budget;

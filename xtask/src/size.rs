@@ -1,5 +1,5 @@
-//! `cargo xtask size`: how large the log daemon without a C library is, as a file and in memory,
-//! beside others.
+//! `cargo xtask size`: the size of the log daemon without a C library, as a file and in memory,
+//! compared with other daemons.
 
 mod file;
 mod memory;
@@ -24,25 +24,26 @@ use memory::Resident;
 use others::{MUSL, Program};
 
 const HELP: &str = "\
-Builds tests/tinylogd for every machine that it has start code for and whose target is installed,
-and prints how large it is: the file, its sections, its memory after 10,000 messages, which part of
-the sources takes how much, and its ten largest functions; beside the same daemon with a C library, with the standard library, and busybox's
-syslogd. What is missing is skipped, and how to install it is said.
+Builds tests/tinylogd for every machine with start code and an installed target, and prints its
+size: the file, its sections, its memory after 10,000 messages, each part of the sources, and the
+ten largest functions. Compares it with the same daemon with a C library, with the standard
+library, and with busybox's syslogd. Missing tools are skipped; the output says how to install
+them.
 
 Usage: cargo xtask size [OPTIONS]
 
 Options:
-      --json FILE    write all figures there, too
-      --limits       only figures with a limit, and compare them; `cargo xtask ci` does that
+      --json FILE    also write all figures to FILE
+      --limits       only compare the figures that have a limit, as `cargo xtask ci` does
   -h, --help         print this help
 
 Exit codes: 0 success, 1 something cannot be built or is over its limit, 2 wrong arguments";
 
-/// The most that it may have on x86_64: what it has, and of memory two pages more, since a stack begins
-/// anywhere in one. A limit follows when it gets smaller.
+/// The limits on x86_64: the present sizes, plus two pages of memory, since a stack begins anywhere
+/// in a page. Lower a limit when the size gets smaller.
 const LIMITS: Limits = Limits { daemon: 107_100, barrier: 8_192, main: 92, worker: 64 };
 
-/// Bytes of the stripped files, and KiB of memory of each process alone, not shared with others.
+/// Bytes of the stripped files, and KiB of each process's private memory.
 struct Limits {
     daemon: u64,
     barrier: u64,
@@ -117,7 +118,7 @@ fn check(workspace: &Workspace) -> Result<(), Failure> {
 
 /// Everything that was measured.
 struct Report {
-    /// The daemon and the least that links the barrier, for each machine.
+    /// The daemon and the smallest program with the barrier, for each machine.
     machines: Vec<(Machine, &'static str, Sizes, Sizes)>,
     functions: Vec<(String, u64)>,
     parts: Vec<(String, u64)>,

@@ -1,4 +1,4 @@
-//! One source file: which of its tokens are code, and which are comments or tests.
+//! One source file, split into code, comments and tests.
 
 use std::{collections::BTreeSet, fs, ops::Range, path::Path};
 
@@ -14,16 +14,16 @@ use syn::{
 
 use crate::failure::Failure;
 
-/// A source file that was parsed.
+/// A parsed source file.
 pub(crate) struct Source {
     text: String,
-    /// The bytes of everything that only a test build compiles.
+    /// The byte ranges that only a test build compiles.
     tests: Vec<Range<usize>>,
     is_test: bool,
 }
 
 impl Source {
-    /// Reads and parses a file, and returns its items beside it.
+    /// Reads and parses a file, and also returns its items.
     pub(crate) fn read(path: &Path) -> Result<(Self, Vec<Item>), Failure> {
         let shown = path.display();
         let text = fs::read_to_string(path).map_err(Failure::of(&format!("read {shown}")))?;
@@ -62,7 +62,7 @@ impl Source {
         Ok(lines.len())
     }
 
-    /// Returns the tokens that are code outside tests; groups keep what they hold.
+    /// Returns the tokens that are code outside tests. Groups keep all their tokens.
     pub(crate) fn code(&self, tokens: TokenStream) -> Vec<TokenTree> {
         tokens.into_iter().filter(|token| self.counts(token)).collect()
     }
@@ -81,7 +81,7 @@ impl Source {
 
     fn counts(&self, token: &TokenTree) -> bool {
         let span = token.span();
-        // A doc comment is an attribute to the lexer; its tokens have the comment's place.
+        // The lexer turns a doc comment into an attribute; its tokens have the comment's place.
         let text = self.text.get(span.byte_range().start..).unwrap_or_default();
         let is_comment = text.starts_with("//") || text.starts_with("/*");
         !is_comment && !self.is_in_tests(span)
@@ -100,7 +100,7 @@ struct Tests {
 }
 
 impl Tests {
-    /// Notes the node if it is for tests; else the search goes on inside it.
+    /// Records the node if it is for tests, and otherwise searches inside it.
     fn is_test(&mut self, node: &impl ToTokens) -> bool {
         let is_test = attributes(node).iter().any(is_test_attribute);
         if is_test {
@@ -110,7 +110,7 @@ impl Tests {
     }
 }
 
-/// Implements the visits of nodes that can have attributes.
+/// Implements the visits to nodes that can have attributes.
 macro_rules! visit_nodes {
     ($($visit:ident: $node:ident),* $(,)?) => {
         $(fn $visit(&mut self, node: &'ast syn::$node) {
@@ -147,7 +147,7 @@ fn attributes(node: &impl ToTokens) -> Vec<Attribute> {
     leading.parse2(node.to_token_stream()).unwrap_or_default()
 }
 
-/// Returns whether the attribute leaves its item to test builds.
+/// Returns whether the attribute limits its item to test builds.
 fn is_test_attribute(attribute: &Attribute) -> bool {
     match &attribute.meta {
         Meta::Path(path) => path.is_ident("test"),

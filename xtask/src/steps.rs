@@ -17,7 +17,7 @@ pub(crate) struct Step {
     work: Work,
 }
 
-/// What a step calls, and where it may say something for the table.
+/// A step's function. It may write a remark for the table to the string.
 type Call = dyn FnOnce(&Workspace, &mut String) -> Result<(), Failure>;
 
 enum Work {
@@ -40,7 +40,7 @@ impl Step {
         Self::call_that_remarks(name, move |workspace, _| function(workspace))
     }
 
-    /// The same for a function that writes what the table is to say of it.
+    /// The same for a function that writes a remark for the table.
     pub(crate) fn call_that_remarks(
         name: &'static str,
         function: impl FnOnce(&Workspace, &mut String) -> Result<(), Failure> + 'static,
@@ -48,13 +48,13 @@ impl Step {
         Self { name, work: Work::Call(Box::new(function)) }
     }
 
-    /// A step that cannot run here; `why` says what it is and what would make it run.
+    /// A step that cannot run here; `why` says what it checks and how to make it run.
     pub(crate) fn skip(name: &'static str, why: impl Into<String>) -> Self {
         Self { name, work: Work::Skip(why.into()) }
     }
 }
 
-/// Runs a verb that is nothing but steps, and has no option but to ask for help.
+/// Runs a verb that consists of steps and has only the option `--help`.
 pub(crate) fn verb(
     args: lexopt::Parser,
     help: &str,
@@ -67,7 +67,7 @@ pub(crate) fn verb(
     run(&workspace, plan(&workspace))
 }
 
-/// Reads the command line of a verb whose only option asks for help, and prints it if asked.
+/// Reads the command line of a verb whose only option is `--help`, and prints the help if asked.
 pub(crate) fn only_help(mut args: lexopt::Parser, help: &str) -> Result<bool, Failure> {
     match args.next()? {
         Some(Long("help") | Short('h')) => {
@@ -79,7 +79,7 @@ pub(crate) fn only_help(mut args: lexopt::Parser, help: &str) -> Result<bool, Fa
     }
 }
 
-/// Runs every step, also after one that failed, and prints the table.
+/// Runs every step, even after a failure, and prints the table.
 pub(crate) fn run(workspace: &Workspace, steps: Vec<Step>) -> Result<(), Failure> {
     let rows: Vec<Row> = steps.into_iter().map(|step| Row::of(workspace, step)).collect();
     println!("\n{:28} {:8} {:>7}", "step", "result", "seconds");
@@ -100,7 +100,7 @@ pub(crate) fn run(workspace: &Workspace, steps: Vec<Step>) -> Result<(), Failure
     }
 }
 
-/// Runs a command with its output going where ours goes, and says which one it is.
+/// Prints a command and runs it, without redirecting its output.
 pub(crate) fn run_command(command: &mut Command) -> Result<(), Failure> {
     let shown = shown(command);
     println!("$ {shown}");
@@ -167,7 +167,7 @@ impl fmt::Display for Ended {
     }
 }
 
-/// Writes the command as typed in the root.
+/// Returns the command as it would be typed in the root.
 pub(crate) fn shown(command: &Command) -> String {
     let variables = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
     let mut words: Vec<String> = variables

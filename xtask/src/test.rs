@@ -8,9 +8,10 @@ use crate::{
 };
 
 const HELP: &str = "\
-Runs all tests of the workspace, with all that the crates have. Then runs those of workers once
-more, over the ring instead of the socket; the static programs of tests/tinylogd, which have no C
-library; and the tests of the log daemon once more, with tinylogd (x86_64 Linux only). Every step runs, also after one that failed.
+Runs all tests of the workspace, with all features. Then runs the workers' tests again over the
+ring instead of the socket. On x86_64 Linux it also runs the static programs of tests/tinylogd,
+which have no C library, and the log daemon's tests again with tinylogd. A failed step does not
+stop the others.
 
 Usage: cargo xtask test
 
@@ -19,7 +20,7 @@ Options:
 
 Exit codes: 0 no step failed, 1 a step failed, 2 wrong arguments";
 
-/// The suites that start workers; `deep` has `walks`, too.
+/// The suites that start workers; `deep` also runs `walks`.
 const OF_WORKERS: &[&str] = &[
     "allocation",
     "chaos",
@@ -38,7 +39,7 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
     steps::verb(args, HELP, steps)
 }
 
-/// Returns what the verb runs.
+/// Returns the steps of the verb.
 pub(crate) fn steps(workspace: &Workspace) -> Vec<Step> {
     let test = workspace.cargo(&["test", "--locked", "--workspace"]);
     let mut over_ring = workspace.cargo(&["test", "--locked", "--package", "ipc-tests"]);

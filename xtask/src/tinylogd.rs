@@ -1,4 +1,4 @@
-//! Builds and runs the programs of `tests/tinylogd`, a separate workspace, which have no C library.
+//! Builds and runs the programs of `tests/tinylogd`, a separate workspace. They have no C library.
 
 use std::{
     path::{Path, PathBuf},
@@ -16,12 +16,12 @@ use crate::{
 
 const TIME: Duration = Duration::from_secs(60);
 
-/// The small programs beside the daemon: each ends with 0, or says by its status what failed.
+/// The small programs beside the daemon: each exits with 0, or with a status that says what failed.
 pub(crate) const EXAMPLES: [&str; 3] = ["barrier", "worker", "exec"];
 
 const HOST: &str = "x86_64-unknown-linux-gnu";
 
-/// A kind of machine that has start code.
+/// A machine with start code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Machine {
     X86_64,
@@ -42,7 +42,7 @@ impl Machine {
         }
     }
 
-    /// Its targets, the best first. Without a C library they differ in nothing.
+    /// Its targets, the best first. Without a C library they do not differ.
     const fn targets(self) -> &'static [&'static str] {
         match self {
             Self::X86_64 => &["x86_64-unknown-linux-musl", HOST],
@@ -76,7 +76,7 @@ pub(crate) fn cargo(workspace: &Workspace, args: &[&str]) -> Command {
     command
 }
 
-/// Builds all programs for a target, elsewhere with the linker that comes with Rust, and returns their
+/// Builds all programs for a target, for other machines with Rust's linker, and returns their
 /// folder.
 pub(crate) fn build(
     workspace: &Workspace,
@@ -85,7 +85,7 @@ pub(crate) fn build(
 ) -> Result<PathBuf, Failure> {
     let folder = match symbols {
         Symbols::Stripped => "tests/tinylogd/target",
-        // Elsewhere, since cargo would build each time anew.
+        // A separate folder, since cargo would otherwise rebuild each time.
         Symbols::Kept => "tests/tinylogd/target/symbols",
     };
     let mut build = cargo(workspace, &["build", "--release", "--locked", "--bins", "--examples"]);
@@ -94,7 +94,7 @@ pub(crate) fn build(
         build.args(["--config", "profile.release.strip=false"]);
         build.args(["--config", "profile.release.debug='line-tables-only'"]);
     }
-    // That of this machine links the build script, too.
+    // The linker of this machine also links the build script.
     if target != HOST {
         let variable = format!("CARGO_TARGET_{}", target.to_uppercase().replace('-', "_"));
         build.env(format!("{variable}_LINKER"), "rust-lld");

@@ -1,4 +1,4 @@
-//! Which tools are installed: what is missing is skipped, and said to be.
+//! Which tools are installed. Steps whose tool is missing are skipped, and the output says so.
 
 use std::{
     path::Path,
@@ -9,26 +9,26 @@ use crate::workspace::Workspace;
 
 const OLDEST_RUST: &str = "1.87";
 
-/// Returns what the command prints; `None` when it is not there or fails.
+/// Returns the output of a command; `None` if it is missing or fails.
 pub(crate) fn output(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Returns the name of the oldest Rust that is promised to work, where it is installed.
+/// Returns the name of the oldest supported Rust toolchain, if it is installed.
 pub(crate) fn oldest_rust(workspace: &Workspace) -> Option<String> {
     let list = output(&mut workspace.command("rustup", &["toolchain", "list"]))?;
     oldest_toolchain(&list).map(str::to_owned)
 }
 
-/// Returns a command of nightly's cargo, to be run in the root.
+/// Returns a command for nightly's cargo, which runs in the root.
 pub(crate) fn nightly(workspace: &Workspace, args: &[&str]) -> Command {
     let mut command = workspace.command("rustup", &["run", "nightly", "cargo"]);
     command.args(args);
     command
 }
 
-/// Returns whether nightly's cargo is installed, and knows the verb where one is given.
+/// Returns whether nightly's cargo is installed, and has the verb if one is given.
 pub(crate) fn has_nightly(workspace: &Workspace, verb: Option<&str>) -> bool {
     let mut command = nightly(workspace, &[]);
     command.args(verb).arg("--version");
@@ -48,7 +48,7 @@ pub(crate) fn has_sources(workspace: &Workspace) -> bool {
         .is_some_and(|root| Path::new(root.trim()).join("lib/rustlib/src/rust/library").is_dir())
 }
 
-/// Finds the oldest Rust that is promised to work in rustup's list: `1.87-…` or `1.87.0-…`.
+/// Finds the oldest supported Rust in rustup's list: `1.87-…` or `1.87.0-…`.
 fn oldest_toolchain(list: &str) -> Option<&str> {
     list.lines().filter_map(|line| line.split_whitespace().next()).find(|name| {
         name.strip_prefix(OLDEST_RUST).is_some_and(|rest| rest.starts_with(['-', '.']))

@@ -1,5 +1,5 @@
-//! `tests/tinylogd` as a distribution builds it: from a copy of the sources with its dependencies in
-//! it, locked, without the network, and installed. Then the program runs.
+//! `tests/tinylogd` as a distribution builds it: from a copy of the sources with vendored
+//! dependencies, locked and offline. Installs the program and runs it.
 
 use std::{
     fs::{self, File},
@@ -27,8 +27,8 @@ const MESSAGE: &str = "from a package";
 const MUSL: &str = "x86_64-unknown-linux-musl";
 const LINKER: &str = "CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER";
 
-/// What distributions set, in which the daemon could not be built or would be larger, and the text
-/// that sets it right.
+/// Settings of distributions that break or enlarge the build, and the packaging file that corrects
+/// them.
 const DISTRIBUTIONS: [(&str, &[(&str, &str)]); 2] = [
     (
         "buildroot/tinylogd/tinylogd.mk",
@@ -49,7 +49,7 @@ pub(crate) fn step(workspace: &Workspace) -> Step {
     step_of(workspace, NAME, test)
 }
 
-/// Returns the step that builds with what distributions set.
+/// Returns the step that builds with the settings of distributions.
 pub(crate) fn long_step(workspace: &Workspace) -> Step {
     const NAME: &str = "tinylogd, distributions";
     if !tools::has_target(workspace, MUSL) {
@@ -105,12 +105,12 @@ fn test_distributions(workspace: &Workspace) -> Result<(), Failure> {
 struct Place<'a> {
     workspace: &'a Workspace,
     folder: TempDir,
-    /// What a distribution has in the environment of cargo; the last of a name counts.
+    /// A distribution's environment variables for cargo. The last value of a name counts.
     settings: Vec<(String, String)>,
 }
 
 impl<'a> Place<'a> {
-    /// Copies the files that git knows, as they are now.
+    /// Copies the files that git tracks, in their present state.
     fn new(workspace: &'a Workspace) -> Result<Self, Failure> {
         let folder = tempfile::Builder::new().prefix("ipc-vendored-").tempdir();
         let folder = folder.map_err(Failure::of("make a temporary folder"))?;
@@ -133,7 +133,7 @@ impl<'a> Place<'a> {
         self.folder.path().join(name)
     }
 
-    /// Puts the dependencies into the source, and has cargo take them from there.
+    /// Vendors the dependencies, and configures cargo to use them.
     fn vendor(&self) -> Result<(), Failure> {
         let manifest = format!("{SUBDIR}/Cargo.toml");
         let source = self.path("source");
@@ -149,7 +149,7 @@ impl<'a> Place<'a> {
         })
     }
 
-    /// Returns a command of a cargo that has neither the network nor what was downloaded before.
+    /// Returns a command for cargo without the network and without earlier downloads.
     fn cargo(&self, args: &[&str]) -> Command {
         let mut command = self.workspace.cargo(args);
         command.args(["--locked", "--offline"]).current_dir(self.path("source").join(SUBDIR));
@@ -172,7 +172,7 @@ impl<'a> Place<'a> {
         command
     }
 
-    /// Has the program read the arguments of each text: it prints its version if it takes them.
+    /// Runs the program with the arguments of each file: it prints its version if it accepts them.
     fn read_texts(&self) -> Result<(), Failure> {
         let version = |arguments: &[String]| {
             output(self.program().args(arguments).arg("--version")).unwrap_or_default()
@@ -187,7 +187,10 @@ impl<'a> Place<'a> {
                 .ok_or_else(|| Failure::Failed(format!("{} has no --socket", text.name)))?;
             println!("{}: tinylogd {}", text.name, arguments.join(" "));
             if version(&arguments) != expected {
-                return Err(Failure::Failed(format!("tinylogd refuses that of {}", text.name)));
+                return Err(Failure::Failed(format!(
+                    "tinylogd refuses the arguments of {}",
+                    text.name
+                )));
             }
         }
         Ok(())
@@ -225,6 +228,6 @@ impl<'a> Place<'a> {
         if log.lines().filter(|line| line.ends_with(MESSAGE)).count() == 1 {
             return Ok(());
         }
-        Err(Failure::Failed(format!("the log does not have the message once:\n{log}")))
+        Err(Failure::Failed(format!("the log must have the message exactly once:\n{log}")))
     }
 }

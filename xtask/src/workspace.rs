@@ -1,4 +1,4 @@
-//! Where the project's files are, and which cargo works on them.
+//! The project's folder, and commands that run in it.
 
 use std::{
     env,
@@ -16,7 +16,7 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// Finds the workspace of this program: cargo tells it when it runs it.
+    /// Finds the workspace of this program, from the environment variables that cargo sets.
     pub(crate) fn find() -> Result<Self, Failure> {
         let root = env::var_os("CARGO_MANIFEST_DIR")
             .and_then(|package| Path::new(&package).parent().map(Path::to_owned))
@@ -29,14 +29,14 @@ impl Workspace {
         &self.root
     }
 
-    /// Returns a command of the program, to be run in the root.
+    /// Returns a command for the program, which runs in the root.
     pub(crate) fn command(&self, program: impl Into<OsString>, args: &[&str]) -> Command {
         let mut command = Command::new(program.into());
         command.args(args).current_dir(&self.root);
         command
     }
 
-    /// Returns a command of cargo, to be run in the root.
+    /// Returns a command for cargo, which runs in the root.
     pub(crate) fn cargo(&self, args: &[&str]) -> Command {
         self.command(&self.cargo, args)
     }

@@ -1,14 +1,13 @@
-//! `cargo check` of the crates for machines whose programs are not run here.
+//! `cargo check` of the crates for machines on which no tests run.
 
 use crate::{steps::Step, tools, workspace::Workspace};
 
 const ALL: &[&str] = &["-p=ipc-frame", "-p=ipc-transport", "-p=ipc-barrier", "-p=ipc-worker"];
-/// The crate that makes no system calls itself. The library that makes them for the others needs
-/// nightly on some machines, and where socket calls have other numbers the transport refuses.
+/// The crates that build without sockets. On some machines the library for system calls needs
+/// nightly, and the transport does not support those where socket calls have other numbers.
 const PURE: &[&str] = &["-p=ipc-frame", "-p=ipc-transport"];
 
-/// Machines for which only the library `core` is needed, and built: its target, which packages, and
-/// the step's name.
+/// Machines for which only `core` is built: the target, the packages and the step's name.
 const CORE: &[(&str, &[&str], &str)] = &[
     ("armv5te-unknown-linux-musleabi", ALL, "check armv5te"),
     ("i686-unknown-linux-musl", ALL, "check i686"),

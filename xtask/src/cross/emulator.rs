@@ -1,4 +1,5 @@
-//! qemu-user in a user namespace, whose programs of another machine may start programs of it, too.
+//! qemu-user in a user namespace, so that programs for another machine can start such programs,
+//! too.
 
 use std::{
     fs, io,
@@ -16,19 +17,19 @@ use seccompiler::{
 
 use crate::{process, workspace::Workspace};
 
-/// Registers the emulator that `$0` names before the command runs: once the input has ended, since by
-/// then the ids are there. The shell stays, as process 1, and waits for orphans.
+/// Registers the emulator in `$0`, then runs the command. It first waits for the end of its input,
+/// which means that the ids are mapped. The shell stays as process 1 and reaps orphans.
 const INSIDE: &str = r#"read -r _
 mount -t binfmt_misc none /proc/sys/fs/binfmt_misc &&
 cat "$0" > /proc/sys/fs/binfmt_misc/register && "$@"
 exit $?"#;
 
-/// How long a namespace may take to be made.
+/// How long creating a namespace may take.
 const SOON: Duration = Duration::from_secs(10);
 
 /// An emulator that works here.
 pub(super) struct Emulator {
-    /// How it registers itself, by binfmt.d(5).
+    /// Its registration (binfmt.d(5)).
     registration: PathBuf,
 }
 
@@ -44,7 +45,7 @@ impl Emulator {
         ended.success().then_some(emulator)
     }
 
-    /// Returns a command that runs another one where the emulator is registered; for `spawn`.
+    /// Returns a command for `spawn` that runs `inner` where the emulator is registered.
     pub(super) fn run(&self, workspace: &Workspace, inner: &Command) -> Command {
         let mut command = self.enter(workspace.command("unshare", &[]));
         command.arg(inner.get_program()).args(inner.get_args());
@@ -53,14 +54,14 @@ impl Emulator {
 
     fn enter(&self, mut unshare: Command) -> Command {
         unshare.args(["--user", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
-        // Under a filter the ids that come later give nobody rights.
+        // Under a filter, ids that are mapped later give no capabilities.
         unshare.arg(if geteuid().is_root() { "--keep-caps" } else { "--map-root-user" });
         unshare.args(["sh", "-c", INSIDE]).arg(&self.registration);
         unshare
     }
 }
 
-/// Starts a command, with all ids of this user namespace where it makes another.
+/// Starts a command. If it creates a user namespace, that gets all ids of this one.
 pub(super) fn spawn(command: &mut Command) -> io::Result<Child> {
     let mut child = command.stdin(Stdio::piped()).spawn()?;
     if command.get_program() == "unshare" && geteuid().is_root() {
@@ -76,19 +77,19 @@ pub(super) fn spawn(command: &mut Command) -> io::Result<Child> {
     Ok(child)
 }
 
-/// The same, with a filter under which the process seems to have one thread: an emulator has a
-/// thread besides the program's, and can fork nevertheless.
+/// The same, with a filter that makes the process appear to have one thread. An emulator has a
+/// second thread, but can fork nevertheless.
 pub(super) fn spawn_as_one_thread(command: &mut Command) -> io::Result<Child> {
     let spawn = || {
         hide_threads().map_err(io::Error::other)?;
         spawn(command)
     };
-    // The filter ends with the thread, and stays with the child.
+    // The filter ends with this thread, but the child keeps it.
     let spawned = thread::scope(|scope| scope.spawn(spawn).join());
     spawned.unwrap_or_else(|_| Err(io::Error::other("the thread that starts it panicked")))
 }
 
-/// Lets `unshare(CLONE_VM)`, which fails where there is a second thread, do nothing.
+/// Makes `unshare(CLONE_VM)` do nothing, since it fails if there is a second thread.
 fn hide_threads() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let flags = u64::from(libc::CLONE_VM.unsigned_abs());
     let is_asked = SeccompCondition::new(0, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, flags)?;
@@ -99,7 +100,7 @@ fn hide_threads() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     Ok(seccompiler::apply_filter(&BpfProgram::try_from(filter)?)?)
 }
 
-/// Gives a process's new user namespace the ids of this one, under the same numbers.
+/// Maps all ids of this user namespace, unchanged, into a process's new one.
 fn keep_ids(ids: &str, process: u32) -> io::Result<()> {
     let map: String = fs::read_to_string(format!("/proc/self/{ids}"))?
         .lines()
@@ -112,7 +113,7 @@ fn keep_ids(ids: &str, process: u32) -> io::Result<()> {
     let limit = Instant::now() + SOON;
     loop {
         match fs::write(format!("/proc/{process}/{ids}"), &map) {
-            // It is in this namespace still, which has its ids.
+            // It is still in this namespace, which has the ids.
             Err(error)
                 if error.kind() == io::ErrorKind::PermissionDenied && Instant::now() < limit =>
             {

@@ -1,4 +1,4 @@
-//! The machines whose programs can be run here, and how these are built.
+//! The machines on which tests can run, and how to build for them.
 
 use std::{
     process::Command,
@@ -11,10 +11,11 @@ use super::{
 };
 use crate::{steps::Step, tools, workspace::Workspace};
 
-/// Longer than any busy machine takes for one of the two commands below. A case has its own limit.
+/// The limit for each of the two commands below, which even a busy machine keeps. Each case also
+/// has its own limit.
 const LIMIT: Duration = Duration::from_secs(40 * 60);
 
-/// Tests beside the code, which have threads, and the others.
+/// The unit tests, which run in threads, and the other tests.
 const BESIDE: &[&str] = &["--lib"];
 const OTHERS: &[&str] = &["--test", "*"];
 
@@ -26,7 +27,7 @@ pub(crate) struct Machine {
     musl: &'static str,
     /// Otherwise its target with glibc, and the C compiler that links it.
     gnu: Option<[&'static str; 2]>,
-    /// What qemu calls it, unless this machine's own processor runs it.
+    /// Qemu's name for it, unless this machine's processor runs its programs.
     qemu: Option<&'static str>,
 }
 
@@ -68,7 +69,7 @@ pub(crate) const MACHINES: &[Machine] = &[
     },
 ];
 
-/// What a program for the machine is built with.
+/// The tools that build for the machine.
 struct Build {
     target: &'static str,
     linker: &'static str,
@@ -147,14 +148,15 @@ impl Build {
         if self.linker != "rust-lld" {
             command.env(variable("RUSTFLAGS"), "-C target-feature=+crt-static");
         }
-        // Not by an option: tests build examples, which must be for the same machine.
+        // Not an option of cargo, since tests build examples, which must be for the same machine.
         command.env("CARGO_BUILD_TARGET", self.target);
         if emulator.is_some() {
-            // Code that is not optimised at all takes ten times as long.
+            // Unoptimised code takes ten times as long.
             command.env("CARGO_PROFILE_DEV_OPT_LEVEL", "1");
         }
         if self.target.starts_with("s390x") {
-            // There `syscalls` asks for what only nightly had when it was released.
+            // There the crate `syscalls` requests features that only nightly had when it was
+            // released.
             command.env("RUSTC_BOOTSTRAP", "syscalls");
         }
         command

@@ -1,4 +1,4 @@
-//! How the cases of a test run ended, by its output.
+//! The results of a test run's cases, read from its output.
 
 use std::{
     collections::BTreeSet,
@@ -24,8 +24,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Runs a command to its end, shows its output and counts. What still runs at the deadline is
-    /// killed.
+    /// Runs a command to its end, shows its output and counts the cases. Kills it at the deadline.
     pub(super) fn run(
         &mut self,
         mut command: Command,
@@ -83,7 +82,7 @@ impl fmt::Display for Tally {
     }
 }
 
-/// Shows the lines of an output and returns them, each as soon as it is there.
+/// Shows the lines of an output, and returns each as soon as it arrives.
 fn lines(output: ChildStdout) -> Receiver<String> {
     let (send, receive) = channel();
     thread::spawn(move || {

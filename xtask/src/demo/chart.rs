@@ -1,5 +1,5 @@
-//! A chart of how late the ticks were: a line for each way to write, from the ticks that were least
-//! late to the latest. Both scales are logarithmic, so that one tick in a thousand can be seen.
+//! A chart of how late the ticks were, sorted from the least late to the latest, with a line for
+//! each way to write. Both scales are logarithmic, so that one tick in a thousand is visible.
 
 use std::{io, path::Path};
 
@@ -18,7 +18,7 @@ const LEFT: f64 = 84.0;
 const RIGHT: f64 = 830.0;
 const TOP: f64 = 100.0;
 const BOTTOM: f64 = 376.0;
-/// From the beginning of a line's name to that of the next one.
+/// The distance between the names of two lines.
 const LEGEND: f64 = 250.0;
 
 /// The colours of the charts of `cargo xtask bench --report`.
@@ -28,7 +28,7 @@ const KILLED: &str = "#8a8a8a";
 const INK: &str = "#222222";
 const GRID: &str = "#dddddd";
 
-/// The lines; each is drawn over those before it.
+/// The lines. Each is drawn over the earlier ones.
 const LINES: [(Phase, &str, &str); 3] = [
     (Phase::InLine, "written in line", IN_LINE),
     (Phase::Worker, "written by a worker", WORKER),
@@ -46,7 +46,7 @@ const LATE_US: [(u64, &str); 6] = [
     (100_000, "100 ms"),
     (1_000_000, "1 s"),
 ];
-/// The grid of percentiles: of that number of ticks, all but one.
+/// The grid of percentiles: all but one of this many ticks.
 const ALL_BUT_ONE_OF: [(u64, &str); 5] =
     [(1, "min"), (2, "p50"), (10, "p90"), (100, "p99"), (1000, "p99.9")];
 
@@ -109,12 +109,13 @@ fn measured_on(machine: &Machine, lines: &[(&Measured, &str, &str)]) -> String {
 
 /// Maps shares and lateness to places.
 struct Scale {
-    /// The ticks of the line that has most of them.
+    /// The most ticks of any line.
     most: u64,
 }
 
 impl Scale {
-    /// Places the percentile that `left` of `all` ticks exceed; the latest tick is at the right end.
+    /// Returns the place of the percentile that `left` of `all` ticks exceed. The latest tick is at
+    /// the right end.
     fn x(&self, left: u64, all: u64) -> f64 {
         let share = (all as f64 / left.max(1) as f64).ln() / (self.most.max(2) as f64).ln();
         LEFT + (RIGHT - LEFT) * share.clamp(0.0, 1.0)

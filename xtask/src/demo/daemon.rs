@@ -1,4 +1,4 @@
-//! The daemon under test: started, read, signalled, and never left behind.
+//! The daemon under test: starts it, reads its output, signals it, and never leaves it behind.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -19,7 +19,7 @@ const EXIT_TIME: Duration = Duration::from_secs(30);
 const LAST_WORDS_TIME: Duration = Duration::from_secs(5);
 const KILL_TIME: Duration = Duration::from_secs(2);
 
-/// The stall, as logd's option takes it: ms of stall, and the ms in which it occurs once.
+/// The stall, in the form of logd's option: milliseconds of stall, and the period in milliseconds.
 pub(crate) const STALL: &str = "200/250";
 
 /// How the daemon does its writing.
@@ -57,7 +57,7 @@ pub(crate) struct Ended {
     pub(crate) said: Vec<String>,
 }
 
-/// What a pipe's reader passes on.
+/// What the reader of a pipe passes on.
 enum Heard {
     Figures(Result<Line, String>),
     Said(String),
@@ -95,7 +95,7 @@ impl Daemon {
     /// Waits for the next line of figures; `None` at the deadline.
     ///
     /// # Errors
-    /// The daemon has ended, or printed what is not understood. It is then of no more use.
+    /// The daemon has ended, or its output cannot be parsed. Drop it then.
     pub(crate) fn next_line(&mut self, deadline: Instant) -> Result<Option<Line>, Failure> {
         match self.hear(deadline)? {
             News::Line(line) => {
@@ -140,14 +140,16 @@ impl Daemon {
         Ok(Ended { status, last, said: std::mem::take(&mut self.said) })
     }
 
-    /// Waits for a line of figures or the end of a pipe; what is said meanwhile is kept.
+    /// Waits for a line of figures or the end of a pipe. Keeps other output meanwhile.
     fn hear(&mut self, deadline: Instant) -> Result<News, Failure> {
         loop {
             let rest = deadline.saturating_duration_since(Instant::now());
             match self.heard.recv_timeout(rest) {
                 Ok(Heard::Figures(Ok(line))) => return Ok(News::Line(line)),
                 Ok(Heard::Figures(Err(why))) => {
-                    return Err(self.failure(&format!("printed what is not understood: {why}")));
+                    return Err(
+                        self.failure(&format!("printed a line that cannot be parsed: {why}"))
+                    );
                 }
                 Ok(Heard::Said(line)) => self.said.push(line),
                 Ok(Heard::Closed) => {
@@ -168,7 +170,7 @@ impl Daemon {
         }
     }
 
-    /// Says that the daemon ended by itself, how, and what it said last.
+    /// Returns the failure of a daemon that ended by itself: how it ended, and its last output.
     fn ended_early(&mut self) -> Failure {
         let deadline = Instant::now() + LAST_WORDS_TIME;
         while self.open > 0 && !matches!(self.hear(deadline), Ok(News::Nothing) | Err(_)) {}
@@ -189,15 +191,15 @@ impl Daemon {
 }
 
 impl Drop for Daemon {
-    /// Stops main first, so that it neither starts another worker nor reaps this one, whose
-    /// number thus stays its own.
+    /// Stops main first, so that it neither starts another worker nor reaps this one. The worker's
+    /// process id thus stays valid.
     fn drop(&mut self) {
         if let Ok(Some(_)) = self.child.try_wait() {
             return;
         }
         let pids = [(self.pid(), Signal::STOP), (self.worker, Signal::KILL)];
         for (pid, signal) in pids.into_iter().filter_map(|(pid, signal)| Some((pid?, signal))) {
-            // It may have ended meanwhile, which is just as well.
+            // Ignore the error if it has ended meanwhile.
             let _ = kill_process(pid, signal);
         }
         let _ = self.child.kill();
@@ -208,7 +210,7 @@ impl Drop for Daemon {
 fn command(setup: &Setup<'_>, mode: Mode) -> Command {
     let mut command = Command::new(setup.program);
     command.arg("--socket").arg(setup.socket).arg("--dir").arg(setup.dir);
-    // Small files, which are soon rotated, and enough of them to keep all messages.
+    // Small files that are soon rotated, and enough of them to keep all messages.
     command.args(["--stats", "--rotate-bytes", "262144", "--keep", "9999"]);
     if mode == Mode::InLine {
         command.arg("--inline");
@@ -228,7 +230,7 @@ fn listen(
 ) {
     thread::spawn(move || {
         for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
-            // Where nobody listens any more it is still read, so that no writer waits for us.
+            // Keep reading even if nothing listens any more, so that the writer never blocks.
             let _ = sender.send(heard(String::from_utf8_lossy(&line).into_owned()));
         }
         let _ = sender.send(Heard::Closed);

@@ -1,8 +1,8 @@
-//! Counts of times, and the percentiles that they give.
+//! Histograms of times, and their percentiles.
 
 use std::collections::BTreeMap;
 
-/// Significant bits of a time that are kept: it is rounded down by at most 3 %.
+/// The significant bits of a time that are kept. It is rounded down by at most 3 %.
 const KEPT_BITS: u32 = 6;
 
 /// How often each time, in µs, was seen.
@@ -67,7 +67,7 @@ pub(crate) fn ms(time_us: Option<u64>) -> String {
     time_us.map_or("-".into(), |us| format!("{}.{:03} ms", us / 1000, us % 1000))
 }
 
-/// Writes a share in percent, rounded down so that only all is 100: `99.87 %`.
+/// Writes a share in percent, rounded down so that only the whole is 100 %: `99.87 %`.
 pub(crate) fn percent(part: u64, all: u64) -> String {
     match (part * 10_000).checked_div(all) {
         Some(share) => format!("{}.{:02} %", share / 100, share % 100),

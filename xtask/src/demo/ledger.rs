@@ -8,7 +8,7 @@ use std::{
 
 use super::{message::Message, phase::Phase};
 
-/// How many lines are kept to be shown.
+/// How many torn lines are kept for the report.
 const SHOWN: usize = 5;
 
 /// How often each message is in the files.
@@ -17,20 +17,20 @@ pub(crate) struct Ledger {
     found: HashMap<Message, u64>,
     /// How many lines are not whole messages of ours.
     pub(crate) torn: u64,
-    /// The first of them.
+    /// The first torn lines.
     pub(crate) torn_lines: Vec<String>,
 }
 
-/// What became of the accepted messages of a phase.
+/// The fates of the accepted messages of a phase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fate {
     /// How many are in the files at least once.
     pub(crate) written: u64,
     /// How many are there more than once.
     pub(crate) doubled: u64,
-    /// How many are not there, and were not reported lost.
+    /// How many are missing and were not reported lost.
     pub(crate) missing: u64,
-    /// How many are not there, and were reported lost, each by its text.
+    /// How many are missing but were reported lost, each with its text.
     pub(crate) lost: u64,
 }
 
@@ -40,7 +40,7 @@ impl Ledger {
         let mut ledger = Self::default();
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
-            // Beside the logs there is the mark of a daemon that runs.
+            // The folder also has the mark of a running daemon.
             if entry.file_name().as_encoded_bytes().starts_with(b"log") {
                 ledger.take(&fs::read(entry.path())?);
             }
@@ -66,7 +66,7 @@ impl Ledger {
         }
     }
 
-    /// Counts and strikes out the accepted messages of a phase.
+    /// Counts and removes the accepted messages of a phase.
     pub(crate) fn settle(
         &mut self,
         phase: Phase,
@@ -88,7 +88,7 @@ impl Ledger {
         fate
     }
 
-    /// How many messages in the files were not struck out: no client had sent them.
+    /// How many messages are left in the files: no client sent them.
     pub(crate) fn strays(&self) -> usize {
         self.found.len()
     }

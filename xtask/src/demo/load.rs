@@ -15,19 +15,19 @@ use std::{
 use super::{figures::Histogram, logger, message::Message, phase::Phase};
 use crate::failure::Failure;
 
-/// Several clients, so that one that waits in `send` does not keep the others from sending.
+/// Several clients, so that a client that waits in `send` does not stop the others.
 const CLIENTS: u64 = 4;
 
 /// No send waits longer. A message that could not be sent by then is not accepted.
 const SEND_TIME: Duration = Duration::from_secs(10);
 
-/// A client that waits for a message's time looks this often whether it shall end.
+/// How often a client that waits for a message's time checks whether to stop.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// Clients at work. Message number n is due n / rate seconds after the start; when a send had to
-/// wait, those that came due meanwhile follow as soon as possible. Ends when dropped.
+/// Running clients. Message number n is due n / rate seconds after the start. If a send waits,
+/// messages that come due meanwhile follow as soon as possible. Dropping this stops them.
 pub(crate) struct Load {
     clients: Vec<JoinHandle<io::Result<Sent>>>,
     pace: Pace,
@@ -41,7 +41,7 @@ pub(crate) struct Sent {
     pub(crate) due: u64,
     /// The numbers of those whose `send` returned without error.
     pub(crate) accepted: Vec<u64>,
-    /// How many waited in `send` for so long that they were given up.
+    /// How many were given up because `send` waited too long.
     pub(crate) timed_out: u64,
     /// The time that each `send` took.
     pub(crate) took: Histogram,
@@ -85,7 +85,7 @@ impl Load {
         Ok(load)
     }
 
-    /// Lets `logger` send beside them, as any program does.
+    /// Also lets `logger` send, as an ordinary program.
     pub(crate) fn add_logger(&mut self, path: &Path, phase: Phase) -> Result<(), Failure> {
         let logger = logger::start(path).map_err(Failure::of("start logger"))?;
         let shared = Arc::clone(&self.shared);
@@ -103,7 +103,7 @@ impl Load {
         self.shared.longest_and_one_us.swap(0, Relaxed).checked_sub(1)
     }
 
-    /// Ends the load. A send that waits is waited for.
+    /// Stops the load, after sends that are still waiting.
     pub(crate) fn stop(mut self) -> Result<Sent, Failure> {
         self.shared.ended.store(true, Relaxed);
         let mut all = Sent { due: self.pace.due(), ..Sent::default() };

@@ -1,4 +1,4 @@
-//! The `logger` of util-linux beside the demo's own clients.
+//! The `logger` of util-linux, in addition to the demo's clients.
 
 use std::{
     io::{self, Write as _},
@@ -12,7 +12,7 @@ use std::{
 use super::{load::Sent, message::Message, phase::Phase};
 use crate::tools;
 
-/// Said where it is missing; that of busybox sends to no other socket than /dev/log.
+/// Printed if it is missing. Busybox's logger can only send to /dev/log.
 pub(crate) const MISSING: &str =
     "skipped: logger(1) beside the load (install with: apt-get install bsdutils)";
 
@@ -32,7 +32,7 @@ pub(crate) fn start(path: &Path) -> io::Result<Child> {
     command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn()
 }
 
-/// Gives it message after message until the load ends, and waits until all are sent.
+/// Passes it messages until the load ends, and waits until all are sent.
 pub(crate) fn run(mut logger: Child, phase: Phase, ended: &AtomicBool) -> io::Result<Sent> {
     let mut sent = Sent::default();
     let mut input = logger.stdin.take();

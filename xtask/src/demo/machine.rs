@@ -1,10 +1,10 @@
-//! What the figures were measured on.
+//! The machine that the figures were measured on.
 
 use std::{fs, io, path::Path, time::SystemTime};
 
 use rustix::{fs::statfs, system::uname};
 
-/// The machine, its kernel, and the file system that was written to.
+/// The machine, its kernel, and the file system of the log.
 pub(crate) struct Machine {
     pub(crate) cpu: String,
     pub(crate) cpu_count: usize,

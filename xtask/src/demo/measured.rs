@@ -16,7 +16,7 @@ pub(crate) struct Measured {
     pub(crate) late: Histogram,
     /// Requests that were sent again to a new worker.
     pub(crate) resent: u64,
-    /// How often the daemon stopped reading its socket since the worker was behind.
+    /// How often the daemon stopped reading its socket because the worker was behind.
     pub(crate) paused: u64,
     pub(crate) restarts: u64,
     pub(crate) kills: Vec<Kill>,
@@ -63,7 +63,7 @@ impl Measured {
         }
     }
 
-    /// Adds a second of the daemon's figures, with those before it.
+    /// Adds a second of the daemon's figures; `before` has the figures of the second before.
     pub(crate) fn add(&mut self, before: &Second, second: &Second) {
         self.ticks += second.ticks;
         self.on_time += second.on_time;
@@ -71,13 +71,14 @@ impl Measured {
         self.add_counts(before, second);
     }
 
-    /// Adds only what is counted since the daemon's start: its last line has ticks without load.
+    /// Adds only the totals since the daemon's start, since its last line includes ticks without
+    /// load.
     pub(crate) fn add_counts(&mut self, before: &Second, second: &Second) {
         self.resent += second.resent.saturating_sub(before.resent);
         self.paused += second.paused.saturating_sub(before.paused);
     }
 
-    /// Notes what became of the worker, and shows it.
+    /// Records and shows what happened to the worker.
     pub(crate) fn note(&mut self, line: &Line) {
         if matches!(line, Line::Started { .. }) {
             self.restarts += 1;
@@ -96,12 +97,12 @@ impl Measured {
         }
     }
 
-    /// The times from the kills to a new worker that is ready.
+    /// The times from each kill until a new worker is ready.
     pub(crate) fn to_ready(&self) -> Histogram {
         self.kills.iter().filter_map(Kill::to_ready_us).collect()
     }
 
-    /// The times from the kills to the first request that was confirmed again.
+    /// The times from each kill until a request is confirmed again.
     pub(crate) fn to_reply(&self) -> Histogram {
         self.kills.iter().filter_map(Kill::to_reply_us).collect()
     }

@@ -1,8 +1,8 @@
-//! The messages that the demo sends: each can be made again from its phase and number.
+//! The messages that the demo sends. Each can be reproduced from its phase and number.
 
 use super::phase::Phase;
 
-/// Begins the part of a message that names it.
+/// The start of the part of a message that identifies it.
 const MARK: &str = "xtask-demo message ";
 
 /// One syslog message.
@@ -12,7 +12,7 @@ pub(crate) struct Message {
     pub(crate) number: u64,
 }
 
-/// Who sends a message, and in which form.
+/// The sender and the form of a message.
 enum Form {
     Rfc3164,
     Rfc5424,
@@ -20,9 +20,9 @@ enum Form {
 }
 
 impl Message {
-    /// The messages from this number on are for `logger` to send.
+    /// `logger` sends the messages from this number on.
     pub(crate) const BY_LOGGER: u64 = 1 << 32;
-    /// What `logger` is to put in front of them.
+    /// The tag that `logger` puts before them.
     pub(crate) const TAG: &str = "xtask";
 
     /// RFC 3164 and RFC 5424 in turn.
@@ -46,7 +46,7 @@ impl Message {
         }
     }
 
-    /// How its line ends. The time in it may stand before that, or be that of receipt.
+    /// How its line in the log ends. Before that comes the time, from the message or of receipt.
     pub(crate) fn written(self) -> String {
         let head = match self.form() {
             Form::Rfc3164 => "demo xtask[1]:",
@@ -75,7 +75,7 @@ impl Message {
         let phase = Phase::from_key(words.next()?)?;
         let message = Self { phase, number: words.next()?.parse().ok()? };
         let before = line.strip_suffix(&message.written())?;
-        // A line that was torn and then written on has a second head.
+        // If a line was torn and continued, it has a second header.
         let torn = before.contains("xtask") || before.matches(".notice ").count() > 1;
         (!torn).then_some(message)
     }

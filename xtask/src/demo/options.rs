@@ -11,10 +11,10 @@ use super::daemon::STALL;
 use crate::failure::Failure;
 
 pub(crate) const HELP: &str = "\
-Drives logd, a small syslog daemon, with real datagrams: first with logd writing its files itself,
-then with a worker process that writes them and is killed and stopped under load. In both runs the
-medium is slow: writes stall for 200 ms in each 250 ms. At the end every message is looked up in the
-files. Takes less than a minute besides the build.
+Puts logd, a small syslog daemon, under load with real datagrams. In the first run logd writes its
+files itself. In the second run a worker process writes them, and is killed and stopped under
+load. In both runs the disk is slow: writes stall for 200 ms in each 250 ms. At the end every
+message is looked up in the files. Takes less than a minute plus the build.
 
 Usage: cargo xtask demo [OPTIONS]
 
@@ -22,7 +22,7 @@ Options:
       --seconds N    seconds of load without the worker, and again with it [default: 8, 1 to 60]
       --rate N       messages per second [default: 400, 1 to 20000]
       --path DIR     write below DIR [default: the folder for temporary files]
-      --no-stall     do not slow the medium
+      --no-stall     do not slow the disk
       --json FILE    also write the figures to FILE
   -h, --help         print this help
 
@@ -37,7 +37,7 @@ pub(crate) struct Options {
     pub(crate) seconds: u64,
     pub(crate) rate: u64,
     pub(crate) path: Option<PathBuf>,
-    /// As logd's option takes it.
+    /// In the form of logd's option.
     pub(crate) stall: Option<&'static str>,
     pub(crate) json: Option<PathBuf>,
     /// Whether to draw the chart.

@@ -1,4 +1,4 @@
-//! The phases of the demo, and what is done to the worker in each.
+//! The phases of the demo, and what each does to the worker.
 
 use std::{
     collections::VecDeque,
@@ -45,7 +45,7 @@ impl Phase {
     }
 }
 
-/// What is done to the worker.
+/// An act on the worker.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Act {
     Kill,
@@ -53,7 +53,7 @@ pub(crate) enum Act {
     Continue,
 }
 
-/// A phase, its length, and what is done to the worker when.
+/// A phase, its length, and the times of the acts on the worker.
 pub(crate) struct Plan {
     pub(crate) phase: Phase,
     pub(crate) seconds: u64,
@@ -62,19 +62,19 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Nothing but load.
+    /// Only load.
     pub(crate) fn steady(phase: Phase, seconds: u64) -> Self {
         Self { phase, seconds, acts: Vec::new() }
     }
 
-    /// SIGKILL again and again, each at another moment of the 250 ms in which the medium stalls.
+    /// Repeated SIGKILL, each at another moment of the disk's period of 250 ms.
     pub(crate) fn kills() -> Self {
         let when = |number| Duration::from_millis(1000 + 1500 * number + 140 * number % 250);
         let acts = (0..KILLS).map(|number| (when(number), Act::Kill)).collect();
         Self { phase: Phase::Killed, seconds: 10, acts }
     }
 
-    /// Returns what is done to the worker, each with its time, in a phase that starts at `start`.
+    /// Returns the acts on the worker, each with its time, in a phase that starts at `start`.
     pub(crate) fn acts_from(&self, start: Instant) -> VecDeque<(Instant, Act)> {
         self.acts.iter().map(|&(when, act)| (start + when, act)).collect()
     }

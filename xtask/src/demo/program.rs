@@ -1,4 +1,4 @@
-//! Builds the daemon and finds where cargo has put it.
+//! Builds the daemon and finds its file.
 
 use std::{
     path::PathBuf,
@@ -18,15 +18,15 @@ pub(crate) fn build(workspace: &Workspace) -> Result<PathBuf, Failure> {
     let Output { status, stdout, .. } =
         command.stderr(Stdio::inherit()).output().map_err(Failure::of("run cargo"))?;
     if !status.success() {
-        return Err(Failure::Failed("logd does not build; the compiler's words are above".into()));
+        return Err(Failure::Failed("logd does not build; the compiler's output is above".into()));
     }
     String::from_utf8_lossy(&stdout)
         .lines()
         .find_map(executable)
-        .ok_or_else(|| Failure::Failed("cargo does not say where it has put logd".into()))
+        .ok_or_else(|| Failure::Failed("cargo does not report the path of logd".into()))
 }
 
-/// Returns the path if this message of cargo is the one about the finished daemon.
+/// Returns the path if this message from cargo announces the finished daemon.
 fn executable(message: &str) -> Option<PathBuf> {
     let message: Value = serde_json::from_str(message).ok()?;
     let is_logd = message.pointer("/target/name")? == "logd";

@@ -11,7 +11,7 @@ use super::{
     verdict::{Check, Verdict},
 };
 
-/// Everything that is reported.
+/// Everything in the report.
 pub(crate) struct Report<'a> {
     pub(crate) options: &'a Options,
     pub(crate) machine: &'a Machine,
@@ -34,11 +34,11 @@ const ROWS: [Row; 24] = [
     ("send took max", |of| ms(of.sent.took.max())),
     ("messages due", |of| of.sent.due.to_string()),
     ("messages sent", |of| of.sent.accepted_count().to_string()),
-    ("of them by logger(1)", |of| of.sent.by_logger().to_string()),
+    ("sent by logger(1)", |of| of.sent.by_logger().to_string()),
     ("written", |of| of.fate.written.to_string()),
     ("missing", |of| of.fate.missing.to_string()),
     ("doubled", |of| of.fate.doubled.to_string()),
-    ("lost by name", |of| of.fate.lost.to_string()),
+    ("reported lost", |of| of.fate.lost.to_string()),
     ("sent again", |of| of.resent.to_string()),
     ("reading paused", |of| of.paused.to_string()),
     ("kills", |of| of.kills.len().to_string()),
@@ -91,7 +91,7 @@ impl Report<'_> {
 
     fn injected(&self) -> String {
         match self.options.stall {
-            Some(_) => "200 ms in each 250 ms, in the write path, same in both modes".into(),
+            Some(_) => "200 ms in each 250 ms, in the write path, the same in both modes".into(),
             None => "none".into(),
         }
     }

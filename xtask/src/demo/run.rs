@@ -24,16 +24,16 @@ use super::{
 };
 use crate::failure::Failure;
 
-/// A daemon prints a line per second; one that is silent for so long hangs.
+/// A daemon prints a line per second. If it prints nothing for this long, it hangs.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// When there is no worker to act upon just now, it is tried again after this time.
+/// If there is no worker to act on, try again after this time.
 const AGAIN: Duration = Duration::from_millis(50);
 
 const LOST: &str = "logd: lost (running):";
 const NOT_SYNCED: &str = "logd: written but perhaps not synced:";
 
-/// What one daemon has done.
+/// The results of one daemon.
 pub(crate) struct Finished {
     pub(crate) phases: Vec<Measured>,
     /// How the daemon exited, if not with 0.
@@ -45,13 +45,13 @@ pub(crate) struct Finished {
     pub(crate) not_synced: usize,
 }
 
-/// What is the same for every daemon of a demo.
+/// Conditions that are the same for every daemon of a demo.
 pub(crate) struct Conditions<'a> {
     /// Messages per second.
     pub(crate) rate: u64,
-    /// Whether `logger` sends beside the load.
+    /// Whether `logger` also sends.
     pub(crate) has_logger: bool,
-    /// Set when somebody wants the demo to end.
+    /// Set when a signal asks the demo to end.
     pub(crate) interrupted: &'a AtomicBool,
 }
 
@@ -99,13 +99,13 @@ struct Run<'a> {
     heard: Instant,
     /// The daemon's latest figures.
     last: Second,
-    /// How many messages the phases before this one have sent.
+    /// How many messages the earlier phases have sent.
     sent: u64,
 }
 
 impl Run<'_> {
-    /// One phase. It begins and ends with a line of the daemon's figures, so that no figure
-    /// belongs to two of them.
+    /// Runs one phase. It begins and ends with a line of the daemon's figures, so that no figure
+    /// counts for two phases.
     fn phase(&mut self, plan: &Plan) -> Result<Measured, Failure> {
         let mut load = Load::start(self.socket, plan.phase, self.rate)?;
         if self.has_logger {
@@ -137,7 +137,7 @@ impl Run<'_> {
         Ok(measured)
     }
 
-    /// Waits for a line of figures; `None` when `due` has come.
+    /// Waits for a line of figures; `None` once `due` has passed.
     fn next_line(&mut self, due: Option<Instant>) -> Result<Option<Line>, Failure> {
         let silence = self.heard + SILENCE;
         let line = self.daemon.next_line(due.unwrap_or(silence).min(silence))?;
@@ -154,7 +154,7 @@ impl Run<'_> {
         Ok(line)
     }
 
-    /// Does it to the worker; false while the daemon has no worker.
+    /// Performs an act on the worker; false while the daemon has no worker.
     fn perform(&mut self, act: Act, measured: &mut Measured) -> Result<bool, Failure> {
         let signal = match act {
             Act::Kill => Signal::KILL,
@@ -173,7 +173,7 @@ impl Run<'_> {
         Ok(done)
     }
 
-    /// The live line of a second.
+    /// Prints the live line of a second.
     fn show(&self, phase: Phase, seconds_left: u64, second: &Second, load: &Load) {
         println!(
             "{:8} {seconds_left:2} s left  sent {:6}  written {:6}  on time {:>8}  worst {:>10}  \

@@ -9,7 +9,7 @@ use super::figures::Histogram;
 /// One line. Times are CLOCK_MONOTONIC, in ns.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line {
-    /// The daemon listens; no worker when it writes in line.
+    /// The daemon listens. `worker` is `None` if it writes in line.
     Ready { worker: Option<Pid> },
     /// Once per second.
     Second(Second),
@@ -23,8 +23,8 @@ pub(crate) enum Line {
     End(Second),
 }
 
-/// What the daemon counts. `ticks`, `on_time` and `late` are of the time since the line before;
-/// the others are of the time since the start.
+/// The daemon's figures. `ticks`, `on_time` and `late` count since the previous line, the others
+/// since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Second {
     pub(crate) written: u64,

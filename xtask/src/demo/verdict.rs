@@ -1,4 +1,4 @@
-//! What must be true of a run, each as one line.
+//! The checks of a run, one line each.
 
 use super::{
     figures::ms,
@@ -7,19 +7,19 @@ use super::{
     run::Finished,
 };
 
-/// The in-line lateness must be at least this multiple of that with the worker.
+/// The lateness in line must be at least this many times the lateness with the worker.
 const TIMES: u64 = 10;
 
-/// How a check came out.
+/// The result of a check.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Ok,
     Failed,
-    /// Only said: it decides nothing.
+    /// A note, which does not affect the result.
     Note,
 }
 
-/// A check: what was asked, with the figures.
+/// A check: its text, with the figures.
 pub(crate) struct Check {
     pub(crate) verdict: Verdict,
     pub(crate) text: String,
@@ -61,14 +61,15 @@ fn every_message(phases: &[&Measured]) -> Check {
 fn losses(runs: &[Finished], phases: &[&Measured]) -> Check {
     let lost: usize = runs.iter().map(|run| run.lost.len()).sum();
     let kills: usize = phases.iter().map(|measured| measured.kills.len()).sum();
-    let text = format!("only what was running at a kill is reported lost: {lost} at {kills} kills");
+    let text =
+        format!("only requests running at a kill are reported lost: {lost} at {kills} kills");
     Check::new(lost <= kills, text)
 }
 
 fn lines(runs: &[Finished]) -> Check {
     let torn: u64 = runs.iter().map(|run| run.ledger.torn).sum();
     let strays: usize = runs.iter().map(|run| run.ledger.strays()).sum();
-    let mut text = format!("every line in the files is one sent: {torn} torn, {strays} not sent");
+    let mut text = format!("every line in the files was sent: {torn} torn, {strays} not sent");
     for line in runs.iter().flat_map(|run| &run.ledger.torn_lines) {
         text.push_str(&format!("\n       {line:?}"));
     }
@@ -88,7 +89,7 @@ fn restarts(phases: &[&Measured]) -> Check {
     Check::new(u64::try_from(answered) == Ok(KILLS), text)
 }
 
-/// The medium as it is decides nothing: it may be as fast as memory.
+/// Without stalls this is only a note, since the disk may be as fast as memory.
 fn lateness(phases: &[&Measured], stall: Option<&str>) -> Check {
     let p99 = |phase| {
         phases
@@ -107,11 +108,11 @@ fn lateness(phases: &[&Measured], stall: Option<&str>) -> Check {
             let is_tenth = worker.zip(in_line).is_some_and(|(one, other)| one * TIMES <= other);
             Check::new(is_tenth, text)
         }
-        None => Check::note(format!("not asked with --no-stall: {text}")),
+        None => Check::note(format!("not checked with --no-stall: {text}")),
     }
 }
 
-/// Worth knowing, but without effect on the result.
+/// Notes, which do not affect the result.
 fn notes(runs: &[Finished], phases: &[&Measured]) -> Vec<Check> {
     let timed_out: u64 = phases.iter().map(|measured| measured.sent.timed_out).sum();
     let not_synced: usize = runs.iter().map(|run| run.not_synced).sum();

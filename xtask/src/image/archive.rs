@@ -1,4 +1,4 @@
-//! What is in the image, and the cpio archive that the kernel unpacks.
+//! The contents of the image, and the cpio archive that the kernel unpacks.
 
 use std::io::{self, Cursor, Write};
 
@@ -7,7 +7,8 @@ use cpio::{NewcBuilder, newc::ModeFileType};
 const INIT: &[u8] = include_bytes!("init.sh");
 const COUNT: &[u8] = include_bytes!("count.awk");
 
-/// The numbers of /dev/console, which init's standard streams are (Linux, devices.txt).
+/// The device numbers of /dev/console, which the kernel opens as init's standard streams
+/// (devices.txt).
 const CONSOLE: (u32, u32) = (5, 1);
 
 /// A file of the image.
@@ -64,7 +65,7 @@ pub(crate) fn entries<'a>(program: &'a [u8], busybox: Option<&'a [u8]>) -> Vec<E
     entries
 }
 
-/// Writes the archive, whose bytes depend on nothing but the entries.
+/// Writes the archive. Its bytes depend only on the entries.
 pub(crate) fn write(entries: &[Entry<'_>], output: impl Write) -> io::Result<()> {
     let inputs = entries.iter().map(|entry| (entry.header(), Cursor::new(entry.content)));
     cpio::write_cpio(inputs, output)?.flush()

@@ -1,4 +1,4 @@
-//! The image in a machine: started, watched, and never left running.
+//! Boots the image in a machine, watches it, and never leaves it running.
 
 use std::{
     io::{self, BufRead as _, BufReader, Read},
@@ -11,10 +11,10 @@ use std::{
 use super::verdict::{self, BOOTED};
 use crate::{failure::Failure, process, steps};
 
-/// For the boot and the test, which has a limit itself (`init.sh`).
+/// The limit for boot and test. The test also has its own limit (`init.sh`).
 const TIME: Duration = Duration::from_secs(180);
 
-/// Runs the machine until it ends, shows its console, and says what its test has found.
+/// Runs the machine until it ends, shows its console, and reports the result of its test.
 pub(crate) fn boot(mut qemu: Command) -> Result<(), Failure> {
     println!("$ {}", steps::shown(&qemu));
     qemu.stdin(Stdio::null()).stdout(Stdio::piped());
@@ -67,7 +67,7 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // One that has ended is not there any more, which is just as well.
+        // Ignore the error if it has already ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -90,7 +90,7 @@ fn listen(console: impl Read + Send + 'static) -> Receiver<String> {
     lines
 }
 
-/// Leaves out what drives a terminal.
+/// Removes terminal control sequences.
 fn printable(line: &[u8]) -> String {
     String::from_utf8_lossy(line).chars().filter(|char| !char.is_control()).collect()
 }

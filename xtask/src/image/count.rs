@@ -1,4 +1,4 @@
-//! `count.awk`, which decides in the image whether every message is there once, under test.
+//! Tests of `count.awk`, which decides in the image whether every message is there once.
 
 use std::{fs, process::Command};
 
@@ -16,7 +16,7 @@ fn lines(numbers: impl IntoIterator<Item = u32>) -> String {
     numbers.into_iter().map(line).collect()
 }
 
-/// The image's own awk, where it is installed, and that of this system.
+/// The image's awk, if it is installed, and this system's awk.
 fn awks() -> Vec<Command> {
     let mut busybox = Command::new("busybox");
     busybox.arg("awk");
@@ -27,7 +27,7 @@ fn awks() -> Vec<Command> {
     [Command::new("awk")].into_iter().chain(has_busybox.then_some(busybox)).collect()
 }
 
-/// Runs the script on a daemon's words and two files that should hold 100 lines.
+/// Runs the script on a daemon's stderr and two files that should hold 100 lines.
 fn count(stderr: &str, older: &str, newer: &str) -> (bool, String) {
     let folder = tempfile::tempdir().unwrap();
     for (name, content) in [("stderr", stderr), ("log.1", older), ("log", newer)] {

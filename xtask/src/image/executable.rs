@@ -1,4 +1,4 @@
-//! Programs for the image: static, and for the machine that it is built for.
+//! Programs for the image: they must be static and for the image's machine.
 
 use std::{fs, path::Path};
 
@@ -10,7 +10,7 @@ use crate::failure::Failure;
 /// Reads a program.
 ///
 /// # Errors
-/// It cannot be read, is for another machine or needs shared libraries.
+/// The file cannot be read, is for another machine or needs shared libraries.
 pub(crate) fn read(path: &Path, machine: &Machine) -> Result<Vec<u8>, Failure> {
     let name = path.display();
     let program = fs::read(path).map_err(Failure::of(&format!("read {name}")))?;
@@ -38,12 +38,12 @@ mod tests {
     const MACHINE: usize = 18;
     const SEGMENT: usize = 64;
 
-    /// Returns an ELF file of nothing but headers, whose only segment has the type.
+    /// Returns an ELF file that consists of headers only, with one segment of the given type.
     fn file(machine: u16, segment: u32) -> Vec<u8> {
         let mut file = vec![0; 64 + 56];
         file[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
         file[MACHINE..][..2].copy_from_slice(&machine.to_le_bytes());
-        // The version, where the segments are, their size and count.
+        // The version, and the offset, size and count of the segments.
         file[20] = 1;
         file[32] = 64;
         file[54] = 56;

@@ -1,4 +1,4 @@
-//! A kernel to boot: one that is installed, or Debian's, taken out of its package.
+//! A kernel to boot: an installed one, or Debian's, unpacked from its package.
 
 use std::{
     fs::{self, File},
@@ -9,8 +9,8 @@ use std::{
 use super::machine::Machine;
 use crate::{failure::Failure, steps, tools};
 
-/// Returns the newest kernel in /boot, or the one that was downloaded into the folder, now or
-/// before; says why if it finds none.
+/// Returns the newest kernel in /boot, or else the one in the folder, which it downloads if needed.
+/// Prints why if it finds none.
 pub(crate) fn find(folder: &Path, machine: &Machine) -> Option<PathBuf> {
     if let Some(kernel) = Some("/boot").filter(|_| machine.is_host()).and_then(newest) {
         return Some(kernel);
@@ -38,7 +38,7 @@ fn newest(folder: &str) -> Option<PathBuf> {
     kernels.max_by_key(|path| fs::metadata(path).and_then(|file| file.modified()).ok())
 }
 
-/// Downloads the package that `meta` depends on, and takes the kernel out of it.
+/// Downloads the package that `meta` depends on, and unpacks the kernel from it.
 fn download(meta: &str, folder: &Path, kernel: &Path) -> Result<(), Failure> {
     let depends = tools::output(Command::new("apt-cache").args(["depends", meta]));
     let package = depends.as_deref().and_then(dependency);
@@ -55,7 +55,7 @@ fn download(meta: &str, folder: &Path, kernel: &Path) -> Result<(), Failure> {
     fs::rename(unpacked, kernel).map_err(Failure::of("keep the kernel"))
 }
 
-/// Returns the package that is needed, in what `apt-cache depends` prints.
+/// Returns the needed package from the output of `apt-cache depends`.
 fn dependency(depends: &str) -> Option<&str> {
     depends.lines().find_map(|line| line.trim().strip_prefix("Depends: "))
 }

@@ -1,4 +1,4 @@
-//! The machines that the image is built for, and how qemu is told to be one.
+//! The machines that the image can be built for, and the qemu options for them.
 
 use std::{ffi::OsString, path::Path, process::Command};
 
@@ -11,15 +11,15 @@ pub(crate) const MACHINES: [&Machine; 2] = [&X86_64, &AARCH64];
 #[derive(Debug)]
 pub(crate) struct Machine {
     pub(crate) name: &'static str,
-    /// What Rust calls it.
+    /// Rust's name for it.
     pub(crate) target: &'static str,
     /// Its number in an ELF file.
     pub(crate) elf: u16,
-    /// Debian's package that depends on its newest small kernel.
+    /// The Debian package that depends on the newest small kernel.
     pub(crate) kernel: &'static str,
     qemu: &'static str,
     board: &'static str,
-    /// The processor that is emulated.
+    /// The emulated processor.
     processor: &'static str,
     /// Its part of the kernel's command line.
     append: &'static str,
@@ -28,8 +28,8 @@ pub(crate) struct Machine {
     pub(crate) no_kernel: &'static str,
 }
 
-/// Without ACPI: under emulation Debian's kernels hang on a microvm that has it. `reboot=t` ends the
-/// machine by a triple fault, since it has no other reset.
+/// Without ACPI, since under emulation Debian's kernels hang on a microvm that has it. `reboot=t`
+/// ends the machine with a triple fault, since it has no other reset.
 const X86_64: Machine = Machine {
     name: "x86_64",
     target: "x86_64-unknown-linux-musl",
@@ -60,8 +60,8 @@ const AARCH64: Machine = Machine {
                 linux-image-cloud-arm64)",
 };
 
-/// For every machine. Of the kernel's messages only the critical ones are shown; a panic ends the
-/// machine.
+/// The command line of every machine: shows only the kernel's critical messages, and a panic ends
+/// the machine.
 const APPEND: &str = "panic=-1 quiet loglevel=2";
 const MEMORY: &str = "128M";
 
@@ -71,7 +71,7 @@ impl Machine {
         machine.ok_or_else(|| Failure::Arguments(format!("no machine {name:?}")))
     }
 
-    /// Returns whether programs that are installed here are for this machine.
+    /// Returns whether this machine is the host's kind, so that installed programs run on it.
     pub(crate) fn is_host(&self) -> bool {
         self.name == std::env::consts::ARCH
     }

@@ -1,11 +1,11 @@
-//! What the image's test says on the console (`init.sh`, `count.awk`).
+//! The result of the image's test, read from the console (`init.sh`, `count.awk`).
 
-/// The first line: the kernel is done.
+/// The first line: the kernel has started init.
 pub(crate) const BOOTED: &str = "self-test: init runs";
 const PASSED: &str = "self-test: passed";
 const FAILED: &str = "self-test: failed: ";
 
-/// Returns why the test failed, if it did; a machine that ends without a verdict has failed.
+/// Returns why the test failed, if it did. A machine that ends without a verdict has failed.
 pub(crate) fn read(lines: &[String]) -> Result<(), String> {
     let reasons: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix(FAILED)).collect();
     if !reasons.is_empty() {

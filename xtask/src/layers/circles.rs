@@ -1,9 +1,9 @@
-//! Circles in a graph whose nodes are numbers.
+//! Cycles in a graph whose nodes are numbers.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Returns circles so that every edge that is part of one is in at least one of them: for each such
-/// edge the shortest. A circle begins and ends with its smallest node.
+/// Returns the shortest cycle through each edge that is part of a cycle. A cycle begins and ends
+/// with its smallest node.
 pub(crate) fn circles(edges: &BTreeSet<(usize, usize)>) -> Vec<Vec<usize>> {
     let mut found = BTreeSet::new();
     for &(from, to) in edges {
@@ -16,7 +16,7 @@ pub(crate) fn circles(edges: &BTreeSet<(usize, usize)>) -> Vec<Vec<usize>> {
     found
 }
 
-/// Returns the nodes of a shortest way, with both ends.
+/// Returns the nodes of a shortest path, with both ends.
 fn shortest(edges: &BTreeSet<(usize, usize)>, from: usize, to: usize) -> Option<Vec<usize>> {
     let mut before = BTreeMap::from([(from, from)]);
     let mut open = VecDeque::from([from]);
@@ -34,7 +34,7 @@ fn shortest(edges: &BTreeSet<(usize, usize)>, from: usize, to: usize) -> Option<
     None
 }
 
-/// Follows a way back to its start, which comes before itself.
+/// Follows a path back to its start, which is its own predecessor.
 fn way(before: &BTreeMap<usize, usize>, to: usize) -> Vec<usize> {
     let mut way = vec![to];
     let mut node = to;
@@ -46,7 +46,7 @@ fn way(before: &BTreeMap<usize, usize>, to: usize) -> Vec<usize> {
     way
 }
 
-/// Turns a circle so that it begins with its smallest node, and closes it.
+/// Rotates a cycle so that it begins with its smallest node, and closes it.
 fn turned(mut circle: Vec<usize>) -> Vec<usize> {
     let smallest = circle.iter().enumerate().min_by_key(|(_, node)| **node);
     let place = smallest.map_or(0, |(place, _)| place);

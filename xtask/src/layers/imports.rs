@@ -1,6 +1,6 @@
-//! Which files of a crate name something that another one defines.
+//! Finds which files of a crate use names that another file defines.
 
-#![expect(clippy::indexing_slicing, reason = "the tree makes the numbers of modules and files")]
+#![expect(clippy::indexing_slicing, reason = "the numbers of modules and files come from the tree")]
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use syn::{Item, ItemMacro, UseTree};
 use super::paths::{Spelled, paths};
 use crate::modules::{Module, Tree};
 
-/// One file names something of another.
+/// One file uses a name from another.
 pub(crate) struct Import {
     pub(crate) from: usize,
     pub(crate) to: usize,
@@ -33,7 +33,7 @@ pub(crate) fn imports(tree: &Tree) -> Vec<Import> {
     imports
 }
 
-/// Returns the paths in a module's code, apart from those that a macro leaves to its callers.
+/// Returns the paths in a module's code, except those that a macro's callers resolve.
 fn spelled(tree: &Tree, module: &Module) -> Vec<Spelled> {
     let source = &tree.files[module.file].source;
     let mut found = Vec::new();
@@ -46,18 +46,18 @@ fn spelled(tree: &Tree, module: &Module) -> Vec<Spelled> {
     found
 }
 
-/// How far renamed imports are followed, since they may go round.
+/// How many renamed imports are followed, since they may form a cycle.
 const HOPS: usize = 16;
 const ROOT: usize = 0;
 
 /// What the names in a crate mean.
 struct Names<'a> {
     tree: &'a Tree,
-    /// The children of each module. There are two of one name where a `cfg` chooses.
+    /// The children of each module. If a `cfg` chooses between two, both have the same name.
     children: Vec<BTreeMap<&'a str, Vec<usize>>>,
-    /// What each module imports: the name there, and the whole path.
+    /// The imports of each module: the local name, and the full path.
     imported: Vec<BTreeMap<String, Vec<String>>>,
-    /// The files of the macros that are at the root of the crate.
+    /// The files of the macros at the crate's root.
     macros: BTreeMap<String, usize>,
 }
 
@@ -74,7 +74,7 @@ impl<'a> Names<'a> {
         Self { tree, children, imported, macros }
     }
 
-    /// Returns the files that a path in a module leads to; none where it leaves the crate.
+    /// Returns the files that a path in a module leads to; empty if it leaves the crate.
     fn files(&self, module: usize, path: &[String]) -> Vec<usize> {
         match self.walk(module, path, HOPS) {
             Some((reached, [name, rest @ ..])) if reached == [ROOT] => self.face(name, rest),
@@ -87,7 +87,7 @@ impl<'a> Names<'a> {
         modules.iter().map(|&module| self.tree.modules[module].file).collect()
     }
 
-    /// Returns the files that define a name of lib.rs: lib.rs itself where it cannot be told.
+    /// Returns the files that define a name in lib.rs, or lib.rs itself if they cannot be found.
     fn face(&self, name: &str, rest: &[String]) -> Vec<usize> {
         if let Some(path) = self.imported[ROOT].get(name) {
             return self.definition(ROOT, &[path, rest].concat(), HOPS);
@@ -96,7 +96,7 @@ impl<'a> Names<'a> {
         vec![file.unwrap_or(self.tree.modules[ROOT].file)]
     }
 
-    /// Follows re-exports to the files where what the path names is defined.
+    /// Follows re-exports to the files that define the target of the path.
     fn definition(&self, module: usize, path: &[String], hops: usize) -> Vec<usize> {
         let Some((reached, rest)) = self.walk(module, path, hops) else { return Vec::new() };
         if let ([only], [name, rest @ ..], 1..) = (reached.as_slice(), rest, hops) {
@@ -107,8 +107,8 @@ impl<'a> Names<'a> {
         self.files_of(&reached)
     }
 
-    /// Follows a path as far as it names modules, and returns them and what is left of it; `None`
-    /// where it does not begin in this crate.
+    /// Follows a path as far as it names modules. Returns these modules and the rest of the path;
+    /// `None` if it does not begin in this crate.
     fn walk<'p>(
         &self,
         module: usize,
@@ -145,7 +145,7 @@ impl<'a> Names<'a> {
             .collect()
     }
 
-    /// Returns the module of that name which is a child of this one, or is imported here.
+    /// Returns the module of that name that is a child of this module or is imported here.
     fn relative(&self, module: usize, name: &str, hops: usize) -> Option<Vec<usize>> {
         let children = self.children_of(&[module], name);
         if !children.is_empty() {
@@ -169,7 +169,7 @@ fn imported(module: &Module) -> BTreeMap<String, Vec<String>> {
     names
 }
 
-/// Takes a `use` apart: each name that it brings, with its whole path.
+/// Splits a `use` into the names that it imports, each with its full path.
 fn flatten(tree: &UseTree, before: &[String], names: &mut BTreeMap<String, Vec<String>>) {
     let path = |name: &syn::Ident| {
         let itself = name == "self" && !before.is_empty();

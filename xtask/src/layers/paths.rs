@@ -1,4 +1,4 @@
-//! The paths that tokens spell out.
+//! The paths in a stream of tokens.
 
 use proc_macro2::{Delimiter, Ident, Spacing, TokenTree};
 
@@ -11,7 +11,7 @@ pub(crate) struct Spelled {
     pub(crate) from_macro: bool,
 }
 
-/// Finds the paths in tokens and in the groups among them. `code` returns what counts of a group.
+/// Finds the paths in tokens and in their groups. `code` returns the tokens of a group that count.
 pub(crate) fn paths(
     tokens: &[TokenTree],
     code: &impl Fn(&proc_macro2::Group) -> Vec<TokenTree>,
@@ -42,7 +42,7 @@ pub(crate) fn paths(
     found
 }
 
-/// What a path inherits from the group of a `use` that it is in.
+/// What a path inherits from the `use` group around it.
 struct Start {
     names: Vec<String>,
     line: usize,
@@ -57,7 +57,7 @@ struct Reader<'a, F> {
 }
 
 impl<F: Fn(&proc_macro2::Group) -> Vec<TokenTree>> Reader<'_, F> {
-    /// Reads one path from its first name on, with the groups that it branches into.
+    /// Reads one path from its first name on, with its nested groups.
     fn path(&mut self, start: &Start) {
         let mut names = start.names.clone();
         loop {
@@ -83,7 +83,7 @@ impl<F: Fn(&proc_macro2::Group) -> Vec<TokenTree>> Reader<'_, F> {
         self.found.push(Spelled { names, line: start.line, from_macro: start.from_macro });
     }
 
-    /// Reads the branches of a `use`, which commas part.
+    /// Reads the branches of a `use`, which commas separate.
     fn group(&mut self, tokens: &[TokenTree], names: Vec<String>, from_macro: bool) {
         for branch in tokens.split(|token| is_punct(token, ',')) {
             let Some(first) = branch.first() else { continue };

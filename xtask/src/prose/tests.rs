@@ -1,4 +1,4 @@
-//! Phrases that are found, and plain English.
+//! Phrases that must be found, and plain English that must not.
 #![cfg(test)]
 
 use super::*;

@@ -1,4 +1,4 @@
-//! The words of a file that people read, each with its line.
+//! The words of a file's prose, each with its line.
 
 use std::{ops::Range, str::FromStr as _};
 
@@ -9,12 +9,12 @@ use proc_macro2::{TokenStream, TokenTree};
 pub(super) struct Word {
     pub(super) text: String,
     pub(super) line: usize,
-    /// It goes on where the word before it ends: only white space, or the next line of the same
-    /// comment, is between them.
+    /// It follows the previous word directly: only white space or a comment's line break is between
+    /// them.
     pub(super) goes_on: bool,
 }
 
-/// Stands for code, which is not read: neither a letter nor white space.
+/// The placeholder for code, which is not searched: neither a letter nor white space.
 const CODE: &str = "\0";
 
 /// Returns the words of a text.
@@ -27,7 +27,7 @@ pub(super) fn words(text: &str) -> Vec<Word> {
             .into_iter()
             .find_map(|mark| text.strip_prefix(mark))
             .unwrap_or(text);
-        // In a string the next line goes on.
+        // A string continues on the next line.
         let text = text.strip_suffix('\\').unwrap_or(text);
         goes_on &= !text.trim().is_empty();
         for piece in text.split_inclusive(|letter: char| !is_of_word(letter)) {
@@ -46,8 +46,8 @@ fn is_of_word(letter: char) -> bool {
     letter.is_alphanumeric() || letter == '_' || letter == '\''
 }
 
-/// Returns the text of a Rust file with everything but comments and strings blotted out; as it is,
-/// if it is not Rust.
+/// Returns the text of a Rust file with everything except comments and strings blanked out;
+/// unchanged if it is not Rust.
 pub(super) fn without_code(text: &str) -> String {
     let mut code = Vec::new();
     if let Ok(tokens) = TokenStream::from_str(text) {
@@ -61,8 +61,8 @@ pub(super) fn without_code(text: &str) -> String {
     rest
 }
 
-/// Collects the places of names and signs. Those that the text does not have there are made of a
-/// doc comment, which is kept.
+/// Collects the places of names and punctuation. Tokens that the text does not have at their place
+/// come from a doc comment, which is kept.
 fn collect(tokens: TokenStream, text: &str, code: &mut Vec<Range<usize>>) {
     for token in tokens {
         let written = match &token {
@@ -85,7 +85,7 @@ fn collect(tokens: TokenStream, text: &str, code: &mut Vec<Range<usize>>) {
 mod tests {
     use super::*;
 
-    /// Writes the words, with a bar where one does not go on.
+    /// Writes the words, with a bar before each word that does not follow directly.
     fn read(text: &str) -> String {
         let word = |word: Word| format!("{}{}", if word.goes_on { " " } else { "|" }, word.text);
         words(text).into_iter().map(word).collect()

@@ -1,4 +1,4 @@
-//! What a program's file consists of.
+//! The parts of a program's file.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -11,15 +11,15 @@ use serde_json::{Value, json};
 
 use crate::failure::Failure;
 
-/// Bytes of a program's file, and of what it brings into memory.
+/// Bytes of a program's file, and of its sections in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sizes {
     pub(super) file: u64,
-    /// Code, and data that is only read.
+    /// Code and read-only data.
     pub(super) text: u64,
-    /// Data that is written.
+    /// Writable data.
     pub(super) data: u64,
-    /// Memory that is zero at the start.
+    /// Memory that starts as zeros.
     pub(super) bss: u64,
 }
 
@@ -50,8 +50,8 @@ impl Sizes {
     }
 }
 
-/// Returns the functions of a program that has its symbols, the largest first. Those of one name
-/// count together.
+/// Returns the functions of an unstripped program, the largest first. Functions with the same name
+/// are added up.
 pub(super) fn functions(path: &Path) -> Result<Vec<(String, u64)>, Failure> {
     let bytes = read(path)?;
     let file = parse(path, &bytes)?;

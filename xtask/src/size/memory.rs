@@ -1,4 +1,4 @@
-//! The memory of a log daemon at work, as the kernel counts it.
+//! The memory of a running log daemon, as the kernel counts it.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{failure::Failure, process};
 
-/// How many messages it has been sent.
+/// How many messages it gets.
 const MESSAGES: u32 = 10_000;
 /// How long each step may take.
 const TIME: Duration = Duration::from_secs(60);
@@ -22,15 +22,15 @@ const TIME: Duration = Duration::from_secs(60);
 /// KiB of a process (proc_pid_smaps(5)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Memory {
-    /// Resident, also what others have too.
+    /// Resident memory, including memory shared with other processes (RSS).
     pub(super) resident: u64,
-    /// The same, with what is shared divided by the number of those that share it.
+    /// The same, with shared memory divided by the number of processes that share it (PSS).
     pub(super) share: u64,
-    /// What no other process has: what its end gives back.
+    /// Memory that no other process maps, and that its exit frees.
     pub(super) private: u64,
 }
 
-/// The processes of a daemon. One without a worker has none there.
+/// The processes of a daemon. Without a worker, `worker` is zero.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Resident {
     pub(super) main: Memory,
@@ -59,8 +59,8 @@ impl Memory {
     }
 }
 
-/// Starts a daemon with our options, sends it messages, and looks at both processes once all of
-/// them are written.
+/// Starts a daemon with our options, sends it messages, and measures both processes once all
+/// messages are written.
 pub(super) fn of_daemon(program: &Path) -> Result<Resident, Failure> {
     let home = tempfile::tempdir().map_err(Failure::of("make a folder"))?;
     let [socket, dir] = [home.path().join("socket"), home.path().join("logs")];
@@ -87,10 +87,10 @@ pub(super) fn of_daemon(program: &Path) -> Result<Resident, Failure> {
     Ok(resident)
 }
 
-/// Sends the messages, waiting where there is no room.
+/// Sends the messages, and waits if there is no room.
 pub(super) fn send(socket: &Path) -> Result<(), Failure> {
     let client = UnixDatagram::unbound().map_err(Failure::of("make a socket"))?;
-    until("its socket is there", || client.connect(socket).is_ok())?;
+    until("its socket exists", || client.connect(socket).is_ok())?;
     client.set_write_timeout(Some(TIME)).map_err(Failure::of("make a socket"))?;
     for number in 0..MESSAGES {
         let message = format!("<30>Jan  1 00:00:00 app[77]: message {number:06}, of {:-<50}", "");
@@ -102,7 +102,9 @@ pub(super) fn send(socket: &Path) -> Result<(), Failure> {
 /// Waits until all messages are in the log.
 pub(super) fn await_lines(log: &Path) -> Result<(), Failure> {
     let last = format!("message {:06},", MESSAGES - 1);
-    until("all is written", || fs::read_to_string(log).is_ok_and(|text| text.contains(&last)))
+    until("everything is written", || {
+        fs::read_to_string(log).is_ok_and(|text| text.contains(&last))
+    })
 }
 
 /// Waits until something holds.
@@ -117,13 +119,13 @@ pub(super) fn until(what: &str, mut holds: impl FnMut() -> bool) -> Result<(), F
     Ok(())
 }
 
-/// A daemon that is killed when this goes.
+/// A daemon. Dropping it kills it.
 pub(super) struct Daemon(pub(super) Child);
 
 impl Daemon {
-    /// Stops it; it must end well.
+    /// Stops it and checks that it exits with 0.
     fn stop(&mut self) -> Result<(), Failure> {
-        // One that has ended by itself has a status.
+        // Ignore the error: if it has already ended, its status tells.
         _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
         let ended = process::wait_until(&mut self.0, Instant::now() + TIME);
         match ended.map_err(Failure::of("wait for the daemon"))? {

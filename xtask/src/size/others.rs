@@ -1,4 +1,4 @@
-//! The daemons that are put side by side, and how each is had.
+//! The daemons to compare, and how to get each of them.
 
 use std::{
     fs,
@@ -31,7 +31,7 @@ pub(super) enum Program {
     Busybox,
 }
 
-/// What was measured, or what is missing.
+/// The measurements, or what is missing.
 type Measured = Result<(Sizes, Resident), String>;
 
 impl Program {
@@ -86,7 +86,7 @@ fn with_std(workspace: &Workspace) -> Result<PathBuf, Failure> {
     Ok(workspace.root().join("target/size").join(MUSL).join("release/examples/logd"))
 }
 
-/// Busybox's syslogd knows no socket but /dev/log, so it gets a private /dev.
+/// Busybox's syslogd can only use /dev/log, so it gets a private /dev.
 fn busybox(workspace: &Workspace) -> Result<Measured, Failure> {
     const MISSING: &str = "busybox syslogd (install with: apt-get install busybox-static)";
     let applets = tools::output(&mut workspace.command("busybox", &["--list"]));

@@ -6,14 +6,14 @@ use addr2line::Loader;
 
 use crate::failure::Failure;
 
-/// What the daemon's files are about.
+/// The topics of the daemon's files.
 const ABOUT: [(&str, &[&str]); 7] = [
     ("forms of messages and times", &["line", "message", "date"]),
     ("the log, its directory, rotation", &["attributes", "files", "log", "older", "place"]),
     ("the mark of an unclean end", &["mark"]),
     ("full disks and other trouble", &["disk", "policy"]),
-    ("what becomes of messages", &["ask", "daemon", "intake", "ledger", "packed"]),
-    ("words on standard error", &["outlet", "quiet", "say", "words"]),
+    ("handling of messages", &["ask", "daemon", "intake", "ledger", "packed"]),
+    ("messages on standard error", &["outlet", "quiet", "say", "words"]),
     (
         "options, start, socket, signals",
         &[
@@ -23,8 +23,8 @@ const ABOUT: [(&str, &[&str]); 7] = [
     ),
 ];
 
-/// Returns the bytes of code by part, the largest first. What is inlined counts where it was called,
-/// as far as it is of the language's own library or of others.
+/// Returns the bytes of code by part, the largest first. Inlined code of the standard library or of
+/// other crates counts for its caller.
 pub(super) fn parts(path: &Path) -> Result<Vec<(String, u64)>, Failure> {
     let failed = |error: &dyn std::fmt::Display| {
         Failure::Failed(format!("cannot read the line numbers of {}: {error}", path.display()))
@@ -85,7 +85,7 @@ mod tests {
         }
     }
 
-    /// A file that is about nothing would count as somebody else's.
+    /// A file without a topic would count as another crate's.
     #[test]
     fn every_file_of_the_daemon_is_about_something() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../ipc-worker/examples/logd/common");
