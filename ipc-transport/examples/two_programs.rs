@@ -1,6 +1,7 @@
-//! Two programs that meet at a path: one opens a file, the other counts a word in it.
+//! Two programs that connect at a path. The client opens a file, and the server counts a word in
+//! it.
 //!
-//! `two_programs PATH` answers, `two_programs PATH WORD FILE` asks.
+//! `two_programs PATH` is the server, `two_programs PATH WORD FILE` the client.
 
 use std::env::args;
 use std::error::Error;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use ipc_frame::{Header, Postcard};
 use ipc_transport::{Connection, Hello, Instant, Listener, Stream, connect};
 
-/// What both say first. A frame to either may bring one descriptor.
+/// The hello of both programs. A frame to either of them may have one descriptor.
 const HELLO: Hello = Hello::new("count", 1).fds(1);
 type Word<'a> = Postcard<&'a str>;
 type Count = Postcard<u64>;
@@ -44,7 +45,7 @@ fn serve(path: &str) -> Result<(), Box<dyn Error>> {
     let mut listener = Listener::<Stream>::bind(path, 0o600)?;
     while let Some(stream) = listener.accept_until(Instant::NEVER)? {
         let mut client = Connection::new(stream, HELLO);
-        // Until it ends, is silent for too long or breaks the agreement.
+        // Until the client ends, is silent for 5 s or breaks the protocol.
         while answer(&mut client).inspect_err(|error| println!("{error}")).is_ok() {}
     }
     Ok(())

@@ -51,7 +51,7 @@ pub use hello::Hello;
 /// const HELLO: Hello = Hello::new("spool", 1).fds(1);
 /// let soon = Instant::now() + Duration::from_secs(5);
 ///
-/// let (left, right) = Stream::pair()?;    // two programs: by `connect` and by a `Listener`
+/// let (left, right) = Stream::pair()?; // two programs: `connect` and `Listener`
 /// let other = std::thread::spawn(move || {
 ///     let mut right = Connection::<_, 4096>::new(right, HELLO);
 ///     let (header, mut got) = right.receive_until(soon)?;

@@ -95,8 +95,8 @@ impl<const BYTES: usize> Inbox<BYTES> {
         })
     }
 
-    /// Receives once, as many bytes as fit, with up to `room` descriptors. Closes the rest. `room`
-    /// must be the most descriptors that any frame in flight may have.
+    /// Receives once, as many bytes as fit, with up to `room` descriptors. Closes the rest. Let
+    /// `room` be the most descriptors that any frame in flight may have.
     ///
     /// # Errors
     /// As [`PassFds::receive_with`].

@@ -191,7 +191,7 @@ pub fn after_would_block_anything_else_may_be_offered<A: Transport, B: Transport
     let taken = settled(refused).unwrap_or(0);
     let tail = vec![0xee; taken];
     while traffic.arrived[0] < traffic.sent[0] {
-        // Exactly up to where the refused bytes could be.
+        // Receive exactly as far as the refused bytes could reach.
         let rest = traffic.sent[0] - traffic.arrived[0];
         patiently(|| traffic.receive(0, rest.min(4_000)));
     }

@@ -81,8 +81,8 @@ pub enum SocketError {
 impl fmt::Display for SocketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::InUse => f.write_str("the path is in use by another program"),
-            Self::NotSocket => f.write_str("not a socket"),
+            Self::InUse => f.write_str("the path is in use by another program: choose another"),
+            Self::NotSocket => f.write_str("the path or descriptor is not a socket"),
             Self::WrongKind { family, kind, expected } => {
                 write!(f, "socket family {family}, kind {kind}; expected AF_UNIX, kind {expected}")
             }
@@ -98,8 +98,8 @@ impl<S: Socket> Listener<S> {
     /// Binds a path and listens there. Replaces a stale socket, at which no process listens. The
     /// socket file gets the permissions `mode`, less the process's umask.
     ///
-    /// Two programs that replace the same path at the same time may both succeed. A program that
-    /// finds that the other has just replaced its socket gets [`SocketError::InUse`].
+    /// If two programs replace the same path at the same time, both may succeed. A program that
+    /// notices that the other has replaced its socket gets [`SocketError::InUse`].
     ///
     /// # Errors
     /// See [`SocketError`].
@@ -131,8 +131,8 @@ impl<S: Socket> Listener<S> {
     }
 
     /// Accepts the next connection, as a close-on-exec descriptor above 2, or returns `None` if no
-    /// connection is pending. It does not wait, with one exception: if several processes share an
-    /// inherited, blocking socket and another one takes the connection first.
+    /// connection is pending. It does not wait, unless another process that shares an inherited,
+    /// blocking socket takes the connection first.
     ///
     /// # Errors
     /// `EMFILE` or `ENFILE`: the connection stays queued for a later call.

@@ -20,8 +20,8 @@ const EMPTY_PACKETS: usize = 1024;
 /// packet of up to `PACKET` bytes and leaves the rest to the next call. If the receiver's space is
 /// too small for a packet, the rest goes into an internal buffer of `PACKET` bytes, in the same
 /// system call, and later calls return it. So both ends must use the same `PACKET`. The system's
-/// default buffers allow packets of up to 212,960 bytes; if they allow less, smaller packets are
-/// sent.
+/// default buffers allow packets of up to 212,960 bytes. If the buffers are smaller, smaller
+/// packets are sent.
 ///
 /// Bytes in the internal buffer do not make the descriptor readable: call
 /// [`holds_input`](crate::Transport::holds_input) before waiting for input.
