@@ -54,8 +54,7 @@ Exit codes: 0 the image is built, and its test passed or was skipped; 1 somethin
 const FOLDER: &str = "target/image";
 const IMAGE: &str = "initramfs.cpio";
 const BUSYBOX: &str = "/bin/busybox";
-const NO_BUSYBOX: &str =
-    "a shell and the test in the image: no static busybox for the machine (give --busybox FILE, or \
+const NO_BUSYBOX: &str = "a shell and the test in the image: no static busybox for the machine (give --busybox FILE, or \
      install with: apt-get install busybox-static)";
 
 /// What to build and boot.

@@ -125,7 +125,7 @@ pub(super) struct Daemon(pub(super) Child);
 impl Daemon {
     /// Stops it and checks that it exits with 0.
     fn stop(&mut self) -> Result<(), Failure> {
-        // Ignore the error: if it has already ended, its status tells.
+        // Ignore the error: if it has already ended, its status is checked below.
         _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
         let ended = process::wait_until(&mut self.0, Instant::now() + TIME);
         match ended.map_err(Failure::of("wait for the daemon"))? {

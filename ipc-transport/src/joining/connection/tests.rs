@@ -81,7 +81,7 @@ fn fate(bytes: &[u8]) -> ConnectionError {
     send(&mut right, bytes);
     drop(right);
     let error = side.try_receive().err().unwrap();
-    assert_eq!(side.try_receive().err(), Some(error), "for ever");
+    assert_eq!(side.try_receive().err(), Some(error), "the error is final");
     let refused = side.try_send(Header::request(1, 1), &Raw(b"x"), &[]);
     assert_eq!(refused.is_err(), error != ConnectionError::Closed || side.is_deaf, "{error}");
     error
