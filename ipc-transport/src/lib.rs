@@ -3,7 +3,7 @@
 //! Send a frame with a file, and receive both:
 //!
 //! ```
-//! # #[cfg(feature = "socket")] {
+//! # #[cfg(all(feature = "std", feature = "socket"))] {
 //! use ipc_frame::Header;
 //! use ipc_transport::{FdList, Inbox, Outbox, Stream};
 //!

@@ -30,8 +30,7 @@ Runs the tests with several processes in other environments: all of them, or tho
   closed  descriptors 0 to 2 are closed
 
 Environments that are not available here are skipped. A case that makes no sense in an environment
-is left out: its output says why, and it counts as ignored. A failed step does not stop the
-others.
+is left out: its output says why, and it counts as ignored. A failed step does not stop the rest.
 
 Usage: cargo xtask around [OPTIONS] [NAME...]
 
