@@ -36,7 +36,7 @@ impl<'a> SharedBytes<'a> {
         self.len
     }
 
-    /// Returns whether there are none.
+    /// Returns whether the length is zero.
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
