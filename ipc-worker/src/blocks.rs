@@ -9,6 +9,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::call::Why;
 use crate::ledger::{Arena, Block, Geometry, Hold, PAGE, RequestId};
+use crate::refusal::Refusal;
 
 /// Bytes per page. Blocks are aligned to pages.
 const PAGE_SIZE: usize = PAGE * size_of::<u32>();
@@ -236,6 +237,17 @@ impl<const N: usize> Lend for Blocks<N> {
         let block = self.arena().block(number)?;
         let given = self.lent.get(number)?.as_ref()?.len;
         Some(if is_reply { block.replied() } else { block.first(given) })
+    }
+}
+
+impl Block<'_> {
+    /// Makes the first `len` bytes of the block part of the reply. By default none are. Has no
+    /// effect on a refusal or a one-way request.
+    ///
+    /// # Errors
+    /// [`Refusal::REPLY_TOO_LONG`] if the block is shorter.
+    pub fn reply(&self, len: usize) -> Result<(), Refusal> {
+        if self.set_reply(len) { Ok(()) } else { Err(Refusal::REPLY_TOO_LONG) }
     }
 }
 

@@ -16,7 +16,6 @@ use ipc_transport::SharedBytes;
 use super::atomic::{AtomicU32, Mapped, of_page};
 use super::id::RequestId;
 use super::words::{Claim, Words};
-use crate::refusal::Refusal;
 
 /// Words before those of the slots: number of blocks, words per block, number of slots.
 const HEAD: usize = 4;
@@ -125,16 +124,12 @@ impl<'a> Block<'a> {
         SharedBytes::new(self.data, usize::MAX)
     }
 
-    /// Makes the first `len` bytes of the block part of the reply. By default none are. Has no
-    /// effect on a refusal or a one-way request.
-    ///
-    /// # Errors
-    /// [`Refusal::REPLY_TOO_LONG`] if the block is shorter.
-    pub fn reply(&self, len: usize) -> Result<(), Refusal> {
+    /// Makes the first `len` bytes a part of the reply. Returns false if the block has fewer.
+    pub(crate) fn set_reply(&self, len: usize) -> bool {
         let [_, _, word] = self.words;
         let count = u32::try_from(len).ok().filter(|_| len <= size_of_val(self.data));
-        word.store(count.ok_or(Refusal::REPLY_TOO_LONG)?, Relaxed);
-        Ok(())
+        _ = count.map(|count| word.store(count, Relaxed));
+        count.is_some()
     }
 
     /// Returns the first `len` bytes, by main's own account of the payload.
@@ -270,8 +265,9 @@ mod tests {
         let block = Arena { words: &words, geometry }.block(0).unwrap();
         block.begin(10);
         assert_eq!((block.bytes().len(), block.replied().len()), (10, 0));
-        assert_eq!(block.reply(4097), Err(Refusal::REPLY_TOO_LONG));
-        assert_eq!((block.reply(4096), block.replied().len()), (Ok(()), 4096));
+        assert!(!block.set_reply(4097));
+        assert!(block.set_reply(4096));
+        assert_eq!(block.replied().len(), 4096);
         block.begin(0);
         assert_eq!((block.bytes().len(), block.replied().len()), (0, 0));
     }

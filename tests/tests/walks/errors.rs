@@ -33,6 +33,8 @@ pub(crate) const CALLS: &[Call] = &[
     (SYS_close, "close", &[EINTR, EIO, ENOSPC, EDQUOT]),
     (SYS_dup3, "dup3", &[EINTR, EBUSY, EMFILE, EINVAL, EBADF]),
     (SYS_read, "read", &[EINTR, EAGAIN, EIO, EISDIR, EINVAL, EBADF]),
+    (SYS_readlinkat, "readlinkat", &[EACCES, EINVAL, EIO, ENAMETOOLONG, ENOENT, ENOMEM, ENOTDIR]),
+    (SYS_prctl, "prctl", &[EINVAL, EPERM, ENOSYS]),
     (SYS_pread64, "pread", &[EINTR, EAGAIN, EIO, EISDIR, EINVAL, EBADF, ESPIPE, ENXIO]),
     (SYS_unshare, "unshare", &[EINVAL, ENOMEM, ENOSPC, EPERM, EUSERS, ENOSYS]),
     (SYS_clone, "clone", CLONE),
