@@ -21,6 +21,7 @@ pub(super) const OF_C_LIBRARY: &[&str] = &[
     "threads_are_still_counted",
     "threads_that_note",
     "what_a_worker_starts_itself",
+    "what_is_written_over_blocks",
     "with_threads_and_under_kills",
     "without_proc_unshare_alone_decides",
 ];
@@ -118,6 +119,11 @@ pub(super) const LEFT_OUT: &[(&str, &str, &[&str])] = &[
             "numbers_that_stay_taken",
             "a_number_that_is_dropped_in_the_worker",
         ],
+    ),
+    (
+        "noproc",
+        "a worker finds the name of its program in /proc",
+        &["repro_a_worker_has_the_name_of_its_program"],
     ),
     (
         "noproc",
