@@ -96,7 +96,7 @@ impl Header {
     }
 
     /// Allows the reply to this request to carry up to `count` descriptors, capped at [`MAX_FDS`].
-    /// The default is none. Has no effect on other kinds.
+    /// Without this it carries none. Has no effect on other kinds.
     #[must_use]
     pub const fn allowing(self, count: u16) -> Self {
         let limit = if matches!(self.kind, Kind::Request) { MAX_FDS } else { 0 };

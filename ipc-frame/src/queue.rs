@@ -177,7 +177,7 @@ impl<const BYTES: usize, const FRAMES: usize> Queue<BYTES, FRAMES> {
         true
     }
 
-    /// Returns the next frame to send. `None` if there is none, or if a frame is half sent.
+    /// Returns the next frame to send. `None` if all are sent, or if a frame is half sent.
     pub fn next_unsent(&self) -> Option<(FrameNumber, Frame<'_>)> {
         let number = Some(FrameNumber(self.cursor)).filter(|_| self.offset == 0)?;
         Some((number, self.frame(number)?))

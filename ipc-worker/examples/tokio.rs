@@ -22,7 +22,8 @@ fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusa
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // A current-thread runtime: with a second thread no worker can be forked or restarted.
+    // By fork, which works only while nothing starts a thread: no spawn_blocking, no tokio::fs, no
+    // name lookup. Otherwise start by exec, as the example `threads` does.
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run())
 }
 

@@ -60,8 +60,8 @@ impl<'a> Call<'a> {
         Self { fds, ..self }
     }
 
-    /// Allows the reply to carry up to `count` descriptors, at most 253. The default is none. A
-    /// worker that sends more than allowed is killed.
+    /// Allows the reply to carry up to `count` descriptors, at most 253. Without this it carries
+    /// none. A worker that sends more than allowed is killed.
     #[must_use]
     pub const fn reply_fds(self, count: u16) -> Self {
         Self { reply_fds: count, ..self }

@@ -72,8 +72,8 @@ where
         const {
             assert!(
                 size_of::<F>() == 0,
-                "a forked closure may capture nothing unless it says which descriptors it holds: \
-                 use Start::fork_with, or implement Handler for a struct"
+                "a forked closure may capture nothing unless it says which descriptors it holds, and a \
+                 function pointer counts as a capture: use Start::fork_with, or implement Handler"
             );
         }
         [].into_iter()
@@ -273,7 +273,7 @@ impl Reply<'_> {
     }
 
     /// Adds a descriptor. The call must allow it by [`Call::reply_fds`](crate::Call::reply_fds).
-    /// The default is none.
+    /// By default it allows none.
     ///
     /// # Errors
     /// [`Refusal::TOO_MANY_FDS`]. The descriptor is closed.

@@ -36,6 +36,8 @@
 //!                  └────── a shared word per request decides who has it ──────┘
 //! ```
 //!
+//! The guide has a page for each task: `docs/guide` of the repository.
+//!
 //! In an event loop, main does not wait: it makes calls with [`Worker::try_call`] and takes events
 //! with [`Worker::next_event`]. [`Worker::turn`] does all I/O, a bounded amount per call.
 //!

@@ -30,7 +30,7 @@ impl Refusal {
     /// The handler does not know the method.
     pub const UNKNOWN_METHOD: Self = Self::new(-1, "unknown method");
     /// The request's descriptors did not all arrive. The handler did not run.
-    pub const FDS_LOST: Self = Self::new(-2, "descriptors were lost in transit");
+    pub const FDS_LOST: Self = Self::new(-2, "descriptors lost: too many open files?");
     /// The reply does not fit in its space.
     pub const REPLY_TOO_LONG: Self = Self::new(-3, "the reply is too long");
 

@@ -226,7 +226,7 @@ impl<L> Start<L> {
     }
 
     /// Limits how long a request may run. After that time its handler is asked to stop, and after
-    /// the grace period its worker is killed. The default is no limit.
+    /// the grace period its worker is killed. By default there is no limit.
     /// [`Call::time_limit`](crate::Call::time_limit) sets a shorter one. Ignored in line.
     #[must_use]
     pub fn time_limit(mut self, limit: TimeLimit) -> Self {

@@ -28,8 +28,8 @@ use crate::refusal::Refusal;
 /// `BYTES / 2 - 24`. `BYTES` is at least 256.
 ///
 /// An event loop waits until [`as_fd`](AsFd::as_fd) is readable or
-/// [`next_deadline`](Self::next_deadline) has passed, calls [`turn`](Self::turn), then takes events
-/// until there are none. After that it may make calls while [`has_room`](Self::has_room).
+/// [`next_deadline`](Self::next_deadline) has passed, calls [`turn`](Self::turn), then takes all
+/// events. After that it may make calls while [`has_room`](Self::has_room).
 ///
 /// Dropping a worker closes its socket, kills its process and waits at most 20 ms for the end. To
 /// lose nothing, call [`stop`](Self::stop) first.
@@ -134,7 +134,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// Returns the next event. Does no I/O, except that it closes descriptors left in the previous
     /// event.
     ///
-    /// Take events until there are none: `turn` receives nothing new before that.
+    /// Take all events: `turn` receives nothing new before that.
     pub fn next_event(&mut self) -> Option<Event<'_, Tag>> {
         let found = self.find()?;
         self.show(found)
@@ -213,8 +213,8 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     }
 
     /// Stops the worker. Accepts no new requests, passes every outcome to the closure, finishes
-    /// one-way requests, and reaps the process. Returns how the process ended, or `None` if there
-    /// was none.
+    /// one-way requests, and reaps the process. Returns how the process ended, or `None` without
+    /// a process.
     ///
     /// If the worker dies meanwhile, it is restarted while requests are in flight. At the deadline
     /// it is killed, and the remaining requests are lost. A process in uninterruptible sleep is

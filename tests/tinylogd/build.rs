@@ -13,7 +13,6 @@ const ARGS: [&str; 6] = [
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=link.ld");
-    println!("cargo::rerun-if-env-changed=RUSTC_LINKER");
     // Cargo runs build scripts in their package's folder, but the linker elsewhere.
     let script = std::env::current_dir().map(|folder| folder.join("link.ld"));
     let script = format!("-T{}", script.unwrap_or_else(|_| "link.ld".into()).display());

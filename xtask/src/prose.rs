@@ -18,8 +18,8 @@ use text::{Word, without_code, words};
 
 const HELP: &str = "\
 Finds turns of phrase to avoid in everything that people read: documents, comments, help and error
-messages. Prints where each is, and what to write instead. Then prints how often each phrase was
-found, and its budget: how often it may be found (xtask/src/prose/phrases.rs).
+messages. Prints where each is, and what to write instead. The phrases are in
+xtask/src/prose/phrases.rs.
 
 Usage: cargo xtask prose [OPTIONS]
 
@@ -28,8 +28,7 @@ Options:
       --list     only print the phrases and what to write instead
   -h, --help     print this help
 
-Exit codes: 0 every phrase is within its budget, 1 a phrase is over its budget or a file cannot be
-read, 2 wrong arguments";
+Exit codes: 0 no phrase was found, 1 one was found or a file cannot be read, 2 wrong arguments";
 
 /// Folders that are not searched: generated files and other people's texts.
 const SKIPPED_FOLDERS: [&str; 7] =
@@ -43,8 +42,6 @@ const PHRASES_FOLDER: &str = "prose";
 enum Print {
     Places,
     Files,
-    /// The places of the phrases that are over their budget.
-    Excess,
 }
 
 /// Runs the verb.
@@ -69,9 +66,9 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
     search(&Workspace::find()?, print)
 }
 
-/// Searches everything, and prints the phrases that are over their budget.
+/// Searches everything, and prints where each phrase is.
 pub(crate) fn check(workspace: &Workspace) -> Result<(), Failure> {
-    search(workspace, Print::Excess)
+    search(workspace, Print::Places)
 }
 
 fn search(workspace: &Workspace, print: Print) -> Result<(), Failure> {
@@ -149,34 +146,23 @@ fn found_at(words: &[Word], index: usize, phrase: &'static Phrase) -> Option<Fou
     (!is_plain).then_some(found)
 }
 
-/// Prints the results, and fails if a phrase is over its budget.
+/// Prints the results, and fails if there are any.
 fn report(found: &[Found], print: Print) -> Result<(), Failure> {
-    let count = |phrase: &Phrase| found.iter().filter(|it| it.phrase.words == phrase.words).count();
-    let is_over = |phrase: &Phrase| count(phrase) > phrase.budget;
     if print == Print::Files {
         for group in found.chunk_by(|one, other| one.file == other.file) {
             let file = group.first().map_or("", |first| &first.file);
             println!("{:5}  {file}", group.len());
         }
+    } else {
+        for Found { file, line, phrase, written } in found {
+            println!("{file}:{line}: \"{written}\": {}", phrase.instead);
+        }
     }
-    let is_shown = |it: &&Found| match print {
-        Print::Places => true,
-        Print::Files => false,
-        Print::Excess => is_over(it.phrase),
-    };
-    for Found { file, line, phrase, written } in found.iter().filter(is_shown) {
-        println!("{file}:{line}: \"{written}\": {}", phrase.instead);
+    match found.len() {
+        0 => Ok(()),
+        count => {
+            let how = "say it in plainer words, as shown above";
+            Err(Failure::Failed(format!("phrases to avoid, found {count} times: {how}")))
+        }
     }
-    println!("\n{:>5} {:>6}  phrase", "found", "budget");
-    for phrase in PHRASES.iter().filter(|phrase| count(phrase) > 0 || phrase.budget > 0) {
-        let hint = if count(phrase) < phrase.budget { "  (lower the budget)" } else { "" };
-        println!("{:5} {:6}  {}{hint}", count(phrase), phrase.budget, phrase.words);
-    }
-    let over: Vec<&str> =
-        PHRASES.iter().filter(|phrase| is_over(phrase)).map(|phrase| phrase.words).collect();
-    if over.is_empty() {
-        return Ok(());
-    }
-    let how = "say it in plainer words, as shown above; `cargo xtask prose` shows all places";
-    Err(Failure::Failed(format!("too many of \"{}\": {how}", over.join("\", \""))))
 }

@@ -14,7 +14,7 @@ S = "${UNPACKDIR}/ipc-${PV}"
 
 inherit cargo cargo-update-recipe-crates systemd
 
-# One of three workspaces in the tree, each with a Cargo.lock of its own.
+# One of three workspaces in the tree, each with its own Cargo.lock.
 CARGO_SRC_DIR = "tests/tinylogd"
 CARGO_LOCK_SRC_DIR = "${S}/tests/tinylogd"
 require ${BPN}-crates.inc

@@ -26,7 +26,7 @@ impl NoPipeSignal {
     }
 
     pub(super) fn none_came(&self) {
-        assert!(!self.take(), "SIGPIPE was raised");
+        assert!(!self.take(), "SIGPIPE was raised: send with MSG_NOSIGNAL");
     }
 
     /// Removes a pending SIGPIPE, and returns whether there was one.

@@ -106,7 +106,7 @@ struct Batch<'a, H, B, Tag, const SLOTS: usize, const BYTES: usize> {
 impl<H: Handler, B: Lend, Tag, const SLOTS: usize, const BYTES: usize>
     Batch<'_, H, B, Tag, SLOTS, BYTES>
 {
-    /// Runs the handler for the next request. Returns false if there is none, or if no answer fits.
+    /// Runs the handler for the next request. Returns false without one, or if no answer fits.
     fn run_next(&mut self) -> bool {
         let Caller { inbox, outbox, .. } = &mut *self.caller;
         let takes_fds = inbox.takes_fds();

@@ -52,7 +52,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
     }
 
     /// Marks the process to be killed at the next turn, which first takes its last replies. Returns
-    /// false if there is none, or if it is already leaving.
+    /// false without a process, or if it is already leaving.
     pub(crate) fn kill(&mut self) -> bool {
         let may = self.life.process.is_some() && self.life.phase != Phase::Leaving;
         if may {

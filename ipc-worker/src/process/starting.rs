@@ -77,7 +77,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
                 return;
             }
             (Some(first), _) => {
-                // The worker says that it uses a ring, but there is none.
+                // The worker says that it uses a ring, but main offered none.
                 let error = first.err().unwrap_or(StartError::Malformed);
                 let is_lie = !matches!(error, StartError::Failed(_));
                 add(&mut self.caller.last.counters.wrong_first_frames, is_lie.into());

@@ -97,7 +97,7 @@ pub(crate) struct Life {
     pub(crate) resent: usize,
     /// No further worker is started.
     pub(super) is_closing: bool,
-    /// How the last process ended. `None` if there was none.
+    /// How the last process ended. `None` before the first one.
     pub(crate) ended: Option<Ended>,
     /// Why the last worker never became ready, if it did not.
     pub(super) failed: Option<StartError>,

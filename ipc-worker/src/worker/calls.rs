@@ -98,7 +98,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         Ok(())
     }
 
-    /// Accepts a request as [`try_call`](Self::try_call) does, and waits for room if there is none.
+    /// Accepts a request as [`try_call`](Self::try_call) does, and waits for room if necessary.
     /// Does not wait for the outcome. The closure gets the events that arrive.
     ///
     /// # Errors
@@ -119,8 +119,8 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         }
     }
 
-    /// Accepts a one-way request as [`try_send`](Self::try_send) does, and waits for room if there
-    /// is none. The closure gets the events that arrive.
+    /// Accepts a one-way request as [`try_send`](Self::try_send) does, and waits for room if
+    /// necessary. The closure gets the events that arrive.
     ///
     /// # Errors
     /// The request was not accepted, perhaps because there was no room until the deadline.

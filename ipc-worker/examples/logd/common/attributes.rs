@@ -21,7 +21,7 @@ pub(crate) struct Attributes {
     mode: Mode,
     owner: Uid,
     group: Gid,
-    /// Empty if there is none.
+    /// Empty without one.
     acl: Result<Vec<u8, LONGEST>, Errno>,
 }
 

@@ -225,7 +225,7 @@ impl Files {
         }
     }
 
-    /// Begins a new file, if the current one may not grow and the line fits in a new one.
+    /// Begins a new file, if the current file may not grow and the line fits in a new file.
     pub(crate) fn rotate_early(&mut self, error: Errno, line: &[u8]) {
         let (len, limit) = self.log.as_ref().map_or((0, 0), |log| (log.len, log.reached));
         if len > 0 && length(line) <= limit && self.rotate(len).is_ok() {
