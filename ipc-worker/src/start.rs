@@ -150,7 +150,7 @@ impl<H: Handler, M> Start<Fork<H, M>> {
     /// use ipc_worker::{Call, Event, Instant, Outcome, Refusal, Reply, Request, Start, Worker};
     ///
     /// fn upper(request: &mut Request<'_>, _: &mut Reply<'_>) -> Result<(), Refusal> {
-    ///     let block = request.block().ok_or(Refusal::new(1, "no block"))?;
+    ///     let block = request.block().ok_or(Refusal::new(1000, "no block"))?;
     ///     let mut bytes = [0; 5];
     ///     let len = block.bytes().read_at(0, &mut bytes);
     ///     bytes.make_ascii_uppercase();
