@@ -35,7 +35,8 @@ fn main() -> ExitCode {
         peers::serve_if_asked();
     }
     // The first of these kinds of work that it supports.
-    let works = [Work::RoundTrip { size: 64 }, Work::Spawn, Work::Meet];
+    let large = Work::Large { size: 4096, to_main: true };
+    let works = [Work::RoundTrip { size: 64 }, Work::Spawn, Work::Meet, large];
     for work in works {
         let started = (ENTRANT.start)(Task { work, cpus: 1, peer_cpu: 0 });
         match started.and_then(|mut contender| contender.round()) {
