@@ -58,7 +58,7 @@
 //! ```
 //!
 //! A law fails by panicking with a message that says what was expected. If bytes never come, it
-//! fails after 20 seconds. In most laws the first end sends and dies. If the two ends differ, run
+//! fails after 20 seconds, unless a call of the transport hangs. In most laws the first end sends and dies. If the two ends differ, run
 //! the laws a second time with the ends swapped. A transport must have a limit: it fails if it
 //! takes 64 MiB without a receiver.
 //!

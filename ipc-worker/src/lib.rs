@@ -96,6 +96,8 @@ mod start_error;
 mod traffic;
 mod worker;
 
+#[doc(hidden)]
+pub use blocks::View;
 pub use blocks::{Blocks, Lend, NoBlocks};
 pub use call::{Body, Call, NotTaken, Why};
 pub use counters::Counters;

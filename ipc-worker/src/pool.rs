@@ -73,8 +73,13 @@ impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize>
     /// Returns whether [`try_call`](Self::try_call) would accept a request without a key, of up to
     /// a quarter of `BYTES` and without descriptors.
     pub fn has_room(&self) -> bool {
-        let worker = self.workers.get(self.idlest());
+        let worker = self.workers.get(self.idlest(false));
         worker.is_some_and(|worker| !self.is_busy(worker) && worker.has_room())
+    }
+
+    /// Returns whether a worker has a free block; see [`Worker::has_block`].
+    pub fn has_block(&self) -> bool {
+        self.workers.iter().any(Worker::has_block)
     }
 
     /// Accepts a request at once or not at all, as [`Worker::try_call`] does.
@@ -218,13 +223,17 @@ impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize>
 
     fn index_for(&self, call: &Call<'_>) -> usize {
         let of_key = |key: u64| usize::try_from(key % N as u64).unwrap_or(0);
-        call.key.map_or_else(|| self.idlest(), of_key)
+        call.key.map_or_else(|| self.idlest(call.block.is_some()), of_key)
     }
 
-    /// Returns the worker for a request without a key: the least busy of those that serve.
-    fn idlest(&self) -> usize {
+    /// Returns the worker for a request without a key: the least busy of those that serve, and that
+    /// have a block if the request needs one.
+    fn idlest(&self, needs_block: bool) -> usize {
         let order = |&index: &usize| {
-            self.workers.get(index).map(|worker| (worker.readiness(), worker.in_use()))
+            self.workers.get(index).map(|worker| {
+                let lacks_block = needs_block && !worker.has_block();
+                (worker.readiness(), lacks_block, worker.in_use())
+            })
         };
         (0..N).min_by_key(order).unwrap_or(0)
     }

@@ -92,7 +92,7 @@ impl Start<Exec<'static>> {
     ///
     /// # Errors
     /// Those of open(2). If `/proc` is not mounted, start the program by its path, with
-    /// [`exec`](Start::exec). The start itself fails with `EINVAL` in a process that is a worker and
+    /// [`exec`](Start::exec). With `std`, the start itself fails with `EINVAL` in a worker that
     /// has not called [`serve`](crate::serve): it would start itself without end.
     pub fn exec_self() -> Result<Self, SystemError> {
         Ok(Self::new(Exec::this_program()?))
@@ -139,7 +139,7 @@ impl<H: Handler> Start<Inline<H>> {
 impl<H: Handler, M> Start<Fork<H, M>> {
     /// Adds `N` blocks of shared memory for large payloads; see
     /// [`Call::block`](crate::Call::block). Each has at least `len` bytes, rounded up to pages of 4
-    /// KiB. A payload in a block is copied once on its way to the handler and once on its way back.
+    /// KiB, and under 4 GiB: the start fails with `EINVAL` if not. A payload in a block is copied once on its way to the handler and once on its way back.
     /// It does not pass through `BYTES`.
     ///
     /// The memory is mapped once, at the first start, and used by all later workers. A page takes

@@ -16,7 +16,7 @@ use crate::caller::Answer;
 use crate::counters::{Counters, add};
 use crate::event::Event;
 use crate::handler::{Reply, Request};
-use crate::ledger::{Ending, RequestId, Told, Words};
+use crate::ledger::{RequestId, Told, Words};
 use crate::process::{Exec, Fork, Launch, Main};
 use crate::refusal::Refusal;
 
@@ -179,8 +179,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         match found {
             Found::Told(told) => {
                 let Main { launch, caller, .. } = &mut self.main;
-                let is_reply = told.ending == Ending::Replied;
-                let block = launch.blocks().returned(told.frame, is_reply);
+                let block = launch.blocks_mut().take_back(told.frame, told.ending);
                 let (tag, outcome) = caller.outcome(told, block);
                 Some(Event::Done { tag, outcome })
             }

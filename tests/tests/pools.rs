@@ -232,7 +232,30 @@ fn events_are_taken_from_each_in_turn() {
     assert_eq!(pool.workers()[0].pid(), None);
 }
 
+/// A request that was given up still has its worker's only block.
+fn a_request_that_needs_a_block_goes_to_a_worker_that_has_one() {
+    let start = |_| Ok(over::fork(handle).blocks::<1>(100));
+    let mut pool = Pool::<u32, _, 2, 8, 4096>::start(start).unwrap();
+    let (input, output) = pipe().unwrap();
+    let held = pool.try_call(Call::new(HOLD, &[]).fds(&[input.as_fd()]).block(&[]), 0).unwrap();
+    let started = pool.try_call(Call::new(ECHO, &[b"x"]).key(1 - held.worker as u64), 1).unwrap();
+    assert_ne!(started.worker, held.worker);
+    turn_until(&mut pool, 1);
+    // It runs once its descriptor is the worker's alone.
+    std::thread::sleep(core::time::Duration::from_millis(20));
+    assert!(pool.cancel(held));
+    turn_until(&mut pool, 1);
+    for tag in 2..5 {
+        assert!(pool.has_block());
+        let other = pool.try_call(Call::new(ECHO, &[b"x"]).block(&[]), tag).unwrap();
+        assert_ne!(other.worker, held.worker);
+        turn_until(&mut pool, 1);
+    }
+    drop((input, output));
+}
+
 ipc_tests::cases! {
+    a_request_that_needs_a_block_goes_to_a_worker_that_has_one,
     idle_workers_come_first_and_a_slow_one_holds_no_other,
     what_finds_no_idle_worker_is_refused_or_waits_by_the_depth,
     requests_of_one_key_keep_their_worker_and_their_order,

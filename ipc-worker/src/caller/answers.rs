@@ -93,8 +93,8 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
             Ending::Lost(how) => Outcome::Lost(self.give_back(told.frame, how, block)),
             Ending::SetAside(how) => Outcome::SetAside(self.give_back(told.frame, how, block)),
             Ending::Unsendable(error) => Outcome::Unsendable(error),
-            Ending::DeadlinePassed => Outcome::DeadlinePassed,
-            Ending::Cancelled => Outcome::Cancelled,
+            Ending::DeadlinePassed(_) => Outcome::DeadlinePassed,
+            Ending::Cancelled(_) => Outcome::Cancelled,
         };
         (told.tag, outcome)
     }

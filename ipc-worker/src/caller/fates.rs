@@ -12,8 +12,8 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     pub(crate) fn cancel(&mut self, id: RequestId, words: Words<'_>) -> bool {
         let request = self.table.get(id);
         if let Some(request) = &request {
-            self.take_back(request, words);
-            self.end(request, Ending::Cancelled);
+            let how = self.take_back(request, words);
+            self.end(request, Ending::Cancelled(how));
         }
         request.is_some()
     }
@@ -42,7 +42,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
                 }
                 add(&mut self.last.counters.one_ways_expired, 1);
             } else {
-                self.end(&request, Ending::DeadlinePassed);
+                self.end(&request, Ending::DeadlinePassed(how));
             }
         }
     }
@@ -115,7 +115,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         if request.is_one_way {
             let counters = &mut self.last.counters;
             let count = match ending {
-                Ending::DeadlinePassed => &mut counters.one_ways_expired,
+                Ending::DeadlinePassed(_) => &mut counters.one_ways_expired,
                 Ending::Refused => &mut counters.one_ways_refused,
                 _ => &mut counters.one_ways_lost,
             };

@@ -259,7 +259,7 @@ fn deadlines_pass_once_and_in_order() {
     assert_eq!(caller.last.earliest, Instant::NEVER);
     let told = || caller.table.next_ended().map(|told| (told.tag, told.ending));
     let told: std::vec::Vec<_> = core::iter::from_fn(told).collect();
-    assert_eq!(told, [2, 4, 1].map(|tag| (tag, Ending::DeadlinePassed)));
+    assert_eq!(told, [2, 4, 1].map(|tag| (tag, Ending::DeadlinePassed(How::NotBegun))));
 }
 
 #[test]

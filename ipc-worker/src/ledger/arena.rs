@@ -91,10 +91,13 @@ impl<'a> Arena<'a> {
     /// Returns a block by its index.
     pub(crate) fn block(self, number: usize) -> Option<Block<'a>> {
         let Geometry { slots, count, words_each } = self.geometry;
+        if number >= count {
+            return None;
+        }
         let begin = number.checked_mul(words_each)?.checked_add(self.geometry.first())?;
         let data = self.words.get(begin..begin.checked_add(words_each)?)?;
         let words = self.words.get(HEAD + slots + PER_BLOCK * number..)?.first_chunk()?;
-        (number < count).then_some(Block { words, data })
+        Some(Block { words, data })
     }
 
     fn by_slot(self, slot: u16) -> Option<&'a Mapped> {

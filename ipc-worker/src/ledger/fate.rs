@@ -36,7 +36,7 @@ pub enum How {
 
 /// The state of a request that has no outcome yet.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct UnderWay {
+pub struct UnderWay {
     pub(crate) id: RequestId,
     /// The frame that keeps its bytes until the outcome is reported.
     pub(crate) frame: FrameNumber,
@@ -62,7 +62,7 @@ pub(crate) struct UnderWay {
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub enum Ending {
     /// The frame that was read last is its reply.
     Replied,
     /// That frame is its refusal.
@@ -70,8 +70,10 @@ pub(crate) enum Ending {
     Lost(How),
     SetAside(How),
     Unsendable(SystemError),
-    DeadlinePassed,
-    Cancelled,
+    /// How far it had come in its present worker.
+    DeadlinePassed(How),
+    /// The same.
+    Cancelled(How),
 }
 
 impl UnderWay {

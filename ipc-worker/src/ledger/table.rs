@@ -262,11 +262,11 @@ mod tests {
     fn endings_keep_their_order() {
         let mut bench = Bench::<4>::new();
         let [first, second, _] = [1, 2, 3].map(|tag| bench.insert(tag, Instant::NEVER).unwrap());
-        bench.end(second, Ending::DeadlinePassed);
-        bench.end(first, Ending::Cancelled);
+        bench.end(second, Ending::DeadlinePassed(How::Running));
+        bench.end(first, Ending::Cancelled(How::NotBegun));
         assert_eq!((bench.table.under_way(), bench.table.ended()), (1, 2));
-        assert_eq!(bench.told(), Some((2, Ending::DeadlinePassed)));
-        assert_eq!(bench.told(), Some((1, Ending::Cancelled)));
+        assert_eq!(bench.told(), Some((2, Ending::DeadlinePassed(How::Running))));
+        assert_eq!(bench.told(), Some((1, Ending::Cancelled(How::NotBegun))));
         assert_eq!(bench.told(), None);
     }
 
@@ -274,7 +274,7 @@ mod tests {
     fn a_slot_whose_ending_is_not_told_stays_in_use() {
         let mut bench = Bench::<1>::new();
         let id = bench.insert(1, Instant::NEVER).unwrap();
-        bench.end(id, Ending::Cancelled);
+        bench.end(id, Ending::Cancelled(How::NotBegun));
         assert!(bench.table.next_id().is_none() && bench.table.holds(id));
         bench.told();
         assert!(bench.table.next_id().is_some() && !bench.table.holds(id));
@@ -288,7 +288,7 @@ mod tests {
         let one = bench.insert(1, Instant::NEVER).unwrap();
         assert_eq!(bench.table.reply_fds(), 3);
         bench.finish(three);
-        bench.end(one, Ending::Cancelled);
+        bench.end(one, Ending::Cancelled(How::NotBegun));
         assert_eq!(bench.table.reply_fds(), 0, "no expected reply may carry any");
     }
 
@@ -309,7 +309,7 @@ mod tests {
         let mut bench = Bench::<4>::new();
         assert_eq!((bench.table.in_use(), bench.table.has_ended()), (0, false));
         let [first, second] = [1, 2].map(|tag| bench.insert(tag, Instant::NEVER).unwrap());
-        bench.end(first, Ending::Cancelled);
+        bench.end(first, Ending::Cancelled(How::NotBegun));
         assert_eq!((bench.table.in_use(), bench.table.has_ended()), (2, true));
         bench.told();
         assert_eq!((bench.table.in_use(), bench.table.has_ended()), (1, false));

@@ -81,7 +81,7 @@ impl<M: Medium, B: Lend> Launch for Exec<'_, M, B> {
         caller: &mut Caller<Tag, SLOTS, BYTES>,
     ) -> Result<Option<Process>, StartError> {
         #[cfg(feature = "std")]
-        if super::serve::is_worker() {
+        if super::serve::is_still_to_serve() {
             // It would start itself again, and so on.
             return Err(SystemError { call: CHAIN, errno: EINVAL }.into());
         }

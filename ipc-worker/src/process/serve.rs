@@ -89,6 +89,13 @@ pub fn serve<H: Handler, const SLOTS: usize, const BYTES: usize>(
     serve_as::<H, SLOTS, BYTES>(&argument, make)
 }
 
+/// Returns whether this process is a worker that has not called [`serve`] yet.
+#[cfg(feature = "std")]
+pub(super) fn is_still_to_serve() -> bool {
+    let mark = argument().and_then(|argument| Mark::of_main(&argument, is_given_by));
+    mark.is_some_and(|mark| is_given_by(mark.main))
+}
+
 /// The first argument after the program's name.
 #[cfg(feature = "std")]
 pub(crate) fn argument() -> Option<std::ffi::CString> {
@@ -202,6 +209,8 @@ fn take_name_of_program() -> io::Result<()> {
     let len = readlinkat_raw(CWD, c"/proc/self/exe", &mut path[..])?;
     let path = path.get(..len).unwrap_or_default();
     let program = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    // Of a program that was replaced on disk.
+    let program = program.strip_suffix(b" (deleted)").unwrap_or(program);
     name = [0; NAME];
     // The last byte stays zero.
     name.iter_mut().take(NAME - 1).zip(program).for_each(|(to, from)| *to = *from);

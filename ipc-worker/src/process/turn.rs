@@ -6,6 +6,7 @@ use rustix::fd::AsFd;
 use super::launch::Launch;
 use super::main::Main;
 use super::state::{Phase, SLICE};
+use crate::blocks::Lend;
 use crate::event::GiveUp;
 use crate::start_error::StartError;
 
@@ -43,6 +44,9 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
             Phase::Leaving => self.leave(),
         }
         self.life.reap();
+        if self.life.unreaped.is_empty() && self.launch.blocks_mut().all_gone() {
+            self.caller.room_is_back();
+        }
         let is_due = self.life.phase == Phase::Resting && self.life.now >= self.life.until;
         if is_due && !self.life.has_news() {
             self.restart();

@@ -32,7 +32,15 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
 
     /// Returns whether a [block](Call::block) is free, if the worker has blocks. The room for the
     /// rest of the request is counted by [`has_room`](Self::has_room).
+    ///
+    /// A handler may still use the block of a request that was given up. Such a block comes back
+    /// without an event. So after a lack of blocks, [`next_deadline`](Self::next_deadline) is in the
+    /// past until the next turn. True if no worker is left: calls then fail at once with
+    /// [`Why::Stopped`].
     pub fn has_block(&self) -> bool {
+        if !self.is_running() {
+            return true;
+        }
         let Main { launch, caller, .. } = &self.main;
         let found = launch.blocks().find(Some(&[]), &|id| caller.table.holds(id));
         found.inspect_err(|_| caller.lacks_room()).is_ok()
@@ -167,8 +175,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         let block = launch.blocks().find(call.block, &|id| caller.table.holds(id));
         let block = block.inspect_err(|_| caller.lacks_room())?;
         let id = caller.take(call, kind, life.words())?;
-        let frame = caller.table.get(id).map(|request| request.frame);
-        launch.blocks_mut().lend(block, call.block, id, frame);
+        launch.blocks_mut().lend(block, call.block, caller.table.get(id).as_ref());
         Ok(id)
     }
 }

@@ -51,9 +51,13 @@ pub(crate) fn serve_if_asked() {
         }),
         "nests" => {
             let nested = Worker::<u32, _>::start(start_self().unwrap()).map(|_| ());
-            over::serve::<_, 64, 32768>(|| match nested {
-                Err(StartError::System(error)) => Err(error.into()),
-                _ => Ok(handle),
+            over::serve::<_, 64, 32768>(|| {
+                // From here on it may have its own workers.
+                let own = Worker::<u32, _>::start(start_self()?);
+                match (nested, own) {
+                    (Err(StartError::System(error)), Ok(_)) => Err(error.into()),
+                    _ => Ok(handle),
+                }
             })
         }
         "panics" => over::serve::<_, 64, 32768>(|| {

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
+use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{
     Again, Call, Ended, Event, How, Instant, Launch, Outcome, SharedBytes, Start, Why, Worker,
 };
@@ -119,6 +120,28 @@ pub(crate) fn a_block_is_its_handlers_until_that_has_returned() {
     // Both blocks are free again.
     for tag in [4, 5] {
         worker.try_call(Call::new(ADD_ONE, &[]).block(&[b"other"]), tag).unwrap();
+    }
+}
+
+/// The worker skips requests that were given up before it began them, and says nothing of it.
+pub(crate) fn repro_a_block_that_comes_back_without_an_event_is_not_waited_for_in_vain() {
+    let mut worker = lending();
+    let limit = soon();
+    for round in 0..2000 {
+        for tag in 0..2 {
+            // As a daemon's loop that has nothing else to do.
+            while !worker.has_block() || !worker.has_room() {
+                let wake = worker.next_deadline().map_or(limit, |next| next.min(limit));
+                wait(&mut [Watched::new(worker.as_fd(), Interest::Input)], Some(wake)).unwrap();
+                worker.turn(Instant::now());
+                while worker.next_event().is_some() {}
+                assert!(Instant::now() < limit, "round {round}: it sleeps though there is a block");
+            }
+            let id = worker.try_call(Call::new(ECHO, &[]).block(&[b"x"]), tag).unwrap();
+            worker.turn(Instant::now());
+            worker.cancel(id);
+            while worker.next_event().is_some() {}
+        }
     }
 }
 

@@ -30,7 +30,8 @@ impl<T: AsFd, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAM
     /// completely.
     ///
     /// # Errors
-    /// See [`SendError`].
+    /// See [`SendError`]. At the deadline, `NotOpen` and `Full` mean that nothing is queued; `TimedOut`
+    /// means that the frame is, and that later calls send it.
     pub fn send_until(
         &mut self,
         header: Header,
@@ -38,11 +39,18 @@ impl<T: AsFd, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAM
         fds: &[BorrowedFd<'_>],
         deadline: Instant,
     ) -> Result<(), SendError> {
-        self.open_until(deadline)?;
+        self.open_until(deadline).map_err(|error| match error {
+            // Nothing is queued.
+            ConnectionError::TimedOut => SendError::NotOpen,
+            error => error.into(),
+        })?;
         loop {
             match self.try_send(header, message, fds) {
                 Err(SendError::Push(PushError::Full)) if !self.flush()? => {
-                    self.wait(Interest::Output, deadline)?
+                    match self.wait(Interest::Output, deadline) {
+                        Err(ConnectionError::TimedOut) => return Err(PushError::Full.into()),
+                        waited => waited?,
+                    }
                 }
                 Err(SendError::Push(PushError::Full)) => {}
                 Err(error) => return Err(error),
