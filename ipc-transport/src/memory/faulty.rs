@@ -7,7 +7,7 @@ use crate::contract::{
 };
 use crate::fd::BorrowedFd;
 
-/// Which faults are injected and how often. Each probability is per call, in 255ths: from 0 (never)
+/// Which faults are injected and how often. Each is the probability per call, from 0 (never)
 /// to 255 (always).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Faults {
