@@ -13,7 +13,7 @@ use crate::common::line::{Datagram, Sender};
 use crate::inverse::{NOW, line_of, put, said_of, unescape, whole};
 use crate::program::MESSAGE;
 
-/// The pieces of random datagrams: headers and their halves, framing, escapes and look-alikes,
+/// The pieces of random datagrams: headers and their halves, framing, escapes and lookalikes,
 /// characters that need care.
 const PIECES: [&[u8]; 44] = [
     b"<14>",
