@@ -17,6 +17,7 @@ pub(super) const OF_C_LIBRARY: &[&str] = &[
     "repro_a_thread_that_lives",
     "repro_the_c_librarys_own_signals",
     "repro_the_kernels_own_threads",
+    "the_descriptor_shows_what_comes",
     "threads_are_counted",
     "threads_are_still_counted",
     "threads_that_note",
