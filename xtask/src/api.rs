@@ -2,8 +2,6 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use lexopt::Arg::{Long, Short};
-
 use crate::{
     failure::Failure,
     lines::LIMITS,
@@ -19,7 +17,7 @@ change is noticed. Needs nightly Rust and cargo-public-api, and is skipped witho
 Usage: cargo xtask api [OPTIONS]
 
 Options:
-      --bless    write the files instead
+      --write    write the files instead
   -h, --help     print this help
 
 Exit codes: 0 each API matches its file or the run was skipped, 1 an API differs or the run failed,
@@ -29,27 +27,17 @@ Exit codes: 0 each API matches its file or the run was skipped, 1 an API differs
 const FOLDER: &str = "xtask/api";
 
 /// Runs the verb.
-pub(crate) fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
-    let mut writes = false;
-    while let Some(arg) = args.next()? {
-        match arg {
-            Long("help") | Short('h') => {
-                println!("{HELP}");
-                return Ok(());
-            }
-            Long("bless") => writes = true,
-            other => return Err(other.unexpected().into()),
-        }
-    }
+pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
+    let Some(writes) = steps::flag(args, HELP, "write")? else { return Ok(()) };
     let workspace = Workspace::find()?;
-    let step = if writes { step_that(&workspace, bless) } else { step(&workspace) };
+    let step = if writes { step_that(&workspace, write) } else { step(&workspace) };
     steps::run(&workspace, vec![step])
 }
 
 /// Returns the step that compares the APIs, or says why it cannot run here.
 pub(crate) fn step(workspace: &Workspace) -> Step {
     if LIMITS.iter().all(|(name, _)| !file(workspace, name).exists()) {
-        let why = "public API: xtask/api is empty (write it with: cargo xtask api --bless)";
+        let why = "public API: xtask/api is empty (write it with: cargo xtask api --write)";
         return Step::skip(NAME, why);
     }
     step_that(workspace, compare)
@@ -68,7 +56,7 @@ fn step_that(workspace: &Workspace, act: fn(&Workspace) -> Result<(), Failure>) 
     Step::call(NAME, act)
 }
 
-fn bless(workspace: &Workspace) -> Result<(), Failure> {
+fn write(workspace: &Workspace) -> Result<(), Failure> {
     fs::create_dir_all(workspace.root().join(FOLDER)).map_err(Failure::of("make xtask/api"))?;
     LIMITS.iter().try_for_each(|(name, _)| {
         let api = api(workspace, name)?;
@@ -92,7 +80,7 @@ fn compare(workspace: &Workspace) -> Result<(), Failure> {
     }
     Err(Failure::Failed(format!(
         "the public API of {} has changed, as shown above; if it should, write the change into \
-         CHANGELOG.md and run `cargo xtask api --bless`",
+         CHANGELOG.md and run `cargo xtask api --write`",
         changed.join(", ")
     )))
 }

@@ -2,8 +2,6 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
 
-use lexopt::Arg::{Long, Short};
-
 use crate::{
     failure::Failure,
     steps::{self, Step},
@@ -35,18 +33,8 @@ const COUNTED: &str = "--toggle-collect=counted";
 const SLACK: u64 = 5;
 
 /// Runs the verb.
-pub(crate) fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
-    let mut writes = false;
-    while let Some(arg) = args.next()? {
-        match arg {
-            Long("help") | Short('h') => {
-                println!("{HELP}");
-                return Ok(());
-            }
-            Long("write") => writes = true,
-            other => return Err(other.unexpected().into()),
-        }
-    }
+pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
+    let Some(writes) = steps::flag(args, HELP, "write")? else { return Ok(()) };
     let workspace = Workspace::find()?;
     if !writes {
         let step = step(&workspace);

@@ -2,9 +2,7 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use lexopt::Arg::{Long, Short};
-
-use crate::{failure::Failure, modules::Tree, workspace::Workspace};
+use crate::{failure::Failure, modules::Tree, steps, workspace::Workspace};
 
 const HELP: &str = "\
 Counts the lines of code of each crate and compares them with the crate's limit. Blank lines,
@@ -26,18 +24,8 @@ pub(crate) const LIMITS: [(&str, usize); 4] =
     [("ipc-frame", 873), ("ipc-transport", 3671), ("ipc-barrier", 2119), ("ipc-worker", 5350)];
 
 /// Runs the verb.
-pub(crate) fn run(mut args: lexopt::Parser) -> Result<(), Failure> {
-    let mut files = false;
-    while let Some(arg) = args.next()? {
-        match arg {
-            Long("help") | Short('h') => {
-                println!("{HELP}");
-                return Ok(());
-            }
-            Long("files") => files = true,
-            other => return Err(other.unexpected().into()),
-        }
-    }
+pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {
+    let Some(files) = steps::flag(args, HELP, "files")? else { return Ok(()) };
     count(&Workspace::find()?, files)
 }
 

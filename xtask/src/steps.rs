@@ -79,6 +79,27 @@ pub(crate) fn only_help(mut args: lexopt::Parser, help: &str) -> Result<bool, Fa
     }
 }
 
+/// Reads the command line of a verb with one more option, which takes no value. Returns whether it
+/// is there, or `None` after it printed the help.
+pub(crate) fn flag(
+    mut args: lexopt::Parser,
+    help: &str,
+    name: &str,
+) -> Result<Option<bool>, Failure> {
+    let mut is_set = false;
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("help") | Short('h') => {
+                println!("{help}");
+                return Ok(None);
+            }
+            Long(it) if it == name => is_set = true,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(Some(is_set))
+}
+
 /// Runs every step, even after a failure, and prints the table.
 pub(crate) fn run(workspace: &Workspace, steps: Vec<Step>) -> Result<(), Failure> {
     let rows: Vec<Row> = steps.into_iter().map(|step| Row::of(workspace, step)).collect();
