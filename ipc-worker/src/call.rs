@@ -126,12 +126,15 @@ pub enum Body<'a> {
     Message(&'a dyn Encode),
 }
 
+/// Returns the total length of the pieces, which saturates.
+pub(crate) fn len_of(pieces: &[&[u8]]) -> usize {
+    pieces.iter().fold(0, |sum: usize, piece| sum.saturating_add(piece.len()))
+}
+
 impl Encode for Body<'_> {
     fn encoded_len(&self) -> Result<usize, EncodeError> {
         match self {
-            Self::Pieces(pieces) => {
-                Ok(pieces.iter().fold(0, |sum: usize, piece| sum.saturating_add(piece.len())))
-            }
+            Self::Pieces(pieces) => Ok(len_of(pieces)),
             Self::Message(message) => message.encoded_len(),
         }
     }

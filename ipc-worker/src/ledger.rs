@@ -4,6 +4,7 @@
 //! This code is pure. It makes no system call, reads no clock and owns no buffer. Shared words and
 //! the current time are arguments.
 
+mod account;
 mod arena;
 mod atomic;
 mod credit;
@@ -17,6 +18,7 @@ mod restart;
 mod table;
 mod words;
 
+pub(crate) use account::Account;
 pub use arena::Block;
 pub(crate) use arena::{Arena, Geometry, Hold, PAGE};
 pub(crate) use credit::{Count, Credit, CreditWords};

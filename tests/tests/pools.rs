@@ -9,7 +9,7 @@
 
 use ipc_tests::over;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::AsFd;
 
 use ipc_tests::fds;
@@ -19,6 +19,7 @@ use ipc_worker::{
     Again, Call, Event, Handler, Instant, Launch, Outcome, Pool, Reason, Refusal, Reply, Request,
     Restart, StartError, Why,
 };
+use rustix::io::ioctl_fionread;
 use rustix::pipe::pipe;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -241,8 +242,14 @@ fn a_request_that_needs_a_block_goes_to_a_worker_that_has_one() {
     let started = pool.try_call(Call::new(ECHO, &[b"x"]).key(1 - held.worker as u64), 1).unwrap();
     assert_ne!(started.worker, held.worker);
     turn_until(&mut pool, 1);
-    // It runs once its descriptor is the worker's alone.
-    std::thread::sleep(core::time::Duration::from_millis(20));
+    // It runs once it has read what was written.
+    let mut output = File::from(output);
+    output.write_all(b"x").unwrap();
+    let limit = soon();
+    while ioctl_fionread(&input).unwrap() > 0 {
+        assert!(Instant::now() < limit, "it has not begun");
+        std::thread::sleep(core::time::Duration::from_millis(1));
+    }
     assert!(pool.cancel(held));
     turn_until(&mut pool, 1);
     for tag in 2..5 {

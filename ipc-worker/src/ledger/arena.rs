@@ -233,6 +233,16 @@ mod tests {
             arena.block(number).unwrap().space().read_at(0, &mut bytes);
             assert!(bytes.iter().all(|&byte| usize::from(byte) == number + 1));
         }
+        // The words of slots and those of blocks lie apart, too.
+        (0..5).for_each(|slot| arena.assign(slot, Some(1)));
+        for number in 0..3 {
+            let block = arena.block(number).unwrap();
+            assert!(block.hold().unwrap().is_free() && block.bytes().is_empty());
+            block.begin(9);
+            block.hold().unwrap().take();
+        }
+        let block_of = |slot| arena.of(RequestId { slot, generation: 0 }).unwrap().data.as_ptr();
+        assert!((0..5).all(|slot| block_of(slot) == arena.block(1).unwrap().data.as_ptr()));
         arena.assign(1, None);
         assert!(arena.of(ID).is_none());
         arena.assign(1, Some(2));
@@ -260,6 +270,13 @@ mod tests {
             }
         }
         assert!(Arena::default().of(ID).is_none());
+    }
+
+    #[test]
+    fn what_is_before_the_blocks_takes_whole_pages() {
+        let pages = |slots| Geometry { slots, count: 1, words_each: PAGE }.page_len() / PAGE;
+        let full = PAGE - HEAD - PER_BLOCK;
+        assert_eq!([1, full, full + 1].map(pages), [2, 2, 3]);
     }
 
     #[test]

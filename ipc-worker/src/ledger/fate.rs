@@ -102,6 +102,27 @@ impl UnderWay {
 }
 
 #[cfg(test)]
+impl UnderWay {
+    /// A request that was just accepted, with the defaults of a call.
+    pub(crate) fn plain(id: RequestId, frame: FrameNumber) -> Self {
+        Self {
+            id,
+            frame,
+            deadline: Instant::NEVER,
+            again: Again::IfNotBegun,
+            tries: 3,
+            time_limit: Duration::MAX,
+            begun: 0,
+            reached: How::NotBegun,
+            reply_fds: 0,
+            is_one_way: false,
+            is_late: false,
+            is_first: false,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use ipc_frame::{Header, Queue};
@@ -110,21 +131,7 @@ mod tests {
         let id = RequestId { slot: 0, generation: 0 };
         let frame = Queue::<64, 1>::new().push(Header::request(1, 1), &[]).unwrap();
         let reached = if begun > 0 { How::Running } else { How::NotBegun };
-        let deadline = Instant::NEVER;
-        UnderWay {
-            id,
-            frame,
-            deadline,
-            again,
-            tries,
-            time_limit: Duration::MAX,
-            begun,
-            reached,
-            reply_fds: 0,
-            is_one_way: false,
-            is_late: false,
-            is_first: false,
-        }
+        UnderWay { again, tries, begun, reached, ..UnderWay::plain(id, frame) }
     }
 
     #[test]

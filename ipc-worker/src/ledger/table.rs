@@ -196,7 +196,7 @@ mod tests {
     use ipc_transport::Instant;
 
     use super::*;
-    use crate::ledger::fate::{Again, How};
+    use crate::ledger::fate::How;
 
     struct Bench<const SLOTS: usize> {
         table: Box<Table<u32, SLOTS>>,
@@ -211,20 +211,8 @@ mod tests {
         fn insert(&mut self, tag: u32, deadline: Instant) -> Option<RequestId> {
             let id = self.table.next_id()?;
             let frame = self.queue.push(Header::request(1, id.to_wire()), &[]).unwrap();
-            let request = UnderWay {
-                id,
-                frame,
-                deadline,
-                again: Again::IfNotBegun,
-                tries: 3,
-                time_limit: core::time::Duration::MAX,
-                begun: 0,
-                reached: How::NotBegun,
-                reply_fds: u16::try_from(tag % 4).unwrap(),
-                is_one_way: false,
-                is_late: false,
-                is_first: false,
-            };
+            let reply_fds = u16::try_from(tag % 4).unwrap();
+            let request = UnderWay { deadline, reply_fds, ..UnderWay::plain(id, frame) };
             self.table.insert(request);
             self.table.tag(id, tag);
             Some(id)

@@ -175,7 +175,9 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         let block = launch.blocks().find(call.block, &|id| caller.table.holds(id));
         let block = block.inspect_err(|_| caller.lacks_room())?;
         let id = caller.take(call, kind, life.words())?;
-        launch.blocks_mut().lend(block, call.block, caller.table.get(id).as_ref());
+        if let Some(request) = caller.table.get(id) {
+            launch.blocks_mut().lend(block, call.block, &request);
+        }
         Ok(id)
     }
 }

@@ -82,14 +82,10 @@ pub(crate) fn what_no_block_holds_is_not_taken() {
     worker.try_call(Call::new(ECHO, &[]), 3).unwrap();
     turn_until(&mut worker, |list| list.len() == 3);
     worker.try_call(Call::new(ECHO, &[]).block(&[]), 4).unwrap();
-    let mut without = worker_without();
+    let mut without = crate::handler::worker();
     assert!(!without.has_block());
     let why = without.try_call(Call::new(ECHO, &[]).block(&[]), 1).unwrap_err().why;
     assert_eq!(why, Why::NoBlocks);
-}
-
-fn worker_without() -> Worker<u32, impl Launch> {
-    worker()
 }
 
 /// Starts a request whose handler holds its block until the gate is written to.
