@@ -1,7 +1,8 @@
 //! Runs each case in its own single-threaded process, and prints results as the test harness does.
 //!
 //! A test that forks must not run beside other threads, and one that counts descriptors or
-//! children must not see those of another case.
+//! children must not see those of another case. What the caller left open is closed first, so that
+//! a case that limits descriptors finds the same free numbers everywhere.
 
 #![expect(unsafe_code, reason = "a process for each case needs fork and process groups")]
 
@@ -103,6 +104,8 @@ pub fn run(cases: &[Case], at_once: usize) -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
+    // SAFETY: until now no value of this program owns a descriptor.
+    unsafe { ipc_barrier::process::close_all_but(&[]) }.unwrap_or_else(|error| panic!("{error}"));
     let is_chosen = |case: &&Case| {
         filters.is_empty() || filters.iter().any(|filter| case.name.contains(filter.as_str()))
     };

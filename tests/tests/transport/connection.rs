@@ -309,8 +309,7 @@ pub(crate) fn a_sender_without_descriptors_left_queues_nothing() {
     let (mut own, _peer) = hostile(HELLO);
     let file = file();
     let open = fds::open().len();
-    let highest = fds::open().into_iter().max().unwrap();
-    fds::limit(u64::try_from(highest).unwrap() + 1);
+    fds::limit(32);
     let hoard: Vec<OwnedFd> = std::iter::from_fn(|| file.try_clone().ok()).collect();
     let refused = own.try_send(Header::request(1, 1), &Postcard(1), &[file.as_fd()]);
     drop(hoard);
