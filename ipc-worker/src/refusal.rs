@@ -103,10 +103,14 @@ impl From<rustix::io::Errno> for Refusal {
     }
 }
 
+/// An error without an errno has code 0 and keeps its text, cut at 48 bytes.
 #[cfg(feature = "std")]
 impl From<std::io::Error> for Refusal {
     fn from(error: std::io::Error) -> Self {
-        Errno::from(error).into()
+        match error.raw_os_error() {
+            Some(errno) => Errno(errno).into(),
+            None => Self::new(0, Reason::from_error("", &error, "").text.as_str()),
+        }
     }
 }
 
@@ -127,5 +131,15 @@ mod tests {
         assert_eq!(Refusal::decode(b"").code, 0);
         assert_eq!(Refusal::decode(b"\x05\0\0\0\xff\xfe").text.as_str(), "");
         assert_eq!(Refusal::decode(&[b'a'; 500]).text.as_str().len(), TEXT);
+    }
+
+    /// Such an error became "system error".
+    #[cfg(feature = "std")]
+    #[test]
+    fn repro_an_io_error_without_an_errno_keeps_its_text() {
+        let torn = std::io::Error::other("the record is torn");
+        assert_eq!(Refusal::from(torn), Refusal::new(0, "the record is torn"));
+        let missing = std::io::Error::from_raw_os_error(2);
+        assert_eq!(Refusal::from(missing), Refusal::new(2, "ENOENT"));
     }
 }
