@@ -1,4 +1,4 @@
-//! `fork`, and a barrier that synchronizes parent and child after it. For Linux.
+//! `fork`, and a barrier that synchronises parent and child after it. For Linux.
 //!
 //! The parent waits until the child is set up, or learns at which step and why the set-up failed:
 //!
@@ -38,9 +38,10 @@
 //!
 //! Each side *places* tokens, and *syncs* to wait until the other side has answered each of them
 //! with a token. A side that aborts, fails with a [`Reason`], exits or is killed releases the other
-//! at once. No call allocates, locks or panics, so all calls are safe between fork and exec.
+//! at once. No call of the barrier allocates, locks or panics, so all are safe between fork and
+//! exec. (`fail` formats an error that has no errno, which may allocate.)
 //!
-//! The module [`process`] forks, starts other programs and waits for children. The items that a
+//! The module [`process`] has fork, spawn and wait. The items that a
 //! program with a barrier needs are re-exported here, and so is the clock of ipc-transport.
 //!
 //! # Features

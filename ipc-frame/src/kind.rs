@@ -13,7 +13,7 @@ pub enum Kind {
     OneWay = 2,
     /// The answer to a request.
     Reply = 3,
-    /// Says that a request was not done: a code and a short text.
+    /// Says that a request failed: a code and a short text.
     Refusal = 4,
     /// The first frame of a worker that is ready. The payload identifies the worker.
     Ready = 5,

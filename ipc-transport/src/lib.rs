@@ -34,8 +34,8 @@
 //!
 //! A [`Transport`] moves bytes and does not interpret them. A transport that implements [`PassFds`]
 //! also carries file descriptors. Two programs connect through a `Listener` and `connect`, or over
-//! a socket that one of them inherited (`inherit`). A [`Connection`] between them agrees on version
-//! and limits, and carries typed messages.
+//! a socket that one of them inherited (`inherit`). With a [`Connection`] they agree on a version
+//! and limits, and exchange typed messages.
 //!
 //! Transports never wait, except through a `Blocking` view. The function `wait` and the calls that
 //! end in `_until` wait until a deadline.
@@ -50,8 +50,8 @@
 //! | `ring` | no | `socket`; `Ring`, a transport in shared memory | nothing more |
 //! | `laws` | no | `std`, `socket`; `laws!`, which tests your own transport | nothing more |
 //!
-//! The crate is always `no_std`. Without `socket` it builds for bare metal: the contract, the inbox,
-//! the outbox, the in-memory [`Loopback`] and the fault injector [`Faulty`] remain.
+//! The crate is always `no_std`. Without `socket` it builds for bare metal: the contract, the
+//! inbox, the outbox, the in-memory [`Loopback`] and the fault injector [`Faulty`] remain.
 
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]

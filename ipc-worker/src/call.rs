@@ -181,8 +181,8 @@ impl<Tag: fmt::Debug> core::error::Error for NotTaken<Tag> {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Why {
-    /// All slots, bytes, descriptor places or blocks are in use. There is room again after events, or
-    /// when [`Worker::next_deadline`](crate::Worker::next_deadline) says so.
+    /// All slots, bytes, descriptor places or blocks are in use. There is room again after events,
+    /// or when [`Worker::next_deadline`](crate::Worker::next_deadline) says so.
     Full,
     /// The request is longer than any that could be accepted, or its payload is longer than a
     /// block.

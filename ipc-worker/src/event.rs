@@ -148,7 +148,7 @@ impl<'a> Lost<'a> {
     }
 
     /// Returns its descriptors, in order: duplicates of the caller's. They are closed when the next
-    /// event is requested. In line, those that the handler took are missing.
+    /// event is requested. Inline, those that the handler took are missing.
     pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.fds.iter().map(AsFd::as_fd)
     }
@@ -261,7 +261,7 @@ pub enum GiveUp {
         /// Why the last one did not start, if it did not.
         last: Option<StartError>,
     },
-    /// The handler's `settle` failed in line, where there is no process to replace.
+    /// The handler's `settle` failed inline, where there is no process to replace.
     NotSettled(Refusal),
 }
 

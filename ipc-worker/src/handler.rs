@@ -183,7 +183,7 @@ impl<'a> Request<'a> {
     /// Sends the finished answers of the batch now. Call it before the handler blocks. If there are
     /// any, `settle` runs first. It must do what [`Handler::settle`] does:
     /// `request.flush(|| self.settle())?`, or `|| Ok(())` if there is nothing to settle. The reply
-    /// of this request is not affected. In line, there is nothing to send.
+    /// of this request is not affected. Inline, there is nothing to send.
     ///
     /// # Errors
     /// The error of `settle`. After any error the worker ends when this handler returns, as after a

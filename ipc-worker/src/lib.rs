@@ -43,10 +43,10 @@
 //!
 //! Every accepted request has exactly one [`Outcome`], even if the worker is killed. By default a
 //! request that had not begun is sent to the next worker, and one that was running, or done but
-//! not yet answered, is given back. A one-way request ([`Worker::try_send`]) has no outcome. Failed
-//! ones are counted ([`Worker::counters`]).
+//! not yet answered, is given back. A one-way request ([`Worker::try_send`]) has no outcome. If it
+//! fails, it is counted ([`Worker::counters`]).
 //!
-//! [`Start`] chooses how the worker runs: forked, as another program, or in line in main. A
+//! [`Start`] chooses how the worker runs: forked, as another program, or inline in main. A
 //! [`Pool`] has several workers.
 //!
 //! # Features

@@ -70,7 +70,7 @@ pub(crate) fn is_own() -> bool {
 ///
 /// Returns false if the note was dropped. That also happens before main knows that the worker is
 /// ready, and while another thread sends. Does nothing and returns false in a process that is not a
-/// worker: in main, in line, and in a child that a handler forked.
+/// worker: in main, inline, and in a child that a handler forked.
 pub fn note(number: u16, bytes: &[u8]) -> bool {
     if !is_own() {
         return false;

@@ -42,7 +42,7 @@ pub struct NoteLog;
 /// [`Handler::prepare`](crate::Handler::prepare). Records before main knows that the worker is
 /// ready are dropped, like all notes.
 ///
-/// Returns false and changes nothing if the process is not a worker (in line it is not), or already
+/// Returns false and changes nothing if the process is not a worker (inline it is not), or already
 /// has a logger; see [`NoteLog`].
 pub fn log_notes(most: LevelFilter) -> bool {
     let is_set = is_own() && log::set_logger(&NoteLog).is_ok();

@@ -61,7 +61,7 @@ pub use fingerprint::fingerprint;
 /// }
 ///
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
-///     // Its type is `Worker<u32, Inline<disk::Server<Disk>>>`; by fork, `Fork` for `Inline`.
+///     // Its type is `Worker<u32, Inline<disk::Server<Disk>>>`; forked, `Fork` for `Inline`.
 ///     let mut worker = Worker::<u32, _>::start(Start::inline(disk::Server(Disk)))?;
 ///     let null = File::create("/dev/null")?;
 ///     let line = Line { number: 7, text: "hello" };

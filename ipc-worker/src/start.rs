@@ -139,8 +139,8 @@ impl<H: Handler> Start<Inline<H>> {
 impl<H: Handler, M> Start<Fork<H, M>> {
     /// Adds `N` blocks of shared memory for large payloads; see
     /// [`Call::block`](crate::Call::block). Each has at least `len` bytes, rounded up to pages of 4
-    /// KiB, and under 4 GiB: the start fails with `EINVAL` if not. A payload in a block is copied once on its way to the handler and once on its way back.
-    /// It does not pass through `BYTES`.
+    /// KiB, and under 4 GiB: the start fails with `EINVAL` if not. A payload in a block is copied
+    /// once on its way to the handler and once on its way back. It does not pass through `BYTES`.
     ///
     /// The memory is mapped once, at the first start, and used by all later workers. A page takes
     /// physical memory only once it is used. A hostile worker can change the bytes of any block at
@@ -162,7 +162,9 @@ impl<H: Handler, M> Start<Fork<H, M>> {
     /// let mut worker = Worker::<(), _>::start(start)?;
     /// let call = Call::new(1, &[]).block(&[b"he", b"llo"]);
     /// worker.call_until(call, (), Instant::NEVER, |event| {
-    ///     let Event::Done { outcome: Outcome::Reply(reply), .. } = event else { panic!("{event:?}") };
+    ///     let Event::Done { outcome: Outcome::Reply(reply), .. } = event else {
+    ///         panic!("{event:?}")
+    ///     };
     ///     let mut bytes = [0; 5];
     ///     reply.block().map(|block| block.read_at(0, &mut bytes));
     ///     assert_eq!(&bytes, b"HELLO");
@@ -227,7 +229,7 @@ impl<L> Start<L> {
 
     /// Limits how long a request may run. After that time its handler is asked to stop, and after
     /// the grace period its worker is killed. By default there is no limit.
-    /// [`Call::time_limit`](crate::Call::time_limit) sets a shorter one. Ignored in line.
+    /// [`Call::time_limit`](crate::Call::time_limit) sets a shorter one. Ignored inline.
     #[must_use]
     pub fn time_limit(mut self, limit: TimeLimit) -> Self {
         self.policy.limit = limit;

@@ -119,7 +119,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     }
 
     /// Does all I/O, a bounded amount per call, and never waits: sends queued frames, receives at
-    /// most once, checks the process, and in line runs the handler.
+    /// most once, checks the process, and inline runs the handler.
     ///
     /// `now` is the current time, for deadlines and delays. Returns whether there may be more to do
     /// at once. A level-triggered loop may ignore this, because the descriptor stays readable. An
@@ -134,7 +134,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// Returns the next event. Does no I/O, except that it closes descriptors left in the previous
     /// event.
     ///
-    /// Take all events: `turn` receives nothing new before that.
+    /// Take all events: while some are left, `turn` may receive nothing.
     pub fn next_event(&mut self) -> Option<Event<'_, Tag>> {
         let found = self.find()?;
         self.show(found)

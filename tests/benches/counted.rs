@@ -25,7 +25,7 @@ const PIECES: &[Piece] = &[
     ("encode", encode),
     ("decode", decode),
     ("ring there and back", ring_there_and_back),
-    ("try_call, turn and next_event in line", one_in_line),
+    ("try_call, turn and next_event inline", one_in_line),
     ("32 of them", many_in_line),
 ];
 

@@ -79,7 +79,7 @@ fn draw(report: &Report<'_>, workspace: &Workspace) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Runs a daemon that writes in line, then a daemon with a worker.
+/// Runs a daemon that writes inline, then a daemon with a worker.
 fn drive(
     program: &Path,
     place: &Place,

@@ -58,7 +58,7 @@ Verbs:
   count    count the instructions of the hot path, and compare them with those on file
   fuzz     feed generated inputs to a decoder or the ring
   loom     run models of the words that processes share under every interleaving
-  miri     run the tests of ipc-frame and ipc-transport in miri, which detects undefined behaviour
+  miri     run the tests of code without system calls in miri, which detects undefined behaviour
   mutants  change the code, one change at a time, and check that a unit test notices
   image    build a system with a log daemon for a Linux kernel, which boots and tests itself
   cross    run the tests on other machines: 32 bits, big-endian, ARM, RISC-V

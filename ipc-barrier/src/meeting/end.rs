@@ -142,8 +142,8 @@ impl<R: Role, L: Lane> End<R, L> {
 
     /// Aborts with a reason: the stage (a name or number), the error, and a text that says what
     /// failed. The peer can read the reason even after this process has ended.
-    /// [`Reason::from_error`] says which parts of the error it keeps. After an abort, this call does
-    /// nothing.
+    /// [`Reason::from_error`] says which parts of the error it keeps. After an abort, this call
+    /// does nothing.
     ///
     /// ```
     /// use ipc_barrier::{Barrier, Errno};

@@ -34,7 +34,8 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// Makes a frame from every three bytes: a valid one, an invalid one, or bytes that are not a frame.
+/// Makes a frame from every three bytes: a valid one, an invalid one, or bytes that are not a
+/// frame.
 fn stream(script: &[u8]) -> Vec<u8> {
     let (mut stream, mut sequence) = (Vec::new(), 0);
     for frame in script.chunks_exact(3) {

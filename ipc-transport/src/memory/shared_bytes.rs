@@ -26,8 +26,8 @@ pub struct SharedBytes<'a> {
 }
 
 impl<'a> SharedBytes<'a> {
-    /// Uses the first `len` bytes of the words, or all if there are fewer. A write may store the rest of
-    /// the last word again, unchanged.
+    /// Uses the first `len` bytes of the words, or all if there are fewer. A write may store the
+    /// rest of the last word again, unchanged.
     pub fn new(words: &'a [AtomicU32], len: usize) -> Self {
         Self { words, len: len.min(size_of_val(words)) }
     }

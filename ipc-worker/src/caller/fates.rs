@@ -73,7 +73,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
         }
     }
 
-    /// Ends the requests that ran in line and could not be settled.
+    /// Ends the requests that ran inline and could not be settled.
     pub(crate) fn lose_sent(&mut self) {
         let mut at = self.outbox.first();
         while let Some(request) = self.next_under_way(&mut at) {

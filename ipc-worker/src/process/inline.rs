@@ -1,4 +1,4 @@
-//! The launch in line: the handler runs in main itself, with the same queue, table and events.
+//! The inline launch: the handler runs in main itself, with the same queue, table and events.
 
 use core::cell::RefCell;
 use core::mem;

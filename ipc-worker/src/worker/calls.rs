@@ -34,8 +34,8 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// rest of the request is counted by [`has_room`](Self::has_room).
     ///
     /// A handler may still use the block of a request that was given up. Such a block comes back
-    /// without an event. So after a lack of blocks, [`next_deadline`](Self::next_deadline) is in the
-    /// past until the next turn. True if no worker is left: calls then fail at once with
+    /// without an event. So after a lack of blocks, [`next_deadline`](Self::next_deadline) is in
+    /// the past until the next turn. True if no worker is left: calls then fail at once with
     /// [`Why::Stopped`].
     pub fn has_block(&self) -> bool {
         if !self.is_running() {

@@ -30,7 +30,7 @@ const GRID: &str = "#dddddd";
 
 /// The lines. Each is drawn over the earlier ones.
 const LINES: [(Phase, &str, &str); 3] = [
-    (Phase::InLine, "written in line", IN_LINE),
+    (Phase::InLine, "written inline", IN_LINE),
     (Phase::Worker, "written by a worker", WORKER),
     (Phase::Killed, "by a worker, killed", KILLED),
 ];

@@ -33,7 +33,7 @@ impl Phase {
     /// The two lines above its column.
     pub(crate) fn title(self) -> [&'static str; 2] {
         match self {
-            Self::InLine => ["", "in line"],
+            Self::InLine => ["", "inline"],
             Self::Worker => ["", "worker"],
             Self::Killed => ["worker,", "killed 5 times"],
             Self::Stopped => ["worker,", "stopped 2 s"],

@@ -9,7 +9,7 @@ use super::figures::Histogram;
 /// One line. Times are CLOCK_MONOTONIC, in ns.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line {
-    /// The daemon listens. `worker` is `None` if it writes in line.
+    /// The daemon listens. `worker` is `None` if it writes inline.
     Ready { worker: Option<Pid> },
     /// Once per second.
     Second(Second),

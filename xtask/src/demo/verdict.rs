@@ -7,7 +7,7 @@ use super::{
     run::Finished,
 };
 
-/// The lateness in line must be at least this many times the lateness with the worker.
+/// The lateness inline must be at least this many times the lateness with the worker.
 const TIMES: u64 = 10;
 
 /// The result of a check.
@@ -99,7 +99,7 @@ fn lateness(phases: &[&Measured], stall: Option<&str>) -> Check {
     };
     let (in_line, worker) = (p99(Phase::InLine), p99(Phase::Worker));
     let text = format!(
-        "ticks with the worker are late by at most a tenth of those in line (p99): {} and {}",
+        "ticks with the worker are late by at most a tenth of those inline (p99): {} and {}",
         ms(worker),
         ms(in_line)
     );

@@ -96,8 +96,8 @@ impl From<TransportError> for ConnectionError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The peer's hello has not arrived yet, or not until the deadline: wait until the connection is
-    /// open.
+    /// The peer's hello has not arrived yet, or not until the deadline: wait until the connection
+    /// is open.
     NotOpen,
     /// The buffer has no room until the transport takes earlier frames ([`Full`](PushError::Full)).
     /// Or the frame is over a limit: it is longer than either side allows, or has more descriptors
@@ -112,10 +112,11 @@ pub enum SendError {
     Encode(EncodeError),
     /// A descriptor cannot be duplicated: `EMFILE`.
     NoFd(SystemError),
-    /// The connection failed, or the kernel refused the descriptors of this frame or an earlier one.
+    /// The connection failed, or the kernel refused the descriptors of this frame or an earlier
+    /// one.
     ///
-    /// If `send_until` fails with [`TimedOut`](ConnectionError::TimedOut), the frame is queued. Do not
-    /// send it again: later calls finish it.
+    /// If `send_until` fails with [`TimedOut`](ConnectionError::TimedOut), the frame is queued. Do
+    /// not send it again: later calls finish it.
     Connection(ConnectionError),
 }
 

@@ -30,8 +30,8 @@ impl<T: AsFd, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAM
     /// completely.
     ///
     /// # Errors
-    /// See [`SendError`]. At the deadline, `NotOpen` and `Full` mean that nothing is queued; `TimedOut`
-    /// means that the frame is, and that later calls send it.
+    /// See [`SendError`]. At the deadline, `NotOpen` and `Full` mean that nothing is queued;
+    /// `TimedOut` means that the frame is, and that later calls send it.
     pub fn send_until(
         &mut self,
         header: Header,

@@ -1,4 +1,4 @@
-//! Appends, rotates, syncs: the work that may block, in the worker or in line.
+//! Appends, rotates, syncs: the work that may block, in the worker or inline.
 
 use core::fmt::{self, Write};
 use core::time::Duration;
@@ -64,7 +64,7 @@ struct LeftOut {
 
 /// Whether the worker's main still exists.
 struct Life {
-    /// The parent at the start. `None` in line.
+    /// The parent at the start. `None` inline.
     main: Option<Pid>,
     until: Option<Instant>,
 }

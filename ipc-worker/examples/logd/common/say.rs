@@ -59,7 +59,7 @@ pub(crate) fn complain(text: fmt::Arguments<'_>) {
     with(|voice| voice.say(text, Instant::now()));
 }
 
-/// Passes a line from the worker to main, which writes it to standard error. In line, or if main
+/// Passes a line from the worker to main, which writes it to standard error. Inline, or if main
 /// takes no more notes, writes it here.
 pub(crate) fn report(text: fmt::Arguments<'_>) {
     let mut room = [0; LINE];
