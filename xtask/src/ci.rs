@@ -89,9 +89,14 @@ fn docs(workspace: &Workspace) -> Step {
 }
 
 /// One command per crate, since cargo unifies the features of crates that are built together.
-fn fewer_features(workspace: &Workspace) -> [Step; 5] {
+fn fewer_features(workspace: &Workspace) -> [Step; 8] {
     let check = |package| {
         workspace.cargo(&["check", "--locked", "--no-default-features", "--package", package])
+    };
+    let unit_tests = |package, features| {
+        let mut test = workspace.cargo(&["test", "--locked", "--lib", "--no-default-features"]);
+        test.args(["--package", package, "--features", features]);
+        test
     };
     let alone = |feature| {
         let mut alone = check("ipc-worker");
@@ -104,6 +109,9 @@ fn fewer_features(workspace: &Workspace) -> [Step; 5] {
         Step::command("ipc-worker, postcard alone", alone("postcard")),
         Step::command("ipc-worker, log alone", alone("log")),
         Step::command("ipc-worker, ring alone", alone("ring")),
+        Step::command("ipc-transport, no std", unit_tests("ipc-transport", "socket")),
+        Step::command("ipc-barrier, no std", unit_tests("ipc-barrier", "libc")),
+        Step::command("ipc-worker, no std", unit_tests("ipc-worker", "ring")),
     ]
 }
 

@@ -102,8 +102,7 @@ impl fmt::Debug for SharedBytes<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
-    use std::io::{Read, Seek, SeekFrom, Write};
+    use rustix::fs::{Mode, OFlags, SeekFrom, open, seek};
 
     use super::*;
 
@@ -123,35 +122,30 @@ mod tests {
     fn the_kernel_moves_bytes_to_a_file_and_back() {
         let words: [AtomicU32; 4] = core::array::from_fn(|_| AtomicU32::new(0));
         let bytes = SharedBytes::new(&words, 13);
-        let mut file = tempfile();
-        file.write_all(b"0123456789abcdef").unwrap();
-        file.seek(SeekFrom::Start(1)).unwrap();
+        let file = rustix::fs::memfd_create("test", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        assert_eq!(rustix::io::write(&file, b"0123456789abcdef"), Ok(16));
+        seek(&file, SeekFrom::Start(1)).unwrap();
         assert_eq!(bytes.read_from(&file), Ok(13));
         assert_eq!(bytes.read_from(&file), Ok(2), "up to the end");
-        file.seek(SeekFrom::Start(0)).unwrap();
+        seek(&file, SeekFrom::Start(0)).unwrap();
         bytes.write_to(&file).unwrap();
-        let mut written = std::vec::Vec::new();
-        file.seek(SeekFrom::Start(0)).unwrap();
-        file.read_to_end(&mut written).unwrap();
-        assert_eq!(written, b"ef3456789abcddef");
+        let mut written = [0; 20];
+        seek(&file, SeekFrom::Start(0)).unwrap();
+        assert_eq!(rustix::io::read(&file, &mut written), Ok(16));
+        assert_eq!(&written[..16], b"ef3456789abcddef");
     }
 
     #[test]
     fn the_error_of_the_call_is_told() {
         let words = [AtomicU32::new(0)];
         let bytes = SharedBytes::new(&words, 4);
-        let full = File::options().read(true).write(true).open("/dev/full").unwrap();
+        let open = |path, flags| open(path, flags | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        let full = open(c"/dev/full", OFlags::RDWR);
         assert_eq!(bytes.write_to(&full).unwrap_err().errno.0, Errno::NOSPC.raw_os_error());
-        let read_only = File::open("/dev/null").unwrap();
+        let read_only = open(c"/dev/null", OFlags::RDONLY);
         let error = bytes.write_to(&read_only).unwrap_err();
         assert_eq!((error.call, error.errno.0), ("write", Errno::BADF.raw_os_error()));
-        let directory = File::open("/").unwrap();
+        let directory = open(c"/", OFlags::RDONLY);
         assert_eq!(bytes.read_from(&directory).unwrap_err().call, "read");
-    }
-
-    /// An unnamed temporary file.
-    fn tempfile() -> File {
-        let flags = rustix::fs::MemfdFlags::CLOEXEC;
-        rustix::fs::memfd_create("test", flags).unwrap().into()
     }
 }

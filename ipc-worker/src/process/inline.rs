@@ -228,16 +228,16 @@ impl<H, B, Tag, const SLOTS: usize, const BYTES: usize> Drop
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use ipc_transport::Instant;
+    use rustix::fs::{Mode, OFlags, open};
 
     use crate::{Call, Event, Outcome, Refusal, Reply, Request, Start, Worker};
 
     fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
         assert_ne!(request.method(), 2, "on purpose");
-        reply.put_fd(File::open("/dev/null")?.into())
+        reply.put_fd(open(c"/dev/null", OFlags::CLOEXEC, Mode::empty())?)
     }
 
     #[test]

@@ -350,14 +350,15 @@ impl<T: PassFds> PassFds for Refusing<T> {
 #[cfg(feature = "socket")]
 #[test]
 fn a_frame_whose_descriptors_are_refused_is_dropped_alone() {
-    use std::os::fd::AsFd;
+    use rustix::fd::AsFd;
+    use rustix::fs::{Mode, OFlags};
 
     let mut loopback = Loopback::<SPACE>::new();
     let (left, mut right) = loopback.ends();
     let mut side = Connection::<_, 256, 4>::new(Refusing(left), HELLO);
     send(&mut right, &hello_frame(&payload()));
     assert!(side.try_open().unwrap().is_some());
-    let null = std::fs::File::open("/dev/null").unwrap();
+    let null = rustix::fs::open(c"/dev/null", OFlags::CLOEXEC, Mode::empty()).unwrap();
     for id in [1, 2, 3] {
         let refused = side.try_send(Header::request(1, id), &Raw(b"x"), &[null.as_fd()]);
         let is_refused = matches!(
