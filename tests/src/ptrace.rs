@@ -2,6 +2,12 @@
 
 #![expect(unsafe_code, reason = "ptrace has no safe wrapper")]
 
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use ipc_barrier::Child;
+
+use crate::forked::forked;
 use crate::numbers;
 
 // The numbers in linux/ptrace.h: C libraries define different subsets, with different types.
@@ -35,6 +41,26 @@ pub enum Call {
     Entered(libc::c_long),
     /// It has made a system call, with this result.
     Left(i64),
+}
+
+/// Starts a tracer of a process: once that is killed, nobody can reap it before the tracer ends.
+/// Returns `None` if this process may not trace.
+pub fn keep_unreaped(pid: i32) -> Option<Child> {
+    let (mut told, telling) = std::io::pipe().expect("there are descriptors left");
+    let mut tracer = forked(|| {
+        // SAFETY: the request attaches to the process and touches no memory.
+        let seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, 0, 0) } == 0;
+        (&telling).write_all(&[u8::from(seized)]).expect("the pipe is open");
+        std::thread::sleep(Duration::from_secs(600));
+    });
+    let mut seized = [0];
+    told.read_exact(&mut seized).expect("the tracer tells");
+    if seized == [1] {
+        return Some(tracer);
+    }
+    _ = tracer.kill();
+    _ = tracer.wait();
+    None
 }
 
 /// Returns the end of the system call at which a process is stopped (Linux 5.3).

@@ -8,6 +8,7 @@ use ipc_tests::around::proc;
 use ipc_tests::cases::skip;
 use ipc_tests::fds;
 use ipc_tests::forked::{end_of, forked, soon};
+use ipc_tests::ptrace::keep_unreaped;
 use ipc_tests::storm::Storm;
 use ipc_transport::Instant;
 use rustix::process::{Pid, Signal};
@@ -66,16 +67,9 @@ pub(crate) fn kill_ends_a_child_and_leaves_one_that_has_ended() {
 
 pub(crate) fn repro_a_dead_child_that_a_tracer_keeps_is_waited_for_without_spinning() {
     let mut child = sleeper();
-    let (mut told, telling) = std::io::pipe().unwrap();
-    let pid = child.pid();
-    let mut tracer = forked(|| {
-        // SAFETY: the request attaches to the process and touches no memory.
-        let seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, 0, 0) } == 0;
-        (&telling).write_all(&[u8::from(seized)]).unwrap();
-        std::thread::sleep(Duration::from_secs(600));
-    });
-    let mut seized = [0];
-    told.read_exact(&mut seized).unwrap();
+    let Some(mut tracer) = keep_unreaped(child.pid()) else {
+        skip("a tracer", "the right to trace, CAP_SYS_PTRACE");
+    };
     child.kill().unwrap();
     wait_for_zombie(&child);
     let before = used();
@@ -83,9 +77,6 @@ pub(crate) fn repro_a_dead_child_that_a_tracer_keeps_is_waited_for_without_spinn
     let used = used() - before;
     tracer.kill().unwrap();
     assert_eq!(end_of(&mut tracer), Ended::Killed(9));
-    if seized == [0] {
-        skip("a tracer", "the right to trace, CAP_SYS_PTRACE");
-    }
     assert_eq!(waited, None);
     assert!(used < Duration::from_millis(200), "{used:?} of CPU time in 0.4 s");
     assert_eq!(end_of(&mut child), Ended::Killed(9));
