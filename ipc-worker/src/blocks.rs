@@ -2,6 +2,7 @@
 //! whether there are any.
 
 use core::fmt;
+use core::time::Duration;
 
 use ipc_frame::FrameNumber;
 use ipc_transport::{SharedBytes, SharedPage, SystemError};
@@ -29,16 +30,27 @@ pub trait Lend: fmt::Debug {
     fn view(&self) -> Self::View<'_>;
 
     /// Prepares the memory for the next worker, and maps it for the first one. Requests for which
-    /// `holds` returns true keep their blocks. A block that a handler of the last worker held is
-    /// free, or, unless that process is gone, kept until [`all_gone`](Self::all_gone).
+    /// `holds` returns true keep their blocks.
     #[doc(hidden)]
     fn begin(
         &mut self,
         _slots: usize,
-        _is_alone: bool,
         _holds: &dyn Fn(RequestId) -> bool,
     ) -> Result<(), SystemError> {
         Ok(())
+    }
+
+    /// Ends what the handlers of a worker held that has just ended. Unless its process is gone,
+    /// such a block is not lent again before [`all_gone`](Self::all_gone).
+    #[doc(hidden)]
+    #[inline]
+    fn bury(&mut self, _is_gone: bool) {}
+
+    /// Returns a request that was given up while its handler runs, and its time limit.
+    #[doc(hidden)]
+    #[inline]
+    fn given_up(&self) -> Option<(RequestId, Duration)> {
+        None
     }
 
     /// Frees what killed processes held that are gone by now. Returns whether there was any.
@@ -172,12 +184,19 @@ impl<const N: usize> Lend for Blocks<N> {
     fn begin(
         &mut self,
         slots: usize,
-        is_alone: bool,
         holds: &dyn Fn(RequestId) -> bool,
     ) -> Result<(), SystemError> {
         self.memory.map(slots)?;
-        self.account.begin(self.memory.arena(), is_alone, holds);
+        self.account.begin(self.memory.arena(), holds);
         Ok(())
+    }
+
+    fn bury(&mut self, is_gone: bool) {
+        self.account.bury(self.memory.arena(), is_gone);
+    }
+
+    fn given_up(&self) -> Option<(RequestId, Duration)> {
+        self.account.given_up(self.view())
     }
 
     fn view(&self) -> Arena<'_> {
@@ -242,7 +261,7 @@ mod tests {
         assert_eq!([0, 1, 4096, 4097].map(capacity), [0, 4096, 4096, 8192]);
         for len in [usize::MAX, usize::MAX / 2, usize::try_from(u32::MAX).unwrap()] {
             let mut huge = Blocks::<4>::new(len, false);
-            assert!(huge.begin(1, true, &|_| false).is_err());
+            assert!(huge.begin(1, &|_| false).is_err());
         }
         assert_eq!(Blocks::<1>::new(1, false).find(None, &|_| false), Ok(None));
     }

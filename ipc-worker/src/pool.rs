@@ -77,9 +77,11 @@ impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize>
         worker.is_some_and(|worker| !self.is_busy(worker) && worker.has_room())
     }
 
-    /// Returns whether a worker has a free block; see [`Worker::has_block`].
+    /// Returns whether [`try_call`](Self::try_call) would accept such a request with a block; see
+    /// [`Worker::has_block`].
     pub fn has_block(&self) -> bool {
-        self.workers.iter().any(Worker::has_block)
+        let worker = self.workers.get(self.idlest(true));
+        worker.is_some_and(|it| !self.is_busy(it) && it.has_room() && it.has_block())
     }
 
     /// Accepts a request at once or not at all, as [`Worker::try_call`] does.

@@ -261,7 +261,27 @@ fn a_request_that_needs_a_block_goes_to_a_worker_that_has_one() {
     drop((input, output));
 }
 
+/// A worker that was given up counted as one with a free block.
+fn repro_a_pool_has_no_block_if_only_a_worker_that_was_given_up_has_none_lent() {
+    let start = |_| Ok(over::fork(handle).restart(Restart::NEVER).blocks::<1>(100));
+    let mut pool = Pool::<u32, _, 2, 8, 4096>::start(start).unwrap();
+    pool.kill(0);
+    let limit = soon();
+    while pool.workers()[0].is_running() {
+        pool.turn(Instant::now());
+        while pool.next_event().is_some() {}
+        assert!(Instant::now() < limit, "it is not given up");
+    }
+    assert!(pool.has_block());
+    assert_eq!(pool.try_call(Call::new(ECHO, &[]).block(&[]), 1).unwrap().worker, 1);
+    assert!(pool.has_room() && !pool.has_block());
+    assert_eq!(pool.try_call(Call::new(ECHO, &[]).block(&[]), 2).unwrap_err().why, Why::Full);
+    turn_until(&mut pool, 1);
+    assert!(pool.has_block());
+}
+
 ipc_tests::cases! {
+    repro_a_pool_has_no_block_if_only_a_worker_that_was_given_up_has_none_lent,
     a_request_that_needs_a_block_goes_to_a_worker_that_has_one,
     idle_workers_come_first_and_a_slow_one_holds_no_other,
     what_finds_no_idle_worker_is_refused_or_waits_by_the_depth,

@@ -41,7 +41,7 @@ Exit codes: 0 success, 1 something cannot be built or is over its limit, 2 wrong
 
 /// The limits on x86_64: the present sizes, plus two pages of memory, since a stack begins anywhere
 /// in a page, and 1 % of the daemon's file. The name of the workspace's folder is part of each
-/// symbol's hash, so it decides what is inlined: 107,048 bytes in most folders, 107,448 in some.
+/// symbol's hash, so it decides what is inlined: in some folders the file has 400 bytes more.
 /// Lower a limit when the size gets smaller.
 const LIMITS: Limits = Limits { daemon: 108_100, barrier: 8_192, main: 92, worker: 64 };
 

@@ -4,6 +4,8 @@
 #[cfg(not(loom))]
 mod tests;
 
+use core::time::Duration;
+
 use ipc_frame::FrameNumber;
 use ipc_transport::SharedBytes;
 
@@ -27,7 +29,7 @@ enum State {
     Lent(Lent),
     /// Its request was given up while its handler may have run. The shared words tell whether it
     /// still does.
-    GivenUp,
+    GivenUp(Lent),
 }
 
 /// A request with a block.
@@ -39,30 +41,23 @@ struct Lent {
     is_one_way: bool,
     /// Bytes of the request's payload.
     len: usize,
+    /// How long it may run.
+    time_limit: Duration,
 }
 
 impl<const N: usize> Account<N> {
     pub(crate) const NEW: Self = Self { blocks: [State::Free; N], stale: [false; N] };
 
     /// Overwrites whatever the last worker left in the words. Requests for which `holds` returns
-    /// true keep their blocks. A block that a handler of the last worker held is free, or, unless
-    /// that process is gone, kept until [`all_gone`](Self::all_gone).
-    pub(crate) fn begin(
-        &mut self,
-        arena: Arena<'_>,
-        is_alone: bool,
-        holds: &dyn Fn(RequestId) -> bool,
-    ) {
+    /// true keep their blocks.
+    pub(crate) fn begin(&mut self, arena: Arena<'_>, holds: &dyn Fn(RequestId) -> bool) {
         arena.describe();
         for slot in 0..u16::try_from(arena.geometry.slots).unwrap_or(u16::MAX) {
             arena.assign(slot, None);
         }
-        let blocks = self.blocks.iter_mut().zip(&mut self.stale);
-        for (number, (state, stale)) in blocks.enumerate() {
+        for (number, state) in self.blocks.iter_mut().enumerate() {
             let Some(block) = arena.block(number) else { continue };
-            let Some(hold) = block.hold() else { continue };
-            *stale = !is_alone && (*stale || !hold.is_free());
-            hold.release();
+            _ = block.hold().map(Hold::release);
             match state {
                 State::Lent(lent) if holds(lent.id) => {
                     block.begin(lent.len);
@@ -73,6 +68,27 @@ impl<const N: usize> Account<N> {
                 _ => *state = State::Free,
             }
         }
+    }
+
+    /// Ends what the handlers of a worker held that has just ended. Unless its process is gone,
+    /// such a block is not lent again before [`all_gone`](Self::all_gone).
+    pub(crate) fn bury(&mut self, arena: Arena<'_>, is_gone: bool) {
+        for (number, stale) in self.stale.iter_mut().enumerate() {
+            let Some(hold) = arena.block(number).and_then(|block| block.hold()) else { continue };
+            *stale |= !is_gone && !hold.is_free();
+            hold.release();
+        }
+    }
+
+    /// Returns a request that was given up while its handler runs, and its time limit.
+    pub(crate) fn given_up(&self, arena: Arena<'_>) -> Option<(RequestId, Duration)> {
+        let mut blocks = self.blocks.iter().enumerate();
+        blocks.find_map(|(number, state)| match state {
+            State::GivenUp(lent) if !arena.block(number)?.hold()?.is_free() => {
+                Some((lent.id, lent.time_limit))
+            }
+            _ => None,
+        })
     }
 
     /// Frees what killed processes held that are gone by now. Returns whether there was any.
@@ -95,7 +111,7 @@ impl<const N: usize> Account<N> {
                 && match state {
                     State::Free => true,
                     State::Lent(lent) => lent.is_one_way && !holds(lent.id),
-                    State::GivenUp => is_unused(*number) == Some(true),
+                    State::GivenUp(_) => is_unused(*number) == Some(true),
                 }
         });
         found.map(|(number, _)| number)
@@ -110,7 +126,7 @@ impl<const N: usize> Account<N> {
         payload: &[&[u8]],
         request: &UnderWay,
     ) {
-        let &UnderWay { id, frame, is_one_way, .. } = request;
+        let &UnderWay { id, frame, is_one_way, time_limit, .. } = request;
         arena.assign(id.slot(), block);
         let Some(number) = block else { return };
         let Some(block) = arena.block(number) else { return };
@@ -120,7 +136,7 @@ impl<const N: usize> Account<N> {
         }
         block.begin(len);
         if let Some(state) = self.blocks.get_mut(number) {
-            *state = State::Lent(Lent { id, frame, is_one_way, len });
+            *state = State::Lent(Lent { id, frame, is_one_way, len, time_limit });
         }
     }
 
@@ -134,20 +150,20 @@ impl<const N: usize> Account<N> {
         ending: Ending,
     ) -> Option<SharedBytes<'a>> {
         let mut blocks = self.blocks.iter_mut().enumerate();
-        let (number, state, len) = blocks.find_map(|(number, state)| match *state {
-            State::Lent(lent) if lent.frame == frame => Some((number, state, lent.len)),
+        let (number, state, lent) = blocks.find_map(|(number, state)| match *state {
+            State::Lent(lent) if lent.frame == frame => Some((number, state, lent)),
             _ => None,
         })?;
         *state = match ending {
             Ending::Cancelled(how) | Ending::DeadlinePassed(how) if how > How::NotBegun => {
-                State::GivenUp
+                State::GivenUp(lent)
             }
             _ => State::Free,
         };
         let block = arena.block(number)?;
         match ending {
             Ending::Replied => Some(block.replied()),
-            Ending::Lost(_) | Ending::SetAside(_) => Some(block.first(len)),
+            Ending::Lost(_) | Ending::SetAside(_) => Some(block.first(lent.len)),
             _ => None,
         }
     }

@@ -10,9 +10,10 @@ use rustix::event::epoll;
 use super::launch::Launch;
 use super::main::Main;
 use super::state::{GRACE, Life, Phase, Process, SOON};
+use crate::blocks::Lend;
 use crate::counters::add;
 use crate::event::GiveUp;
-use crate::ledger::{Overdue, Restart, Running, Words};
+use crate::ledger::{How, Overdue, Restart, Running, Words};
 use crate::start_error::StartError;
 
 impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> {
@@ -32,9 +33,14 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
             return;
         }
         let words = self.life.words();
-        let first = self.caller.sent().next().map(|request| {
-            limit.time = limit.time.min(request.time_limit);
-            (request.id, words.peek(request.id))
+        let first = self.caller.sent().next();
+        let first = first.map(|request| (request.id, request.time_limit, words.peek(request.id)));
+        // A request that was given up still runs, and may have the last block.
+        let given_up = || self.launch.blocks().given_up();
+        let first = first.or_else(|| given_up().map(|(id, limit)| (id, limit, How::Running)));
+        let first = first.map(|(id, time_limit, how)| {
+            limit.time = limit.time.min(time_limit);
+            (id, how)
         });
         let Life { now, heard, running, .. } = &mut self.life;
         match running.look(first, limit, *now, *heard) {
@@ -139,7 +145,9 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         }
         self.caller.begin_anew();
         // Close this before the next process is made, which would inherit it.
-        if let Some(Process { child, .. }) = self.life.process.take() {
+        if let Some(Process { mut child, .. }) = self.life.process.take() {
+            // The kernel may still copy bytes for a killed process that has not ended.
+            self.launch.blocks_mut().bury(child.try_wait().is_some());
             // This fits: a worker is only started while there is room.
             _ = self.life.unreaped.push(child);
         }

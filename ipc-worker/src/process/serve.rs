@@ -148,22 +148,24 @@ pub(crate) fn serve_over<M: Medium, H: Handler, const SLOTS: usize, const BYTES:
     })
 }
 
+/// Returns whether an exec left this number open. A descriptor that this program opened itself is
+/// close-on-exec, or has another peer.
+fn is_given(number: RawFd) -> bool {
+    // SAFETY: the call only asks whether the number is open.
+    let fd = unsafe { BorrowedFd::borrow_raw(number) };
+    fcntl_getfd(fd).is_ok_and(|flags| !flags.contains(FdFlags::CLOEXEC))
+}
+
 /// Returns whether this process has a stream and a file from that process at the agreed numbers.
 fn is_given_by(main: Pid) -> bool {
-    // A descriptor that this program opened itself is close-on-exec, or has another peer.
-    let is_given = |number| {
-        // SAFETY: the call only asks whether the number is open.
-        let fd = unsafe { BorrowedFd::borrow_raw(number) };
-        fcntl_getfd(fd).is_ok_and(|flags| !flags.contains(FdFlags::CLOEXEC))
-    };
-    // SAFETY: as above.
+    // SAFETY: the call only asks whose the number is.
     let peer = socket_peercred(unsafe { BorrowedFd::borrow_raw(STREAM) });
     is_given(STREAM) && is_given(PAGE) && peer.is_ok_and(|peer| peer.pid == main)
 }
 
 /// Takes what main put at the agreed numbers. `None` if this process is not a worker.
 fn given(mark: Mark) -> Option<(Mark, Stream, OwnedFd)> {
-    if !is_given_by(mark.main) {
+    if !is_given_by(mark.main) || mark.has_blocks && !is_given(BLOCKS) {
         return None;
     }
     // SAFETY: main made both and put them there for this call to take. A descriptor that was taken

@@ -21,10 +21,8 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
     pub(super) fn launch(&mut self) -> Result<(), StartError> {
         self.life.open_reserve();
         let deadline = self.life.now + self.life.policy.ready_within;
-        // The kernel may still copy bytes for a killed process that has not ended.
-        let is_alone = self.life.unreaped.is_empty();
         let holds = |id| self.caller.table.holds(id);
-        self.launch.blocks_mut().begin(SLOTS, is_alone, &holds)?;
+        self.launch.blocks_mut().begin(SLOTS, &holds)?;
         let made = self.launch.begin(&self.life.policy, deadline, &mut self.caller);
         let watched = match made? {
             None => {

@@ -3,10 +3,16 @@
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
+use ipc_tests::cases::skip;
+use ipc_tests::forked::end_of;
+use ipc_tests::over;
+use ipc_tests::ptrace::keep_unreaped;
 use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{
-    Again, Call, Ended, Event, How, Instant, Launch, Outcome, SharedBytes, Start, Why, Worker,
+    Again, Call, Ended, Event, How, Instant, Launch, Outcome, Restart, SharedBytes, Start,
+    TimeLimit, Why, Worker,
 };
 
 use crate::handler::*;
@@ -139,6 +145,50 @@ pub(crate) fn repro_a_block_that_comes_back_without_an_event_is_not_waited_for_i
             while worker.next_event().is_some() {}
         }
     }
+}
+
+/// Its block was lent again before the next worker began. A killed process may still write to it.
+pub(crate) fn repro_a_lost_requests_block_waits_for_the_killed_process() {
+    let mut worker = lending();
+    let (_, _gate) = hold(&mut worker, 1);
+    let Some(mut tracer) = keep_unreaped(worker.pid().unwrap()) else {
+        skip("a tracer", "the right to trace, CAP_SYS_PTRACE");
+    };
+    worker.kill();
+    let mut is_lost = false;
+    let limit = soon();
+    while !is_lost {
+        worker.turn(Instant::now());
+        while let Some(event) = worker.next_event() {
+            is_lost |= matches!(event, Event::Done { outcome: Outcome::Lost(_), .. });
+        }
+        assert!(Instant::now() < limit, "it is not given up");
+    }
+    for tag in [2, 3] {
+        worker.try_call(Call::new(ECHO, &[]).block(&[b"other"]), tag).unwrap();
+        assert!(!worker.has_block(), "the killed process still has one");
+        turn_until(&mut worker, |list| list.iter().any(|it| matches!(it, Told::Reply(..))));
+    }
+    tracer.kill().unwrap();
+    assert_eq!(end_of(&mut tracer), Ended::Killed(9));
+    turn_until(&mut worker, |_| true);
+    while worker.try_call(Call::new(ECHO, &[]).block(&[]), 4).is_ok() {}
+    assert_eq!(worker.under_way(), 2);
+}
+
+/// It held the only block, so no later request could show that it ran too long.
+pub(crate) fn repro_a_handler_that_was_given_up_with_the_last_block_has_a_time_limit() {
+    let time = Duration::from_millis(50);
+    let limit = TimeLimit { time, grace: time };
+    let start = over::fork(handle).blocks::<1>(100).time_limit(limit);
+    let mut worker = Worker::<u32, _>::start(start.restart(Restart::AT_ONCE)).unwrap();
+    let (id, _gate) = hold(&mut worker, 1);
+    assert!(worker.cancel(id));
+    let mut list = Vec::new();
+    let call = Call::new(ECHO, &[b"x"]).block(&[b"other"]);
+    worker.call_until(call, 2, soon(), |event| list.push(told(event))).unwrap();
+    assert_eq!(list.last(), Some(&Told::Reply(2, b"x".to_vec())), "{list:?}");
+    assert_eq!(worker.counters().killed_overdue, 1);
 }
 
 pub(crate) fn the_blocks_of_a_dead_worker_come_back() {

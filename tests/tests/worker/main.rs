@@ -163,6 +163,8 @@ ipc_tests::cases! { main, 4 at once =
     what_no_block_holds_is_not_taken,
     a_block_is_its_handlers_until_that_has_returned,
     repro_a_block_that_comes_back_without_an_event_is_not_waited_for_in_vain,
+    repro_a_lost_requests_block_waits_for_the_killed_process,
+    repro_a_handler_that_was_given_up_with_the_last_block_has_a_time_limit,
     the_blocks_of_a_dead_worker_come_back,
     what_is_sent_again_has_its_block_as_the_dead_worker_left_it,
     a_lost_request_brings_its_block_back,

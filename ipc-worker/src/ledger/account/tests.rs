@@ -75,7 +75,7 @@ fn no_two_requests_and_handlers_have_one_block_at_the_same_time() {
     let words = words(geometry(3));
     let arena = Arena { words: &words, geometry: geometry(3) };
     let mut account = Account::<3>::NEW;
-    account.begin(arena, true, &|_| false);
+    account.begin(arena, &|_| false);
     let mut asked: HashMap<u64, Asked> = HashMap::new();
     let mut generations = [0; SLOTS];
     for step in 0..STEPS {
@@ -144,7 +144,8 @@ fn no_two_requests_and_handlers_have_one_block_at_the_same_time() {
                 });
                 asked.values_mut().for_each(|asked| asked.runs = false);
                 asked.retain(|_, asked| asked.is_under_way);
-                account.begin(arena, true, &|id| held(&asked, id));
+                account.bury(arena, true);
+                account.begin(arena, &|id| held(&asked, id));
             }
             _ => {}
         }
@@ -162,12 +163,13 @@ fn what_a_killed_process_used_is_not_lent_before_it_is_gone() {
     let words = words(geometry(2));
     let arena = Arena { words: &words, geometry: geometry(2) };
     let (mut account, mut requests) = (Account::<2>::NEW, Requests(Queue::new()));
-    account.begin(arena, true, &|_| false);
+    account.begin(arena, &|_| false);
     // Sent again to the next worker, which answers; the process before it has not ended.
     let request = requests.next(id(0, 0), false);
     account.lend(arena, Some(0), &[], &request);
     hold(arena, 0).take();
-    account.begin(arena, false, &|_| true);
+    account.bury(arena, false);
+    account.begin(arena, &|_| true);
     hold(arena, 0).take();
     hold(arena, 0).release();
     assert!(account.take_back(arena, request.frame, Ending::Replied).is_some());
@@ -176,12 +178,59 @@ fn what_a_killed_process_used_is_not_lent_before_it_is_gone() {
     assert_eq!(account.find(arena, &|_| false), Some(0));
 }
 
+/// Its block was lent before the next worker began.
+#[test]
+fn repro_a_lost_requests_block_is_not_lent_while_its_process_may_write_to_it() {
+    let endings = [
+        Ending::Lost(How::Running),
+        Ending::SetAside(How::Running),
+        Ending::Cancelled(How::NotBegun),
+    ];
+    for (is_one_way, ending) in
+        endings.map(|ending| (false, ending)).into_iter().chain([(true, Ending::Replied)])
+    {
+        let words = words(geometry(1));
+        let arena = Arena { words: &words, geometry: geometry(1) };
+        let (mut account, mut requests) = (Account::<1>::NEW, Requests(Queue::new()));
+        account.begin(arena, &|_| false);
+        let request = requests.next(id(0, 0), is_one_way);
+        account.lend(arena, Some(0), &[], &request);
+        hold(arena, 0).take();
+        account.bury(arena, false);
+        account.take_back(arena, request.frame, ending);
+        assert_eq!(account.find(arena, &|_| false), None, "{ending:?}");
+        account.begin(arena, &|_| false);
+        assert_eq!(account.find(arena, &|_| false), None, "{ending:?}");
+        assert!(account.all_gone());
+        assert_eq!(account.find(arena, &|_| false), Some(0));
+    }
+}
+
+/// While one killed process did not end, each later death cost a block.
+#[test]
+fn repro_a_process_that_does_not_end_keeps_its_own_blocks_only() {
+    let words = words(geometry(2));
+    let arena = Arena { words: &words, geometry: geometry(2) };
+    let (mut account, mut requests) = (Account::<2>::NEW, Requests(Queue::new()));
+    for (generation, block) in [(0, 0), (1, 1), (2, 1)] {
+        account.begin(arena, &|_| false);
+        let request = requests.next(id(0, generation), false);
+        assert_eq!(account.find(arena, &|_| false), Some(block));
+        account.lend(arena, Some(block), &[], &request);
+        hold(arena, block).take();
+        account.bury(arena, generation > 0);
+        account.take_back(arena, request.frame, Ending::Lost(How::Running));
+    }
+    account.begin(arena, &|_| false);
+    assert_eq!(account.find(arena, &|_| false), Some(1));
+}
+
 #[test]
 fn only_the_block_of_a_request_that_was_given_up_waits_for_its_handler() {
     let words = words(geometry(1));
     let arena = Arena { words: &words, geometry: geometry(1) };
     let (mut account, mut requests) = (Account::<1>::NEW, Requests(Queue::new()));
-    account.begin(arena, true, &|_| false);
+    account.begin(arena, &|_| false);
     let endings = [
         (Ending::Replied, false),
         (Ending::Refused, false),
@@ -197,13 +246,16 @@ fn only_the_block_of_a_request_that_was_given_up_waits_for_its_handler() {
         account.take_back(arena, request.frame, ending);
         let free = (!is_given_up).then_some(0);
         assert_eq!(account.find(arena, &|_| false), free, "{ending:?}");
+        let runs = is_given_up.then_some((request.id, request.time_limit));
+        assert_eq!(account.given_up(arena), runs);
         hold(arena, 0).release();
+        assert_eq!(account.given_up(arena), None);
         assert_eq!(account.find(arena, &|_| false), Some(0));
     }
     account.lend(arena, Some(0), &[], &requests.next(id(0, 9), true));
     assert_eq!(account.find(arena, &|_| true), None);
     assert_eq!(account.find(arena, &|_| false), Some(0), "it is done");
-    account.begin(arena, true, &|_| false);
+    account.begin(arena, &|_| false);
     assert_eq!(account.find(arena, &|_| true), Some(0), "a later request with its id is another");
 }
 
@@ -217,7 +269,7 @@ fn a_request_that_ended_with_its_worker_gets_its_payload_back() {
         let request = requests.next(id(0, generation), false);
         account.lend(arena, Some(0), &[b"pay", b"load"], &request);
         assert!(arena.block(0).unwrap().set_reply(2));
-        account.begin(arena, true, &|_| false);
+        account.begin(arena, &|_| false);
         assert!(arena.of(request.id).is_none(), "no worker has it");
         assert_eq!(account.find(arena, &|_| false), None, "its outcome is not told");
         let returned = account.take_back(arena, request.frame, ending).unwrap();
