@@ -144,11 +144,11 @@ impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
     /// # Errors
     /// See [`ConnectionError`].
     pub fn try_open(&mut self) -> Result<Option<Hello>, ConnectionError> {
-        match self.flush() {
-            // First receive what the peer sent before it ended.
-            Ok(_) | Err(ConnectionError::Closed) => {}
-            Err(error) => return Err(error),
-        }
+        self.after_sending(Self::open)
+    }
+
+    /// Receives the peer's hello, unless it has arrived.
+    fn open(&mut self) -> Result<Option<Hello>, ConnectionError> {
         while self.theirs.is_none() {
             match self.advance()? {
                 Some(header) if header.kind() == Kind::Ready => {
@@ -178,9 +178,14 @@ impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
         Ok(header.map(|header| (header, self.inbox.current())))
     }
 
-    /// Moves to the next frame, receiving if needed.
+    /// Sends what is queued, and moves to the next frame, receiving if needed.
     fn try_advance(&mut self) -> Result<Option<Header>, ConnectionError> {
-        if self.try_open()?.is_none() {
+        self.after_sending(Self::receive)
+    }
+
+    /// Moves to the next frame, receiving if needed.
+    fn receive(&mut self) -> Result<Option<Header>, ConnectionError> {
+        if self.open()?.is_none() {
             return Ok(None);
         }
         loop {
@@ -235,7 +240,7 @@ impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
         }
         let written = message.encode(room.payload())?;
         let number = room.commit(header, written)?;
-        self.make_room().map_err(|error| {
+        self.make_room().map(|_| ()).map_err(|error| {
             // The refused frame is this one or an earlier one.
             self.outbox.retire(number);
             error.into()
@@ -271,15 +276,32 @@ impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
         Ok(flushed?.complete)
     }
 
-    /// Sends what is queued, and leaves temporary errors to other calls.
-    fn make_room(&mut self) -> Result<(), ConnectionError> {
+    /// Sends what is queued, then receives. An error of sending is returned only if nothing came: a
+    /// shortage may last until this side receives.
+    fn after_sending<R>(
+        &mut self,
+        receive: fn(&mut Self) -> Result<Option<R>, ConnectionError>,
+    ) -> Result<Option<R>, ConnectionError> {
+        let trouble = match self.make_room() {
+            // First receive what the peer sent before it ended.
+            Err(ConnectionError::Closed) => None,
+            sent => sent?,
+        };
+        match (receive(self)?, trouble) {
+            (None, Some(error)) => Err(error),
+            (received, _) => Ok(received),
+        }
+    }
+
+    /// Sends what is queued. Returns the error that may be temporary.
+    fn make_room(&mut self) -> Result<Option<ConnectionError>, ConnectionError> {
         match self.flush() {
-            Err(ConnectionError::Transport(error))
-                if !matches!(error, TransportError::FdsRefused(_)) =>
+            Err(error @ ConnectionError::Transport(cause))
+                if !matches!(cause, TransportError::FdsRefused(_)) =>
             {
-                Ok(())
+                Ok(Some(error))
             }
-            flushed => flushed.map(|_| ()),
+            flushed => flushed.map(|_| None),
         }
     }
 

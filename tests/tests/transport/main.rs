@@ -16,6 +16,7 @@ mod handing;
 mod inbox;
 mod limits;
 mod outbox;
+mod shortage;
 mod waits;
 
 use connection::*;
@@ -24,6 +25,7 @@ use handing::*;
 use inbox::*;
 use limits::*;
 use outbox::*;
+use shortage::*;
 use waits::*;
 
 ipc_tests::cases! {
@@ -90,4 +92,5 @@ ipc_tests::cases! {
     a_sender_without_descriptors_left_queues_nothing,
     an_event_loop_serves_several_programs,
     harmless_faults_change_no_frame_of_a_connection,
+    repro_two_sides_with_too_many_descriptors_in_flight_still_receive,
 }

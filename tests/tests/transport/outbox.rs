@@ -230,13 +230,18 @@ pub(crate) fn frames_go_out_again_with_their_descriptors_until_they_are_retired(
     assert_eq!(fds::open().len(), before);
 }
 
-pub(crate) fn too_many_descriptors_in_flight_keep_the_frame_until_receivers_catch_up() {
-    // The limit is RLIMIT_NOFILE, applied to each user's descriptors in flight, but not to root's.
+/// Takes a user id that no other case uses, since the limit on descriptors in flight is each user's
+/// RLIMIT_NOFILE and does not apply to root.
+pub(crate) fn become_user(id: libc::uid_t) {
     // SAFETY: no memory is involved.
-    let result = unsafe { libc::setuid(4_000_123) };
+    let result = unsafe { libc::setuid(id) };
     if result != 0 && rustix::process::geteuid().is_root() {
         skip("a user without privileges", "a user namespace with more than root in it");
     }
+}
+
+pub(crate) fn too_many_descriptors_in_flight_keep_the_frame_until_receivers_catch_up() {
+    become_user(4_000_123);
     fds::limit(32);
     let null = File::open("/dev/null").unwrap();
     let (mut left, mut right) = Stream::pair().unwrap();

@@ -320,12 +320,15 @@ fn a_peer_that_has_ended_is_told_to_a_sender() {
     assert_eq!(left.try_receive().err(), Some(ConnectionError::Closed));
 }
 
-/// A transport over which the kernel refuses to pass descriptors.
 #[cfg(feature = "socket")]
-struct Refusing<T>(T);
+const ERROR: SystemError = SystemError { call: "sendmsg", errno: Errno(22) };
+
+/// A transport that fails to send descriptors.
+#[cfg(feature = "socket")]
+struct Failing<T>(T, fn(SystemError) -> TransportError);
 
 #[cfg(feature = "socket")]
-impl<T: Transport> Transport for Refusing<T> {
+impl<T: Transport> Transport for Failing<T> {
     fn send(&mut self, pieces: &[&[u8]]) -> Moved {
         self.0.send(pieces)
     }
@@ -336,10 +339,9 @@ impl<T: Transport> Transport for Refusing<T> {
 }
 
 #[cfg(feature = "socket")]
-impl<T: PassFds> PassFds for Refusing<T> {
+impl<T: PassFds> PassFds for Failing<T> {
     fn send_with(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Moved {
-        let refused = SystemError { call: "sendmsg", errno: Errno(22) };
-        if fds.is_empty() { self.0.send(pieces) } else { Err(TransportError::FdsRefused(refused)) }
+        if fds.is_empty() { self.0.send(pieces) } else { Err((self.1)(ERROR)) }
     }
 
     fn receive_with(&mut self, space: &mut [u8], fds: &mut Fds<'_>) -> Moved<Received> {
@@ -355,7 +357,7 @@ fn a_frame_whose_descriptors_are_refused_is_dropped_alone() {
 
     let mut loopback = Loopback::<SPACE>::new();
     let (left, mut right) = loopback.ends();
-    let mut side = Connection::<_, 256, 4>::new(Refusing(left), HELLO);
+    let mut side = Connection::<_, 256, 4>::new(Failing(left, TransportError::FdsRefused), HELLO);
     send(&mut right, &hello_frame(&payload()));
     assert!(side.try_open().unwrap().is_some());
     let null = rustix::fs::open(c"/dev/null", OFlags::CLOEXEC, Mode::empty()).unwrap();
@@ -371,4 +373,30 @@ fn a_frame_whose_descriptors_are_refused_is_dropped_alone() {
     let request = Header::request(1, 4);
     assert_eq!(side.try_send(request, &Raw(b"goes on"), &[]), Ok(()));
     assert_eq!(received(&mut right), frame(request, 0, b"goes on"));
+}
+
+/// While the transport was short, `try_receive` returned `Exhausted` before the frames that had
+/// arrived.
+#[cfg(feature = "socket")]
+#[test]
+fn repro_a_shortage_withholds_no_frame_that_has_arrived() {
+    use rustix::fd::AsFd;
+    use rustix::fs::{Mode, OFlags};
+
+    let mut loopback = Loopback::<SPACE>::new();
+    let (left, mut right) = loopback.ends();
+    let mut side = Connection::<_, 256, 4>::new(Failing(left, TransportError::Exhausted), HELLO);
+    send(&mut right, &hello_frame(&payload()));
+    assert!(side.try_open().unwrap().is_some());
+    let null = rustix::fs::open(c"/dev/null", OFlags::CLOEXEC, Mode::empty()).unwrap();
+    assert_eq!(side.try_send(Header::request(1, 1), &Raw(b"x"), &[null.as_fd()]), Ok(()));
+    for id in [1, 2] {
+        send(&mut right, &frame(Header::one_way(1, id), 0, b"arrived"));
+    }
+    for id in [1, 2] {
+        assert_eq!(side.try_receive().unwrap().unwrap().0.id(), id);
+    }
+    let short = ConnectionError::Transport(TransportError::Exhausted(ERROR));
+    assert_eq!(side.try_receive().err(), Some(short), "told once there is no frame");
+    assert!(side.wants_output());
 }

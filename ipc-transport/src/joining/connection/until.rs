@@ -1,5 +1,7 @@
 //! The calls of a connection that wait. In this folder, only they make system calls.
 
+use core::time::Duration;
+
 use ipc_frame::{Encode, Header, PushError};
 
 use crate::contract::TransportError;
@@ -10,6 +12,9 @@ use crate::joining::connection::hello::Hello;
 use crate::joining::inbox::Arrival;
 use crate::waiting::{Instant, Interest, Watched, wait};
 
+/// How long to wait before a call is made again while the system is short of resources.
+const PAUSE: Duration = Duration::from_millis(1);
+
 /// Calls that wait until a deadline, for programs without an event loop. The transport's descriptor
 /// must poll writable when there is room, as a socket's does.
 impl<T: AsFd, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
@@ -18,12 +23,7 @@ impl<T: AsFd, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAM
     /// # Errors
     /// See [`ConnectionError`].
     pub fn open_until(&mut self, deadline: Instant) -> Result<Hello, ConnectionError> {
-        loop {
-            if let Some(theirs) = self.try_open()? {
-                return Ok(theirs);
-            }
-            self.wait(Interest::Input, deadline)?;
-        }
+        self.until(Interest::Input, deadline, Self::try_open)
     }
 
     /// Sends a frame with duplicates of the descriptors, and waits until the transport has taken it
@@ -78,13 +78,33 @@ impl<T: AsFd, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAM
         &mut self,
         deadline: Instant,
     ) -> Result<(Header, Arrival<'_>), ConnectionError> {
-        let header = loop {
-            if let Some(header) = self.try_advance()? {
-                break header;
-            }
-            self.wait(Interest::Input, deadline)?;
-        };
+        let header = self.until(Interest::Input, deadline, Self::try_advance)?;
         Ok((header, self.inbox.current()))
+    }
+
+    /// Makes the call until it returns `Some`. While the system is short of resources, no descriptor
+    /// shows when to make it again.
+    fn until<R>(
+        &mut self,
+        interest: Interest,
+        deadline: Instant,
+        call: fn(&mut Self) -> Result<Option<R>, ConnectionError>,
+    ) -> Result<R, ConnectionError> {
+        loop {
+            match call(self) {
+                Ok(Some(answer)) => return Ok(answer),
+                Ok(None) => self.wait(interest, deadline)?,
+                Err(ConnectionError::Transport(TransportError::Exhausted(_))) => {
+                    let now = Instant::now();
+                    if now >= deadline {
+                        return Err(ConnectionError::TimedOut);
+                    }
+                    wait(&mut [], Some(deadline.min(now + PAUSE)))
+                        .map_err(TransportError::System)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Waits for the interest, and also for room if anything is queued.
