@@ -1,6 +1,6 @@
 //! A connection between two programs: an exchange of hellos with limits, then typed frames.
 
-use ipc_frame::{Encode, Header, Kind, PushError};
+use ipc_frame::{Encode, FrameNumber, Header, Kind, PushError};
 
 use crate::contract::{PassFds, Transport, TransportError};
 use crate::descriptor::duplicate;
@@ -209,13 +209,23 @@ impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
     /// Later calls send the rest, and report temporary errors of the transport.
     ///
     /// # Errors
-    /// See [`SendError`]: nothing of the frame was sent or will be.
+    /// See [`SendError`]. The frame is not queued, and no byte of it was sent.
     pub fn try_send(
         &mut self,
         header: Header,
         message: &impl Encode,
         fds: &[BorrowedFd<'_>],
     ) -> Result<(), SendError> {
+        self.queue(header, message, fds).map(|_| ())
+    }
+
+    /// Queues a frame, sends as much as the transport takes, and returns the frame's number.
+    fn queue(
+        &mut self,
+        header: Header,
+        message: &impl Encode,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<FrameNumber, SendError> {
         self.make_room()?;
         let theirs = self.theirs.ok_or(SendError::NotOpen)?;
         let kind = header.kind();
@@ -240,11 +250,17 @@ impl<T, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAMES> {
         }
         let written = message.encode(room.payload())?;
         let number = room.commit(header, written)?;
-        self.make_room().map(|_| ()).map_err(|error| {
-            // The refused frame is this one or an earlier one.
+        self.make_room().map_err(|error| self.take_back(number, error))?;
+        Ok(number)
+    }
+
+    /// Drops the frame if the kernel refused its descriptors or those of an earlier one, so that
+    /// nothing of it is sent.
+    fn take_back(&mut self, number: FrameNumber, error: ConnectionError) -> SendError {
+        if let ConnectionError::Transport(TransportError::FdsRefused(_)) = error {
             self.outbox.retire(number);
-            error.into()
-        })
+        }
+        error.into()
     }
 
     /// Sends what is queued, as much as the transport takes. Returns whether nothing is left.

@@ -27,7 +27,7 @@ type Line<'a> = Postcard<(u32, &'a str)>;
 
 type Side<T = Stream> = Connection<T, 4096>;
 
-fn in_ms(milliseconds: u64) -> Instant {
+pub(crate) fn in_ms(milliseconds: u64) -> Instant {
     Instant::now() + Duration::from_millis(milliseconds)
 }
 

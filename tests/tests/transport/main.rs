@@ -93,4 +93,6 @@ ipc_tests::cases! {
     an_event_loop_serves_several_programs,
     harmless_faults_change_no_frame_of_a_connection,
     repro_two_sides_with_too_many_descriptors_in_flight_still_receive,
+    repro_a_frame_is_sent_once_however_long_the_shortage_lasts,
+    repro_an_error_about_an_earlier_frame_leaves_none_queued,
 }

@@ -8,9 +8,9 @@ use crate::contract::{SystemError, TransportError};
 use crate::joining::connection::hello::Hello;
 use crate::joining::joiner::InboxError;
 
-/// Why a connection returned no frame. After [`TimedOut`](Self::TimedOut) and
-/// [`Transport`](Self::Transport) you can make the call again. Every other error is final: later
-/// calls fail, too, so drop the connection.
+/// Why a connection returned no frame. After [`TimedOut`](Self::TimedOut),
+/// [`Exhausted`](TransportError::Exhausted) and [`FdsRefused`](TransportError::FdsRefused) go on.
+/// After any other error drop the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionError {
@@ -48,10 +48,10 @@ pub enum ConnectionError {
     },
     /// The peer's bytes are not frames, or a frame is longer than this side accepts.
     Frames(InboxError),
-    /// The transport failed. After [`FdsRefused`](TransportError::FdsRefused) the frame with those
-    /// descriptors is dropped, and later frames are still sent.
-    /// [`PacketTooLong`](TransportError::PacketTooLong) and
-    /// [`BrokenRing`](TransportError::BrokenRing) are final.
+    /// The transport failed. After [`Exhausted`](TransportError::Exhausted) make the call again some
+    /// milliseconds later; calls that end in `_until` do so themselves. After
+    /// [`FdsRefused`](TransportError::FdsRefused) the frame with those descriptors is dropped, and
+    /// later frames are still sent.
     Transport(TransportError),
 }
 
@@ -91,8 +91,10 @@ impl From<TransportError> for ConnectionError {
     }
 }
 
-/// Why a frame was not sent. No byte of it was sent or will be, except if `send_until` fails with
-/// [`Connection`](Self::Connection).
+/// Why a frame was not sent. It is not queued, and the peer will not get it.
+///
+/// There is one exception: if `send_until` fails with [`TimedOut`](ConnectionError::TimedOut), the
+/// frame is queued. Do not send it again: later calls finish it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {
@@ -112,11 +114,8 @@ pub enum SendError {
     Encode(EncodeError),
     /// A descriptor cannot be duplicated: `EMFILE`.
     NoFd(SystemError),
-    /// The connection failed, or the kernel refused the descriptors of this frame or an earlier
-    /// one.
-    ///
-    /// If `send_until` fails with [`TimedOut`](ConnectionError::TimedOut), the frame is queued. Do
-    /// not send it again: later calls finish it.
+    /// The connection failed, or `send_until` reached its deadline. Or the kernel refused the
+    /// descriptors of this frame or an earlier one: both are dropped.
     Connection(ConnectionError),
 }
 

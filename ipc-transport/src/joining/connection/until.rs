@@ -44,19 +44,17 @@ impl<T: AsFd, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAM
             ConnectionError::TimedOut => SendError::NotOpen,
             error => error.into(),
         })?;
-        loop {
-            match self.try_send(header, message, fds) {
-                Err(SendError::Push(PushError::Full)) if !self.flush()? => {
-                    match self.wait(Interest::Output, deadline) {
-                        Err(ConnectionError::TimedOut) => return Err(PushError::Full.into()),
-                        waited => waited?,
-                    }
-                }
-                Err(SendError::Push(PushError::Full)) => {}
-                Err(error) => return Err(error),
-                Ok(()) => return Ok(self.flush_until(deadline)?),
+        let number = match self.queue(header, message, fds) {
+            Err(SendError::Push(PushError::Full)) => {
+                self.flush_until(deadline).map_err(|error| match error {
+                    ConnectionError::TimedOut => PushError::Full.into(),
+                    error => SendError::from(error),
+                })?;
+                self.queue(header, message, fds)?
             }
-        }
+            queued => queued?,
+        };
+        self.flush_until(deadline).map_err(|error| self.take_back(number, error))
     }
 
     /// Waits until the transport has taken everything that is queued.
@@ -64,10 +62,8 @@ impl<T: AsFd, const BYTES: usize, const FRAMES: usize> Connection<T, BYTES, FRAM
     /// # Errors
     /// See [`ConnectionError`].
     pub fn flush_until(&mut self, deadline: Instant) -> Result<(), ConnectionError> {
-        while !self.flush()? {
-            self.wait(Interest::Output, deadline)?;
-        }
-        Ok(())
+        let flush = |this: &mut Self| Ok(this.flush()?.then_some(()));
+        self.until(Interest::Output, deadline, flush)
     }
 
     /// Waits for the next frame, and sends what is queued meanwhile.
