@@ -28,6 +28,10 @@ pub use hello::Hello;
 /// and also for room while [`wants_output`](Self::wants_output) is true. To reconnect, create a new
 /// connection.
 ///
+/// One of the two sides may stop receiving while `wants_output` is true, and then watches for room
+/// only. The other side must always receive, or both may wait for each other. `send_until` does not
+/// receive: on that other side, call it only if no reply is outstanding.
+///
 /// `BYTES` is the longest frame each way, including its header of 24 bytes. Up to `FRAMES` outgoing
 /// frames are kept until the transport takes them. It never allocates, and no input from the peer
 /// makes it panic.
