@@ -83,6 +83,7 @@ mod hostile;
 mod probe;
 mod readiness;
 mod signals;
+mod sleeps;
 mod strays;
 mod tools;
 
@@ -90,8 +91,8 @@ pub use bytes::{
     a_count_is_from_one_to_what_was_offered,
     a_sender_told_of_the_end_still_receives_and_gets_no_signal, a_short_send_takes_what_it_counts,
     after_would_block_anything_else_may_be_offered, bytes_arrive_in_order_none_twice_none_missing,
-    nothing_offered_is_nothing_taken, signals_are_not_seen, the_directions_are_apart,
-    the_last_words_come_before_the_end_and_the_end_is_for_ever,
+    no_call_blocks, nothing_offered_is_nothing_taken, signals_are_not_seen,
+    the_directions_are_apart, the_last_words_come_before_the_end_and_the_end_is_for_ever,
     what_the_dead_left_unread_costs_no_last_words,
     would_block_takes_nothing_and_leaves_all_as_it_was,
 };
@@ -196,6 +197,7 @@ macro_rules! laws_of_bytes {
             a_short_send_takes_what_it_counts
             nothing_offered_is_nothing_taken
             would_block_takes_nothing_and_leaves_all_as_it_was
+            no_call_blocks
             after_would_block_anything_else_may_be_offered
             the_directions_are_apart
             the_last_words_come_before_the_end_and_the_end_is_for_ever

@@ -5,6 +5,7 @@ use std::vec::Vec;
 
 use crate::contract::Transport;
 use crate::laws::signals::{NoPipeSignal, Storm};
+use crate::laws::sleeps::sleeps_during;
 use crate::laws::tools::{
     Random, await_end, is_closed, patiently, receive_exactly, send_all, settled,
 };
@@ -184,6 +185,18 @@ pub fn would_block_takes_nothing_and_leaves_all_as_it_was<A: Transport, B: Trans
         assert!(traffic.sent[0] > traffic.arrived[0]);
         traffic.drain(0);
     }
+}
+
+/// No call blocks, on an empty or a full transport. The law counts how often its thread sleeps, and
+/// allows for a short wait now and then, such as for a lock.
+pub fn no_call_blocks<A: Transport, B: Transport>(pair: impl Fn() -> (A, B)) {
+    let mut traffic = Traffic::between(pair());
+    let receives = || (0..PATIENCE).for_each(|_| assert_eq!(traffic.receive(0, 100), None));
+    let slept = sleeps_during(receives);
+    assert!(slept < PATIENCE / 2, "{slept} of {PATIENCE} receives from an empty transport slept");
+    traffic.fill(0);
+    let slept = sleeps_during(|| (0..PATIENCE).for_each(|_| _ = traffic.send(0, 3_000)));
+    assert!(slept < PATIENCE / 2, "{slept} of {PATIENCE} sends to a full transport slept");
 }
 
 /// A call that would block may be abandoned: the next one may offer other bytes.

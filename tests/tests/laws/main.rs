@@ -288,6 +288,8 @@ fn main() -> ExitCode {
         a_byte_missing_is_caught,
         a_would_block_that_takes_bytes_is_caught,
         a_would_block_that_gives_bytes_is_caught,
+        repro_a_receive_that_blocks_is_caught,
+        repro_a_send_that_blocks_is_caught,
         a_count_over_the_offer_is_caught,
         an_end_before_the_last_words_is_caught,
         bytes_after_the_end_are_caught,

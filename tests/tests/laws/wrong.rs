@@ -5,6 +5,8 @@
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{catch_unwind, set_hook, take_hook};
+use std::thread::sleep;
+use std::time::Duration;
 
 use ipc_transport::{
     Errno, Fds, Instant, Interest, PassFds, Received, Stream, SystemError, Transport,
@@ -27,6 +29,8 @@ enum Fault {
     ByteMissing,
     WouldBlockThatTakes,
     WouldBlockThatGives,
+    EmptyReceiveThatBlocks,
+    FullSendThatBlocks,
     MoreThanOffered,
     EndBeforeTheLastWords,
     MoreAfterTheEnd,
@@ -82,6 +86,10 @@ impl Wrong {
                 ShortSendWithFdsCountsOneLess if has_fds => taken - 1,
                 _ => taken,
             })),
+            Ok(None) if self.has(FullSendThatBlocks) => {
+                sleep(Duration::from_micros(100));
+                answer
+            }
             Ok(Some(taken)) if self.has(MoreThanOffered) => Ok(Some(taken + 1)),
             Err(TransportError::Closed) if self.has(OtherErrorBeforeClosedForSenders) => {
                 self.fault = Nothing;
@@ -141,6 +149,10 @@ impl Wrong {
                     _ => {}
                 }
                 Ok(Some(received))
+            }
+            Ok(None) if self.has(EmptyReceiveThatBlocks) => {
+                sleep(Duration::from_micros(100));
+                answer
             }
             Err(TransportError::Closed) if self.has(OtherErrorBeforeClosed) => {
                 self.fault = Nothing;
@@ -215,8 +227,8 @@ impl PassFds for Wrong {
 
 /// Defines a case for each fault, in which a law must fail.
 macro_rules! caught {
-    ($($case:ident: $fault:ident => $law:ident,)*) => {
-        $(pub(crate) fn $case() {
+    ($($(#[$doc:meta])* $case:ident: $fault:ident => $law:ident,)*) => {
+        $($(#[$doc])* pub(crate) fn $case() {
             laws::$law(|| pair(Nothing));
             let usual = take_hook();
             // Do not print the expected failure.
@@ -250,6 +262,12 @@ caught! {
         WouldBlockThatTakes => bytes_arrive_in_order_none_twice_none_missing,
     a_would_block_that_gives_bytes_is_caught:
         WouldBlockThatGives => bytes_arrive_in_order_none_twice_none_missing,
+    /// No law noticed a transport that waited whenever it had nothing to receive.
+    repro_a_receive_that_blocks_is_caught:
+        EmptyReceiveThatBlocks => no_call_blocks,
+    /// Nor one that waited whenever it was full.
+    repro_a_send_that_blocks_is_caught:
+        FullSendThatBlocks => no_call_blocks,
     a_count_over_the_offer_is_caught:
         MoreThanOffered => a_count_is_from_one_to_what_was_offered,
     an_end_before_the_last_words_is_caught:
