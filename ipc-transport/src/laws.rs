@@ -60,7 +60,8 @@
 //! A law fails by panicking with a message that says what was expected. If bytes never come, it
 //! fails after 20 seconds, unless a call of the transport hangs. In most laws the first end sends
 //! and dies. If the two ends differ, run the laws a second time with the ends swapped. A transport
-//! must have a limit: it fails if it takes 64 MiB without a receiver.
+//! must have a limit: it fails if it takes 64 MiB without a receiver. The laws of descriptors need a
+//! transport that takes 256 bytes in each direction before any is received.
 //!
 //! Two laws apply to some transports only, and the macro leaves them out. Call
 //! [`what_would_be_received_shows`] and [`what_the_dead_left_unread_costs_no_last_words`] in your

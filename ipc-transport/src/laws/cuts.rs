@@ -9,7 +9,7 @@ use crate::contract::{Fds, PassFds, Received, Transport, TransportError};
 use crate::fd::{AsFd, BorrowedFd};
 use crate::joining::inbox::Inbox;
 use crate::laws::probe::{Probe, id_of, receive};
-use crate::laws::tools::{frame, patiently, send_all, settled};
+use crate::laws::tools::{frame, patiently, send_most, settled, taken};
 
 /// Receives one piece between two cuts in each call.
 struct Cut<'a, T> {
@@ -81,7 +81,7 @@ fn send_cut(to: &mut impl PassFds, bytes: &[u8], cuts: &[usize], own: (usize, &[
             fds.clear();
         }
         while !rest.is_empty() {
-            rest = &rest[patiently(|| settled(to.send_with(&[rest], &fds)))..];
+            rest = &rest[taken(|| settled(to.send_with(&[rest], &fds)))..];
             fds.clear();
         }
     }
@@ -129,17 +129,16 @@ pub fn every_pair_of_cuts_decodes_alike<A: Transport, B: Transport>(pair: impl F
     let (mut left, mut right) = pair();
     for places in cuts(bytes.len()) {
         for by_sender in [true, false] {
-            if by_sender {
-                send_all(&mut left, &bytes[..places[0]]);
-                send_all(&mut left, &bytes[places[0]..places[1]]);
-                send_all(&mut left, &bytes[places[1]..]);
-            } else {
-                send_all(&mut left, &bytes);
-            }
-            let mut cut = Cut::new(&mut right, if by_sender { &[] } else { &places });
-            let (mut decoder, mut list) = (Decoder::<256>::new(), Vec::new());
+            let (sender, receiver) = if by_sender { (places, [0; 2]) } else { ([0; 2], places) };
+            let mut cut = Cut::new(&mut right, &receiver);
+            let (mut decoder, mut list, mut sent) = (Decoder::<256>::new(), Vec::new(), 0);
             while list.len() < 3 {
-                let len = patiently(|| settled(cut.receive(decoder.space())));
+                let len = patiently(|| {
+                    let (first, second) = (sender[0].max(sent), sender[1].max(sent));
+                    let parts = [&bytes[sent..first], &bytes[first..second], &bytes[second..]];
+                    sent += send_most(&mut left, parts);
+                    settled(cut.receive(decoder.space()))
+                });
                 decoder.filled(len);
                 while let Some(frame) = decoder.next_frame().unwrap() {
                     let mut wire = frame.header().encode().to_vec();

@@ -8,7 +8,7 @@ use heapless::Vec as FixedVec;
 use ipc_frame::{DecodeError, Decoder};
 
 use crate::contract::Transport;
-use crate::laws::tools::{Random, await_end, frame, patiently, send_all, settled};
+use crate::laws::tools::{Random, await_end, frame, patiently, send_most, settled};
 
 /// The outcome of a stream: the number of frames, and the error that ended it.
 type Fate = (u64, Option<DecodeError>);
@@ -38,8 +38,22 @@ fn take<const N: usize>(
     (frames, refused)
 }
 
-fn take_from(decoder: &mut Decoder<256>, len: usize, from: &mut impl Transport) -> Fate {
-    take(decoder, len, |space| patiently(|| settled(from.receive(space))))
+/// Sends the bytes, and takes frames until `len` bytes in all have arrived or an error comes. It
+/// receives as soon as the transport is full.
+fn carry(
+    decoder: &mut Decoder<256>,
+    len: usize,
+    bytes: &[u8],
+    (left, right): (&mut impl Transport, &mut impl Transport),
+) -> Fate {
+    let mut rest = bytes;
+    let receive = |space: &mut [u8]| {
+        patiently(|| {
+            rest = &rest[send_most(left, [rest])..];
+            settled(right.receive(space))
+        })
+    };
+    take(decoder, len, receive)
 }
 
 /// The outcome of the same bytes without a transport.
@@ -80,23 +94,17 @@ pub fn sends_random_bytes<A: Transport, B: Transport>(
 ) -> bool {
     // Not on the heap: a varying size would change how much memory the heap keeps.
     let mut sent = FixedVec::<u8, 1024>::new();
-    sent.extend_from_slice(&frame(1, (0, 0), b"an honest peer at first")).unwrap();
     let (mut decoder, mut fate) = (Decoder::<256>::new(), (0, None));
-    send_all(&mut left, &sent);
-    for _ in 0..random.below(8) {
-        let (frames, refused) = take_from(&mut decoder, sent.len(), &mut right);
+    let mut bytes = frame(1, (0, 0), b"an honest peer at first");
+    for _ in 0..=random.below(8) {
+        sent.extend_from_slice(&bytes).unwrap();
+        let (frames, refused) = carry(&mut decoder, sent.len(), &bytes, (&mut left, &mut right));
         fate = (fate.0 + frames, refused);
         assert!(fate.0 > 0, "the first frame was fine");
         if refused.is_some() {
             break;
         }
-        let bytes = noise(random, (0, 0));
-        send_all(&mut left, &bytes);
-        sent.extend_from_slice(&bytes).unwrap();
-    }
-    if fate.1.is_none() {
-        let (frames, refused) = take_from(&mut decoder, sent.len(), &mut right);
-        fate = (fate.0 + frames, refused);
+        bytes = noise(random, (0, 0));
     }
     assert_eq!(fate, judge(&sent));
     if fate.1.is_none() {
@@ -120,10 +128,10 @@ pub fn random_bytes_end_in_a_typed_error<A: Transport, B: Transport>(pair: impl 
 pub fn forges_a_length<A: Transport, B: Transport>((mut left, mut right): (A, B), len: u32) {
     let mut header = frame(1, (0, 0), b"");
     header[..4].copy_from_slice(&len.to_le_bytes());
-    send_all(&mut left, &header);
     let mut decoder = Decoder::<256>::new();
     let refused = DecodeError::TooLong { len, capacity: 232 };
-    assert_eq!(take_from(&mut decoder, 24, &mut right), (0, Some(refused)));
+    let fate = carry(&mut decoder, 24, &header, (&mut left, &mut right));
+    assert_eq!(fate, (0, Some(refused)));
     assert_eq!(decoder.next_frame().err(), Some(refused), "the error is final");
 }
 
@@ -142,8 +150,8 @@ pub fn sends_half_a_frame<A: Transport, B: Transport>(
 ) {
     let whole = frame(1, (0, 0), b"payload");
     let mut decoder = Decoder::<256>::new();
-    send_all(&mut left, &whole[..len]);
-    assert_eq!(take_from(&mut decoder, len, &mut right), (0, None));
+    let fate = carry(&mut decoder, len, &whole[..len], (&mut left, &mut right));
+    assert_eq!(fate, (0, None));
     let deadline = Instant::now() + silence;
     loop {
         assert_eq!(settled(right.receive(decoder.space())), None, "no call waits");
@@ -152,8 +160,8 @@ pub fn sends_half_a_frame<A: Transport, B: Transport>(
         }
     }
     // The sender was only slow.
-    send_all(&mut left, &whole[len..]);
-    assert_eq!(take_from(&mut decoder, whole.len(), &mut right), (1, None));
+    let fate = carry(&mut decoder, whole.len(), &whole[len..], (&mut left, &mut right));
+    assert_eq!(fate, (1, None));
 }
 
 /// Half a frame followed by silence is "would block": no call waits. The rest can follow later.
@@ -165,16 +173,16 @@ pub fn half_a_frame_and_silence_end_at_a_deadline<A: Transport, B: Transport>(
     }
 }
 
-/// Makes `calls` sending calls, each with a part of a frame. Returns how many bytes were taken.
+/// Makes `calls` sending calls, each with a part of a frame, or fewer if the transport is full.
+/// Returns how many bytes were taken.
 pub fn send_parts(to: &mut impl Transport, calls: usize) -> usize {
-    let whole = frame(1, (0, 0), b"payload");
-    let parts = whole.chunks(7).cycle().take(calls);
-    parts.map(|part| (send_all(to, part), part.len()).1).sum()
+    send_most(to, frame(1, (0, 0), b"payload").chunks(7).cycle().take(calls))
 }
 
 /// Checks that `sent` bytes and then the end arrive.
 pub fn take_last_words(from: &mut impl Transport, sent: usize) {
-    let fate = take_from(&mut Decoder::<256>::new(), sent, from);
+    let receive = |space: &mut [u8]| patiently(|| settled(from.receive(space)));
+    let fate = take(&mut Decoder::<256>::new(), sent, receive);
     assert_eq!(fate, (u64::try_from(sent / 31).unwrap(), None), "to the last byte");
     await_end(|| from.receive(&mut [0; 16]));
 }

@@ -8,7 +8,7 @@ use rustix::io::{FdFlags, fcntl_getfd};
 use crate::contract::{FdList, Moved, PassFds, Received};
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::joining::inbox::{Arrived, Inbox};
-use crate::laws::tools::{patiently, settled};
+use crate::laws::tools::{patiently, settled, taken};
 use crate::waiting::{Instant, Interest, Watched, wait};
 
 /// The writing end of a pipe, which is sent, and the reading end, which shows when the last
@@ -62,7 +62,7 @@ pub(super) fn is_kept_apart(fd: &OwnedFd) -> bool {
 /// Sends the bytes with descriptors in one call. Returns how many bytes were taken.
 pub fn send_with(to: &mut impl PassFds, bytes: &[u8], fds: &[&OwnedFd]) -> usize {
     let fds: std::vec::Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
-    patiently(|| settled(to.send_with(&[bytes], &fds)))
+    taken(|| settled(to.send_with(&[bytes], &fds)))
 }
 
 pub(super) fn receive_with(from: &mut impl PassFds, space: &mut [u8], fds: &mut List) -> Received {

@@ -14,6 +14,12 @@ use crate::memory::faulty::Faults;
 /// How long a law retries. Only a transport that hangs or loses bytes takes this long.
 const LONGEST: Duration = Duration::from_secs(20);
 
+/// After this many refusals in a row a transport counts as full or empty, not as slow.
+pub(super) const PATIENCE: usize = 60;
+
+/// The bytes that a transport must hold for the laws of descriptors.
+const ROOM: usize = 256;
+
 /// Returns the result of a call. An injected error counts as "would block".
 ///
 /// # Panics
@@ -40,33 +46,67 @@ pub fn is_closed<T>(answer: Moved<T>) -> bool {
     }
 }
 
+/// Retries until the call returns `Some`, for 20 seconds.
+pub(super) fn in_time<T>(mut call: impl FnMut() -> Option<T>) -> Option<T> {
+    let start = Instant::now();
+    let mut attempts = 0;
+    loop {
+        let answer = call();
+        if answer.is_some() || start.elapsed() >= LONGEST {
+            return answer;
+        }
+        attempts += 1;
+        if attempts > 20 {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    }
+}
+
 /// Retries until the call returns `Some`.
 ///
 /// # Panics
 /// After 20 seconds.
-pub fn patiently<T>(mut call: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    for attempt in 0_u32.. {
-        if let Some(answer) = call() {
-            return answer;
-        }
-        assert!(
-            start.elapsed() < LONGEST,
-            "nothing came in 20 seconds: bytes are lost, or a call hangs"
-        );
-        if attempt > 20 {
-            std::thread::sleep(Duration::from_micros(100));
-        }
-    }
-    unreachable!()
+pub fn patiently<T>(call: impl FnMut() -> Option<T>) -> T {
+    in_time(call)
+        .unwrap_or_else(|| panic!("nothing came in 20 seconds: bytes are lost, or a call hangs"))
+}
+
+/// Retries until the sending call takes bytes.
+///
+/// # Panics
+/// After 20 seconds.
+pub(super) fn taken(call: impl FnMut() -> Option<usize>) -> usize {
+    in_time(call).unwrap_or_else(|| {
+        panic!("no byte was taken in 20 seconds: this law needs room for {ROOM} bytes in flight")
+    })
 }
 
 /// Sends all of the bytes.
 pub fn send_all(to: &mut impl Transport, bytes: &[u8]) {
     let mut rest = bytes;
     while !rest.is_empty() {
-        rest = &rest[patiently(|| settled(to.send(&[rest])))..];
+        rest = &rest[taken(|| settled(to.send(&[rest])))..];
     }
+}
+
+/// Sends the parts, each by separate calls, until the transport is full. Returns how many bytes it
+/// took.
+pub(super) fn send_most<'a>(
+    to: &mut impl Transport,
+    parts: impl IntoIterator<Item = &'a [u8]>,
+) -> usize {
+    let mut sent = 0;
+    for mut rest in parts {
+        let mut refused = 0;
+        while !rest.is_empty() {
+            match settled(to.send(&[rest])) {
+                Some(len) => (rest, sent, refused) = (&rest[len..], sent + len, 0),
+                None if refused == PATIENCE => return sent,
+                None => refused += 1,
+            }
+        }
+    }
+    sent
 }
 
 /// Receives exactly `len` bytes.

@@ -143,7 +143,9 @@ fn main() -> ExitCode {
     bytes!(list, ring);
     bytes!(list, small_ring);
     bytes!(list, seqpacket_of_small_packets);
+    bytes!(list, tiny_ring);
     bytes!(list, loopback);
+    bytes!(list, tiny_loopback);
     bytes!(list, pipes);
     bytes!(list, tcp);
     bytes!(list, terminal);
@@ -156,7 +158,9 @@ fn main() -> ExitCode {
     cuts!(list, stream);
     cuts!(list, seqpacket);
     cuts!(list, ring);
+    cuts!(list, tiny_ring);
     cuts!(list, loopback);
+    cuts!(list, tiny_loopback);
     cuts!(list, pipes);
     cuts!(list, tcp);
     cuts!(list, terminal_without_waiting);
@@ -167,7 +171,9 @@ fn main() -> ExitCode {
     local!(list, ring);
     local!(list, small_ring);
     local!(list, seqpacket_of_small_packets);
+    local!(list, tiny_ring);
     local!(list, loopback);
+    local!(list, tiny_loopback);
     local!(list, pipes);
     local!(list, terminal);
     local!(list, terminal_without_waiting);
@@ -182,6 +188,7 @@ fn main() -> ExitCode {
     descriptors!(list, small_ring);
     descriptors!(list, seqpacket_of_small_packets);
     descriptors!(list, loopback);
+    descriptors!(list, small_loopback);
     descriptors!(list, faulty_stream);
     descriptors!(list, faulty_seqpacket);
     descriptors!(list, faulty_ring);

@@ -31,6 +31,20 @@ pub(crate) fn small_ring() -> (Ring, Ring) {
     Ring::pair(2048).unwrap()
 }
 
+/// As small as a ring can be. The laws failed with anything less than 900 bytes.
+pub(crate) fn tiny_ring() -> (Ring, Ring) {
+    Ring::pair(64).unwrap()
+}
+
+pub(crate) fn tiny_loopback() -> (LoopbackEnd<'static, 5>, LoopbackEnd<'static, 5>) {
+    Box::leak(Box::new(Loopback::<5>::new())).ends()
+}
+
+/// As small as the laws of descriptors allow.
+pub(crate) fn small_loopback() -> (LoopbackEnd<'static, 256>, LoopbackEnd<'static, 256>) {
+    Box::leak(Box::new(Loopback::<256>::new())).ends()
+}
+
 pub(crate) type End = LoopbackEnd<'static, 1000>;
 
 pub(crate) fn loopback() -> (End, End) {
