@@ -68,7 +68,8 @@
 //! own tests.
 //!
 //! Laws can run in parallel with other tests of the same process: they do not count open
-//! descriptors, and the signals that they use go to their own thread only.
+//! descriptors, and the signals that they use go to their own thread only. Laws that open hundreds
+//! of descriptors wait for each other.
 
 #![expect(
     clippy::unwrap_used,

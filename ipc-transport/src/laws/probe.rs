@@ -2,6 +2,7 @@
 
 use std::io::PipeReader;
 use std::os::fd::AsRawFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::io::{FdFlags, fcntl_getfd};
 
@@ -44,6 +45,14 @@ impl Probe {
             wait(&mut watched, Some(Instant::PAST)).unwrap().then_some(())
         });
     }
+}
+
+/// Waits until no other law holds hundreds of descriptors. Several at a time would reach the
+/// process's limit, which is often 1024.
+pub(super) fn many_descriptors() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    // A law that failed has closed its descriptors.
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Room for the most descriptors that a frame can carry.

@@ -7,7 +7,7 @@ use crate::fd::OwnedFd;
 use crate::joining::inbox::Inbox;
 use crate::joining::joiner::InboxError;
 use crate::laws::hostile::noise;
-use crate::laws::probe::{Probe, receive, send_with};
+use crate::laws::probe::{Probe, many_descriptors, receive, send_with};
 use crate::laws::tools::{Random, await_end, frame, patiently, send_all, settled};
 
 /// Sends all bytes, with the same descriptor `count` times on the first of them.
@@ -84,6 +84,7 @@ pub fn sends_random_bytes_and_descriptors<A: PassFds, B: PassFds>(
 pub fn random_bytes_and_descriptors_leave_nothing<A: PassFds, B: PassFds>(
     pair: impl Fn() -> (A, B),
 ) {
+    let _turn = many_descriptors();
     let mut random = Random(0x1234_5678);
     let probe = Probe::new();
     let mut refused = 0;
@@ -115,6 +116,7 @@ pub fn sends_253_with_each_call<A: PassFds, B: PassFds>(
 
 /// Descriptors that no frame announces are closed.
 pub fn descriptors_nobody_asked_for_are_closed<A: PassFds, B: PassFds>(pair: impl Fn() -> (A, B)) {
+    let _turn = many_descriptors();
     let probe = Probe::new();
     sends_253_with_each_call(pair(), 20, probe.own());
     probe.expect_last();
@@ -162,6 +164,7 @@ pub fn dies<A: PassFds, B: PassFds>((mut left, mut right): (A, B), calls: usize,
 pub fn a_peer_that_dies_with_descriptors_at_each_call_leaves_nothing<A: PassFds, B: PassFds>(
     pair: impl Fn() -> (A, B),
 ) {
+    let _turn = many_descriptors();
     let probe = Probe::new();
     for calls in 0..16 {
         dies(pair(), calls, probe.own());

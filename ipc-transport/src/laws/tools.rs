@@ -20,14 +20,14 @@ pub(super) const PATIENCE: usize = 60;
 /// The bytes that a transport must hold for the laws of descriptors.
 const ROOM: usize = 256;
 
-/// Returns the result of a call. An injected error counts as "would block".
+/// Returns the result of a call. A shortage and an injected error count as "would block".
 ///
 /// # Panics
 /// On any other error.
 pub fn settled<T>(answer: Moved<T>) -> Option<T> {
     match answer {
         Ok(answer) => answer,
-        Err(Faults::ERROR) => None,
+        Err(Faults::ERROR | TransportError::Exhausted(_)) => None,
         Err(error) => panic!("{error}: {error:?}"),
     }
 }

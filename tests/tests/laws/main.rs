@@ -15,6 +15,7 @@ mod losses;
 mod modes;
 mod packets;
 mod pairs;
+mod right;
 mod rings;
 mod strays;
 mod wrong;
@@ -283,6 +284,11 @@ fn main() -> ExitCode {
         pipes_do_with_refused_calls,
         descriptors_lie_above_the_standard_streams,
         what_cannot_be_written_to_is_the_systems_error,
+    );
+    own!(list, right:
+        repro_bytes_that_arrive_at_any_time_break_no_law,
+        repro_a_shortage_now_and_then_breaks_no_law,
+        repro_laws_in_parallel_stay_below_the_usual_limit,
     );
     own!(list, wrong:
         a_short_send_that_counts_one_less_is_caught,

@@ -4,8 +4,10 @@
 
 use std::io::pipe;
 use std::mem::MaybeUninit;
-use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::thread::spawn;
 
 use ipc_transport::{BytePair, Faults, Faulty, Loopback, LoopbackEnd, Ring, Seqpacket, Stream};
 use rustix::fs::{Mode, OFlags};
@@ -43,6 +45,20 @@ pub(crate) fn tiny_loopback() -> (LoopbackEnd<'static, 5>, LoopbackEnd<'static, 
 /// As small as the laws of descriptors allow.
 pub(crate) fn small_loopback() -> (LoopbackEnd<'static, 256>, LoopbackEnd<'static, 256>) {
     Box::leak(Box::new(Loopback::<256>::new())).ends()
+}
+
+/// Two streams and threads that forward between them, so that bytes arrive at any time.
+pub(crate) fn forwarded() -> (Stream, Stream) {
+    let ((left, near), (far, right)) = (stream(), stream());
+    for (from, to) in [(&near, &far), (&far, &near)] {
+        let copy = |end: &Stream| UnixStream::from(end.as_fd().try_clone_to_owned().unwrap());
+        let (mut from, mut to) = (copy(from), copy(to));
+        spawn(move || {
+            _ = std::io::copy(&mut from, &mut to);
+            to.shutdown(Shutdown::Write)
+        });
+    }
+    (left, right)
 }
 
 pub(crate) type End = LoopbackEnd<'static, 1000>;
