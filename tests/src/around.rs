@@ -186,7 +186,7 @@ pub fn leave_little_of_dev() -> io::Result<()> {
             mount(&from, &to, libc::MS_BIND)?;
         }
     }
-    // Terminals of its own, as in a container: the machine may have several instances.
+    // Separate terminals, as in a container: the machine may have several instances.
     let pts = Path::new(MOUNT_POINT).join("pts");
     fs::create_dir(&pts)?;
     mount_with("devpts", &pts, 0, c"newinstance,ptmxmode=0666")?;
