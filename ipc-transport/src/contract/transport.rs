@@ -97,7 +97,8 @@ pub enum TransportError {
         /// Bytes that fit.
         capacity: usize,
     },
-    /// The peer wrote an impossible cursor or length to the shared memory. This is final.
+    /// The peer wrote an impossible cursor or length to the shared memory, or did not send the
+    /// descriptors of the next bytes. This is final.
     BrokenRing,
     /// Any other system call that failed.
     System(SystemError),

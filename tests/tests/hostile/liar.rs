@@ -92,7 +92,11 @@ const OF_RING: &[Lie] = &[
     lie("a byte that means nothing", Own::Lost, BROKEN, |_| sleep_after(|| ring::say(b"x"))),
     lie("frames over the socket", Own::Lost, BROKEN, |_| sleep_after(|| ring::say(&REPLY.bytes()))),
     lie("descriptors for no bytes", Own::Lost, BROKEN, |it| {
-        sleep_after(|| it.send_over_socket(&[b"f"], &[fds::file().as_fd()]));
+        sleep_after(|| it.send_ahead(it.sent, &[fds::file().as_fd()]));
+    }),
+    lie("the descriptors of other bytes", Own::Lost, BROKEN, |it| {
+        it.send_ahead(it.sent + 1, &[fds::file().as_fd()]);
+        sleep_after(|| ring::write(&REPLY.bytes(), true));
     }),
     lie("bells for ever", Own::Lost, OVERDUE, |_| {
         loop {
@@ -305,10 +309,16 @@ impl Liar {
     fn send(&mut self, header: RawHeader, payload: &[u8], fds: &[BorrowedFd<'_>]) {
         let header = RawHeader { len: u32::try_from(payload.len()).unwrap(), ..header };
         if self.over_ring {
-            self.send_over_socket(&[b"f"], fds);
+            self.send_ahead(self.sent, fds);
             return ring::write(&[&header.bytes(), payload].concat(), true);
         }
         self.send_over_socket(&[&header.bytes(), payload], fds);
+    }
+
+    /// Sends the descriptors of the chunk with that number. Each honest reply with descriptors has
+    /// one, in one chunk.
+    fn send_ahead(&mut self, number: u32, fds: &[BorrowedFd<'_>]) {
+        self.send_over_socket(&[&[ring::FDS | number.to_le_bytes()[0]]], fds);
     }
 
     fn send_over_socket(&mut self, pieces: &[&[u8]], fds: &[BorrowedFd<'_>]) {

@@ -17,6 +17,8 @@ const DATA: usize = HEAD + 64;
 
 const CAPACITY: u32 = 4096;
 const WITH_FDS: u32 = 1 << 31;
+/// Marks a message that carries descriptors.
+pub(crate) const FDS: u8 = 1 << 7;
 
 const _: () = assert!(CAPACITY as usize == BYTES && LEN == 2 * (64 + BYTES / 4));
 

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod ahead;
 mod faults;
 mod frugal;
 mod growth;
@@ -262,7 +263,7 @@ fn main() -> ExitCode {
         lengths_that_cannot_be_break_the_ring,
         socket_bytes_of_no_meaning_break_the_ring_after_what_was_sent,
         descriptors_that_no_bytes_claim_break_the_ring_after_a_while,
-        bytes_without_the_descriptors_that_they_tell_of_come_alone,
+        descriptors_that_are_missing_or_of_other_bytes_break_the_ring,
         a_flood_of_bells_costs_wake_ups_only,
         repro_bells_do_not_hold_a_receive_over_its_time,
         a_peer_that_ends_amid_a_chunk_leaves_what_it_had_written,
@@ -272,6 +273,10 @@ fn main() -> ExitCode {
         bits_that_tell_of_sleepers_change_no_bytes,
         a_peer_that_moves_and_makes_no_room_breaks_the_ring,
         whatever_a_peer_does_ends_in_bytes_or_an_error,
+    );
+    own!(list, ahead:
+        repro_each_byte_brings_its_own_descriptor_after_bells_that_found_no_memory,
+        repro_descriptors_come_after_any_number_of_bells,
     );
     own!(list, faults:
         lost_descriptors_are_told_and_the_next_frame_is_right,

@@ -24,6 +24,8 @@ const HEAD: usize = RingEnd::page_len(BYTES) / 2;
 const DATA: usize = HEAD + 64;
 const TAIL: usize = 32;
 const WITH_FDS: u32 = 1 << 31;
+/// The message with the descriptors of the first chunk that has some.
+const FDS: u8 = 1 << 7;
 
 /// A nonblocking call and a blocking one.
 const MODES: [Option<Patience>; 2] = [None, Some(Patience::SLEEP)];
@@ -126,7 +128,7 @@ pub(crate) fn descriptors_that_no_bytes_claim_break_the_ring_after_a_while() {
     let (file, open) = (file(), fds::open().len());
     for mode in MODES {
         let mut ends = Ends::new();
-        assert_eq!(ends.peer_socket.send_with(&[b"f"], &[file.as_fd(); 3]), Ok(Some(1)));
+        assert_eq!(ends.peer_socket.send_with(&[&[FDS]], &[file.as_fd(); 3]), Ok(Some(1)));
         assert_eq!(ends.receive(mode), Ok(None), "the bytes may be about to come");
         ends.is_broken(mode, "descriptors without bytes");
         drop(ends);
@@ -135,17 +137,22 @@ pub(crate) fn descriptors_that_no_bytes_claim_break_the_ring_after_a_while() {
     drop(file);
 }
 
-pub(crate) fn bytes_without_the_descriptors_that_they_tell_of_come_alone() {
+pub(crate) fn descriptors_that_are_missing_or_of_other_bytes_break_the_ring() {
+    let file = file();
     for mode in MODES {
-        for socket in [&b""[..], b"b", b"x", &[b'b'; 300]] {
+        for socket in [&b""[..], b"b", b"x", &[b'b'; 300], &[FDS + 1], &[b'b', FDS + 127]] {
             let mut ends = Ends::new();
-            send_all(&mut ends.peer_socket, socket);
+            if let [bells @ .., last] = socket {
+                send_all(&mut ends.peer_socket, bells);
+                ends.peer_socket.send_with(&[&[*last]], &[file.as_fd()]).unwrap();
+            }
             ends.write(DATA, 5 | WITH_FDS);
             ends.write(HEAD, 16);
-            let mut list = Fds::default();
-            let received = ends.link(mode).0.receive_with(&mut [0; 64], &mut list.fds());
-            let received = received.unwrap().unwrap();
-            assert_eq!((received.len, received.fds_truncated, list.len()), (5, false, 0));
+            for _ in 0..2 {
+                let mut list = Fds::default();
+                let received = ends.link(mode).0.receive_with(&mut [0; 64], &mut list.fds());
+                assert_eq!((received, list.len()), (Err(TransportError::BrokenRing), 0));
+            }
         }
     }
 }
@@ -374,7 +381,10 @@ fn strike(
                 words[place].store([value, value * 8, value << 12][random.below(3)], Release);
             }
             1 => _ = socket.send(&[&b"bbbbfx"[random.below(6)..]]),
-            2 => _ = socket.send_with(&[b"f"], &[file.as_fd(); 3]),
+            2 => {
+                let message = FDS | u8::try_from(random.below(4)).unwrap();
+                _ = socket.send_with(&[&[message]], &[file.as_fd(); 3]);
+            }
             3 => _ = socket.receive(&mut [0; 9]),
             // The cursor that an honest side would write, which makes room.
             _ => {

@@ -14,6 +14,8 @@ pub(crate) struct Consumer {
     left: u32,
     /// The descriptors of the current chunk have not been fetched.
     with_fds: bool,
+    /// How many chunks had descriptors that were fetched, wrapping.
+    number: u8,
 }
 
 /// What to read next.
@@ -26,7 +28,7 @@ pub(crate) enum Next {
 
 impl Consumer {
     pub(crate) const fn new() -> Self {
-        Self { position: 0, head: 0, left: 0, with_fds: false }
+        Self { position: 0, head: 0, left: 0, with_fds: false, number: 0 }
     }
 
     #[cfg(test)]
@@ -68,9 +70,15 @@ impl Consumer {
         Ok(Some(if self.with_fds { Next::WithFds } else { Next::Bytes }))
     }
 
+    /// Returns the number of the next chunk whose descriptors are to be fetched.
+    pub(crate) const fn number(&self) -> u8 {
+        self.number
+    }
+
     /// Notes that the descriptors of the next bytes were fetched. Returns how many bytes these are.
     pub(crate) fn fetched(&mut self) -> usize {
         self.with_fds = false;
+        self.number = self.number.wrapping_add(1);
         usize::try_from(self.left).unwrap_or(usize::MAX)
     }
 

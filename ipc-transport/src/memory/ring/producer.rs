@@ -1,6 +1,6 @@
 //! The writing side.
 
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
 
 use super::cursor::Asleep;
 use super::track::{BrokenRing, Track, UNIT, WITH_FDS, aligned};
@@ -11,6 +11,8 @@ use super::track::{BrokenRing, Track, UNIT, WITH_FDS, aligned};
 pub(crate) struct Producer {
     head: AtomicU32,
     tail: AtomicU32,
+    /// How many chunks had descriptors, wrapping.
+    number: AtomicU8,
 }
 
 /// A chunk that was written.
@@ -23,18 +25,23 @@ pub(crate) struct Put {
 
 impl Producer {
     pub(crate) const fn new() -> Self {
-        Self { head: AtomicU32::new(0), tail: AtomicU32::new(0) }
+        Self { head: AtomicU32::new(0), tail: AtomicU32::new(0), number: AtomicU8::new(0) }
     }
 
     #[cfg(test)]
     #[cfg(not(loom))]
     pub(super) fn starting_at(position: u32) -> Self {
-        Self { head: position.into(), tail: position.into() }
+        Self { head: position.into(), tail: position.into(), ..Self::new() }
     }
 
     /// Returns the last known position of the other side.
     pub(crate) fn tail(&self) -> u32 {
         self.tail.load(Relaxed)
+    }
+
+    /// Returns the number of the next chunk that has descriptors.
+    pub(crate) fn number(&self) -> u8 {
+        self.number.load(Relaxed)
     }
 
     /// Returns how many bytes the next chunk can have. It reads the other side's position only if
@@ -82,6 +89,7 @@ impl Producer {
             at = at.wrapping_add(u32::try_from(piece.len()).unwrap_or(0));
         }
         self.head.store(aligned(end), Relaxed);
+        self.number.store(self.number().wrapping_add(with_fds.into()), Relaxed);
         Ok(Some(Put { len, asleep: track.head.publish(aligned(end)) }))
     }
 }

@@ -62,6 +62,9 @@ fn agrees_with_the_model(start: u32, seed: u64, steps: usize) {
         let next = consumer.next(track).unwrap();
         assert_eq!(next.is_none(), model.is_empty());
         assert_eq!(consumer.is_empty(track), model.is_empty());
+        let unfetched = model.iter().filter(|(_, with_fds)| *with_fds).count();
+        let numbers_between = producer.number().wrapping_sub(consumer.number());
+        assert_eq!(usize::from(numbers_between), unfetched);
         let unread: usize = model.iter().map(|(bytes, _)| bytes.len()).sum();
         assert!((unread..=BYTES).contains(&consumer.waiting(track)));
         let mut space = [0; 90];

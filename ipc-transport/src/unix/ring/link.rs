@@ -139,31 +139,43 @@ impl<'a> RingLink<'a> {
         // The bytes of these descriptors are about to come.
         let now = Instant::now();
         let since = *self.input.unclaimed.get_or_insert(now);
-        let is_late = seen.first() != Some(&FDS) || now.since(since) > UNCLAIMED;
+        let is_late = seen.first() != Some(&self.message()) || now.since(since) > UNCLAIMED;
         if is_late { Err(TransportError::BrokenRing) } else { Ok(true) }
     }
 
-    /// Receives the descriptors of the next bytes from the socket. Returns whether some did not
-    /// fit. If the socket holds none, the frame has lost them.
+    /// The message that carries the next descriptors.
+    fn message(&self) -> u8 {
+        FDS | self.input.consumer.number()
+    }
+
+    /// Receives the descriptors of the next bytes from the socket, and the bells before them.
+    /// Returns whether some did not fit.
     fn fetch(&mut self, fds: &mut Fds<'_>) -> Result<bool, TransportError> {
         self.input.unclaimed = None;
-        let calls = self.calls(Mode::NonBlocking);
+        let (calls, held) = (self.calls(Mode::NonBlocking), fds.len());
         for _ in 0..ATTEMPTS {
-            let mut byte = [0];
+            let mut space = [0; BELLS];
+            // A receive ends after the byte that brings descriptors.
             let received = match fds.room() {
-                0 => calls.receive(&mut byte),
-                _ => calls.receive_with([&mut byte], fds),
+                0 => calls.receive(&mut space),
+                _ => calls.receive_with([&mut space], fds),
             };
-            match received {
-                Ok(Some(Received { len: 1, fds_truncated })) if byte == [FDS] => {
-                    return Ok(fds_truncated);
-                }
-                Ok(Some(Received { len: 1, .. })) => {}
-                Ok(_) | Err(TransportError::Closed) => break,
+            let (len, fds_truncated) = match received {
+                Ok(Some(Received { len, fds_truncated })) => (len, fds_truncated),
+                Ok(None) | Err(TransportError::Closed) => break,
                 Err(error) => return Err(error),
+            };
+            let taken = space.get(..len).unwrap_or_default();
+            // One of these bells may have announced the bytes.
+            self.input.shows &= taken.first() != Some(&BELL);
+            match taken.last() {
+                Some(&BELL) if fds.len() == held => {}
+                Some(&last) if last == self.message() => return Ok(fds_truncated),
+                _ => break,
             }
         }
-        Ok(false)
+        fds.truncate(held);
+        Err(TransportError::BrokenRing)
     }
 
     /// Waits for input or the end; returns false if nothing came. If the mode forbids waiting, it
@@ -179,7 +191,7 @@ impl<'a> RingLink<'a> {
             return Ok(self.input.closed || !self.show(track));
         };
         self.stop_showing();
-        self.sender.ring_again();
+        _ = self.sender.ring_again();
         let Some(end) = self.input.consumer.end() else { return Ok(true) };
         let head = track.head;
         if !spin.is_zero() {
@@ -248,7 +260,7 @@ impl Carry for RingLink<'_> {
         if space.is_empty() {
             return Ok(None);
         }
-        self.sender.ring_again();
+        _ = self.sender.ring_again();
         let mut deadline = None;
         for attempt in 0..ATTEMPTS {
             let Some(next) = self.input.consumer.next(track)? else {
@@ -270,15 +282,15 @@ impl Carry for RingLink<'_> {
                 // Bytes of a later call must not come with them.
                 limit = self.input.consumer.fetched();
             }
+            if self.patience.is_none() && self.input.shows {
+                // The bell that announced these bytes. It comes before later descriptors.
+                _ = self.calls(Mode::NonBlocking).receive(&mut [0]);
+            }
             let limit = limit.min(space.len());
             let space = space.get_mut(..limit).unwrap_or_default();
             let (len, asleep) = self.input.consumer.take(track, space);
             self.sender.wake(track.tail, asleep);
             if self.patience.is_none() {
-                if self.input.shows {
-                    // The bell that announced these bytes.
-                    _ = self.calls(Mode::NonBlocking).receive(&mut [0]);
-                }
                 self.show(track);
             }
             return Ok(Some(Received { len, fds_truncated }));

@@ -66,11 +66,12 @@ impl<'a> RingSender<'a> {
         let Some(track) = self.side.outgoing(self.words) else {
             return Calls { fd: self.socket, mode }.send(pieces, usize::MAX, fds);
         };
-        self.ring_again();
+        let rung = self.ring_again();
         if !fds.is_empty() {
-            // They go first, so they are there once the peer sees the bytes.
-            let calls = Calls { fd: self.socket, mode };
-            if !self.wait_for_room(track, mode)? || calls.send(&[&[FDS]], 1, fds)?.is_none() {
+            // The bell of earlier bytes goes before any descriptors.
+            rung?;
+            let (calls, message) = (Calls { fd: self.socket, mode }, [FDS | self.out.number()]);
+            if !self.wait_for_room(track, mode)? || calls.send(&[&message], 1, fds)?.is_none() {
                 return Ok(None);
             }
         }
@@ -96,7 +97,7 @@ impl<'a> RingSender<'a> {
             if asleep.is_some() && self.is_over()? {
                 return Err(TransportError::Closed);
             }
-            self.ring_again();
+            _ = self.ring_again();
             match (mode, asleep) {
                 (Mode::Blocking, Some(word)) => _ = sleep(track.tail, word),
                 (Mode::NonBlocking, Some(_)) => return Ok(false),
@@ -121,26 +122,25 @@ impl<'a> RingSender<'a> {
             Asleep::No => {}
             // If this is refused, the sleep on the word soon ends by itself.
             Asleep::OnWord => _ = futex::wake(cursor.word(), futex::Flags::empty(), 1),
-            Asleep::OnSocket => self.ring(),
+            Asleep::OnSocket => _ = self.ring(),
         }
     }
 
     /// Sends a bell, so that the other side's socket shows input. A full socket shows it already.
     /// If the kernel is short of memory, a later call sends the bell.
     #[inline(never)]
-    fn ring(self) {
-        let calls = Calls { fd: self.socket, mode: Mode::NonBlocking };
-        if matches!(calls.send(&[&[BELL]], 1, &[]), Err(TransportError::Exhausted(_))) {
+    fn ring(self) -> Moved {
+        let rung = Calls { fd: self.socket, mode: Mode::NonBlocking }.send(&[&[BELL]], 1, &[]);
+        if matches!(rung, Err(TransportError::Exhausted(_))) {
             self.owes.store(true, Relaxed);
         }
+        rung
     }
 
     /// Sends the bell that an earlier call had no memory for.
     #[inline]
-    pub(super) fn ring_again(self) {
-        if self.owes() && self.owes.swap(false, Relaxed) {
-            self.ring();
-        }
+    pub(super) fn ring_again(self) -> Moved {
+        if self.owes() && self.owes.swap(false, Relaxed) { self.ring() } else { Ok(None) }
     }
 
     /// Returns whether a bell is still to be sent: the caller must not wait.

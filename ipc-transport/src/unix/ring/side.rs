@@ -6,8 +6,9 @@ use crate::memory::ring::track::Track;
 
 /// Wakes a side that waits at the socket.
 pub(super) const BELL: u8 = b'b';
-/// Carries descriptors, ahead of their bytes in the ring.
-pub(super) const FDS: u8 = b'f';
+/// Marks a message that carries descriptors, ahead of their chunk in the ring. The other bits are
+/// the lowest of the chunk's number.
+pub(super) const FDS: u8 = 1 << 7;
 
 /// One of the two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
