@@ -15,6 +15,10 @@
 //!   of that chunk, the next message is a bell, or none.
 //! - If the socket is too full for that bell, it is full of older bells. They too come before later
 //!   descriptors. A receiver that fetches descriptors from behind bells takes no bell after that.
+//!
+//! A sender that finds the socket full sleeps on its tail and then tries once more. The receiver
+//! publishes the tail after all that it takes from the socket. So if the second attempt fails, the
+//! receiver has still to take something, and wakes the sender when it publishes the tail.
 
 pub(crate) mod end;
 pub(crate) mod link;

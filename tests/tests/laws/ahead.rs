@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use ipc_tests::fds::{Fds, file, id_of};
 use ipc_tests::seccomp::refuse_at_first;
 use ipc_transport::laws::parts::patiently;
-use ipc_transport::{PassFds, Ring, Transport, TransportError};
+use ipc_transport::{Instant, Interest, PassFds, Ring, Transport, TransportError, Watched, wait};
+use rustix::net::sockopt::set_socket_send_buffer_size;
 
 /// Receives once: the ids of the descriptors that came, or `None` if nothing came.
 fn receive(from: &mut impl PassFds) -> Option<Vec<u64>> {
@@ -49,4 +50,47 @@ pub(crate) fn repro_descriptors_come_after_any_number_of_bells() {
     }
     send(&mut right, &file);
     assert_eq!(receive(&mut left), Some(vec![id_of(&file)]));
+}
+
+/// Waits until the left side shows that it can send again, while the right side receives all.
+fn shows_room(left: &mut Ring, mut receive_all: impl FnMut()) {
+    let file = file();
+    assert_eq!(left.send_with(&[b"x"], &[file.as_fd()]), Ok(None), "the socket is full");
+    receive_all();
+    let mut watched = [Watched::new(left.as_fd(), Interest::Input)];
+    let limit = Instant::now() + std::time::Duration::from_secs(10);
+    assert!(wait(&mut watched, Some(limit)).unwrap(), "a sender would wait for ever");
+    assert_eq!(left.send_with(&[b"x"], &[file.as_fd()]), Ok(Some(1)));
+}
+
+/// The ring had room, so the sender was not woken.
+pub(crate) fn repro_a_socket_full_of_descriptors_shows_when_there_is_room() {
+    let file = file();
+    for waits in [false, true] {
+        let (mut left, mut right) = Ring::pair(4096).unwrap();
+        set_socket_send_buffer_size(&left, 1).unwrap();
+        let mut count = 0;
+        while left.send_with(&[b"x"], &[file.as_fd()]).unwrap().is_some() {
+            count += 1;
+        }
+        assert!((2..100).contains(&count), "{count} chunks are not a full ring");
+        shows_room(&mut left, || {
+            for _ in 0..count {
+                let came = if waits { receive(&mut right.blocking()) } else { receive(&mut right) };
+                assert_eq!(came, Some(vec![id_of(&file)]));
+            }
+        });
+    }
+}
+
+/// The socket can also be full of bells, if the peer has only sent for a long time. Then there are
+/// no bytes whose end would wake the sender.
+pub(crate) fn repro_a_socket_full_of_bells_shows_when_there_is_room() {
+    let (mut left, mut right) = Ring::pair(64).unwrap();
+    set_socket_send_buffer_size(&left, 1).unwrap();
+    for _ in 0..150 {
+        while right.send(&[&[0; 64]]).unwrap().is_some() {}
+        while receive(&mut left).is_some() {}
+    }
+    shows_room(&mut left, || assert_eq!(receive(&mut right), None));
 }

@@ -277,6 +277,8 @@ fn main() -> ExitCode {
     own!(list, ahead:
         repro_each_byte_brings_its_own_descriptor_after_bells_that_found_no_memory,
         repro_descriptors_come_after_any_number_of_bells,
+        repro_a_socket_full_of_descriptors_shows_when_there_is_room,
+        repro_a_socket_full_of_bells_shows_when_there_is_room,
     );
     own!(list, faults:
         lost_descriptors_are_told_and_the_next_frame_is_right,

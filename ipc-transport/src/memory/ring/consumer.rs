@@ -97,8 +97,14 @@ impl Consumer {
             self.position = self.position.wrapping_add(len);
             self.left -= len;
         }
+        (taken, self.publish(track))
+    }
+
+    /// Publishes how far this side has read. Returns how the other side sleeps while it waits for
+    /// room.
+    pub(crate) fn publish(&self, track: Track<'_>) -> Asleep {
         let end = if self.left == 0 { aligned(self.position) } else { self.position & !(UNIT - 1) };
-        (taken, track.tail.publish(end))
+        track.tail.publish(end)
     }
 
     /// Returns whether there is nothing to read.

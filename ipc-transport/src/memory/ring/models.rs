@@ -151,6 +151,39 @@ fn all_bytes_arrive(writer: Way, reader: Way) {
     });
 }
 
+/// The socket has room for one message. The reader publishes its tail after each that it takes.
+#[test]
+fn a_writer_that_waits_for_room_in_the_socket_sends_all_messages() {
+    loom::model(|| {
+        let both = Arc::new((Both::new(), Mutex::new(false)));
+        let other = Arc::clone(&both);
+        let thread = thread::spawn(move || {
+            let (both, is_full) = &*other;
+            let send = || !std::mem::replace(&mut *is_full.lock().unwrap(), true);
+            let tail = both.track().tail;
+            for _ in 0..2 {
+                while !send() {
+                    let is_armed = tail.sleep(tail.position(), Asleep::OnSocket).is_some();
+                    if send() {
+                        break;
+                    }
+                    assert!(is_armed, "the position does not change here");
+                    both.writer.sleep_at_socket();
+                }
+                both.reader.wake(Asleep::OnSocket);
+            }
+        });
+        let (both, is_full) = &*both;
+        let mut taken = 0;
+        while taken < 2 {
+            both.reader.sleep_at_socket();
+            taken += usize::from(std::mem::take(&mut *is_full.lock().unwrap()));
+            both.writer.wake(Consumer::new().publish(both.track()));
+        }
+        thread.join().unwrap();
+    });
+}
+
 #[test]
 fn two_that_sleep_on_the_words_get_all_bytes() {
     all_bytes_arrive(Way::OnWord, Way::OnWord);

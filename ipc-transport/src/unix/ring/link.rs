@@ -108,7 +108,7 @@ impl<'a> RingLink<'a> {
     /// Reads the socket: takes bells and notes the end. Returns false if there was nothing, after
     /// the wait that the mode allows.
     #[inline(never)]
-    fn listen(&mut self, mode: Mode) -> Result<bool, TransportError> {
+    fn listen(&mut self, track: Track<'_>, mode: Mode) -> Result<bool, TransportError> {
         let mut space = [0; BELLS];
         let seen = self.calls(mode).repeat("recv", Way::Receive, |fd, mode| {
             let flags = RecvFlags::from_bits_retain(mode as u32) | RecvFlags::PEEK;
@@ -129,6 +129,8 @@ impl<'a> RingLink<'a> {
         if bells > 0 {
             let bells = space.get_mut(..bells).unwrap_or_default();
             _ = self.calls(Mode::NonBlocking).receive(bells)?;
+            // The other side may wait for room in the socket.
+            self.sender.wake(track.tail, self.input.consumer.publish(track));
             return Ok(true);
         }
         if self.sender.is_over()? {
@@ -187,7 +189,7 @@ impl<'a> RingLink<'a> {
         deadline: Option<Instant>,
     ) -> Result<bool, TransportError> {
         let Some(Patience { spin }) = self.patience else {
-            self.listen(Mode::NonBlocking)?;
+            self.listen(track, Mode::NonBlocking)?;
             return Ok(self.input.closed || !self.show(track));
         };
         self.stop_showing();
@@ -223,7 +225,7 @@ impl<'a> RingLink<'a> {
                 Mode::NonBlocking
             }
         };
-        Ok(self.listen(mode)? || head.position() != end)
+        Ok(self.listen(track, mode)? || head.position() != end)
     }
 
     /// Returns the deadline of a receive after a spurious wake-up, if it has a timeout.

@@ -70,8 +70,7 @@ impl<'a> RingSender<'a> {
         if !fds.is_empty() {
             // The bell of earlier bytes goes before any descriptors.
             rung?;
-            let (calls, message) = (Calls { fd: self.socket, mode }, [FDS | self.out.number()]);
-            if !self.wait_for_room(track, mode)? || calls.send(&[&message], 1, fds)?.is_none() {
+            if !self.wait_for_room(track, mode)? || !self.send_ahead(track, mode, fds)? {
                 return Ok(None);
             }
         }
@@ -84,6 +83,29 @@ impl<'a> RingSender<'a> {
                 return Ok(None);
             }
         }
+    }
+
+    /// Sends descriptors ahead of their bytes and returns whether it did. If the mode forbids
+    /// waiting and the socket is full, it returns false, and this side's socket will show when there
+    /// is room.
+    #[inline(never)]
+    fn send_ahead(
+        self,
+        track: Track<'_>,
+        mode: Mode,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<bool, TransportError> {
+        let calls = Calls { fd: self.socket, mode };
+        let message = [FDS | self.out.number()];
+        if calls.send(&[&message], 1, fds)?.is_some() {
+            return Ok(true);
+        }
+        let sleep = |_| track.tail.sleep(track.tail.position(), Asleep::OnSocket).is_some();
+        if !(0..ATTEMPTS).any(sleep) {
+            return Err(TransportError::BrokenRing);
+        }
+        // If the socket is still full, the peer has yet to take something, and wakes this side.
+        Ok(calls.send(&[&message], 1, fds)?.is_some())
     }
 
     /// Waits for room and returns whether there is some. If the mode forbids waiting, it returns
