@@ -2,7 +2,7 @@
 
 use ipc_tests::over;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use ipc_worker::{
     Again, Call, Ended, Handler, How, Instant, Launch, Refusal, Reply, Request, Restart, TimeLimit,
     Worker,
 };
+
+use rustix::pipe::fcntl_getpipe_size;
 
 use crate::handler::*;
 
@@ -161,10 +163,15 @@ pub(crate) fn a_main_that_looks_away_for_a_while_kills_nobody() {
     let mut worker = limited(LIMIT);
     let pid = worker.pid();
     for tag in 0..5 {
-        worker.try_call(Call::new(ECHO, &[]), tag).unwrap();
+        // The handler waits for room in a full pipe.
+        let (mut output, mut input) = std::io::pipe().unwrap();
+        let mut full = vec![0; fcntl_getpipe_size(&input).unwrap()];
+        input.write_all(&full).unwrap();
+        worker.try_call(Call::new(WRITE, &[b"x"]).fds(&[input.as_fd()]), tag).unwrap();
         worker.turn(Instant::now());
         // Its time begins.
         assert!(worker.next_event().is_none());
+        output.read_exact(&mut full).unwrap();
         let mut answered = [Watched::new(worker.as_fd(), Interest::Input)];
         assert!(wait(&mut answered, Some(soon())).unwrap());
         // First before main receives the reply, and then before it takes it.
