@@ -2,7 +2,6 @@
 //! whether there are any.
 
 use core::fmt;
-use core::time::Duration;
 
 use ipc_frame::FrameNumber;
 use ipc_transport::{SharedBytes, SharedPage, SystemError};
@@ -45,13 +44,6 @@ pub trait Lend: fmt::Debug {
     #[doc(hidden)]
     #[inline]
     fn bury(&mut self, _is_gone: bool) {}
-
-    /// Returns a request that was given up while its handler runs, and its time limit.
-    #[doc(hidden)]
-    #[inline]
-    fn given_up(&self) -> Option<(RequestId, Duration)> {
-        None
-    }
 
     /// Frees what killed processes held that are gone by now. Returns whether there was any.
     #[doc(hidden)]
@@ -193,10 +185,6 @@ impl<const N: usize> Lend for Blocks<N> {
 
     fn bury(&mut self, is_gone: bool) {
         self.account.bury(self.memory.arena(), is_gone);
-    }
-
-    fn given_up(&self) -> Option<(RequestId, Duration)> {
-        self.account.given_up(self.view())
     }
 
     fn view(&self) -> Arena<'_> {

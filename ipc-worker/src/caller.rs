@@ -55,6 +55,8 @@ pub(crate) struct Last {
     /// Room that the program waits for was freed since the last turn began, and no event reports
     /// it.
     pub(crate) regained: bool,
+    /// The request that was given up last while the worker had begun it. It may still run.
+    given_up: Option<UnderWay>,
     /// The frame of the request that the last event gave back.
     frame: Option<FrameNumber>,
     /// The descriptors of that request.
@@ -69,6 +71,7 @@ impl Last {
             wants_room: AtomicBool::new(false),
             has_limits: false,
             regained: false,
+            given_up: None,
             frame: None,
             fds: FdList::new(),
         }
@@ -124,6 +127,24 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
                 }
             }
         })
+    }
+
+    /// Returns the request that the worker runs, or runs next. One that was given up runs until its
+    /// answer arrives or a later one begins.
+    pub(crate) fn running(&mut self, words: Words<'_>) -> Option<UnderWay> {
+        let order = |request: &UnderWay| (!request.is_first, request.frame);
+        if let Some(given_up) = &self.last.given_up {
+            let later = self.sent().find(|request| order(request) > order(given_up));
+            if later.is_some_and(|request| words.peek(request.id) > How::NotBegun) {
+                self.last.given_up = None;
+            }
+        }
+        self.last.given_up.or_else(|| self.sent().next())
+    }
+
+    /// Returns how many requests the worker has still to run, as far as is known.
+    pub(crate) fn load(&self) -> usize {
+        self.table.in_use() + usize::from(self.last.given_up.is_some())
     }
 
     /// Sends a request before all others, if nothing was sent to the worker yet.

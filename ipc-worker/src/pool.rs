@@ -4,6 +4,7 @@ mod place;
 
 use core::fmt;
 
+use ipc_frame::Encode;
 use ipc_transport::{Instant, Interest, SystemError, Watched, wait};
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, Event as Ready, EventData, EventFlags};
@@ -73,27 +74,27 @@ impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize>
     /// Returns whether [`try_call`](Self::try_call) would accept a request without a key, of up to
     /// a quarter of `BYTES` and without descriptors.
     pub fn has_room(&self) -> bool {
-        let worker = self.workers.get(self.idlest(false));
+        let worker = self.workers.get(self.idlest(BYTES / 4, 0, false));
         worker.is_some_and(|worker| !self.is_busy(worker) && worker.has_room())
     }
 
     /// Returns whether [`try_call`](Self::try_call) would accept such a request with a block; see
     /// [`Worker::has_block`].
     pub fn has_block(&self) -> bool {
-        let worker = self.workers.get(self.idlest(true));
+        let worker = self.workers.get(self.idlest(BYTES / 4, 0, true));
         worker.is_some_and(|it| !self.is_busy(it) && it.has_room() && it.has_block())
     }
 
     /// Accepts a request at once or not at all, as [`Worker::try_call`] does.
     ///
     /// # Errors
-    /// The request was not accepted. [`Why::Full`] if all workers are busy, or the worker of the
-    /// key is; see [`depth`](Self::depth). [`Why::Stopped`] if no worker is left that could take
+    /// The request was not accepted. [`Why::Full`] if no worker has room, or the worker of the key
+    /// has none; see [`depth`](Self::depth). [`Why::Stopped`] if no worker is left that could take
     /// it.
     pub fn try_call(&mut self, call: Call<'_>, tag: Tag) -> Result<PoolRequest, NotTaken<Tag>> {
         let index = self.index_for(&call);
         match self.workers.get_mut(index) {
-            Some(worker) if !worker.is_running() || worker.in_use() < self.depth => {
+            Some(worker) if !worker.is_running() || worker.load() < self.depth => {
                 let id = worker.try_call(call, tag)?;
                 Ok(PoolRequest { worker: index, id })
             }
@@ -108,7 +109,7 @@ impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize>
     pub fn try_send(&mut self, call: Call<'_>) -> Result<(), NotTaken<()>> {
         let index = self.index_for(&call);
         match self.workers.get_mut(index) {
-            Some(worker) if !worker.is_running() || worker.in_use() < self.depth => {
+            Some(worker) if !worker.is_running() || worker.load() < self.depth => {
                 worker.try_send(call)
             }
             _ => Err(NotTaken { tag: (), why: Why::Full }),
@@ -202,7 +203,7 @@ impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize>
     /// of its worker.
     pub fn stop(&mut self, deadline: Instant, mut on_event: impl FnMut(usize, Event<'_, Tag>)) {
         let is_busy =
-            |worker: &Worker<Tag, L, SLOTS, BYTES>| worker.is_running() && worker.in_use() > 0;
+            |worker: &Worker<Tag, L, SLOTS, BYTES>| worker.is_running() && worker.load() > 0;
         while self.workers.iter().any(is_busy) && Instant::now() < deadline {
             self.go_on(deadline, &mut on_event);
         }
@@ -225,23 +226,25 @@ impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize>
 
     fn index_for(&self, call: &Call<'_>) -> usize {
         let of_key = |key: u64| usize::try_from(key % N as u64).unwrap_or(0);
-        call.key.map_or_else(|| self.idlest(call.block.is_some()), of_key)
+        let len = call.body.encoded_len().unwrap_or(0);
+        call.key.map_or_else(|| self.idlest(len, call.fds.len(), call.block.is_some()), of_key)
     }
 
     /// Returns the worker for a request without a key: the least busy of those that serve, and that
-    /// have a block if the request needs one.
-    fn idlest(&self, needs_block: bool) -> usize {
+    /// have room for it, and a block if it needs one.
+    fn idlest(&self, len: usize, fd_count: usize, needs_block: bool) -> usize {
         let order = |&index: &usize| {
             self.workers.get(index).map(|worker| {
-                let lacks_block = needs_block && !worker.has_block();
-                (worker.readiness(), lacks_block, worker.in_use())
+                let has_room = worker.has_room_for(len, fd_count);
+                let takes_it = has_room && (!needs_block || worker.has_block());
+                (worker.readiness(), !takes_it, worker.load())
             })
         };
         (0..N).min_by_key(order).unwrap_or(0)
     }
 
     fn is_busy(&self, worker: &Worker<Tag, L, SLOTS, BYTES>) -> bool {
-        worker.is_running() && worker.in_use() >= self.depth
+        worker.is_running() && worker.load() >= self.depth
     }
 
     /// Watches a new worker.

@@ -73,9 +73,10 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         self.main.life.process.as_ref().is_some_and(|process| process.uses_ring)
     }
 
-    /// Returns how many requests are in flight, including one-way requests.
-    pub(crate) const fn in_use(&self) -> usize {
-        self.main.caller.table.in_use()
+    /// Returns how many requests are in flight, including one-way requests and one that was given
+    /// up but still runs.
+    pub(crate) fn load(&self) -> usize {
+        self.main.caller.load()
     }
 
     /// Returns whether a request is in flight, or its outcome was not taken yet.
@@ -223,8 +224,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         deadline: Instant,
         mut on_event: impl FnMut(Event<'_, Tag>),
     ) -> Option<Ended> {
-        while self.is_running() && Instant::now() < deadline && self.main.caller.table.in_use() > 0
-        {
+        while self.is_running() && Instant::now() < deadline && self.load() > 0 {
             self.go_on(deadline, &mut on_event);
         }
         self.main.close(deadline);

@@ -10,7 +10,7 @@
 use ipc_tests::over;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use ipc_tests::fds;
 use ipc_tests::forked::soon;
@@ -233,6 +233,55 @@ fn events_are_taken_from_each_in_turn() {
     assert_eq!(pool.workers()[0].pid(), None);
 }
 
+/// Waits until a handler reads the pipe.
+fn has_begun(input: &OwnedFd, output: &mut File) {
+    output.write_all(b"x").unwrap();
+    let limit = soon();
+    while ioctl_fionread(input).unwrap() > 0 {
+        assert!(Instant::now() < limit, "it has not begun");
+        std::thread::sleep(core::time::Duration::from_millis(1));
+    }
+}
+
+/// Its worker seemed idle, so it got every further request.
+fn repro_a_worker_that_still_runs_what_was_given_up_is_not_idle() {
+    let mut pool = pool::<2>();
+    let (input, output) = pipe().unwrap();
+    let held = pool.try_call(Call::new(HOLD, &[]).fds(&[input.as_fd()]), 0).unwrap();
+    pool.turn(Instant::now());
+    let mut output = File::from(output);
+    has_begun(&input, &mut output);
+    assert!(pool.cancel(held));
+    turn_until(&mut pool, 1);
+    for tag in 1..5 {
+        let other = pool.try_call(Call::new(ECHO, &[b"x"]), tag).unwrap();
+        assert_ne!(other.worker, held.worker);
+        turn_until(&mut pool, 1);
+    }
+    pool.depth = 1;
+    let key = held.worker as u64;
+    let refused = pool.try_call(Call::new(ECHO, &[b"x"]).key(key), 5).unwrap_err();
+    assert_eq!(refused.why, Why::Full, "it is busy");
+    drop(output);
+    // Its late answer shows that it is idle again.
+    pool.call_until(Call::new(ECHO, &[b"x"]).key(key), 6, soon(), |_, _| ()).unwrap();
+}
+
+/// One long request that fills its worker's queue made the pool full.
+fn repro_a_worker_without_room_does_not_fill_the_pool() {
+    let mut pool = pool::<2>();
+    let (input, _output) = pipe().unwrap();
+    let long = [7; 3500];
+    let (pieces, fds) = ([&long[..]], [input.as_fd()]);
+    let held = pool.try_call(Call::new(HOLD, &pieces).fds(&fds), 0).unwrap();
+    for tag in 1..4 {
+        assert!(pool.has_room());
+        let other = pool.try_call(Call::new(ECHO, &[&long[..1000]]), tag).unwrap();
+        assert_ne!(other.worker, held.worker);
+    }
+    turn_until(&mut pool, 3);
+}
+
 /// A request that was given up still has its worker's only block.
 fn a_request_that_needs_a_block_goes_to_a_worker_that_has_one() {
     let start = |_| Ok(over::fork(handle).blocks::<1>(100));
@@ -242,14 +291,8 @@ fn a_request_that_needs_a_block_goes_to_a_worker_that_has_one() {
     let started = pool.try_call(Call::new(ECHO, &[b"x"]).key(1 - held.worker as u64), 1).unwrap();
     assert_ne!(started.worker, held.worker);
     turn_until(&mut pool, 1);
-    // It runs once it has read what was written.
     let mut output = File::from(output);
-    output.write_all(b"x").unwrap();
-    let limit = soon();
-    while ioctl_fionread(&input).unwrap() > 0 {
-        assert!(Instant::now() < limit, "it has not begun");
-        std::thread::sleep(core::time::Duration::from_millis(1));
-    }
+    has_begun(&input, &mut output);
     assert!(pool.cancel(held));
     turn_until(&mut pool, 1);
     for tag in 2..5 {
@@ -281,6 +324,8 @@ fn repro_a_pool_has_no_block_if_only_a_worker_that_was_given_up_has_none_lent() 
 }
 
 ipc_tests::cases! {
+    repro_a_worker_that_still_runs_what_was_given_up_is_not_idle,
+    repro_a_worker_without_room_does_not_fill_the_pool,
     repro_a_pool_has_no_block_if_only_a_worker_that_was_given_up_has_none_lent,
     a_request_that_needs_a_block_goes_to_a_worker_that_has_one,
     idle_workers_come_first_and_a_slow_one_holds_no_other,

@@ -2,7 +2,7 @@
 
 /// The number of a frame in its queue, in the order of pushing. Numbers are never reused, not even
 /// after [`Queue::clear`](crate::Queue::clear).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FrameNumber(pub(super) u64);
 
 #[derive(Clone, Copy, Debug)]

@@ -45,6 +45,8 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
                 }
                 (Kind::Note, _) => return Ok(Some(Answer::Note(header))),
                 _ => {
+                    let id = header.id();
+                    self.last.given_up.take_if(|request| request.id.to_wire() == id);
                     add(&mut self.last.counters.stray_replies, 1);
                     add(&mut self.last.counters.stray_fds, header.fd_count().into());
                     // Its handler may have held a block.

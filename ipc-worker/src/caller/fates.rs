@@ -12,10 +12,20 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     pub(crate) fn cancel(&mut self, id: RequestId, words: Words<'_>) -> bool {
         let request = self.table.get(id);
         if let Some(request) = &request {
-            let how = self.take_back(request, words);
+            let how = self.give_up(request, words);
             self.end(request, Ending::Cancelled(how));
         }
         request.is_some()
+    }
+
+    /// Takes a request back while its worker goes on.
+    fn give_up(&mut self, request: &UnderWay, words: Words<'_>) -> How {
+        let how = self.take_back(request, words);
+        // One that is done waits for the end of its batch. The one that runs matters more.
+        if how == How::Running || how == How::Done && self.last.given_up.is_none() {
+            self.last.given_up = Some(*request);
+        }
+        how
     }
 
     /// Ends the requests whose deadline has passed. Called on each turn, so it must be cheap.
@@ -34,15 +44,17 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
                 self.last.earliest = self.last.earliest.min(request.deadline);
                 continue;
             }
-            let how = self.take_back(&request, words);
-            if request.is_one_way && how > How::NotBegun {
+            if !request.is_one_way {
+                let how = self.give_up(&request, words);
+                self.end(&request, Ending::DeadlinePassed(how));
+            } else if self.take_back(&request, words) > How::NotBegun {
                 // The worker will still report it, which frees its room.
                 if let Some(entry) = self.table.entry(&request) {
                     (entry.deadline, entry.is_late) = (Instant::NEVER, true);
                 }
                 add(&mut self.last.counters.one_ways_expired, 1);
             } else {
-                self.end(&request, Ending::DeadlinePassed(how));
+                self.end(&request, Ending::DeadlinePassed(How::NotBegun));
             }
         }
     }
@@ -99,6 +111,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     pub(crate) fn begin_anew(&mut self) {
         self.inbox.reset();
         self.outbox.rewind();
+        self.last.given_up = None;
     }
 
     /// Offers all kept requests to a new worker.

@@ -80,6 +80,35 @@ fn one_frame_frees_every_one_way_up_to_the_one_that_it_names() {
 }
 
 #[test]
+fn what_was_given_up_runs_until_its_answer_comes_or_a_later_one_begins() {
+    for answers in [true, false] {
+        let (page, mut caller) = (page(), Small::<4>::boxed());
+        let words = Words(&page);
+        let [first, second, third] = [0, 1, 2].map(|tag| caller.call(&CALL, tag, words).unwrap());
+        flush(&mut caller);
+        let running = |caller: &mut Small<4>| caller.running(words).map(|request| request.id);
+        assert_eq!(running(&mut caller), Some(first));
+        // The answer of the first waits for the end of the batch.
+        words.claim(first).unwrap().done();
+        words.claim(second).unwrap();
+        assert!(caller.cancel(second, words) && caller.cancel(first, words));
+        assert_eq!((running(&mut caller), caller.load()), (Some(second), 4));
+        feed(&mut caller, Header::reply(first.to_wire()));
+        assert_eq!(running(&mut caller), Some(second));
+        if answers {
+            feed(&mut caller, Header::refusal(second.to_wire()));
+        } else {
+            words.claim(third).unwrap();
+        }
+        assert_eq!((running(&mut caller), caller.load()), (Some(third), 3));
+        assert!(caller.cancel(third, words));
+        assert_eq!(running(&mut caller), Some(third).filter(|_| !answers), "it had begun");
+        caller.begin_anew();
+        assert_eq!(running(&mut caller), None);
+    }
+}
+
+#[test]
 fn a_lie_about_what_was_not_sent_frees_nothing() {
     let mut caller = Small::<2>::boxed();
     let id = caller.send(&CALL, Words::default()).unwrap();

@@ -4,8 +4,6 @@
 #[cfg(not(loom))]
 mod tests;
 
-use core::time::Duration;
-
 use ipc_frame::FrameNumber;
 use ipc_transport::SharedBytes;
 
@@ -29,7 +27,7 @@ enum State {
     Lent(Lent),
     /// Its request was given up while its handler may have run. The shared words tell whether it
     /// still does.
-    GivenUp(Lent),
+    GivenUp,
 }
 
 /// A request with a block.
@@ -41,8 +39,6 @@ struct Lent {
     is_one_way: bool,
     /// Bytes of the request's payload.
     len: usize,
-    /// How long it may run.
-    time_limit: Duration,
 }
 
 impl<const N: usize> Account<N> {
@@ -80,17 +76,6 @@ impl<const N: usize> Account<N> {
         }
     }
 
-    /// Returns a request that was given up while its handler runs, and its time limit.
-    pub(crate) fn given_up(&self, arena: Arena<'_>) -> Option<(RequestId, Duration)> {
-        let mut blocks = self.blocks.iter().enumerate();
-        blocks.find_map(|(number, state)| match state {
-            State::GivenUp(lent) if !arena.block(number)?.hold()?.is_free() => {
-                Some((lent.id, lent.time_limit))
-            }
-            _ => None,
-        })
-    }
-
     /// Frees what killed processes held that are gone by now. Returns whether there was any.
     pub(crate) fn all_gone(&mut self) -> bool {
         let had_any = self.stale.contains(&true);
@@ -111,7 +96,7 @@ impl<const N: usize> Account<N> {
                 && match state {
                     State::Free => true,
                     State::Lent(lent) => lent.is_one_way && !holds(lent.id),
-                    State::GivenUp(_) => is_unused(*number) == Some(true),
+                    State::GivenUp => is_unused(*number) == Some(true),
                 }
         });
         found.map(|(number, _)| number)
@@ -126,7 +111,7 @@ impl<const N: usize> Account<N> {
         payload: &[&[u8]],
         request: &UnderWay,
     ) {
-        let &UnderWay { id, frame, is_one_way, time_limit, .. } = request;
+        let &UnderWay { id, frame, is_one_way, .. } = request;
         arena.assign(id.slot(), block);
         let Some(number) = block else { return };
         let Some(block) = arena.block(number) else { return };
@@ -136,7 +121,7 @@ impl<const N: usize> Account<N> {
         }
         block.begin(len);
         if let Some(state) = self.blocks.get_mut(number) {
-            *state = State::Lent(Lent { id, frame, is_one_way, len, time_limit });
+            *state = State::Lent(Lent { id, frame, is_one_way, len });
         }
     }
 
@@ -156,7 +141,7 @@ impl<const N: usize> Account<N> {
         })?;
         *state = match ending {
             Ending::Cancelled(how) | Ending::DeadlinePassed(how) if how > How::NotBegun => {
-                State::GivenUp(lent)
+                State::GivenUp
             }
             _ => State::Free,
         };

@@ -4,7 +4,6 @@ use core::time::Duration;
 
 use ipc_transport::Instant;
 
-use super::fate::How;
 use super::id::RequestId;
 
 /// How long a request may run; see [`Start::time_limit`](crate::Start::time_limit).
@@ -22,16 +21,13 @@ impl TimeLimit {
     pub const NONE: Self = Self { time: Duration::MAX, grace: Duration::from_secs(1) };
 }
 
-/// A worker's current request. The worker runs its requests one by one, so this is the first that
-/// it was sent.
+/// A worker's current request. The worker runs its requests one by one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Running {
     request: Option<RequestId>,
     /// When to ask the handler to stop, and later when to kill the worker.
     pub(crate) due: Instant,
     is_asked: bool,
-    /// Its handler had begun when it was checked, or its time was started over.
-    has_begun: bool,
 }
 
 /// What to do about it.
@@ -43,27 +39,22 @@ pub(crate) enum Overdue {
 }
 
 impl Running {
-    pub(crate) const NONE: Self =
-        Self { request: None, due: Instant::NEVER, is_asked: false, has_begun: false };
+    pub(crate) const NONE: Self = Self { request: None, due: Instant::NEVER, is_asked: false };
 
     /// Checks the worker's current request against its limit. All that the worker sent before
     /// `heard` has been received.
     ///
-    /// Its time starts when it is first seen. It starts over once, if the request had to wait for
-    /// an earlier one that was given up but still ran.
+    /// Its time starts when it is first seen.
     pub(crate) fn look(
         &mut self,
-        first: Option<(RequestId, How)>,
+        request: Option<RequestId>,
         limit: TimeLimit,
         now: Instant,
         heard: Instant,
     ) -> Overdue {
-        let (request, how) = first.unzip();
-        let has_begun = how > Some(How::NotBegun);
-        let is_late = self.is_asked && has_begun && !self.has_begun;
-        if self.request != request || is_late {
+        if self.request != request {
             let due = request.map_or(Instant::NEVER, |_| now + limit.time);
-            *self = Self { request, due, is_asked: false, has_begun: is_late };
+            *self = Self { request, due, is_asked: false };
         }
         if heard < self.due {
             Overdue::Not
@@ -71,7 +62,6 @@ impl Running {
             Overdue::Kill
         } else {
             (self.is_asked, self.due) = (true, now + limit.grace);
-            self.has_begun |= has_begun;
             Overdue::AskToStop
         }
     }
@@ -90,8 +80,8 @@ mod tests {
     }
 
     /// Checks right after the worker was heard from.
-    fn look(running: &mut Running, first: Option<(RequestId, How)>, at: u32) -> Overdue {
-        running.look(first, LIMIT, T0 + at * MS, T0 + at * MS)
+    fn look(running: &mut Running, request: Option<RequestId>, at: u32) -> Overdue {
+        running.look(request, LIMIT, T0 + at * MS, T0 + at * MS)
     }
 
     #[test]
@@ -101,7 +91,7 @@ mod tests {
             let answer = look(&mut running, first, at);
             (answer, running.due)
         };
-        let first = Some((id(1), How::Running));
+        let first = Some(id(1));
         assert_eq!(look(None, 0), (Overdue::Not, Instant::NEVER));
         assert_eq!(look(first, 1), (Overdue::Not, T0 + 11 * MS));
         assert_eq!(look(first, 10), (Overdue::Not, T0 + 11 * MS));
@@ -114,7 +104,7 @@ mod tests {
     #[test]
     fn the_time_of_the_next_begins_when_its_turn_has_come() {
         let mut running = Running::NONE;
-        let mut look = |id, at| look(&mut running, Some((id, How::NotBegun)), at);
+        let mut look = |id, at| look(&mut running, Some(id), at);
         assert_eq!(look(id(1), 0), Overdue::Not);
         assert_eq!(look(id(2), 11), Overdue::Not);
         assert_eq!(look(id(2), 20), Overdue::Not);
@@ -123,7 +113,7 @@ mod tests {
         assert_eq!(look(RequestId { slot: 2, generation: 2 }, 40), Overdue::Not);
         let unlimited = TimeLimit { time: Duration::MAX, grace: MS };
         let late = T0 + u32::MAX * MS;
-        let first = Some((id(3), How::Running));
+        let first = Some(id(3));
         assert_eq!(running.look(first, unlimited, T0, T0), Overdue::Not);
         assert_eq!(running.look(first, unlimited, late, late), Overdue::Not);
     }
@@ -131,26 +121,12 @@ mod tests {
     #[test]
     fn what_is_not_known_yet_is_not_overdue() {
         let mut running = Running::NONE;
-        let mut look = |now, heard| {
-            running.look(Some((id(1), How::Running)), LIMIT, T0 + now * MS, T0 + heard * MS)
-        };
+        let mut look =
+            |now, heard| running.look(Some(id(1)), LIMIT, T0 + now * MS, T0 + heard * MS);
         assert_eq!(look(1, 0), Overdue::Not);
         assert_eq!(look(50, 10), Overdue::Not, "main was away");
         assert_eq!(look(51, 11), Overdue::AskToStop);
         assert_eq!(look(90, 51), Overdue::Not, "main was away again");
         assert_eq!(look(91, 52), Overdue::Kill);
-    }
-
-    #[test]
-    fn a_request_that_waited_for_one_that_ran_on_has_its_time_anew_once() {
-        let mut running = Running::NONE;
-        let mut look = |how, at| look(&mut running, Some((id(1), how)), at);
-        assert_eq!(look(How::NotBegun, 0), Overdue::Not);
-        assert_eq!(look(How::NotBegun, 10), Overdue::AskToStop);
-        assert_eq!(look(How::Running, 11), Overdue::Not);
-        assert_eq!(look(How::Running, 20), Overdue::Not);
-        // A worker that lies does not get more time.
-        assert_eq!(look(How::NotBegun, 21), Overdue::AskToStop);
-        assert_eq!(look(How::Running, 22), Overdue::Kill);
     }
 }

@@ -13,7 +13,7 @@ use super::state::{GRACE, Life, Phase, Process, SOON};
 use crate::blocks::Lend;
 use crate::counters::add;
 use crate::event::GiveUp;
-use crate::ledger::{How, Overdue, Restart, Running, Words};
+use crate::ledger::{Overdue, Restart, Running, Words};
 use crate::start_error::StartError;
 
 impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS, BYTES> {
@@ -33,17 +33,12 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
             return;
         }
         let words = self.life.words();
-        let first = self.caller.sent().next();
-        let first = first.map(|request| (request.id, request.time_limit, words.peek(request.id)));
-        // A request that was given up still runs, and may have the last block.
-        let given_up = || self.launch.blocks().given_up();
-        let first = first.or_else(|| given_up().map(|(id, limit)| (id, limit, How::Running)));
-        let first = first.map(|(id, time_limit, how)| {
-            limit.time = limit.time.min(time_limit);
-            (id, how)
+        let request = self.caller.running(words).map(|request| {
+            limit.time = limit.time.min(request.time_limit);
+            request.id
         });
         let Life { now, heard, running, .. } = &mut self.life;
-        match running.look(first, limit, *now, *heard) {
+        match running.look(request, limit, *now, *heard) {
             Overdue::Not => {}
             Overdue::AskToStop => {
                 // Its answer may wait for another running request.

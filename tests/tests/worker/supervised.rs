@@ -2,7 +2,7 @@
 
 use ipc_tests::over;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{PipeReader, Read, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use ipc_tests::cases::skip;
 use ipc_tests::{fds, fuse};
 use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{
-    Again, Call, Ended, Handler, How, Instant, Launch, Refusal, Reply, Request, Restart, TimeLimit,
-    Worker,
+    Again, Call, Ended, Handler, How, Instant, Launch, Refusal, Reply, Request, RequestId, Restart,
+    TimeLimit, Worker,
 };
 
-use rustix::pipe::fcntl_getpipe_size;
+use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 
 use crate::handler::*;
 
@@ -159,6 +159,58 @@ pub(crate) fn repro_a_request_behind_one_that_was_given_up_has_its_time_anew() {
 }
 
 /// A request that is answered, but not looked at yet, is not overdue.
+/// Makes a call whose handler has begun and does not end: it writes to a pipe that is not read.
+fn hang<L: Launch>(
+    worker: &mut Worker<u32, L>,
+    deadline: Option<Instant>,
+) -> (RequestId, PipeReader) {
+    let (mut output, input) = std::io::pipe().unwrap();
+    let bytes = vec![7; 3 * fcntl_setpipe_size(&input, 4096).unwrap()];
+    let (pieces, fds) = ([&bytes[..]], [input.as_fd()]);
+    let call = Call::new(WRITE, &pieces).fds(&fds).deadline(deadline.unwrap_or(Instant::NEVER));
+    let id = worker.try_call(call, 1).unwrap();
+    worker.turn(Instant::now());
+    output.read_exact(&mut [0]).unwrap();
+    (id, output)
+}
+
+/// With deadlines shorter than its limit, a handler that hung was never killed.
+pub(crate) fn repro_a_handler_that_was_given_up_has_its_time_limit_all_the_same() {
+    let mut worker = limited(LIMIT);
+    let after = |milliseconds| Instant::now() + Duration::from_millis(milliseconds);
+    let (_, _output) = hang(&mut worker, Some(after(20)));
+    let limit = soon();
+    let (mut answered, mut tag) = (false, 2);
+    while !answered {
+        worker.try_call(Call::new(ECHO, &[]).deadline(after(150)), tag).unwrap();
+        let is_over = |told: &Told| matches!(told, Told::Reply(..) | Told::Late(2..));
+        let list = turn_until(&mut worker, |list| list.iter().any(is_over));
+        answered = list.iter().any(|told| matches!(told, Told::Reply(..)));
+        assert!(Instant::now() < limit, "it is not killed");
+        tag += 1;
+    }
+    assert_eq!(worker.counters().killed_overdue, 1);
+}
+
+/// Nothing else was in flight, so nobody looked at the time.
+pub(crate) fn repro_a_handler_that_was_given_up_is_killed_without_further_calls() {
+    let mut worker = limited(LIMIT);
+    let (id, _output) = hang(&mut worker, None);
+    assert!(worker.cancel(id));
+    let died = Told::Died(Ended::Killed(9));
+    turn_until(&mut worker, |list| list.contains(&died));
+    assert_eq!(worker.counters().killed_overdue, 1);
+}
+
+pub(crate) fn repro_a_stop_waits_no_longer_than_the_limit_of_what_was_given_up() {
+    let mut worker = limited(LIMIT);
+    let (id, _output) = hang(&mut worker, None);
+    assert!(worker.cancel(id));
+    let mut list = Vec::new();
+    worker.stop(Instant::NEVER, |event| list.push(told(event)));
+    assert!(list.contains(&Told::Died(Ended::Killed(9))), "{list:?}");
+}
+
 pub(crate) fn a_main_that_looks_away_for_a_while_kills_nobody() {
     let mut worker = limited(LIMIT);
     let pid = worker.pid();

@@ -246,10 +246,7 @@ fn only_the_block_of_a_request_that_was_given_up_waits_for_its_handler() {
         account.take_back(arena, request.frame, ending);
         let free = (!is_given_up).then_some(0);
         assert_eq!(account.find(arena, &|_| false), free, "{ending:?}");
-        let runs = is_given_up.then_some((request.id, request.time_limit));
-        assert_eq!(account.given_up(arena), runs);
         hold(arena, 0).release();
-        assert_eq!(account.given_up(arena), None);
         assert_eq!(account.find(arena, &|_| false), Some(0));
     }
     account.lend(arena, Some(0), &[], &requests.next(id(0, 9), true));
