@@ -18,7 +18,8 @@ pub enum Again {
     /// Also if its handler had finished but the answer was not sent. For idempotent work that
     /// settles in batches.
     UntilAnswered,
-    /// Not once any byte of it was sent.
+    /// Not once any byte of it was sent. What [`call_first`](crate::Worker::call_first) put first is
+    /// not kept even if nothing of it was sent.
     Never,
 }
 
@@ -56,7 +57,7 @@ pub struct UnderWay {
     pub(crate) is_one_way: bool,
     /// A one-way request that was counted as late after its handler had begun.
     pub(crate) is_late: bool,
-    /// It was sent to the current worker before requests that were accepted earlier.
+    /// It goes to the current worker before requests that were accepted earlier.
     pub(crate) is_first: bool,
 }
 
@@ -83,7 +84,8 @@ impl UnderWay {
     pub(crate) fn fate(&mut self, how: How, was_sent: bool) -> Option<Ending> {
         let may_repeat = match self.again {
             _ if self.is_late => false,
-            Again::Never => !was_sent,
+            // What is put first is for one worker: a later one is told something newer first.
+            Again::Never => !was_sent && !self.is_first,
             Again::IfNotBegun => how == How::NotBegun,
             Again::UntilDone => how <= How::Running,
             Again::UntilAnswered => true,
@@ -152,6 +154,18 @@ mod tests {
             }
         }
         assert_eq!(request(Never, 3, 0).fate(How::NotBegun, false), None);
+    }
+
+    /// It went to the next worker, after what that one was told first.
+    #[test]
+    fn repro_what_was_put_first_and_is_never_sent_again_is_lost_unsent() {
+        for (again, expected) in
+            [(Again::Never, Some(Ending::Lost(How::NotBegun))), (Again::IfNotBegun, None)]
+        {
+            let mut first = UnderWay { is_first: true, ..request(again, 3, 0) };
+            assert_eq!(first.fate(How::NotBegun, false), expected, "{again:?}");
+            assert!(!first.is_first, "its place is gone");
+        }
     }
 
     #[test]

@@ -134,9 +134,10 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         add(&mut self.caller.last.counters.notes_dropped, dropped.into());
         if self.life.is_closing {
             self.caller.lose_all(self.life.words());
-        } else if self.life.failed.is_none() {
+        } else {
+            // Also after a failed start: nothing was sent, but what was put first loses its place.
             self.life.resent += self.caller.settle_fates(self.life.words());
-            self.life.died = Some(ended);
+            self.life.died = self.life.failed.is_none().then_some(ended);
         }
         self.caller.begin_anew();
         // Close this before the next process is made, which would inherit it.

@@ -58,8 +58,8 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// Accepts a request as [`try_call`](Self::try_call) does, and sends it before all queued
     /// requests, provided nothing was sent to the current worker yet. Use it to tell a new worker
     /// what it must know first: call it on [`Event::Started`], before the next [`turn`](Self::turn)
-    /// and before other calls. With [`Again::Never`](crate::Again::Never) later workers do not get
-    /// it.
+    /// and before other calls. If the worker ends, the request loses its place. With
+    /// [`Again::Never`](crate::Again::Never) later workers do not get what was put first.
     ///
     /// # Errors
     /// As [`try_call`](Self::try_call).

@@ -155,6 +155,8 @@ ipc_tests::cases! { main, 4 at once =
     kill_ends_the_worker_and_waits_for_nothing,
     a_worker_that_was_given_up_is_revived,
     what_is_called_upon_a_start_goes_before_what_is_sent_again,
+    repro_what_is_called_first_and_never_again_reaches_no_later_worker,
+    repro_what_is_called_before_a_failed_start_is_not_taken_for_the_first,
     a_worker_that_cannot_be_killed_does_not_delay_the_next,
     a_worker_goes_over_the_ring_if_that_is_asked_for,
     where_main_may_not_use_futex_all_stays_on_the_socket,

@@ -10,8 +10,8 @@ use ipc_tests::cases::skip;
 use ipc_tests::{fds, fuse};
 use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{
-    Again, Call, Ended, Handler, How, Instant, Launch, Refusal, Reply, Request, RequestId, Restart,
-    TimeLimit, Worker,
+    Again, Call, Ended, Handler, How, Instant, Launch, Reason, Refusal, Reply, Request, RequestId,
+    Restart, TimeLimit, Worker,
 };
 
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
@@ -337,6 +337,64 @@ pub(crate) fn what_is_called_upon_a_start_goes_before_what_is_sent_again() {
     assert_eq!(replies, [10, 11, 1, 2, 3, 12, 13]);
     assert_eq!(fs::read(&path).unwrap(), b"sABrrrlm");
     worker.stop(soon(), |event| panic!("{event:?}"));
+}
+
+/// The next worker got the newer configuration first and the old one last.
+pub(crate) fn repro_what_is_called_first_and_never_again_reaches_no_later_worker() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("order");
+    let file = File::options().append(true).create(true).open(&path).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::fork(Noting(file))).unwrap();
+    worker.call_first(Call::new(ECHO, &[b"1"]).again(Again::Never), 1).unwrap();
+    worker.kill();
+    let list = turn_until(&mut worker, |list| list.contains(&Told::Started(0)));
+    let lost = [Told::Died(Ended::Killed(9)), Told::Lost(1, How::NotBegun)];
+    assert_eq!(list[..2], lost);
+    worker.call_first(Call::new(ECHO, &[b"2"]).again(Again::Never), 2).unwrap();
+    let list = turn_until(&mut worker, |list| !list.is_empty());
+    assert_eq!(list, [Told::Reply(2, b"2".to_vec())]);
+    worker.stop(soon(), |event| panic!("{event:?}"));
+    assert_eq!(fs::read(&path).unwrap(), b"2");
+}
+
+/// Its second worker fails in `prepare`: each worker writes a byte to the file.
+struct FailsOnce(File);
+
+impl Handler for FailsOnce {
+    fn prepare(&mut self) -> Result<(), Reason> {
+        rustix::io::write(&self.0, b"x")?;
+        if self.0.metadata()?.len() == 2 { Err(Refusal::new(1, "once").into()) } else { Ok(()) }
+    }
+
+    fn handle(&mut self, request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
+        handle(request, reply)
+    }
+
+    fn descriptors(&self) -> impl Iterator<Item = std::os::fd::BorrowedFd<'_>> {
+        [self.0.as_fd()].into_iter()
+    }
+}
+
+/// It lost its place, but was still taken for the one that runs, so the other had no time limit.
+pub(crate) fn repro_what_is_called_before_a_failed_start_is_not_taken_for_the_first() {
+    let file = tempfile::tempfile().unwrap();
+    let start = over::fork(FailsOnce(file))
+        .restart(Restart::AT_ONCE)
+        .time_limit(TimeLimit { time: Duration::MAX, ..PATIENT });
+    let mut worker = Worker::<u32, _>::start(start).unwrap();
+    let call = Call::new(UNTIL_CANCELLED, &[]).again(Again::UntilDone);
+    worker.try_call(call.time_limit(LIMIT.time), 1).unwrap();
+    worker.turn(Instant::now());
+    worker.kill();
+    let list = turn_until(&mut worker, |list| !list.is_empty());
+    assert_eq!(list, [Told::Died(Ended::Killed(9))]);
+    worker.call_first(Call::new(ECHO, &[b"late"]), 2).unwrap();
+    worker.call_first(Call::new(ECHO, &[]).again(Again::Never), 3).unwrap();
+    let list = turn_until(&mut worker, |list| list.len() >= 5);
+    assert_eq!(list[0], Told::Lost(3, How::NotBegun));
+    assert!(matches!(list[1], Told::NotStarted(_)), "{list:?}");
+    let replies = [Told::Reply(1, Vec::new()), Told::Reply(2, b"late".to_vec())];
+    assert_eq!((&list[2], &list[3..]), (&Told::Started(1), &replies[..]));
 }
 
 /// A worker stuck in a system call is left behind, and the next one answers meanwhile.
