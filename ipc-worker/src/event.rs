@@ -30,7 +30,7 @@ pub enum Event<'a, Tag> {
     NotStarted(StartError),
     /// A new worker is ready. Nothing was sent to it yet.
     Started {
-        /// How many requests were sent to the previous worker and will be sent to this one.
+        /// How many requests were sent to an earlier worker and will be sent to this one.
         resent: usize,
     },
     /// A note that a worker sent.

@@ -188,7 +188,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
                 let (tag, note) = self.main.caller.note(header);
                 Some(Event::Note { tag, note })
             }
-            Found::News => self.main.life.next_news(),
+            Found::News => self.main.life.next_news(self.main.caller.resent()),
         }
     }
 

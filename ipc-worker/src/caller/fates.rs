@@ -60,20 +60,24 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
     }
 
     /// Reads each request's fate from the words of a worker that is gone. The request is kept for
-    /// the next one, or ends here. Returns how many of the kept ones had been sent.
-    pub(crate) fn settle_fates(&mut self, words: Words<'_>) -> usize {
-        let mut resent = 0;
+    /// the next one, or ends here.
+    pub(crate) fn settle_fates(&mut self, words: Words<'_>) {
         let mut at = self.outbox.first();
         while let Some(request) = self.next_under_way(&mut at) {
             let was_sent = self.outbox.is_begun(request.frame);
             let how = self.take_back(&request, words);
             let entry = self.table.entry(&request);
-            match entry.and_then(|entry| entry.fate(how, was_sent)) {
-                Some(ending) => self.end(&request, ending),
-                None => resent += usize::from(was_sent),
+            if let Some(ending) = entry.and_then(|entry| entry.fate(how, was_sent)) {
+                self.end(&request, ending);
             }
         }
-        resent
+    }
+
+    /// Returns how many requests in flight were sent to a worker that is gone.
+    pub(crate) fn resent(&self) -> usize {
+        let mut at = self.outbox.first();
+        let kept = core::iter::from_fn(|| self.outbox.frame(self.next_under_way(&mut at)?.frame));
+        kept.filter(|frame| frame.header().is_resent()).count()
     }
 
     /// Ends every request, because no worker follows. The words are those of the last one.

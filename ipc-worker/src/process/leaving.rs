@@ -136,7 +136,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
             self.caller.lose_all(self.life.words());
         } else {
             // Also after a failed start: nothing was sent, but what was put first loses its place.
-            self.life.resent += self.caller.settle_fates(self.life.words());
+            self.caller.settle_fates(self.life.words());
             self.life.died = self.life.failed.is_none().then_some(ended);
         }
         self.caller.begin_anew();

@@ -93,8 +93,6 @@ pub(crate) struct Life {
     pub(super) running: Running,
     /// All that the worker had sent by then has been received.
     pub(super) heard: Instant,
-    /// Requests that were sent to a worker that is gone, and wait for the next one.
-    pub(crate) resent: usize,
     /// No further worker is started.
     pub(super) is_closing: bool,
     /// How the last process ended. `None` before the first one.
@@ -173,7 +171,6 @@ impl Life {
             unreaped: Vec::new(),
             running: Running::NONE,
             heard: Instant::PAST,
-            resent: 0,
             is_closing: false,
             ended: None,
             failed: None,
@@ -200,14 +197,14 @@ impl Life {
         self.died.is_some() || self.not_started.is_some() || self.started || self.gave_up.is_some()
     }
 
-    /// Takes the next piece of news.
-    pub(crate) fn next_news<Tag>(&mut self) -> Option<Event<'_, Tag>> {
+    /// Takes the next piece of news. A new worker gets `resent` requests again.
+    pub(crate) fn next_news<Tag>(&mut self, resent: usize) -> Option<Event<'_, Tag>> {
         if let Some(ended) = self.died.take() {
             Some(Event::Died(ended))
         } else if let Some(error) = self.not_started.take() {
             Some(Event::NotStarted(error))
         } else if mem::take(&mut self.started) {
-            Some(Event::Started { resent: mem::take(&mut self.resent) })
+            Some(Event::Started { resent })
         } else {
             self.gave_up.take().map(Event::GaveUp)
         }

@@ -277,6 +277,29 @@ pub(crate) fn a_worker_that_was_given_up_is_revived() {
     assert!(fds::children().is_empty());
 }
 
+/// Requests that had ended since their worker's death were counted too.
+pub(crate) fn repro_only_what_a_new_worker_gets_again_counts_as_resent() {
+    for restart in [Restart::NEVER, Restart::AT_ONCE] {
+        let start = over::fork(handle).restart(restart);
+        let mut worker = Worker::<u32, _>::start(start).unwrap();
+        let call = Call::new(SLEEP_MS, &[&LONG]).again(Again::UntilDone);
+        let ids = [1, 2].map(|tag| worker.try_call(call, tag).unwrap());
+        worker.turn(Instant::now());
+        worker.kill();
+        if restart == Restart::NEVER {
+            turn_until(&mut worker, |list| matches!(list.last(), Some(Told::GaveUp(_))));
+            worker.revive();
+            assert_eq!(turn_until(&mut worker, |list| !list.is_empty()), [Told::Started(0)]);
+        } else {
+            let list = turn_until(&mut worker, |list| !list.is_empty());
+            assert_eq!(list, [Told::Died(Ended::Killed(9))]);
+            assert!(worker.cancel(ids[0]));
+            let list = turn_until(&mut worker, |list| list.len() >= 2);
+            assert_eq!(list, [Told::Cancelled(1), Told::Started(1)]);
+        }
+    }
+}
+
 /// Records its requests in the order in which they run.
 struct Noting(File);
 
