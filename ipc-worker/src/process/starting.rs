@@ -26,7 +26,7 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         let made = self.launch.begin(&self.life.policy, deadline, &mut self.caller);
         let watched = match made? {
             None => {
-                self.life.phase = Phase::InMain;
+                (self.life.phase, self.life.started) = (Phase::InMain, true);
                 return Ok(());
             }
             Some(process) => {

@@ -32,12 +32,12 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Main<Tag, L, SLOTS,
         self.caller.expire(self.life.now, self.life.words());
         let is_paused = self.life.is_paused();
         match self.life.phase {
-            Phase::InMain => {
+            Phase::InMain if !self.life.started => {
                 if let Err(refusal) = self.launch.run(&mut self.caller) {
                     self.give_up(GiveUp::NotSettled(refusal));
                 }
             }
-            Phase::Resting | Phase::Stopped => {}
+            Phase::InMain | Phase::Resting | Phase::Stopped => {}
             _ if is_paused => {}
             Phase::Starting => self.greet(),
             Phase::Serving => self.exchange(None),

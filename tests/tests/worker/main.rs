@@ -154,6 +154,7 @@ ipc_tests::cases! { main, 4 at once =
     a_main_that_looks_away_for_a_while_kills_nobody,
     kill_ends_the_worker_and_waits_for_nothing,
     a_worker_that_was_given_up_is_revived,
+    repro_a_worker_in_line_is_revived_with_an_event,
     repro_only_what_a_new_worker_gets_again_counts_as_resent,
     what_is_called_upon_a_start_goes_before_what_is_sent_again,
     repro_what_is_called_first_and_never_again_reaches_no_later_worker,

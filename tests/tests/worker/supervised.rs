@@ -11,7 +11,7 @@ use ipc_tests::{fds, fuse};
 use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{
     Again, Call, Ended, Handler, How, Instant, Launch, Reason, Refusal, Reply, Request, RequestId,
-    Restart, TimeLimit, Worker,
+    Restart, Start, TimeLimit, Worker,
 };
 
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
@@ -275,6 +275,21 @@ pub(crate) fn a_worker_that_was_given_up_is_revived() {
     drop(worker);
     assert_eq!(fds::open().len(), before);
     assert!(fds::children().is_empty());
+}
+
+/// Nothing followed `revive` if there was no process to wait for.
+pub(crate) fn repro_a_worker_in_line_is_revived_with_an_event() {
+    let mut worker = Worker::<u32, _>::start(Start::inline(handle)).unwrap();
+    worker.stop(soon(), |event| panic!("{event:?}"));
+    assert!(worker.revive());
+    worker.try_call(Call::new(ECHO, &[b"later"]), 1).unwrap();
+    // Nothing runs before main has seen the start, even if main looks away.
+    worker.turn(Instant::now());
+    worker.turn(Instant::now());
+    assert_eq!(worker.next_event().map(told), Some(Told::Started(0)));
+    worker.call_first(Call::new(ECHO, &[b"first"]), 2).unwrap();
+    let list = turn_until(&mut worker, |list| list.len() >= 2);
+    assert_eq!(list, [Told::Reply(2, b"first".to_vec()), Told::Reply(1, b"later".to_vec())]);
 }
 
 /// Requests that had ended since their worker's death were counted too.
