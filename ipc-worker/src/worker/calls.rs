@@ -62,7 +62,9 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
     /// [`Again::Never`](crate::Again::Never) later workers do not get what was put first.
     ///
     /// # Errors
-    /// As [`try_call`](Self::try_call).
+    /// As [`try_call`](Self::try_call): also [`Why::Full`] if the resent requests use all slots or
+    /// bytes. What each worker must have belongs in [`prepare`](crate::Handler::prepare); otherwise
+    /// always keep one slot and its bytes free.
     pub fn call_first(&mut self, call: Call<'_>, tag: Tag) -> Result<RequestId, NotTaken<Tag>> {
         let id = self.try_call(call, tag)?;
         self.main.caller.send_first(id);

@@ -158,6 +158,7 @@ ipc_tests::cases! { main, 4 at once =
     repro_only_what_a_new_worker_gets_again_counts_as_resent,
     what_is_called_upon_a_start_goes_before_what_is_sent_again,
     repro_what_is_called_first_and_never_again_reaches_no_later_worker,
+    what_is_called_first_needs_a_slot_that_nothing_resent_uses,
     repro_what_is_called_before_a_failed_start_is_not_taken_for_the_first,
     a_worker_that_cannot_be_killed_does_not_delay_the_next,
     a_worker_goes_over_the_ring_if_that_is_asked_for,

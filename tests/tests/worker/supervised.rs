@@ -11,7 +11,7 @@ use ipc_tests::{fds, fuse};
 use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{
     Again, Call, Ended, Handler, How, Instant, Launch, Reason, Refusal, Reply, Request, RequestId,
-    Restart, Start, TimeLimit, Worker,
+    Restart, Start, TimeLimit, Why, Worker,
 };
 
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
@@ -393,6 +393,23 @@ pub(crate) fn repro_what_is_called_first_and_never_again_reaches_no_later_worker
     assert_eq!(list, [Told::Reply(2, b"2".to_vec())]);
     worker.stop(soon(), |event| panic!("{event:?}"));
     assert_eq!(fs::read(&path).unwrap(), b"2");
+}
+
+pub(crate) fn what_is_called_first_needs_a_slot_that_nothing_resent_uses() {
+    let start = over::fork(handle).restart(Restart::AT_ONCE);
+    let mut worker = Worker::<u32, _, 2, 1024>::start(start).unwrap();
+    let call = Call::new(SLEEP_MS, &[&LONG]).again(Again::UntilDone);
+    let ids = [1, 2].map(|tag| worker.try_call(call, tag).unwrap());
+    worker.turn(Instant::now());
+    worker.kill();
+    turn_until(&mut worker, |list| list.contains(&Told::Started(2)));
+    let first = Call::new(ECHO, &[b"first"]);
+    assert_eq!(worker.call_first(first, 3).unwrap_err().why, Why::Full);
+    assert!(worker.cancel(ids[0]));
+    assert_eq!(worker.next_event().map(told), Some(Told::Cancelled(1)));
+    worker.call_first(first, 3).unwrap();
+    let list = turn_until(&mut worker, |list| !list.is_empty());
+    assert_eq!(list, [Told::Reply(3, b"first".to_vec())]);
 }
 
 /// Its second worker fails in `prepare`: each worker writes a byte to the file.
