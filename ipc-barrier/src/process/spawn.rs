@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use ipc_transport::{Instant, Interest, SystemError, Watched, above_stdio, again_on_intr, wait};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, readlinkat_raw};
 use rustix::path::DecInt;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::getpid;
@@ -17,7 +17,7 @@ use syscalls::{Sysno, syscall};
 use super::bare as system;
 use super::child::{Child, Ended};
 use super::closing::{close_all_at_exec, may_any_survive_exec};
-use super::decimal::joined;
+use super::decimal::{joined, number};
 use super::fork::{Fork, exit, fork_raw};
 #[cfg(feature = "libc")]
 use super::posix as system;
@@ -50,7 +50,7 @@ impl Setup<'_> {
     /// `/proc`, descriptors that lack close-on-exec stay open.
     ///
     /// The deadline covers the time after the clone. A program that is killed right after its exec
-    /// counts as started, provided that `/proc` is mounted.
+    /// counts as started, provided that the `/proc` of this pid namespace is mounted.
     ///
     /// # Errors
     /// See [`SpawnError`]. If the set-up or the exec failed, its [`Reason`] names the stage.
@@ -138,6 +138,10 @@ fn ended_before_exec(child: &mut Child) -> Option<Ended> {
     const NO_EXEC: u64 = 0x40;
     let path = joined::<32>(&[b"/proc/", DecInt::new(child.pid()).as_bytes(), b"/stat\0"]);
     let path = CStr::from_bytes_with_nul(&path).unwrap_or_default();
+    let (mut own, pid) = ([0; 16], u64::from(getpid().as_raw_pid().unsigned_abs()));
+    let len = readlinkat_raw(CWD, c"/proc/self", &mut own[..]).unwrap_or_default();
+    // In the /proc of another pid namespace, another process has the child's number.
+    let path = if own.get(..len).and_then(number) == Some(pid) { path } else { c"" };
     let stat = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     match stat.ok().and_then(|stat| stat::read(stat, &mut [0; stat::LEN]).map(|(_, flags)| flags)) {
         Some(flags) if flags & NO_EXEC == 0 => None,

@@ -49,6 +49,7 @@ ipc_tests::cases! {
     beside_threads_that_allocate_and_start_programs_too,
     where_standard_streams_are_closed_the_program_has_them_all_the_same,
     in_a_sandbox_without_the_newer_calls_everything_works,
+    repro_a_program_starts_where_proc_is_that_of_another_pid_namespace,
     a_start_that_lacks_a_descriptor_says_so_and_leaves_none,
     many_starts_leave_neither_descriptor_nor_zombie,
 }

@@ -10,9 +10,10 @@ use ipc_barrier::Ended;
 use ipc_barrier::process::{Program, Setup};
 use ipc_tests::around::proc;
 use ipc_tests::forked::{end_of, forked, soon};
-use ipc_tests::{fds, seccomp};
+use ipc_tests::{cases, fds, seccomp};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::WaitOptions;
+use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use crate::started::{SH, output, reason, script};
 
@@ -118,6 +119,23 @@ pub(crate) fn in_a_sandbox_without_the_newer_calls_everything_works() {
         });
         assert_eq!(end_of(&mut child), Ended::Exited(0), "{errno}");
     }
+}
+
+/// There /proc shows another process under the child's number: this one, which has called no exec.
+/// So the start counted as failed.
+pub(crate) fn repro_a_program_starts_where_proc_is_that_of_another_pid_namespace() {
+    // SAFETY: only CLONE_FILES makes unshare unsafe.
+    if let Err(error) = unsafe { unshare_unsafe(UnshareFlags::NEWPID) } {
+        cases::skip(&format!("a pid namespace: {error}"), "root");
+    }
+    let before = (std::process::id() - 1).to_string();
+    let mut child = forked(|| {
+        // Without this file (CONFIG_CHECKPOINT_RESTORE) the numbers are often those of the
+        // kernel's threads, which have not called exec either.
+        _ = std::fs::write(proc("sys/kernel/ns_last_pid"), before);
+        assert_eq!(script(&Setup::new().group(), "echo works"), "works\n");
+    });
+    assert_eq!(end_of(&mut child), Ended::Exited(0));
 }
 
 pub(crate) fn a_start_that_lacks_a_descriptor_says_so_and_leaves_none() {
