@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "a pidfd arrives as a number")]
 
-use rustix::fd::{FromRawFd, OwnedFd, RawFd};
+use rustix::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 
 use crate::contract::SystemError;
@@ -30,9 +30,15 @@ impl Peer {
     /// # Errors
     /// `ENOSYS` or `EPERM` in a sandbox that forbids getsockopt(2).
     pub fn of(socket: &impl Socket) -> Result<Self, SystemError> {
+        Self::of_fd(socket.as_fd())
+    }
+
+    /// For the crates of this project only: does the same without checking the descriptor.
+    #[doc(hidden)]
+    pub fn of_fd(socket: BorrowedFd<'_>) -> Result<Self, SystemError> {
         // rustix's UCred does not allow a process id of zero.
-        let [pid, uid, gid] = option(socket.as_fd(), SO_PEERCRED)
-            .map_err(SystemError::of("getsockopt SO_PEERCRED"))?;
+        let [pid, uid, gid] =
+            option(socket, SO_PEERCRED).map_err(SystemError::of("getsockopt SO_PEERCRED"))?;
         Ok(Self { pid: pid.cast_signed(), uid, gid })
     }
 

@@ -39,8 +39,8 @@ impl Mark {
         joined(&[PREFIX, main.as_bytes(), b":", spin.as_bytes(), blocks])
     }
 
-    /// Reads an argument. `None` unless this process's parent made it, or a parent that has died
-    /// since and left its stream here.
+    /// Reads an argument. `None` unless this process's parent made it, or a main that left its
+    /// stream here. That main may have died, or be in another pid namespace.
     pub(super) fn of_main(argument: &CStr, has_left: impl FnOnce(Pid) -> bool) -> Option<Self> {
         Self::read(argument).filter(|mark| getppid() == Some(mark.main) || has_left(mark.main))
     }

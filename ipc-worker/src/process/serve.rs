@@ -7,12 +7,11 @@ use core::mem::MaybeUninit;
 use core::ptr;
 
 use ipc_barrier::process::{Reason, detach_all_but, exit};
-use ipc_transport::{Inbox, Outbox, SharedPage, Stream, SystemError, inherit};
+use ipc_transport::{Inbox, Outbox, Peer, SharedPage, Stream, SystemError, inherit};
 use rustix::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::fs::{CWD, Mode, OFlags, readlinkat_raw};
 use rustix::io::{self, FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
-use rustix::net::sockopt::socket_peercred;
 use rustix::process::Pid;
 
 use super::child::{Given, be_ordinary};
@@ -43,8 +42,8 @@ struct Buffers<const SLOTS: usize, const BYTES: usize> {
 /// Returns whether this process was started as a worker, by [`Start::exec_self`] or
 /// [`Start::exec`](crate::Start::exec). If so, call [`serve`] before anything else.
 ///
-/// False for a program that a worker starts, even with the same arguments. Still true if main has
-/// died: [`serve`] then exits.
+/// False for a program that a worker starts, even with the same arguments. True in another pid
+/// namespace than main's too. Still true if main has died: [`serve`] then exits.
 ///
 /// [`Start::exec_self`]: crate::Start::exec_self
 #[cfg(feature = "std")]
@@ -157,10 +156,15 @@ fn is_given(number: RawFd) -> bool {
 }
 
 /// Returns whether this process has a stream and a file from that process at the agreed numbers.
+/// In another pid namespace that process has no pid; a sealed memfd shows that the file is main's.
 fn is_given_by(main: Pid) -> bool {
-    // SAFETY: the call only asks whose the number is.
-    let peer = socket_peercred(unsafe { BorrowedFd::borrow_raw(STREAM) });
-    is_given(STREAM) && is_given(PAGE) && peer.is_ok_and(|peer| peer.pid == main)
+    // SAFETY: the calls only ask what is open there.
+    let [stream, page] = [STREAM, PAGE].map(|fd| unsafe { BorrowedFd::borrow_raw(fd) });
+    let is_main = |peer: Peer| match peer.pid {
+        0 => SharedPage::of_whole_file(page).is_ok(),
+        pid => pid == main.as_raw_pid(),
+    };
+    is_given(STREAM) && is_given(PAGE) && Peer::of_fd(stream).is_ok_and(is_main)
 }
 
 /// Takes what main put at the agreed numbers. `None` if this process is not a worker.

@@ -2,18 +2,23 @@
 
 #![expect(unsafe_code, reason = "signals, and descriptors by number")]
 
-use std::fs::{self, File};
+use std::ffi::CString;
+use std::fs::{self, File, Permissions};
 use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use ipc_tests::around::{proc, start_self};
-use ipc_tests::fds;
+use ipc_tests::{cases, fds, over};
 use ipc_worker::{Call, Ended, Event, Instant, Refusal, Reply, Request, Restart, Worker};
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use crate::handler::*;
+use crate::starts;
 
 pub(crate) const START_AGAIN: u16 = 300;
 pub(crate) const STATUS: u16 = 301;
@@ -108,6 +113,47 @@ pub(crate) fn with_standard_streams_closed_it_starts_and_restarts() {
             ipc_barrier::exit(2 + round);
         }
     }
+}
+
+/// The next child becomes process 1 of a new pid namespace, in which main has no pid.
+fn have_children_in_a_pid_namespace() {
+    // SAFETY: only CLONE_FILES makes unshare unsafe.
+    if let Err(error) = unsafe { unshare_unsafe(UnshareFlags::NEWPID) } {
+        cases::skip(&format!("a pid namespace: {error}"), "root");
+    }
+}
+
+/// There getppid(2) and the pid of the socket's peer are zero. The program took itself for main,
+/// and started a worker.
+pub(crate) fn repro_a_worker_in_another_pid_namespace_serves() {
+    have_children_in_a_pid_namespace();
+    let mut worker = worker();
+    assert_eq!(call(&mut worker, PID, b""), Told::Reply(0, 1_u32.to_le_bytes().to_vec()));
+    assert_eq!(worker.stop(soon(), |_| ()), Some(Ended::Exited(0)));
+}
+
+/// As above, in a program that does not ask whether it is a worker.
+pub(crate) fn repro_a_worker_that_does_not_serve_in_another_pid_namespace_starts_no_other() {
+    have_children_in_a_pid_namespace();
+    starts::repro_a_worker_that_does_not_serve_starts_no_further_one();
+}
+
+pub(crate) fn what_a_worker_starts_itself_is_no_worker_in_another_pid_namespace() {
+    have_children_in_a_pid_namespace();
+    starts::what_a_worker_starts_itself_is_no_worker();
+}
+
+/// As above, where a script starts the worker: its parent has a pid there, and is not main.
+pub(crate) fn repro_a_worker_behind_a_script_in_another_pid_namespace_serves() {
+    let dir = tempfile::tempdir().unwrap();
+    let (script, program) = (dir.path().join("script"), fs::read_link(proc("self/exe")).unwrap());
+    fs::write(&script, format!("#!/bin/sh\n'{}' \"$@\"\nexit $?\n", program.display())).unwrap();
+    fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
+    have_children_in_a_pid_namespace();
+    let script = CString::new(script.as_os_str().as_bytes()).unwrap();
+    let mut worker = Worker::<u32, _>::start(over::exec(&script)).unwrap();
+    assert_eq!(call(&mut worker, PID, b""), Told::Reply(0, 2_u32.to_le_bytes().to_vec()));
+    assert_eq!(worker.stop(soon(), |_| ()), Some(Ended::Exited(0)));
 }
 
 fn kill<L: ipc_worker::Launch>(worker: &Worker<u32, L>) {
