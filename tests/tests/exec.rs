@@ -23,6 +23,7 @@ use ipc_tests::fds::is_cloexec;
 use ipc_tests::forked::{end_of, soon};
 use ipc_tests::{cases, fds};
 use ipc_transport::{Errno, Instant, Interest, Watched, wait};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// The program that this process becomes by exec; it receives the end.
 const PROGRAM: &str = "IPC_TESTS_PROGRAM";
@@ -278,6 +279,13 @@ fn the_memory_is_sealed<L: Lane>() {
     assert_eq!(rustix::fs::fcntl_add_seals(file, no_more), Err(rustix::io::Errno::PERM));
 }
 
+/// SIGXFSZ killed the process, since the limit counts for memfds too (setrlimit(2)).
+fn repro_a_limit_of_file_size_is_an_error<L: Lane>() {
+    setrlimit(Resource::Fsize, Rlimit { current: Some(0), maximum: None }).unwrap();
+    let Err(error) = Barrier::<L>::open_for_exec() else { panic!("it opened") };
+    assert_eq!((error.call, error.errno.0), ("ftruncate", libc::EFBIG));
+}
+
 ipc_tests::cases! {
     cases = eventfd: Eventfd, page: Page => {
         both_sides_meet_beyond_exec,
@@ -288,5 +296,6 @@ ipc_tests::cases! {
         a_parents_end_keeps_its_pidfd,
         repro_the_first_post_after_an_import_is_shown,
         the_memory_is_sealed,
+        repro_a_limit_of_file_size_is_an_error,
     }
 }

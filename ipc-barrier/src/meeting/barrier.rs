@@ -88,7 +88,8 @@ impl<L: Lane> Barrier<L> {
     /// and a fourth of each end.
     ///
     /// # Errors
-    /// As [`new`](Barrier::new), and `ENOSYS` or `EPERM` if memfds are unknown or refused.
+    /// As [`new`](Barrier::new); `ENOSYS` or `EPERM` if memfds are unknown or refused; `EFBIG` if
+    /// `RLIMIT_FSIZE` is too low for the shared page.
     pub fn open_for_exec() -> Result<Self, SystemError> {
         let (memory, file) = SharedPage::with_file(WORDS)?;
         Self::on(memory, Some(file))

@@ -79,6 +79,8 @@ ipc_tests::cases! { cases =
     by_hand_it_says_what_it_is,
     what_a_worker_starts_itself_is_no_worker,
     without_memfd_the_error_says_so,
+    repro_a_limit_of_file_size_is_an_error_of_a_start_and_of_a_restart,
+    where_a_sandbox_refuses_prlimit_a_worker_starts,
     repro_a_worker_starts_again_where_proc_is_gone,
     an_upgrade_on_disk_mixes_no_versions,
     upgraded_while_it_runs,

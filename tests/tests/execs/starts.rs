@@ -10,7 +10,7 @@ use ipc_tests::around::{self, proc, start_self};
 use ipc_tests::forked::{end_of, forked};
 use ipc_tests::{cases, fds, seccomp};
 use ipc_worker::{Ended, Exec, Identity, Launch, Start, StartError, Worker};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
 use crate::handler::*;
 use crate::program::OTHER;
@@ -113,6 +113,37 @@ pub(crate) fn without_memfd_the_error_says_so() {
         });
         assert_eq!(end_of(&mut tried), Ended::Exited(0));
     }
+}
+
+fn limit_files_to(bytes: Option<u64>) {
+    let limit = Rlimit { current: bytes, ..getrlimit(Resource::Fsize) };
+    setrlimit(Resource::Fsize, limit).unwrap();
+}
+
+/// SIGXFSZ killed main, since the limit counts for memfds too (setrlimit(2)).
+pub(crate) fn repro_a_limit_of_file_size_is_an_error_of_a_start_and_of_a_restart() {
+    const SAID: &str = "ftruncate: EFBIG (27)";
+    let mut worker = worker();
+    limit_files_to(Some(0));
+    let Err(error) = Worker::<u32, _>::start(start_self().unwrap()) else { panic!("it started") };
+    assert!(error.to_string().contains(SAID), "{error}");
+    kill_process(Pid::from_raw(worker.pid().unwrap()).unwrap(), Signal::KILL).unwrap();
+    let told = turn_until(&mut worker, |list| list.len() >= 2);
+    let [Told::Died(_), Told::NotStarted(error)] = &told[..] else { panic!("{told:?}") };
+    assert!(error.contains(SAID), "{error}");
+    limit_files_to(None);
+    turn_until(&mut worker, |list| list.contains(&Told::Started(0)));
+    // Enough for the words, and too little for the blocks.
+    limit_files_to(Some(BLOCK as u64));
+    drop(Worker::<u32, _>::start(start_self().unwrap()).unwrap());
+    let blocks = start_self().unwrap().blocks::<2>(BLOCK);
+    let Err(error) = Worker::<u32, _>::start(blocks) else { panic!("it started") };
+    assert!(error.to_string().contains(SAID), "{error}");
+}
+
+pub(crate) fn where_a_sandbox_refuses_prlimit_a_worker_starts() {
+    seccomp::refuse(&[libc::SYS_prlimit64], libc::EPERM);
+    drop(lending());
 }
 
 fn starts_again(worker: &mut Worker<u32, impl Launch>) {

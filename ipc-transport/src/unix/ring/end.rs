@@ -51,7 +51,7 @@ impl Ring {
     ///
     /// # Errors
     /// As socketpair(2) and memfd_create(2): `EMFILE`, `ENFILE`, `ENOMEM`; `ENOSYS` before kernel
-    /// 3.17.
+    /// 3.17; `EFBIG` if `RLIMIT_FSIZE` is too low for the memory.
     pub fn pair(bytes: usize) -> Result<(Self, Self), SystemError> {
         let (left, right) = Stream::pair()?;
         let words = RingEnd::page_len(bytes);
