@@ -178,8 +178,12 @@ impl<'a> Setup<'a> {
     }
 
     /// Sends the process this signal when its parent ends (PR_SET_PDEATHSIG of prctl(2)). "Parent"
-    /// means the thread that called [`spawn`](Self::spawn), so keep that thread alive. Fails with
-    /// `ESRCH` if the parent is already gone. A set-user-ID program does not get the signal.
+    /// means the thread that called [`spawn`](Self::spawn), so keep that thread alive. A
+    /// set-user-ID program does not get the signal.
+    ///
+    /// With `spawn`, the program does not start if the parent is already gone (`ESRCH`). With
+    /// [`apply`](Self::apply), a parent that died earlier goes unnoticed, and no signal comes. So
+    /// compare getppid(2) with the expected pid afterwards.
     #[doc(alias = "PR_SET_PDEATHSIG")]
     pub fn parent_death(self, signal: Signal) -> Self {
         self.with(|steps| steps.parent_death = Some(signal))
