@@ -42,8 +42,8 @@ struct Buffers<const SLOTS: usize, const BYTES: usize> {
 /// Returns whether this process was started as a worker, by [`Start::exec_self`] or
 /// [`Start::exec`](crate::Start::exec). If so, call [`serve`] before anything else.
 ///
-/// False for a program that a worker starts, even with the same arguments. True in another pid
-/// namespace than main's too. Still true if main has died: [`serve`] then exits.
+/// False for a program that a worker starts, even with the same arguments. Also true in a pid
+/// namespace other than main's. Still true if main has died: [`serve`] then exits.
 ///
 /// [`Start::exec_self`]: crate::Start::exec_self
 #[cfg(feature = "std")]
