@@ -5,7 +5,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use ipc_tests::fds::{Fds, file, id_of};
 use ipc_tests::seccomp::refuse_at_first;
 use ipc_transport::laws::parts::patiently;
-use ipc_transport::{Instant, Interest, PassFds, Ring, Transport, TransportError, Watched, wait};
+use ipc_transport::{
+    Instant, Interest, PassFds, Ring, RingEnd, SharedPage, Side, Stream, Transport, TransportError,
+    Watched, wait,
+};
 use rustix::net::sockopt::set_socket_send_buffer_size;
 
 /// Receives once: the ids of the descriptors that came, or `None` if nothing came.
@@ -93,4 +96,23 @@ pub(crate) fn repro_a_socket_full_of_bells_shows_when_there_is_room() {
         while receive(&mut left).is_some() {}
     }
     shows_room(&mut left, || assert_eq!(receive(&mut right), None));
+}
+
+/// A receive took the bell that said so, and nothing showed that there was room.
+pub(crate) fn repro_a_bell_for_room_that_a_receive_takes_calls_for_another_look() {
+    let (left, right) = Stream::pair().unwrap();
+    set_socket_send_buffer_size(&left, 1).unwrap();
+    let page = SharedPage::new(RingEnd::page_len(4096)).unwrap();
+    let (mut sender, mut receiver) = (RingEnd::new(Side::First), RingEnd::new(Side::Second));
+    let file = file();
+    let send = |end: &mut RingEnd| {
+        end.link(left.as_fd(), page.words(), None).send_with(&[b"x"], &[file.as_fd()]).unwrap()
+    };
+    while send(&mut sender).is_some() {}
+    while receive(&mut receiver.link(right.as_fd(), page.words(), None)).is_some() {}
+    assert_eq!(receive(&mut sender.link(left.as_fd(), page.words(), None)), None);
+    assert!(!sender.shows(), "it has room, and has to look again");
+    assert_eq!(send(&mut sender), Some(1));
+    assert_eq!(receive(&mut sender.link(left.as_fd(), page.words(), None)), None);
+    assert!(sender.shows());
 }

@@ -279,6 +279,7 @@ fn main() -> ExitCode {
         repro_descriptors_come_after_any_number_of_bells,
         repro_a_socket_full_of_descriptors_shows_when_there_is_room,
         repro_a_socket_full_of_bells_shows_when_there_is_room,
+        repro_a_bell_for_room_that_a_receive_takes_calls_for_another_look,
     );
     own!(list, faults:
         lost_descriptors_are_told_and_the_next_frame_is_right,

@@ -189,8 +189,11 @@ impl<'a> RingLink<'a> {
         deadline: Option<Instant>,
     ) -> Result<bool, TransportError> {
         let Some(Patience { spin }) = self.patience else {
-            self.listen(track, Mode::NonBlocking)?;
-            return Ok(self.input.closed || !self.show(track));
+            let rung = self.listen(track, Mode::NonBlocking)?;
+            let shows = self.show(track);
+            // The bell may have meant room for this side's own frames: it has to look again.
+            self.input.shows &= !rung;
+            return Ok(self.input.closed || !shows);
         };
         self.stop_showing();
         _ = self.sender.ring_again();
