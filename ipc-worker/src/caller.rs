@@ -79,13 +79,18 @@ impl Last {
 }
 
 impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
-    /// Returns whether such a request would be accepted now.
+    /// Returns whether such a request would be accepted now, and records that the program was told.
     pub(crate) fn has_room_for(&self, len: usize, fd_count: usize) -> bool {
-        let has_room = self.table.next_id().is_some() && self.outbox.has_room_for(len, fd_count);
+        let has_room = self.fits(len, fd_count);
         if !has_room {
             self.lacks_room();
         }
         has_room
+    }
+
+    /// Returns whether such a request would be accepted now.
+    pub(crate) fn fits(&self, len: usize, fd_count: usize) -> bool {
+        self.table.next_id().is_some() && self.outbox.has_room_for(len, fd_count)
     }
 
     /// Records that the program was told that there is no room.
@@ -137,6 +142,7 @@ impl<Tag, const SLOTS: usize, const BYTES: usize> Caller<Tag, SLOTS, BYTES> {
             let later = self.sent().find(|request| order(request) > order(given_up));
             if later.is_some_and(|request| words.peek(request.id) > How::NotBegun) {
                 self.last.given_up = None;
+                self.room_is_back();
             }
         }
         self.last.given_up.or_else(|| self.sent().next())

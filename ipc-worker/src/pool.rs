@@ -75,14 +75,14 @@ impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize>
     /// a quarter of `BYTES` and without descriptors.
     pub fn has_room(&self) -> bool {
         let worker = self.workers.get(self.idlest(BYTES / 4, 0, false));
-        worker.is_some_and(|worker| !self.is_busy(worker) && worker.has_room())
+        worker.is_some_and(|worker| self.has_place(worker) && worker.has_room())
     }
 
     /// Returns whether [`try_call`](Self::try_call) would accept such a request with a block; see
     /// [`Worker::has_block`].
     pub fn has_block(&self) -> bool {
         let worker = self.workers.get(self.idlest(BYTES / 4, 0, true));
-        worker.is_some_and(|it| !self.is_busy(it) && it.has_room() && it.has_block())
+        worker.is_some_and(|it| self.has_place(it) && it.has_room() && it.has_block())
     }
 
     /// Accepts a request at once or not at all, as [`Worker::try_call`] does.
@@ -92,14 +92,12 @@ impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize>
     /// has none; see [`depth`](Self::depth). [`Why::Stopped`] if no worker is left that could take
     /// it.
     pub fn try_call(&mut self, call: Call<'_>, tag: Tag) -> Result<PoolRequest, NotTaken<Tag>> {
-        let index = self.index_for(&call);
-        match self.workers.get_mut(index) {
-            Some(worker) if !worker.is_running() || worker.load() < self.depth => {
-                let id = worker.try_call(call, tag)?;
-                Ok(PoolRequest { worker: index, id })
-            }
-            _ => Err(NotTaken { tag, why: Why::Full }),
-        }
+        let worker = self.index_for(&call);
+        let Some(chosen) = self.with_place(worker) else {
+            return Err(NotTaken { tag, why: Why::Full });
+        };
+        let id = chosen.try_call(call, tag)?;
+        Ok(PoolRequest { worker, id })
     }
 
     /// Accepts a one-way request at once or not at all, as [`Worker::try_send`] does.
@@ -107,13 +105,8 @@ impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize>
     /// # Errors
     /// As [`try_call`](Self::try_call).
     pub fn try_send(&mut self, call: Call<'_>) -> Result<(), NotTaken<()>> {
-        let index = self.index_for(&call);
-        match self.workers.get_mut(index) {
-            Some(worker) if !worker.is_running() || worker.load() < self.depth => {
-                worker.try_send(call)
-            }
-            _ => Err(NotTaken { tag: (), why: Why::Full }),
-        }
+        let chosen = self.with_place(self.index_for(&call));
+        chosen.ok_or(NotTaken { tag: (), why: Why::Full })?.try_send(call)
     }
 
     /// Cancels a request, as [`Worker::cancel`] does.
@@ -235,16 +228,26 @@ impl<Tag, L: Launch, const N: usize, const SLOTS: usize, const BYTES: usize>
     fn idlest(&self, len: usize, fd_count: usize, needs_block: bool) -> usize {
         let order = |&index: &usize| {
             self.workers.get(index).map(|worker| {
-                let has_room = worker.has_room_for(len, fd_count);
-                let takes_it = has_room && (!needs_block || worker.has_block());
+                let takes_it = worker.takes(len, fd_count, needs_block);
                 (worker.readiness(), !takes_it, worker.load())
             })
         };
         (0..N).min_by_key(order).unwrap_or(0)
     }
 
-    fn is_busy(&self, worker: &Worker<Tag, L, SLOTS, BYTES>) -> bool {
-        worker.is_running() && worker.load() >= self.depth
+    /// Returns whether a worker may have another request by the pool's depth.
+    fn has_place(&self, worker: &Worker<Tag, L, SLOTS, BYTES>) -> bool {
+        let has_place = !worker.is_running() || worker.load() < self.depth;
+        if !has_place {
+            // What was given up leaves its place without an event.
+            worker.lacks_room();
+        }
+        has_place
+    }
+
+    fn with_place(&mut self, worker: usize) -> Option<&mut Worker<Tag, L, SLOTS, BYTES>> {
+        let has_place = self.workers.get(worker).is_some_and(|worker| self.has_place(worker));
+        self.workers.get_mut(worker).filter(|_| has_place)
     }
 
     /// Watches a new worker.

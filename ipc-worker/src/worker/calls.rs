@@ -30,6 +30,19 @@ impl<Tag, L: Launch, const SLOTS: usize, const BYTES: usize> Worker<Tag, L, SLOT
         !self.is_running() || self.main.caller.has_room_for(len, fd_count)
     }
 
+    /// Records that the program was told that there is no room.
+    pub(crate) fn lacks_room(&self) {
+        self.main.caller.lacks_room();
+    }
+
+    /// Returns whether such a request would be accepted now. Does not record that it would not.
+    pub(crate) fn takes(&self, len: usize, fd_count: usize, needs_block: bool) -> bool {
+        let Main { launch, caller, .. } = &self.main;
+        let holds = |id| caller.table.holds(id);
+        let block = launch.blocks().find(needs_block.then_some(&[]), &holds);
+        !self.is_running() || caller.fits(len, fd_count) && block.is_ok()
+    }
+
     /// Returns whether a [block](Call::block) is free, if the worker has blocks. The room for the
     /// rest of the request is counted by [`has_room`](Self::has_room).
     ///

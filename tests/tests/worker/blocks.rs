@@ -178,17 +178,18 @@ pub(crate) fn repro_a_lost_requests_block_waits_for_the_killed_process() {
 
 /// It held the only block, so no later request could show that it ran too long.
 pub(crate) fn repro_a_handler_that_was_given_up_with_the_last_block_has_a_time_limit() {
-    let time = Duration::from_millis(50);
-    let limit = TimeLimit { time, grace: time };
+    let [time, grace] = [50, 200].map(Duration::from_millis);
+    let limit = TimeLimit { time, grace };
     let start = over::fork(handle).blocks::<1>(100).time_limit(limit);
     let mut worker = Worker::<u32, _>::start(start.restart(Restart::AT_ONCE)).unwrap();
     let (id, _gate) = hold(&mut worker, 1);
     assert!(worker.cancel(id));
     let mut list = Vec::new();
-    let call = Call::new(ECHO, &[b"x"]).block(&[b"other"]);
+    // It may be killed too, on a machine that is busy.
+    let call = Call::new(ECHO, &[b"x"]).block(&[b"other"]).again(Again::UntilDone);
     worker.call_until(call, 2, soon(), |event| list.push(told(event))).unwrap();
     assert_eq!(list.last(), Some(&Told::Reply(2, b"x".to_vec())), "{list:?}");
-    assert_eq!(worker.counters().killed_overdue, 1);
+    assert!(worker.counters().killed_overdue > 0);
 }
 
 pub(crate) fn the_blocks_of_a_dead_worker_come_back() {

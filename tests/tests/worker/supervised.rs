@@ -10,8 +10,8 @@ use ipc_tests::cases::skip;
 use ipc_tests::{fds, fuse};
 use ipc_transport::{Interest, Watched, wait};
 use ipc_worker::{
-    Again, Call, Ended, Handler, How, Instant, Launch, Reason, Refusal, Reply, Request, RequestId,
-    Restart, Start, TimeLimit, Why, Worker,
+    Again, Call, Ended, Handler, How, Instant, Launch, Reason, Refusal, Reply, Request, Restart,
+    Start, TimeLimit, Why, Worker,
 };
 
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
@@ -158,27 +158,23 @@ pub(crate) fn repro_a_request_behind_one_that_was_given_up_has_its_time_anew() {
     assert_eq!(worker.pid(), pid);
 }
 
-/// A request that is answered, but not looked at yet, is not overdue.
-/// Makes a call whose handler has begun and does not end: it writes to a pipe that is not read.
-fn hang<L: Launch>(
-    worker: &mut Worker<u32, L>,
-    deadline: Option<Instant>,
-) -> (RequestId, PipeReader) {
+/// Gives up a call whose handler has begun and does not end: it writes to a pipe that is not read.
+fn give_up_what_hangs<L: Launch>(worker: &mut Worker<u32, L>) -> PipeReader {
     let (mut output, input) = std::io::pipe().unwrap();
     let bytes = vec![7; 3 * fcntl_setpipe_size(&input, 4096).unwrap()];
-    let (pieces, fds) = ([&bytes[..]], [input.as_fd()]);
-    let call = Call::new(WRITE, &pieces).fds(&fds).deadline(deadline.unwrap_or(Instant::NEVER));
-    let id = worker.try_call(call, 1).unwrap();
+    let id = worker.try_call(Call::new(WRITE, &[&bytes]).fds(&[input.as_fd()]), 1).unwrap();
+    drop(input);
     worker.turn(Instant::now());
     output.read_exact(&mut [0]).unwrap();
-    (id, output)
+    assert!(worker.cancel(id));
+    output
 }
 
-/// With deadlines shorter than its limit, a handler that hung was never killed.
+/// While the deadlines of all calls were shorter than its limit, a handler that hung was never killed.
 pub(crate) fn repro_a_handler_that_was_given_up_has_its_time_limit_all_the_same() {
     let mut worker = limited(LIMIT);
     let after = |milliseconds| Instant::now() + Duration::from_millis(milliseconds);
-    let (_, _output) = hang(&mut worker, Some(after(20)));
+    let _output = give_up_what_hangs(&mut worker);
     let limit = soon();
     let (mut answered, mut tag) = (false, 2);
     while !answered {
@@ -195,8 +191,7 @@ pub(crate) fn repro_a_handler_that_was_given_up_has_its_time_limit_all_the_same(
 /// Nothing else was in flight, so nobody looked at the time.
 pub(crate) fn repro_a_handler_that_was_given_up_is_killed_without_further_calls() {
     let mut worker = limited(LIMIT);
-    let (id, _output) = hang(&mut worker, None);
-    assert!(worker.cancel(id));
+    let _output = give_up_what_hangs(&mut worker);
     let died = Told::Died(Ended::Killed(9));
     turn_until(&mut worker, |list| list.contains(&died));
     assert_eq!(worker.counters().killed_overdue, 1);
@@ -204,13 +199,13 @@ pub(crate) fn repro_a_handler_that_was_given_up_is_killed_without_further_calls(
 
 pub(crate) fn repro_a_stop_waits_no_longer_than_the_limit_of_what_was_given_up() {
     let mut worker = limited(LIMIT);
-    let (id, _output) = hang(&mut worker, None);
-    assert!(worker.cancel(id));
+    let _output = give_up_what_hangs(&mut worker);
     let mut list = Vec::new();
     worker.stop(Instant::NEVER, |event| list.push(told(event)));
     assert!(list.contains(&Told::Died(Ended::Killed(9))), "{list:?}");
 }
 
+/// A request that is answered, but not looked at yet, is not overdue.
 pub(crate) fn a_main_that_looks_away_for_a_while_kills_nobody() {
     let mut worker = limited(LIMIT);
     let pid = worker.pid();
