@@ -86,7 +86,7 @@ pub(crate) fn a_lost_request_brings_its_bytes_and_descriptors_back() {
 pub(crate) fn what_stop_loses_is_given_back_too() {
     let mut worker = worker();
     let file = fds::file();
-    worker.try_call(Call::new(SLEEP_MS, &[&600_000_u64.to_le_bytes()]), 1).unwrap();
+    worker.try_call(Call::new(SLEEP_MS, &[&LONG]), 1).unwrap();
     let fds = [file.as_fd()];
     worker.try_call(Call::new(WRITE, &[b"not ", b"written"]).fds(&fds), 2).unwrap();
     let mut came = None;

@@ -41,6 +41,9 @@ pub(crate) const SPOIL_AND_EXIT: u16 = 21;
 /// Size of each of the two blocks.
 pub(crate) const BLOCK: usize = 1 << 20;
 
+/// Far longer than any case: an argument for `SLEEP_MS`.
+pub(crate) const LONG: [u8; 8] = 600_000_u64.to_le_bytes();
+
 pub(crate) fn handle(request: &mut Request<'_>, reply: &mut Reply<'_>) -> Result<(), Refusal> {
     match request.method() {
         ECHO => reply.put(request.bytes()),

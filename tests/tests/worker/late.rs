@@ -107,7 +107,7 @@ pub(crate) fn a_handler_that_asks_sees_that_it_is_given_up() {
 
 pub(crate) fn what_was_given_up_while_it_ran_is_not_lost_again() {
     let mut worker = worker();
-    let id = worker.try_call(Call::new(SLEEP_MS, &[&600_000_u64.to_le_bytes()]), 1).unwrap();
+    let id = worker.try_call(Call::new(SLEEP_MS, &[&LONG]), 1).unwrap();
     worker.try_call(Call::new(ECHO, &[b"x"]), 2).unwrap();
     worker.turn(Instant::now());
     std::thread::sleep(Duration::from_millis(50));

@@ -167,7 +167,7 @@ pub(crate) fn stop_waits_for_one_ways_and_counts_those_that_it_loses() {
     assert_eq!((worker.one_ways_under_way(), worker.counters()), (0, Counters::default()));
 
     let mut worker = crate::handler::worker();
-    worker.try_send(Call::new(SLEEP_MS, &[&600_000_u64.to_le_bytes()])).unwrap();
+    worker.try_send(Call::new(SLEEP_MS, &[&LONG])).unwrap();
     worker.try_send(Call::new(ECHO, &[])).unwrap();
     let deadline = Instant::now() + Duration::from_millis(100);
     assert_eq!(worker.stop(deadline, |event| panic!("{event:?}")), Some(Ended::Killed(9)));

@@ -27,8 +27,7 @@ pub(crate) fn stop_delivers_every_outcome() {
 
 pub(crate) fn stop_kills_at_the_deadline_and_tells_what_is_lost() {
     let mut worker = worker();
-    let time = 600_000_u64.to_le_bytes();
-    worker.try_call(Call::new(SLEEP_MS, &[&time]), 1).unwrap();
+    worker.try_call(Call::new(SLEEP_MS, &[&LONG]), 1).unwrap();
     worker.try_call(Call::new(ECHO, &[b"x"]), 2).unwrap();
     let mut list = Vec::new();
     let deadline = Instant::now() + Duration::from_secs(1);
