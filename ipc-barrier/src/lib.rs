@@ -41,8 +41,8 @@
 //! at once. No call of the barrier allocates, locks or panics, so all are safe between fork and
 //! exec. (`fail` formats an error that has no errno, which may allocate.)
 //!
-//! The module [`process`] has fork, spawn and wait. The items that a
-//! program with a barrier needs are re-exported here, and so is the clock of ipc-transport.
+//! The module [`process`] has fork, spawn and wait. The items that a program with a barrier needs
+//! are re-exported here, and so is the clock of ipc-transport.
 //!
 //! # Features
 //!

@@ -71,6 +71,8 @@ mod bytes;
 #[cfg(feature = "socket")]
 mod descriptor;
 #[cfg(feature = "socket")]
+mod limits;
+#[cfg(feature = "socket")]
 mod unix;
 
 /// Descriptor types: `OwnedFd`, `BorrowedFd`, `AsFd` and others. With `std` these are std's types.
@@ -118,6 +120,7 @@ pub use unix::ring::{end::RingEnd, link::RingLink, sender::RingSender, side::Sid
 #[doc(hidden)]
 pub use {
     descriptor::{above_stdio, duplicate, open_stdio},
+    limits::limits_of,
     memory::page::SharedPage,
     unix::blocking::send_to,
     waiting::again_on_intr,

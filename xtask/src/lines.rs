@@ -21,7 +21,7 @@ Exit codes: 0 every crate is within its limit, 1 a crate is over its limit or a 
 /// The crates, each with its limit of lines of code. A limit is hardly above the present count:
 /// lower it when a crate gets smaller.
 pub(crate) const LIMITS: [(&str, usize); 4] =
-    [("ipc-frame", 873), ("ipc-transport", 3763), ("ipc-barrier", 2122), ("ipc-worker", 5439)];
+    [("ipc-frame", 873), ("ipc-transport", 3768), ("ipc-barrier", 2118), ("ipc-worker", 5439)];
 
 /// Runs the verb.
 pub(crate) fn run(args: lexopt::Parser) -> Result<(), Failure> {

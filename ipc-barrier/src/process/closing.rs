@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "descriptors are closed by number, without their owners")]
 
-use ipc_transport::SystemError;
+use ipc_transport::{SystemError, limits_of};
 use rustix::fd::{AsRawFd, BorrowedFd, RawFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
@@ -55,14 +55,7 @@ pub fn detach_all_but(keep: &[RawFd]) -> Result<(), SystemError> {
 /// Raises the soft limit of open descriptors, up to the hard limit. A sandbox may refuse this. Then
 /// fewer descriptors can be opened.
 fn raise_limit(by: u64) {
-    // The kernel's `struct rlimit64`; the highest value means no limit (prlimit(2)). rustix's call
-    // panics if a sandbox refuses it.
-    let mut limit = [0_u64; 2];
-    let nofile = Resource::Nofile as usize;
-    // SAFETY: the kernel writes two numbers of 64 bits, and reads none.
-    let asked = unsafe { syscall!(Sysno::prlimit64, 0, nofile, 0, limit.as_mut_ptr()) };
-    let [soft, hard] = limit;
-    if asked.is_ok() {
+    if let Some([soft, hard]) = limits_of(Resource::Nofile as usize) {
         let current = Some(soft.saturating_add(by).min(hard));
         _ = setrlimit(Resource::Nofile, Rlimit { current, maximum: Some(hard) });
     }

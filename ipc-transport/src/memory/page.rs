@@ -1,6 +1,6 @@
 //! Memory that processes share, as words.
 
-#![expect(unsafe_code, reason = "maps memory, looks at it as words, and asks for a limit")]
+#![expect(unsafe_code, reason = "mapping memory and looking at it as words")]
 
 use core::alloc::Layout;
 use core::ffi::c_void;
@@ -14,10 +14,10 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous};
 use static_assertions::assert_impl_all;
-use syscalls::{Sysno, syscall};
 
 use crate::contract::SystemError;
 use crate::descriptor::above_stdio;
+use crate::limits::{FSIZE, limits_of};
 
 /// The file's name in `/proc/PID/fd`.
 const NAME: &str = "ipc-page";
@@ -75,7 +75,7 @@ impl SharedPage {
         let file = above_stdio(file.map_err(SystemError::of("memfd_create"))?)?;
         let len = len(count) as u64;
         // Such an ftruncate would raise SIGXFSZ, which kills.
-        let is_too_long = len > longest_file();
+        let is_too_long = limits_of(FSIZE).is_some_and(|[soft, _]| len > soft);
         let extended = if is_too_long { Err(Errno::FBIG) } else { ftruncate(&file, len) };
         extended.map_err(SystemError::of("ftruncate"))?;
         let seals = SEALS | SealFlags::SEAL;
@@ -137,17 +137,6 @@ impl Drop for SharedPage {
 /// The bytes of `count` words. If a slice cannot be that long, more than mmap allows.
 fn len(count: usize) -> usize {
     Layout::array::<AtomicU32>(count).map_or(usize::MAX, |layout| layout.size())
-}
-
-/// The soft limit of a file's length, `RLIMIT_FSIZE`. It counts for memfds too.
-fn longest_file() -> u64 {
-    const FSIZE: usize = 1;
-    // The kernel's `struct rlimit64`; the highest value means no limit (prlimit(2)). It stays if a
-    // sandbox refuses the call. rustix's call would panic.
-    let mut limit = [u64::MAX; 2];
-    // SAFETY: the kernel writes two numbers of 64 bits, and reads none.
-    _ = unsafe { syscall!(Sysno::prlimit64, 0, FSIZE, 0, limit.as_mut_ptr()) };
-    limit[0]
 }
 
 /// The length in bytes of a file that is sealed against shrinking.
